@@ -1,0 +1,71 @@
+"""What can go wrong that a user can mend, and the exit codes.
+
+The tree, each with the exit code that the command line ends with::
+
+    OptbenchError            1   base; raised itself only for faults of optbench
+    └── UsageError           2   something the user wrote or gave is wrong
+        ├── SuiteError       2   a suite, or a flag that changes one
+        ├── DataError        2   a data set is missing or damaged
+        ├── DeviceError      2   the device asked for is not usable
+        └── ResultsError     2   a run's directory: not found, ambiguous, damaged, not writable
+
+A message is one line: what is wrong, and what would be right. :func:`nearest` finds the name that was
+probably meant.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line; a promise to those who script it."""
+
+    DONE = 0
+    INTERNAL = 1
+    USAGE = 2
+    CHECK_FAILED = 3
+    LANES_FAILED = 4
+    NOTHING_TO_COMPARE = 5
+    INTERRUPTED = 130
+
+
+class OptbenchError(Exception):
+    """Base of all errors that optbench raises on purpose."""
+
+    exit_code = ExitCode.INTERNAL
+
+
+class UsageError(OptbenchError):
+    """Something that the user wrote or gave is wrong, and the message says what would be right."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SuiteError(UsageError):
+    """A suite, or a flag that changes one, is wrong."""
+
+
+class DataError(UsageError):
+    """A data set is missing, incomplete or damaged."""
+
+
+class DeviceError(UsageError):
+    """The device asked for is not usable on this machine."""
+
+
+class ResultsError(UsageError):
+    """A run's directory was not found, is ambiguous, damaged, foreign or not writable."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which of ``known`` was probably meant by ``name``, as the end of a message.
+
+    >>> nearest("adm", ["adam", "sgd"])
+    "did you mean 'adam'?"
+    >>> nearest("zzz", ["adam", "sgd"])
+    'known are adam, sgd'
+    """
+    names = list(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"known are {', '.join(names)}"

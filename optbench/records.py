@@ -1,0 +1,173 @@
+"""The schema: what the engine reports, and what the files of a run hold.
+
+Both sides of optbench meet here. The engine yields :class:`TraceChunk`, :class:`EvaluationRows` and
+:class:`BlockResult`; the store writes them as the columns named in :data:`LANE_COLUMNS`,
+:data:`TRACE_COLUMNS`, :data:`EVALUATION_COLUMNS` and :data:`SURFACE_COLUMNS`; readers know nothing else.
+A value that is missing is null, never zero.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+
+SCHEMA_VERSION = 1
+"""Version of the files of a run; raised when a column changes its meaning."""
+
+NUMERICS_VERSION = 1
+"""Raised whenever a change of optbench changes the bits of a trace; part of every lane key."""
+
+SMOOTHED_FINAL_ROWS = 100
+"""Rows whose mean is the final loss of a minibatch problem."""
+
+POSITION_NAMES = ("x", "y", "z")
+"""Columns of a trace that hold the position, for problems of at most three parameters."""
+
+HYPERPARAMETER_PREFIX = "hp_"
+
+
+class Status(StrEnum):
+    """What became of a lane, or of a run."""
+
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+LANE_COLUMNS = {
+    "lane": "int32",
+    "lane_key": "string",
+    "problem": "string",
+    "optimizer": "string",
+    "label": "string",
+    "seed": "int64",
+    "fingerprint": "string",
+    "status": "string",
+    "diverged_at": "int32",  # iteration of the lane's last row, where it stopped being finite
+    "stopped_at": "int32",  # iteration at which a stopping rule ended the lane
+    "final_loss": "float64",
+    "best_loss": "float64",
+    "iterations": "int32",  # updates made
+    "step_seconds": "float64",  # the block's time a step, divided by block_lanes
+    "block_lanes": "int32",
+    "workers": "int32",
+}
+"""Columns of lanes.parquet; one ``hp_<name>`` column (float64) a hyperparameter follows ``seed``."""
+
+TRACE_COLUMNS = {"lane": "int32", "iteration": "int32", "loss": "float64"}
+"""Columns of trace/*.parquet; x, y, z (float64) follow where a problem has them."""
+
+EVALUATION_COLUMNS = {
+    "lane": "int32",
+    "iteration": "int32",  # updates made before it
+    "split": "string",  # train, validation or test
+    "loss": "float64",
+    "error": "float64",  # zero-one error, a fraction from 0 to 1
+}
+"""Columns of evaluation/*.parquet."""
+
+SURFACE_COLUMNS = {
+    "problem": "string",
+    "x": "float64",
+    "y": "float64",
+    "value": "float64",
+    "gradient_x": "float64",
+    "gradient_y": "float64",
+}
+"""Columns of surface/*.parquet: a function of two variables on the grid of its plot domain, x outer."""
+
+
+@dataclass(frozen=True)
+class TraceChunk:
+    """Consecutive trace rows of the lanes of one block.
+
+    Attributes
+    ----------
+    block
+        Number of the block.
+    lanes
+        Lane numbers, int32, shape (lanes,).
+    first_iteration
+        Iteration of the first row.
+    loss
+        float64, shape (rows, lanes).
+    rows
+        How many of the rows count for each lane, int64, shape (lanes,): fewer than all for a lane that
+        has diverged.
+    position
+        float64, shape (rows, lanes, parameters), or None for problems with more than 3 parameters.
+    """
+
+    block: int
+    lanes: np.ndarray
+    first_iteration: int
+    loss: np.ndarray
+    rows: np.ndarray
+    position: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationRows:
+    """Loss and zero-one error of lanes over one whole split; NaN stands for null."""
+
+    block: int
+    lanes: np.ndarray
+    iteration: int
+    split: str
+    loss: np.ndarray
+    error: np.ndarray
+
+
+@dataclass(frozen=True)
+class LaneResult:
+    """What became of one lane; the fields are columns of lanes.parquet."""
+
+    lane: int
+    status: Status
+    iterations: int
+    diverged_at: int | None = None
+    stopped_at: int | None = None
+    final_loss: float | None = None
+    best_loss: float | None = None
+    step_seconds: float | None = None
+    block_lanes: int = 1
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """A block has ended; ``message`` and ``traceback`` say why where its lanes failed."""
+
+    block: int
+    lanes: tuple[LaneResult, ...]
+    message: str = ""
+    traceback: str = field(default="", repr=False)
+
+
+Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult
+
+
+def final_and_best(loss: np.ndarray, *, minibatch: bool) -> tuple[float, float]:
+    """Return the final and the best loss of a finished lane.
+
+    Functions: the last row and the smallest row. Minibatch problems: the mean of the last
+    ``n = min(100, rows)`` rows and the smallest mean of any ``n`` consecutive rows.
+
+    Parameters
+    ----------
+    loss
+        All rows of the lane, shape (rows,).
+
+    >>> final_and_best(np.array([3.0, 1.0, 2.0]), minibatch=False)
+    (2.0, 1.0)
+    >>> final_and_best(np.array([3.0, 1.0, 2.0]), minibatch=True)
+    (2.0, 2.0)
+    """
+    if not minibatch:
+        return float(loss[-1]), float(loss.min())
+    window = min(SMOOTHED_FINAL_ROWS, len(loss))
+    means = np.lib.stride_tricks.sliding_window_view(loss, window).mean(axis=-1)
+    return float(means[-1]), float(means.min())
