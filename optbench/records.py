@@ -8,9 +8,13 @@ A value that is missing is null, never zero.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 """Version of the files of a run; raised when a column changes its meaning."""
@@ -150,24 +154,48 @@ class BlockResult:
 Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult
 
 
-def final_and_best(loss: np.ndarray, *, minibatch: bool) -> tuple[float, float]:
+@dataclass(frozen=True)
+class RunTables:
+    """Everything that the reporting side knows of one run: run.json and its tables as DataFrames.
+
+    Attributes
+    ----------
+    path
+        The run's directory.
+    meta
+        run.json as a dictionary; ``meta["problems"]`` describes each problem.
+    lanes, trace, evaluation, surface
+        The columns named in this module; ``surface`` is empty where no problem has two variables.
+    """
+
+    path: Path
+    meta: dict[str, Any]
+    lanes: "pd.DataFrame"
+    trace: "pd.DataFrame"
+    evaluation: "pd.DataFrame"
+    surface: "pd.DataFrame"
+
+
+def final_and_best(loss: np.ndarray, iterations: int, *, minibatch: bool) -> tuple[float, float]:
     """Return the final and the best loss of a finished lane.
 
     Functions: the last row and the smallest row. Minibatch problems: the mean of the last
-    ``n = min(100, rows)`` rows and the smallest mean of any ``n`` consecutive rows.
+    ``n = min(100, iterations)`` rows and the smallest mean of any ``n`` consecutive rows.
 
     Parameters
     ----------
     loss
         All rows of the lane, shape (rows,).
+    iterations
+        Updates that the lane was to make.
 
-    >>> final_and_best(np.array([3.0, 1.0, 2.0]), minibatch=False)
+    >>> final_and_best(np.array([3.0, 1.0, 2.0]), 2, minibatch=False)
     (2.0, 1.0)
-    >>> final_and_best(np.array([3.0, 1.0, 2.0]), minibatch=True)
-    (2.0, 2.0)
+    >>> final_and_best(np.array([3.0, 1.0, 2.0]), 2, minibatch=True)
+    (1.5, 1.5)
     """
     if not minibatch:
         return float(loss[-1]), float(loss.min())
-    window = min(SMOOTHED_FINAL_ROWS, len(loss))
+    window = min(SMOOTHED_FINAL_ROWS, iterations)
     means = np.lib.stride_tricks.sliding_window_view(loss, window).mean(axis=-1)
     return float(means[-1]), float(means.min())
