@@ -9,8 +9,8 @@ The tree, each with the exit code that the command line ends with::
         ├── DeviceError      2   the device asked for is not usable
         └── ResultsError     2   a run's directory: not found, ambiguous, damaged, not writable
 
-A message is one line: what is wrong, and what would be right. :func:`nearest` finds the name that was
-probably meant.
+A message is one line: what is wrong, and what would be right. :func:`nearest` finds the name that
+was probably meant.
 """
 
 from collections.abc import Iterable

@@ -2,8 +2,8 @@
 
 Both sides of optbench meet here. The engine yields :class:`TraceChunk`, :class:`EvaluationRows` and
 :class:`BlockResult`; the store writes them as the columns named in :data:`LANE_COLUMNS`,
-:data:`TRACE_COLUMNS`, :data:`EVALUATION_COLUMNS` and :data:`SURFACE_COLUMNS`; readers know nothing else.
-A value that is missing is null, never zero.
+:data:`TRACE_COLUMNS`, :data:`EVALUATION_COLUMNS` and :data:`SURFACE_COLUMNS`; readers know nothing
+else. A value that is missing is null, never zero.
 """
 
 from dataclasses import dataclass, field
@@ -60,7 +60,8 @@ LANE_COLUMNS = {
     "block_lanes": "int32",
     "workers": "int32",
 }
-"""Columns of lanes.parquet; one ``hp_<name>`` column (float64) a hyperparameter follows ``seed``."""
+"""Columns of lanes.parquet; one ``hp_<name>`` column (float64) a hyperparameter follows
+``seed``."""
 
 TRACE_COLUMNS = {"lane": "int32", "iteration": "int32", "loss": "float64"}
 """Columns of trace/*.parquet; x, y, z (float64) follow where a problem has them."""
@@ -82,7 +83,8 @@ SURFACE_COLUMNS = {
     "gradient_x": "float64",
     "gradient_y": "float64",
 }
-"""Columns of surface/*.parquet: a function of two variables on the grid of its plot domain, x outer."""
+"""Columns of surface/*.parquet: a function of two variables on the grid of its plot domain, x
+outer."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ class TraceChunk:
     loss
         float64, shape (rows, lanes).
     rows
-        How many of the rows count for each lane, int64, shape (lanes,): fewer than all for a lane that
-        has diverged.
+        How many of the rows count for each lane, int64, shape (lanes,): fewer than all for a lane
+        that has diverged.
     position
         float64, shape (rows, lanes, parameters), or None for problems with more than 3 parameters.
     """

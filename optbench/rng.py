@@ -1,8 +1,8 @@
 """Named random streams: the same numbers on every device, in every order of work.
 
-A stream is a pure function of ``(seed, name, block)``. Its name and block number are hashed into the
-spawn key of a :class:`numpy.random.SeedSequence`, which keys a Philox generator (Salmon et al., "Parallel
-random numbers: as easy as 1, 2, 3", SC 2011). Nothing depends on what was drawn before.
+A stream is a pure function of ``(seed, name, block)``. Its name and block number are hashed into
+the spawn key of a :class:`numpy.random.SeedSequence`, which keys a Philox generator (Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3", SC 2011). Nothing depends on what was drawn before.
 """
 
 import hashlib
