@@ -1,0 +1,246 @@
+"""Devices: the one place that knows which array library does the work.
+
+A :class:`Device` hands out the array namespace ``xp``, moves arrays between host and device, runs
+element-wise rules and measures time. NumPy is the CPU; CuPy is the GPU; any other namespace of the
+array API standard works through the base class, only slower.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from optbench.arrays import Array, Namespace
+from optbench.errors import DeviceError, nearest
+
+DEVICE_NAMES = ("cpu", "gpu", "auto")
+
+Clock = Callable[[], float]
+
+ElementwiseRule = Callable[..., tuple[Array, ...]]
+"""``rule(*arrays, xp=xp, **columns)`` returns the new value of each array that it updates.
+
+The first array is updated, the second (the gradient) is only read, the others (slots) are updated.
+"""
+
+TILE_ELEMENTS = 16_384
+"""Elements an element-wise rule works on at a time on the CPU: its operands stay in the cache."""
+
+
+class Stopwatch:
+    """Adds up the seconds between :meth:`start` and :meth:`stop`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seconds = 0.0
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Start, or go on."""
+        self._started = self._clock()
+
+    def stop(self) -> None:
+        """Pause."""
+        self._seconds += self._clock() - self._started
+
+    def seconds(self) -> float:
+        """Return the seconds added up so far."""
+        return self._seconds
+
+
+class Device:
+    """An array namespace and what the standard leaves out.
+
+    Parameters
+    ----------
+    xp
+        An array namespace of the array API standard.
+    kind
+        ``"cpu"`` or ``"gpu"``; part of every lane key.
+    clock
+        Returns seconds; tests give a fake one.
+    """
+
+    def __init__(self, xp: Namespace, kind: str, clock: Clock = time.perf_counter) -> None:
+        self.xp = xp
+        self.kind = kind
+        self._clock = clock
+
+    def put(self, array: np.ndarray) -> Array:
+        """Copy a host array to the device."""
+        return self.xp.asarray(array, copy=True)
+
+    def get(self, array: Array) -> np.ndarray:
+        """Copy a device array to the host, waiting for what computes it."""
+        return np.array(array)
+
+    def rows(self, lanes: int, parameters: int, dtype: str, *, by_coordinate: bool) -> Array:
+        """Allocate zeros of logical shape (lanes, parameters).
+
+        ``by_coordinate`` stores each parameter of all lanes together, which suits functions of a
+        few variables; otherwise each lane is contiguous, which suits networks.
+        """
+        xp = self.xp
+        kind = getattr(xp, dtype)
+        if by_coordinate:
+            return xp.permute_dims(xp.zeros((parameters, lanes), dtype=kind), (1, 0))
+        return xp.zeros((lanes, parameters), dtype=kind)
+
+    def elementwise(
+        self, rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]
+    ) -> None:
+        """Apply an element-wise rule in place.
+
+        Parameters
+        ----------
+        rule
+            See :data:`ElementwiseRule`.
+        arrays
+            Parameters, gradients, then slots, each of shape (lanes, parameters).
+        columns
+            Hyperparameters by name, each of shape (lanes, 1).
+        """
+        results = rule(*arrays, xp=self.xp, **columns)
+        for array, result in zip((arrays[0], *arrays[2:]), results, strict=True):
+            array[...] = result
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """Return a context in which overflow and invalid operations raise no warnings."""
+        return np.errstate(all="ignore")
+
+    def stopwatch(self) -> Stopwatch:
+        """Return a stopwatch for work on this device."""
+        return Stopwatch(self._clock)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what run.json records of the device."""
+        return {"kind": self.kind, "namespace": self.xp.__name__}
+
+
+class NumpyDevice(Device):
+    """The CPU."""
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        super().__init__(np, "cpu", clock)
+
+    def elementwise(
+        self, rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]
+    ) -> None:
+        """Apply an element-wise rule in place, a tile that fits the cache at a time."""
+        lanes, parameters = arrays[0].shape
+        height = max(1, TILE_ELEMENTS // parameters)
+        for top in range(0, lanes, height):
+            some = slice(top, top + height)
+            part = {name: column[some] for name, column in columns.items()}
+            for left in range(0, parameters, TILE_ELEMENTS):
+                tile = (some, slice(left, left + TILE_ELEMENTS))
+                super().elementwise(rule, [array[tile] for array in arrays], part)
+
+
+class CupyDevice(Device):
+    """A CUDA device through CuPy; work is queued, and only :meth:`get` and times wait for it."""
+
+    def __init__(self) -> None:
+        import cupy
+        from array_api_compat import cupy as xp
+
+        super().__init__(xp, "gpu")
+        self._cupy = cupy
+
+    def get(self, array: Array) -> np.ndarray:
+        """Copy a device array to the host, waiting for what computes it."""
+        host: np.ndarray = self._cupy.asnumpy(array)
+        return host
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """Return a context that does nothing: a GPU raises no floating-point warnings."""
+        return nullcontext()
+
+    def stopwatch(self) -> Stopwatch:
+        """Return a stopwatch that reads CUDA events, so that no step waits for the host."""
+        return _EventStopwatch(self._cupy)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what run.json records of the device."""
+        properties = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)
+        return {
+            **super().describe(),
+            "name": properties["name"].decode(),
+            "memory_bytes": int(properties["totalGlobalMem"]),
+            "cuda_runtime": self._cupy.cuda.runtime.runtimeGetVersion(),
+        }
+
+
+class _EventStopwatch(Stopwatch):
+    """Times with pairs of CUDA events; only :meth:`seconds` waits."""
+
+    def __init__(self, cupy: Any) -> None:
+        super().__init__(time.perf_counter)
+        self._cupy = cupy
+        self._pairs: list[tuple[Any, Any]] = []
+
+    def _event(self) -> Any:
+        event = self._cupy.cuda.Event()
+        event.record()
+        return event
+
+    def start(self) -> None:
+        self._pairs.append((self._event(), None))
+
+    def stop(self) -> None:
+        self._pairs[-1] = (self._pairs[-1][0], self._event())
+
+    def seconds(self) -> float:
+        for start, stop in self._pairs:
+            stop.synchronize()
+            self._seconds += self._cupy.cuda.get_elapsed_time(start, stop) / 1000.0
+        self._pairs.clear()
+        return self._seconds
+
+
+def why_no_gpu() -> str | None:
+    """Say why no GPU can be used and what to do about it, or None where one works.
+
+    CuPy imports and answers without a driver, so it is asked to do a little real work in the end.
+    """
+    if find_spec("cupy") is None:
+        return "CuPy is not installed; try: pip install 'optbench[gpu-cuda13]' (or gpu-cuda12)"
+    try:
+        import cupy
+    except ImportError as error:
+        return f"CuPy cannot be imported ({_first_line(error)}); reinstall it for your CUDA version"
+    if not cupy.cuda.is_available():
+        return "CuPy finds no CUDA device; install an NVIDIA driver, check that nvidia-smi lists it"
+    try:
+        ones = cupy.ones((2, 2), dtype=cupy.float32)
+        float((ones @ ones + ones).sum())
+    except Exception as error:  # each CUDA library raises its own class
+        return f"a test on the GPU failed ({_first_line(error)}); check the CUDA libraries"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def get_device(name: str) -> Device:
+    """Return the device of that name: ``cpu``, ``gpu``, or ``auto`` for a GPU where one works.
+
+    Raises
+    ------
+    DeviceError
+        For an unknown name, or for ``gpu`` where none works, with the reason and the remedy.
+    """
+    if name not in DEVICE_NAMES:
+        raise DeviceError(f"unknown device '{name}'; {nearest(name, DEVICE_NAMES)}")
+    if name == "cpu":
+        return NumpyDevice()
+    reason = why_no_gpu()
+    if reason is None:
+        return CupyDevice()
+    if name == "auto":
+        return NumpyDevice()
+    raise DeviceError(f"no GPU can be used: {reason}; or run with --device cpu")

@@ -1,0 +1,108 @@
+"""Values, lists, ranges and seeds as a user writes them.
+
+========================  ==================================
+``0.01``                  one value
+``1e-3,1e-2,1e-1``        a list
+``1e-4:1e-1:13``          13 values from 1e-4 to 1e-1, evenly spaced in their logarithm
+========================  ==================================
+"""
+
+import math
+import tomllib
+from typing import Any
+
+from optbench.errors import SuiteError
+
+MAX_GRID_VALUES = 100_000
+
+
+def toml_value(text: str) -> Any:
+    """Read a TOML value; a bare word is a string.
+
+    >>> toml_value("0.5"), toml_value("true"), toml_value("cosine")
+    (0.5, True, 'cosine')
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def grid_values(given: Any) -> list[float]:
+    """Return the values of a grid: a list of numbers, or text as in the module's table.
+
+    >>> grid_values("1e-2:1:3")
+    [0.01, 0.1, 1.0]
+    >>> grid_values("0.1,0.2")
+    [0.1, 0.2]
+
+    Raises
+    ------
+    SuiteError
+        If it is neither, is empty, or holds a value twice.
+    """
+    values = _parse(given) if isinstance(given, str) else given
+    if not isinstance(values, list) or not values or not all(map(_is_number, values)):
+        raise SuiteError(
+            f"grid {given!r} is malformed; write values as 1e-3,1e-2 "
+            "or a log-spaced range as 1e-4:1e-1:13"
+        )
+    if len(set(values)) < len(values):
+        raise SuiteError(f"grid {given!r} holds a value twice; each may stand there once")
+    return [float(value) for value in values]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _parse(text: str) -> list[Any]:
+    parts = text.split(":")
+    if len(parts) == 1:
+        return [toml_value(part.strip()) for part in text.split(",")]
+    numbers = [toml_value(part.strip()) for part in parts]
+    if len(parts) != 3 or not all(map(_is_number, numbers)):
+        return []
+    low, high, count = numbers
+    if not isinstance(count, int) or not 2 <= count <= MAX_GRID_VALUES:
+        raise SuiteError(
+            f"grid '{text}' asks for {count} values; a range takes 2 to {MAX_GRID_VALUES}"
+        )
+    if not 0 < low < high:
+        raise SuiteError(f"grid '{text}' must rise from a positive value, as 1e-4:1e-1:13 does")
+    return log_spaced(low, high, count)
+
+
+def log_spaced(low: float, high: float, count: int) -> list[float]:
+    """Return ``count`` values, low·(high/low)^(i/(count−1)), rounded to 12 significant digits.
+
+    Rounding makes 1e-4:1e-1:4 hold exactly 0.001, as a user means it; both ends are as given.
+    """
+    ratio = math.log(high / low) / (count - 1)
+    inner = [float(f"{low * math.exp(ratio * i):.12g}") for i in range(1, count - 1)]
+    return [float(low), *inner, float(high)]
+
+
+def seed_list(given: Any) -> tuple[int, ...]:
+    """Return seeds: a number n means 0 … n − 1; a list, or text such as ``3,7,11``, means these.
+
+    >>> seed_list(3)
+    (0, 1, 2)
+    >>> seed_list([3, 7])
+    (3, 7)
+
+    Raises
+    ------
+    SuiteError
+        If it is neither, is empty, or a seed is negative or stands there twice.
+    """
+    if isinstance(given, str):
+        given = [toml_value(part.strip()) for part in given.split(",")]
+    if isinstance(given, int) and not isinstance(given, bool):
+        if given < 1:
+            raise SuiteError(f"seeds = {given}; at least 1 seed is needed")
+        return tuple(range(given))
+    whole = isinstance(given, list) and all(type(seed) is int and seed >= 0 for seed in given)
+    if not whole or not given or len(set(given)) < len(given):
+        raise SuiteError(f"seeds {given!r} are malformed; write whole numbers ≥ 0, as 3,7,11")
+    return tuple(given)

@@ -1,0 +1,1 @@
+"""Networks stacked over lanes: layers, losses and initialisers."""

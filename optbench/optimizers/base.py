@@ -1,0 +1,138 @@
+"""The contract of an optimizer.
+
+An optimizer is an update rule with named hyperparameters. It works on all lanes of a block at once:
+parameters, gradients and slots have shape (lanes, parameters), hyperparameters are columns of shape
+(lanes, 1). An element-wise rule is one pure function of arrays, :meth:`Elementwise.rule`; the
+device decides how to run it.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from optbench.arrays import Array, Stacked
+from optbench.errors import SuiteError
+
+HostColumns = Mapping[str, np.ndarray]
+"""Hyperparameters of all lanes on the host: name to float64 of shape (lanes, 1)."""
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A number that an update rule takes, with its default and its range.
+
+    Attributes
+    ----------
+    name
+        The field's usual name.
+    default
+        The value where a suite gives none.
+    low, high
+        The range; a bound is part of it unless it is infinite or said to be open.
+    high_open
+        Whether ``high`` itself is outside the range.
+    meaning
+        A few words for lists.
+    """
+
+    name: str
+    default: float
+    meaning: str
+    low: float = 0.0
+    high: float = math.inf
+    high_open: bool = False
+
+    def check(self, value: float) -> float:
+        """Return ``value`` as a float.
+
+        Raises
+        ------
+        SuiteError
+            If it is not a finite number in the range.
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SuiteError(f"{self.name} = {value!r} is not a number; {self._right()}")
+        inside = self.low <= value <= self.high and not (self.high_open and value == self.high)
+        if not inside or not math.isfinite(value):
+            raise SuiteError(f"{self.name} = {value:g} is out of range; {self._right()}")
+        return float(value)
+
+    def _right(self) -> str:
+        return f"it takes a number in {self.range}, by default {self.default:g}"
+
+    @property
+    def range(self) -> str:
+        """The range in interval notation.
+
+        >>> Hyperparameter("momentum", 0.9, "", high=1.0, high_open=True).range
+        '[0, 1)'
+        """
+        closing = ")" if self.high_open or math.isinf(self.high) else "]"
+        high = "∞" if math.isinf(self.high) else f"{self.high:g}"
+        return f"[{self.low:g}, {high}{closing}"
+
+
+def fraction(name: str, default: float, meaning: str) -> Hyperparameter:
+    """Return a hyperparameter with the range [0, 1), such as a decay rate."""
+    return Hyperparameter(name, default, meaning, high=1.0, high_open=True)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an optimizer sees of one step.
+
+    Attributes
+    ----------
+    params, grads
+        Parameters, to be updated in place, and gradients of the loss; rows and named views.
+    state
+        The optimizer's own arrays by name, updated in place.
+    columns
+        What :meth:`Optimizer.columns` gave for this update, on the device: (lanes, 1) each.
+    elementwise
+        Runs an element-wise rule in place; see :meth:`optbench.device.Device.elementwise`.
+    """
+
+    params: Stacked
+    grads: Stacked
+    state: dict[str, Array]
+    columns: Mapping[str, Array]
+    elementwise: Callable[
+        [Callable[..., tuple[Array, ...]], Sequence[Array], Mapping[str, Array]], None
+    ]
+
+
+class Optimizer(ABC):
+    """An update rule, stacked over lanes."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    hyperparameters: ClassVar[tuple[Hyperparameter, ...]]
+    slots: ClassVar[tuple[str, ...]] = ()
+    """Names of the state arrays, each like the parameters and zero at the start."""
+    changing: ClassVar[bool] = False
+    """Whether :meth:`columns` depends on the number of the update."""
+
+    def columns(self, hyperparameters: HostColumns, t: int) -> dict[str, np.ndarray]:
+        """Return the columns that update ``t`` (from 1) needs, computed on the host in float64."""
+        return dict(hyperparameters)
+
+    @abstractmethod
+    def step(self, step: Step) -> None:
+        """Update parameters and state in place."""
+
+
+class Elementwise(Optimizer):
+    """An optimizer that treats every parameter alike and apart."""
+
+    rule: ClassVar[Callable[..., tuple[Array, ...]]]
+    """``rule(w, g, *slots, xp=xp, **columns)``, pure: returns the new parameters and slots."""
+
+    def step(self, step: Step) -> None:
+        """Run the rule over all parameters of all lanes."""
+        slots = [step.state[name] for name in self.slots]
+        step.elementwise(self.rule, [step.params.rows, step.grads.rows, *slots], step.columns)

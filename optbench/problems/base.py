@@ -1,0 +1,195 @@
+"""The contract of a problem: what is minimised.
+
+A problem is a description with two sides. Its host side draws starts and random numbers from named
+streams; its device side works on stacked arrays in whatever namespace ``xp`` it is handed. It keeps
+no state between calls, so one object serves all lanes.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from optbench.arrays import Array, Namespace, Stacked, Tensor
+from optbench.errors import SuiteError, nearest
+
+DTYPES = ("float32", "float64")
+RECORDS = ("before", "after")
+
+Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting of a problem, with its default.
+
+    Attributes
+    ----------
+    choices
+        The values that it takes; empty for a number of at least ``low``.
+    """
+
+    name: str
+    default: Any
+    meaning: str
+    choices: tuple[str, ...] = ()
+    low: float = 0.0
+
+    def check(self, value: Any) -> Any:
+        """Return ``value`` in the default's type.
+
+        Raises
+        ------
+        SuiteError
+            If it is not one of the choices, or not a number in range.
+        """
+        if self.choices:
+            if value not in self.choices:
+                raise SuiteError(f"{self.name} = {value!r}; {nearest(str(value), self.choices)}")
+            return value
+        kind = type(self.default)
+        allowed = int if kind is int else int | float
+        if isinstance(value, bool) or not isinstance(value, allowed) or not value >= self.low:
+            noun = "a whole number" if kind is int else "a number"
+            raise SuiteError(f"{self.name} = {value!r}; it takes {noun} of at least {self.low:g}")
+        return kind(value)
+
+    @property
+    def range(self) -> str:
+        """The values that it takes, for lists."""
+        return " | ".join(self.choices) if self.choices else f"[{self.low:g}, ∞)"
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """A known minimum: where, and the value there."""
+
+    position: tuple[float, ...]
+    value: float
+
+
+class Problem(ABC):
+    """What is minimised, for lanes that share it.
+
+    Parameters
+    ----------
+    options
+        All of the problem's options, checked.
+    data_dir
+        Where to look for data sets first, or None.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    kind: ClassVar[str]
+    """``"function"`` or ``"network"``."""
+    default_iterations: ClassVar[int]
+    options: ClassVar[tuple[Option, ...]]
+    random: ClassVar[bool]
+    """Whether anything depends on the seed."""
+
+    def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
+        self.settings = dict(options)
+        self.data_dir = data_dir
+        self.dtype: str = options["dtype"]
+
+    @property
+    @abstractmethod
+    def record(self) -> str:
+        """Which loss a trace row holds: ``"before"`` or ``"after"`` the update."""
+
+    @property
+    @abstractmethod
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The parameters in the order in which they lie in a row."""
+
+    @abstractmethod
+    def definition(self) -> dict[str, Any]:
+        """Return all that makes the problem what it is, as plain data; never arrays or seeds."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the definition as canonical JSON."""
+        text = json.dumps(self.definition(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of one lane."""
+        return sum(tensor.size for tensor in self.tensors)
+
+    @property
+    def iterations_per_epoch(self) -> int | None:
+        """Iterations that go once through the training data; None where there are no data."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what figures and tables need to know, for run.json."""
+        return {
+            "kind": self.kind,
+            "record": self.record,
+            "dtype": self.dtype,
+            "iterations_per_epoch": self.iterations_per_epoch,
+        }
+
+    def settle(self) -> tuple[str, ...]:
+        """Find what the problem needs, fix what depends on it, and return notices for the user.
+
+        Raises
+        ------
+        UsageError
+            If something is missing, damaged, or does not fit the options.
+        """
+        return ()
+
+    # The host side.
+
+    @abstractmethod
+    def start(self, seed: int) -> np.ndarray:
+        """Return the start for one seed: float64, shape (parameters,)."""
+
+    def data(self) -> dict[str, np.ndarray]:
+        """Return the arrays that stay on the device for the whole run."""
+        return {}
+
+    def draws(self, seed: int, block: int) -> dict[str, np.ndarray]:
+        """Return the random numbers of one block of iterations, one row an iteration."""
+        return {}
+
+    # The device side.
+
+    def batch(self, data: Arrays, draws: Arrays, *, xp: Namespace) -> dict[str, Array]:
+        """Return the batch of one iteration.
+
+        ``draws`` holds that iteration's random numbers of each seed, (seeds, …); so do the arrays
+        returned.
+        """
+        return {}
+
+    @abstractmethod
+    def loss_and_grad(
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, xp: Namespace
+    ) -> Array:
+        """Return the loss of each lane, shape (lanes,), and write the gradients in place.
+
+        Arrays in ``batch`` have the shape (lanes, …), or (1, …) where all lanes share them.
+        """
+
+    @abstractmethod
+    def loss(self, params: Stacked, batch: Arrays, *, xp: Namespace) -> Array:
+        """Return the loss of each lane, shape (lanes,)."""
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that :meth:`evaluate` takes."""
+        return ()
+
+    def evaluate(
+        self, params: Stacked, data: Arrays, split: str, *, xp: Namespace
+    ) -> tuple[Array, Array]:
+        """Return the mean loss and the zero-one error of each lane over a whole split."""
+        raise AssertionError(f"{self.name} has no split '{split}'")

@@ -1,0 +1,134 @@
+"""Functions of a few variables.
+
+A lane is a point; variables are stored one after the other for all lanes, so that arithmetic on
+``params.rows[:, 0]`` runs over contiguous memory.
+"""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from optbench.arrays import Array, Namespace, Stacked, Tensor
+from optbench.problems.base import DTYPES, Arrays, Minimum, Option, Problem
+
+Interval = tuple[float, float]
+
+
+class Function(Problem):
+    """A function of a few variables, minimised from a fixed start; nothing in it is random."""
+
+    kind = "function"
+    random = False
+    record = "before"
+    options = (Option("dtype", "float64", "of parameters and arithmetic", choices=DTYPES),)
+
+    formula: ClassVar[str]
+    variables: ClassVar[tuple[str, ...]]
+    origin: ClassVar[tuple[float, ...]]
+    """Where every lane starts."""
+    minima: ClassVar[tuple[Minimum, ...]]
+    domain: ClassVar[tuple[Interval, ...]]
+    """What figures show, an interval a variable."""
+    levels: ClassVar[tuple[float, ...] | None] = None
+    """Contour levels of figures; None leaves the choice to them."""
+
+    @abstractmethod
+    def value_and_grad(
+        self, point: tuple[Array, ...], xp: Namespace
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Return f and its partial derivatives at points; every array has the shape (lanes,)."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """One scalar a variable."""
+        return tuple(Tensor(name) for name in self.variables)
+
+    def definition(self) -> dict[str, Any]:
+        """Return name, formula, start and dtype."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "formula": self.formula,
+            "start": list(self.origin),
+            "record": self.record,
+            "dtype": self.dtype,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return variables, minima and what figures show."""
+        minima = [{"position": list(each.position), "value": each.value} for each in self.minima]
+        levels = None if self.levels is None else list(self.levels)
+        plot = {"domain": [list(interval) for interval in self.domain], "levels": levels}
+        own = {"formula": self.formula, "variables": list(self.variables), "minima": minima}
+        return {**super().describe(), **own, "plot": plot}
+
+    def start(self, seed: int) -> np.ndarray:
+        """Return the fixed start."""
+        return np.array(self.origin)
+
+    def loss_and_grad(
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, xp: Namespace
+    ) -> Array:
+        """Return f of each lane and write its partial derivatives."""
+        value, partials = self._at(params, xp)
+        for index, partial in enumerate(partials):
+            grads.rows[:, index] = partial
+        return value
+
+    def loss(self, params: Stacked, batch: Arrays, *, xp: Namespace) -> Array:
+        """Return f of each lane."""
+        return self._at(params, xp)[0]
+
+    def _at(self, params: Stacked, xp: Namespace) -> tuple[Array, tuple[Array, ...]]:
+        point = tuple(params.rows[:, index] for index in range(len(self.variables)))
+        return self.value_and_grad(point, xp)
+
+
+class Anisotropic(Function):
+    """The textbook's long valley, 20 times steeper across than along.
+
+    f(x, y) = x²/20 + y², ∇f = (x/10, 2y), minimum 0 at (0, 0), start (−7, 2).
+
+    Source: K. Saitoh, "Deep Learning from Scratch", section 6.1.3.
+    """
+
+    name = "anisotropic"
+    summary = "a long valley: x²/20 + y² from (−7, 2)"
+    default_iterations = 30
+    formula = "x**2/20 + y**2"
+    variables = ("x", "y")
+    origin = (-7.0, 2.0)
+    minima = (Minimum((0.0, 0.0), 0.0),)
+    domain = ((-10.0, 10.0), (-10.0, 10.0))
+    levels = tuple(float(level) for level in range(8))
+
+    def value_and_grad(
+        self, point: tuple[Array, ...], xp: Namespace
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Return f and (∂f/∂x, ∂f/∂y)."""
+        x, y = point
+        return x * x / 20.0 + y * y, (x / 10.0, 2.0 * y)
+
+
+class Quadratic1D(Function):
+    """A parabola in one variable.
+
+    f(x) = x² + x + 1, f′(x) = 2x + 1, minimum 3/4 at −1/2, start 20.
+    """
+
+    name = "quadratic-1d"
+    summary = "a parabola: x² + x + 1 from 20"
+    default_iterations = 25
+    formula = "x**2 + x + 1"
+    variables = ("x",)
+    origin = (20.0,)
+    minima = (Minimum((-0.5,), 0.75),)
+    domain = ((-21.0, 21.0),)
+
+    def value_and_grad(
+        self, point: tuple[Array, ...], xp: Namespace
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Return f and (f′,)."""
+        (x,) = point
+        return x * x + x + 1.0, (2.0 * x + 1.0,)

@@ -1,0 +1,174 @@
+"""Suites: what is to be run, from a TOML file to settled problems and optimizers.
+
+A :class:`SuiteFile` is what somebody wrote, checked for its shape; flags change it into another
+(:mod:`optbench.flags`). :func:`resolve` turns it into a :class:`Suite`: every default filled in,
+every name looked up, data found, grids expanded. ``Suite.resolved`` is a suite file again, so that
+run.json can be run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from optbench.errors import SuiteError
+from optbench.grids import grid_values, seed_list
+from optbench.optimizers import complete_hyperparameters, get_optimizer
+from optbench.problems import get_problem_class, make_problem
+from optbench.problems.base import Problem
+from optbench.suitefile import OptimizerEntry, ProblemEntry, SuiteFile
+
+DEFAULT_SUITES = ("anisotropic", "mnist-mlp")
+
+SHARED_OPTIONS = ("batch_size", "data", "dtype", "record")
+"""Options that may stand at the top of a suite, for all problems that take them."""
+
+
+@dataclass(frozen=True)
+class OptimizerSetting:
+    """An optimizer entry of a suite for one problem, its grid expanded.
+
+    Attributes
+    ----------
+    configurations
+        All hyperparameters by name, one mapping a point of the grid.
+    """
+
+    name: str
+    label: str
+    configurations: tuple[Mapping[str, float], ...]
+
+
+@dataclass(frozen=True)
+class ProblemSetting:
+    """A problem of a suite, with the optimizers that are to minimise it."""
+
+    label: str
+    problem: Problem
+    iterations: int
+    optimizers: tuple[OptimizerSetting, ...]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything that a run does.
+
+    Attributes
+    ----------
+    written
+        The suite as its author wrote it.
+    resolved
+        The same with flags and defaults; as plain data, and a suite file again.
+    notices
+        What the user should know, such as that a smaller data set is used.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    problems: tuple[ProblemSetting, ...]
+    written: Mapping[str, Any] = field(repr=False)
+    resolved: Mapping[str, Any] = field(repr=False)
+    notices: tuple[str, ...] = ()
+
+
+def resolve(
+    file: SuiteFile, *, written: Mapping[str, Any] | None = None, data_dir: Path | None = None
+) -> Suite:
+    """Settle a suite.
+
+    Parameters
+    ----------
+    file
+        The suite with all flags applied.
+    written
+        What to keep as ``Suite.written``: the suite before flags. Defaults to ``file``.
+    data_dir
+        Where to look for data sets first.
+
+    Raises
+    ------
+    SuiteError
+        If anything in it is unknown, out of range, or does not fit.
+    DataError
+        If a data set is missing or damaged.
+    """
+    written = file.as_written() if written is None else written
+    if not file.problem:
+        raise SuiteError(f"suite '{file.name}' has no problem; add a [[problem]] with a name")
+    if not file.optimizer:
+        raise SuiteError(f"suite '{file.name}' has no optimizer; add an [[optimizer]] with a name")
+    seeds = seed_list(file.seeds)
+    settings, resolved, notices = [], [], []
+    for entry in file.problem:
+        setting, plain, said = _settle(file, entry, data_dir)
+        settings.append(setting)
+        resolved.append(plain)
+        notices += said
+    plain_suite = {
+        "name": file.name,
+        "seeds": list(seeds),
+        "problem": resolved,
+        "optimizer": [_plain(entry) for entry in file.optimizer],
+    }
+    if len(seeds) > 1 and not any(setting.problem.random for setting in settings):
+        notices.append(f"nothing in suite '{file.name}' is random: all seeds give the same traces")
+    return Suite(file.name, seeds, tuple(settings), written, plain_suite, tuple(notices))
+
+
+def _settle(
+    file: SuiteFile, entry: ProblemEntry, data_dir: Path | None
+) -> tuple[ProblemSetting, dict[str, Any], list[str]]:
+    """Return a problem's setting, the same as plain data, and notices."""
+    known = {option.name for option in get_problem_class(entry.name).options}
+    shared = {key: getattr(file, key) for key in SHARED_OPTIONS if key in known}
+    given = {key: value for key, value in shared.items() if value is not None} | entry.options
+    problem, notices = make_problem(entry.name, given, data_dir)
+    iterations = _iterations(file, entry, problem)
+    optimizers = tuple(_expand(each.merged(entry.overrides_of(each))) for each in file.optimizer)
+    plain = {
+        "name": entry.name,
+        "label": entry.title,
+        "iterations": iterations,
+        **problem.settings,
+        **entry.overrides,
+    }
+    setting = ProblemSetting(entry.title, problem, iterations, optimizers)
+    return setting, plain, list(notices)
+
+
+def _iterations(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
+    """Return how many updates to make: the entry's word counts before the suite's."""
+    if entry.iterations is not None:
+        return entry.iterations
+    per_epoch = problem.iterations_per_epoch
+    epochs = entry.epochs
+    if epochs is None and file.epochs is not None and per_epoch is not None:
+        epochs = file.epochs
+    if epochs is None:
+        return file.iterations or problem.default_iterations
+    if per_epoch is None:
+        raise SuiteError(f"{entry.name} has no epochs; give iterations instead")
+    return epochs * per_epoch
+
+
+def _plain(entry: OptimizerEntry) -> dict[str, Any]:
+    """Return an entry with all defaults and grids as lists."""
+    grids = {key: grid_values(given) for key, given in entry.grid.items()}
+    fixed = complete_hyperparameters(entry.name, entry.hyperparameters)
+    plain: dict[str, Any] = {"name": entry.name, "label": entry.title}
+    plain |= {key: value for key, value in fixed.items() if key not in grids}
+    return {**plain, "grid": grids} if grids else plain
+
+
+def _expand(entry: OptimizerEntry) -> OptimizerSetting:
+    """Return the configurations of an entry: every combination of its grids."""
+    get_optimizer(entry.name)
+    grids = {key: grid_values(given) for key, given in entry.grid.items()}
+    configurations = tuple(
+        complete_hyperparameters(
+            entry.name, {**entry.hyperparameters, **dict(zip(grids, values, strict=True))}
+        )
+        for values in product(*grids.values())
+    )
+    return OptimizerSetting(entry.name, entry.title, configurations)

@@ -1,0 +1,201 @@
+"""The suite format: what a TOML suite, or a run.json, may hold.
+
+This module knows the shape only; names and ranges are checked against the registries in
+:mod:`optbench.suite`.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+
+from optbench.errors import SuiteError, nearest
+
+Number = int | float
+Grid = str | list[Number]
+
+
+class OptimizerEntry(BaseModel):
+    """An ``[[optimizer]]``: name, label, hyperparameters by name, and ``grid.<hyperparameter>``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    __pydantic_extra__: dict[str, Number] = Field(init=False)
+
+    name: str
+    label: str | None = Field(default=None, min_length=1)
+    grid: dict[str, Grid] = {}
+
+    @property
+    def title(self) -> str:
+        """The label; the name where none is given."""
+        return self.label or self.name
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """The hyperparameters given."""
+        return dict(self.__pydantic_extra__)
+
+    def answers_to(self, target: str) -> bool:
+        """Say whether a target is this entry's label or name, or ``*``."""
+        return target in ("*", self.title, self.name)
+
+    def merged(self, changes: Mapping[str, Any]) -> "OptimizerEntry":
+        """Return the entry with other hyperparameters or grids; each replaces the other."""
+        fixed = {key: value for key, value in changes.items() if key != "grid"}
+        grid = changes.get("grid", {})
+        kept = {key: value for key, value in self.hyperparameters.items() if key not in grid}
+        kept_grid = {key: value for key, value in self.grid.items() if key not in fixed}
+        return OptimizerEntry(
+            name=self.name, label=self.label, grid={**kept_grid, **grid}, **{**kept, **fixed}
+        )
+
+
+class ProblemEntry(BaseModel):
+    """A ``[[problem]]``: name, label, length, its options, and tables that change optimizers."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+    label: str | None = Field(default=None, min_length=1)
+    iterations: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+
+    @property
+    def title(self) -> str:
+        """The label; the name where none is given."""
+        return self.label or self.name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The problem's own options."""
+        extra = self.__pydantic_extra__ or {}
+        return {key: value for key, value in extra.items() if not isinstance(value, dict)}
+
+    @property
+    def overrides(self) -> dict[str, dict[str, Any]]:
+        """Changes to optimizers on this problem only, by target."""
+        extra = self.__pydantic_extra__ or {}
+        return {key: value for key, value in extra.items() if isinstance(value, dict)}
+
+    def overrides_of(self, optimizer: OptimizerEntry) -> dict[str, Any]:
+        """Return the changes to one optimizer: by name, then by label, which counts more."""
+        changes: dict[str, Any] = {}
+        for target in ("*", optimizer.name, optimizer.title):
+            changes |= self.overrides.get(target, {})
+        return changes
+
+
+class SuiteFile(BaseModel):
+    """A suite as written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seeds: int | list[int] = 1
+    iterations: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+    batch_size: int | None = None
+    data: str | None = None
+    dtype: str | None = None
+    record: Literal["before", "after"] | None = None
+    problem: tuple[ProblemEntry, ...] = ()
+    optimizer: tuple[OptimizerEntry, ...] = ()
+
+    @field_validator("problem", "optimizer", mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("problem", "optimizer")
+    @classmethod
+    def _titles_differ(cls, entries: tuple[Any, ...]) -> tuple[Any, ...]:
+        titles = [entry.title for entry in entries]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise ValueError(f"'{title}' stands there twice; give one of them another label")
+        return entries
+
+    def as_written(self) -> dict[str, Any]:
+        """Return plain data, without what was left out."""
+        return self.model_dump(exclude_unset=True)
+
+    def changed(self, **changes: Any) -> "SuiteFile":
+        """Return a copy with other values, checked again."""
+        return parse_suite({**self.as_written(), **changes}, f"suite '{self.name}'")
+
+
+def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
+    """Return the suite that plain data describe.
+
+    Raises
+    ------
+    SuiteError
+        If its shape is wrong, in one line that starts with ``place``.
+    """
+    try:
+        return SuiteFile.model_validate(plain)
+    except ValidationError as error:
+        raise SuiteError(f"{place}: {_first_complaint(error)}") from None
+
+
+def _first_complaint(error: ValidationError) -> str:
+    first = error.errors()[0]
+    steps = [str(step + 1) if isinstance(step, int) else str(step) for step in first["loc"]]
+    union_branches = {"int", "float", "str", "list[int]", "list[union[int,float]]"}
+    where = " ".join(step for step in steps if step not in union_branches)
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{where}'; {nearest(where, SuiteFile.model_fields)}"
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower()}{message[1:]}"
+
+
+def builtin_suites() -> dict[str, Path]:
+    """Return the TOML files of the built-in suites by name."""
+    folder = Path(str(files("optbench") / "suites"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_suite(source: str) -> SuiteFile:
+    """Return a built-in suite by name, a TOML file, or the resolved suite in a run.json.
+
+    Raises
+    ------
+    SuiteError
+        If there is no such suite or file, or it is malformed.
+    """
+    known = builtin_suites()
+    path = known.get(source, Path(source))
+    if source not in known and path.suffix not in (".toml", ".json"):
+        raise SuiteError(f"unknown suite '{source}'; {nearest(source, known)} (or give a .toml)")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SuiteError(f"there is no suite file '{source}'") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"suite file '{source}' cannot be read: {error}") from None
+    plain = _from_json(text, source) if path.suffix == ".json" else _from_toml(text, source)
+    return parse_suite({"name": path.stem, **plain}, source)
+
+
+def _from_toml(text: str, place: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(f"{place}: {str(error)[0].lower()}{str(error)[1:]}") from None
+
+
+def _from_json(text: str, place: str) -> dict[str, Any]:
+    try:
+        resolved = json.loads(text)["suite"]["resolved"]
+    except (ValueError, KeyError, TypeError):
+        resolved = None
+    if not isinstance(resolved, dict):
+        raise SuiteError(f"{place}: no run.json of optbench; it has no suite.resolved")
+    return resolved
