@@ -68,10 +68,17 @@ class Device:
         self.xp = xp
         self.kind = kind
         self._clock = clock
+        self._resident: dict[int, tuple[np.ndarray, Array]] = {}
 
     def put(self, array: np.ndarray) -> Array:
         """Copy a host array to the device."""
         return self.xp.asarray(array, copy=True)
+
+    def resident(self, array: np.ndarray) -> Array:
+        """Return a read-only host array on the device; copied once, then kept there."""
+        if id(array) not in self._resident:
+            self._resident[id(array)] = (array, self.put(array))
+        return self._resident[id(array)][1]
 
     def get(self, array: Array) -> np.ndarray:
         """Copy a device array to the host, waiting for what computes it."""
@@ -125,6 +132,10 @@ class NumpyDevice(Device):
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         super().__init__(np, "cpu", clock)
+
+    def resident(self, array: np.ndarray) -> Array:
+        """Return the array itself."""
+        return array
 
     def elementwise(
         self, rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]

@@ -92,6 +92,10 @@ class Problem(ABC):
     options: ClassVar[tuple[Option, ...]]
     random: ClassVar[bool]
     """Whether anything depends on the seed."""
+    minibatch: ClassVar[bool]
+    """Whether a trace row is the loss on one minibatch, and summaries take means of rows."""
+    by_coordinate: ClassVar[bool] = False
+    """Whether each parameter of all lanes is stored together, rather than each lane."""
 
     def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
         self.settings = dict(options)

@@ -14,12 +14,17 @@ from optbench.problems.base import DTYPES, Arrays, Minimum, Option, Problem
 
 Interval = tuple[float, float]
 
+SURFACE_POINTS = 201
+"""Grid points along each axis of a stored surface."""
+
 
 class Function(Problem):
     """A function of a few variables, minimised from a fixed start; nothing in it is random."""
 
     kind = "function"
     random = False
+    minibatch = False
+    by_coordinate = True
     record = "before"
     options = (Option("dtype", "float64", "of parameters and arithmetic", choices=DTYPES),)
 
@@ -62,6 +67,19 @@ class Function(Problem):
         plot = {"domain": [list(interval) for interval in self.domain], "levels": levels}
         own = {"formula": self.formula, "variables": list(self.variables), "minima": minima}
         return {**super().describe(), **own, "plot": plot}
+
+    def surface(self) -> dict[str, np.ndarray] | None:
+        """Return a function of two variables, and its gradient, on a grid of its plot domain.
+
+        Columns as in :data:`optbench.records.SURFACE_COLUMNS`, without ``problem``; None for
+        functions of another number of variables.
+        """
+        if len(self.variables) != 2:
+            return None
+        axes = [np.linspace(low, high, SURFACE_POINTS) for low, high in self.domain]
+        x, y = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
+        value, (gradient_x, gradient_y) = self.value_and_grad((x, y), np)
+        return {"x": x, "y": y, "value": value, "gradient_x": gradient_x, "gradient_y": gradient_y}
 
     def start(self, seed: int) -> np.ndarray:
         """Return the fixed start."""

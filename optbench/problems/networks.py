@@ -29,6 +29,7 @@ class Classifier(Problem):
 
     kind = "network"
     random = True
+    minibatch = True
     network: Network
 
     def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:

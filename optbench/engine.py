@@ -1,0 +1,183 @@
+"""The one stepping loop: one block, from start to end.
+
+:func:`run_block` yields records: trace chunks as they come, evaluations at the end, and what became
+of every lane. It knows neither which library computes nor who reads the records.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from optbench.arrays import Array, Stacked, stack
+from optbench.device import Device, Stopwatch
+from optbench.lanes import Block
+from optbench.ledger import Ledger, Rows
+from optbench.optimizers.base import Step
+from optbench.records import EvaluationRows, Record
+from optbench.rng import ITERATIONS_PER_BLOCK
+
+CHUNK_ROWS = 64
+"""Rows that come down from the device together; a block of random numbers holds whole chunks."""
+
+
+def run_block(
+    block: Block, device: Device, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[Record]:
+    """Run a block and yield its records.
+
+    Parameters
+    ----------
+    block
+        The lanes, their problem and their optimizer.
+    device
+        What computes.
+    cancelled
+        Asked between chunks; once true, the block ends with status ``interrupted``.
+    """
+    stepper = Stepper(block, device)
+    ledger = Ledger(block)
+    for first in range(0, ledger.full_rows, CHUNK_ROWS):
+        if cancelled() or ledger.all_diverged:
+            break
+        count = min(CHUNK_ROWS, ledger.full_rows - first)
+        with device.quiet():
+            rows = stepper.advance(first, count)
+        yield ledger.enter(rows)
+    if ledger.complete:
+        alive = ledger.alive
+        for split in block.problem.splits():
+            with device.quiet():
+                loss, error = stepper.evaluate(split)
+            numbers = ledger.numbers[alive]
+            yield EvaluationRows(
+                block.number, numbers, block.iterations, split, loss[alive], error[alive]
+            )
+    yield ledger.result(stepper.watch.seconds())
+
+
+class Stepper:
+    """The arrays of a block, and what happens in a step.
+
+    Attributes
+    ----------
+    watch
+        Times gradients and updates. Recording, the second forward pass of ``record = "after"`` and
+        evaluation are left out.
+    """
+
+    def __init__(self, block: Block, device: Device) -> None:
+        problem = block.problem
+        self._block = block
+        self._device = device
+        self.watch: Stopwatch = device.stopwatch()
+        self._params, self._grads = self._zeros(), self._zeros()
+        self._state = {name: self._zeros().rows for name in block.optimizer.slots}
+        self._data = {name: device.resident(array) for name, array in problem.data().items()}
+        self._draws: Mapping[str, Array] = {}
+        seeds = block.seeds
+        seed_of_lane = np.array([seeds.index(lane.seed) for lane in block.lanes])
+        self._seed_of_lane = device.put(seed_of_lane)
+        starts = np.stack([problem.start(seed) for seed in seeds]).astype(problem.dtype)
+        self._params.rows[...] = device.put(starts[seed_of_lane])
+
+    def _zeros(self) -> Stacked:
+        problem = self._block.problem
+        rows = self._device.rows(
+            len(self._block.lanes),
+            problem.parameters,
+            problem.dtype,
+            by_coordinate=problem.by_coordinate,
+        )
+        return stack(rows, problem.tensors, self._device.xp)
+
+    def advance(self, first: int, count: int) -> Rows:
+        """Record ``count`` rows from row ``first`` on, and make the updates that belong to them.
+
+        The row after the last update, which only ``record = "before"`` has, makes none.
+        """
+        problem, xp = self._block.problem, self._device.xp
+        lanes = len(self._block.lanes)
+        loss = xp.zeros((count, lanes), dtype=xp.float64)
+        finite = xp.zeros((count, lanes), dtype=xp.bool)
+        position = None
+        if problem.parameters <= 3:
+            kind = self._params.rows.dtype
+            position = xp.zeros((count, lanes, problem.parameters), dtype=kind)
+        columns = self._columns(first, count)
+        for row in range(count):
+            batch = self._batch(first + row)
+            updates = first + row < self._block.iterations
+            if problem.record == "before":
+                value = self._gradient(batch) if updates else self._loss(batch)
+                self._record(row, value, loss, finite, position)
+            if updates:
+                if problem.record == "after":
+                    self._gradient(batch)
+                self._update({name: column[row, ...] for name, column in columns.items()})
+            if problem.record == "after":
+                self._record(row, self._loss(batch), loss, finite, position)
+        get = self._device.get
+        return Rows(first, get(loss), get(finite), None if position is None else get(position))
+
+    def evaluate(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the loss and the zero-one error of each lane over a whole split."""
+        loss, error = self._block.problem.evaluate(
+            self._params, self._data, split, xp=self._device.xp
+        )
+        return self._device.get(loss), self._device.get(error)
+
+    def _gradient(self, batch: Mapping[str, Array]) -> Array:
+        self.watch.start()
+        loss = self._block.problem.loss_and_grad(
+            self._params, self._grads, batch, xp=self._device.xp
+        )
+        self.watch.stop()
+        return loss
+
+    def _update(self, columns: Mapping[str, Array]) -> None:
+        self.watch.start()
+        self._block.optimizer.step(
+            Step(self._params, self._grads, self._state, columns, self._device.elementwise)
+        )
+        self.watch.stop()
+
+    def _loss(self, batch: Mapping[str, Array]) -> Array:
+        return self._block.problem.loss(self._params, batch, xp=self._device.xp)
+
+    def _record(
+        self, row: int, value: Array, loss: Array, finite: Array, position: Array | None
+    ) -> None:
+        xp = self._device.xp
+        loss[row, :] = xp.astype(value, xp.float64)
+        finite[row, :] = xp.isfinite(value) & xp.all(xp.isfinite(self._params.rows), axis=1)
+        if position is not None:
+            position[row, ...] = self._params.rows
+
+    def _columns(self, first: int, count: int) -> dict[str, Array]:
+        """Return the columns of ``count`` updates, each of shape (count, lanes, 1)."""
+        optimizer, given = self._block.optimizer, self._block.hyperparameters
+        updates = range(first + 1, first + 1 + count)
+        if optimizer.changing:
+            each = [optimizer.columns(given, t) for t in updates]
+            columns = {name: np.stack([one[name] for one in each]) for name in each[0]}
+        else:
+            same = optimizer.columns(given, 1)
+            columns = {name: np.stack([column] * count) for name, column in same.items()}
+        dtype = self._block.problem.dtype
+        return {name: self._device.put(column.astype(dtype)) for name, column in columns.items()}
+
+    def _batch(self, iteration: int) -> dict[str, Array]:
+        """Return the batch of an iteration: arrays of shape (lanes, …), or (1, …) if shared."""
+        problem, xp = self._block.problem, self._device.xp
+        block, row = divmod(iteration, ITERATIONS_PER_BLOCK)
+        if row == 0:
+            drawn = [problem.draws(seed, block) for seed in self._block.seeds]
+            self._draws = {
+                name: self._device.put(np.stack([one[name] for one in drawn], axis=1))
+                for name in drawn[0]
+            }
+        draws = {name: numbers[row, ...] for name, numbers in self._draws.items()}
+        batch = problem.batch(self._data, draws, xp=xp)
+        if len(self._block.seeds) in (1, len(self._block.lanes)):
+            return batch
+        return {name: xp.take(each, self._seed_of_lane, axis=0) for name, each in batch.items()}

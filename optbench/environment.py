@@ -1,0 +1,71 @@
+"""What a run was made with: machine, libraries and source, recorded once a run."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_info
+
+import optbench
+
+PACKAGES = ("numpy", "pandas", "pyarrow", "matplotlib", "array-api-compat", "threadpoolctl")
+GPU_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return versions, machine, BLAS libraries, and the git commit of the working directory."""
+    return {
+        "optbench": optbench.__version__,
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "packages": {
+            name: found for name in (*PACKAGES, *GPU_PACKAGES) if (found := _version(name))
+        },
+        "blas": [
+            {key: library.get(key) for key in ("internal_api", "version", "architecture")}
+            for library in threadpool_info()
+            if library["user_api"] == "blas"
+        ],
+        "git": _git(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str | None:
+    """Return the processor's name, where the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if sys.platform == "linux" and cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None
+
+
+def _git() -> dict[str, Any] | None:
+    """Return commit and cleanness of the repository that the working directory lies in."""
+    try:
+        commit = _ask_git("rev-parse", "HEAD")
+        return {"commit": commit, "clean": not _ask_git("status", "--porcelain")}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _ask_git(*arguments: str) -> str:
+    answer = subprocess.run(
+        ["git", *arguments], capture_output=True, text=True, check=True, timeout=5
+    )
+    return answer.stdout.strip()

@@ -1,0 +1,146 @@
+"""From a suite to lanes, and from lanes to blocks."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count, groupby, product
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from optbench.optimizers import get_optimizer
+from optbench.optimizers.base import Optimizer
+from optbench.problems.base import Problem
+from optbench.records import NUMERICS_VERSION
+from optbench.suite import Suite
+
+BLOCK_BYTES = 8 * 2**20
+"""Parameters, gradients and slots of a block take about this much at most: they fit a cache."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One training run: a row of lanes.parquet before it has run.
+
+    Attributes
+    ----------
+    number
+        Its place in the suite, from 0.
+    key
+        SHA-256 of everything that decides its trace.
+    problem, label
+        Titles of the problem and of the optimizer entry.
+    hyperparameters
+        All of them by name.
+    """
+
+    number: int
+    key: str
+    problem: str
+    optimizer: str
+    label: str
+    hyperparameters: Mapping[str, float]
+    seed: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lanes that share a problem and an update rule, stepped together; plain data."""
+
+    number: int
+    problem: Problem
+    optimizer: Optimizer
+    iterations: int
+    lanes: tuple[Lane, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The distinct seeds, in the order in which lanes have them."""
+        return tuple(dict.fromkeys(lane.seed for lane in self.lanes))
+
+    @property
+    def hyperparameters(self) -> dict[str, np.ndarray]:
+        """Hyperparameters of all lanes: float64 of shape (lanes, 1) by name."""
+        return {
+            each.name: np.array([[lane.hyperparameters[each.name]] for lane in self.lanes])
+            for each in self.optimizer.hyperparameters
+        }
+
+
+def lay_out(suite: Suite, device_kind: str) -> tuple[Lane, ...]:
+    """Return all lanes of a suite: by problem, optimizer entry, grid point, then seed."""
+    return tuple(_lanes(suite, device_kind))
+
+
+def _lanes(suite: Suite, device_kind: str) -> Iterator[Lane]:
+    number = count()
+    for setting in suite.problems:
+        fingerprint = setting.problem.fingerprint
+        for entry in setting.optimizers:
+            for configuration, seed in product(entry.configurations, suite.seeds):
+                key = _key(
+                    fingerprint=fingerprint,
+                    optimizer={"name": entry.name, "source": "optbench"},
+                    hyperparameters=dict(configuration),
+                    schedule="constant",
+                    seed=seed,
+                    iterations=setting.iterations,
+                    evaluation="end",
+                    stopping=None,
+                    device=device_kind,
+                    numerics_version=NUMERICS_VERSION,
+                )
+                yield Lane(
+                    number=next(number),
+                    key=key,
+                    problem=setting.label,
+                    optimizer=entry.name,
+                    label=entry.label,
+                    hyperparameters=configuration,
+                    seed=seed,
+                    fingerprint=fingerprint,
+                )
+
+
+def _key(**parts: Any) -> str:
+    """Return the SHA-256 of all that decides a lane's trace, as canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plan_blocks(suite: Suite, lanes: Iterable[Lane]) -> tuple[Block, ...]:
+    """Group lanes into blocks; a function of the lanes alone.
+
+    Lanes of one problem and one rule go together, as many as keep a block's parameters, gradients
+    and slots within :data:`BLOCK_BYTES`, spread evenly.
+    """
+    settings = {setting.label: setting for setting in suite.problems}
+    parts = []
+    for (title, name), group in groupby(sorted(lanes, key=_group), key=_group):
+        setting, optimizer = settings[title], get_optimizer(name)
+        for part in _split(list(group), _lanes_that_fit(setting.problem, optimizer)):
+            parts.append((setting, optimizer, tuple(part)))
+    parts.sort(key=lambda part: part[2][0].number)
+    return tuple(
+        Block(number, setting.problem, optimizer, setting.iterations, part)
+        for number, (setting, optimizer, part) in enumerate(parts)
+    )
+
+
+def _group(lane: Lane) -> tuple[str, str]:
+    return lane.problem, lane.optimizer
+
+
+def _lanes_that_fit(problem: Problem, optimizer: Optimizer) -> int:
+    arrays = 2 + len(optimizer.slots)
+    lane_bytes = problem.parameters * arrays * np.dtype(problem.dtype).itemsize
+    return max(1, BLOCK_BYTES // lane_bytes)
+
+
+def _split(members: list[Lane], most: int) -> Iterator[list[Lane]]:
+    parts = ceil(len(members) / most)
+    for indices in np.array_split(np.arange(len(members)), parts):
+        yield [members[index] for index in indices]
