@@ -1,0 +1,79 @@
+# Everything runs in .venv, which the targets make and fill as they need it.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGE := $(VENV)/.package-installed
+DEV := $(VENV)/.dev-installed
+PIP_INSTALL := $(BIN)/python -m pip install --quiet
+PYTEST := $(BIN)/pytest
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format ci clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'PYTHON=python3.12 picks the Python that .venv is made with; make clean lets go of the old one.'
+
+demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figures
+	$(BIN)/optbench run
+	@echo 'Drawing the figures'
+	@function=$$(ls -d results/anisotropic-[0-9]* | tail -n 1) && \
+	fitting=$$($(BIN)/optbench plot) && \
+	surface=$$($(BIN)/optbench plot --kind surface "$$function") && \
+	field=$$($(BIN)/optbench plot --kind field "$$function") && \
+	printf '\nThe figures are here:\n%s\n%s\n%s\n' "$$fitting" "$$surface" "$$field"
+
+test: $(DEV) ## run all tests
+	$(PYTEST)
+
+check: $(DEV) ## check format, lint, types, tests and their coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
+
+format: $(DEV) ## mend format and lint where a tool can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ci: check ## run what continuous integration runs
+
+clean: ## remove .venv, caches and build outputs; results/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is the last thing that venv installs: without it the environment is half made.
+$(BIN)/pip:
+	@enough=; \
+	for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11); do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	    enough="$$python"; \
+	    "$$python" -c 'import ensurepip, venv' 2>/dev/null || continue; \
+	    echo "Making $(VENV) with $$("$$python" --version)"; \
+	    exec "$$python" -m venv $(VENV); \
+	done; \
+	if [ -n "$$enough" ]; then \
+	    echo "make: $$enough lacks venv or ensurepip; install its venv package (on Debian: apt install python3-venv), or name another Python: PYTHON=/path/to/python"; \
+	else \
+	    echo "make: $(or $(PYTHON),python3) is not Python 3.11 or newer$(if $(PYTHON),,, nor is there a python3.11 to python3.14); install one, or name it: PYTHON=/path/to/python"; \
+	fi >&2; \
+	exit 1
+
+# Editable, so that a change of the sources needs no new installation; pip stands after the bar
+# because the tests' installation may upgrade it.
+$(PACKAGE): pyproject.toml | $(BIN)/pip
+	@echo 'Installing optbench and what it needs; this downloads about 110 MB'
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+# pip reads dependency groups from 25.1 on, and Python 3.11 brings an older one.
+$(DEV): $(PACKAGE)
+	@echo 'Installing the tools for tests and checks'
+	@$(PIP_INSTALL) 'pip>=25.1'
+	@$(PIP_INSTALL) --group dev
+	@touch $@
