@@ -12,8 +12,17 @@ from threadpoolctl import threadpool_info
 
 import optbench
 
-PACKAGES = ("numpy", "pandas", "pyarrow", "matplotlib", "array-api-compat", "threadpoolctl")
-GPU_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x")
+PACKAGES = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "array-api-compat",
+    "threadpoolctl",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+)
+"""Packages whose versions are recorded, where they are installed."""
 
 
 def describe_environment() -> dict[str, Any]:
@@ -26,9 +35,7 @@ def describe_environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "packages": {
-            name: found for name in (*PACKAGES, *GPU_PACKAGES) if (found := _version(name))
-        },
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "blas": [
             {key: library.get(key) for key in ("internal_api", "version", "architecture")}
             for library in threadpool_info()

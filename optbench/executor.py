@@ -54,7 +54,8 @@ def execute(
                 running -= isinstance(record, BlockResult)
                 yield record
         finally:
-            cancelled.set()
+            if running:  # nobody takes the records any more
+                cancelled.set()
 
 
 def _work(block: Block, device: Device, cancelled: Event, records: SimpleQueue[Record]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, groupby, product
 from math import ceil
@@ -13,37 +13,11 @@ import numpy as np
 from optbench.optimizers import get_optimizer
 from optbench.optimizers.base import Optimizer
 from optbench.problems.base import Problem
-from optbench.records import NUMERICS_VERSION
+from optbench.records import NUMERICS_VERSION, Lane
 from optbench.suite import Suite
 
 BLOCK_BYTES = 8 * 2**20
 """Parameters, gradients and slots of a block take about this much at most: they fit a cache."""
-
-
-@dataclass(frozen=True)
-class Lane:
-    """One training run: a row of lanes.parquet before it has run.
-
-    Attributes
-    ----------
-    number
-        Its place in the suite, from 0.
-    key
-        SHA-256 of everything that decides its trace.
-    problem, label
-        Titles of the problem and of the optimizer entry.
-    hyperparameters
-        All of them by name.
-    """
-
-    number: int
-    key: str
-    problem: str
-    optimizer: str
-    label: str
-    hyperparameters: Mapping[str, float]
-    seed: int
-    fingerprint: str
 
 
 @dataclass(frozen=True)

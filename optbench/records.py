@@ -1,11 +1,12 @@
 """The schema: what the engine reports, and what the files of a run hold.
 
-Both sides of optbench meet here. The engine yields :class:`TraceChunk`, :class:`EvaluationRows` and
-:class:`BlockResult`; the store writes them as the columns named in :data:`LANE_COLUMNS`,
-:data:`TRACE_COLUMNS`, :data:`EVALUATION_COLUMNS` and :data:`SURFACE_COLUMNS`; readers know nothing
-else. A value that is missing is null, never zero.
+Both sides of optbench meet here. A :class:`Lane` says what is to be run. The engine yields
+:class:`TraceChunk`, :class:`EvaluationRows` and :class:`BlockResult`; the store writes them as the
+columns named in :data:`LANE_COLUMNS`, :data:`TRACE_COLUMNS`, :data:`EVALUATION_COLUMNS` and
+:data:`SURFACE_COLUMNS`; readers know nothing else. A value that is missing is null, never zero.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -85,6 +86,32 @@ SURFACE_COLUMNS = {
 }
 """Columns of surface/*.parquet: a function of two variables on the grid of its plot domain, x
 outer."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One training run: a row of lanes.parquet before it has run.
+
+    Attributes
+    ----------
+    number
+        Its place in the suite, from 0.
+    key
+        SHA-256 of everything that decides its trace.
+    problem, label
+        Titles of the problem and of the optimizer entry.
+    hyperparameters
+        All of them by name.
+    """
+
+    number: int
+    key: str
+    problem: str
+    optimizer: str
+    label: str
+    hyperparameters: Mapping[str, float]
+    seed: int
+    fingerprint: str
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,184 @@
+"""The whole pipeline: a suite becomes a directory of results."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from optbench import rng
+from optbench.device import Device
+from optbench.environment import describe_environment
+from optbench.executor import default_workers, execute
+from optbench.lanes import Block, lay_out, plan_blocks
+from optbench.problems.base import Problem
+from optbench.problems.functions import Function
+from optbench.records import (
+    NUMERICS_VERSION,
+    POSITION_NAMES,
+    BlockResult,
+    Lane,
+    LaneResult,
+    Record,
+    Status,
+)
+from optbench.store.writer import RunWriter, new_run_directory
+from optbench.suite import Suite
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite made ready to run."""
+
+    suite: Suite
+    lanes: tuple[Lane, ...]
+    blocks: tuple[Block, ...]
+    workers: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the results of a run are, and how it ended.
+
+    Attributes
+    ----------
+    status
+        ``interrupted``; ``failed`` if a lane raised; ``diverged`` if all lanes did; else ``done``.
+    failures
+        What failed blocks said, in one line each.
+    """
+
+    path: Path
+    status: Status
+    failures: tuple[str, ...] = ()
+
+
+def new_invocation() -> str:
+    """Return an id for the runs of one invocation."""
+    return uuid4().hex[:12]
+
+
+def prepare(suite: Suite, device: Device) -> Plan:
+    """Lay out the lanes of a suite and plan its blocks."""
+    lanes = lay_out(suite, device.kind)
+    blocks = plan_blocks(suite, lanes)
+    return Plan(suite, lanes, blocks, default_workers(device, len(blocks)))
+
+
+def run_plan(
+    plan: Plan,
+    device: Device,
+    out: Path,
+    invocation: str,
+    observe: Callable[[Record], None] = lambda record: None,
+) -> Outcome:
+    """Run a plan; ``observe`` sees every record after it was taken.
+
+    The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
+    at once.
+
+    Raises
+    ------
+    ResultsError
+        If the results cannot be written.
+    """
+    path = new_run_directory(out, plan.suite.name)
+    meta = {"invocation_id": invocation, **_describe(plan, device)}
+    dimensions = _dimensions(plan.suite)
+    writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, dimensions=dimensions)
+    _write_surfaces(writer, plan.suite)
+    ends: list[BlockResult] = []
+    with _interrupts() as cancelled:
+        for record in execute(plan.blocks, device, plan.workers, cancelled):
+            writer.add(record)
+            observe(record)
+            if isinstance(record, BlockResult):
+                ends.append(record)
+    status = _status([lane for end in ends for lane in end.lanes])
+    writer.finish(status)
+    return Outcome(path, status, tuple(end.message for end in ends if end.message))
+
+
+def _status(ends: list[LaneResult]) -> Status:
+    found = {end.status for end in ends}
+    for status in (Status.INTERRUPTED, Status.FAILED):
+        if status in found:
+            return status
+    return Status.DIVERGED if found == {Status.DIVERGED} else Status.DONE
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Yield an event that the first interrupt sets; the second raises KeyboardInterrupt.
+
+    Only the main thread gets signals; in any other the event is never set.
+    """
+    cancelled = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield cancelled
+        return
+
+    def handle(signum: int, frame: object) -> None:
+        if cancelled.is_set():
+            raise KeyboardInterrupt
+        cancelled.set()
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield cancelled
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _dimensions(suite: Suite) -> int:
+    """Return how many position columns the run's trace needs."""
+    sizes = [setting.problem.parameters for setting in suite.problems]
+    return max((size for size in sizes if size <= len(POSITION_NAMES)), default=0)
+
+
+def _write_surfaces(writer: RunWriter, suite: Suite) -> None:
+    for setting in suite.problems:
+        if isinstance(setting.problem, Function):
+            surface = setting.problem.surface()
+            if surface is not None:
+                writer.add_surface(setting.label, surface)
+
+
+def _describe(plan: Plan, device: Device) -> dict[str, Any]:
+    """Return what run.json holds of suite, problems, block plan and environment."""
+    suite = plan.suite
+    return {
+        "suite": {"name": suite.name, "written": suite.written, "resolved": suite.resolved},
+        "seeds": list(suite.seeds),
+        "problems": [
+            {
+                "problem": setting.label,
+                "name": setting.problem.name,
+                **setting.problem.describe(),
+                "iterations": setting.iterations,
+                "fingerprint": setting.problem.fingerprint,
+                "definition": setting.problem.definition(),
+                "stream_digests": {
+                    str(seed): _stream_digest(setting.problem, seed) for seed in suite.seeds
+                },
+            }
+            for setting in suite.problems
+        ],
+        "blocks": [
+            {"block": block.number, "lanes": [lane.number for lane in block.lanes]}
+            for block in plan.blocks
+        ],
+        "workers": plan.workers,
+        "numerics_version": NUMERICS_VERSION,
+        "device": device.describe(),
+        "environment": describe_environment(),
+    }
+
+
+def _stream_digest(problem: Problem, seed: int) -> str:
+    """Return a digest of a seed's start and first batches, so that a changed stream is seen."""
+    draws = problem.draws(seed, 0)
+    return rng.digest(problem.start(seed), *(draws[name] for name in sorted(draws)))

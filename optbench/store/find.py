@@ -1,0 +1,79 @@
+"""Finds runs: what a RUN argument on the command line means."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from optbench.errors import ResultsError, nearest
+from optbench.store.reader import read_meta
+
+LATEST = "latest"
+
+
+def list_runs(out: Path) -> list[Path]:
+    """Return the directories of all runs under ``out``, oldest first; damaged ones included."""
+    runs = [path.parent for path in out.glob("*/run.json")]
+    return sorted(runs, key=lambda path: (path / "run.json").stat().st_mtime_ns)
+
+
+def find_runs(arguments: Sequence[str], out: Path) -> list[Path]:
+    """Return the directories that RUN arguments mean.
+
+    Each is a path, a directory name under ``out``, an unambiguous prefix of one, or ``latest``;
+    none at all means every run of the latest invocation.
+
+    Raises
+    ------
+    ResultsError
+        If one means no run, or several.
+    """
+    if not arguments:
+        return _latest_invocation(out)
+    return list(dict.fromkeys(_find(argument, out) for argument in arguments))
+
+
+def _find(argument: str, out: Path) -> Path:
+    if argument == LATEST:
+        return _started_last(out)[0]
+    for path in (Path(argument), out / argument):
+        if (path / "run.json").is_file():
+            return path
+    if Path(argument).name == "run.json" and Path(argument).is_file():
+        return Path(argument).parent
+    names = [path.name for path in list_runs(out)]
+    meant = [name for name in names if argument and name.startswith(argument)]
+    if len(meant) == 1:
+        return out / meant[0]
+    if meant:
+        some = ", ".join(meant[:3]) + (", …" if len(meant) > 3 else "")
+        raise ResultsError(
+            f"'{argument}' means {len(meant)} runs: {some}; write more of it"
+        )
+    if not names:
+        raise ResultsError(f"there is no run '{argument}': '{out}' holds none; see optbench run")
+    raise ResultsError(f"there is no run '{argument}' under '{out}'; {nearest(argument, names)}")
+
+
+def _started_last(out: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the run that was started last, and its run.json."""
+    found = _readable(out)
+    if not found:
+        raise ResultsError(f"there are no runs under '{out}'; make one with: optbench run")
+    return found[-1]
+
+
+def _readable(out: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return all runs with a readable run.json, by the time at which they were started."""
+    found = []
+    for path in list_runs(out):
+        try:
+            found.append((path, read_meta(path)))
+        except ResultsError:
+            continue  # a damaged run is named where it is asked for; here it must not be in the way
+    return sorted(found, key=lambda each: str(each[1].get("started")))
+
+
+def _latest_invocation(out: Path) -> list[Path]:
+    _, last = _started_last(out)
+    invocation = last.get("invocation_id")
+    return [path for path, meta in _readable(out) if meta.get("invocation_id") == invocation]
