@@ -96,13 +96,16 @@ def seed_list(given: Any) -> tuple[int, ...]:
     SuiteError
         If it is neither, is empty, or a seed is negative or stands there twice.
     """
+    seeds = given
     if isinstance(given, str):
-        given = [toml_value(part.strip()) for part in given.split(",")]
+        seeds = [toml_value(part.strip()) for part in given.split(",")]
     if isinstance(given, int) and not isinstance(given, bool):
         if given < 1:
             raise SuiteError(f"seeds = {given}; at least 1 seed is needed")
         return tuple(range(given))
-    whole = isinstance(given, list) and all(type(seed) is int and seed >= 0 for seed in given)
-    if not whole or not given or len(set(given)) < len(given):
-        raise SuiteError(f"seeds {given!r} are malformed; write whole numbers ≥ 0, as 3,7,11")
-    return tuple(given)
+    whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not whole or not seeds or len(set(seeds)) < len(seeds):
+        raise SuiteError(
+            f"seeds {given!r} are malformed; write different whole numbers from 0 on, as 3,7,11"
+        )
+    return tuple(seeds)

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from optbench.errors import SuiteError
+from optbench.errors import SuiteError, nearest
 from optbench.grids import grid_values, seed_list
 from optbench.optimizers import complete_hyperparameters, get_optimizer
 from optbench.problems import get_problem_class, make_problem
@@ -93,11 +93,17 @@ def resolve(
     DataError
         If a data set is missing or damaged.
     """
-    written = file.as_written() if written is None else written
+    try:
+        return _resolve(file, file.as_written() if written is None else written, data_dir)
+    except SuiteError as error:
+        raise SuiteError(f"suite '{file.name}': {error}") from None
+
+
+def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None) -> Suite:
     if not file.problem:
-        raise SuiteError(f"suite '{file.name}' has no problem; add a [[problem]] with a name")
+        raise SuiteError("it has no problem; add a [[problem]] with a name")
     if not file.optimizer:
-        raise SuiteError(f"suite '{file.name}' has no optimizer; add an [[optimizer]] with a name")
+        raise SuiteError("it has no optimizer; add an [[optimizer]] with a name")
     seeds = seed_list(file.seeds)
     settings, resolved, notices = [], [], []
     for entry in file.problem:
@@ -121,11 +127,12 @@ def _settle(
 ) -> tuple[ProblemSetting, dict[str, Any], list[str]]:
     """Return a problem's setting, the same as plain data, and notices."""
     known = {option.name for option in get_problem_class(entry.name).options}
+    _check_targets(file, entry)
     shared = {key: getattr(file, key) for key in SHARED_OPTIONS if key in known}
     given = {key: value for key, value in shared.items() if value is not None} | entry.options
     problem, notices = make_problem(entry.name, given, data_dir)
     iterations = _iterations(file, entry, problem)
-    optimizers = tuple(_expand(each.merged(entry.overrides_of(each))) for each in file.optimizer)
+    optimizers = tuple(_expand(entry.adjusted(each)) for each in file.optimizer)
     plain = {
         "name": entry.name,
         "label": entry.title,
@@ -135,6 +142,14 @@ def _settle(
     }
     setting = ProblemSetting(entry.title, problem, iterations, optimizers)
     return setting, plain, list(notices)
+
+
+def _check_targets(file: SuiteFile, entry: ProblemEntry) -> None:
+    """Refuse changes to optimizers that the suite has not."""
+    titles = [known for each in file.optimizer for known in (each.title, each.name)]
+    for target in entry.overrides:
+        if not any(each.answers_to(target) for each in file.optimizer):
+            raise SuiteError(f"{entry.title}: no optimizer '{target}'; {nearest(target, titles)}")
 
 
 def _iterations(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:

@@ -5,6 +5,7 @@ This module knows the shape only; names and ranges are checked against the regis
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
@@ -15,19 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from optbench.errors import SuiteError, nearest
 
-Number = int | float
-Grid = str | list[Number]
-
 
 class OptimizerEntry(BaseModel):
     """An ``[[optimizer]]``: name, label, hyperparameters by name, and ``grid.<hyperparameter>``."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    __pydantic_extra__: dict[str, Number] = Field(init=False)
 
     name: str
     label: str | None = Field(default=None, min_length=1)
-    grid: dict[str, Grid] = {}
+    grid: dict[str, Any] = {}
 
     @property
     def title(self) -> str:
@@ -35,23 +32,35 @@ class OptimizerEntry(BaseModel):
         return self.label or self.name
 
     @property
-    def hyperparameters(self) -> dict[str, float]:
+    def hyperparameters(self) -> dict[str, Any]:
         """The hyperparameters given."""
-        return dict(self.__pydantic_extra__)
+        return dict(self.__pydantic_extra__ or {})
 
     def answers_to(self, target: str) -> bool:
         """Say whether a target is this entry's label or name, or ``*``."""
         return target in ("*", self.title, self.name)
 
     def merged(self, changes: Mapping[str, Any]) -> "OptimizerEntry":
-        """Return the entry with other hyperparameters or grids; each replaces the other."""
+        """Return the entry with other hyperparameters or grids; each replaces the other.
+
+        Raises
+        ------
+        SuiteError
+            If a change is no change to hyperparameters.
+        """
+        for key in changes:
+            if key in ("name", "label") or (key == "grid" and not isinstance(changes[key], dict)):
+                raise SuiteError(f"{self.title}: '{key}' is no hyperparameter; set those by name")
         fixed = {key: value for key, value in changes.items() if key != "grid"}
         grid = changes.get("grid", {})
         kept = {key: value for key, value in self.hyperparameters.items() if key not in grid}
         kept_grid = {key: value for key, value in self.grid.items() if key not in fixed}
-        return OptimizerEntry(
-            name=self.name, label=self.label, grid={**kept_grid, **grid}, **{**kept, **fixed}
-        )
+        whole = {"name": self.name, **kept, **fixed}
+        if self.label is not None:
+            whole["label"] = self.label
+        if kept_grid or grid:
+            whole["grid"] = {**kept_grid, **grid}
+        return OptimizerEntry(**whole)
 
 
 class ProblemEntry(BaseModel):
@@ -81,12 +90,11 @@ class ProblemEntry(BaseModel):
         extra = self.__pydantic_extra__ or {}
         return {key: value for key, value in extra.items() if isinstance(value, dict)}
 
-    def overrides_of(self, optimizer: OptimizerEntry) -> dict[str, Any]:
-        """Return the changes to one optimizer: by name, then by label, which counts more."""
-        changes: dict[str, Any] = {}
-        for target in ("*", optimizer.name, optimizer.title):
-            changes |= self.overrides.get(target, {})
-        return changes
+    def adjusted(self, optimizer: OptimizerEntry) -> OptimizerEntry:
+        """Return an optimizer as it is on this problem; what names its label counts most."""
+        for target in dict.fromkeys(("*", optimizer.name, optimizer.title)):
+            optimizer = optimizer.merged(self.overrides.get(target, {}))
+        return optimizer
 
 
 class SuiteFile(BaseModel):
@@ -94,7 +102,7 @@ class SuiteFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str
     description: str = ""
     seeds: int | list[int] = 1
     iterations: PositiveInt | None = None
@@ -105,6 +113,13 @@ class SuiteFile(BaseModel):
     record: Literal["before", "after"] | None = None
     problem: tuple[ProblemEntry, ...] = ()
     optimizer: tuple[OptimizerEntry, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError(f"'{name}' names no folder; use letters, digits, '.', '_' and '-'")
+        return name
 
     @field_validator("problem", "optimizer", mode="before")
     @classmethod

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError
 
 DTYPES = ("float32", "float64")
 RECORDS = ("before", "after")
@@ -50,7 +50,8 @@ class Option:
         """
         if self.choices:
             if value not in self.choices:
-                raise SuiteError(f"{self.name} = {value!r}; {nearest(str(value), self.choices)}")
+                known = ", ".join(self.choices)
+                raise SuiteError(f"{self.name} = {value!r} is not known; it takes {known}")
             return value
         kind = type(self.default)
         allowed = int if kind is int else int | float
