@@ -1,0 +1,74 @@
+"""The command line: a typer app, one command a file.
+
+Imports at the top of these files are light; commands import what they need when they are called, so
+that ``optbench --help`` starts fast.
+"""
+
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from optbench import __version__
+from optbench.cli import data, list_, plot, run, show
+from optbench.errors import ExitCode, OptbenchError
+
+app = typer.Typer(
+    help="Benchmark first-order optimizers: run a suite, then plot it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("plot")(plot.plot)
+app.command("show")(show.show)
+app.add_typer(list_.app, name="list")
+app.add_typer(data.app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"optbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Benchmark first-order optimizers: run a suite, then plot it."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with one of :class:`optbench.errors.ExitCode`."""
+    sys.exit(_main())
+
+
+def _main() -> int:
+    try:
+        code: Any = app(standalone_mode=False)
+        return code if isinstance(code, int) else ExitCode.DONE
+    except OptbenchError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", ExitCode.INTERRUPTED)
+    except Exception as error:
+        # Typer reports wrong usage by exceptions of the click that it uses, its own copy or the
+        # package; both tell a user what is wrong by this method.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        return _fail(_one_line(message()), ExitCode.USAGE)
+
+
+def _one_line(message: str) -> str:
+    text = " ".join(message.split()) or "no command given"
+    return f"{text[0].lower()}{text[1:].rstrip('.')}; see: optbench --help"
+
+
+def _fail(message: str, code: ExitCode) -> int:
+    typer.echo(f"error: {message}", err=True)
+    return code

@@ -1,0 +1,44 @@
+"""Arguments and options that several commands share, and how the shell completes them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_OUT = Path("results")
+
+
+def complete_suite(incomplete: str) -> list[str]:
+    """Return the built-in suites that start so."""
+    from optbench.suitefile import builtin_suites
+
+    return [name for name in builtin_suites() if name.startswith(incomplete)]
+
+
+def complete_optimizer(incomplete: str) -> list[str]:
+    """Return the optimizers that start so."""
+    from optbench.optimizers import OPTIMIZERS
+
+    return [name for name in OPTIMIZERS if name.startswith(incomplete)]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Return the runs under results/ that start so, the latest first."""
+    from optbench.store.find import LATEST, list_runs
+
+    names = [LATEST, *(path.name for path in reversed(list_runs(DEFAULT_OUT)))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Runs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...",
+        help="A run: its directory, the name of one under --out, an unambiguous prefix of that, "
+        "or 'latest'. Without one: all runs of the latest invocation.",
+        autocompletion=complete_run,
+        show_default=False,
+    ),
+]
+
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The results directory.")]

@@ -1,0 +1,223 @@
+"""``optbench run``: train optimizers side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optbench.cli.options import DEFAULT_OUT, Out, complete_optimizer, complete_suite
+from optbench.errors import ExitCode, SuiteError
+from optbench.records import RunTables, Status
+
+if TYPE_CHECKING:
+    from optbench.device import Device
+    from optbench.flags import Flags
+    from optbench.pipeline import Outcome
+    from optbench.suite import Suite
+
+EXIT_CODES = {
+    Status.DONE: ExitCode.DONE,
+    Status.DIVERGED: ExitCode.LANES_FAILED,
+    Status.FAILED: ExitCode.LANES_FAILED,
+    Status.INTERRUPTED: ExitCode.INTERRUPTED,
+}
+
+
+def run(
+    suites: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SUITE|FILE.toml]...",
+            help="Built-in suites, TOML files, or the run.json of a run to repeat. "
+            "Without one: anisotropic and mnist-mlp.",
+            autocompletion=complete_suite,
+            show_default=False,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-o",
+            "--optimizer",
+            metavar="NAME",
+            help="Only this entry of the suite, by label, else by name; one that the suite "
+            "doesn't have is added with its defaults. Repeatable.",
+            autocompletion=complete_optimizer,
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="TARGET.KEY=VALUE",
+            help="Set a hyperparameter, as adam.lr=0.01; '*' means all. Repeatable.",
+        ),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET.KEY=VALUES",
+            help="Sweep one, as adam.lr=1e-4:1e-1:13 (log-spaced) or adam.lr=1e-3,1e-2. "
+            "Repeatable; several multiply.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of seeds: 0 to N − 1.")
+    ] = None,
+    seed: Annotated[str | None, typer.Option(metavar="LIST", help="These seeds: 3,7,11.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(metavar="N", help="Updates to make, instead of the suite's.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="The same, counted in passes over the data.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Examples in a minibatch.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="float32|float64", help="Of parameters and arithmetic.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|gpu|auto", help="What computes; auto: a GPU if one works.")
+    ] = "cpu",
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="mnist|mnist-5k|auto", help="Data set; auto: mnist if it is there."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
+    ] = None,
+    out: Out = DEFAULT_OUT,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the run, instead of the suite's.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only where the results are.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Train optimizers side by side and keep every iteration's loss."""
+    from optbench.flags import Flags
+
+    if seeds is not None and seed is not None:
+        raise SuiteError("--seeds and --seed exclude each other; give one of them")
+    flags = Flags(
+        optimizers=tuple(optimizer or ()),
+        sets=tuple(set_ or ()),
+        grids=tuple(grid or ()),
+        seeds=seeds if seed is None else seed,
+        iterations=iterations,
+        epochs=epochs,
+        batch_size=batch_size,
+        dtype=dtype,
+        data=data,
+        name=name,
+    )
+    raise typer.Exit(_run_all(suites or [], flags, device, data_dir, out, quiet, json))
+
+
+def _run_all(
+    names: list[str],
+    flags: "Flags",
+    device_name: str,
+    data_dir: Path | None,
+    out: Path,
+    quiet: bool,
+    json: bool,
+) -> int:
+    """Settle all suites before the first one runs, run them, report, and return the exit code."""
+    from optbench.device import get_device
+    from optbench.pipeline import new_invocation
+
+    device = get_device(device_name)
+    suites = _settle(names, flags, data_dir, quiet)
+    invocation = new_invocation()
+    codes: list[int] = []
+    finished: list[RunTables] = []
+    for suite in suites:
+        outcome = _run_one(suite, device, out, invocation, quiet=quiet or json)
+        codes.append(EXIT_CODES[outcome.status])
+        finished.append(_report(outcome, quiet=quiet, json=json))
+        if outcome.status is Status.INTERRUPTED:
+            break
+    _close(finished, invocation, out, quiet=quiet, json=json)
+    return max(codes)
+
+
+def _settle(names: list[str], flags: "Flags", data_dir: Path | None, quiet: bool) -> "list[Suite]":
+    """Read, change and resolve the suites; everything that is wrong with them is found here."""
+    from optbench.cli.output import say
+    from optbench.flags import apply_flags
+    from optbench.suite import DEFAULT_SUITES, resolve
+    from optbench.suitefile import read_suite
+
+    written = [read_suite(name) for name in names or DEFAULT_SUITES]
+    changed, notices = apply_flags(written, flags)
+    suites = [
+        resolve(file, written=before.as_written(), data_dir=data_dir)
+        for file, before in zip(changed, written, strict=True)
+    ]
+    notices += [notice for suite in suites for notice in suite.notices]
+    for notice in dict.fromkeys(notices):
+        if not quiet:
+            say(f"note: {notice}")
+    return suites
+
+
+def _run_one(
+    suite: "Suite", device: "Device", out: Path, invocation: str, *, quiet: bool
+) -> "Outcome":
+    from optbench.cli.display import display
+    from optbench.pipeline import prepare, run_plan
+
+    plan = prepare(suite, device)
+    with display(plan, quiet=quiet) as observe:
+        return run_plan(plan, device, out, invocation, observe)
+
+
+def _report(outcome: "Outcome", *, quiet: bool, json: bool) -> RunTables:
+    """Print a run's table, and to stderr what went wrong in it."""
+    from optbench.cli.output import console, say
+    from optbench.store.reader import read_run
+
+    for failure in outcome.failures:
+        say(f"error: a block failed: {failure} (the traceback is in {outcome.path}/run.json)")
+    tables = read_run(outcome.path)
+    if not quiet and not json:
+        from optbench import tables as texts
+
+        console().print(texts.render(tables))
+    return tables
+
+
+def _close(
+    finished: list[RunTables], invocation: str, out: Path, *, quiet: bool, json: bool
+) -> None:
+    """Say where the results are and how to plot them, or print everything as JSON."""
+    from optbench.cli.output import say
+
+    if json:
+        typer.echo(_as_json(finished, invocation))
+        return
+    for tables in finished:
+        typer.echo(str(tables.path) if quiet else f"results: {tables.path}")
+    if not quiet:
+        option = "" if out == DEFAULT_OUT else f" --out {out}"
+        say(f"plot them with: optbench plot{option}")
+
+
+def _as_json(finished: list[RunTables], invocation: str) -> str:
+    from json import dumps
+
+    from optbench import tables as texts
+
+    runs: list[dict[str, Any]] = [
+        {
+            "path": str(tables.path),
+            "suite": tables.meta["suite"]["name"],
+            "status": tables.meta["status"],
+            "summary": texts.records(tables),
+        }
+        for tables in finished
+    ]
+    return dumps({"invocation_id": invocation, "runs": runs}, indent=2, allow_nan=False)

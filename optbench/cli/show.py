@@ -1,0 +1,33 @@
+"""``optbench show``: the summary of runs."""
+
+from typing import Annotated
+
+import typer
+
+from optbench.cli.options import DEFAULT_OUT, Out, Runs
+from optbench.errors import UsageError, nearest
+
+FORMATS = ("table", "md", "csv", "json")
+
+
+def show(
+    runs: Runs = None,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print it.")
+    ] = "table",
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Show the summary of runs: a row an optimizer, its best configuration over its seeds."""
+    if format_ not in FORMATS:
+        raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
+    from optbench import tables as texts
+    from optbench.cli.output import console
+    from optbench.store.find import find_runs
+    from optbench.store.reader import read_run
+
+    found = [read_run(path) for path in find_runs(runs or [], out)]
+    if format_ != "table":
+        typer.echo(texts.text(found, format_), nl=False)
+        return
+    for tables in found:
+        console().print(texts.render(tables))
