@@ -1,11 +1,12 @@
 """The Python API: run suites and load runs as DataFrames, without a shell.
 
+>>> import tempfile
 >>> import optbench
->>> results = optbench.run("anisotropic", optimizers=["adam"], iterations=5, out=tmp)
+>>> results = optbench.run("anisotropic", optimizers=["adam"], out=tempfile.mkdtemp())
 >>> results.trace[["iteration", "loss"]].round(4).head(2)
    iteration    loss
 0          0  6.4500
-1          1  5.1115
+1          1  5.1345
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -223,13 +223,13 @@ def why_no_gpu() -> str | None:
         import cupy
     except ImportError as error:
         return f"CuPy cannot be imported ({_first_line(error)}); reinstall it for your CUDA version"
-    if not cupy.cuda.is_available():
-        return "CuPy finds no CUDA device; install an NVIDIA driver, check that nvidia-smi lists it"
     try:
+        if not cupy.cuda.is_available():  # CuPy 13 raises here where there is no driver
+            return "CuPy finds no CUDA device; install an NVIDIA driver, check nvidia-smi lists it"
         ones = cupy.ones((2, 2), dtype=cupy.float32)
         float((ones @ ones + ones).sum())
     except Exception as error:  # each CUDA library raises its own class
-        return f"a test on the GPU failed ({_first_line(error)}); check the CUDA libraries"
+        return f"a test on the GPU failed ({_first_line(error)}); check driver and CUDA libraries"
     return None
 
 

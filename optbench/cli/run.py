@@ -184,9 +184,10 @@ def _report(outcome: "Outcome", *, quiet: bool, json: bool) -> RunTables:
         say(f"error: a block failed: {failure} (the traceback is in {outcome.path}/run.json)")
     tables = read_run(outcome.path)
     if not quiet and not json:
-        from optbench import tables as texts
+        from optbench.analysis import summary
+        from optbench.tables import to_rich
 
-        console().print(texts.render(tables))
+        console().print(to_rich(summary(tables)))
     return tables
 
 
@@ -207,17 +208,18 @@ def _close(
 
 
 def _as_json(finished: list[RunTables], invocation: str) -> str:
-    from json import dumps
+    from json import dumps, loads
 
-    from optbench import tables as texts
+    from optbench.analysis import summary
+    from optbench.tables import to_json
 
     runs: list[dict[str, Any]] = [
         {
             "path": str(tables.path),
             "suite": tables.meta["suite"]["name"],
             "status": tables.meta["status"],
-            "summary": texts.records(tables),
+            "summary": loads(to_json(summary(tables))),
         }
         for tables in finished
     ]
-    return dumps({"invocation_id": invocation, "runs": runs}, indent=2, allow_nan=False)
+    return dumps({"invocation_id": invocation, "runs": runs}, indent=2, ensure_ascii=False)

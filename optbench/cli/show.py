@@ -20,14 +20,23 @@ def show(
     """Show the summary of runs: a row an optimizer, its best configuration over its seeds."""
     if format_ not in FORMATS:
         raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
+    import pandas as pd
+
     from optbench import tables as texts
+    from optbench.analysis import summary
     from optbench.cli.output import console
     from optbench.store.find import find_runs
     from optbench.store.reader import read_run
 
-    found = [read_run(path) for path in find_runs(runs or [], out)]
-    if format_ != "table":
-        typer.echo(texts.text(found, format_), nl=False)
-        return
-    for tables in found:
-        console().print(texts.render(tables))
+    found = pd.concat(
+        [summary(read_run(path)) for path in find_runs(runs or [], out)], ignore_index=True
+    )
+    match format_:
+        case "md":
+            typer.echo(texts.to_markdown(found), nl=False)
+        case "csv":
+            typer.echo(texts.to_csv(found), nl=False)
+        case "json":
+            typer.echo(texts.to_json(found), nl=False)
+        case _:
+            console().print(texts.to_rich(found))

@@ -139,6 +139,7 @@ class Problem(ABC):
             "kind": self.kind,
             "record": self.record,
             "dtype": self.dtype,
+            "batch_size": None,
             "iterations_per_epoch": self.iterations_per_epoch,
         }
 

@@ -170,13 +170,13 @@ class Classifier(Problem):
         count = labels.shape[0]
         loss = error = xp.zeros(params.rows.shape[0], dtype=xp.float64)
         for first in range(0, count, EVALUATION_EXAMPLES):
-            some = slice(first, first + EVALUATION_EXAMPLES)
+            some = slice(first, min(first + EVALUATION_EXAMPLES, count))
             x = self._pixels(images[some, :], xp)[None, :, :]
             scores = self.network.scores(x, params.views, xp=xp)
             losses = self.network.loss.per_example(scores, labels[None, some], xp=xp)
             wrong = xp.argmax(scores, axis=-1) != xp.astype(labels[None, some], xp.int64)
             loss = loss + xp.sum(losses, axis=-1, dtype=xp.float64)
-            error = error + xp.sum(wrong, axis=-1, dtype=xp.float64)
+            error = error + xp.sum(xp.astype(wrong, xp.float64), axis=-1)
         return loss / count, error / count
 
 

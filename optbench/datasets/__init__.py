@@ -1,0 +1,241 @@
+"""The registry of data sets: find, load, fetch and verify them by name.
+
+Importing it reads no data. ``mnist`` is looked for in files; ``mnist-5k`` is part of optbench.
+
+>>> names()
+('mnist', 'mnist-5k')
+>>> load("mnist-5k").splits["train"].images.shape
+(3500, 784)
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+
+from optbench.datasets import collection as collections
+from optbench.datasets import embedded, folders
+from optbench.datasets.base import (
+    EMBEDDED,
+    IDX,
+    PICKLE,
+    Dataset,
+    DatasetInfo,
+    FileCheck,
+    Split,
+    Verification,
+)
+from optbench.datasets.collection import Collection, Location
+from optbench.datasets.download import Progress
+from optbench.datasets.download import fetch as fetch_collection
+from optbench.datasets.mnist import MNIST
+from optbench.errors import DataError, UsageError, nearest
+
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "FileCheck",
+    "Split",
+    "Verification",
+    "fetch",
+    "find",
+    "info",
+    "load",
+    "load_best",
+    "names",
+    "verify",
+]
+
+COLLECTIONS: dict[str, Collection] = {"mnist": MNIST}
+"""Data sets that are read from a folder."""
+
+PREFERRED = "mnist"
+"""What ``auto`` means where it is found."""
+
+_loaded: dict[tuple[str, Path | None], Dataset] = {}
+_lock = Lock()
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all data sets."""
+    return (*COLLECTIONS, embedded.INFO.name)
+
+
+def info(name: str) -> DatasetInfo:
+    """Return what is known of a data set, without reading it.
+
+    Raises
+    ------
+    UsageError
+        There is no data set of this name.
+    """
+    collection = _collection(name)
+    return embedded.INFO if collection is None else collection.info
+
+
+def find(name: str, data_dir: Path | None = None) -> Path | None:
+    """Return the folder that a data set would be read from, or None where it is not there.
+
+    With ``data_dir`` only that folder counts; without, the folder that OPTBENCH_DATA_DIR names,
+    then the cache. For the embedded one it is the folder of this package.
+
+    Raises
+    ------
+    UsageError
+        There is no data set of this name.
+    """
+    collection = _collection(name)
+    if collection is None:
+        return Path(__file__).parent
+    location = folders.find(collection, data_dir)
+    return None if location is None else location.folder
+
+
+def load(name: str, data_dir: Path | None = None) -> Dataset:
+    """Read and verify a data set, once a process and folder; safe to call from several threads.
+
+    Parameters
+    ----------
+    data_dir
+        The folder that holds the files, themselves or in a subfolder of the data set's name;
+        without it the folder that OPTBENCH_DATA_DIR names, else the user's cache.
+
+    Raises
+    ------
+    DataError
+        It is not there, not complete or damaged; the message names the file.
+    UsageError
+        There is no data set of this name.
+    """
+    collection = _collection(name)
+    if collection is None:
+        return _once((name, None), embedded.load)
+    return _load_location(collection, folders.require(collection, data_dir))
+
+
+def load_best(data_dir: Path | None = None) -> tuple[Dataset, str | None]:
+    """Return MNIST where it is found, else the embedded subset and a sentence that says so.
+
+    Raises
+    ------
+    DataError
+        MNIST is there but damaged or incomplete, or ``data_dir`` is given and does not hold it.
+    """
+    collection = COLLECTIONS[PREFERRED]
+    location = (
+        folders.find(collection, None)
+        if data_dir is None
+        else folders.require(collection, data_dir)
+    )
+    if location is not None:
+        return _load_location(collection, location), None
+    variable = folders.variable_folder()
+    searched = f"{folders.VARIABLE} ({variable}) or " if variable else ""
+    dataset = load(embedded.INFO.name)
+    examples = sum(embedded.INFO.splits.values())
+    notice = (
+        f"{PREFERRED} is not in {searched}the cache, so {dataset.name} is used, the {examples:,} "
+        f"images that come with optbench; `optbench data fetch {PREFERRED}` downloads all of them."
+    )
+    return dataset, notice
+
+
+def fetch(
+    name: str,
+    *,
+    mirrors: Sequence[str] | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Download a data set and verify it; return the folder that it is in.
+
+    Parameters
+    ----------
+    mirrors
+        Addresses of folders that hold the gzipped IDX files, tried in this order; without them
+        those of :func:`info`.
+    cache
+        The folder to put it into, in a subfolder of the data set's name; without it the user's
+        cache.
+    progress
+        Called with the file's name, the bytes received and the total (None where the server does
+        not say).
+
+    Raises
+    ------
+    DataError
+        No mirror gave good files, or they cannot be written.
+    UsageError
+        There is no data set of this name, or it is part of optbench.
+    """
+    collection = _collection(name)
+    if collection is None:
+        raise UsageError(f"{name} is part of optbench; there is nothing to fetch")
+    folder = (folders.cache_folder() if cache is None else cache) / name
+    tried = collection.info.mirrors if mirrors is None else mirrors
+    fetch_collection(collection, tried, folder, progress or _silent)
+    return folder
+
+
+def verify(name: str, data_dir: Path | None = None) -> Verification:
+    """Read all files of a data set again and say of each what was found.
+
+    Raises
+    ------
+    DataError
+        It is not there.
+    UsageError
+        There is no data set of this name.
+    """
+    collection = _collection(name)
+    if collection is None:
+        return _verify_embedded()
+    location = folders.require(collection, data_dir)
+    return Verification(
+        name=name,
+        source=IDX if location.pickle is None else PICKLE,
+        place=location.folder,
+        checks=tuple(collections.check(collection, location)),
+    )
+
+
+def _collection(name: str) -> Collection | None:
+    """Return the collection of this name, or None for the embedded data set."""
+    if name not in names():
+        raise UsageError(f"unknown data set '{name}': {nearest(name, names())}")
+    return COLLECTIONS.get(name)
+
+
+def _load_location(collection: Collection, location: Location) -> Dataset:
+    return _once(
+        (collection.info.name, location.folder.resolve()), lambda: _read(collection, location)
+    )
+
+
+def _read(collection: Collection, location: Location) -> Dataset:
+    try:
+        return collections.load(collection, location)
+    except DataError as error:
+        name = collection.info.name
+        fetched = location.folder == folders.cache_folder() / name
+        remedy = f"`optbench data fetch {name}` mends it" if fetched else "put a good copy there"
+        raise DataError(f"{error}; {remedy}") from None
+
+
+def _once(key: tuple[str, Path | None], read: Callable[[], Dataset]) -> Dataset:
+    with _lock:
+        if key not in _loaded:
+            _loaded[key] = read()
+        return _loaded[key]
+
+
+def _verify_embedded() -> Verification:
+    (file,) = embedded.INFO.files
+    try:
+        check = FileCheck(file, sha256=embedded.load().checksums[file])
+    except DataError as error:
+        check = FileCheck(file, problem=str(error))
+    return Verification(embedded.INFO.name, EMBEDDED, Path(__file__).parent / file, (check,))
+
+
+def _silent(_file: str, _received_bytes: int, _total_bytes: int | None) -> None:
+    """Say nothing of a download's progress."""

@@ -1,0 +1,137 @@
+"""What a data set is: bytes and labels in named splits, with where they came from."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+EMBEDDED = "embedded"
+IDX = "idx"
+PICKLE = "pickle"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The examples of one split.
+
+    Attributes
+    ----------
+    images
+        uint8, shape (examples, features), C-contiguous, read-only.
+    labels
+        uint8, shape (examples,), read-only.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in memory, verified.
+
+    Attributes
+    ----------
+    name
+        Name in the registry.
+    source
+        The format that it was read from: ``"idx"``, ``"pickle"`` or ``"embedded"``.
+    splits
+        In the order train, validation, test; validation only where there is one.
+    scale
+        A pixel in [0, 1] is its byte divided by this: 255 for IDX files and the embedded file, 256
+        for ``mnist.pkl.gz``.
+    shape
+        Of one image: (height, width) in pixels.
+    classes
+        Number of classes; labels are 0 to ``classes - 1``.
+    checksums
+        SHA-256 of the raw data by name: of the decompressed IDX files, of the embedded file, and
+        of the bytes of each split's images and labels for a pickle.
+    """
+
+    name: str
+    source: str
+    splits: Mapping[str, Split]
+    scale: float
+    shape: tuple[int, ...]
+    classes: int
+    checksums: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before any of it is read.
+
+    Attributes
+    ----------
+    splits
+        Examples by split.
+    origin
+        Who made it.
+    licence
+        What is said about its licence.
+    files
+        SHA-256 by file; of the decompressed files for a set of IDX files.
+    mirrors
+        Addresses of the folders that its files can be fetched from; none for an embedded one.
+    """
+
+    name: str
+    description: str
+    splits: Mapping[str, int]
+    origin: str
+    licence: str
+    files: Mapping[str, str]
+    mirrors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """What re-reading one file found.
+
+    Attributes
+    ----------
+    name
+        The file, or the part of a pickle.
+    sha256
+        Of what was read; None where it could not be read.
+    problem
+        One line, naming the file; None where all is well.
+    """
+
+    name: str
+    sha256: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What re-reading a whole data set found.
+
+    Attributes
+    ----------
+    place
+        The folder, or the file, that was read.
+    """
+
+    name: str
+    source: str
+    place: Path
+    checks: tuple[FileCheck, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line a file that is missing or damaged."""
+        return tuple(check.problem for check in self.checks if check.problem is not None)
+
+
+def sha256(data: bytes | memoryview) -> str:
+    """Return the SHA-256 of ``data`` as hexadecimal digits.
+
+    >>> sha256(b"")[:16]
+    'e3b0c44298fc1c14'
+    """
+    return hashlib.sha256(data).hexdigest()

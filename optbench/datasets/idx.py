@@ -1,0 +1,126 @@
+"""IDX files, the format of MNIST: a header of big-endian words, then the bytes of one array.
+
+The header is a magic number ``0x0000ttdd`` (``tt`` the type of an element, 8 for unsigned bytes,
+and ``dd`` the number of dimensions), then the size of each dimension, four bytes each. Source of
+the format: Y. LeCun, C. Cortes and C. J. C. Burges, "The MNIST database of handwritten digits".
+
+Nothing here trusts a file: no more is read than the right file would hold and one byte, and every
+fault is a :class:`~optbench.errors.DataError` that names the file.
+"""
+
+import gzip
+import struct
+import zlib
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from optbench.errors import DataError
+
+UNSIGNED_BYTE = 0x08
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+def size_bytes(examples: int, shape: tuple[int, ...]) -> int:
+    """Return the size of an IDX file of ``examples`` arrays of ``shape``.
+
+    >>> size_bytes(60_000, (28, 28)), size_bytes(60_000, ())
+    (47040016, 60008)
+    """
+    return _header_bytes(shape) + examples * prod(shape)
+
+
+def read(path: Path, limit: int) -> bytes:
+    """Return the content of a file, decompressed where its name ends in ``.gz``.
+
+    Parameters
+    ----------
+    limit
+        Size that the content should not exceed, in bytes; at most one byte more is read.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or its compression is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            if path.suffix == ".gz":
+                return gunzip(file, limit, str(path))
+            return file.read(limit + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def gunzip(file: IO[bytes], limit: int, where: str) -> bytes:
+    """Return at most ``limit + 1`` decompressed bytes; ``where`` names the file in a message."""
+    try:
+        with gzip.GzipFile(fileobj=file) as stream:
+            return stream.read(limit + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{where}: its gzip compression is damaged ({error})") from None
+
+
+def parse(content: bytes, where: str, shape: tuple[int, ...], examples: int) -> np.ndarray:
+    """Return the array that an IDX file of unsigned bytes holds.
+
+    Parameters
+    ----------
+    content
+        The whole file, decompressed.
+    where
+        Names the file in messages.
+    shape
+        Of one example: (28, 28) for images, () for labels.
+    examples
+        How many there may be at most.
+
+    Returns
+    -------
+    np.ndarray
+        uint8, shape (examples, features), or (examples,) for labels; a read-only view of
+        ``content``.
+
+    Raises
+    ------
+    DataError
+        Wrong magic number, shape or count, a truncated file, or bytes after its end.
+    """
+    header = _header_bytes(shape)
+    if len(content) < header:
+        raise DataError(f"{where}: truncated: {len(content)} bytes, its header alone has {header}")
+    magic, count, *found_shape = struct.unpack(f">{2 + len(shape)}I", content[:header])
+    if magic != _magic(shape):
+        raise DataError(f"{where}: magic number {magic:#010x}, {_magic(shape):#010x} is right")
+    if tuple(found_shape) != shape:
+        found, right = ("×".join(map(str, sizes)) for sizes in (found_shape, shape))
+        raise DataError(f"{where}: holds images of {found} pixels, {right} is right")
+    if count > examples:
+        raise DataError(f"{where}: claims {count:,} examples, at most {examples:,} are right")
+    missing = size_bytes(count, shape) - len(content)
+    if missing > 0:
+        raise DataError(f"{where}: truncated: {missing:,} bytes of {count:,} examples are missing")
+    if missing < 0:
+        raise DataError(f"{where}: bytes follow the end of its {count:,} examples")
+    array = np.frombuffer(content, dtype=np.uint8, offset=header)
+    return array.reshape(count, prod(shape)) if shape else array
+
+
+def check_labels(labels: np.ndarray, where: str, classes: int) -> None:
+    """Raise a DataError for the first label that is not one of 0 to ``classes - 1``."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        first = int(wrong[0])
+        raise DataError(
+            f"{where}: label {labels[first]} at position {first}, 0 to {classes - 1} are right"
+        )
+
+
+def _header_bytes(shape: tuple[int, ...]) -> int:
+    return 4 * (2 + len(shape))
+
+
+def _magic(shape: tuple[int, ...]) -> int:
+    return UNSIGNED_BYTE << 8 | 1 + len(shape)

@@ -1,0 +1,59 @@
+"""What a user can choose about a figure; loads nothing of matplotlib."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from optbench.errors import UsageError
+
+SMOOTHING_ROWS = 11
+"""Window for the loss of minibatch problems, as in the textbook."""
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """Choices that ``optbench plot`` offers; all concern the loss figure.
+
+    Attributes
+    ----------
+    smooth
+        Rows of the smoothing window, odd, 1 for none; None smooths minibatch problems over 11 rows
+        and leaves functions alone.
+    ylim
+        Limits of the loss axis; None chooses them.
+    x
+        What runs along the horizontal axis.
+    log
+        Logarithmic loss axis; False chooses.
+
+    Raises
+    ------
+    UsageError
+        A value that cannot be drawn.
+    """
+
+    smooth: int | None = None
+    ylim: tuple[float, float] | None = None
+    x: Literal["iteration", "epoch", "seconds"] = "iteration"
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if self.smooth is not None and (self.smooth < 1 or self.smooth % 2 == 0):
+            raise UsageError(f"smooth is an odd number of rows, 1 for none; got {self.smooth}")
+        if self.x not in ("iteration", "epoch", "seconds"):
+            raise UsageError(f"x is iteration, epoch or seconds; got '{self.x}'")
+        if self.ylim is not None:
+            low, high = self.ylim
+            if not low < high:
+                raise UsageError(f"ylim is two numbers, the smaller first; got {low:g}, {high:g}")
+            if self.log and low <= 0:
+                raise UsageError(f"a logarithmic axis needs a ylim above 0; got {low:g}")
+
+    def log_axis(self, fitting: bool) -> bool:
+        """Return whether the loss axis is logarithmic where that would fit the losses."""
+        return self.log or (fitting and (self.ylim is None or self.ylim[0] > 0))
+
+    def window(self, batch_size: int | None) -> int:
+        """Return the smoothing window for a problem with or without minibatches."""
+        if self.smooth is not None:
+            return self.smooth
+        return SMOOTHING_ROWS if batch_size else 1

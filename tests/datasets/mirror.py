@@ -1,0 +1,50 @@
+"""An HTTP server on the loopback address that plays a mirror."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+
+@dataclass
+class Mirror:
+    """What a mirror serves, and what it was asked for."""
+
+    url: str
+    files: dict[str, bytes]
+    headers: dict[str, str] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def serve(files: dict[str, bytes]) -> Iterator[Mirror]:
+    """Serve ``files`` by name; whatever else is asked for is not found."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.rpartition("/")[2]
+            mirror.requests.append(name)
+            if name not in mirror.files:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            content = mirror.files[name]
+            for key, value in {"Content-Length": str(len(content)), **mirror.headers}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    mirror = Mirror(f"http://127.0.0.1:{server.server_port}/mnist", dict(files))
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield mirror
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,78 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from optbench import datasets
+from optbench.datasets import collection as collections
+from optbench.errors import UsageError
+from tests.datasets.files import write_idx
+
+
+def test_names_and_what_is_known_of_them() -> None:
+    assert datasets.names() == ("mnist", "mnist-5k")
+    mnist = datasets.info("mnist")
+    assert mnist.splits == {"train": 60_000, "test": 10_000}
+    assert list(mnist.files) == [
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ]
+    assert all(mirror.startswith("https://") for mirror in mnist.mirrors)
+    small = datasets.info("mnist-5k")
+    assert small.splits == {"train": 3_500, "validation": 500, "test": 1_000}
+    assert small.mirrors == ()
+    for info in (mnist, small):
+        assert info.origin
+        assert info.licence
+        assert all(len(digest) == 64 for digest in info.files.values())
+
+
+def test_the_embedded_set_is_found_in_the_package() -> None:
+    folder = datasets.find("mnist-5k")
+    assert folder is not None
+    assert (folder / "mnist-5k.idx.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    "call", [datasets.info, datasets.find, datasets.load, datasets.fetch, datasets.verify]
+)
+def test_an_unknown_name_gets_the_nearest(call: object) -> None:
+    with pytest.raises(UsageError, match=r"^unknown data set 'mnits': did you mean 'mnist'\?$"):
+        call("mnits")  # type: ignore[operator]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_folder_is_read_once_however_it_is_spelled(tmp_path: Path) -> None:
+    write_idx(tmp_path / "folder")
+    first = datasets.load("mnist", tmp_path / "folder")
+    assert datasets.load("mnist", tmp_path / "folder" / ".." / "folder") is first
+    write_idx(tmp_path / "other")
+    assert datasets.load("mnist", tmp_path / "other") is not first
+
+
+@pytest.mark.usefixtures("tiny")
+def test_threads_share_one_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_idx(tmp_path)
+    reads = []
+    read = collections.load
+    monkeypatch.setattr(collections, "load", lambda *args: reads.append(args) or read(*args))
+    with ThreadPoolExecutor(8) as pool:
+        loaded = list(pool.map(lambda _: datasets.load("mnist", tmp_path), range(32)))
+    assert len({id(dataset) for dataset in loaded}) == len(reads) == 1
+
+
+def test_importing_the_registry_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, optbench.datasets as d; d.names(); d.info('mnist'); "
+        "print(*{m.partition('.')[0] for m in sys.modules}); assert not d._loaded"
+    )
+    modules = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "numpy" in modules
+    heavy = {"pandas", "matplotlib", "pyarrow", "cupy", "pooch", "requests", "rich", "typer"}
+    assert not heavy.intersection(modules)

@@ -1,0 +1,181 @@
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from optbench import datasets
+from optbench.datasets import download
+from optbench.errors import DataError, UsageError
+from tests.datasets.files import CONTENT, NAMES, digits, idx_labels, write_idx
+from tests.datasets.mirror import Mirror, serve
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+GZIPPED = {f"{name}.gz": gzip.compress(content) for name, content in CONTENT.items()}
+DOWN = "http://127.0.0.1:9/mnist"  # the discard port, where nothing listens
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    with serve(GZIPPED) as mirror:
+        yield mirror
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_fetched_files_are_decompressed_in_the_cache_and_load(mirror: Mirror, cache: Path) -> None:
+    folder = datasets.fetch("mnist", mirrors=[mirror.url])
+    assert folder == cache / "mnist"
+    assert contents(folder) == CONTENT
+    assert mirror.requests == list(GZIPPED)
+    assert datasets.load("mnist").source == "idx"
+
+
+def test_progress_says_what_came_and_pooch_says_nothing(
+    mirror: Mirror, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[tuple[str, int, int | None]] = []
+    datasets.fetch(
+        "mnist",
+        mirrors=[f"{mirror.url}/"],
+        cache=tmp_path / "here",
+        progress=lambda *call: calls.append(call),
+    )
+    assert [name for name, *_ in calls] == list(NAMES)
+    for name, received, total in calls:
+        assert received == total == len(GZIPPED[f"{name}.gz"])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_next_mirror_answers_where_one_is_down_and_is_asked_first_from_then_on(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    real = download._download
+
+    def spy(file: object, url: str, progress: object) -> bytes:
+        tried.append(url.rpartition("/mnist")[0])
+        return real(file, url, progress)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(download, "_download", spy)
+    folder = datasets.fetch("mnist", mirrors=[DOWN, mirror.url], cache=tmp_path / "here")
+    assert contents(folder) == CONTENT
+    assert len(tried) == 5
+
+
+def test_a_mirror_with_a_wrong_file_is_passed_over(mirror: Mirror, tmp_path: Path) -> None:
+    with serve(GZIPPED | {f"{NAMES[1]}.gz": gzip.compress(idx_labels(digits(5) + 1))}) as wrong:
+        folder = datasets.fetch("mnist", mirrors=[wrong.url, mirror.url], cache=tmp_path / "here")
+    assert contents(folder) == CONTENT
+    assert mirror.requests == [f"{name}.gz" for name in NAMES[1:]]
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({}, "HTTP 404"),
+        ({f"{NAMES[0]}.gz": gzip.compress(b"short")}, "the file: truncated"),
+        ({f"{NAMES[0]}.gz": b"\x1f\x8b garbage"}, "the file: its gzip compression is damaged"),
+        ({f"{NAMES[0]}.gz": b"<html>"}, "the file: truncated"),
+        ({f"{NAMES[0]}.gz": gzip.compress(bytes(10**8), 1)}, "the file: magic number 0x00000000"),
+        ({f"{NAMES[0]}.gz": bytes(2 * 2**20)}, "more than 1,048,622 bytes"),
+    ],
+)
+def test_where_no_mirror_gives_a_good_file_nothing_is_left(
+    files: dict[str, bytes], reason: str, tmp_path: Path
+) -> None:
+    with serve(files) as mirror, pytest.raises(DataError) as raised:
+        datasets.fetch("mnist", mirrors=[DOWN, mirror.url], cache=tmp_path / "here")
+    text = str(raised.value)
+    assert f"no mirror gave {NAMES[0]}: tried {DOWN}/{NAMES[0]}.gz (ConnectionError)" in text
+    assert f"{mirror.url}/{NAMES[0]}.gz ({reason}" in text
+    assert text.endswith("check the network, or name another one with --mirror URL")
+    assert "\n" not in text
+    assert list((tmp_path / "here").rglob("*")) == [tmp_path / "here" / "mnist"]
+
+
+def test_a_fetch_that_fails_half_way_leaves_no_incomplete_set(mirror: Mirror, cache: Path) -> None:
+    del mirror.files[f"{NAMES[3]}.gz"]
+    with pytest.raises(DataError, match=f"no mirror gave {NAMES[3]}"):
+        datasets.fetch("mnist", mirrors=[mirror.url])
+    assert list((cache / "mnist").iterdir()) == []
+    assert datasets.load_best()[0].name == "mnist-5k"
+
+
+def test_an_answer_that_ends_early_is_no_file(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.headers["Content-Length"] = "100000"
+    with pytest.raises(DataError, match="no mirror gave"):
+        datasets.fetch("mnist", mirrors=[mirror.url], cache=tmp_path / "here")
+
+
+def test_a_mirror_may_decompress_what_it_sends_and_not_say_how_much(tmp_path: Path) -> None:
+    totals = set()
+    with serve({f"{name}.gz": content for name, content in CONTENT.items()}) as mirror:
+        mirror.headers["Content-Length"] = "0"
+        mirror.headers = {"Connection": "close"}
+        folder = datasets.fetch(
+            "mnist",
+            mirrors=[mirror.url],
+            cache=tmp_path / "here",
+            progress=lambda _file, _received, total: totals.add(total),
+        )
+    assert contents(folder) == CONTENT
+    assert totals
+
+
+def test_good_files_stay_and_damaged_ones_are_replaced(mirror: Mirror, cache: Path) -> None:
+    folder = write_idx(cache / "mnist", train_labels=b"damaged")
+    (folder / f"{NAMES[2]}.gz").unlink()
+    datasets.fetch("mnist", mirrors=[mirror.url])
+    assert mirror.requests == [f"{NAMES[1]}.gz", f"{NAMES[2]}.gz"]
+    assert datasets.verify("mnist").problems == ()
+    mirror.requests.clear()
+    datasets.fetch("mnist", mirrors=[mirror.url])
+    assert mirror.requests == []
+
+
+def test_a_folder_that_cannot_be_written_is_said_to_be_so(mirror: Mirror, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="mnist: cannot be written"):
+        datasets.fetch("mnist", mirrors=[mirror.url], cache=tmp_path / "file")
+
+
+@pytest.mark.parametrize("address", ["no-address", "ftp://127.0.0.1/x", "http://[", "http://"])
+def test_an_address_that_is_none_is_a_mirror_that_does_not_answer(
+    address: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="no mirror gave"):
+        datasets.fetch("mnist", mirrors=[address], cache=tmp_path / "here")
+
+
+def test_without_mirrors_there_is_nothing_to_try(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"tried none; check"):
+        datasets.fetch("mnist", mirrors=[], cache=tmp_path / "here")
+
+
+def test_the_known_mirrors_are_tried_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def unreachable(_file: object, url: str, _progress: object) -> bytes:
+        tried.append(url)
+        raise ConnectionError
+
+    monkeypatch.setattr(download, "_download", unreachable)
+    with pytest.raises(DataError):
+        datasets.fetch("mnist", cache=tmp_path / "here")
+    assert tried == [f"http://mirror.invalid/mnist/{NAMES[0]}.gz"]
+
+
+def test_the_embedded_set_needs_no_fetching() -> None:
+    with pytest.raises(UsageError, match="mnist-5k is part of optbench; there is nothing to fetch"):
+        datasets.fetch("mnist-5k")
