@@ -225,7 +225,10 @@ def why_no_gpu() -> str | None:
         return f"CuPy cannot be imported ({_first_line(error)}); reinstall it for your CUDA version"
     try:
         if not cupy.cuda.is_available():  # CuPy 13 raises here where there is no driver
-            return "CuPy finds no CUDA device; install an NVIDIA driver, check nvidia-smi lists it"
+            return (
+                "CuPy finds no CUDA device; "
+                "install an NVIDIA driver and check that nvidia-smi lists the GPU"
+            )
         ones = cupy.ones((2, 2), dtype=cupy.float32)
         float((ones @ ones + ones).sum())
     except Exception as error:  # each CUDA library raises its own class

@@ -8,12 +8,16 @@
 """
 
 import math
+import sys
 import tomllib
 from typing import Any
 
 from optbench.errors import SuiteError
 
 MAX_GRID_VALUES = 100_000
+
+SEED_END = 2**63
+"""Seeds stand in a column of int64."""
 
 
 def toml_value(text: str) -> Any:
@@ -53,7 +57,8 @@ def grid_values(given: Any) -> list[float]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max
 
 
 def _parse(text: str) -> list[Any]:
@@ -103,7 +108,9 @@ def seed_list(given: Any) -> tuple[int, ...]:
         if given < 1:
             raise SuiteError(f"seeds = {given}; at least 1 seed is needed")
         return tuple(range(given))
-    whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    whole = isinstance(seeds, list) and all(
+        type(seed) is int and 0 <= seed < SEED_END for seed in seeds
+    )
     if not whole or not seeds or len(set(seeds)) < len(seeds):
         raise SuiteError(
             f"seeds {given!r} are malformed; write different whole numbers from 0 on, as 3,7,11"

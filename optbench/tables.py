@@ -28,12 +28,17 @@ TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 def number(value: Any) -> str:
-    """Write a number with four significant digits.
+    """Write a number with four significant digits, trailing zeros included.
 
-    >>> number(0.123456), number(1.5e-9), number(2.0), number(None)
-    ('0.1235', '1.5e-09', '2', '-')
+    >>> number(0.123456), number(1.5e-9), number(2.0), number(3590.4), number(None)
+    ('0.1235', '1.500e-09', '2.000', '3590', '-')
     """
-    return MISSING if pd.isna(value) else f"{value:.4g}"
+    return MISSING if pd.isna(value) else _digits(value, 4)
+
+
+def _digits(value: float, digits: int) -> str:
+    """Write a number with so many significant digits."""
+    return f"{value:#.{digits}g}".rstrip(".")
 
 
 def percent(value: Any) -> str:
@@ -84,7 +89,9 @@ def _spread(row: "pd.Series[Any]") -> str:
         return MISSING
     highest = row["final_loss_max"]
     worst = str(Status.DIVERGED if row["seeds_diverged"] else Status.FAILED)
-    return f"{row['final_loss_min']:.3g}–{worst if pd.isna(highest) else f'{highest:.3g}'}"
+    return (
+        f"{_digits(row['final_loss_min'], 3)}–{worst if pd.isna(highest) else _digits(highest, 3)}"
+    )
 
 
 COLUMNS = (
@@ -112,12 +119,10 @@ def notes(summary: pd.DataFrame) -> list[str]:
     lines = []
     for _, row in summary.iterrows():
         name = f"{row['problem']}, {row['label']}" if several else str(row["label"])
-        ended = [
-            f"{row[column]} of {row['lanes']} lanes {word}"
-            for column, word in (("lanes_diverged", "diverged"), ("lanes_failed", "failed"))
-            if row[column]
-        ]
-        lines += [f"{name}: {text}" for text in ended]
+        for column, word in (("lanes_diverged", "diverged"), ("lanes_failed", "failed")):
+            # Of a single lane the table says it already.
+            if row[column] and row["lanes"] > 1:
+                lines.append(f"{name}: {row[column]} of {row['lanes']} lanes {word}")
         if not pd.isna(row["edge"]):
             lines.append(f"{name}: {row['edge']}")
     return lines

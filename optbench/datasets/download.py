@@ -43,8 +43,10 @@ def fetch(collection: Collection, mirrors: Sequence[str], folder: Path, progress
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".fetching-", dir=folder) as beside:
             for file in wanted:
-                content = _from_mirrors(file, mirrors, collection.classes, progress)
+                content, good = _from_mirrors(file, mirrors, collection.classes, progress)
                 (Path(beside) / file.name).write_bytes(content)
+                # One that is down need not be waited for four times.
+                mirrors = [good, *(mirror for mirror in mirrors if mirror != good)]
             for file in wanted:
                 os.replace(Path(beside) / file.name, folder / file.name)
     except OSError as error:
@@ -95,12 +97,16 @@ def _is_good(file: IdxFile, location: Location | None, classes: int) -> bool:
     return True
 
 
-def _from_mirrors(file: IdxFile, mirrors: Sequence[str], classes: int, progress: Progress) -> bytes:
+def _from_mirrors(
+    file: IdxFile, mirrors: Sequence[str], classes: int, progress: Progress
+) -> tuple[bytes, str]:
+    """Return the verified content of a file and the mirror that gave it."""
     failures = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{file.name}.gz"
         try:
-            return verified(file, _download(file, url, progress), "the file", classes)
+            content = _download(file, url, progress)
+            return verified(file, content, "the file", classes), mirror
         except DataError as error:
             failures.append(f"{url} ({error})")
         # Every error of requests is an OSError; only its own have a response.

@@ -81,8 +81,8 @@ def _split(
 
 
 def _as_bytes(images: np.ndarray, where: str) -> np.ndarray:
-    scaled = images * np.float32(SCALE)
-    if ((scaled >= 0) & (scaled < SCALE)).all():
+    if ((images >= 0) & (images < 1)).all():
+        scaled = images * np.float32(SCALE)
         pixels = np.ascontiguousarray(scaled, dtype=np.uint8)
         if (pixels == scaled).all():
             return _read_only(pixels)

@@ -7,6 +7,7 @@ device decides how to run it.
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,8 +58,8 @@ class Hyperparameter:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise SuiteError(f"{self.name} = {value!r} is not a number; {self._right()}")
         inside = self.low <= value <= self.high and not (self.high_open and value == self.high)
-        if not inside or not math.isfinite(value):
-            raise SuiteError(f"{self.name} = {value:g} is out of range; {self._right()}")
+        if not inside or abs(value) > sys.float_info.max:
+            raise SuiteError(f"{self.name} = {value} is out of range; {self._right()}")
         return float(value)
 
     def _right(self) -> str:

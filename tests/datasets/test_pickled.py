@@ -50,6 +50,9 @@ def changed(split: int, part: int, value: Any) -> list[list[Any]]:
     return content
 
 
+SIGNALLING_NAN = np.full((2, 6), 0x7F800001, np.uint32).view(np.float32)
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_every_protocol_of_python_3_is_read(protocol: int, tmp_path: Path) -> None:
     assert_right(load(write_pickle(tmp_path, pickle_pairs(), protocol)))
@@ -100,6 +103,8 @@ def test_order_in_memory_and_of_bytes_does_not_matter(protocol: int, tmp_path: P
         (changed(1, 0, np.full((2, 6), 1.0, np.float32)), "validation images: pixels should"),
         (changed(1, 0, np.full((2, 6), -1 / 256, np.float32)), "validation images: pixels should"),
         (changed(1, 0, np.full((2, 6), np.nan, np.float32)), "validation images: pixels should"),
+        (changed(1, 0, np.full((2, 6), 3e38, np.float32)), "validation images: pixels should"),
+        (changed(1, 0, SIGNALLING_NAN), "validation images: pixels should"),
         (changed(1, 0, np.array(["a"])), "not a pickle of arrays"),
         (changed(1, 0, np.array([None])), "not a pickle of arrays"),
     ],
@@ -235,7 +240,7 @@ GOOD = (python2_pickle(pickle_pairs()), *(pickle.dumps(pickle_pairs(), p) for p 
 
 
 @settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -1,0 +1,196 @@
+"""Small work for tests: a network on a few made-up images, suites of it, and what their lanes give.
+
+Nothing here is read from files; a lane of the network takes milliseconds.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, ClassVar
+
+import numpy as np
+
+from optbench.datasets.base import Dataset, Split
+from optbench.device import Device, NumpyDevice
+from optbench.executor import execute
+from optbench.lanes import Block, lay_out, plan_blocks
+from optbench.nn.initializers import he
+from optbench.nn.losses import SoftmaxCrossEntropy
+from optbench.nn.network import Network, dense_relu_layers
+from optbench.optimizers import complete_hyperparameters
+from optbench.problems.base import DTYPES, RECORDS, Option, Problem
+from optbench.problems.functions import Anisotropic, Quadratic1D
+from optbench.problems.networks import Classifier
+from optbench.records import BlockResult, EvaluationRows, Lane, LaneResult, Record, TraceChunk
+from optbench.suite import OptimizerSetting, ProblemSetting, Suite
+
+FEATURES, CLASSES = 12, 4
+
+TEXTBOOK = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
+"""All optimizers, at their defaults."""
+
+
+def made_up_images() -> Dataset:
+    """Images whose label shows as a brighter part, so that there is something to learn."""
+    generator = np.random.default_rng(1)
+    splits = {}
+    for name, examples in {"train": 200, "validation": 30, "test": 50}.items():
+        labels = generator.integers(CLASSES, size=examples).astype(np.uint8)
+        images = generator.integers(100, size=(examples, FEATURES)).astype(np.uint8)
+        bright = np.arange(FEATURES) * CLASSES // FEATURES == labels[:, None]
+        images = np.where(bright, images + np.uint8(120), images)
+        images.flags.writeable = labels.flags.writeable = False
+        splits[name] = Split(images, labels)
+    checksums = {"made-up": "0" * 64}
+    return Dataset("made-up", "embedded", splits, 255.0, (3, 4), CLASSES, checksums)
+
+
+IMAGES = made_up_images()
+
+
+class SmallNetwork(Classifier):
+    """A 12-7-5-4 network with ReLU: 148 parameters."""
+
+    name = "small-network"
+    summary = "a small network on made-up images"
+    default_iterations = 20
+    sizes: ClassVar[tuple[int, ...]] = (FEATURES, 7, 5, CLASSES)
+    options = (
+        Option("batch_size", 8, "examples a minibatch", low=1),
+        Option("data", "made-up", "data set", choices=("made-up",)),
+        Option("dtype", "float64", "of parameters and arithmetic", choices=DTYPES),
+        Option("record", "after", "loss before or after the update", choices=RECORDS),
+        Option("log_eps", 1e-7, "added to probabilities in the reported loss"),
+    )
+
+    def __init__(self, options: Mapping[str, Any], data_dir: object = None) -> None:
+        super().__init__(options)
+        layers = dense_relu_layers(self.sizes, he)
+        self.network = Network(layers, SoftmaxCrossEntropy(options["log_eps"]))
+
+    @property
+    def dataset(self) -> Dataset:
+        return IMAGES
+
+    def architecture(self) -> dict[str, Any]:
+        return {"layers": list(self.sizes), "log_eps": self.settings["log_eps"]}
+
+
+def problem(kind: type[Problem], **options: Any) -> Problem:
+    """Return a problem with these options and defaults for the others."""
+    return kind({each.name: options.get(each.name, each.default) for each in kind.options})
+
+
+def small_network(**options: Any) -> Problem:
+    return problem(SmallNetwork, **options)
+
+
+def anisotropic(**options: Any) -> Problem:
+    return problem(Anisotropic, **options)
+
+
+def quadratic(**options: Any) -> Problem:
+    return problem(Quadratic1D, **options)
+
+
+Entry = tuple[str, Sequence[Mapping[str, float]]]
+"""An optimizer's name and its configurations."""
+
+
+def suite(
+    *problems: Problem,
+    optimizers: Iterable[str | Entry] = TEXTBOOK,
+    seeds: Sequence[int] = (0,),
+    iterations: int = 20,
+) -> Suite:
+    """Return a settled suite without asking the registries for the problems."""
+    entries = [(each, [{}]) if isinstance(each, str) else each for each in optimizers]
+    settings = tuple(
+        OptimizerSetting(
+            name, name, tuple(complete_hyperparameters(name, dict(each)) for each in configurations)
+        )
+        for name, configurations in entries
+    )
+    return Suite(
+        name="small",
+        seeds=tuple(seeds),
+        problems=tuple(ProblemSetting(each.name, each, iterations, settings) for each in problems),
+        written={"name": "small"},
+        resolved={"name": "small"},
+    )
+
+
+@dataclass
+class Outcome:
+    """All that one lane gave."""
+
+    lane: Lane
+    loss: np.ndarray
+    position: np.ndarray | None
+    result: LaneResult
+    evaluations: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def bits(self) -> tuple[Any, ...]:
+        """Everything that independence promises, for comparison to the last bit."""
+        result = self.result
+        return (
+            self.loss.tobytes(),
+            None if self.position is None else self.position.tobytes(),
+            (result.status, result.iterations, result.diverged_at),
+            (result.final_loss, result.best_loss),
+            self.evaluations,
+        )
+
+
+def collect(blocks: Sequence[Block], records: Iterable[Record]) -> dict[int, Outcome]:
+    """Gather records by lane number."""
+    lanes = {lane.number: lane for block in blocks for lane in block.lanes}
+    losses: dict[int, list[np.ndarray]] = {number: [np.zeros(0)] for number in lanes}
+    positions: dict[int, list[np.ndarray]] = {number: [] for number in lanes}
+    results: dict[int, LaneResult] = {}
+    evaluations: dict[int, dict[str, tuple[float, float]]] = {number: {} for number in lanes}
+    for record in records:
+        match record:
+            case TraceChunk():
+                for index, (number, rows) in enumerate(
+                    zip(record.lanes.tolist(), record.rows, strict=True)
+                ):
+                    losses[number].append(record.loss[:rows, index])
+                    if record.position is not None:
+                        positions[number].append(record.position[:rows, index])
+            case EvaluationRows():
+                for number, loss, error in zip(
+                    record.lanes.tolist(), record.loss, record.error, strict=True
+                ):
+                    evaluations[number][record.split] = (float(loss), float(error))
+            case BlockResult():
+                results |= {result.lane: result for result in record.lanes}
+    return {
+        number: Outcome(
+            lane=lane,
+            loss=np.concatenate(losses[number]),
+            position=np.concatenate(positions[number]) if positions[number] else None,
+            result=results[number],
+            evaluations=evaluations[number],
+        )
+        for number, lane in lanes.items()
+    }
+
+
+def run_blocks(
+    blocks: Sequence[Block], *, device: Device | None = None, workers: int = 1
+) -> dict[int, Outcome]:
+    """Run blocks and return what their lanes gave, by lane number."""
+    return collect(blocks, execute(blocks, device or NumpyDevice(), workers, Event()))
+
+
+def run_suite(
+    settled: Suite, *, device: Device | None = None, workers: int = 1
+) -> dict[int, Outcome]:
+    """Lay out, plan and run a suite."""
+    return run_blocks(blocks_of(settled), device=device, workers=workers)
+
+
+def blocks_of(settled: Suite) -> tuple[Block, ...]:
+    return plan_blocks(settled, lay_out(settled, "cpu"))
