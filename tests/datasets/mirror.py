@@ -9,7 +9,7 @@ from threading import Thread
 
 @dataclass
 class Mirror:
-    """What a mirror serves, and what it was asked for."""
+    """What a mirror serves and what it was asked for; a header that is empty is not sent."""
 
     url: str
     files: dict[str, bytes]
@@ -31,7 +31,8 @@ def serve(files: dict[str, bytes]) -> Iterator[Mirror]:
             self.send_response(200)
             content = mirror.files[name]
             for key, value in {"Content-Length": str(len(content)), **mirror.headers}.items():
-                self.send_header(key, value)
+                if value:
+                    self.send_header(key, value)
             self.end_headers()
             self.wfile.write(content)
 

@@ -1,12 +1,15 @@
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from optbench import datasets
+from optbench.datasets import Dataset
 from optbench.datasets import collection as collections
+from optbench.datasets.collection import Collection, Location
 from optbench.errors import UsageError
 from tests.datasets.files import write_idx
 
@@ -58,8 +61,14 @@ def test_a_folder_is_read_once_however_it_is_spelled(tmp_path: Path) -> None:
 def test_threads_share_one_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_idx(tmp_path)
     reads = []
+
+    def slow(collection: Collection, location: Location) -> Dataset:
+        reads.append(location)
+        time.sleep(0.02)
+        return read(collection, location)
+
     read = collections.load
-    monkeypatch.setattr(collections, "load", lambda *args: reads.append(args) or read(*args))
+    monkeypatch.setattr(collections, "load", slow)
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda _: datasets.load("mnist", tmp_path), range(32)))
     assert len({id(dataset) for dataset in loaded}) == len(reads) == 1

@@ -72,7 +72,7 @@ def test_the_next_mirror_answers_where_one_is_down_and_is_asked_first_from_then_
 
 
 def test_a_mirror_with_a_wrong_file_is_passed_over(mirror: Mirror, tmp_path: Path) -> None:
-    with serve(GZIPPED | {f"{NAMES[1]}.gz": gzip.compress(idx_labels(digits(5) + 1))}) as wrong:
+    with serve(GZIPPED | {f"{NAMES[1]}.gz": gzip.compress(idx_labels(digits(5)[::-1]))}) as wrong:
         folder = datasets.fetch("mnist", mirrors=[wrong.url, mirror.url], cache=tmp_path / "here")
     assert contents(folder) == CONTENT
     assert mirror.requests == [f"{name}.gz" for name in NAMES[1:]]
@@ -119,8 +119,7 @@ def test_an_answer_that_ends_early_is_no_file(mirror: Mirror, tmp_path: Path) ->
 def test_a_mirror_may_decompress_what_it_sends_and_not_say_how_much(tmp_path: Path) -> None:
     totals = set()
     with serve({f"{name}.gz": content for name, content in CONTENT.items()}) as mirror:
-        mirror.headers["Content-Length"] = "0"
-        mirror.headers = {"Connection": "close"}
+        mirror.headers["Content-Length"] = ""
         folder = datasets.fetch(
             "mnist",
             mirrors=[mirror.url],
@@ -128,7 +127,7 @@ def test_a_mirror_may_decompress_what_it_sends_and_not_say_how_much(tmp_path: Pa
             progress=lambda _file, _received, total: totals.add(total),
         )
     assert contents(folder) == CONTENT
-    assert totals
+    assert totals == {None}
 
 
 def test_good_files_stay_and_damaged_ones_are_replaced(mirror: Mirror, cache: Path) -> None:

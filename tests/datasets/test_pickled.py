@@ -131,9 +131,7 @@ class Malicious:
 def test_a_pickle_cannot_run_anything(protocol: int, tmp_path: Path) -> None:
     witness = tmp_path / "witness"
     path = write_pickle(tmp_path, Malicious(os.mkdir, str(witness)), protocol)
-    with pytest.raises(
-        DataError, match=r"mnist\.pkl\.gz: refused, its pickle asks for posix\.mkdir"
-    ):
+    with pytest.raises(DataError, match=r"mnist\.pkl\.gz: refused, its pickle asks for \w+\.mkdir"):
         load(path)
     assert not witness.exists()
 
@@ -180,7 +178,7 @@ def test_stand_ins_refuse_what_no_array_needs(data: bytes, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "data",
     [
-        b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",  # a bytearray of a tebibyte
+        b"\x80\x05\x96" + struct.pack("<Q", 10**8) + b".",  # a bytearray of 100 MB
         b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b".",  # bytes of a tebibyte
         b"\x80\x02]r\xff\xff\xff\xff.",  # memo number 2**32 - 1
         b"\x80\x04\x95" + struct.pack("<Q", 2**20) + b"]" * 2**20 + b".",  # a million lists
