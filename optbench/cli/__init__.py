@@ -5,12 +5,12 @@ that ``optbench --help`` starts fast.
 """
 
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
-from optbench import __version__
 from optbench.cli import data, list_, plot, run, show
+from optbench.cli.options import Version
 from optbench.errors import ExitCode, OptbenchError
 
 app = typer.Typer(
@@ -26,18 +26,9 @@ app.add_typer(list_.app, name="list")
 app.add_typer(data.app, name="data")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"optbench {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
-    ] = False,
+    version: Version = False,
 ) -> None:
     """Benchmark first-order optimizers: run a suite, then plot it."""
 
@@ -66,7 +57,7 @@ def _main() -> int:
 
 def _one_line(message: str) -> str:
     text = " ".join(message.split()) or "no command given"
-    return f"{text[0].lower()}{text[1:].rstrip('.')}; see: optbench --help"
+    return f"{text[0].lower()}{text[1:].rstrip('.')} (see: optbench --help)"
 
 
 def _fail(message: str, code: ExitCode) -> int:

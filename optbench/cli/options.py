@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from optbench import __version__
+
 DEFAULT_OUT = Path("results")
 
 
@@ -29,6 +31,17 @@ def complete_run(incomplete: str) -> list[str]:
     names = [LATEST, *(path.name for path in reversed(list_runs(DEFAULT_OUT)))]
     return [name for name in names if name.startswith(incomplete)]
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"optbench {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+]
 
 Runs = Annotated[
     list[str] | None,

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli.options import DEFAULT_OUT, Out, complete_optimizer, complete_suite
+from optbench.cli.options import (
+    DEFAULT_OUT,
+    Out,
+    Version,
+    complete_optimizer,
+    complete_suite,
+)
 from optbench.errors import ExitCode, SuiteError
 from optbench.records import RunTables, Status
 
@@ -95,6 +101,7 @@ def run(
         bool, typer.Option("--quiet", "-q", help="Print only where the results are.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
     from optbench.flags import Flags
