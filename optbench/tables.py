@@ -54,12 +54,12 @@ def duration(seconds: Any) -> str:
     """Write a time with three significant digits, in the unit that suits it.
 
     >>> duration(0.00321), duration(4.2e-05), duration(1.5e-07), duration(2.0)
-    ('3.21 ms', '42 µs', '150 ns', '2 s')
+    ('3.21 ms', '42.0 µs', '150 ns', '2.00 s')
     """
     if pd.isna(seconds):
         return MISSING
     scale, unit = next((each for each in TIME_UNITS if seconds >= each[0]), TIME_UNITS[-1])
-    return f"{seconds / scale:.3g} {unit}"
+    return f"{_digits(seconds / scale, 3)} {unit}"
 
 
 @dataclass(frozen=True)

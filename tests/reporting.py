@@ -70,7 +70,7 @@ def network_problem(problem: str = "mnist-mlp", **changes: Any) -> dict[str, Any
     } | changes
 
 
-def anisotropic_surface(problem: str = "anisotropic", points: int = 41) -> pd.DataFrame:
+def anisotropic_surface(problem: str = "anisotropic", points: int = 21) -> pd.DataFrame:
     """Tabulate f(x, y) = x²/20 + y² and its gradient over ±10, x outer."""
     side = np.linspace(-10.0, 10.0, points)
     x, y = (each.ravel() for each in np.meshgrid(side, side, indexing="ij"))
@@ -194,13 +194,8 @@ def network_lane(label: str, seed: int = 0, shift: float = 0.0, **changes: Any) 
         (200, "validation", measured + 0.01, measured / 9),
         (200, "test", measured + 0.02, measured / 8),
     ]
-    return Lane(
-        label,
-        loss=network_loss(level + shift, seed),
-        problem="mnist-mlp",
-        seed=seed,
-        **({"evaluations": evaluations} | changes),
-    )
+    known = {"loss": network_loss(level + shift, seed), "evaluations": evaluations}
+    return Lane(label, problem="mnist-mlp", seed=seed, **(known | changes))
 
 
 def network_run(seeds: int = 1) -> RunTables:

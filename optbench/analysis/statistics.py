@@ -83,8 +83,7 @@ def quantile(rows: np.ndarray, q: float) -> np.ndarray:
     inf
     """
     ordered = np.sort(np.asarray(rows, dtype=np.float64), axis=0)
-    # Rounded, so that 0.9 * 30 does not reach beyond row 27 for a bit in the last place.
-    position = round(q * (len(ordered) - 1), 9)
+    position = q * (len(ordered) - 1)
     below = int(position)
     weight = position - below
     value = ordered[below]

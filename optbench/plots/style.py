@@ -101,15 +101,18 @@ DISPLAY_NAMES = {
 
 DASHES: tuple[LineStyle, ...] = ("--", "-.", ":", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
 
-ANY = tuple(
-    Style(color, marker, linestyle)
-    for linestyle, marker, color in product(
-        ("-", *DASHES),
-        dict.fromkeys(style.marker for style in KNOWN.values()),
-        dict.fromkeys(style.color for style in KNOWN.values()),
-    )
-)
-"""Every combination of colour, marker and line, for what is not known."""
+COLORS = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000",
+    "#882255", "#117733", "#332288", "#999933", "#AA4499", "#44AA99", "#CC6677",
+)  # fmt: skip
+MARKERS = ("o", "x", "s", "D", "^", "v", "<", ">", "P", "p", "h", "H", "d", "*", "8", "X")
+
+OTHERS = [
+    style
+    for line, marker, color in product(("-", *DASHES), MARKERS, COLORS)
+    if (style := Style(color, marker, line)) not in KNOWN.values()
+]
+"""Every combination of colour, marker and line that no known optimizer has."""
 
 
 def display_name(label: str) -> str:
@@ -135,30 +138,30 @@ def styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
     """
     taken: set[Style] = set()
     result = {}
-    for plain, label, optimizer in sorted((lab != opt, lab, opt) for lab, opt in set(entries)):
-        fixed = None if plain else KNOWN.get(label)
-        style = fixed or next(each for each in _candidates(label, optimizer) if each not in taken)
+    for renamed, label, optimizer in sorted((lab != opt, lab, opt) for lab, opt in set(entries)):
+        fixed = None if renamed else KNOWN.get(label)
+        choices = [fixed] if fixed else _choices(label, optimizer)
+        style = next((each for each in choices if each not in taken), choices[0])
         taken.add(style)
         result[label] = style
     return result
 
 
-def _candidates(label: str, optimizer: str) -> list[Style]:
+def _choices(label: str, optimizer: str) -> list[Style]:
     """Return the styles that a label without a fixed one may take, the preferred first."""
     family = KNOWN.get(optimizer.partition("-")[0])
-    variants = []
-    if family:
-        variants = [
-            replace(family, linestyle=dashes, open=hollow)
-            for hollow, dashes in product((False, True), DASHES)
-        ]
-    return _rotated(variants, label) + _rotated(list(ANY), label)
+    if family is None:
+        return _rotated(OTHERS, label)
+    filling = (False,) if family.marker == "x" else (False, True)
+    variants = [
+        replace(family, linestyle=dashes, open=hollow)
+        for hollow, dashes in product(filling, DASHES)
+    ]
+    return _rotated(variants, label) + _rotated(OTHERS, label)
 
 
 def _rotated(choices: list[Style], label: str) -> list[Style]:
     """Return the choices, beginning with the one that the hash of the label points at."""
-    if not choices:
-        return []
     start = int.from_bytes(sha256(label.encode()).digest()[:8]) % len(choices)
     return choices[start:] + choices[:start]
 

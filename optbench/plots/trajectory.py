@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from optbench import analysis
-from optbench.plots.landscape import Landscape, draw_contours, landscape
+from optbench.plots.landscape import draw_contours, landscape
 from optbench.plots.options import PlotOptions
-from optbench.plots.style import CROSS, WIDTH_INCHES, Style, display_name, new_figure, styles
+from optbench.plots.style import CROSS, WIDTH_INCHES, display_name, new_figure, styles
 from optbench.records import RunTables
 
 PANEL_ASPECT = 0.82
@@ -43,9 +43,11 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         panels.append(axes)
         lane = configuration["lane_numbers"][0]
         draw_contours(axes, function)
-        _draw_path(axes, function, _path(tables, lane), look[configuration["label"]])
+        path, ending = _path(tables, lane), analysis.ending(tables.lanes, [lane])
+        end = _lost_end(path, function.domain, ended_badly=bool(ending))
+        _draw_path(axes, path, end, look[configuration["label"]].color)
         swept = analysis.swept_columns(table[table["label"] == configuration["label"]])
-        _title(axes, configuration, swept, analysis.ending(tables.lanes, [lane]), small=columns > 2)
+        _title(axes, configuration, swept, ending, small=columns > 2)
         axes.tick_params(labelbottom=place + columns >= len(best), labelleft=place % columns == 0)
     figure.supxlabel(function.variables[0])
     figure.supylabel(function.variables[1])
@@ -68,21 +70,22 @@ def _path(tables: RunTables, lane: int) -> np.ndarray:
     return clipped
 
 
-def _draw_path(axes: Axes, function: Landscape, path: np.ndarray, style: Style) -> None:
-    """Draw dots and line, a ring round the start, and a cross where the path leaves for good."""
+def _draw_path(axes: Axes, path: np.ndarray, end: np.ndarray | None, color: str) -> None:
+    """Draw dots and line, a ring round the start, and a cross at the end that was lost."""
     dots = 3.5 if len(path) <= FEW_DOTS else 2.0
-    axes.plot(*path.T, color=style.color, marker="o", markersize=dots, linewidth=1.2, zorder=4)
-    axes.plot(*path[:1].T, color=style.color, marker="o", markersize=8, fillstyle="none", zorder=4)
-    leaving = _leaving_point(path, function.domain)
-    if leaving is not None:
-        axes.plot(*leaving, color=style.color, clip_on=False, zorder=5, **CROSS)
+    axes.plot(*path.T, color=color, marker="o", markersize=dots, linewidth=1.2, zorder=4)
+    axes.plot(*path[:1].T, color=color, marker="o", markersize=8, fillstyle="none", zorder=4)
+    if end is not None:
+        axes.plot(*end, color=color, clip_on=False, zorder=5, **CROSS)
 
 
-def _leaving_point(path: np.ndarray, domain: np.ndarray) -> np.ndarray | None:
-    """Return where a path that ends outside the domain crosses its edge for the last time."""
+def _lost_end(path: np.ndarray, domain: np.ndarray, *, ended_badly: bool) -> np.ndarray | None:
+    """Return where a path crosses the edge of the domain for good, or stops being finite."""
     inside = np.all((path >= domain[:, 0]) & (path <= domain[:, 1]), axis=1)
-    if not path.size or inside[-1]:
+    if not path.size:
         return None
+    if inside[-1]:
+        return path[-1] if ended_badly else None
     point: np.ndarray
     if not inside.any():
         point = np.clip(path[0], domain[:, 0], domain[:, 1])

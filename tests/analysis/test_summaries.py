@@ -30,7 +30,9 @@ def test_a_function_has_the_losses_of_its_trace_and_no_evaluations():
     expected = 49 * 0.85**60 / 20 + 4 * 0.5**60
     assert table.loc["adam", "final_loss"] == pytest.approx(expected, rel=1e-12)
     assert table.loc["adam", "best_loss"] == table.loc["adam", "final_loss"]
-    assert table[["train_loss", "validation_loss", "test_loss", "test_error"]].isna().to_numpy().all()
+    assert (
+        table[["train_loss", "validation_loss", "test_loss", "test_error"]].isna().to_numpy().all()
+    )
     assert (table["criterion"] == "final_loss").all()
     assert table["swept"].isna().all()
     assert table["edge"].isna().all()
