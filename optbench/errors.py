@@ -41,6 +41,9 @@ class UsageError(OptbenchError):
 
     exit_code = ExitCode.USAGE
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # names that it quotes may hold line breaks
+
 
 class SuiteError(UsageError):
     """A suite, or a flag that changes one, is wrong."""

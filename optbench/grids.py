@@ -15,21 +15,23 @@ from typing import Any
 from optbench.errors import SuiteError
 
 MAX_GRID_VALUES = 100_000
+MAX_SEEDS = 1_000_000
 
 SEED_END = 2**63
 """Seeds stand in a column of int64."""
 
 
 def toml_value(text: str) -> Any:
-    """Read a TOML value; a bare word is a string.
+    """Read a TOML value; what is none, such as a bare word, is a string.
 
     >>> toml_value("0.5"), toml_value("true"), toml_value("cosine")
     (0.5, True, 'cosine')
     """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        whole = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # also too many digits, or brackets too deep
         return text
+    return whole["value"] if len(whole) == 1 else text
 
 
 def grid_values(given: Any) -> list[float]:
@@ -107,6 +109,8 @@ def seed_list(given: Any) -> tuple[int, ...]:
     if isinstance(given, int) and not isinstance(given, bool):
         if given < 1:
             raise SuiteError(f"seeds = {given}; at least 1 seed is needed")
+        if given > MAX_SEEDS:
+            raise SuiteError(f"seeds = {given}; it takes at most {MAX_SEEDS} of them")
         return tuple(range(given))
     whole = isinstance(seeds, list) and all(
         type(seed) is int and 0 <= seed < SEED_END for seed in seeds

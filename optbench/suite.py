@@ -6,9 +6,10 @@ every name looked up, data found, grids expanded. ``Suite.resolved`` is a suite 
 run.json can be run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from optbench.problems.base import Problem
 from optbench.suitefile import OptimizerEntry, ProblemEntry, SuiteFile
 
 DEFAULT_SUITES = ("anisotropic", "mnist-mlp")
+
+MAX_LANES = 1_000_000
+
+MAX_ITERATIONS = 2**31 - 1
+"""Iterations stand in columns of int32."""
 
 SHARED_OPTIONS = ("batch_size", "data", "dtype", "record")
 """Options that may stand at the top of a suite, for all problems that take them."""
@@ -105,12 +111,14 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
     if not file.optimizer:
         raise SuiteError("it has no optimizer; add an [[optimizer]] with a name")
     seeds = seed_list(file.seeds)
+    _check_lanes(file, len(seeds))
     settings, resolved, notices = [], [], []
     for entry in file.problem:
         setting, plain, said = _settle(file, entry, data_dir)
         settings.append(setting)
         resolved.append(plain)
         notices += said
+    _check_shared(file, settings)
     plain_suite = {
         "name": file.name,
         "seeds": list(seeds),
@@ -144,16 +152,53 @@ def _settle(
     return setting, plain, list(notices)
 
 
+def _check_lanes(file: SuiteFile, seeds: int) -> None:
+    """Refuse more lanes than a run can hold, before any grid is expanded."""
+    configurations = sum(
+        prod(len(values) for values in _grids(problem.adjusted(optimizer)).values())
+        for problem in file.problem
+        for optimizer in file.optimizer
+    )
+    if configurations * seeds > MAX_LANES:
+        raise SuiteError(
+            f"its grids and seeds make {configurations * seeds} lanes; "
+            f"a run takes at most {MAX_LANES}"
+        )
+
+
+def _check_shared(file: SuiteFile, settings: Sequence[ProblemSetting]) -> None:
+    """Refuse what stands at the top of the suite and means nothing to any of its problems."""
+    known = {option.name for setting in settings for option in setting.problem.options}
+    if any(setting.problem.iterations_per_epoch is not None for setting in settings):
+        known.add("epochs")
+    for key in (*SHARED_OPTIONS, "epochs"):
+        if getattr(file, key) is not None and key not in known:
+            titles = ", ".join(setting.label for setting in settings)
+            raise SuiteError(f"{key} means nothing to {titles}; leave it out")
+
+
 def _check_targets(file: SuiteFile, entry: ProblemEntry) -> None:
     """Refuse changes to optimizers that the suite has not."""
-    titles = [known for each in file.optimizer for known in (each.title, each.name)]
+    titles = dict.fromkeys(known for each in file.optimizer for known in (each.title, each.name))
     for target in entry.overrides:
         if not any(each.answers_to(target) for each in file.optimizer):
             raise SuiteError(f"{entry.title}: no optimizer '{target}'; {nearest(target, titles)}")
 
 
 def _iterations(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
-    """Return how many updates to make: the entry's word counts before the suite's."""
+    """Return how many updates to make, at most :data:`MAX_ITERATIONS`."""
+    iterations = _iterations_asked(file, entry, problem)
+    if iterations > MAX_ITERATIONS:
+        raise SuiteError(
+            f"{entry.title}: {iterations} iterations are too many; at most {MAX_ITERATIONS}"
+        )
+    return iterations
+
+
+def _iterations_asked(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
+    """Return what was asked for: the entry's word counts before the suite's."""
+    if entry.iterations is not None and entry.epochs is not None:
+        raise SuiteError(f"{entry.title}: iterations and epochs exclude each other; give one")
     if entry.iterations is not None:
         return entry.iterations
     per_epoch = problem.iterations_per_epoch
@@ -167,9 +212,20 @@ def _iterations(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
     return epochs * per_epoch
 
 
+def _grids(entry: OptimizerEntry) -> dict[str, list[float]]:
+    """Return the values of an entry's grids by hyperparameter."""
+    grids = {}
+    for key, given in entry.grid.items():
+        try:
+            grids[key] = grid_values(given)
+        except SuiteError as error:
+            raise SuiteError(f"{entry.title}: grid.{key}: {error}") from None
+    return grids
+
+
 def _plain(entry: OptimizerEntry) -> dict[str, Any]:
     """Return an entry with all defaults and grids as lists."""
-    grids = {key: grid_values(given) for key, given in entry.grid.items()}
+    grids = _grids(entry)
     fixed = complete_hyperparameters(entry.name, entry.hyperparameters)
     plain: dict[str, Any] = {"name": entry.name, "label": entry.title}
     plain |= {key: value for key, value in fixed.items() if key not in grids}
@@ -179,7 +235,9 @@ def _plain(entry: OptimizerEntry) -> dict[str, Any]:
 def _expand(entry: OptimizerEntry) -> OptimizerSetting:
     """Return the configurations of an entry: every combination of its grids."""
     get_optimizer(entry.name)
-    grids = {key: grid_values(given) for key, given in entry.grid.items()}
+    grids = _grids(entry)
+    for key in grids.keys() & entry.hyperparameters.keys():
+        raise SuiteError(f"{entry.title}: {key} has a value and a grid; give one of them")
     configurations = tuple(
         complete_hyperparameters(
             entry.name, {**entry.hyperparameters, **dict(zip(grids, values, strict=True))}

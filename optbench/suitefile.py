@@ -12,9 +12,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from optbench.errors import SuiteError, nearest
+
+
+LONGEST_NAME = 200
+"""Characters of a suite's name; with time and hash it must stay a name that file systems take."""
 
 
 class OptimizerEntry(BaseModel):
@@ -119,12 +131,17 @@ class SuiteFile(BaseModel):
     def _names_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise ValueError(f"'{name}' names no folder; use letters, digits, '.', '_' and '-'")
+        if len(name) > LONGEST_NAME:
+            raise ValueError(f"it has {len(name)} characters; use at most {LONGEST_NAME}")
         return name
 
     @field_validator("problem", "optimizer", mode="before")
     @classmethod
-    def _from_list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+    def _from_list(cls, value: Any, info: ValidationInfo) -> Any:
+        tables = isinstance(value, list | tuple) and all(isinstance(each, dict) for each in value)
+        if not tables:
+            raise ValueError(f"each is a table of its own, under [[{info.field_name}]]")
+        return tuple(value)
 
     @field_validator("problem", "optimizer")
     @classmethod
@@ -154,6 +171,8 @@ def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
     """
     try:
         return SuiteFile.model_validate(plain)
+    except UnicodeEncodeError as error:  # half of a surrogate pair, from an escape in JSON
+        raise SuiteError(f"{place}: {error.object!a} is no text") from None
     except ValidationError as error:
         raise SuiteError(f"{place}: {_first_complaint(error)}") from None
 
@@ -190,10 +209,10 @@ def read_suite(source: str) -> SuiteFile:
     if source not in known and path.suffix not in (".toml", ".json"):
         raise SuiteError(f"unknown suite '{source}'; {nearest(source, known)} (or give a .toml)")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SuiteError(f"there is no suite file '{source}'") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no UTF-8, or no path
         raise SuiteError(f"suite file '{source}' cannot be read: {error}") from None
     plain = _from_json(text, source) if path.suffix == ".json" else _from_toml(text, source)
     return parse_suite({"name": path.stem, **plain}, source)
@@ -202,14 +221,18 @@ def read_suite(source: str) -> SuiteFile:
 def _from_toml(text: str, place: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"{place}: {str(error)[0].lower()}{str(error)[1:]}") from None
+    except RecursionError:
+        raise SuiteError(f"{place}: arrays or tables are nested too deep") from None
+    except ValueError as error:  # the decoder's own, or that of an integer with too many digits
+        end = f"(at line {len(text.splitlines())}, the end)"
+        message = str(error).replace("(at end of document)", end)
+        raise SuiteError(f"{place}: {message[0].lower()}{message[1:]}") from None
 
 
 def _from_json(text: str, place: str) -> dict[str, Any]:
     try:
         resolved = json.loads(text)["suite"]["resolved"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         resolved = None
     if not isinstance(resolved, dict):
         raise SuiteError(f"{place}: no run.json of optbench; it has no suite.resolved")

@@ -196,7 +196,7 @@ def _sections(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     for _, rows in summary.groupby(["run", "problem"], sort=False):
         first = rows.iloc[0]
         seeds = f", median of {first['seeds']} seeds" if first["seeds"] > 1 else ""
-        yield f"{first['problem']}{seeds}", rows
+        yield f"{first['heading']}{seeds}", rows
 
 
 def _escaped(text: str) -> str:

@@ -35,6 +35,18 @@ def describe(tables: RunTables, problem: str) -> dict[str, Any]:
     return cast("dict[str, Any]", known[problem])
 
 
+def heading(tables: RunTables, problem: str) -> str:
+    """Return a problem's title, with the data set that it was trained on where it has one.
+
+    Raises
+    ------
+    UsageError
+        The run has no such problem.
+    """
+    data = describe(tables, problem).get("data")
+    return f"{problem} on {data}" if data else problem
+
+
 def hyperparameter_columns(table: pd.DataFrame) -> list[str]:
     """Return the ``hp_`` columns of a table of lanes or configurations."""
     return [str(name) for name in table.columns if str(name).startswith(HYPERPARAMETER_PREFIX)]

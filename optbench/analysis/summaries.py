@@ -8,6 +8,7 @@ import pandas as pd
 from optbench.analysis.configurations import (
     configurations,
     edge_warning,
+    heading,
     hyperparameter_columns,
     setting,
     swept_columns,
@@ -18,6 +19,7 @@ SUMMARY_COLUMNS = {
     "suite": "string",
     "run": "string",  # name of the run's directory
     "problem": "string",
+    "heading": "string",  # the problem, and the data set that it was trained on
     "label": "string",
     "optimizer": "string",
     "status": "string",  # of the best configuration, as its median over seeds has it
@@ -53,6 +55,7 @@ def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
         **{str(name): value for name, value in best.items()},
         "suite": tables.meta["suite"]["name"],
         "run": tables.path.name,
+        "heading": heading(tables, str(best["problem"])),
         "configurations": len(table),
         "lanes": table["seeds"].sum(),
         "lanes_diverged": table["seeds_diverged"].sum(),

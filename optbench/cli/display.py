@@ -122,16 +122,18 @@ class Lines:
     """Plain lines: the start, how far it has come every few seconds, the end of each block."""
 
     def __init__(self, plan: "Plan", clock: Callable[[], float] = time.monotonic) -> None:
+        self._plan = plan
         self._blocks = {block.number: block for block in plan.blocks}
         self._clock = clock
         self._last = clock()
+        self._begun = False
         self._ended = 0
-        counts = [(len(plan.lanes), "lane"), (len(plan.blocks), "block"), (plan.workers, "worker")]
-        parts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts]
-        say(f"{plan.suite.name}: {', '.join(parts)}")
 
     def observe(self, record: Record) -> None:
         """Print a line where there is something to say."""
+        if not self._begun:
+            self._begun = True
+            self._say_what_runs()
         now = self._clock()
         if isinstance(record, TraceChunk) and now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
@@ -146,3 +148,9 @@ class Lines:
             statuses = ", ".join(sorted({lane.status for lane in record.lanes}))
             name = title(self._blocks[record.block])
             say(f"  {name}: {statuses} ({self._ended} of {len(self._blocks)} blocks)")
+
+    def _say_what_runs(self) -> None:
+        plan = self._plan
+        counts = [(len(plan.lanes), "lane"), (len(plan.blocks), "block"), (plan.workers, "worker")]
+        parts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts]
+        say(f"{plan.suite.name}: {', '.join(parts)}")

@@ -62,12 +62,24 @@ class RMSprop(Elementwise):
     hyperparameters = (LR, fraction("decay", 0.99, "share of the mean square kept"), EPS)
     slots = ("mean_square",)
 
+    def columns(self, hyperparameters: HostColumns, t: int) -> dict[str, np.ndarray]:
+        """Return the columns, with 1 − decay as ``rate``: float32 would keep few of its digits."""
+        return {**hyperparameters, "rate": 1.0 - hyperparameters["decay"]}
+
     @staticmethod
     def rule(
-        w: Array, g: Array, h: Array, *, lr: Array, decay: Array, eps: Array, xp: Namespace
+        w: Array,
+        g: Array,
+        h: Array,
+        *,
+        lr: Array,
+        decay: Array,
+        rate: Array,
+        eps: Array,
+        xp: Namespace,
     ) -> tuple[Array, ...]:
         """Return w and h, both of shape (lanes, parameters)."""
-        h = decay * h + (1 - decay) * (g * g)
+        h = decay * h + rate * (g * g)
         return w - lr * g / (xp.sqrt(h) + eps), h
 
 

@@ -81,7 +81,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
             _draw_faint(axes, line)
     for line in best:
         _draw_best(axes, line, window)
-    axes.set_title(problem)
+    axes.set_title(analysis.heading(tables, problem))
     axes.set_xlabel(AXIS_NAMES[options.x])
     axes.set_ylabel(f"loss, smoothed over {window} iterations" if window > 1 else "loss")
     note = seeds_note(max(len(line.lanes) for line in best))

@@ -1,6 +1,7 @@
 """What a user can choose about a figure; loads nothing of matplotlib."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from optbench.errors import UsageError
@@ -43,7 +44,7 @@ class PlotOptions:
             raise UsageError(f"x is iteration, epoch or seconds; got '{self.x}'")
         if self.ylim is not None:
             low, high = self.ylim
-            if not low < high:
+            if not (low < high and isfinite(low) and isfinite(high)):
                 raise UsageError(f"ylim is two numbers, the smaller first; got {low:g}, {high:g}")
             if self.log and low <= 0:
                 raise UsageError(f"a logarithmic axis needs a ylim above 0; got {low:g}")

@@ -88,7 +88,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         _draw_panel(axes, analysis.sensitivity(table, name), name, scale, look)
         if place % columns:
             axes.set_ylabel("")
-    figure.suptitle(problem)
+    figure.suptitle(analysis.heading(tables, problem))
     entries: dict[str, Artist] = {}
     for axes in figure.axes:
         handles, texts = axes.get_legend_handles_labels()

@@ -7,6 +7,7 @@ no state between calls, so one object serves all lanes.
 
 import hashlib
 import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class Option:
             return value
         kind = type(self.default)
         allowed = int if kind is int else int | float
-        if isinstance(value, bool) or not isinstance(value, allowed) or not value >= self.low:
+        is_number = isinstance(value, allowed) and not isinstance(value, bool)
+        if not is_number or not self.low <= value <= sys.float_info.max:
             noun = "a whole number" if kind is int else "a number"
             raise SuiteError(f"{self.name} = {value!r}; it takes {noun} of at least {self.low:g}")
         return kind(value)

@@ -1,6 +1,7 @@
 """Finds runs: what a RUN argument on the command line means."""
 
 from collections.abc import Sequence
+from os.path import isfile  # unlike Path.is_file, False for what can be no path at all
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ def _find(argument: str, out: Path) -> Path:
     if argument == LATEST:
         return _started_last(out)[0]
     for path in (Path(argument), out / argument):
-        if (path / "run.json").is_file():
+        if isfile(path / "run.json"):
             return path
-    if Path(argument).name == "run.json" and Path(argument).is_file():
+    if Path(argument).name == "run.json" and isfile(argument):
         return Path(argument).parent
     names = [path.name for path in list_runs(out)]
     meant = [name for name in names if argument and name.startswith(argument)]
@@ -46,9 +47,7 @@ def _find(argument: str, out: Path) -> Path:
         return out / meant[0]
     if meant:
         some = ", ".join(meant[:3]) + (", …" if len(meant) > 3 else "")
-        raise ResultsError(
-            f"'{argument}' means {len(meant)} runs: {some}; write more of it"
-        )
+        raise ResultsError(f"'{argument}' means {len(meant)} runs: {some}; write more of it")
     if not names:
         raise ResultsError(f"there is no run '{argument}': '{out}' holds none; see optbench run")
     raise ResultsError(f"there is no run '{argument}' under '{out}'; {nearest(argument, names)}")

@@ -114,3 +114,10 @@ def test_nullable_columns_as_parquet_gives_them_are_read():
     run.lanes["diverged_at"] = run.lanes["diverged_at"].astype("Int32")
     run.lanes["final_loss"] = run.lanes["final_loss"].astype("Float64")
     pd.testing.assert_frame_equal(summary(run), summary(swept_run()))
+
+
+def test_a_heading_names_the_data_of_a_network_and_nothing_of_a_function():
+    network, function = network_run(), function_run()
+    network.meta["problems"][0]["data"] = "mnist-5k"
+    assert set(summary(network)["heading"]) == {"mnist-mlp on mnist-5k"}
+    assert set(summary(function)["heading"]) == {"anisotropic"}
