@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from optbench.cli.output import console, table
 
+if TYPE_CHECKING:
     from optbench.datasets import Verification
     from optbench.datasets.download import Progress
-
-PIPE_COLUMNS = 160
-"""Width of a table that is not shown in a terminal."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -40,20 +37,16 @@ DataDir = Annotated[
 @app.command("list")
 def list_(data_dir: DataDir = None) -> None:
     """Show the data sets, their sizes and where they are."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from optbench import datasets
 
-    table = Table("data set", *SPLITS, "where")
+    listed = table("data set", *SPLITS, "where")
     for name in datasets.names():
         info = datasets.info(name)
         sizes = [f"{info.splits[split]:,}" if split in info.splits else "" for split in SPLITS]
-        table.add_row(name, *sizes, escape(_where(name, data_dir)))
-    for column in table.columns[1:-1]:
+        listed.add_row(name, *sizes, _where(name, data_dir))
+    for column in listed.columns[1:-1]:
         column.justify = "right"
-    table.columns[-1].overflow = "fold"
-    _stdout().print(table)
+    console().print(listed)
 
 
 @app.command()
@@ -122,39 +115,25 @@ def _where(name: str, data_dir: Path | None) -> str:
 
 
 def _print_reports(reports: "list[Verification]") -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("data set", "file", "sha256", "result")
+    listed = table("data set", "file", "sha256", "result")
     for report in reports:
         for check in report.checks:
             result = "good" if check.problem is None else check.problem
-            table.add_row(report.name, check.name, (check.sha256 or "")[:16], escape(result))
-    table.columns[-1].overflow = "fold"
-    _stdout().print(table)
-
-
-def _stdout() -> "Console":
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PIPE_COLUMNS
-    return console
+            listed.add_row(report.name, check.name, (check.sha256 or "")[:16], result)
+    console().print(listed)
 
 
 @contextmanager
 def _progress() -> "Iterator[Progress]":
     """Show a bar a file on stderr where that is a terminal, else nothing."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Display
 
-    console = Console(stderr=True)
+    screen = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     bars: dict[str, TaskID] = {}
     with Display(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+        *columns, TimeRemainingColumn(), console=screen, disable=not screen.is_terminal
     ) as display:
 
         def show(file: str, received_bytes: int, total_bytes: int | None) -> None:

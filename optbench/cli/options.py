@@ -46,7 +46,7 @@ Version = Annotated[
 Runs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RUN]...",
+        metavar="RUN",
         help="A run: its directory, the name of one under --out, an unambiguous prefix of that, "
         "or 'latest'. Without one: all runs of the latest invocation.",
         autocompletion=complete_run,

@@ -33,7 +33,7 @@ def run(
     suites: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SUITE|FILE.toml]...",
+            metavar="SUITE|FILE.toml",
             help="Built-in suites, TOML files, or the run.json of a run to repeat. "
             "Without one: anisotropic and mnist-mlp.",
             autocompletion=complete_suite,

@@ -1,4 +1,5 @@
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -29,18 +30,17 @@ def invoke(*arguments: object) -> Result:
 
 
 def rows(output: str) -> list[list[str]]:
-    return [
-        [cell.strip() for cell in line.strip("│").split("│")]
-        for line in output.splitlines()
-        if line.startswith("│")
-    ]
+    """Return the cells under the heading that are not empty."""
+    lines = [line.strip() for line in output.splitlines()]
+    heading = next(number for number, line in enumerate(lines) if line.startswith("───"))
+    return [re.split(r"  +", line) for line in lines[heading + 1 :] if line]
 
 
 def test_list_says_where_each_set_is_or_how_to_get_it(cache: Path) -> None:
     result = invoke("list")
     assert result.exit_code == 0
     assert rows(result.stdout) == [
-        ["mnist", "5", "", "3", "optbench data fetch mnist"],
+        ["mnist", "5", "3", "optbench data fetch mnist"],
         ["mnist-5k", "3,500", "500", "1,000", "part of optbench"],
     ]
     assert "\x1b" not in result.stdout
