@@ -131,4 +131,4 @@ class ReLU(Layer):
         xp: Namespace,
     ) -> Array | None:
         """Return dy where the output was positive, else 0."""
-        return xp.where(saved > 0, dy, xp.zeros((), dtype=dy.dtype))
+        return dy * xp.astype(saved > 0, dy.dtype)  # xp.where is far slower
