@@ -59,9 +59,6 @@ def network_problem(problem: str = "mnist-mlp", **changes: Any) -> dict[str, Any
     return {
         "problem": problem,
         "kind": "network",
-        "variables": [],
-        "minima": [],
-        "plot": None,
         "iterations": 200,
         "record": "after",
         "batch_size": 128,

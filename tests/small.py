@@ -22,7 +22,10 @@ from optbench.problems.base import DTYPES, RECORDS, Option, Problem
 from optbench.problems.functions import Anisotropic, Quadratic1D
 from optbench.problems.networks import Classifier
 from optbench.records import BlockResult, EvaluationRows, Lane, LaneResult, Record, TraceChunk
+from optbench.rng import ITERATIONS_PER_BLOCK
 from optbench.suite import OptimizerSetting, ProblemSetting, Suite
+from tests.reference.network import MultiLayerNet
+from tests.reference.training import Batch
 
 FEATURES, CLASSES = 12, 4
 
@@ -85,6 +88,28 @@ def small_network(**options: Any) -> Problem:
     return problem(SmallNetwork, **options)
 
 
+def reference_network(network: Classifier, seed: int) -> MultiLayerNet:
+    """Return the reference's network with the start that a seed gives ours."""
+    start, params, offset = network.start(seed), {}, 0
+    for tensor in network.tensors:
+        layer, part = tensor.name.removeprefix("dense").split(".")
+        values = start[offset : offset + tensor.size].reshape(tensor.shape)
+        params[{"weight": "W", "bias": "b"}[part] + layer] = values
+        offset += tensor.size
+    widths = [params["W1"].shape[0], *(params[key].size for key in params if key[0] == "b")]
+    log_eps = network.settings["log_eps"]
+    return MultiLayerNet(widths[0], widths[1:-1], widths[-1], log_eps=log_eps, params=params)
+
+
+def reference_batches(network: Classifier, seed: int, count: int) -> list[Batch]:
+    """Return the batches that a seed gives ours: images in [0, 1] and labels."""
+    train = network.dataset.splits["train"]
+    images, labels = train.images / network.dataset.scale, train.labels
+    blocks = range(-(-count // ITERATIONS_PER_BLOCK))
+    drawn = np.concatenate([network.draws(seed, block)["indices"] for block in blocks])
+    return [(images[indices], labels[indices]) for indices in drawn[:count]]
+
+
 def anisotropic(**options: Any) -> Problem:
     return problem(Anisotropic, **options)
 
@@ -102,6 +127,7 @@ def suite(
     optimizers: Iterable[str | Entry] = TEXTBOOK,
     seeds: Sequence[int] = (0,),
     iterations: int = 20,
+    name: str = "small",
 ) -> Suite:
     """Return a settled suite without asking the registries for the problems."""
     entries = [(each, [{}]) if isinstance(each, str) else each for each in optimizers]
@@ -112,11 +138,11 @@ def suite(
         for name, configurations in entries
     )
     return Suite(
-        name="small",
+        name=name,
         seeds=tuple(seeds),
         problems=tuple(ProblemSetting(each.name, each, iterations, settings) for each in problems),
-        written={"name": "small"},
-        resolved={"name": "small"},
+        written={"name": name},
+        resolved={"name": name},
     )
 
 

@@ -127,5 +127,9 @@ def test_a_digest_sees_values_shape_type_and_order_but_not_storage():
     assert len(digests) == len(different)
     assert rng.digest(array) not in digests
     assert rng.digest(array[0], array[1]) != rng.digest(array[1], array[0])
-    for same in (np.asfortranarray(array), array.astype(">f8"), np.repeat(array, 2, axis=1)[:, ::2]):
+    for same in (
+        np.asfortranarray(array),
+        array.astype(">f8"),
+        np.repeat(array, 2, axis=1)[:, ::2],
+    ):
         assert rng.digest(same) == rng.digest(array)

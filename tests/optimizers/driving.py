@@ -1,0 +1,91 @@
+"""Drives one optimizer of the package, and the reference's, over given gradients."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from optbench.arrays import Stacked, Tensor, stack
+from optbench.device import Device, NumpyDevice
+from optbench.optimizers import complete_hyperparameters, get_optimizer
+from optbench.optimizers.base import Step
+from tests.reference import optimizers as reference
+
+REFERENCE = {
+    "sgd": reference.SGD,
+    "momentum": reference.Momentum,
+    "adagrad": reference.AdaGrad,
+    "rmsprop": reference.RMSprop,
+    "adam": reference.Adam,
+}
+
+Gradient = Callable[[np.ndarray, int], np.ndarray]
+"""Gradients at positions (lanes, parameters), or (parameters,), for update t from 1."""
+
+
+class Driver:
+    """The arrays that one optimizer works on; a lane for each of the configurations."""
+
+    def __init__(
+        self,
+        name: str,
+        configurations: Sequence[Mapping[str, float]],
+        start: np.ndarray,
+        *,
+        dtype: str = "float64",
+        by_coordinate: bool = False,
+        device: Device | None = None,
+    ) -> None:
+        self.optimizer = get_optimizer(name)
+        self.device = device or NumpyDevice()
+        self.dtype = dtype
+        self._by_coordinate = by_coordinate
+        complete = [complete_hyperparameters(name, dict(each)) for each in configurations]
+        self.hyperparameters = {
+            key: np.array([[each[key]] for each in complete]) for key in complete[0]
+        }
+        self._shape = (len(complete), start.shape[-1])
+        self.params, self.grads = self._zeros(), self._zeros()
+        self.state = {slot: self._zeros().rows for slot in self.optimizer.slots}
+        self.params.rows[...] = start
+        self._t = 0
+
+    def _zeros(self) -> Stacked:
+        rows = self.device.rows(*self._shape, self.dtype, by_coordinate=self._by_coordinate)
+        return stack(rows, (Tensor("w", (self._shape[1],)),), self.device.xp)
+
+    def step(self, gradient: np.ndarray) -> np.ndarray:
+        """Make an update and return the positions after it."""
+        self._t += 1
+        columns = self.optimizer.columns(self.hyperparameters, self._t)
+        self.grads.rows[...] = gradient
+        self.optimizer.step(
+            Step(
+                self.params,
+                self.grads,
+                self.state,
+                {name: column.astype(self.dtype) for name, column in columns.items()},
+                self.device.elementwise,
+            )
+        )
+        return self.params.rows.copy()
+
+    def path(self, gradient: Gradient, steps: int) -> np.ndarray:
+        """Return the positions after each step, shape (steps, lanes, parameters)."""
+        return np.array([self.step(gradient(self.params.rows, t)) for t in range(1, steps + 1)])
+
+
+def reference_path(
+    name: str,
+    hyperparameters: Mapping[str, float],
+    start: np.ndarray,
+    gradient: Gradient,
+    steps: int,
+) -> np.ndarray:
+    """Return the positions after each step of the reference, shape (steps, parameters)."""
+    optimizer = REFERENCE[name](**hyperparameters)
+    params = {"w": np.array(start, dtype=np.float64)}
+    path = []
+    for t in range(1, steps + 1):
+        optimizer.update(params, {"w": gradient(params["w"], t)})
+        path.append(params["w"].copy())
+    return np.array(path)

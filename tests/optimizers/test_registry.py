@@ -1,0 +1,100 @@
+"""What can be chosen: names, defaults and ranges."""
+
+import math
+
+import numpy as np
+import pytest
+
+from optbench.errors import SuiteError
+from optbench.optimizers import OPTIMIZERS, complete_hyperparameters, get_optimizer
+from optbench.optimizers.base import Hyperparameter, fraction
+
+DEFAULTS = {
+    "sgd": {"lr": 0.01},
+    "momentum": {"lr": 0.01, "momentum": 0.9},
+    "adagrad": {"lr": 0.01, "eps": 1e-7},
+    "rmsprop": {"lr": 0.01, "decay": 0.99, "eps": 1e-7},
+    "adam": {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-7},
+}
+
+
+def test_the_optimizers_and_their_defaults_are_the_textbooks():
+    assert list(OPTIMIZERS) == list(DEFAULTS)
+    for name, defaults in DEFAULTS.items():
+        assert complete_hyperparameters(name, {}) == defaults
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_what_is_given_counts_before_defaults(name):
+    completed = complete_hyperparameters(name, {"lr": 2})
+    assert completed == {**DEFAULTS[name], "lr": 2.0}
+    assert type(completed["lr"]) is float
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_knows_its_name_and_says_what_it_does(name):
+    optimizer = get_optimizer(name)
+    assert optimizer.name == name
+    assert "w ← w" in optimizer.summary
+    assert "Source:" in type(optimizer).__doc__
+    assert all(each.meaning for each in optimizer.hyperparameters)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "says"),
+    [
+        ("adm", {}, "unknown optimizer 'adm'; did you mean 'adam'?"),
+        ("zzz", {}, "unknown optimizer 'zzz'; known are sgd, momentum, adagrad, rmsprop, adam"),
+        ("adam", {"beta": 0.9}, "adam has no hyperparameter 'beta'; did you mean 'beta"),
+        ("sgd", {"momentum": 0.9}, "sgd has no hyperparameter 'momentum'; known are lr"),
+        ("sgd", {"lr": -1}, "sgd: lr = -1 is out of range; it takes a number in [0, ∞), by def"),
+        ("sgd", {"lr": math.inf}, "sgd: lr = inf is out of range"),
+        ("sgd", {"lr": math.nan}, "sgd: lr = nan is out of range"),
+        ("sgd", {"lr": "fast"}, "sgd: lr = 'fast' is not a number; it takes a number in [0, ∞)"),
+        ("sgd", {"lr": True}, "sgd: lr = True is not a number"),
+        ("momentum", {"momentum": 1.0}, "momentum: momentum = 1.0 is out of range; it takes a num"),
+        ("adam", {"beta2": 1.5}, "adam: beta2 = 1.5 is out of range; it takes a number in [0, 1)"),
+        ("sgd", {"lr": 10**400}, "is out of range"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(name, given, says):
+    with pytest.raises(SuiteError) as caught:
+        complete_hyperparameters(name, given)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "inside", "outside", "text"),
+    [
+        (Hyperparameter("a", 0.5, "x"), [0, 0.0, 1e308], [-1e-300, math.inf], "[0, ∞)"),
+        (Hyperparameter("a", 1, "x", low=0.5, high=2.0), [0.5, 2], [0.4, 2.1], "[0.5, 2]"),
+        (fraction("a", 0.9, "x"), [0, 0.999999], [1, 1.0, -0.1], "[0, 1)"),
+    ],
+)
+def test_ranges(parameter, inside, outside, text):
+    assert parameter.range == text
+    assert [parameter.check(value) for value in inside] == inside
+    for value in outside:
+        with pytest.raises(SuiteError, match="out of range"):
+            parameter.check(value)
+
+
+def test_columns_of_adam_hold_the_bias_corrections():
+    given = {"lr": [[0.1], [0.2]], "beta1": [[0.9], [0.5]], "beta2": [[0.999], [0.9]]}
+    given = {name: np.array(values) for name, values in given.items()} | {"eps": np.zeros((2, 1))}
+    columns = get_optimizer("adam").columns(given, 3)
+    assert columns.keys() == {"step_size", "rate1", "rate2", "eps"}
+    for lane, (lr, beta1, beta2) in enumerate([(0.1, 0.9, 0.999), (0.2, 0.5, 0.9)]):
+        expected = lr * math.sqrt(1 - beta2**3) / (1 - beta1**3)
+        assert columns["step_size"][lane, 0] == pytest.approx(expected, rel=1e-14)
+    np.testing.assert_allclose(columns["rate1"][:, 0], [0.1, 0.5], rtol=1e-14)
+    np.testing.assert_allclose(columns["rate2"][:, 0], [0.001, 0.1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_columns_are_told_to_change_exactly_where_they_do(name):
+    optimizer = get_optimizer(name)
+    given = {key: np.array([[value]]) for key, value in DEFAULTS[name].items()}
+    first, later = optimizer.columns(given, 1), optimizer.columns(given, 9)
+    assert optimizer.changing == any(not np.array_equal(first[key], later[key]) for key in first)

@@ -1,0 +1,89 @@
+"""What can be chosen: problems and their options."""
+
+import hashlib
+import json
+import math
+
+import pytest
+
+from optbench.errors import SuiteError
+from optbench.problems import PROBLEMS, make_problem
+from optbench.problems.base import Option
+from tests.small import anisotropic, small_network
+
+
+def test_the_problems_are_the_textbooks():
+    assert list(PROBLEMS) == ["anisotropic", "quadratic-1d", "mnist-mlp"]
+    for name, kind in PROBLEMS.items():
+        assert kind.name == name
+        assert kind.summary
+        assert kind.default_iterations >= 1
+        assert all(option.meaning for option in kind.options)
+
+
+@pytest.mark.parametrize("kind", PROBLEMS.values(), ids=PROBLEMS)
+def test_the_defaults_of_options_are_values_that_they_take(kind):
+    for option in kind.options:
+        assert option.check(option.default) == option.default
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "says"),
+    [
+        ("mnist", {}, "unknown problem 'mnist'; did you mean 'mnist-mlp'?"),
+        ("zzz", {}, "unknown problem 'zzz'; known are anisotropic, quadratic-1d, mnist-mlp"),
+        ("anisotropic", {"dtyp": "x"}, "anisotropic has no option 'dtyp'; did you mean 'dtype'?"),
+        ("anisotropic", {"batch_size": 4}, "anisotropic has no option 'batch_size'; known are dt"),
+        ("anisotropic", {"dtype": "float16"}, "anisotropic: dtype = 'float16' is not known; it ta"),
+        ("anisotropic", {"dtype": 3}, "takes float32, float64"),
+        ("mnist-mlp", {"batch_size": 0}, "batch_size = 0; it takes a whole number of at least 1"),
+        ("mnist-mlp", {"batch_size": 1.5}, "batch_size = 1.5; it takes a whole number"),
+        ("mnist-mlp", {"batch_size": True}, "batch_size = True; it takes a whole number"),
+        ("mnist-mlp", {"log_eps": -1}, "log_eps = -1; it takes a number of at least 0"),
+        ("mnist-mlp", {"log_eps": math.nan}, "log_eps = nan; it takes a number"),
+        ("mnist-mlp", {"log_eps": math.inf}, "log_eps = inf; it takes a number"),
+        ("mnist-mlp", {"log_eps": "small"}, "log_eps = 'small'; it takes a number"),
+        ("mnist-mlp", {"record": "during"}, "record = 'during' is not known; it takes before, af"),
+        ("mnist-mlp", {"data": "mnits"}, "data = 'mnits' is not known; it takes auto, mnist, mn"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(name, given, says):
+    with pytest.raises(SuiteError) as caught:
+        make_problem(name, given)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_come_in_the_type_of_their_default():
+    number = Option("eps", 0.5, "x").check(1)
+    assert (number, type(number)) == (1.0, float)
+    whole = Option("size", 128, "x", low=1).check(3)
+    assert (whole, type(whole)) == (3, int)
+
+
+def test_ranges_of_options():
+    assert Option("dtype", "a", "x", choices=("a", "b")).range == "a | b"
+    assert Option("size", 128, "x", low=1).range == "[1, ∞)"
+
+
+def test_the_fingerprint_is_the_sha256_of_the_definition_as_canonical_json():
+    function = anisotropic()
+    assert function.definition() == {
+        "kind": "function",
+        "name": "anisotropic",
+        "formula": "x**2/20 + y**2",
+        "start": [-7.0, 2.0],
+        "record": "before",
+        "dtype": "float64",
+    }
+    text = json.dumps(function.definition(), sort_keys=True, separators=(",", ":"))
+    assert function.fingerprint == hashlib.sha256(text.encode()).hexdigest()
+    golden = "122303825d718f5dcb2708b21c25348155f56ea39d0e9871198e8b5f414854b1"
+    assert function.fingerprint == golden
+
+
+def test_a_fingerprint_holds_neither_seeds_nor_arrays():
+    for problem in (anisotropic(), small_network()):
+        text = json.dumps(problem.definition())
+        assert "seed" not in text
+        assert len(text) < 2000

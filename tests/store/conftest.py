@@ -1,0 +1,42 @@
+"""A finished run of a network and two functions, to be read, copied and damaged."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from optbench.device import NumpyDevice
+from optbench.pipeline import prepare, run_plan
+from tests.small import anisotropic, quadratic, small_network, suite
+
+
+def make_run(out: Path, invocation: str = "first", name: str = "small") -> Path:
+    """Run a small suite and return its directory."""
+    device = NumpyDevice()
+    settled = suite(
+        small_network(),
+        anisotropic(),
+        quadratic(),
+        optimizers=[("sgd", [{"lr": 0.1}, {"lr": 3.0}]), "adam"],
+        seeds=(0, 7),
+        iterations=300,
+        name=name,
+    )
+    return run_plan(prepare(settled, device), device, out, invocation).path
+
+
+@pytest.fixture(scope="package")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a finished run; only to be read."""
+    return make_run(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Return a function that copies the run to a directory of that name."""
+
+    def make(name: str = "run") -> Path:
+        return Path(shutil.copytree(finished, tmp_path / name))
+
+    return make

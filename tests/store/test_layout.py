@@ -1,0 +1,168 @@
+"""What the files of a run hold, read as a user reads them: with pandas and pyarrow alone."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from optbench.records import (
+    EVALUATION_COLUMNS,
+    LANE_COLUMNS,
+    SURFACE_COLUMNS,
+    TRACE_COLUMNS,
+)
+
+NETWORK, VALLEY, LINE = (range(6 * part, 6 * part + 6) for part in range(3))
+"""Lanes of each problem: sgd at two rates and adam, each with two seeds."""
+
+
+def arrow_types(path):
+    return {field.name: str(field.type) for field in pq.read_schema(path)}
+
+
+def as_arrow(kinds):
+    names = {"float64": "double"}
+    return {name: names.get(kind, kind) for name, kind in kinds.items()}
+
+
+def test_the_trace_of_all_problems_is_read_as_one_table(finished):
+    trace = pd.read_parquet(finished / "trace")
+    assert trace.columns.tolist() == ["lane", "iteration", "loss", "x", "y"]
+    assert trace.dtypes.astype(str).tolist() == ["int32", "int32", "float64", "float64", "float64"]
+    by_problem = {
+        name: trace[trace["lane"].isin(lanes)]
+        for name, lanes in (("network", NETWORK), ("valley", VALLEY), ("line", LINE))
+    }
+    assert by_problem["network"][["x", "y"]].isna().all(axis=None)
+    assert by_problem["valley"][["x", "y"]].notna().all(axis=None)
+    assert by_problem["line"]["x"].notna().all()
+    assert by_problem["line"]["y"].isna().all()
+
+
+def test_missing_positions_are_null_and_not_nan(finished):
+    file = pq.read_table(finished / "trace" / "block-00000.parquet")
+    assert file.column("x").null_count == file.num_rows
+
+
+def test_a_lane_has_a_row_an_iteration_from_0(finished):
+    trace = pd.read_parquet(finished / "trace")
+    lanes = pd.read_parquet(finished / "lanes.parquet").set_index("lane")
+    for number, rows in trace.groupby("lane"):
+        lane = lanes.loc[number]
+        if lane["status"] == "diverged":
+            expected = int(lane["diverged_at"]) + 1
+            assert not np.isfinite(rows["loss"].iloc[-1])
+            assert np.isfinite(rows["loss"].iloc[:-1]).all()
+        else:
+            assert np.isfinite(rows["loss"]).all()
+            expected = {"small-network": 300}.get(lane["problem"], 301)
+        assert rows["iteration"].tolist() == list(range(expected))
+
+
+def test_lanes_and_traces_join_on_lane(finished):
+    trace = pd.read_parquet(finished / "trace")
+    lanes = pd.read_parquet(finished / "lanes.parquet")
+    joined = trace.merge(lanes, on="lane", validate="many_to_one")
+    assert len(joined) == len(trace)
+    assert set(trace["lane"]) == set(lanes["lane"]) == set(range(18))
+    last = joined[joined["problem"] == "anisotropic"].groupby("lane").last()
+    done = last[last["status"] == "done"]
+    assert (done["loss"] == done["final_loss"]).all()
+
+
+def test_lanes_hold_the_columns_promised_and_hyperparameters_after_the_seed(finished):
+    types = arrow_types(finished / "lanes.parquet")
+    hyperparameters = ["hp_lr", "hp_beta1", "hp_beta2", "hp_eps"]
+    expected = {}
+    for name, kind in as_arrow(LANE_COLUMNS).items():
+        expected[name] = kind
+        if name == "seed":
+            expected |= dict.fromkeys(hyperparameters, "double")
+    assert types == expected
+    assert list(types) == list(expected)
+
+
+def test_lanes_say_what_ran_and_what_became_of_it(finished):
+    lanes = pd.read_parquet(finished / "lanes.parquet")
+    assert lanes["lane"].tolist() == list(range(18))
+    assert lanes["problem"].tolist() == [
+        name for name in ("small-network", "anisotropic", "quadratic-1d") for _ in range(6)
+    ]
+    assert lanes["optimizer"].tolist() == (["sgd"] * 4 + ["adam"] * 2) * 3
+    assert lanes["label"].tolist() == lanes["optimizer"].tolist()
+    assert lanes["seed"].tolist() == [0, 7] * 9
+    assert lanes["hp_lr"].tolist() == [0.1, 0.1, 3.0, 3.0, 0.001, 0.001] * 3
+    assert lanes["lane_key"].is_unique
+    assert lanes["fingerprint"].nunique() == 3
+    valley = lanes.iloc[6:12]
+    assert valley["status"].tolist() == ["done", "done", "diverged", "diverged", "done", "done"]
+    assert lanes["block_lanes"].tolist() == ([4] * 4 + [2] * 2) * 3
+    assert (lanes["workers"] >= 1).all()
+    assert (lanes["step_seconds"] > 0).all()
+    assert (lanes.loc[lanes["status"] == "done", "iterations"] == 300).all()
+
+
+def test_what_is_missing_is_null_never_zero(finished):
+    table = pq.read_table(finished / "lanes.parquet")
+    lanes = table.to_pandas()
+    sgd, diverged = lanes["optimizer"] == "sgd", lanes["status"] == "diverged"
+    for name in ("hp_beta1", "hp_beta2", "hp_eps"):
+        assert lanes[name].isna().tolist() == sgd.tolist()
+    for name in ("final_loss", "best_loss"):
+        assert lanes[name].isna().tolist() == diverged.tolist()
+    assert lanes["diverged_at"].isna().tolist() == (~diverged).tolist()
+    assert table.column("stopped_at").null_count == len(lanes)
+    # Null, so that readers that tell it from NaN see that nothing is there.
+    assert table.column("final_loss").null_count == diverged.sum()
+    assert table.column("hp_eps").null_count == sgd.sum()
+
+
+def test_evaluations_are_a_row_a_lane_and_split(finished):
+    evaluation = pd.read_parquet(finished / "evaluation")
+    assert evaluation.columns.tolist() == list(EVALUATION_COLUMNS)
+    lanes = pd.read_parquet(finished / "lanes.parquet").set_index("lane")
+    done = [number for number in NETWORK if lanes.loc[number, "status"] == "done"]
+    found = sorted(zip(evaluation["lane"], evaluation["split"], strict=True))
+    splits = ("test", "train", "validation")
+    assert found == [(number, split) for number in done for split in splits]
+    assert (evaluation["iteration"] == 300).all()
+    assert evaluation["error"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("folder", "kinds"),
+    [
+        ("trace", TRACE_COLUMNS | {"x": "float64", "y": "float64"}),
+        ("evaluation", EVALUATION_COLUMNS),
+        ("surface", SURFACE_COLUMNS),
+    ],
+)
+def test_all_files_of_a_folder_have_the_same_columns(finished, folder, kinds):
+    files = sorted((finished / folder).iterdir())
+    assert files
+    for file in files:
+        assert list(arrow_types(file).items()) == list(as_arrow(kinds).items())
+
+
+def test_every_file_knows_its_schema(finished):
+    for file in finished.rglob("*.parquet"):
+        assert pq.read_schema(file).metadata[b"optbench.schema_version"] == b"1"
+    assert json.loads((finished / "run.json").read_text("utf-8"))["schema_version"] == 1
+
+
+def test_run_json_is_plain_json_in_utf_8(finished):
+    text = (finished / "run.json").read_bytes().decode("utf-8")
+    assert text.endswith("}\n")
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    json.loads(text, parse_constant=refuse)
+
+
+def test_nothing_else_is_left(finished):
+    names = {each.name for each in finished.iterdir()}
+    assert names == {"run.json", "lanes.parquet", "trace", "evaluation", "surface"}
+    assert not [each for each in finished.rglob("*") if each.name.startswith(".")]

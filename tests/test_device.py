@@ -1,0 +1,349 @@
+"""Devices: what they hand out, what is said where there is no GPU, and that times are exact."""
+
+import sys
+from importlib.metadata import metadata
+from importlib.util import find_spec
+from types import ModuleType, SimpleNamespace
+
+import array_api_compat
+import numpy as np
+import pytest
+
+from optbench import device
+from optbench.device import (
+    CupyDevice,
+    Device,
+    NumpyDevice,
+    Stopwatch,
+    get_device,
+    why_no_gpu,
+)
+from optbench.errors import DeviceError
+from tests.small import anisotropic, run_suite, small_network, suite
+from tests.strict import StrictDevice
+
+FAKE_CUPY = '''
+"""NumPy, dressed as CuPy: what the device layer asks of it, with a clock that tests turn."""
+
+from types import SimpleNamespace
+
+from numpy import float32, ones
+from numpy import array as asnumpy
+
+now = 0.0
+
+
+class Event:
+    """Takes the time when it is recorded; synchronising is counted."""
+
+    waits = 0
+
+    def record(self):
+        self.time = now
+
+    def synchronize(self):
+        Event.waits += 1
+
+
+class Device:
+    id = 3
+
+
+def properties(number):
+    return {"name": b"Fake GPU %d" % number, "totalGlobalMem": 2**33}
+
+
+cuda = SimpleNamespace(
+    is_available=lambda: True,
+    Event=Event,
+    Device=Device,
+    get_elapsed_time=lambda start, stop: (stop.time - start.time) * 1000.0,
+    runtime=SimpleNamespace(getDeviceProperties=properties, runtimeGetVersion=lambda: 13000),
+)
+'''
+
+
+@pytest.fixture
+def cupy(tmp_path, monkeypatch):
+    """Return a function that puts a fake CuPy, with changes at its end, where it is imported."""
+
+    def install(changes: str = "") -> None:
+        (tmp_path / "cupy.py").write_text(FAKE_CUPY + changes, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setitem(sys.modules, "cupy", None)  # so that what is imported goes afterwards
+        del sys.modules["cupy"]
+        namespace = ModuleType("array_api_compat.cupy")
+        namespace.__dict__.update(
+            {name: getattr(np, name) for name in np.__all__ if name not in ("__version__",)}
+        )
+        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
+        monkeypatch.delattr(array_api_compat, "cupy", raising=False)
+
+    return install
+
+
+# Choosing
+
+
+def test_the_cpu_is_numpy():
+    for chosen in (get_device("cpu"), NumpyDevice()):
+        assert chosen.xp is np
+        assert chosen.kind == "cpu"
+        assert chosen.describe() == {"kind": "cpu", "namespace": "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("cuda", "unknown device 'cuda'; known are cpu, gpu, auto"),
+        ("gpus", "unknown device 'gpus'; did you mean 'gpu'?"),
+        ("", "unknown device ''; known are cpu, gpu, auto"),
+    ],
+)
+def test_another_name_is_refused(name, says):
+    with pytest.raises(DeviceError) as caught:
+        get_device(name)
+    assert str(caught.value) == says
+
+
+def refusal() -> str:
+    """Return why ``gpu`` is refused; ``auto`` then has to be the CPU."""
+    assert get_device("auto").kind == "cpu"
+    with pytest.raises(DeviceError) as caught:
+        get_device("gpu")
+    message = str(caught.value)
+    assert "\n" not in message
+    reason = why_no_gpu()
+    assert reason is not None
+    assert message == f"no GPU can be used: {reason}; or run with --device cpu"
+    return reason
+
+
+NO_CUPY = "CuPy is not installed; try: pip install 'optbench[gpu-cuda13]' (or gpu-cuda12)"
+
+
+def test_without_cupy_it_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(device, "find_spec", lambda name: None)
+    assert refusal() == NO_CUPY
+
+
+@pytest.mark.skipif(find_spec("cupy") is not None, reason="CuPy is installed")
+def test_here_there_is_no_cupy():
+    assert refusal() == NO_CUPY
+
+
+def test_the_extras_that_it_names_are_there():
+    extras = metadata("optbench").get_all("Provides-Extra")
+    assert {"gpu-cuda12", "gpu-cuda13"} <= set(extras)
+
+
+def test_a_cupy_that_cannot_be_imported_is_named(cupy):
+    cupy("raise ImportError('libcudart.so.13: not found\\nsecond line')")
+    assert refusal() == (
+        "CuPy cannot be imported (libcudart.so.13: not found); reinstall it for your CUDA version"
+    )
+
+
+def test_a_machine_without_a_gpu_is_told_from_one_without_cupy(cupy):
+    cupy("cuda.is_available = lambda: False")
+    assert refusal() == (
+        "CuPy finds no CUDA device; "
+        "install an NVIDIA driver and check that nvidia-smi lists the GPU"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("def ones(*a, **k): raise OSError('no NVRTC\\nof version 13')", "no NVRTC"),
+        ("def ones(*a, **k): raise RuntimeError", "RuntimeError"),
+        (
+            "def fail(): raise RuntimeError('cudaErrorInsufficientDriver: too old')\n"
+            "cuda.is_available = fail",
+            "cudaErrorInsufficientDriver: too old",
+        ),
+    ],
+)
+def test_a_gpu_that_cannot_compute_is_found_out(cupy, change, reason):
+    cupy(change)
+    assert refusal() == f"a test on the GPU failed ({reason}); check driver and CUDA libraries"
+
+
+@pytest.mark.parametrize("name", ["gpu", "auto"])
+def test_a_gpu_that_works_is_used(cupy, name):
+    cupy()
+    assert why_no_gpu() is None
+    chosen = get_device(name)
+    assert isinstance(chosen, CupyDevice)
+    assert chosen.kind == "gpu"
+
+
+def test_a_gpu_is_described(cupy):
+    cupy()
+    assert get_device("gpu").describe() == {
+        "kind": "gpu",
+        "namespace": "array_api_compat.cupy",
+        "name": "Fake GPU 3",
+        "memory_bytes": 2**33,
+        "cuda_runtime": 13000,
+    }
+
+
+# What devices do
+
+
+@pytest.fixture(params=["numpy", "any namespace", "strict", "fake cupy"])
+def any_device(request, cupy) -> Device:
+    if request.param == "fake cupy":
+        cupy()
+        return CupyDevice()
+    return {
+        "numpy": NumpyDevice,
+        "any namespace": lambda: Device(np, "cpu"),
+        "strict": StrictDevice,
+    }[request.param]()
+
+
+@pytest.mark.parametrize("array", [np.arange(6.0).reshape(2, 3), np.arange(3, dtype=np.uint8)])
+def test_what_is_put_and_got_is_a_copy_of_the_same(any_device, array):
+    there = any_device.put(array)
+    back = any_device.get(there)
+    assert isinstance(back, np.ndarray)
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+    assert not np.shares_memory(back, array)
+    back[...] = 0
+    np.testing.assert_array_equal(any_device.get(there), array)
+
+
+def test_resident_data_are_brought_there_once(any_device):
+    array = np.arange(3.0)
+    array.flags.writeable = False
+    there = any_device.resident(array)
+    assert any_device.resident(array) is there
+    assert any_device.resident(array.copy()) is not there
+    np.testing.assert_array_equal(any_device.get(there), array)
+
+
+def test_the_cpu_needs_no_copy_of_resident_data():
+    array = np.arange(3.0)
+    assert NumpyDevice().resident(array) is array
+
+
+@pytest.mark.parametrize("by_coordinate", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_are_zeros_stored_as_asked(any_device, dtype, by_coordinate):
+    rows = any_device.rows(4, 3, dtype, by_coordinate=by_coordinate)
+    assert rows.shape == (4, 3)
+    assert any_device.get(rows).tolist() == [[0.0] * 3] * 4
+    assert any_device.get(rows).dtype == dtype
+    rows[1, 2] = 5.0
+    assert any_device.get(rows)[1, 2] == 5.0
+
+
+def test_coordinates_of_all_lanes_lie_together_or_each_lane_does():
+    assert NumpyDevice().rows(4, 3, "float64", by_coordinate=True)[:, 0].flags.c_contiguous
+    assert NumpyDevice().rows(4, 3, "float64", by_coordinate=False)[0].flags.c_contiguous
+
+
+def forget_and_gather(w, g, total, *, rate, xp):
+    return w * rate, total + g
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (2, 70_000), (40_000, 1)])
+def test_a_rule_changes_parameters_and_slots_in_place_and_reads_gradients(any_device, shape):
+    lanes, parameters = shape
+    w, g, total = (
+        any_device.put(np.full(shape, value) * np.arange(1.0, parameters + 1))
+        for value in (1.0, 2.0, 3.0)
+    )
+    rate = np.arange(1.0, lanes + 1).reshape(lanes, 1)
+    any_device.elementwise(forget_and_gather, [w, g, total], {"rate": any_device.put(rate)})
+    index = np.arange(1.0, parameters + 1)
+    np.testing.assert_array_equal(any_device.get(w), rate * index)
+    np.testing.assert_array_equal(any_device.get(g), np.broadcast_to(2.0 * index, shape))
+    np.testing.assert_array_equal(any_device.get(total), np.broadcast_to(5.0 * index, shape))
+
+
+def test_the_cpu_works_on_tiles_that_fit_the_cache():
+    seen = []
+
+    def rule(w, *, xp):
+        seen.append(w.shape)
+        return (w + 1,)
+
+    def only_parameters(w, g, *, xp):
+        return rule(w, xp=xp)
+
+    for shape in [(3, 40_000), (40_000, 3), (5, 5)]:
+        w = np.zeros(shape)
+        NumpyDevice().elementwise(only_parameters, [w, np.zeros(shape)], {})
+        assert (w == 1).all()
+    assert max(height * width for height, width in seen) <= device.TILE_ELEMENTS
+    assert len(seen) == 3 * 3 + 8 + 1
+
+
+def test_a_rule_that_forgets_a_slot_is_refused():
+    with pytest.raises(ValueError, match="zip"):
+        Device(np, "cpu").elementwise(lambda w, g, slot, *, xp: (w,), [np.zeros((1, 1))] * 3, {})
+
+
+@pytest.mark.parametrize("make", [NumpyDevice, StrictDevice])
+def test_overflow_is_quiet(make):
+    with make().quiet():
+        assert np.array([1e308]) * 10 == np.inf
+    with pytest.raises(RuntimeWarning):
+        np.array([1e308]) * 10
+
+
+# Time
+
+
+def test_a_stopwatch_adds_up_what_lies_between_start_and_stop():
+    clock = SimpleNamespace(now=100.0)
+    watch = Stopwatch(lambda: clock.now)
+    assert watch.seconds() == 0.0
+    for counted, not_counted in [(1.0, 10.0), (2.5, 100.0)]:
+        watch.start()
+        clock.now += counted
+        watch.stop()
+        clock.now += not_counted
+    assert watch.seconds() == 3.5
+
+
+def test_devices_time_with_the_clock_given():
+    times = iter([1.0, 5.0])
+    watch = Device(np, "cpu", lambda: next(times)).stopwatch()
+    watch.start()
+    watch.stop()
+    assert watch.seconds() == 4.0
+
+
+def test_a_gpu_is_timed_by_its_events_and_waited_for_only_when_asked(cupy):
+    cupy()
+    chosen = get_device("gpu")
+    fake = sys.modules["cupy"]
+    watch = chosen.stopwatch()
+    for counted, not_counted in [(1.0, 10.0), (2.5, 100.0)]:
+        watch.start()
+        fake.now += counted
+        watch.stop()
+        fake.now += not_counted
+    assert fake.Event.waits == 0
+    assert watch.seconds() == 3.5
+    assert fake.Event.waits == 2
+    assert watch.seconds() == 3.5
+    watch.start()
+    fake.now += 1.0
+    watch.stop()
+    assert watch.seconds() == 4.5
+
+
+def test_a_whole_suite_runs_on_a_gpu_as_the_device_layer_sees_it(cupy):
+    cupy()
+    settled = suite(small_network(), anisotropic(), seeds=(0, 7), iterations=20)
+    expected = run_suite(settled)
+    found = run_suite(settled, device=get_device("gpu"))
+    for number, outcome in found.items():
+        np.testing.assert_allclose(outcome.loss, expected[number].loss, rtol=1e-12)
+        assert outcome.result.step_seconds == 0.0
