@@ -15,19 +15,16 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.errors import DeviceError, nearest
+from optbench.kernels import NumpyKernel, Rule, trace
+from optbench.workspace import Workspace
 
 DEVICE_NAMES = ("cpu", "gpu", "auto")
 
 Clock = Callable[[], float]
 
-ElementwiseRule = Callable[..., tuple[Array, ...]]
-"""``rule(*arrays, xp=xp, **columns)`` returns the new value of each array that it updates.
-
-The first array is updated, the second (the gradient) is only read, the others (slots) are updated.
-"""
-
-TILE_ELEMENTS = 16_384
-"""Elements an element-wise rule works on at a time on the CPU: its operands stay in the cache."""
+Elementwise = Callable[[Rule, Sequence[Array], Mapping[str, Array]], None]
+"""``elementwise(rule, arrays, columns)`` applies a rule in place; arrays (parameters, gradients,
+then slots) have the shape (lanes, parameters), columns (lanes, 1)."""
 
 
 class Stopwatch:
@@ -96,23 +93,19 @@ class Device:
             return xp.permute_dims(xp.zeros((parameters, lanes), dtype=kind), (1, 0))
         return xp.zeros((lanes, parameters), dtype=kind)
 
-    def elementwise(
-        self, rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]
-    ) -> None:
-        """Apply an element-wise rule in place.
+    def workspace(self) -> Workspace:
+        """Return work arrays for one block."""
+        return Workspace(self.xp)
 
-        Parameters
-        ----------
-        rule
-            See :data:`ElementwiseRule`.
-        arrays
-            Parameters, gradients, then slots, each of shape (lanes, parameters).
-        columns
-            Hyperparameters by name, each of shape (lanes, 1).
-        """
-        results = rule(*arrays, xp=self.xp, **columns)
-        for array, result in zip((arrays[0], *arrays[2:]), results, strict=True):
-            array[...] = result
+    def elementwise(self) -> Elementwise:
+        """Return what applies element-wise rules for one block."""
+
+        def apply(rule: Rule, arrays: Sequence[Array], columns: Mapping[str, Array]) -> None:
+            results = rule(*arrays, xp=self.xp, **columns)
+            for array, result in zip((arrays[0], *arrays[2:]), results, strict=True):
+                array[...] = result
+
+        return apply
 
     def quiet(self) -> AbstractContextManager[Any]:
         """Return a context in which overflow and invalid operations raise no warnings."""
@@ -137,18 +130,21 @@ class NumpyDevice(Device):
         """Return the array itself."""
         return array
 
-    def elementwise(
-        self, rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]
-    ) -> None:
-        """Apply an element-wise rule in place, a tile that fits the cache at a time."""
-        lanes, parameters = arrays[0].shape
-        height = max(1, TILE_ELEMENTS // parameters)
-        for top in range(0, lanes, height):
-            some = slice(top, top + height)
-            part = {name: column[some] for name, column in columns.items()}
-            for left in range(0, parameters, TILE_ELEMENTS):
-                tile = (some, slice(left, left + TILE_ELEMENTS))
-                super().elementwise(rule, [array[tile] for array in arrays], part)
+    def workspace(self) -> Workspace:
+        """Return work arrays for one block, which operations write into."""
+        return Workspace(np, writes_out=True)
+
+    def elementwise(self) -> Elementwise:
+        """Return what runs rules as programs, a tile that fits the cache at a time."""
+        kernels: dict[tuple[Any, ...], NumpyKernel] = {}
+
+        def apply(rule: Rule, arrays: Sequence[Array], columns: Mapping[str, Array]) -> None:
+            key = (rule, *map(id, arrays))  # a kernel keeps its arrays, so no id comes twice
+            if key not in kernels:
+                kernels[key] = NumpyKernel(trace(rule, len(arrays), tuple(columns)), arrays)
+            kernels[key](columns)
+
+        return apply
 
 
 class CupyDevice(Device):

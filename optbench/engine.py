@@ -70,6 +70,8 @@ class Stepper:
         self._block = block
         self._device = device
         self.watch: Stopwatch = device.stopwatch()
+        self._work = device.workspace()
+        self._elementwise = device.elementwise()
         self._params, self._grads = self._zeros(), self._zeros()
         self._state = {name: self._zeros().rows for name in block.optimizer.slots}
         self._data = {name: device.resident(array) for name, array in problem.data().items()}
@@ -121,28 +123,24 @@ class Stepper:
 
     def evaluate(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss and the zero-one error of each lane over a whole split."""
-        loss, error = self._block.problem.evaluate(
-            self._params, self._data, split, xp=self._device.xp
-        )
+        loss, error = self._block.problem.evaluate(self._params, self._data, split, work=self._work)
         return self._device.get(loss), self._device.get(error)
 
     def _gradient(self, batch: Mapping[str, Array]) -> Array:
         self.watch.start()
-        loss = self._block.problem.loss_and_grad(
-            self._params, self._grads, batch, xp=self._device.xp
-        )
+        loss = self._block.problem.loss_and_grad(self._params, self._grads, batch, work=self._work)
         self.watch.stop()
         return loss
 
     def _update(self, columns: Mapping[str, Array]) -> None:
         self.watch.start()
         self._block.optimizer.step(
-            Step(self._params, self._grads, self._state, columns, self._device.elementwise)
+            Step(self._params, self._grads, self._state, columns, self._elementwise)
         )
         self.watch.stop()
 
     def _loss(self, batch: Mapping[str, Array]) -> Array:
-        return self._block.problem.loss(self._params, batch, xp=self._device.xp)
+        return self._block.problem.loss(self._params, batch, work=self._work)
 
     def _record(
         self, row: int, value: Array, loss: Array, finite: Array, position: Array | None
@@ -177,7 +175,7 @@ class Stepper:
                 for name in drawn[0]
             }
         draws = {name: numbers[row, ...] for name, numbers in self._draws.items()}
-        batch = problem.batch(self._data, draws, xp=xp)
+        batch = problem.batch(self._data, draws, work=self._work)
         if len(self._block.seeds) in (1, len(self._block.lanes)):
             return batch
         return {name: xp.take(each, self._seed_of_lane, axis=0) for name, each in batch.items()}

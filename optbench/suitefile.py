@@ -24,7 +24,6 @@ from pydantic import (
 
 from optbench.errors import SuiteError, nearest
 
-
 LONGEST_NAME = 200
 """Characters of a suite's name; with time and hash it must stay a name that file systems take."""
 

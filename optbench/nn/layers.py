@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace, Tensor
+from optbench.arrays import Array, Tensor
 from optbench.nn.initializers import zeros
+from optbench.workspace import Workspace
 
 Initializer = Callable[[int, str, tuple[int, int]], np.ndarray]
 
@@ -32,7 +33,7 @@ class Layer(ABC):
 
     @abstractmethod
     def forward(
-        self, x: Array, weights: Mapping[str, Array], *, xp: Namespace
+        self, x: Array, weights: Mapping[str, Array], *, work: Workspace
     ) -> tuple[Array, Array]:
         """Return the output and what :meth:`backward` needs."""
 
@@ -45,9 +46,9 @@ class Layer(ABC):
         grads: Mapping[str, Array],
         *,
         first: bool,
-        xp: Namespace,
+        work: Workspace,
     ) -> Array | None:
-        """Write the gradients of the tensors; return that of the input.
+        """Write the gradients of the tensors; return that of the input, which may reuse ``dy``.
 
         ``dy`` is the gradient of the output. ``first`` says that nobody needs the gradient of the
         input, which may then be None.
@@ -88,10 +89,13 @@ class Dense(Layer):
         return {self.weight: weight, self.bias: zeros(seed, self.bias, (self.fan_out,))}
 
     def forward(
-        self, x: Array, weights: Mapping[str, Array], *, xp: Namespace
+        self, x: Array, weights: Mapping[str, Array], *, work: Workspace
     ) -> tuple[Array, Array]:
         """Return x W + b, and x."""
-        return xp.matmul(x, weights[self.weight]) + weights[self.bias][:, None, :], x
+        weight, bias = weights[self.weight], weights[self.bias]
+        y = work.take((weight.shape[0], x.shape[1], self.fan_out), x.dtype)
+        work.into(y, work.xp.matmul, x, weight)
+        return work.into(y, work.xp.add, y, bias[:, None, :]), x
 
     def backward(
         self,
@@ -101,12 +105,16 @@ class Dense(Layer):
         grads: Mapping[str, Array],
         *,
         first: bool,
-        xp: Namespace,
+        work: Workspace,
     ) -> Array | None:
         """Write dW and db, return dx."""
-        grads[self.weight][...] = xp.matmul(xp.matrix_transpose(saved), dy)
-        grads[self.bias][...] = xp.sum(dy, axis=1)
-        return None if first else xp.matmul(dy, xp.matrix_transpose(weights[self.weight]))
+        xp = work.xp
+        work.into(grads[self.weight], xp.matmul, xp.matrix_transpose(saved), dy)
+        work.into(grads[self.bias], xp.sum, dy, axis=1)
+        if first:
+            return None
+        dx = work.take((*dy.shape[:2], self.fan_in), dy.dtype)
+        return work.into(dx, xp.matmul, dy, xp.matrix_transpose(weights[self.weight]))
 
 
 @dataclass(frozen=True)
@@ -114,10 +122,11 @@ class ReLU(Layer):
     """Rectifier: y = max(x, 0); dx = dy where x > 0, else 0."""
 
     def forward(
-        self, x: Array, weights: Mapping[str, Array], *, xp: Namespace
+        self, x: Array, weights: Mapping[str, Array], *, work: Workspace
     ) -> tuple[Array, Array]:
         """Return max(x, 0), twice; NaN stays NaN."""
-        y = xp.maximum(x, xp.zeros((), dtype=x.dtype))
+        y = work.take(x.shape, x.dtype)
+        work.into(y, work.xp.maximum, x, work.xp.zeros((), dtype=x.dtype))
         return y, y
 
     def backward(
@@ -128,7 +137,7 @@ class ReLU(Layer):
         grads: Mapping[str, Array],
         *,
         first: bool,
-        xp: Namespace,
+        work: Workspace,
     ) -> Array | None:
         """Return dy where the output was positive, else 0."""
-        return dy * xp.astype(saved > 0, dy.dtype)  # xp.where is far slower
+        return work.keep_where(dy, saved > 0)

@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace, Tensor
+from optbench.arrays import Array, Tensor
 from optbench.nn.layers import Dense, Initializer, Layer, ReLU
 from optbench.nn.losses import SoftmaxCrossEntropy
+from optbench.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,11 @@ class Network:
             values |= layer.start(seed)
         return np.concatenate([values[tensor.name].ravel() for tensor in self.tensors])
 
-    def scores(self, x: Array, weights: Mapping[str, Array], *, xp: Namespace) -> Array:
-        """Return the last layer's output, shape (lanes, batch, classes)."""
+    def scores(self, x: Array, weights: Mapping[str, Array], *, work: Workspace) -> Array:
+        """Return the last layer's output, shape (lanes, batch, classes); a work array."""
+        work.begin("scores")
         for layer in self.layers:
-            x, _ = layer.forward(x, weights, xp=xp)
+            x, _ = layer.forward(x, weights, work=work)
         return x
 
     def loss_and_grad(
@@ -43,17 +45,18 @@ class Network:
         weights: Mapping[str, Array],
         grads: Mapping[str, Array],
         *,
-        xp: Namespace,
+        work: Workspace,
     ) -> Array:
         """Return the loss of each lane, shape (lanes,), and write all gradients in place."""
+        work.begin("gradients")
         saved = []
         for layer in self.layers:
-            x, kept = layer.forward(x, weights, xp=xp)
+            x, kept = layer.forward(x, weights, work=work)
             saved.append(kept)
-        loss, dy = self.loss.mean_and_grad(x, labels, xp=xp)
+        loss, dy = self.loss.mean_and_grad(x, labels, xp=work.xp)
         for index in reversed(range(len(self.layers))):
             layer = self.layers[index]
-            dy = layer.backward(dy, saved[index], weights, grads, first=index == 0, xp=xp)
+            dy = layer.backward(dy, saved[index], weights, grads, first=index == 0, work=work)
         return loss
 
 

@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace, Stacked, Tensor
+from optbench.arrays import Array, Stacked, Tensor
 from optbench.errors import SuiteError
+from optbench.workspace import Workspace
 
 DTYPES = ("float32", "float64")
 RECORDS = ("before", "after")
@@ -171,7 +172,7 @@ class Problem(ABC):
 
     # The device side.
 
-    def batch(self, data: Arrays, draws: Arrays, *, xp: Namespace) -> dict[str, Array]:
+    def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
         """Return the batch of one iteration.
 
         ``draws`` holds that iteration's random numbers of each seed, (seeds, …); so do the arrays
@@ -181,7 +182,7 @@ class Problem(ABC):
 
     @abstractmethod
     def loss_and_grad(
-        self, params: Stacked, grads: Stacked, batch: Arrays, *, xp: Namespace
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, work: Workspace
     ) -> Array:
         """Return the loss of each lane, shape (lanes,), and write the gradients in place.
 
@@ -189,7 +190,7 @@ class Problem(ABC):
         """
 
     @abstractmethod
-    def loss(self, params: Stacked, batch: Arrays, *, xp: Namespace) -> Array:
+    def loss(self, params: Stacked, batch: Arrays, *, work: Workspace) -> Array:
         """Return the loss of each lane, shape (lanes,)."""
 
     def splits(self) -> tuple[str, ...]:
@@ -197,7 +198,7 @@ class Problem(ABC):
         return ()
 
     def evaluate(
-        self, params: Stacked, data: Arrays, split: str, *, xp: Namespace
+        self, params: Stacked, data: Arrays, split: str, *, work: Workspace
     ) -> tuple[Array, Array]:
         """Return the mean loss and the zero-one error of each lane over a whole split."""
         raise AssertionError(f"{self.name} has no split '{split}'")

@@ -11,6 +11,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor
 from optbench.problems.base import DTYPES, Arrays, Minimum, Option, Problem
+from optbench.workspace import Workspace
 
 Interval = tuple[float, float]
 
@@ -86,17 +87,17 @@ class Function(Problem):
         return np.array(self.origin)
 
     def loss_and_grad(
-        self, params: Stacked, grads: Stacked, batch: Arrays, *, xp: Namespace
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, work: Workspace
     ) -> Array:
         """Return f of each lane and write its partial derivatives."""
-        value, partials = self._at(params, xp)
+        value, partials = self._at(params, work.xp)
         for index, partial in enumerate(partials):
             grads.rows[:, index] = partial
         return value
 
-    def loss(self, params: Stacked, batch: Arrays, *, xp: Namespace) -> Array:
+    def loss(self, params: Stacked, batch: Arrays, *, work: Workspace) -> Array:
         """Return f of each lane."""
-        return self._at(params, xp)[0]
+        return self._at(params, work.xp)[0]
 
     def _at(self, params: Stacked, xp: Namespace) -> tuple[Array, tuple[Array, ...]]:
         point = tuple(params.rows[:, index] for index in range(len(self.variables)))

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optbench import datasets, rng
-from optbench.arrays import Array, Namespace, Stacked, Tensor
+from optbench.arrays import Array, Stacked, Tensor
 from optbench.datasets.base import Dataset
 from optbench.errors import SuiteError
 from optbench.nn.initializers import he
 from optbench.nn.losses import SoftmaxCrossEntropy
 from optbench.nn.network import Network, dense_relu_layers
 from optbench.problems.base import DTYPES, RECORDS, Arrays, Option, Problem
+from optbench.workspace import Workspace
 
 EVALUATION_EXAMPLES = 1_000
 """Examples a forward pass takes at a time when a whole split is evaluated."""
@@ -131,48 +132,55 @@ class Classifier(Problem):
         generator = rng.stream(seed, "batches", block)
         return {"indices": generator.integers(self.examples, size=shape)}
 
-    def batch(self, data: Arrays, draws: Arrays, *, xp: Namespace) -> dict[str, Array]:
+    def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
         """Gather images (seeds, batch, features) and labels (seeds, batch)."""
-        indices = draws["indices"]
+        xp, indices = work.xp, draws["indices"]
+        work.begin("batch")
         flat = xp.reshape(indices, (-1,))
-        images = self._pixels(xp.take(data["train.images"], flat, axis=0), xp)
+        images = self._pixels(xp.take(data["train.images"], flat, axis=0), work)
         labels = xp.take(data["train.labels"], flat, axis=0)
         return {
             "images": xp.reshape(images, (*indices.shape, images.shape[-1])),
             "labels": xp.reshape(labels, indices.shape),
         }
 
-    def _pixels(self, raw: Array, xp: Namespace) -> Array:
-        return xp.astype(raw, getattr(xp, self.dtype)) / self.dataset.scale
+    def _pixels(self, raw: Array, work: Workspace) -> Array:
+        """Return bytes as numbers in [0, 1]; a work array."""
+        kind = getattr(work.xp, self.dtype)
+        pixels = work.take(raw.shape, kind)
+        pixels[...] = work.xp.astype(raw, kind)
+        return work.into(pixels, work.xp.divide, pixels, self.dataset.scale)
 
     def loss_and_grad(
-        self, params: Stacked, grads: Stacked, batch: Arrays, *, xp: Namespace
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, work: Workspace
     ) -> Array:
         """Return the mean loss over each lane's batch and write the gradients."""
         return self.network.loss_and_grad(
-            batch["images"], batch["labels"], params.views, grads.views, xp=xp
+            batch["images"], batch["labels"], params.views, grads.views, work=work
         )
 
-    def loss(self, params: Stacked, batch: Arrays, *, xp: Namespace) -> Array:
+    def loss(self, params: Stacked, batch: Arrays, *, work: Workspace) -> Array:
         """Return the mean loss over each lane's batch."""
-        scores = self.network.scores(batch["images"], params.views, xp=xp)
-        return self.network.loss.mean(scores, batch["labels"], xp=xp)
+        scores = self.network.scores(batch["images"], params.views, work=work)
+        return self.network.loss.mean(scores, batch["labels"], xp=work.xp)
 
     def splits(self) -> tuple[str, ...]:
         """Return the data set's splits."""
         return tuple(self.dataset.splits)
 
     def evaluate(
-        self, params: Stacked, data: Arrays, split: str, *, xp: Namespace
+        self, params: Stacked, data: Arrays, split: str, *, work: Workspace
     ) -> tuple[Array, Array]:
         """Return the mean loss and the zero-one error over a split, summed in float64."""
+        xp = work.xp
         images, labels = data[f"{split}.images"], data[f"{split}.labels"]
         count = labels.shape[0]
         loss = error = xp.zeros(params.rows.shape[0], dtype=xp.float64)
         for first in range(0, count, EVALUATION_EXAMPLES):
             some = slice(first, min(first + EVALUATION_EXAMPLES, count))
-            x = self._pixels(images[some, :], xp)[None, :, :]
-            scores = self.network.scores(x, params.views, xp=xp)
+            work.begin("evaluation")
+            x = self._pixels(images[some, :], work)[None, :, :]
+            scores = self.network.scores(x, params.views, work=work)
             losses = self.network.loss.per_example(scores, labels[None, some], xp=xp)
             wrong = xp.argmax(scores, axis=-1) != xp.astype(labels[None, some], xp.int64)
             loss = loss + xp.sum(losses, axis=-1, dtype=xp.float64)
