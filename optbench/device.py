@@ -15,7 +15,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.errors import DeviceError, nearest
-from optbench.kernels import NumpyKernel, Rule, trace
+from optbench.kernels import NumpyKernel, Rule, cuda_source, trace
 from optbench.workspace import Workspace
 
 DEVICE_NAMES = ("cpu", "gpu", "auto")
@@ -25,6 +25,13 @@ Clock = Callable[[], float]
 Elementwise = Callable[[Rule, Sequence[Array], Mapping[str, Array]], None]
 """``elementwise(rule, arrays, columns)`` applies a rule in place; arrays (parameters, gradients,
 then slots) have the shape (lanes, parameters), columns (lanes, 1)."""
+
+
+CPU_BLOCK_BYTES = 10 * 2**20
+"""What the arrays of a block take on a CPU: a core's part of the caches."""
+
+GPU_MEMORY_PART = 4
+"""Training takes at most this part of a card's memory; evaluation, data and libraries need more."""
 
 
 class Stopwatch:
@@ -59,13 +66,27 @@ class Device:
         ``"cpu"`` or ``"gpu"``; part of every lane key.
     clock
         Returns seconds; tests give a fake one.
+
+    Attributes
+    ----------
+    block_bytes
+        What a block's parameters, gradients, slots and work arrays may take.
     """
+
+    block_bytes = CPU_BLOCK_BYTES
 
     def __init__(self, xp: Namespace, kind: str, clock: Clock = time.perf_counter) -> None:
         self.xp = xp
         self.kind = kind
         self._clock = clock
         self._resident: dict[int, tuple[np.ndarray, Array]] = {}
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Return a context in which a thread's work goes to this device."""
+        return nullcontext()
+
+    def release(self) -> None:
+        """Give memory that no array uses back, after a block did not fit."""
 
     def put(self, array: np.ndarray) -> Array:
         """Copy a host array to the device."""
@@ -148,23 +169,55 @@ class NumpyDevice(Device):
 
 
 class CupyDevice(Device):
-    """A CUDA device through CuPy; work is queued, and only :meth:`get` and times wait for it."""
+    """A CUDA device through CuPy; work is queued, and only :meth:`get` and times wait for it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    number
+        Which of the machine's CUDA devices.
+    """
+
+    def __init__(self, number: int = 0) -> None:
         import cupy
         from array_api_compat import cupy as xp
 
         super().__init__(xp, "gpu")
         self._cupy = cupy
+        self._kernels: dict[Any, Any] = {}
+        self._number = number
+        self._properties = cupy.cuda.runtime.getDeviceProperties(number)
+        self.block_bytes = self._properties["totalGlobalMem"] // GPU_MEMORY_PART
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Return a context in which this is the thread's current CUDA device."""
+        context: AbstractContextManager[Any] = self._cupy.cuda.Device(self._number)
+        return context
 
     def get(self, array: Array) -> np.ndarray:
         """Copy a device array to the host, waiting for what computes it."""
         host: np.ndarray = self._cupy.asnumpy(array)
         return host
 
-    def quiet(self) -> AbstractContextManager[Any]:
-        """Return a context that does nothing: a GPU raises no floating-point warnings."""
-        return nullcontext()
+    def elementwise(self) -> Elementwise:
+        """Return what runs each rule as one kernel launch for all lanes."""
+
+        def apply(rule: Rule, arrays: Sequence[Array], columns: Mapping[str, Array]) -> None:
+            kernel = self._kernel(rule, len(arrays), tuple(columns))
+            kernel(*arrays, *columns.values(), arrays[0], *arrays[2:])
+
+        return apply
+
+    def _kernel(self, rule: Rule, arrays: int, columns: tuple[str, ...]) -> Any:
+        key = (rule, arrays, columns)
+        if key not in self._kernels:
+            inputs, outputs, body = cuda_source(trace(rule, arrays, columns))
+            kernel = self._cupy.ElementwiseKernel(inputs, outputs, body, "optbench_rule")
+            self._kernels[key] = kernel
+        return self._kernels[key]
+
+    def release(self) -> None:
+        """Give memory that no array uses back to the device."""
+        self._cupy.get_default_memory_pool().free_all_blocks()
 
     def stopwatch(self) -> Stopwatch:
         """Return a stopwatch that reads CUDA events, so that no step waits for the host."""
@@ -172,11 +225,11 @@ class CupyDevice(Device):
 
     def describe(self) -> dict[str, Any]:
         """Return what run.json records of the device."""
-        properties = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)
         return {
             **super().describe(),
-            "name": properties["name"].decode(),
-            "memory_bytes": int(properties["totalGlobalMem"]),
+            "number": self._number,
+            "name": self._properties["name"].decode(),
+            "memory_bytes": int(self._properties["totalGlobalMem"]),
             "cuda_runtime": self._cupy.cuda.runtime.runtimeGetVersion(),
         }
 
@@ -208,28 +261,49 @@ class _EventStopwatch(Stopwatch):
         return self._seconds
 
 
-def why_no_gpu() -> str | None:
-    """Say why no GPU can be used and what to do about it, or None where one works.
+def why_no_gpu(number: int = 0) -> str | None:
+    """Say why a GPU cannot be used and what to do about it, or None where it works.
 
-    CuPy imports and answers without a driver, so it is asked to do a little real work in the end.
+    CuPy imports and answers without a driver, so the driver is asked next, and then the device to
+    do a little real work: compiler and cuBLAS may still be missing.
     """
     if find_spec("cupy") is None:
-        return "CuPy is not installed; try: pip install 'optbench[gpu-cuda13]' (or gpu-cuda12)"
+        return "CuPy is not installed; pip install 'optbench[gpu-cuda13]' (or gpu-cuda12)"
     try:
         import cupy
     except ImportError as error:
-        return f"CuPy cannot be imported ({_first_line(error)}); reinstall it for your CUDA version"
+        return f"CuPy cannot be imported ({_first_line(error)}); install it for your CUDA version"
     try:
-        if not cupy.cuda.is_available():  # CuPy 13 raises here where there is no driver
-            return (
-                "CuPy finds no CUDA device; "
-                "install an NVIDIA driver and check that nvidia-smi lists the GPU"
-            )
-        ones = cupy.ones((2, 2), dtype=cupy.float32)
-        float((ones @ ones + ones).sum())
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy's class for it cannot be named without importing CuPy
+        return _why_no_driver(str(error))
+    if number >= devices:
+        return f"there is no GPU {number}; this machine has {devices}, counted from 0"
+    try:
+        with cupy.cuda.Device(number):
+            ones = cupy.ones((2, 2), dtype=cupy.float32)
+            float((ones @ ones + ones).sum())
     except Exception as error:  # each CUDA library raises its own class
-        return f"a test on the GPU failed ({_first_line(error)}); check driver and CUDA libraries"
+        return f"compiler or cuBLAS do not work ({_first_line(error)}); install the CUDA toolkit"
     return None
+
+
+def _why_no_driver(message: str) -> str:
+    """Return the remedy that fits what the CUDA runtime said."""
+    if "InsufficientDriver" in message:
+        return "there is no NVIDIA driver, or it is too old for CuPy; install a newer one"
+    if "NoDevice" in message:
+        return "the driver sees no CUDA device; check nvidia-smi and CUDA_VISIBLE_DEVICES"
+    return f"the CUDA runtime does not start ({message}); check that nvidia-smi works"
+
+
+def list_gpus() -> list[dict[str, Any]]:
+    """Return what run.json would record of each working GPU."""
+    if why_no_gpu() is not None:
+        return []
+    import cupy
+
+    return [CupyDevice(number).describe() for number in range(cupy.cuda.runtime.getDeviceCount())]
 
 
 def _first_line(error: BaseException) -> str:
@@ -237,20 +311,22 @@ def _first_line(error: BaseException) -> str:
 
 
 def get_device(name: str) -> Device:
-    """Return the device of that name: ``cpu``, ``gpu``, or ``auto`` for a GPU where one works.
+    """Return a device: ``cpu``, ``gpu``, ``gpu:1``, or ``auto`` for a GPU where one works.
 
     Raises
     ------
     DeviceError
-        For an unknown name, or for ``gpu`` where none works, with the reason and the remedy.
+        For an unknown name, or for a GPU that does not work, with the reason and the remedy.
     """
-    if name not in DEVICE_NAMES:
-        raise DeviceError(f"unknown device '{name}'; {nearest(name, DEVICE_NAMES)}")
-    if name == "cpu":
+    kind, colon, number = name.partition(":")
+    if kind not in DEVICE_NAMES or (colon and not (kind == "gpu" and number.isdecimal())):
+        raise DeviceError(f"unknown device '{name}'; {nearest(kind, DEVICE_NAMES)}, as gpu:1")
+    if kind == "cpu":
         return NumpyDevice()
-    reason = why_no_gpu()
+    wanted = int(number) if colon else 0
+    reason = why_no_gpu(wanted)
     if reason is None:
-        return CupyDevice()
-    if name == "auto":
+        return CupyDevice(wanted)
+    if kind == "auto":
         return NumpyDevice()
     raise DeviceError(f"no GPU can be used: {reason}; or run with --device cpu")

@@ -5,9 +5,11 @@ workers; threads suffice since NumPy lets go of the interpreter's lock while it 
 """
 
 import os
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from queue import SimpleQueue
 from threading import Event
 
@@ -15,8 +17,14 @@ from threadpoolctl import threadpool_limits
 
 from optbench.device import Device
 from optbench.engine import run_block
-from optbench.lanes import Block
-from optbench.records import BlockResult, LaneResult, Record, Status
+from optbench.lanes import Block, halves
+from optbench.records import BlockResult, BlockSplit, LaneResult, Record, Status
+
+WAITING_RECORDS = 32
+"""Once so many records wait to be taken, workers pause: a thread that computes on small arrays
+hardly ever lets another one in, and an interrupt or a display has to get its turn."""
+
+PAUSE_SECONDS = 0.001
 
 
 def default_workers(device: Device, blocks: int) -> int:
@@ -37,20 +45,24 @@ def execute(
     """Run blocks and yield their records as they come; each block's own are in order.
 
     Once ``cancelled`` is set, running blocks end after their current chunk and waiting ones yield
-    their result only, with status ``interrupted``. A block whose code raises yields a result with
-    status ``failed``; the others go on.
+    their result only, with status ``interrupted``. A block that does not fit into memory is split
+    in two, which run in its place. A block whose code raises yields a result with status
+    ``failed``; the others go on.
     """
     records: SimpleQueue[Record] = SimpleQueue()
     with (
         threadpool_limits(limits=1, user_api="blas"),
         ThreadPoolExecutor(workers, thread_name_prefix="optbench") as pool,
     ):
+        worker = _Worker(device, cancelled, records, count(len(blocks)))
         for block in blocks:
-            pool.submit(_work, block, device, cancelled, records)
+            pool.submit(worker.run, block)
         running = len(blocks)
         try:
             while running:
                 record = records.get()
+                if isinstance(record, BlockSplit):
+                    running += len(record.parts) - 1
                 running -= isinstance(record, BlockResult)
                 yield record
         finally:
@@ -58,14 +70,50 @@ def execute(
                 cancelled.set()
 
 
-def _work(block: Block, device: Device, cancelled: Event, records: SimpleQueue[Record]) -> None:
-    try:
-        for record in run_block(block, device, cancelled.is_set):
-            records.put(record)
-    except Exception as error:  # whatever a rule or a problem raises must not end the other blocks
+class _Worker:
+    """What every worker thread does with a block."""
+
+    def __init__(
+        self, device: Device, cancelled: Event, records: SimpleQueue[Record], numbers: Iterator[int]
+    ) -> None:
+        self._device = device
+        self._cancelled = cancelled
+        self._records = records
+        self._numbers = numbers
+
+    def run(self, block: Block) -> None:
+        """Run a block, or its halves where it does not fit into memory."""
+        parts = self._attempt(block)
+        if parts:
+            self._device.release()
+            lanes = [tuple(lane.number for lane in part.lanes) for part in parts]
+            numbers = [part.number for part in parts]
+            self._records.put(BlockSplit(block.number, tuple(zip(numbers, lanes, strict=True))))
+        for part in parts:
+            self.run(part)
+
+    def _attempt(self, block: Block) -> tuple[Block, ...]:
+        """Run a block; return its halves if it does not fit, else nothing."""
+        try:
+            with self._device.active():
+                self._put_all(block)
+        except Exception as error:  # whatever a rule or a problem raises must not end other blocks
+            # CuPy's OutOfMemoryError is a MemoryError.
+            if isinstance(error, MemoryError) and len(block.lanes) > 1:
+                return halves(block, self._numbers)
+            self._fail(block, error)
+        return ()
+
+    def _put_all(self, block: Block) -> None:
+        for record in run_block(block, self._device, self._cancelled.is_set):
+            self._records.put(record)
+            while self._records.qsize() > WAITING_RECORDS and not self._cancelled.is_set():
+                time.sleep(PAUSE_SECONDS)
+
+    def _fail(self, block: Block, error: Exception) -> None:
         message = f"{type(error).__name__}: {error}".splitlines()[0]
         results = tuple(
             LaneResult(lane.number, Status.FAILED, iterations=0, block_lanes=len(block.lanes))
             for lane in block.lanes
         )
-        records.put(BlockResult(block.number, results, message, traceback.format_exc()))
+        self._records.put(BlockResult(block.number, results, message, traceback.format_exc()))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, groupby, product
 from math import ceil
 from typing import Any
@@ -15,9 +15,6 @@ from optbench.optimizers.base import Optimizer
 from optbench.problems.base import Problem
 from optbench.records import NUMERICS_VERSION, Lane
 from optbench.suite import Suite
-
-BLOCK_BYTES = 8 * 2**20
-"""Parameters, gradients and slots of a block take about this much at most: they fit a cache."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +82,19 @@ def _key(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def plan_blocks(suite: Suite, lanes: Iterable[Lane]) -> tuple[Block, ...]:
-    """Group lanes into blocks; a function of the lanes alone.
+def plan_blocks(suite: Suite, lanes: Iterable[Lane], block_bytes: int) -> tuple[Block, ...]:
+    """Group lanes into blocks; a function of the lanes and of what the device gives a block.
 
-    Lanes of one problem and one rule go together, as many as keep a block's parameters, gradients
-    and slots within :data:`BLOCK_BYTES`, spread evenly.
+    Lanes of one problem and one rule go together, as many as keep the arrays of a block within
+    ``block_bytes``, spread evenly.
     """
     settings = {setting.label: setting for setting in suite.problems}
     parts = []
     for (title, name), group in groupby(sorted(lanes, key=_group), key=_group):
         setting, optimizer = settings[title], get_optimizer(name)
-        for part in _split(list(group), _lanes_that_fit(setting.problem, optimizer)):
+        for part in _split(
+            list(group), max(1, block_bytes // lane_bytes(setting.problem, optimizer))
+        ):
             parts.append((setting, optimizer, tuple(part)))
     parts.sort(key=lambda part: part[2][0].number)
     return tuple(
@@ -108,10 +107,20 @@ def _group(lane: Lane) -> tuple[str, str]:
     return lane.problem, lane.optimizer
 
 
-def _lanes_that_fit(problem: Problem, optimizer: Optimizer) -> int:
-    arrays = 2 + len(optimizer.slots)
-    lane_bytes = problem.parameters * arrays * np.dtype(problem.dtype).itemsize
-    return max(1, BLOCK_BYTES // lane_bytes)
+def lane_bytes(problem: Problem, optimizer: Optimizer) -> int:
+    """Return what one lane's parameters, gradients, slots and work arrays take in training."""
+    values = problem.parameters * (2 + len(optimizer.slots)) + problem.work_values
+    return values * np.dtype(problem.dtype).itemsize
+
+
+def halves(block: Block, numbers: Iterator[int]) -> tuple[Block, Block]:
+    """Return two blocks, with new numbers, that hold the lanes of one."""
+    middle = len(block.lanes) // 2
+    first, second = (
+        replace(block, number=next(numbers), lanes=lanes)
+        for lanes in (block.lanes[:middle], block.lanes[middle:])
+    )
+    return first, second
 
 
 def _split(members: list[Lane], most: int) -> Iterator[list[Lane]]:

@@ -61,11 +61,14 @@ def new_invocation() -> str:
     return uuid4().hex[:12]
 
 
-def prepare(suite: Suite, device: Device) -> Plan:
-    """Lay out the lanes of a suite and plan its blocks."""
+def prepare(suite: Suite, device: Device, workers: int | None = None) -> Plan:
+    """Lay out the lanes of a suite and plan its blocks.
+
+    ``workers`` is the number of worker threads; by default as many as suit device and blocks.
+    """
     lanes = lay_out(suite, device.kind)
-    blocks = plan_blocks(suite, lanes)
-    return Plan(suite, lanes, blocks, default_workers(device, len(blocks)))
+    blocks = plan_blocks(suite, lanes, device.block_bytes)
+    return Plan(suite, lanes, blocks, workers or default_workers(device, len(blocks)))
 
 
 def run_plan(

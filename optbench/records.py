@@ -180,7 +180,21 @@ class BlockResult:
     traceback: str = field(default="", repr=False)
 
 
-Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult
+@dataclass(frozen=True)
+class BlockSplit:
+    """A block did not fit into memory: what it recorded counts no more, its parts run anew.
+
+    Attributes
+    ----------
+    parts
+        Number and lane numbers of the blocks that take its place.
+    """
+
+    block: int
+    parts: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult | BlockSplit
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,12 @@ class Network:
         """All tensors in the order in which they lie in a row."""
         return tuple(tensor for layer in self.layers for tensor in layer.tensors)
 
+    @property
+    def work_values(self) -> int:
+        """How many numbers a lane's work arrays hold in training for each example."""
+        dense = [layer for layer in self.layers if isinstance(layer, Dense)]
+        return sum(2 * layer.fan_out for layer in dense) + sum(layer.fan_in for layer in dense[1:])
+
     def start(self, seed: int) -> np.ndarray:
         """Return the parameters' start for one seed: float64, shape (parameters,)."""
         values: dict[str, np.ndarray] = {}

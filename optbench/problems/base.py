@@ -132,6 +132,11 @@ class Problem(ABC):
         return sum(tensor.size for tensor in self.tensors)
 
     @property
+    def work_values(self) -> int:
+        """How many numbers a lane's work arrays hold in training; 0 where there are none."""
+        return 0
+
+    @property
     def iterations_per_epoch(self) -> int | None:
         """Iterations that go once through the training data; None where there are no data."""
         return None

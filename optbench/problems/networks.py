@@ -70,6 +70,11 @@ class Classifier(Problem):
         return len(self.dataset.splits["train"].labels)
 
     @property
+    def work_values(self) -> int:
+        """Outputs of all layers, and their gradients, for a minibatch."""
+        return self.network.work_values * self.batch_size
+
+    @property
     def iterations_per_epoch(self) -> int:
         """Whole minibatches that the training split holds."""
         return self.examples // self.batch_size

@@ -12,6 +12,7 @@ from optbench.records import (
     SCHEMA_VERSION,
     SURFACE_COLUMNS,
     BlockResult,
+    BlockSplit,
     EvaluationRows,
     Lane,
     LaneResult,
@@ -87,6 +88,8 @@ class RunWriter:
                 self._evaluations.setdefault(record.block, []).append(record)
             case BlockResult():
                 self._end_block(record)
+            case BlockSplit():
+                self._split_block(record)
 
     def add_surface(self, problem: str, columns: Mapping[str, Any]) -> None:
         """Write a function on the grid of its plot domain."""
@@ -107,6 +110,17 @@ class RunWriter:
             failure = {"block": result.block, "message": result.message}
             self._failures.append({**failure, "traceback": result.traceback})
         self._write_block(result.block)
+
+    def _split_block(self, split: BlockSplit) -> None:
+        """Forget a block and put its parts into the plan."""
+        self._chunks.pop(split.block, None)
+        self._evaluations.pop(split.block, None)
+        parts = [
+            {"block": number, "lanes": list(lanes), "split_from": split.block}
+            for number, lanes in split.parts
+        ]
+        kept = [block for block in self._meta.get("blocks", []) if block["block"] != split.block]
+        self._meta["blocks"] = [*kept, *parts]
 
     def _write_block(self, block: int) -> None:
         name = f"block-{block:05d}"
