@@ -5,6 +5,7 @@ workers; threads suffice since NumPy lets go of the interpreter's lock while it 
 """
 
 import os
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,12 @@ from optbench.device import Device
 from optbench.engine import run_block
 from optbench.lanes import Block
 from optbench.records import BlockResult, LaneResult, Record, Status
+
+WAITING_RECORDS = 32
+"""Once so many records wait to be taken, workers pause: a thread that computes on small arrays
+hardly ever lets another one in, and an interrupt or a display has to get its turn."""
+
+PAUSE_SECONDS = 0.001
 
 
 def default_workers(device: Device, blocks: int) -> int:
@@ -62,6 +69,8 @@ def _work(block: Block, device: Device, cancelled: Event, records: SimpleQueue[R
     try:
         for record in run_block(block, device, cancelled.is_set):
             records.put(record)
+            while records.qsize() > WAITING_RECORDS and not cancelled.is_set():
+                time.sleep(PAUSE_SECONDS)
     except Exception as error:  # whatever a rule or a problem raises must not end the other blocks
         message = f"{type(error).__name__}: {error}".splitlines()[0]
         results = tuple(
