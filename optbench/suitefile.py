@@ -10,9 +10,10 @@ import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -28,13 +29,23 @@ LONGEST_NAME = 200
 """Characters of a suite's name; with time and hash it must stay a name that file systems take."""
 
 
+def _printable(label: str) -> str:
+    if not label.isprintable():
+        raise ValueError(f"{label!r} holds characters that cannot be printed")
+    return label
+
+
+Label = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+"""What tables, figures and flags call an entry."""
+
+
 class OptimizerEntry(BaseModel):
     """An ``[[optimizer]]``: name, label, hyperparameters by name, and ``grid.<hyperparameter>``."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: str
-    label: str | None = Field(default=None, min_length=1)
+    label: Label | None = None
     grid: dict[str, Any] = {}
 
     @property
@@ -80,7 +91,7 @@ class ProblemEntry(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: str
-    label: str | None = Field(default=None, min_length=1)
+    label: Label | None = None
     iterations: PositiveInt | None = None
     epochs: PositiveInt | None = None
 

@@ -73,9 +73,8 @@ def cupy(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "cupy", None)  # so that what is imported goes afterwards
         del sys.modules["cupy"]
         namespace = ModuleType("array_api_compat.cupy")
-        namespace.__dict__.update(
-            {name: getattr(np, name) for name in np.__all__ if name not in ("__version__",)}
-        )
+        public = {name: value for name, value in vars(np).items() if not name.startswith("_")}
+        namespace.__dict__.update(public)
         monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
         monkeypatch.delattr(array_api_compat, "cupy", raising=False)
 

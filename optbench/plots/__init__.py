@@ -87,15 +87,17 @@ def _obstacle(kind: str, tables: "RunTables", problem: str, least: int = 2) -> s
 
     meta = analysis.describe(tables, problem)
     chosen = tables.lanes[tables.lanes["problem"] == problem]
+    rows = tables.trace[tables.trace["lane"].isin(chosen["lane"])]
     if kind == "sensitivity":
         swept = analysis.swept_numbers(chosen, least)
         return None if swept else "no numeric hyperparameter was swept"
     if kind == "loss":
-        rows = tables.trace[tables.trace["lane"].isin(chosen["lane"])]
         begun = rows.loc[rows["iteration"] == 0, "loss"].abs() < float("inf")
         return None if begun.any() else "no lane has a finite loss"
     if meta["kind"] != "function" or len(meta["variables"]) != 2:
         return "it is not a function of two variables"
     if meta["plot"] is None or not (tables.surface["problem"] == problem).any():
         return "the run holds no surface of it"
+    if kind == "trajectory" and rows.reindex(columns=["x", "y"]).dropna().empty:
+        return "the run holds no positions"
     return None

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from optbench.plots.landscape import draw_contours, landscape
 from optbench.plots.options import PlotOptions
-from optbench.plots.style import new_figure
+from optbench.plots.style import literal, new_figure
 from optbench.records import RunTables
 
 ARROWS = 21
@@ -44,7 +44,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         zorder=2,
     )
     figure.colorbar(arrows, label="norm of the gradient (arrow length: its fourth root)")
-    axes.set(title=problem, xlabel=function.variables[0], ylabel=function.variables[1])
+    axes.set(title=literal(problem), xlabel=function.variables[0], ylabel=function.variables[1])
     return figure
 
 

@@ -20,6 +20,7 @@ from optbench.plots.style import (
     Style,
     display_name,
     legend_below,
+    literal,
     new_figure,
     seeds_note,
     styles,
@@ -81,7 +82,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
             _draw_faint(axes, line)
     for line in best:
         _draw_best(axes, line, window)
-    axes.set_title(analysis.heading(tables, problem))
+    axes.set_title(literal(analysis.heading(tables, problem)))
     axes.set_xlabel(AXIS_NAMES[options.x])
     axes.set_ylabel(f"loss, smoothed over {window} iterations" if window > 1 else "loss")
     note = seeds_note(max(len(line.lanes) for line in best))

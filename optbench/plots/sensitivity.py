@@ -18,6 +18,7 @@ from optbench.plots.style import (
     Style,
     display_name,
     legend_below,
+    literal,
     new_figure,
     seeds_note,
     styles,
@@ -88,7 +89,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         _draw_panel(axes, analysis.sensitivity(table, name), name, scale, look)
         if place % columns:
             axes.set_ylabel("")
-    figure.suptitle(analysis.heading(tables, problem))
+    figure.suptitle(literal(analysis.heading(tables, problem)))
     entries: dict[str, Artist] = {}
     for axes in figure.axes:
         handles, texts = axes.get_legend_handles_labels()
@@ -104,7 +105,7 @@ def _scale(
     tables: RunTables, meta: dict[str, Any], table: pd.DataFrame, options: PlotOptions
 ) -> _Scale:
     """Choose the loss axis of a problem, the same for all its panels."""
-    known = [float(each["value"]) for each in meta["minima"]]
+    known = [float(each["value"]) for each in meta.get("minima", ())]
     minimum = min(known, default=0.0)
     losses = analysis.lane_losses(tables, meta["problem"]).values()
     start = analysis.starting_loss(losses) - minimum

@@ -117,7 +117,16 @@ OTHERS = [
 
 def display_name(label: str) -> str:
     """Write a label for a reader: the optimizer's usual spelling, or the label as it stands."""
-    return DISPLAY_NAMES.get(label, label)
+    return DISPLAY_NAMES.get(label, literal(label))
+
+
+def literal(text: str) -> str:
+    """Return what matplotlib draws as ``text``.
+
+    It would take what stands between dollar signs for mathematics, and leave out of legends what
+    begins with an underscore.
+    """
+    return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
 
 
 def styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from optbench.plots.landscape import PLUS, landscape
 from optbench.plots.options import PlotOptions
-from optbench.plots.style import new_figure
+from optbench.plots.style import literal, new_figure
 from optbench.records import RunTables
 
 FLOOR = 0.5
@@ -43,7 +43,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     axes.plot(*function.minima.T, depth, color="black", zorder=3, **PLUS)
     x_name, y_name = function.variables
     axes.set(
-        title=problem,
+        title=literal(problem),
         xlim=function.domain[0],
         ylim=function.domain[1],
         zlim=(floor, high),

@@ -35,8 +35,11 @@ def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
     beside = path.with_name(f".{path.name}.part")
     with writing(path):
         path.parent.mkdir(exist_ok=True)
-        write(beside)
-        os.replace(beside, path)
+        try:
+            write(beside)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, Any]) -> None:
@@ -44,13 +47,14 @@ def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, An
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    fields = [(name, _arrow_type(kind)) for name, kind in kinds.items()]
+    fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
     schema = pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
     table = pa.table([columns[name] for name in kinds], schema=schema)
     write_beside(path, lambda place: pq.write_table(table, place, compression="zstd"))
 
 
-def _arrow_type(kind: str) -> "pa.DataType":
+def arrow_type(kind: str) -> "pa.DataType":
+    """Return the type of a column whose kind is ``string`` or the name of a NumPy dtype."""
     import pyarrow as pa
 
     return pa.string() if kind == "string" else pa.from_numpy_dtype(np.dtype(kind))

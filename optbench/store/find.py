@@ -12,9 +12,18 @@ LATEST = "latest"
 
 
 def list_runs(out: Path) -> list[Path]:
-    """Return the directories of all runs under ``out``, oldest first; damaged ones included."""
-    runs = [path.parent for path in out.glob("*/run.json")]
-    return sorted(runs, key=lambda path: (path / "run.json").stat().st_mtime_ns)
+    """Return the directories of all runs under ``out``, oldest first; damaged ones included.
+
+    Raises
+    ------
+    ResultsError
+        If ``out`` cannot be searched.
+    """
+    try:
+        found = [(file.stat().st_mtime_ns, file.parent) for file in out.glob("*/run.json")]
+    except OSError as error:
+        raise ResultsError(f"'{out}' cannot be searched for runs: {error.strerror}") from None
+    return [path for _, path in sorted(found)]
 
 
 def find_runs(arguments: Sequence[str], out: Path) -> list[Path]:

@@ -1,19 +1,28 @@
 """Reads a run's directory."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optbench.errors import ResultsError
 from optbench.records import (
     EVALUATION_COLUMNS,
+    HYPERPARAMETER_PREFIX,
     LANE_COLUMNS,
+    POSITION_NAMES,
     SCHEMA_VERSION,
     SURFACE_COLUMNS,
     TRACE_COLUMNS,
     RunTables,
 )
+from optbench.store.files import arrow_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NEVER_NULL = ("lane", "problem", "optimizer", "label", "seed", "status", "iteration", "split")
+"""Columns without which a row means nothing."""
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -29,7 +38,7 @@ def read_meta(path: Path) -> dict[str, Any]:
         meta = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ResultsError(f"'{path}' is no run: it holds no run.json") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"'{file}' cannot be read: {error}") from None
     version = meta.get("schema_version") if isinstance(meta, dict) else None
     if not isinstance(version, int):
@@ -42,6 +51,21 @@ def read_meta(path: Path) -> dict[str, Any]:
     return {**meta, "schema_version": version}
 
 
+def read_description(path: Path) -> dict[str, Any]:
+    """Return the run.json of a run's directory, checked for all that readers need of it.
+
+    Raises
+    ------
+    ResultsError
+        As :func:`read_meta`, and if something is missing or of another type.
+    """
+    from optbench.store.description import check_description
+
+    meta = read_meta(path)
+    check_description(meta, path / "run.json")
+    return meta
+
+
 def read_run(path: Path) -> RunTables:
     """Return all tables of a run.
 
@@ -50,31 +74,61 @@ def read_run(path: Path) -> RunTables:
     ResultsError
         If the directory is no run, or one of its files is damaged.
     """
-    meta = read_meta(path)
+    meta = read_description(path)
+    lanes = _read_table([path / "lanes.parquet"], LANE_COLUMNS)
+    if lanes.empty:
+        raise ResultsError(f"'{path / 'lanes.parquet'}' is damaged: it holds no lanes")
     return RunTables(
         path=path,
         meta=meta,
-        lanes=_read_table(path / "lanes.parquet", LANE_COLUMNS),
-        trace=_read_table(path / "trace", TRACE_COLUMNS),
-        evaluation=_read_table(path / "evaluation", EVALUATION_COLUMNS),
-        surface=_read_table(path / "surface", SURFACE_COLUMNS),
+        lanes=lanes,
+        trace=_read_table(_tables(path / "trace"), TRACE_COLUMNS),
+        evaluation=_read_table(_tables(path / "evaluation"), EVALUATION_COLUMNS),
+        surface=_read_table(_tables(path / "surface"), SURFACE_COLUMNS),
     )
 
 
-def _read_table(path: Path, kinds: Mapping[str, str]) -> Any:
-    """Return a file, or all files of a folder one after the other, as a DataFrame."""
+def _tables(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+def _read_table(files: Sequence[Path], kinds: Mapping[str, str]) -> Any:
+    """Return files one after the other as a DataFrame, an empty one where there are none."""
     import pandas as pd
+    import pyarrow as pa
+
+    if not files:
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+    tables = [_read_file(file, kinds) for file in files]
+    try:
+        return pa.concat_tables(tables, promote_options="default").to_pandas()
+    except pa.ArrowException as error:
+        raise _damaged(files[0].parent, error) from None
+
+
+def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
+    """Return one table, the columns that optbench knows in their own types."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = [path] if path.suffix else sorted(path.glob("*.parquet"))
-    if not files:
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
-    tables = []
-    for file in files:
-        try:
-            tables.append(pq.read_table(file))
-        except (OSError, pa.ArrowException) as error:
-            reason = (str(error).splitlines() or ["no reason given"])[0]
-            raise ResultsError(f"'{file}' is missing or damaged: {reason}") from None
-    return pa.concat_tables(tables, promote_options="default").to_pandas()
+    try:
+        table = pq.read_table(file)
+        for name in kinds:
+            column = table.column(name)
+            if name in NEVER_NULL and column.null_count:
+                raise pa.ArrowInvalid(f"column '{name}' has gaps")
+        return table.cast(pa.schema([_field(each, kinds) for each in table.schema]))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise _damaged(file, error) from None
+
+
+def _field(field: "pa.Field", kinds: Mapping[str, str]) -> "pa.Field":
+    """Return a column's field as it should be; columns that optbench doesn't know stay."""
+    number = field.name in POSITION_NAMES or field.name.startswith(HYPERPARAMETER_PREFIX)
+    kind = kinds.get(field.name, "float64" if number else None)
+    return field if kind is None else field.with_type(arrow_type(kind))
+
+
+def _damaged(place: Path, error: Exception) -> ResultsError:
+    reason = (str(error).splitlines() or ["no reason given"])[0]
+    return ResultsError(f"'{place}' is missing or damaged: {reason}")

@@ -175,6 +175,7 @@ def test_failures_are_kept_with_their_traceback(tmp_path):
     meta = json.loads((tmp_path / "run.json").read_text("utf-8"))
     failure = {"block": 0, "message": "ValueError: no", "traceback": "Traceback …"}
     assert meta["failures"] == [failure]
+    assert lane_statuses(tmp_path) == ["failed", "failed", "interrupted", "interrupted"]
     assert not (tmp_path / "trace").exists()
 
 

@@ -1,0 +1,83 @@
+"""What readers need of a run.json, checked before anything relies on it.
+
+Keys that stand nowhere here may be missing or hold anything; a later optbench may add others.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from optbench.errors import ResultsError
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Suite(_Part):
+    name: str
+
+
+class _Problem(_Part):
+    problem: str
+    batch_size: int | None
+    iterations_per_epoch: int | None
+
+
+class _Network(_Problem):
+    kind: Literal["network"]
+
+
+class _Minimum(_Part):
+    position: list[Finite]
+    value: Finite
+
+
+class _Plot(_Part):
+    domain: list[Annotated[list[Finite], Field(min_length=2, max_length=2)]]
+    levels: list[Finite] | None
+
+
+class _Function(_Problem):
+    kind: Literal["function"]
+    variables: list[str]
+    minima: list[_Minimum]
+    plot: _Plot | None
+
+    @model_validator(mode="after")
+    def _dimensions_agree(self) -> Self:
+        counts = [len(each.position) for each in self.minima]
+        counts += [len(self.plot.domain)] if self.plot else []
+        if any(count != len(self.variables) for count in counts):
+            raise ValueError(f"minima or domain do not fit {len(self.variables)} variables")
+        return self
+
+
+class _Description(_Part):
+    started: str
+    status: str
+    invocation_id: str
+    suite: _Suite
+    problems: list[Annotated[_Function | _Network, Field(discriminator="kind")]]
+
+
+def check_description(meta: Mapping[str, Any], file: Path) -> None:
+    """Check the shape of a run.json.
+
+    Raises
+    ------
+    ResultsError
+        If something that readers need is missing or of another type; it names the first.
+    """
+    try:
+        _Description.model_validate(meta)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        reason = f"{message[0].lower()}{message[1:]}"
+        raise ResultsError(f"'{file}' is damaged: {where}: {reason}") from None
