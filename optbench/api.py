@@ -116,6 +116,7 @@ def run(
     batch_size: int | None = None,
     dtype: str | None = None,
     device: str = "cpu",
+    workers: int | None = None,
     data: str | None = None,
     data_dir: "str | PathLike[str] | None" = None,
     out: "str | PathLike[str]" = "results",
@@ -166,7 +167,7 @@ def run(
     where = None if data_dir is None else Path(data_dir)
     settled = resolve(changed[0], written=file.as_written(), data_dir=where)
     worker = get_device(device)
-    outcome = run_plan(prepare(settled, worker), worker, Path(out), new_invocation())
+    outcome = run_plan(prepare(settled, worker, workers), worker, Path(out), new_invocation())
     if outcome.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     return load(outcome.path)

@@ -45,7 +45,7 @@ def run_block(
         yield ledger.enter(rows)
     if ledger.complete:
         alive = ledger.alive
-        for split in block.problem.splits():
+        for split in block.problem.split_sizes():
             with device.quiet():
                 loss, error = stepper.evaluate(split)
             numbers = ledger.numbers[alive]

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from itertools import count
 from queue import SimpleQueue
 from threading import Event
@@ -39,6 +40,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Return a context in which BLAS uses one thread in every thread of the process."""
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
+
+
 def execute(
     blocks: Sequence[Block], device: Device, workers: int, cancelled: Event
 ) -> Iterator[Record]:
@@ -51,7 +58,7 @@ def execute(
     """
     records: SimpleQueue[Record] = SimpleQueue()
     with (
-        threadpool_limits(limits=1, user_api="blas"),
+        one_blas_thread(),
         ThreadPoolExecutor(workers, thread_name_prefix="optbench") as pool,
     ):
         worker = _Worker(device, cancelled, records, count(len(blocks)))

@@ -1,17 +1,16 @@
 """What a run shows while it goes on: bars in a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from optbench.cli.output import console, say
-from optbench.records import BlockResult, Record, TraceChunk
+from optbench.records import BlockResult, BlockSplit, Lane, Record, TraceChunk
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from optbench.lanes import Block
     from optbench.pipeline import Plan
 
 MOST_BARS = 12
@@ -47,11 +46,10 @@ def current_loss(chunk: TraceChunk) -> str:
     return f"{median:.4g}" if np.isfinite(median) else "diverged"
 
 
-def title(block: "Block") -> str:
-    """Return the optimizer labels of a block and its number of lanes."""
-    labels = ", ".join(dict.fromkeys(lane.label for lane in block.lanes))
-    lanes = len(block.lanes)
-    return labels if lanes == 1 else f"{labels} ×{lanes}"
+def title(lanes: Sequence[Lane]) -> str:
+    """Return the optimizer labels of a block's lanes and their number."""
+    labels = ", ".join(dict.fromkeys(lane.label for lane in lanes))
+    return labels if len(lanes) == 1 else f"{labels} ×{len(lanes)}"
 
 
 class Bars:
@@ -59,18 +57,21 @@ class Bars:
 
     def __init__(self, plan: "Plan", screen: Any) -> None:
         self.progress = _progress(screen)
-        self._blocks = plan.blocks
+        self._lanes = plan.lanes
         self._few = len(plan.blocks) <= MOST_BARS
         self._tasks: dict[int, TaskID] = {}
+        self._totals = {block.number: block.iterations for block in plan.blocks}
         self._all: TaskID | None = None
         if not self._few:
-            total = sum(block.iterations for block in plan.blocks)
             name = f"{plan.suite.name}: {len(plan.blocks)} blocks"
-            self._all = self.progress.add_task(name, total=total, loss="")
+            self._all = self.progress.add_task(name, total=sum(self._totals.values()), loss="")
         for block in plan.blocks:
-            self._tasks[block.number] = self.progress.add_task(
-                title(block), total=block.iterations, loss="", start=False, visible=self._few
-            )
+            self._add(block.number, block.lanes)
+
+    def _add(self, number: int, lanes: Sequence[Lane]) -> None:
+        self._tasks[number] = self.progress.add_task(
+            title(lanes), total=self._totals[number], loss="", start=False, visible=self._few
+        )
 
     def observe(self, record: Record) -> None:
         """Move the bars on."""
@@ -85,6 +86,11 @@ class Bars:
                 self.progress.update(self._all, advance=rows)
         elif isinstance(record, BlockResult):
             self.progress.update(self._tasks[record.block], visible=self._few)
+        elif isinstance(record, BlockSplit):
+            self.progress.update(self._tasks[record.block], visible=False)
+            for number, lanes in record.parts:
+                self._totals[number] = self._totals[record.block]
+                self._add(number, [self._lanes[lane] for lane in lanes])
 
 
 def _progress(screen: Any) -> "Progress":
@@ -123,34 +129,45 @@ class Lines:
 
     def __init__(self, plan: "Plan", clock: Callable[[], float] = time.monotonic) -> None:
         self._plan = plan
-        self._blocks = {block.number: block for block in plan.blocks}
+        self._lanes: dict[int, Sequence[Lane]] = {each.number: each.lanes for each in plan.blocks}
+        self._totals = {block.number: block.iterations for block in plan.blocks}
         self._clock = clock
         self._last = clock()
-        self._begun = False
+        self._blocks = len(plan.blocks)
         self._ended = 0
+        counts = [(len(plan.lanes), "lane"), (self._blocks, "block"), (plan.workers, "worker")]
+        parts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts]
+        say(f"{plan.suite.name}: {', '.join(parts)}")
 
     def observe(self, record: Record) -> None:
         """Print a line where there is something to say."""
-        if not self._begun:
-            self._begun = True
-            self._say_what_runs()
-        now = self._clock()
-        if isinstance(record, TraceChunk) and now - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = now
-            block = self._blocks[record.block]
-            done = min(record.first_iteration + len(record.loss), block.iterations)
-            say(
-                f"  {title(block)}: iteration {done} of {block.iterations}, "
-                f"loss {current_loss(record)}"
-            )
-        elif isinstance(record, BlockResult) and len(self._blocks) <= MOST_BARS:
-            self._ended += 1
-            statuses = ", ".join(sorted({lane.status for lane in record.lanes}))
-            name = title(self._blocks[record.block])
-            say(f"  {name}: {statuses} ({self._ended} of {len(self._blocks)} blocks)")
+        match record:
+            case TraceChunk():
+                self._progress(record)
+            case BlockResult():
+                self._end(record)
+            case BlockSplit():
+                self._split(record)
 
-    def _say_what_runs(self) -> None:
-        plan = self._plan
-        counts = [(len(plan.lanes), "lane"), (len(plan.blocks), "block"), (plan.workers, "worker")]
-        parts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts]
-        say(f"{plan.suite.name}: {', '.join(parts)}")
+    def _progress(self, chunk: TraceChunk) -> None:
+        now = self._clock()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            total = self._totals[chunk.block]
+            done = min(chunk.first_iteration + len(chunk.loss), total)
+            name = title(self._lanes[chunk.block])
+            say(f"  {name}: iteration {done} of {total}, loss {current_loss(chunk)}")
+
+    def _end(self, result: BlockResult) -> None:
+        self._ended += 1
+        if self._blocks <= MOST_BARS:
+            statuses = ", ".join(sorted({lane.status for lane in result.lanes}))
+            name = title(self._lanes[result.block])
+            say(f"  {name}: {statuses} ({self._ended} of {self._blocks} blocks)")
+
+    def _split(self, split: BlockSplit) -> None:
+        self._blocks += len(split.parts) - 1
+        for number, lanes in split.parts:
+            self._lanes[number] = [self._plan.lanes[lane] for lane in lanes]
+            self._totals[number] = self._totals[split.block]
+        say(f"  {title(self._lanes[split.block])}: does not fit into memory, split in two")

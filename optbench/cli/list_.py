@@ -61,13 +61,17 @@ def optimizers() -> None:
 @app.command()
 def devices() -> None:
     """List the devices, and say why the GPU cannot be used if it cannot."""
-    from optbench.device import why_no_gpu
+    from optbench.device import list_gpus, why_no_gpu
     from optbench.executor import usable_cores
 
-    listed = table("device", "usable", "what it is")
-    listed.add_row("cpu", "yes", f"NumPy on {usable_cores()} cores")
+    listed = table("device", "usable", "memory", "what it is")
+    listed.add_row("cpu", "yes", "", f"NumPy on {usable_cores()} cores")
+    for gpu in list_gpus():
+        memory = f"{gpu['memory_bytes'] / 2**30:.0f} GiB"
+        listed.add_row(f"gpu:{gpu['number']}", "yes", memory, gpu["name"])
     reason = why_no_gpu()
-    listed.add_row("gpu", "yes" if reason is None else "no", reason or "CuPy on a CUDA device")
+    if reason is not None:
+        listed.add_row("gpu", "no", "", reason)
     console().print(listed)
 
 

@@ -1,7 +1,8 @@
 """``optbench run``: train optimizers side by side."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -84,7 +85,8 @@ def run(
         str | None, typer.Option(metavar="float32|float64", help="Of parameters and arithmetic.")
     ] = None,
     device: Annotated[
-        str, typer.Option(metavar="cpu|gpu|auto", help="What computes; auto: a GPU if one works.")
+        str,
+        typer.Option(metavar="cpu|gpu|gpu:N|auto", help="What computes; auto: a GPU if one works."),
     ] = "cpu",
     data: Annotated[
         str | None,
@@ -92,6 +94,10 @@ def run(
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Worker threads; by default as many as cores."),
     ] = None,
     out: Out = DEFAULT_OUT,
     name: Annotated[
@@ -101,6 +107,10 @@ def run(
         bool, typer.Option("--quiet", "-q", help="Print only where the results are.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print lanes, blocks, memory and time; run nothing."),
+    ] = False,
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
@@ -120,38 +130,61 @@ def run(
         data=data,
         name=name,
     )
-    raise typer.Exit(_run_all(suites or [], flags, device, data_dir, out, quiet, json))
+    how = _How(device, workers, data_dir, out, quiet or json, json)
+    if dry_run:
+        _plan_all(suites or [], flags, how)
+    else:
+        raise typer.Exit(_run_all(suites or [], flags, how))
 
 
-def _run_all(
-    names: list[str],
-    flags: "Flags",
-    device_name: str,
-    data_dir: Path | None,
-    out: Path,
-    quiet: bool,
-    json: bool,
-) -> int:
+@dataclass(frozen=True)
+class _How:
+    """How to run, which is no part of any suite."""
+
+    device: str
+    workers: int | None
+    data_dir: Path | None
+    out: Path
+    quiet: bool
+    json: bool
+
+
+def _plan_all(names: list[str], flags: "Flags", how: _How) -> None:
+    """Print what the suites would take."""
+    from optbench.cli.report import print_plan
+    from optbench.device import get_device
+    from optbench.pipeline import prepare
+
+    device = get_device(how.device)
+    for suite in _settle(names, flags, how):
+        print_plan(prepare(suite, device, how.workers), device)
+
+
+def _run_all(names: list[str], flags: "Flags", how: _How) -> int:
     """Settle all suites before the first one runs, run them, report, and return the exit code."""
+    from optbench.cli.report import print_end, print_json, print_outcome
     from optbench.device import get_device
     from optbench.pipeline import new_invocation
 
-    device = get_device(device_name)
-    suites = _settle(names, flags, data_dir, quiet)
+    device = get_device(how.device)
+    suites = _settle(names, flags, how)
     invocation = new_invocation()
     codes: list[int] = []
     finished: list[RunTables] = []
     for suite in suites:
-        outcome = _run_one(suite, device, out, invocation, quiet=quiet or json)
+        outcome = _run_one(suite, device, invocation, how)
         codes.append(EXIT_CODES[outcome.status])
-        finished.append(_report(outcome, quiet=quiet, json=json))
+        finished.append(print_outcome(outcome, quiet=how.quiet))
         if outcome.status is Status.INTERRUPTED:
             break
-    _close(finished, invocation, out, quiet=quiet, json=json)
+    if how.json:
+        print_json(finished, invocation)
+    else:
+        print_end(finished, how.out, quiet=how.quiet)
     return max(codes)
 
 
-def _settle(names: list[str], flags: "Flags", data_dir: Path | None, quiet: bool) -> "list[Suite]":
+def _settle(names: list[str], flags: "Flags", how: _How) -> "list[Suite]":
     """Read, change and resolve the suites; everything that is wrong with them is found here."""
     from optbench.cli.output import say
     from optbench.flags import apply_flags
@@ -161,72 +194,20 @@ def _settle(names: list[str], flags: "Flags", data_dir: Path | None, quiet: bool
     written = [read_suite(name) for name in names or DEFAULT_SUITES]
     changed, notices = apply_flags(written, flags)
     suites = [
-        resolve(file, written=before.as_written(), data_dir=data_dir)
+        resolve(file, written=before.as_written(), data_dir=how.data_dir)
         for file, before in zip(changed, written, strict=True)
     ]
     notices += [notice for suite in suites for notice in suite.notices]
     for notice in dict.fromkeys(notices):
-        if not quiet:
+        if not how.quiet or how.json:
             say(f"note: {notice}")
     return suites
 
 
-def _run_one(
-    suite: "Suite", device: "Device", out: Path, invocation: str, *, quiet: bool
-) -> "Outcome":
+def _run_one(suite: "Suite", device: "Device", invocation: str, how: _How) -> "Outcome":
     from optbench.cli.display import display
     from optbench.pipeline import prepare, run_plan
 
-    plan = prepare(suite, device)
-    with display(plan, quiet=quiet) as observe:
-        return run_plan(plan, device, out, invocation, observe)
-
-
-def _report(outcome: "Outcome", *, quiet: bool, json: bool) -> RunTables:
-    """Print a run's table, and to stderr what went wrong in it."""
-    from optbench.cli.output import console, say
-    from optbench.store.reader import read_run
-
-    for failure in outcome.failures:
-        say(f"error: a block failed: {failure} (the traceback is in {outcome.path}/run.json)")
-    tables = read_run(outcome.path)
-    if not quiet and not json:
-        from optbench.analysis import summary
-        from optbench.tables import to_rich
-
-        console().print(to_rich(summary(tables)))
-    return tables
-
-
-def _close(
-    finished: list[RunTables], invocation: str, out: Path, *, quiet: bool, json: bool
-) -> None:
-    """Say where the results are and how to plot them, or print everything as JSON."""
-    from optbench.cli.output import say
-
-    if json:
-        typer.echo(_as_json(finished, invocation))
-        return
-    for tables in finished:
-        typer.echo(str(tables.path) if quiet else f"results: {tables.path}")
-    if not quiet:
-        option = "" if out == DEFAULT_OUT else f" --out {out}"
-        say(f"plot them with: optbench plot{option}")
-
-
-def _as_json(finished: list[RunTables], invocation: str) -> str:
-    from json import dumps, loads
-
-    from optbench.analysis import summary
-    from optbench.tables import to_json
-
-    runs: list[dict[str, Any]] = [
-        {
-            "path": str(tables.path),
-            "suite": tables.meta["suite"]["name"],
-            "status": tables.meta["status"],
-            "summary": loads(to_json(summary(tables))),
-        }
-        for tables in finished
-    ]
-    return dumps({"invocation_id": invocation, "runs": runs}, indent=2, ensure_ascii=False)
+    plan = prepare(suite, device, how.workers)
+    with display(plan, quiet=how.quiet) as observe:
+        return run_plan(plan, device, how.out, invocation, observe)

@@ -198,9 +198,9 @@ class Problem(ABC):
     def loss(self, params: Stacked, batch: Arrays, *, work: Workspace) -> Array:
         """Return the loss of each lane, shape (lanes,)."""
 
-    def splits(self) -> tuple[str, ...]:
-        """Return the splits that :meth:`evaluate` takes."""
-        return ()
+    def split_sizes(self) -> dict[str, int]:
+        """Return the examples of each split that :meth:`evaluate` takes."""
+        return {}
 
     def evaluate(
         self, params: Stacked, data: Arrays, split: str, *, work: Workspace

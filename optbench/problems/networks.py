@@ -106,7 +106,7 @@ class Classifier(Problem):
             "network": self.architecture(),
             "data": {
                 "checksums": dict(data.checksums),
-                "splits": {name: len(split.labels) for name, split in data.splits.items()},
+                "splits": self.split_sizes(),
                 "pixel_scale": data.scale,
             },
             "batch": {"rule": "with replacement", "size": self.batch_size},
@@ -169,9 +169,9 @@ class Classifier(Problem):
         scores = self.network.scores(batch["images"], params.views, work=work)
         return self.network.loss.mean(scores, batch["labels"], xp=work.xp)
 
-    def splits(self) -> tuple[str, ...]:
-        """Return the data set's splits."""
-        return tuple(self.dataset.splits)
+    def split_sizes(self) -> dict[str, int]:
+        """Return the examples of each of the data set's splits."""
+        return {name: len(split.labels) for name, split in self.dataset.splits.items()}
 
     def evaluate(
         self, params: Stacked, data: Arrays, split: str, *, work: Workspace

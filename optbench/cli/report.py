@@ -1,0 +1,101 @@
+"""What ``optbench run`` prints before and after a run."""
+
+from json import dumps, loads
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from optbench.cli.options import DEFAULT_OUT
+from optbench.cli.output import console, say, table
+from optbench.records import RunTables, Status
+
+if TYPE_CHECKING:
+    from optbench.device import Device
+    from optbench.pipeline import Outcome, Plan
+
+
+def print_plan(plan: "Plan", device: "Device") -> None:
+    """Print what a run would take."""
+    from optbench.estimate import estimate_plan
+    from optbench.tables import duration
+
+    listed = table("problem", "optimizer", "lanes", "blocks", "iterations", "a block", "time")
+    estimates = estimate_plan(plan, device)
+    for each in estimates:
+        sizes = (f"{each.lanes:,}", f"{each.blocks:,}", f"{each.iterations:,}")
+        memory = _memory(each.block_bytes)
+        listed.add_row(each.problem, each.optimizer, *sizes, memory, duration(each.seconds))
+    for column in listed.columns[2:]:
+        column.justify = "right"
+    console().print(listed)
+    data = sum(array.nbytes for array in _data(plan).values())
+    at_work = plan.workers * max(each.block_bytes for each in estimates)
+    seconds = sum(each.seconds for each in estimates) / plan.workers
+    workers = f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"
+    typer.echo(
+        f"{plan.suite.name}: {len(plan.lanes):,} lanes in {len(plan.blocks):,} blocks on {workers} "
+        f"({device.kind}), about {duration(seconds)}, {_memory(at_work)} of work arrays and "
+        f"{_memory(data)} of data; nothing was run"
+    )
+
+
+def _data(plan: "Plan") -> dict[int, Any]:
+    """Return the data of all problems, arrays that they share once."""
+    arrays = [array for each in plan.suite.problems for array in each.problem.data().values()]
+    return {id(array): array for array in arrays}
+
+
+def _memory(count: int) -> str:
+    """Write a number of bytes.
+
+    >>> _memory(512), _memory(10 * 2**20)
+    ('512 B', '10.0 MiB')
+    """
+    if count < 1024:
+        return f"{count} B"
+    exponent = min(3, (count.bit_length() - 1) // 10)
+    return f"{count / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
+
+
+def print_outcome(outcome: "Outcome", *, quiet: bool) -> RunTables:
+    """Print a run's table, and to stderr what went wrong in it."""
+    from optbench.store.reader import read_run
+
+    for failure in outcome.failures:
+        say(f"error: a block failed: {failure} (the traceback is in {outcome.path}/run.json)")
+    if outcome.status is Status.INTERRUPTED:
+        say("interrupted: what was done is kept")
+    tables = read_run(outcome.path)
+    if not quiet:
+        from optbench.analysis import summary
+        from optbench.tables import to_rich
+
+        console().print(to_rich(summary(tables)))
+    return tables
+
+
+def print_end(finished: list[RunTables], out: Path, *, quiet: bool) -> None:
+    """Say where the results are and how to plot them."""
+    for tables in finished:
+        typer.echo(str(tables.path) if quiet else f"results: {tables.path}")
+    if not quiet:
+        option = "" if out == DEFAULT_OUT else f" --out {out}"
+        say(f"plot them with: optbench plot{option}")
+
+
+def print_json(finished: list[RunTables], invocation: str) -> None:
+    """Print the summaries of all runs of an invocation as one JSON object."""
+    from optbench.analysis import summary
+    from optbench.tables import to_json
+
+    runs: list[dict[str, Any]] = [
+        {
+            "path": str(tables.path),
+            "suite": tables.meta["suite"]["name"],
+            "status": tables.meta["status"],
+            "summary": loads(to_json(summary(tables))),
+        }
+        for tables in finished
+    ]
+    typer.echo(dumps({"invocation_id": invocation, "runs": runs}, indent=2, ensure_ascii=False))
