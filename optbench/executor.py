@@ -28,9 +28,9 @@ hardly ever lets another one in, and an interrupt or a display has to get its tu
 PAUSE_SECONDS = 0.001
 
 
-def default_workers(device: Device, blocks: int) -> int:
-    """Return how many workers to use: one for a GPU, else as many as usable cores or blocks."""
-    return 1 if device.kind == "gpu" else max(1, min(usable_cores(), blocks))
+def default_workers(device: Device) -> int:
+    """Return how many workers to use: one for a GPU, else as many as usable cores."""
+    return 1 if device.kind == "gpu" else usable_cores()
 
 
 def usable_cores() -> int:

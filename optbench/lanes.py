@@ -82,24 +82,34 @@ def _key(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def plan_blocks(suite: Suite, lanes: Iterable[Lane], block_bytes: int) -> tuple[Block, ...]:
+def plan_blocks(
+    suite: Suite, lanes: Iterable[Lane], block_bytes: int, at_least: int = 1
+) -> tuple[Block, ...]:
     """Group lanes into blocks; a function of the lanes and of what the device gives a block.
 
     Lanes of one problem and one rule go together, as many as keep the arrays of a block within
-    ``block_bytes``, spread evenly.
+    ``block_bytes``, spread evenly. The largest blocks are halved while there are fewer than
+    ``at_least``, the number of workers that want one.
     """
     settings = {setting.label: setting for setting in suite.problems}
-    parts = []
+    parts: list[list[Lane]] = []
     for (title, name), group in groupby(sorted(lanes, key=_group), key=_group):
-        setting, optimizer = settings[title], get_optimizer(name)
-        for part in _split(
-            list(group), max(1, block_bytes // lane_bytes(setting.problem, optimizer))
-        ):
-            parts.append((setting, optimizer, tuple(part)))
-    parts.sort(key=lambda part: part[2][0].number)
+        most = max(1, block_bytes // lane_bytes(settings[title].problem, get_optimizer(name)))
+        members = list(group)
+        parts += _split(members, ceil(len(members) / most))
+    while len(parts) < at_least and (largest := max(parts, key=len))[1:]:
+        parts.remove(largest)
+        parts += _split(largest, 2)
+    parts.sort(key=lambda part: part[0].number)
     return tuple(
-        Block(number, setting.problem, optimizer, setting.iterations, part)
-        for number, (setting, optimizer, part) in enumerate(parts)
+        Block(
+            number,
+            settings[part[0].problem].problem,
+            get_optimizer(part[0].optimizer),
+            settings[part[0].problem].iterations,
+            tuple(part),
+        )
+        for number, part in enumerate(parts)
     )
 
 
@@ -123,7 +133,7 @@ def halves(block: Block, numbers: Iterator[int]) -> tuple[Block, Block]:
     return first, second
 
 
-def _split(members: list[Lane], most: int) -> Iterator[list[Lane]]:
-    parts = ceil(len(members) / most)
+def _split(members: list[Lane], parts: int) -> Iterator[list[Lane]]:
+    """Yield consecutive parts whose sizes differ by one at most."""
     for indices in np.array_split(np.arange(len(members)), parts):
         yield [members[index] for index in indices]

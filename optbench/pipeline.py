@@ -64,11 +64,13 @@ def new_invocation() -> str:
 def prepare(suite: Suite, device: Device, workers: int | None = None) -> Plan:
     """Lay out the lanes of a suite and plan its blocks.
 
-    ``workers`` is the number of worker threads; by default as many as suit device and blocks.
+    ``workers`` is the number of worker threads; by default as many as suit the device,
+    and never more than blocks.
     """
     lanes = lay_out(suite, device.kind)
-    blocks = plan_blocks(suite, lanes, device.block_bytes)
-    return Plan(suite, lanes, blocks, workers or default_workers(device, len(blocks)))
+    workers = default_workers(device) if workers is None else workers
+    blocks = plan_blocks(suite, lanes, device.block_bytes, at_least=workers)
+    return Plan(suite, lanes, blocks, min(workers, len(blocks)))
 
 
 def run_plan(
