@@ -28,22 +28,33 @@ def trace_table(chunks: Sequence[TraceChunk], dimensions: int) -> Table:
     All files of a run's trace have ``dimensions`` position columns, since readers of a folder take
     the columns of its first file; they are null for problems without a position.
     """
-    loss = np.concatenate([chunk.loss for chunk in chunks]).T
-    counts = np.sum([chunk.rows for chunk in chunks], axis=0)
-    kept = np.arange(loss.shape[1])[None, :] < counts[:, None]
-    lane, iteration = np.nonzero(kept)
+    lanes, rows = len(chunks[0].lanes), sum(len(chunk.loss) for chunk in chunks)
     columns: dict[str, Any] = {
-        "lane": chunks[0].lanes[lane],
-        "iteration": (iteration + chunks[0].first_iteration).astype(np.int32),
-        "loss": loss[kept],
+        "lane": np.repeat(chunks[0].lanes, rows),
+        "iteration": np.tile(np.arange(rows, dtype=np.int32) + chunks[0].first_iteration, lanes),
+        "loss": _by_lane([chunk.loss for chunk in chunks]),
     }
+    counts = np.sum([chunk.rows for chunk in chunks], axis=0)
     names = POSITION_NAMES[:dimensions]
-    columns |= dict.fromkeys(names, [None] * len(lane))
     positions = [chunk.position for chunk in chunks if chunk.position is not None]
-    if positions:
-        position = np.concatenate(positions).transpose(1, 0, 2)[kept].astype(np.float64)
-        columns |= dict(zip(names, position.T, strict=False))
+    axes = positions[0].shape[2] if positions else 0
+    for axis, name in enumerate(names[:axes]):
+        columns[name] = _by_lane([position[:, :, axis] for position in positions])
+    if (counts < rows).any():  # a lane's rows end where it diverged
+        kept = (np.arange(rows) < counts[:, None]).ravel()
+        columns = {name: column[kept] for name, column in columns.items()}
+    columns |= dict.fromkeys(names[axes:], [None] * len(columns["lane"]))
     return TRACE_COLUMNS | dict.fromkeys(names, "float64"), columns
+
+
+def _by_lane(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return values of shape (rows, lanes), given in parts, one lane after the other: float64."""
+    values = np.empty((parts[0].shape[1], sum(map(len, parts))))
+    first = 0
+    for part in parts:
+        values[:, first : first + len(part)] = part.T
+        first += len(part)
+    return values.ravel()
 
 
 def evaluation_table(rows: Sequence[EvaluationRows]) -> Table:

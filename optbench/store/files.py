@@ -50,7 +50,14 @@ def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, An
     fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
     schema = pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
     table = pa.table([columns[name] for name in kinds], schema=schema)
-    write_beside(path, lambda place: pq.write_table(table, place, compression="zstd"))
+    # Floats hardly ever repeat; looking for it would take most of the time.
+    repeating = [name for name, kind in kinds.items() if not kind.startswith("float")]
+    write_beside(
+        path,
+        lambda place: pq.write_table(
+            table, place, compression="snappy", use_dictionary=repeating or False
+        ),
+    )
 
 
 def arrow_type(kind: str) -> "pa.DataType":
