@@ -99,8 +99,8 @@ class Device:
         return self._resident[id(array)][1]
 
     def get(self, array: Array) -> np.ndarray:
-        """Copy a device array to the host, waiting for what computes it."""
-        return np.array(array)
+        """Return a device array on the host, waiting for what computes it."""
+        return np.asarray(array)
 
     def rows(self, lanes: int, parameters: int, dtype: str, *, by_coordinate: bool) -> Array:
         """Allocate zeros of logical shape (lanes, parameters).
@@ -194,7 +194,7 @@ class CupyDevice(Device):
         return context
 
     def get(self, array: Array) -> np.ndarray:
-        """Copy a device array to the host, waiting for what computes it."""
+        """Return a device array on the host, waiting for what computes it."""
         host: np.ndarray = self._cupy.asnumpy(array)
         return host
 

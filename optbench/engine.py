@@ -76,8 +76,10 @@ class Stepper:
         self._state = {name: self._zeros().rows for name in block.optimizer.slots}
         self._data = {name: device.resident(array) for name, array in problem.data().items()}
         self._draws: Mapping[str, Array] = {}
-        seeds = block.seeds
-        seed_of_lane = np.array([seeds.index(lane.seed) for lane in block.lanes])
+        self._hyperparameters = block.hyperparameters
+        self._seeds = seeds = block.seeds
+        places = {seed: place for place, seed in enumerate(seeds)}
+        seed_of_lane = np.array([places[lane.seed] for lane in block.lanes])
         self._seed_of_lane = device.put(seed_of_lane)
         starts = np.stack([problem.start(seed) for seed in seeds]).astype(problem.dtype)
         self._params.rows[...] = device.put(starts[seed_of_lane])
@@ -115,7 +117,7 @@ class Stepper:
             if updates:
                 if problem.record == "after":
                     self._gradient(batch)
-                self._update({name: column[row, ...] for name, column in columns.items()})
+                self._update({name: _row(column, row) for name, column in columns.items()})
             if problem.record == "after":
                 self._record(row, self._loss(batch), loss, finite, position)
         get = self._device.get
@@ -152,15 +154,9 @@ class Stepper:
             position[row, ...] = self._params.rows
 
     def _columns(self, first: int, count: int) -> dict[str, Array]:
-        """Return the columns of ``count`` updates, each of shape (count, lanes, 1)."""
-        optimizer, given = self._block.optimizer, self._block.hyperparameters
+        """Return the columns of ``count`` updates, of shape (count, lanes, 1) or (1, lanes, 1)."""
         updates = range(first + 1, first + 1 + count)
-        if optimizer.changing:
-            each = [optimizer.columns(given, t) for t in updates]
-            columns = {name: np.stack([one[name] for one in each]) for name in each[0]}
-        else:
-            same = optimizer.columns(given, 1)
-            columns = {name: np.stack([column] * count) for name, column in same.items()}
+        columns = self._block.optimizer.columns(self._hyperparameters, updates)
         dtype = self._block.problem.dtype
         return {name: self._device.put(column.astype(dtype)) for name, column in columns.items()}
 
@@ -169,13 +165,18 @@ class Stepper:
         problem, xp = self._block.problem, self._device.xp
         block, row = divmod(iteration, ITERATIONS_PER_BLOCK)
         if row == 0:
-            drawn = [problem.draws(seed, block) for seed in self._block.seeds]
+            drawn = [problem.draws(seed, block) for seed in self._seeds]
             self._draws = {
                 name: self._device.put(np.stack([one[name] for one in drawn], axis=1))
                 for name in drawn[0]
             }
         draws = {name: numbers[row, ...] for name, numbers in self._draws.items()}
         batch = problem.batch(self._data, draws, work=self._work)
-        if len(self._block.seeds) in (1, len(self._block.lanes)):
+        if len(self._seeds) in (1, len(self._block.lanes)):
             return batch
         return {name: xp.take(each, self._seed_of_lane, axis=0) for name, each in batch.items()}
+
+
+def _row(column: Array, row: int) -> Array:
+    """Return what of columns (count, lanes, 1) belongs to a row; all rows may share one."""
+    return column[row if column.shape[0] > 1 else 0, ...]

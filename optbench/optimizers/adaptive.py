@@ -6,7 +6,13 @@ All three put eps outside the root, 1e-7 as the textbook has it.
 import numpy as np
 
 from optbench.arrays import Array, Namespace
-from optbench.optimizers.base import Elementwise, HostColumns, Hyperparameter, fraction
+from optbench.optimizers.base import (
+    Elementwise,
+    HostColumns,
+    Hyperparameter,
+    fraction,
+    powers,
+)
 from optbench.optimizers.sgd import LR
 
 EPS = Hyperparameter("eps", 1e-7, "added to the root, outside it")
@@ -62,9 +68,10 @@ class RMSprop(Elementwise):
     hyperparameters = (LR, fraction("decay", 0.99, "share of the mean square kept"), EPS)
     slots = ("mean_square",)
 
-    def columns(self, hyperparameters: HostColumns, t: int) -> dict[str, np.ndarray]:
+    def columns(self, hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
         """Return the columns, with 1 − decay as ``rate``: float32 would keep few of its digits."""
-        return {**hyperparameters, "rate": 1.0 - hyperparameters["decay"]}
+        rate = 1.0 - hyperparameters["decay"]
+        return super().columns({**hyperparameters, "rate": rate}, updates)
 
     @staticmethod
     def rule(
@@ -109,18 +116,14 @@ class Adam(Elementwise):
         EPS,
     )
     slots = ("mean", "mean_square")
-    changing = True
 
-    def columns(self, hyperparameters: HostColumns, t: int) -> dict[str, np.ndarray]:
-        """Return the columns of update ``t``, with the bias corrections in ``step_size``."""
+    def columns(self, hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
+        """Return the columns of some updates, with the bias corrections in ``step_size``."""
         beta1, beta2 = hyperparameters["beta1"], hyperparameters["beta2"]
-        correction = np.sqrt(1.0 - beta2**t) / (1.0 - beta1**t)
-        return {
-            "step_size": hyperparameters["lr"] * correction,
-            "rate1": 1.0 - beta1,
-            "rate2": 1.0 - beta2,
-            "eps": hyperparameters["eps"],
-        }
+        correction = np.sqrt(1.0 - powers(beta2, updates)) / (1.0 - powers(beta1, updates))
+        same = {"rate1": 1.0 - beta1, "rate2": 1.0 - beta2, "eps": hyperparameters["eps"]}
+        step_size = hyperparameters["lr"] * correction
+        return {**super().columns(same, updates), "step_size": step_size}
 
     @staticmethod
     def rule(

@@ -82,6 +82,17 @@ def fraction(name: str, default: float, meaning: str) -> Hyperparameter:
     return Hyperparameter(name, default, meaning, high=1.0, high_open=True)
 
 
+def powers(base: np.ndarray, exponents: range) -> np.ndarray:
+    """Return base^exponent in float64, shape (exponents, lanes, 1), of a column (lanes, 1).
+
+    Lanes often share a base, so each is raised once. Python's own power is used since NumPy's may
+    give other bits in longer arrays, and no lane may depend on its company.
+    """
+    values, places = np.unique(base, return_inverse=True)
+    raised = np.array([[value**exponent for value in values.tolist()] for exponent in exponents])
+    return raised[:, places.reshape(base.shape)]
+
+
 @dataclass(frozen=True)
 class Step:
     """What an optimizer sees of one step.
@@ -115,12 +126,23 @@ class Optimizer(ABC):
     hyperparameters: ClassVar[tuple[Hyperparameter, ...]]
     slots: ClassVar[tuple[str, ...]] = ()
     """Names of the state arrays, each like the parameters and zero at the start."""
-    changing: ClassVar[bool] = False
-    """Whether :meth:`columns` depends on the number of the update."""
 
-    def columns(self, hyperparameters: HostColumns, t: int) -> dict[str, np.ndarray]:
-        """Return the columns that update ``t`` (from 1) needs, computed on the host in float64."""
-        return dict(hyperparameters)
+    def columns(self, hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
+        """Return the columns that some updates need, computed on the host in float64.
+
+        Parameters
+        ----------
+        hyperparameters
+            Of all lanes, (lanes, 1) each.
+        updates
+            Numbers of the updates, counted from 1.
+
+        Returns
+        -------
+        dict
+            By name, shape (updates, lanes, 1), or (1, lanes, 1) where all updates are alike.
+        """
+        return {name: column[None] for name, column in hyperparameters.items()}
 
     @abstractmethod
     def step(self, step: Step) -> None:
