@@ -1,10 +1,14 @@
-# Everything runs in .venv, which the targets make and fill as they need it.
+# Everything runs in .venv, which the targets make and fill as they need it; what needs CuPy, and so
+# must not share it, in .venv-cupy.
 
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE := $(VENV)/.package-installed
 DEV := $(VENV)/.dev-installed
+BENCH := $(VENV)/.bench-installed
+CUPY_VENV := .venv-cupy
+CUPY := $(CUPY_VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 PYTEST := $(BIN)/pytest
 
@@ -12,10 +16,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format ci clean
+.PHONY: help demo test test-cupy bench check format ci clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PYTHON=python3.12 picks the Python that .venv is made with; make clean lets go of the old one.'
 
@@ -31,6 +35,12 @@ demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figur
 test: $(DEV) ## run all tests
 	$(PYTEST)
 
+test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no GPU
+	$(CUPY_VENV)/bin/python -m pytest --noconftest tests/test_no_gpu.py
+
+bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 8 minutes on 2 cores
+	$(BIN)/python -m benchmarks.speed
+
 check: $(DEV) ## check format, lint, types, tests and their coverage
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,10 +51,10 @@ format: $(DEV) ## mend format and lint where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ci: check ## run what continuous integration runs
+ci: check test-cupy ## run what continuous integration runs
 
-clean: ## remove .venv, caches and build outputs; results/ stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
+clean: ## remove .venv and .venv-cupy, caches and build outputs; results/ stays
+	rm -rf $(VENV) $(CUPY_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv installs: without it the environment is half made.
@@ -76,4 +86,18 @@ $(DEV): $(PACKAGE)
 	@echo 'Installing the tools for tests and checks'
 	@$(PIP_INSTALL) 'pip>=25.1'
 	@$(PIP_INSTALL) --group dev
+	@touch $@
+
+# PyTorch comes first, so that its version is this one whatever else asks for it.
+$(BENCH): $(PACKAGE)
+	@echo 'Installing PyTorch and JAX to compare with'
+	@$(PIP_INSTALL) torch==2.13.0
+	@$(PIP_INSTALL) --editable '.[bench]'
+	@touch $@
+
+# A user's installation with the extra, and pytest.
+$(CUPY): pyproject.toml | $(BIN)/pip
+	@echo 'Installing optbench and CuPy in $(CUPY_VENV)'
+	@$(BIN)/python -m venv $(CUPY_VENV)
+	@$(CUPY_VENV)/bin/python -m pip install --quiet --editable '.[gpu-cuda13]' pytest
 	@touch $@

@@ -15,12 +15,12 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.errors import DeviceError, nearest
-from optbench.kernels import NumpyKernel, Rule, cuda_source, trace
+from optbench.kernels import NumpyKernel, cuda_source
+from optbench.programs import Rule, trace
+from optbench.stopwatch import Clock, EventStopwatch, Stopwatch
 from optbench.workspace import Workspace
 
 DEVICE_NAMES = ("cpu", "gpu", "auto")
-
-Clock = Callable[[], float]
 
 Elementwise = Callable[[Rule, Sequence[Array], Mapping[str, Array]], None]
 """``elementwise(rule, arrays, columns)`` applies a rule in place; arrays (parameters, gradients,
@@ -32,27 +32,6 @@ CPU_BLOCK_BYTES = 10 * 2**20
 
 GPU_MEMORY_PART = 4
 """Training takes at most this part of a card's memory; evaluation, data and libraries need more."""
-
-
-class Stopwatch:
-    """Adds up the seconds between :meth:`start` and :meth:`stop`."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._seconds = 0.0
-        self._started = 0.0
-
-    def start(self) -> None:
-        """Start, or go on."""
-        self._started = self._clock()
-
-    def stop(self) -> None:
-        """Pause."""
-        self._seconds += self._clock() - self._started
-
-    def seconds(self) -> float:
-        """Return the seconds added up so far."""
-        return self._seconds
 
 
 class Device:
@@ -123,6 +102,11 @@ class Device:
 
         def apply(rule: Rule, arrays: Sequence[Array], columns: Mapping[str, Array]) -> None:
             results = rule(*arrays, xp=self.xp, **columns)
+            # An array that is itself a result may be written before it is read.
+            results = tuple(
+                self.xp.asarray(each, copy=True) if any(each is array for array in arrays) else each
+                for each in results
+            )
             for array, result in zip((arrays[0], *arrays[2:]), results, strict=True):
                 array[...] = result
 
@@ -211,17 +195,21 @@ class CupyDevice(Device):
         key = (rule, arrays, columns)
         if key not in self._kernels:
             inputs, outputs, body = cuda_source(trace(rule, arrays, columns))
-            kernel = self._cupy.ElementwiseKernel(inputs, outputs, body, "optbench_rule")
+            # A product and a sum in one rounding would give other bits than the rule's operations.
+            kernel = self._cupy.ElementwiseKernel(
+                inputs, outputs, body, "optbench_rule", options=("--fmad=false",)
+            )
             self._kernels[key] = kernel
         return self._kernels[key]
 
     def release(self) -> None:
         """Give memory that no array uses back to the device."""
-        self._cupy.get_default_memory_pool().free_all_blocks()
+        with self.active():  # the pool is that of the current device
+            self._cupy.get_default_memory_pool().free_all_blocks()
 
     def stopwatch(self) -> Stopwatch:
         """Return a stopwatch that reads CUDA events, so that no step waits for the host."""
-        return _EventStopwatch(self._cupy)
+        return EventStopwatch(self._cupy.cuda)
 
     def describe(self) -> dict[str, Any]:
         """Return what run.json records of the device."""
@@ -232,33 +220,6 @@ class CupyDevice(Device):
             "memory_bytes": int(self._properties["totalGlobalMem"]),
             "cuda_runtime": self._cupy.cuda.runtime.runtimeGetVersion(),
         }
-
-
-class _EventStopwatch(Stopwatch):
-    """Times with pairs of CUDA events; only :meth:`seconds` waits."""
-
-    def __init__(self, cupy: Any) -> None:
-        super().__init__(time.perf_counter)
-        self._cupy = cupy
-        self._pairs: list[tuple[Any, Any]] = []
-
-    def _event(self) -> Any:
-        event = self._cupy.cuda.Event()
-        event.record()
-        return event
-
-    def start(self) -> None:
-        self._pairs.append((self._event(), None))
-
-    def stop(self) -> None:
-        self._pairs[-1] = (self._pairs[-1][0], self._event())
-
-    def seconds(self) -> float:
-        for start, stop in self._pairs:
-            stop.synchronize()
-            self._seconds += self._cupy.cuda.get_elapsed_time(start, stop) / 1000.0
-        self._pairs.clear()
-        return self._seconds
 
 
 def why_no_gpu(number: int = 0) -> str | None:
@@ -276,7 +237,7 @@ def why_no_gpu(number: int = 0) -> str | None:
     try:
         devices = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy's class for it cannot be named without importing CuPy
-        return _why_no_driver(str(error))
+        return _why_no_driver(_first_line(error))
     if number >= devices:
         return f"there is no GPU {number}; this machine has {devices}, counted from 0"
     try:
@@ -320,7 +281,8 @@ def get_device(name: str) -> Device:
     """
     kind, colon, number = name.partition(":")
     if kind not in DEVICE_NAMES or (colon and not (kind == "gpu" and number.isdecimal())):
-        raise DeviceError(f"unknown device '{name}'; {nearest(kind, DEVICE_NAMES)}, as gpu:1")
+        meant = nearest(kind, DEVICE_NAMES)
+        raise DeviceError(f"unknown device '{name}'; {meant} (gpu:1 is the second GPU)")
     if kind == "cpu":
         return NumpyDevice()
     wanted = int(number) if colon else 0

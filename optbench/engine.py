@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from optbench.arrays import Array, Stacked, stack
-from optbench.device import Device, Stopwatch
+from optbench.device import Device
 from optbench.lanes import Block
 from optbench.ledger import Ledger, Rows
 from optbench.optimizers.base import Step
 from optbench.records import EvaluationRows, Record
 from optbench.rng import ITERATIONS_PER_BLOCK
+from optbench.stopwatch import Stopwatch
 
 CHUNK_ROWS = 64
 """Rows that come down from the device together; a block of random numbers holds whole chunks."""

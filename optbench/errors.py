@@ -3,11 +3,12 @@
 The tree, each with the exit code that the command line ends with::
 
     OptbenchError            1   base; raised itself only for faults of optbench
-    └── UsageError           2   something the user wrote or gave is wrong
-        ├── SuiteError       2   a suite, or a flag that changes one
-        ├── DataError        2   a data set is missing or damaged
-        ├── DeviceError      2   the device asked for is not usable
-        └── ResultsError     2   a run's directory: not found, ambiguous, damaged, not writable
+    ├── UsageError           2   something the user wrote or gave is wrong
+    │   ├── SuiteError       2   a suite, or a flag that changes one
+    │   ├── DataError        2   a data set is missing or damaged
+    │   ├── DeviceError      2   the device asked for is not usable
+    │   └── ResultsError     2   a run's directory: not found, ambiguous, damaged, not writable
+    └── CheckError           3   a check was made, and what it looked at is not right
 
 A message is one line: what is wrong, and what would be right. :func:`nearest` finds the name that
 was probably meant.
@@ -59,6 +60,12 @@ class DeviceError(UsageError):
 
 class ResultsError(UsageError):
     """A run's directory was not found, is ambiguous, damaged, foreign or not writable."""
+
+
+class CheckError(OptbenchError):
+    """A check was made, and what it looked at is not right."""
+
+    exit_code = ExitCode.CHECK_FAILED
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

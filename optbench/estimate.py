@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from optbench.device import Clock, Device
+from optbench.device import Device
 from optbench.engine import Stepper
 from optbench.executor import one_blas_thread
 from optbench.lanes import Block, lane_bytes
 from optbench.pipeline import Plan
+from optbench.stopwatch import Clock
 
 PROBE_SECONDS = 0.1
 """Time for which each kind of block is stepped; at least one chunk of rows, at most the run."""

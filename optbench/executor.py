@@ -120,7 +120,7 @@ class _Worker:
     def _fail(self, block: Block, error: Exception) -> None:
         message = f"{type(error).__name__}: {error}".splitlines()[0]
         results = tuple(
-            LaneResult(lane.number, Status.FAILED, iterations=0, block_lanes=len(block.lanes))
+            LaneResult(lane.number, Status.FAILED, iterations=None, block_lanes=len(block.lanes))
             for lane in block.lanes
         )
         self._records.put(BlockResult(block.number, results, message, traceback.format_exc()))

@@ -56,7 +56,7 @@ LANE_COLUMNS = {
     "stopped_at": "int32",  # iteration at which a stopping rule ended the lane
     "final_loss": "float64",
     "best_loss": "float64",
-    "iterations": "int32",  # updates made
+    "iterations": "int32",  # updates made; null where nobody knows
     "step_seconds": "float64",  # the block's time a step, divided by block_lanes
     "block_lanes": "int32",
     "workers": "int32",
@@ -161,7 +161,7 @@ class LaneResult:
 
     lane: int
     status: Status
-    iterations: int
+    iterations: int | None
     diverged_at: int | None = None
     stopped_at: int | None = None
     final_loss: float | None = None

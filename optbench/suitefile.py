@@ -35,7 +35,13 @@ def _printable(label: str) -> str:
     return label
 
 
-Label = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+def _no_star(label: str) -> str:
+    if label == "*":
+        raise ValueError("'*' means all entries; give another label")
+    return label
+
+
+Label = Annotated[str, Field(min_length=1), AfterValidator(_printable), AfterValidator(_no_star)]
 """What tables, figures and flags call an entry."""
 
 

@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import settings
 
+from optbench.device import CupyDevice, Device, NumpyDevice, why_no_gpu
 from optbench.problems import PROBLEMS
 from tests.small import SmallNetwork
+from tests.strict import StrictDevice
 
 # Machines that run tests are often busy, and a failure has to come back when it is looked into.
 settings.register_profile("optbench", deadline=None, derandomize=True, max_examples=50)
@@ -15,3 +17,16 @@ settings.load_profile("optbench")
 def small_network_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the small network into the registry of problems."""
     monkeypatch.setitem(PROBLEMS, SmallNetwork.name, SmallNetwork)
+
+
+@pytest.fixture(params=["numpy", "array-api-strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+def core_device(request: pytest.FixtureRequest) -> Device:
+    """Return each of the devices that the core is to run on; a GPU where one works."""
+    if request.param == "numpy":
+        return NumpyDevice()
+    if request.param == "array-api-strict":
+        return StrictDevice()
+    reason = why_no_gpu()
+    if reason is not None:
+        pytest.skip(reason)
+    return CupyDevice()

@@ -11,17 +11,26 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optbench.datasets.base import Dataset, Split
-from optbench.device import Device, NumpyDevice
+from optbench.device import CPU_BLOCK_BYTES, Device, NumpyDevice
 from optbench.executor import execute
-from optbench.lanes import Block, lay_out, plan_blocks
+from optbench.lanes import Block
 from optbench.nn.initializers import he
 from optbench.nn.losses import SoftmaxCrossEntropy
 from optbench.nn.network import Network, dense_relu_layers
 from optbench.optimizers import complete_hyperparameters
+from optbench.pipeline import prepare
 from optbench.problems.base import DTYPES, RECORDS, Option, Problem
 from optbench.problems.functions import Anisotropic, Quadratic1D
 from optbench.problems.networks import Classifier
-from optbench.records import BlockResult, EvaluationRows, Lane, LaneResult, Record, TraceChunk
+from optbench.records import (
+    BlockResult,
+    BlockSplit,
+    EvaluationRows,
+    Lane,
+    LaneResult,
+    Record,
+    TraceChunk,
+)
 from optbench.rng import ITERATIONS_PER_BLOCK
 from optbench.suite import OptimizerSetting, ProblemSetting, Suite
 from tests.reference.network import MultiLayerNet
@@ -52,7 +61,7 @@ IMAGES = made_up_images()
 
 
 class SmallNetwork(Classifier):
-    """A 12-7-5-4 network with ReLU: 148 parameters."""
+    """A 12-7-5-4 network with ReLU: 155 parameters."""
 
     name = "small-network"
     summary = "a small network on made-up images"
@@ -178,6 +187,10 @@ def collect(blocks: Sequence[Block], records: Iterable[Record]) -> dict[int, Out
     evaluations: dict[int, dict[str, tuple[float, float]]] = {number: {} for number in lanes}
     for record in records:
         match record:
+            case BlockSplit():
+                for number in (lane for _, part in record.parts for lane in part):
+                    losses[number], positions[number] = [np.zeros(0)], []
+                    evaluations[number].clear()
             case TraceChunk():
                 for index, (number, rows) in enumerate(
                     zip(record.lanes.tolist(), record.rows, strict=True)
@@ -214,9 +227,18 @@ def run_blocks(
 def run_suite(
     settled: Suite, *, device: Device | None = None, workers: int = 1
 ) -> dict[int, Outcome]:
-    """Lay out, plan and run a suite."""
-    return run_blocks(blocks_of(settled), device=device, workers=workers)
+    """Plan and run a suite."""
+    device = device or NumpyDevice()
+    plan = prepare(settled, device, workers)
+    return run_blocks(plan.blocks, device=device, workers=plan.workers)
 
 
-def blocks_of(settled: Suite) -> tuple[Block, ...]:
-    return plan_blocks(settled, lay_out(settled, "cpu"))
+def blocks_of(settled: Suite, device: Device | None = None) -> tuple[Block, ...]:
+    return prepare(settled, device or NumpyDevice(), workers=1).blocks
+
+
+def cpu(block_bytes: int = CPU_BLOCK_BYTES) -> NumpyDevice:
+    """Return the CPU; a block's arrays may take so many bytes, and one lane always fits."""
+    device = NumpyDevice()
+    device.block_bytes = block_bytes
+    return device

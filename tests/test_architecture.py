@@ -25,10 +25,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arrays": set(),
     "records": set(),
     "rng": {"errors"},
-    "device": {"arrays", "errors"},
+    "stopwatch": set(),
+    "workspace": {"arrays"},
+    "programs": {"arrays"},
+    "kernels": {"arrays", "programs"},
+    "device": {"arrays", "errors", "kernels", "programs", "stopwatch", "workspace"},
     "datasets": {"errors", "rng"},
-    "nn": {"arrays", "errors", "rng"},
-    "problems": {"arrays", "errors", "rng", "nn", "datasets"},
+    "nn": {"arrays", "errors", "rng", "workspace"},
+    "problems": {"arrays", "errors", "rng", "workspace", "nn", "datasets"},
     "optimizers": {"arrays", "errors"},
     "grids": {"errors"},
     "suitefile": {"errors"},
@@ -36,8 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flags": {"errors", "grids", "suitefile", "optimizers", "problems"},
     "lanes": {"suite", "records", "errors", "optimizers", "problems.base"},
     "ledger": {"lanes", "records"},
-    "engine": {"arrays", "device", "lanes", "ledger", "records", "rng"} | CONTRACTS,
+    "engine": {"arrays", "device", "lanes", "ledger", "records", "rng", "stopwatch"} | CONTRACTS,
     "executor": {"engine", "lanes", "device", "records", "errors"},
+    "estimate": {"engine", "lanes", "device", "stopwatch", "executor", "pipeline"},
     "store": {"records", "errors"},
     "environment": {"records", "errors", ""},  # "" is optbench itself, for its version
     "analysis": {"records", "errors"},
@@ -47,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 """By part of the package, or by module where a whole part would be too much; its own part is
 always allowed."""
 
-NOT_BY_PIPELINE = {"analysis", "plots", "tables", "api", "flags", "cli"}
+ABOVE_PIPELINE = {"api", "cli", "estimate", "verify"}
+NOT_BY_PIPELINE = {"analysis", "plots", "tables", "flags", "pipeline"} | ABOVE_PIPELINE
 
 LIBRARIES: dict[str, set[str]] = {
     "cupy": {"device"},
@@ -166,7 +172,7 @@ def allowed(each: Import) -> bool:
         return True
     if part == "":
         return module == "api"
-    if part == "pipeline":
+    if part in ("pipeline", "verify"):
         return module != "" and part_of(module) not in NOT_BY_PIPELINE
     known = MAY_IMPORT[part]
     return module in known or (module != "" and part_of(module) in known)
@@ -192,7 +198,7 @@ def test_imports_are_found_wherever_they_stand():
 
 
 def test_the_table_names_every_part_of_the_package():
-    special = {"cli", "api", "pipeline", "__main__"}
+    special = {"cli", "api", "pipeline", "verify", "__main__"}
     assert set(MAY_IMPORT) | special >= PARTS
     assert set(MAY_IMPORT) <= PARTS
 
@@ -202,7 +208,7 @@ def test_no_module_imports_what_lies_above_it():
 
 
 def test_the_numeric_core_knows_neither_devices_nor_files():
-    forbidden = {"device", "store", "engine", "records"}
+    forbidden = {"device", "kernels", "store", "engine", "records"}
     offenders = [
         str(each) for each in OWN if each.part in CORE and part_of(inside(each)) in forbidden
     ]
@@ -210,7 +216,8 @@ def test_the_numeric_core_knows_neither_devices_nor_files():
 
 
 def test_reporting_knows_nothing_of_computing():
-    computing = CORE | {"device", "engine", "ledger", "lanes", "executor", "suite", "pipeline"}
+    computing = CORE | {"device", "engine", "ledger", "lanes", "executor", "suite"}
+    computing |= {"pipeline", "verify", "estimate", "programs", "kernels", "workspace"}
     offenders = [
         str(each)
         for each in OWN

@@ -2,7 +2,6 @@
 
 import sys
 from importlib.metadata import metadata
-from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
 
 import array_api_compat
@@ -14,11 +13,12 @@ from optbench.device import (
     CupyDevice,
     Device,
     NumpyDevice,
-    Stopwatch,
     get_device,
+    list_gpus,
     why_no_gpu,
 )
 from optbench.errors import DeviceError
+from optbench.stopwatch import Stopwatch
 from tests.small import anisotropic, run_suite, small_network, suite
 from tests.strict import StrictDevice
 
@@ -30,7 +30,12 @@ from types import SimpleNamespace
 from numpy import float32, ones
 from numpy import array as asnumpy
 
+from tests.cuda import ElementwiseKernel
+
 now = 0.0
+devices = 2
+used = []
+freed = []
 
 
 class Event:
@@ -46,19 +51,35 @@ class Event:
 
 
 class Device:
-    id = 3
+    """A context; the numbers of the devices that were used are kept."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __enter__(self):
+        used.append(self.number)
+
+    def __exit__(self, *error):
+        pass
 
 
 def properties(number):
-    return {"name": b"Fake GPU %d" % number, "totalGlobalMem": 2**33}
+    return {"name": b"Fake GPU %d" % number, "totalGlobalMem": 2**33 + number}
+
+
+def get_default_memory_pool():
+    return SimpleNamespace(free_all_blocks=lambda: freed.append("all"))
 
 
 cuda = SimpleNamespace(
-    is_available=lambda: True,
     Event=Event,
     Device=Device,
     get_elapsed_time=lambda start, stop: (stop.time - start.time) * 1000.0,
-    runtime=SimpleNamespace(getDeviceProperties=properties, runtimeGetVersion=lambda: 13000),
+    runtime=SimpleNamespace(
+        getDeviceCount=lambda: devices,
+        getDeviceProperties=properties,
+        runtimeGetVersion=lambda: 13000,
+    ),
 )
 '''
 
@@ -91,12 +112,20 @@ def test_the_cpu_is_numpy():
         assert chosen.describe() == {"kind": "cpu", "namespace": "numpy"}
 
 
+KNOWN = "known are cpu, gpu, auto (gpu:1 is the second GPU)"
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("cuda", "unknown device 'cuda'; known are cpu, gpu, auto"),
-        ("gpus", "unknown device 'gpus'; did you mean 'gpu'?"),
-        ("", "unknown device ''; known are cpu, gpu, auto"),
+        ("cuda", f"unknown device 'cuda'; {KNOWN}"),
+        ("gpus", "unknown device 'gpus'; did you mean 'gpu'? (gpu:1 is the second GPU)"),
+        ("", f"unknown device ''; {KNOWN}"),
+        ("cpu:1", "unknown device 'cpu:1'; did you mean 'cpu'? (gpu:1 is the second GPU)"),
+        ("auto:0", "unknown device 'auto:0'; did you mean 'auto'? (gpu:1 is the second GPU)"),
+        ("gpu:", "unknown device 'gpu:'; did you mean 'gpu'? (gpu:1 is the second GPU)"),
+        ("gpu:-1", "unknown device 'gpu:-1'; did you mean 'gpu'? (gpu:1 is the second GPU)"),
+        ("gpu:one", "unknown device 'gpu:one'; did you mean 'gpu'? (gpu:1 is the second GPU)"),
     ],
 )
 def test_another_name_is_refused(name, says):
@@ -106,8 +135,9 @@ def test_another_name_is_refused(name, says):
 
 
 def refusal() -> str:
-    """Return why ``gpu`` is refused; ``auto`` then has to be the CPU."""
+    """Return why ``gpu`` is refused; ``auto`` then has to be the CPU, and no GPU is listed."""
     assert get_device("auto").kind == "cpu"
+    assert list_gpus() == []
     with pytest.raises(DeviceError) as caught:
         get_device("gpu")
     message = str(caught.value)
@@ -118,17 +148,11 @@ def refusal() -> str:
     return reason
 
 
-NO_CUPY = "CuPy is not installed; try: pip install 'optbench[gpu-cuda13]' (or gpu-cuda12)"
-
-
 def test_without_cupy_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(device, "find_spec", lambda name: None)
-    assert refusal() == NO_CUPY
-
-
-@pytest.mark.skipif(find_spec("cupy") is not None, reason="CuPy is installed")
-def test_here_there_is_no_cupy():
-    assert refusal() == NO_CUPY
+    assert refusal() == (
+        "CuPy is not installed; pip install 'optbench[gpu-cuda13]' (or gpu-cuda12)"
+    )
 
 
 def test_the_extras_that_it_names_are_there():
@@ -139,16 +163,31 @@ def test_the_extras_that_it_names_are_there():
 def test_a_cupy_that_cannot_be_imported_is_named(cupy):
     cupy("raise ImportError('libcudart.so.13: not found\\nsecond line')")
     assert refusal() == (
-        "CuPy cannot be imported (libcudart.so.13: not found); reinstall it for your CUDA version"
+        "CuPy cannot be imported (libcudart.so.13: not found); install it for your CUDA version"
     )
 
 
-def test_a_machine_without_a_gpu_is_told_from_one_without_cupy(cupy):
-    cupy("cuda.is_available = lambda: False")
-    assert refusal() == (
-        "CuPy finds no CUDA device; "
-        "install an NVIDIA driver and check that nvidia-smi lists the GPU"
-    )
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "cudaErrorInsufficientDriver: CUDA driver version is insufficient",
+            "there is no NVIDIA driver, or it is too old for CuPy; install a newer one",
+        ),
+        (
+            "cudaErrorNoDevice: no CUDA-capable device is detected",
+            "the driver sees no CUDA device; check nvidia-smi and CUDA_VISIBLE_DEVICES",
+        ),
+        (
+            "cudaErrorUnknown: unknown\\nsecond line",
+            "the CUDA runtime does not start (cudaErrorUnknown: unknown); "
+            "check that nvidia-smi works",
+        ),
+    ],
+)
+def test_each_way_to_have_no_driver_has_its_remedy(cupy, message, reason):
+    cupy(f"def fail(): raise RuntimeError('{message}')\ncuda.runtime.getDeviceCount = fail")
+    assert refusal() == reason
 
 
 @pytest.mark.parametrize(
@@ -156,36 +195,67 @@ def test_a_machine_without_a_gpu_is_told_from_one_without_cupy(cupy):
     [
         ("def ones(*a, **k): raise OSError('no NVRTC\\nof version 13')", "no NVRTC"),
         ("def ones(*a, **k): raise RuntimeError", "RuntimeError"),
-        (
-            "def fail(): raise RuntimeError('cudaErrorInsufficientDriver: too old')\n"
-            "cuda.is_available = fail",
-            "cudaErrorInsufficientDriver: too old",
-        ),
     ],
 )
 def test_a_gpu_that_cannot_compute_is_found_out(cupy, change, reason):
     cupy(change)
-    assert refusal() == f"a test on the GPU failed ({reason}); check driver and CUDA libraries"
+    assert refusal() == f"compiler or cuBLAS do not work ({reason}); install the CUDA toolkit"
 
 
-@pytest.mark.parametrize("name", ["gpu", "auto"])
+@pytest.mark.parametrize("name", ["gpu", "gpu:0", "gpu:1", "auto"])
 def test_a_gpu_that_works_is_used(cupy, name):
     cupy()
-    assert why_no_gpu() is None
+    number = int(name == "gpu:1")
+    assert why_no_gpu(number) is None
     chosen = get_device(name)
     assert isinstance(chosen, CupyDevice)
     assert chosen.kind == "gpu"
+    fake = sys.modules["cupy"]
+    assert set(fake.used) == {number}  # tried on the card that was asked for
+    with chosen.active():
+        assert fake.used[-1] == number
 
 
-def test_a_gpu_is_described(cupy):
+def test_a_card_that_is_not_there_is_refused(cupy):
     cupy()
-    assert get_device("gpu").describe() == {
+    with pytest.raises(DeviceError) as caught:
+        get_device("gpu:2")
+    assert str(caught.value) == (
+        "no GPU can be used: there is no GPU 2; this machine has 2, counted from 0; "
+        "or run with --device cpu"
+    )
+
+
+def described(number: int) -> dict[str, object]:
+    return {
         "kind": "gpu",
         "namespace": "array_api_compat.cupy",
-        "name": "Fake GPU 3",
-        "memory_bytes": 2**33,
+        "number": number,
+        "name": f"Fake GPU {number}",
+        "memory_bytes": 2**33 + number,
         "cuda_runtime": 13000,
     }
+
+
+def test_gpus_are_described_and_listed(cupy):
+    cupy()
+    assert get_device("gpu").describe() == described(0)
+    assert get_device("gpu:1").describe() == described(1)
+    assert list_gpus() == [described(0), described(1)]
+
+
+def test_blocks_on_a_gpu_take_a_part_of_its_memory(cupy):
+    cupy()
+    assert get_device("gpu").block_bytes == 2**33 // 4
+    assert NumpyDevice().block_bytes == device.CPU_BLOCK_BYTES
+
+
+def test_memory_that_is_released_goes_back_to_the_card(cupy):
+    cupy()
+    get_device("gpu:1").release()
+    fake = sys.modules["cupy"]
+    assert fake.freed == ["all"]
+    assert fake.used[-1] == 1
 
 
 # What devices do
@@ -204,15 +274,14 @@ def any_device(request, cupy) -> Device:
 
 
 @pytest.mark.parametrize("array", [np.arange(6.0).reshape(2, 3), np.arange(3, dtype=np.uint8)])
-def test_what_is_put_and_got_is_a_copy_of_the_same(any_device, array):
-    there = any_device.put(array)
+def test_what_is_put_is_a_copy_and_what_is_got_the_same(any_device, array):
+    given = array.copy()
+    there = any_device.put(given)
+    given[...] = 0
     back = any_device.get(there)
     assert isinstance(back, np.ndarray)
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
-    assert not np.shares_memory(back, array)
-    back[...] = 0
-    np.testing.assert_array_equal(any_device.get(there), array)
 
 
 def test_resident_data_are_brought_there_once(any_device):
@@ -257,34 +326,64 @@ def test_a_rule_changes_parameters_and_slots_in_place_and_reads_gradients(any_de
         for value in (1.0, 2.0, 3.0)
     )
     rate = np.arange(1.0, lanes + 1).reshape(lanes, 1)
-    any_device.elementwise(forget_and_gather, [w, g, total], {"rate": any_device.put(rate)})
+    any_device.elementwise()(forget_and_gather, [w, g, total], {"rate": any_device.put(rate)})
     index = np.arange(1.0, parameters + 1)
     np.testing.assert_array_equal(any_device.get(w), rate * index)
     np.testing.assert_array_equal(any_device.get(g), np.broadcast_to(2.0 * index, shape))
     np.testing.assert_array_equal(any_device.get(total), np.broadcast_to(5.0 * index, shape))
 
 
-def test_the_cpu_works_on_tiles_that_fit_the_cache():
-    seen = []
-
-    def rule(w, *, xp):
-        seen.append(w.shape)
-        return (w + 1,)
-
-    def only_parameters(w, g, *, xp):
-        return rule(w, xp=xp)
-
-    for shape in [(3, 40_000), (40_000, 3), (5, 5)]:
-        w = np.zeros(shape)
-        NumpyDevice().elementwise(only_parameters, [w, np.zeros(shape)], {})
-        assert (w == 1).all()
-    assert max(height * width for height, width in seen) <= device.TILE_ELEMENTS
-    assert len(seen) == 3 * 3 + 8 + 1
+def swap(w, g, slot, *, xp):
+    return slot, w
 
 
-def test_a_rule_that_forgets_a_slot_is_refused():
+def replace_all(w, g, slot, *, rate, xp):
+    return rate, 0.5
+
+
+def test_arrays_may_change_places(any_device):
+    w, g, slot = (any_device.put(np.full((2, 3), value)) for value in (1.0, 2.0, 3.0))
+    any_device.elementwise()(swap, [w, g, slot], {})
+    assert [any_device.get(each)[0, 0] for each in (w, g, slot)] == [3.0, 2.0, 1.0]
+
+
+def test_a_column_or_a_number_may_be_a_result(any_device):
+    w, g, slot = (any_device.put(np.full((2, 3), value)) for value in (1.0, 2.0, 3.0))
+    rate = any_device.put(np.array([[0.25], [0.75]]))
+    any_device.elementwise()(replace_all, [w, g, slot], {"rate": rate})
+    assert any_device.get(w).tolist() == [[0.25] * 3, [0.75] * 3]
+    assert any_device.get(slot).tolist() == [[0.5] * 3] * 2
+
+
+def test_rules_and_arrays_of_one_block_do_not_mix(any_device):
+    elementwise = any_device.elementwise()
+    blocks = [[any_device.put(np.full((2, 3), value)) for value in (1.0, 2.0)] for _ in range(2)]
+    for rule in (lambda w, g, *, xp: (w + g,), lambda w, g, *, xp: (w * g,)):
+        for arrays in blocks:
+            elementwise(rule, arrays, {})
+    elementwise(rule, blocks[1], {})
+    assert [any_device.get(w)[0, 0] for w, _ in blocks] == [6.0, 12.0]
+
+
+def test_columns_may_change_from_step_to_step(any_device):
+    elementwise = any_device.elementwise()
+    arrays = [any_device.put(np.full((2, 3), value)) for value in (1.0, 0.0, 0.0)]
+    for rate in (2.0, 3.0):
+        column = any_device.put(np.array([[rate], [10.0 * rate]]))
+        elementwise(forget_and_gather, arrays, {"rate": column})
+    assert any_device.get(arrays[0])[:, 0].tolist() == [6.0, 600.0]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "any namespace"])
+def test_a_rule_that_forgets_a_slot_is_refused(kind):
+    chosen = NumpyDevice() if kind == "numpy" else Device(np, "cpu")
     with pytest.raises(ValueError, match="zip"):
-        Device(np, "cpu").elementwise(lambda w, g, slot, *, xp: (w,), [np.zeros((1, 1))] * 3, {})
+        chosen.elementwise()(lambda w, g, slot, *, xp: (w,), [np.zeros((1, 1))] * 3, {})
+
+
+def test_on_the_cpu_there_is_nothing_to_switch_or_give_back():
+    with NumpyDevice().active():
+        NumpyDevice().release()
 
 
 @pytest.mark.parametrize("make", [NumpyDevice, StrictDevice])

@@ -28,11 +28,9 @@ from tests.small import (
     quadratic,
     reference_batches,
     reference_network,
-    run_suite,
     small_network,
     suite,
 )
-from tests.strict import StrictDevice
 
 RATES = [{"lr": 0.1}, {"lr": 0.01}]
 
@@ -372,52 +370,3 @@ def test_the_time_of_a_step_is_that_of_gradient_and_update_alone(record, lanes):
     for lane in result.lanes:
         assert lane.step_seconds == (3.0 + 2.0) / lanes
         assert lane.block_lanes == lanes
-
-
-# Another library's arrays
-
-
-@pytest.mark.parametrize("name", TEXTBOOK)
-@pytest.mark.parametrize(
-    "ours",
-    [
-        anisotropic(),
-        quadratic(),
-        small_network(),
-        small_network(record="before", log_eps=0.0),
-    ],
-    ids=["anisotropic", "quadratic-1d", "after", "before"],
-)
-def test_the_core_runs_on_arrays_of_another_device(ours, name):
-    settled = suite(ours, optimizers=[(name, RATES)], seeds=(0, 7, 3), iterations=70)
-    strict = run_here(settled, StrictDevice())
-    for number, expected in run_suite(settled).items():
-        outcome = strict[number]
-        np.testing.assert_allclose(outcome.loss, expected.loss, rtol=1e-12)
-        if expected.position is not None:
-            np.testing.assert_allclose(outcome.position, expected.position, rtol=1e-12, atol=1e-15)
-        assert outcome.result.status == expected.result.status
-        assert outcome.result.final_loss == pytest.approx(expected.result.final_loss, rel=1e-12)
-        assert outcome.evaluations.keys() == expected.evaluations.keys()
-        for split, numbers in expected.evaluations.items():
-            assert outcome.evaluations[split] == pytest.approx(numbers, rel=1e-12)
-
-
-@pytest.mark.parametrize("seeds", [(0,), (0, 7)])
-def test_single_precision_runs_there_too(seeds):
-    settled = suite(
-        small_network(dtype="float32"), optimizers=[("adam", RATES)], seeds=seeds, iterations=20
-    )
-    strict = run_here(settled, StrictDevice())
-    for number, expected in run_suite(settled).items():
-        np.testing.assert_allclose(strict[number].loss, expected.loss, rtol=1e-5)
-
-
-def test_divergence_is_found_there_too():
-    rates = [{"lr": 0.1}, {"lr": 1e200}]
-    settled = suite(small_network(), optimizers=[("sgd", rates)], iterations=70)
-    strict, expected = run_here(settled, StrictDevice()), run_here(settled)
-    assert expected[1].result.status is Status.DIVERGED
-    for number in expected:
-        assert strict[number].result.status == expected[number].result.status
-        assert strict[number].result.diverged_at == expected[number].result.diverged_at

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from threading import Event
 
+import numpy as np
 import pytest
 import threadpoolctl
 
@@ -12,8 +13,19 @@ from optbench import executor
 from optbench.device import Device, NumpyDevice
 from optbench.executor import default_workers, execute, usable_cores
 from optbench.optimizers.sgd import SGD
-from optbench.records import BlockResult, Status, TraceChunk
-from tests.small import anisotropic, blocks_of, collect, quadratic, run_suite, suite
+from optbench.pipeline import prepare, run_plan
+from optbench.records import BlockResult, BlockSplit, Status, TraceChunk
+from optbench.store.reader import read_run
+from optbench.workspace import Workspace
+from tests.small import (
+    anisotropic,
+    blocks_of,
+    collect,
+    quadratic,
+    run_suite,
+    small_network,
+    suite,
+)
 
 
 class Broken(SGD):
@@ -59,6 +71,7 @@ def test_a_rule_that_raises_fails_its_block_alone(blocks, workers):
     assert "that is wrong" in failed.traceback
     for lane, result in zip(blocks[0].lanes, failed.lanes, strict=True):
         assert (result.lane, result.status) == (lane.number, Status.FAILED)
+        assert result.iterations is None  # nobody knows how many its lanes have made
         assert (result.final_loss, result.best_loss, result.step_seconds) == (None, None, None)
         assert result.block_lanes == len(blocks[0].lanes)
     outcomes = collect(blocks, records)
@@ -67,6 +80,134 @@ def test_a_rule_that_raises_fails_its_block_alone(blocks, workers):
         assert (end.message, end.traceback) == ("", "")
         for lane in end.lanes:
             assert outcomes[lane.lane].bits == expected[lane.lane].bits
+
+
+# Blocks that do not fit
+
+
+class Small(NumpyDevice):
+    """The CPU with memory for so many lanes of the small network at a time, as a card has.
+
+    A block that is larger fails where its work arrays are allocated, like on a card; or, with
+    ``late``, in the midst of its run.
+    """
+
+    def __init__(self, lanes: int, *, late: int = 0) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self.late = late
+        self.released = 0
+
+    def workspace(self) -> Workspace:
+        return Tight(self.lanes, self.late)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+class Tight(Workspace):
+    """Has no array for more than so many lanes, after so many that it had."""
+
+    def __init__(self, lanes: int, late: int) -> None:
+        super().__init__(np, writes_out=True)
+        self._lanes = lanes
+        self._late = late
+
+    def take(self, shape, dtype):
+        if self._pass in ("gradients", "evaluation") and len(shape) == 3:
+            self._late -= 1
+            if shape[0] > self._lanes and self._late < 0:
+                raise MemoryError(f"no memory for {shape}")
+        return super().take(shape, dtype)
+
+
+def networks(lanes: int = 6):
+    return suite(small_network(), optimizers=["sgd", "adam"], seeds=range(lanes), iterations=100)
+
+
+@pytest.mark.parametrize(("late", "workers"), [(0, 1), (600, 1), (600, 2)])
+@pytest.mark.parametrize(
+    ("fits", "sizes"), [(1, [1] * 6), (2, [1, 2, 1, 2]), (5, [3, 3]), (6, [6])]
+)
+def test_a_block_that_does_not_fit_is_split_until_it_does(fits, sizes, late, workers):
+    blocks = blocks_of(networks())
+    device = Small(fits, late=late)
+    records = list(execute(blocks, device, workers, Event()))
+    splits = [each for each in records if isinstance(each, BlockSplit)]
+    ends = {each.block: each for each in records if isinstance(each, BlockResult)}
+    assert len(ends) == 2 * len(sizes)
+    assert len(splits) == device.released == 2 * (len(sizes) - 1)
+    found = sorted((end.lanes[0].lane, len(end.lanes)) for end in ends.values())
+    assert [size for _, size in found] == sizes * 2
+    assert not set(ends) & {split.block for split in splits}
+    numbers = [number for split in splits for number, _ in split.parts]
+    assert sorted(numbers) == list(range(2, 2 + 2 * len(splits)))
+    if late and splits:
+        first = [each.block for each in records if isinstance(each, TraceChunk)]
+        assert {0, 1} <= set(first)  # they had begun to record
+    outcomes = collect(blocks, records)
+    for number, expected in run_suite(networks()).items():
+        assert outcomes[number].bits == expected.bits
+        assert outcomes[number].result.status is Status.DONE
+
+
+def test_a_single_lane_that_does_not_fit_has_failed():
+    records = list(execute(blocks_of(networks(2)), Small(0), 1, Event()))
+    ends = [each for each in records if isinstance(each, BlockResult)]
+    assert len(ends) == 4
+    for end in ends:
+        assert end.message.startswith("MemoryError: no memory for (1, ")
+        assert "Traceback" in end.traceback
+        assert [lane.status for lane in end.lanes] == [Status.FAILED]
+        assert [lane.iterations for lane in end.lanes] == [None]
+
+
+def test_an_error_of_another_kind_fails_its_part_at_once():
+    """Of six lanes three fit, and these fail together."""
+    blocks = blocks_of(networks())
+    blocks = [replace(blocks[0], optimizer=Broken()), blocks[1]]
+    Broken.calls = 0
+    records = list(execute(blocks, Small(4), 1, Event()))
+    statuses = {
+        lane.lane: lane.status
+        for each in records
+        if isinstance(each, BlockResult)
+        for lane in each.lanes
+    }
+    assert [statuses[number] for number in range(3)] == [Status.FAILED] * 3
+    assert {statuses[number] for number in range(3, 12)} == {Status.DONE}
+
+
+def test_what_run_json_and_tables_say_of_blocks_that_were_split(tmp_path):
+    settled, device = networks(), Small(2, late=600)
+    plan = prepare(settled, device, workers=1)
+    assert [len(block.lanes) for block in plan.blocks] == [6, 6]
+    tables = read_run(run_plan(plan, device, tmp_path, "invocation").path)
+    assert tables.meta["status"] == "done"
+    assert tables.meta["blocks"] == [
+        {"block": 4, "lanes": [0], "split_from": 2},
+        {"block": 5, "lanes": [1, 2], "split_from": 2},
+        {"block": 6, "lanes": [3], "split_from": 3},
+        {"block": 7, "lanes": [4, 5], "split_from": 3},
+        {"block": 10, "lanes": [6], "split_from": 8},
+        {"block": 11, "lanes": [7, 8], "split_from": 8},
+        {"block": 12, "lanes": [9], "split_from": 9},
+        {"block": 13, "lanes": [10, 11], "split_from": 9},
+    ]
+    assert tables.lanes.sort_values("lane")["block_lanes"].tolist() == [1, 2, 2] * 4
+    trace = tables.trace.sort_values(["lane", "iteration"])
+    expected = run_suite(settled)
+    assert trace["lane"].tolist() == [number for number in expected for _ in range(100)]
+    losses = np.concatenate([each.loss for each in expected.values()])
+    assert trace["loss"].to_numpy().tobytes() == losses.tobytes()
+    evaluation = tables.evaluation.set_index(["lane", "split"])
+    assert len(evaluation) == 12 * 3
+    for number, outcome in expected.items():
+        for split, numbers in outcome.evaluations.items():
+            assert tuple(evaluation.loc[(number, split), ["loss", "error"]]) == numbers
+
+
+# Errors
 
 
 def test_an_error_without_words_still_has_a_name(blocks, monkeypatch):
@@ -143,17 +284,17 @@ def test_blas_runs_on_one_thread_inside_and_as_before_outside(blocks):
 
 
 @pytest.mark.parametrize(
-    ("cores", "blocks_", "workers"), [(4, 9, 4), (4, 2, 2), (1, 9, 1), (4, 0, 1)]
+    ("cores", "lanes", "workers"), [(4, 9, 4), (4, 2, 2), (1, 9, 1), (3, 1, 1)]
 )
-def test_there_are_as_many_workers_as_cores_or_blocks(cores, blocks_, workers, monkeypatch):
+def test_there_are_as_many_workers_as_cores_or_lanes(cores, lanes, workers, monkeypatch):
     monkeypatch.setattr(executor, "usable_cores", lambda: cores)
-    assert default_workers(NumpyDevice(), blocks_) == workers
+    assert default_workers(NumpyDevice()) == cores
+    plan = prepare(suite(anisotropic(), optimizers=["sgd"], seeds=range(lanes)), NumpyDevice())
+    assert (plan.workers, len(plan.blocks)) == (workers, workers)
 
 
 def test_a_gpu_has_one_worker():
-    import numpy
-
-    assert default_workers(Device(numpy, "gpu"), 9) == 1
+    assert default_workers(Device(np, "gpu")) == 1
 
 
 def test_usable_cores_are_those_that_the_system_grants(monkeypatch):

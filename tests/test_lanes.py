@@ -5,20 +5,22 @@ import hashlib
 import json
 import pickle
 from dataclasses import replace
-from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optbench import lanes as lanes_module
-from optbench.lanes import Block, lay_out, plan_blocks
-from optbench.optimizers import OPTIMIZERS
+from optbench.device import CPU_BLOCK_BYTES
+from optbench.lanes import Block, halves, lane_bytes, lay_out, plan_blocks
+from optbench.optimizers import OPTIMIZERS, get_optimizer
+from optbench.pipeline import prepare
 from optbench.problems import make_problem
 from tests.small import (
     TEXTBOOK,
     anisotropic,
     blocks_of,
+    cpu,
     quadratic,
     run_blocks,
     run_suite,
@@ -177,19 +179,17 @@ def test_a_block_knows_the_seeds_and_hyperparameters_of_its_lanes():
 @pytest.mark.parametrize(
     ("bytes_", "sizes"), [(1, [1] * 7), (2 * 32, [2, 2, 2, 1]), (5 * 32, [4, 3]), (7 * 32, [7])]
 )
-def test_blocks_are_as_large_as_the_cache_allows_and_evenly_filled(bytes_, sizes, monkeypatch):
+def test_blocks_are_as_large_as_the_device_allows_and_evenly_filled(bytes_, sizes):
     """A lane of sgd on two variables in float64 takes 2 · 2 · 8 bytes."""
-    monkeypatch.setattr(lanes_module, "BLOCK_BYTES", bytes_)
-    blocks = blocks_of(suite(anisotropic(), optimizers=["sgd"], seeds=range(7)))
+    blocks = blocks_of(suite(anisotropic(), optimizers=["sgd"], seeds=range(7)), cpu(bytes_))
     assert [len(block.lanes) for block in blocks] == sizes
     assert [lane.number for block in blocks for lane in block.lanes] == list(range(7))
 
 
-def test_slots_and_precision_count_towards_the_size_of_a_block(monkeypatch):
-    monkeypatch.setattr(lanes_module, "BLOCK_BYTES", 64)
-
+def test_slots_and_precision_count_towards_the_size_of_a_block():
     def lanes_a_block(problem, optimizer):
-        return len(blocks_of(suite(problem, optimizers=[optimizer], seeds=range(8)))[0].lanes)
+        settled = suite(problem, optimizers=[optimizer], seeds=range(8))
+        return len(blocks_of(settled, cpu(64))[0].lanes)
 
     assert lanes_a_block(anisotropic(), "sgd") == 2
     assert lanes_a_block(anisotropic(), "adam") == 1
@@ -200,21 +200,65 @@ def test_slots_and_precision_count_towards_the_size_of_a_block(monkeypatch):
 def test_a_network_of_the_textbook_fits_a_block_with_some_of_its_kind():
     network, _ = make_problem("mnist-mlp", {"data": "mnist-5k"})
     blocks = blocks_of(suite(network, optimizers=["sgd", "adam"], seeds=range(100)))
+    outputs = 2 * 4 * 100 + 10  # of the layers, ReLU counted apart
+    gradients = 4 * 100 + 10
     for block in blocks:
         arrays = 2 + len(block.optimizer.slots)
-        used = len(block.lanes) * arrays * network.parameters * 4
-        assert used <= lanes_module.BLOCK_BYTES
+        lane = 4 * (arrays * network.parameters + 128 * (outputs + gradients))
+        assert len(block.lanes) > 1
+        assert len(block.lanes) * lane <= CPU_BLOCK_BYTES < 2 * len(block.lanes) * lane
     assert sum(len(block.lanes) for block in blocks) == 200
+
+
+def test_work_arrays_of_a_network_count_towards_the_size_of_a_block():
+    """For each example: 7 + 5 + 4 outputs of dense layers, 7 + 5 of ReLU, and their gradients."""
+    adam = get_optimizer("adam")
+    outputs, gradients = 7 + 7 + 5 + 5 + 4, 7 + 5 + 4
+    for batch_size, dtype, size in [(8, "float64", 8), (33, "float32", 4)]:
+        network = small_network(batch_size=batch_size, dtype=dtype)
+        expected = size * (4 * 155 + batch_size * (outputs + gradients))
+        assert lane_bytes(network, adam) == expected
+    assert lane_bytes(anisotropic(), adam) == 8 * 4 * 2
+
+
+@pytest.mark.parametrize(
+    ("workers", "sizes"),
+    [
+        (1, [4, 7]),
+        (2, [4, 7]),
+        (3, [4, 4, 3]),
+        (4, [2, 2, 4, 3]),
+        (5, [2, 2, 2, 2, 3]),
+        (99, [1] * 11),
+    ],
+)
+def test_the_largest_blocks_are_halved_while_workers_want_one(workers, sizes):
+    settled = suite(anisotropic(), optimizers=[("sgd", [{}] * 4), ("adam", [{}] * 7)])
+    plan = prepare(settled, cpu(), workers)
+    assert [len(block.lanes) for block in plan.blocks] == sizes
+    assert [block.number for block in plan.blocks] == list(range(len(sizes)))
+    assert [lane.number for block in plan.blocks for lane in block.lanes] == list(range(11))
+    assert plan.workers == min(workers, 11)
+
+
+@given(st.integers(2, 9), st.integers(0, 5))
+def test_halves_are_the_lanes_of_a_block_with_numbers_of_their_own(count, number):
+    (block,) = blocks_of(suite(anisotropic(), optimizers=["sgd"], seeds=range(count)))
+    first, second = halves(block, iter([number, number + 1]))
+    assert (first.number, second.number) == (number, number + 1)
+    assert first.lanes + second.lanes == block.lanes
+    assert 0 <= len(second.lanes) - len(first.lanes) <= 1
+    for half in (first, second):
+        assert replace(half, number=block.number, lanes=block.lanes) == block
 
 
 @given(st.integers(1, 40), st.integers(1, 2000), st.randoms())
 def test_every_lane_is_in_one_block_whatever_their_size(count, bytes_, random):
     settled = suite(anisotropic(), optimizers=["sgd", "adam"], seeds=range(count))
     lanes = list(lay_out(settled, "cpu"))
-    with patch.object(lanes_module, "BLOCK_BYTES", bytes_):
-        blocks = plan_blocks(settled, lanes)
-        random.shuffle(lanes)
-        again = plan_blocks(settled, lanes)
+    blocks = plan_blocks(settled, lanes, bytes_)
+    random.shuffle(lanes)
+    again = plan_blocks(settled, lanes, bytes_)
     for plan in (blocks, again):
         numbers = [lane.number for block in plan for lane in block.lanes]
         assert sorted(numbers) == list(range(2 * count))
@@ -235,11 +279,34 @@ def test_two_runs_give_the_same_bits():
     assert bits(run_suite(everything())) == bits(run_suite(everything()))
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_the_number_of_workers_changes_no_bit(workers, monkeypatch):
-    monkeypatch.setattr(lanes_module, "BLOCK_BYTES", 20_000)
-    alone = run_suite(everything(), workers=1)
-    assert bits(run_suite(everything(), workers=workers)) == bits(alone)
+@pytest.fixture(scope="module")
+def expected_bits():
+    """What blocks of all lanes give with one worker, by the networks' precision."""
+    return {dtype: bits(run_suite(everything(dtype=dtype))) for dtype in ("float32", "float64")}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 6])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_neither_workers_nor_the_size_of_blocks_change_a_bit(dtype, lanes, workers, expected_bits):
+    """Networks in both precisions and functions, with every optimizer, all in one run."""
+    settled = everything(dtype=dtype)
+    device = cpu(lanes * largest_lane(settled))
+    plan = prepare(settled, device, workers)
+    assert plan.workers == workers
+    assert {len(block.lanes) for block in plan.blocks if of_the_largest(block)} == {lanes}
+    assert (
+        bits(run_blocks(plan.blocks, device=device, workers=plan.workers)) == expected_bits[dtype]
+    )
+
+
+def largest_lane(settled) -> int:
+    """Return the bytes of a lane of Adam on the small network, the largest of all."""
+    return lane_bytes(settled.problems[0].problem, get_optimizer("adam"))
+
+
+def of_the_largest(block) -> bool:
+    return (block.problem.name, block.optimizer.name) == ("small-network", "adam")
 
 
 @pytest.mark.parametrize("name", TEXTBOOK)
@@ -266,8 +333,7 @@ def test_a_block_of_many_networks_equals_blocks_of_one(seeds, rates, dtype, batc
     )
     together = blocks_of(settled)
     assert len(together) == 2
-    with patch.object(lanes_module, "BLOCK_BYTES", 1):
-        apart = blocks_of(settled)
+    apart = blocks_of(settled, cpu(1))
     assert len(apart) == 2 * len(seeds) * len(rates)
     assert bits(run_blocks(together)) == bits(run_blocks(apart))
 
@@ -279,28 +345,20 @@ def test_a_block_of_many_textbook_networks_equals_blocks_of_one(dtype):
     settled = suite(
         network, optimizers=[("momentum", [{"lr": 0.1}, {"lr": 0.01}])], seeds=(0, 7), iterations=3
     )
-    together = run_suite(settled)
-    with patch.object(lanes_module, "BLOCK_BYTES", 1):
-        apart = run_suite(settled)
-    assert bits(together) == bits(apart)
+    assert bits(run_suite(settled)) == bits(run_suite(settled, device=cpu(1)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("problem", [anisotropic, quadratic])
 def test_a_block_of_many_points_equals_blocks_of_one(problem, dtype):
     settled = suite(problem(dtype=dtype), optimizers=swept(), seeds=(0, 1), iterations=70)
-    together = run_suite(settled)
-    with patch.object(lanes_module, "BLOCK_BYTES", 1):
-        apart = run_suite(settled)
-    assert bits(together) == bits(apart)
+    assert bits(run_suite(settled)) == bits(run_suite(settled, device=cpu(1)))
 
 
 @settings(max_examples=15)
 @given(st.integers(1, 100_000), st.integers(1, 3))
 def test_blocks_of_any_size_give_the_same_bits(bytes_, workers):
-    with patch.object(lanes_module, "BLOCK_BYTES", bytes_):
-        outcomes = run_suite(SEVERAL, workers=workers)
-    assert bits(outcomes) == SEVERAL_BITS
+    assert bits(run_suite(SEVERAL, device=cpu(bytes_), workers=workers)) == SEVERAL_BITS
 
 
 SEVERAL = suite(

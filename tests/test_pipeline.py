@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from optbench import __version__, pipeline, rng
+from optbench import __version__, rng
 from optbench.device import NumpyDevice
 from optbench.errors import ResultsError
 from optbench.lanes import lay_out
@@ -42,7 +42,7 @@ ALL_OPTIMIZERS = [{"name": name} for name in TEXTBOOK]
 
 def carry_out(settled, out, **options) -> Outcome:
     device = NumpyDevice()
-    return run_plan(prepare(settled, device), device, out, "invocation", **options)
+    return run_plan(prepare(settled, device, workers=2), device, out, "invocation", **options)
 
 
 # The textbook's comparison
@@ -292,6 +292,8 @@ def test_a_rule_that_raises_fails_its_block_and_no_other(tmp_path, mixed, monkey
         assert failure["traceback"].startswith("Traceback (most recent call last)")
         assert "in step" in failure["traceback"]
     assert set(read_run(outcome.path).trace["lane"]) == {2, 3, 6, 7, 10, 11}
+    lanes = read_run(outcome.path).lanes
+    assert lanes["iterations"].isna().tolist() == [True, True, False, False] * 3
 
 
 def test_an_interrupt_keeps_what_was_done(tmp_path):
@@ -309,8 +311,7 @@ def test_an_interrupt_keeps_what_was_done(tmp_path):
         "x",
     )
     device = NumpyDevice()
-    plan = prepare(resolve(file), device)
-    plan = pipeline.Plan(plan.suite, plan.lanes, plan.blocks, workers=1)
+    plan = prepare(resolve(file), device, workers=1)
 
     def observe(record):
         if isinstance(record, TraceChunk) and record.block == 1 and record.first_iteration == 64:
@@ -358,8 +359,7 @@ def test_a_run_may_be_made_in_any_thread(tmp_path, mixed):
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_number_of_workers_is_recorded_and_changes_nothing_else(workers, tmp_path, mixed):
     device = NumpyDevice()
-    plan = prepare(mixed, device)
-    plan = pipeline.Plan(plan.suite, plan.lanes, plan.blocks, workers)
+    plan = prepare(mixed, device, workers)
     tables = read_run(run_plan(plan, device, tmp_path, "invocation").path)
     assert set(tables.lanes["workers"]) == {workers}
     trace = tables.trace.sort_values(["lane", "iteration"])

@@ -184,6 +184,11 @@ def test_toml_errors_name_file_and_line(tmp_path, text, says):
             {"problem": [{"name": "a", "label": "b\nc"}]},
             "problem 1 label: 'b\\nc' holds characters",
         ),
+        (
+            {"problem": [{"name": "a", "label": "*"}]},
+            "problem 1 label: '*' means all entries; give",
+        ),
+        ({"optimizer": [{"name": "sgd", "label": "*"}]}, "optimizer 1 label: '*' means all entri"),
         ({"name": "\ud800"}, "is no text"),
         ({"optimizer": [{"lr": 0.1}]}, "optimizer 1 name is missing"),
         ({"optimizer": [{"name": "sgd", "label": ""}]}, "optimizer 1 label: string should have"),

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from optbench.cli import data, list_, plot, run, show
+from optbench.cli import data, list_, plot, run, show, verify
 from optbench.cli.options import Version
 from optbench.errors import ExitCode, OptbenchError
 
@@ -24,6 +24,7 @@ app.command("plot")(plot.plot)
 app.command("show")(show.show)
 app.add_typer(list_.app, name="list")
 app.add_typer(data.app, name="data")
+app.add_typer(verify.app, name="verify")
 
 
 @app.callback()

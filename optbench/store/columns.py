@@ -75,7 +75,7 @@ def lane_table(
 ) -> Table:
     """Return a row a lane; lanes without a result have the status ``waiting``."""
     hyperparameters = list(dict.fromkeys(name for lane in lanes for name in lane.hyperparameters))
-    ends = [results.get(lane.number, LaneResult(lane.number, waiting, 0)) for lane in lanes]
+    ends = [results.get(lane.number, LaneResult(lane.number, waiting, None)) for lane in lanes]
     columns: dict[str, Any] = {
         "lane": [lane.number for lane in lanes],
         "lane_key": [lane.key for lane in lanes],

@@ -7,9 +7,11 @@ from optbench import rng
 from optbench.arrays import Tensor
 from optbench.nn.initializers import he, zeros
 from optbench.nn.layers import Dense, ReLU
+from optbench.workspace import Workspace
 
 LANES, BATCH, FAN_IN, FAN_OUT = 3, 5, 4, 2
 RNG = np.random.default_rng(8)
+WORK = Workspace(np)
 
 
 @pytest.fixture
@@ -27,14 +29,14 @@ def weights() -> dict[str, np.ndarray]:
 
 def backward(dense, dy, x, weights, *, first=False):
     grads = {name: np.full_like(each, np.nan) for name, each in weights.items()}
-    dx = dense.backward(dy, x, weights, grads, first=first, xp=np)
+    dx = dense.backward(dy, x, weights, grads, first=first, work=WORK)
     return dx, grads["dense1.weight"], grads["dense1.bias"]
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_dense_is_a_product_and_a_sum_in_every_lane(dense, weights, shared):
     x = RNG.normal(size=(1 if shared else LANES, BATCH, FAN_IN))
-    y, saved = dense.forward(x, weights, xp=np)
+    y, saved = dense.forward(x, weights, work=WORK)
     assert saved is x
     for lane in range(LANES):
         own = x[0 if shared else lane]
@@ -97,18 +99,18 @@ def test_zeros_are_zeros_whatever_the_seed():
 
 def test_relu_passes_what_is_positive_and_nan():
     x = np.array([[[-1.0, 0.0, 2.0, np.nan, -np.inf, np.inf]]])
-    y, saved = ReLU().forward(x, {}, xp=np)
+    y, saved = ReLU().forward(x, {}, work=WORK)
     np.testing.assert_array_equal(y, [[[0.0, 0.0, 2.0, np.nan, 0.0, np.inf]]])
-    dx = ReLU().backward(np.full_like(x, 3.0), saved, {}, {}, first=False, xp=np)
+    dx = ReLU().backward(np.full_like(x, 3.0), saved, {}, {}, first=False, work=WORK)
     np.testing.assert_array_equal(dx, [[[0.0, 0.0, 3.0, 0.0, 0.0, 3.0]]])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_relu_keeps_the_type(dtype):
     x = np.ones((1, 2, 3), dtype=dtype)
-    y, saved = ReLU().forward(x, {}, xp=np)
+    y, saved = ReLU().forward(x, {}, work=WORK)
     assert y.dtype == dtype
-    assert ReLU().backward(x, saved, {}, {}, first=False, xp=np).dtype == dtype
+    assert ReLU().backward(x, saved, {}, {}, first=False, work=WORK).dtype == dtype
 
 
 def test_relu_has_nothing_to_train():

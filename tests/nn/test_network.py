@@ -8,12 +8,14 @@ from optbench.nn.initializers import he
 from optbench.nn.layers import Dense, ReLU
 from optbench.nn.losses import SoftmaxCrossEntropy
 from optbench.nn.network import Network, dense_relu_layers
+from optbench.workspace import Workspace
 from tests.reference.network import MultiLayerNet
 
 SIZES = (6, 5, 4, 3)
 SEEDS = (0, 7, 3)
 BATCH = 8
 RNG = np.random.default_rng(10)
+WORK = Workspace(np)
 X = RNG.normal(size=(len(SEEDS), BATCH, SIZES[0]))
 LABELS = RNG.integers(SIZES[-1], size=(len(SEEDS), BATCH)).astype(np.uint8)
 
@@ -51,8 +53,8 @@ def test_losses_scores_and_gradients_are_the_references(log_eps, shared):
     net = network(log_eps)
     params, grads = stacked(net)
     x, labels = (X[:1], LABELS[:1]) if shared else (X, LABELS)
-    loss = net.loss_and_grad(x, labels, params.views, grads.views, xp=np)
-    scores = net.scores(x, params.views, xp=np)
+    loss = net.loss_and_grad(x, labels, params.views, grads.views, work=WORK)
+    scores = net.scores(x, params.views, work=WORK)
     for lane, reference in enumerate(references(net, log_eps)):
         own, own_labels = x[0 if shared else lane], labels[0 if shared else lane]
         assert loss[lane] == pytest.approx(reference.loss(own, own_labels), rel=1e-12)
@@ -67,14 +69,14 @@ def test_gradients_are_the_differences_of_the_loss():
     net = network(0.0)
     params, grads = stacked(net)
     params.rows[...] += 0.01 * RNG.normal(size=params.rows.shape)
-    net.loss_and_grad(X, LABELS, params.views, grads.views, xp=np)
+    net.loss_and_grad(X, LABELS, params.views, grads.views, work=WORK)
     h = 1e-6
     for parameter in range(params.rows.shape[1]):
         kept = params.rows[:, parameter].copy()
         losses = []
         for shift in (h, -h):
             params.rows[:, parameter] = kept + shift
-            losses.append(net.loss.mean(net.scores(X, params.views, xp=np), LABELS, xp=np))
+            losses.append(net.loss.mean(net.scores(X, params.views, work=WORK), LABELS, xp=np))
         params.rows[:, parameter] = kept
         difference = (losses[0] - losses[1]) / (2 * h)
         np.testing.assert_allclose(grads.rows[:, parameter], difference, atol=1e-8)
@@ -83,9 +85,9 @@ def test_gradients_are_the_differences_of_the_loss():
 def test_single_precision_follows_double():
     net = network()
     _, expected = stacked(net)
-    double = net.loss_and_grad(X, LABELS, stacked(net)[0].views, expected.views, xp=np)
+    double = net.loss_and_grad(X, LABELS, stacked(net)[0].views, expected.views, work=WORK)
     params, grads = stacked(net, "float32")
-    single = net.loss_and_grad(X.astype("f4"), LABELS, params.views, grads.views, xp=np)
+    single = net.loss_and_grad(X.astype("f4"), LABELS, params.views, grads.views, work=WORK)
     assert single.dtype == grads.rows.dtype == np.float32
     np.testing.assert_allclose(single, double, rtol=1e-5)
     np.testing.assert_allclose(grads.rows, expected.rows, rtol=1e-3, atol=1e-6)
@@ -96,7 +98,7 @@ def test_inputs_are_only_read():
     params, grads = stacked(net)
     before = [each.copy() for each in (X, LABELS, params.rows)]
     X.flags.writeable = False
-    net.loss_and_grad(X, LABELS, params.views, grads.views, xp=np)
+    net.loss_and_grad(X, LABELS, params.views, grads.views, work=WORK)
     X.flags.writeable = True
     for kept, each in zip(before, (X, LABELS, params.rows), strict=True):
         assert kept.tobytes() == each.tobytes()

@@ -47,6 +47,7 @@ class Driver:
         self.params, self.grads = self._zeros(), self._zeros()
         self.state = {slot: self._zeros().rows for slot in self.optimizer.slots}
         self.params.rows[...] = start
+        self._elementwise = self.device.elementwise()
         self._t = 0
 
     def _zeros(self) -> Stacked:
@@ -56,15 +57,15 @@ class Driver:
     def step(self, gradient: np.ndarray) -> np.ndarray:
         """Make an update and return the positions after it."""
         self._t += 1
-        columns = self.optimizer.columns(self.hyperparameters, self._t)
+        columns = self.optimizer.columns(self.hyperparameters, range(self._t, self._t + 1))
         self.grads.rows[...] = gradient
         self.optimizer.step(
             Step(
                 self.params,
                 self.grads,
                 self.state,
-                {name: column.astype(self.dtype) for name, column in columns.items()},
-                self.device.elementwise,
+                {name: column[0].astype(self.dtype) for name, column in columns.items()},
+                self._elementwise,
             )
         )
         return self.params.rows.copy()

@@ -7,7 +7,7 @@ import pytest
 
 from optbench.errors import SuiteError
 from optbench.optimizers import OPTIMIZERS, complete_hyperparameters, get_optimizer
-from optbench.optimizers.base import Hyperparameter, fraction
+from optbench.optimizers.base import Hyperparameter, fraction, powers
 
 DEFAULTS = {
     "sgd": {"lr": 0.01},
@@ -83,18 +83,35 @@ def test_ranges(parameter, inside, outside, text):
 def test_columns_of_adam_hold_the_bias_corrections():
     given = {"lr": [[0.1], [0.2]], "beta1": [[0.9], [0.5]], "beta2": [[0.999], [0.9]]}
     given = {name: np.array(values) for name, values in given.items()} | {"eps": np.zeros((2, 1))}
-    columns = get_optimizer("adam").columns(given, 3)
+    columns = get_optimizer("adam").columns(given, range(3, 6))
     assert columns.keys() == {"step_size", "rate1", "rate2", "eps"}
-    for lane, (lr, beta1, beta2) in enumerate([(0.1, 0.9, 0.999), (0.2, 0.5, 0.9)]):
-        expected = lr * math.sqrt(1 - beta2**3) / (1 - beta1**3)
-        assert columns["step_size"][lane, 0] == pytest.approx(expected, rel=1e-14)
-    np.testing.assert_allclose(columns["rate1"][:, 0], [0.1, 0.5], rtol=1e-14)
-    np.testing.assert_allclose(columns["rate2"][:, 0], [0.001, 0.1], rtol=1e-12)
+    for row, t in enumerate((3, 4, 5)):
+        for lane, (lr, beta1, beta2) in enumerate([(0.1, 0.9, 0.999), (0.2, 0.5, 0.9)]):
+            expected = lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
+            assert columns["step_size"][row, lane, 0] == pytest.approx(expected, rel=1e-14)
+    np.testing.assert_allclose(columns["rate1"][0, :, 0], [0.1, 0.5], rtol=1e-14)
+    np.testing.assert_allclose(columns["rate2"][0, :, 0], [0.001, 0.1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_columns_are_told_to_change_exactly_where_they_do(name):
+def test_columns_of_a_stretch_of_updates_are_those_of_each_alone(name):
     optimizer = get_optimizer(name)
-    given = {key: np.array([[value]]) for key, value in DEFAULTS[name].items()}
-    first, later = optimizer.columns(given, 1), optimizer.columns(given, 9)
-    assert optimizer.changing == any(not np.array_equal(first[key], later[key]) for key in first)
+    lanes = np.array([[1.0], [0.5], [1.0], [0.25]])
+    given = {key: lanes * value for key, value in DEFAULTS[name].items()}
+    stretch = optimizer.columns(given, range(9, 14))
+    for key, columns in stretch.items():
+        assert columns.shape in [(5, 4, 1), (1, 4, 1)]
+        for row, t in enumerate(range(9, 14)):
+            alone = optimizer.columns(given, range(t, t + 1))[key]
+            assert alone.shape == (1, 4, 1)
+            assert np.broadcast_to(columns, (5, 4, 1))[row].tobytes() == alone[0].tobytes()
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 7, 64])
+def test_powers_of_a_lane_do_not_depend_on_its_company(lanes):
+    base = np.random.default_rng(1).uniform(size=(lanes, 1))
+    base[lanes // 2 :] = base[0]
+    found = powers(base, range(1, 300))
+    assert found.shape == (299, lanes, 1)
+    for row, exponent in enumerate(range(1, 300)):
+        assert found[row, :, 0].tolist() == [value**exponent for value in base[:, 0].tolist()]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optbench import device
+from optbench import kernels
 from optbench.optimizers import OPTIMIZERS
 from tests.optimizers.driving import REFERENCE, Driver, Gradient, reference_path
 from tests.reference.network import MultiLayerNet
@@ -107,7 +107,7 @@ def test_a_lane_alone_has_the_bits_that_it_has_among_others(name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_neither_tiles_nor_storage_order_change_a_bit(name, by_coordinate, tile, monkeypatch):
     whole = Driver(name, CONFIGURATIONS[name], START).path(quadratic, 5)
-    monkeypatch.setattr(device, "TILE_ELEMENTS", tile)
+    monkeypatch.setattr(kernels, "TILE_BYTES", 8 * tile)
     tiled = Driver(name, CONFIGURATIONS[name], START, by_coordinate=by_coordinate)
     assert tiled.path(quadratic, 5).tobytes() == whole.tobytes()
 

@@ -9,6 +9,7 @@ from optbench.arrays import stack
 from optbench.problems import PROBLEMS
 from optbench.problems.functions import Anisotropic, Function, Quadratic1D
 from optbench.records import SURFACE_COLUMNS
+from optbench.workspace import Workspace
 from tests.small import anisotropic, problem, quadratic
 
 FUNCTIONS = [kind for kind in PROBLEMS.values() if issubclass(kind, Function)]
@@ -26,8 +27,8 @@ def at(function: Function, points: np.ndarray):
     """Loss and gradients at points (lanes, variables), as the engine asks for them."""
     params = stack(points.copy(), function.tensors, np)
     grads = stack(np.full_like(points, np.nan), function.tensors, np)
-    loss = function.loss_and_grad(params, grads, {}, xp=np)
-    assert function.loss(params, {}, xp=np).tobytes() == loss.tobytes()
+    loss = function.loss_and_grad(params, grads, {}, work=Workspace(np))
+    assert function.loss(params, {}, work=Workspace(np)).tobytes() == loss.tobytes()
     assert params.rows.tobytes() == points.tobytes()
     return loss, grads.rows
 
@@ -135,7 +136,7 @@ def test_arithmetic_is_done_in_the_type_asked_for(dtype):
 
 
 def test_functions_have_no_splits():
-    assert anisotropic().splits() == ()
+    assert anisotropic().split_sizes() == {}
     assert anisotropic().data() == anisotropic().draws(0, 0) == {}
     with pytest.raises(AssertionError, match="no split 'test'"):
-        anisotropic().evaluate(None, {}, "test", xp=np)
+        anisotropic().evaluate(None, {}, "test", work=Workspace(np))

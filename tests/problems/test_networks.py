@@ -9,6 +9,7 @@ from optbench.datasets.base import Dataset, Split
 from optbench.errors import SuiteError
 from optbench.problems import make_problem, networks
 from optbench.problems.networks import MnistMLP
+from optbench.workspace import Workspace
 from tests.small import (
     FEATURES,
     IMAGES,
@@ -41,7 +42,7 @@ def test_each_example_is_drawn_about_equally_often():
 def test_a_batch_holds_the_images_drawn_in_0_to_1(dtype):
     network = small_network(dtype=dtype)
     indices = np.array([[3, 199, 3], [0, 7, 50]])
-    batch = network.batch(network.data(), {"indices": indices}, xp=np)
+    batch = network.batch(network.data(), {"indices": indices}, work=Workspace(np))
     assert batch["images"].dtype == dtype
     assert batch["images"].shape == (2, 3, FEATURES)
     expected = TRAIN.images[indices].astype(dtype) / np.dtype(dtype).type(255)
@@ -67,7 +68,7 @@ def test_evaluation_is_the_references_over_the_whole_split(split, at_a_time, mon
     network = small_network()
     rows = np.stack([network.start(seed) for seed in (0, 7)])
     params = stack(rows, network.tensors, np)
-    loss, error = network.evaluate(params, network.data(), split, xp=np)
+    loss, error = network.evaluate(params, network.data(), split, work=Workspace(np))
     images = IMAGES.splits[split].images / 255.0
     labels = IMAGES.splits[split].labels
     for lane, seed in enumerate((0, 7)):

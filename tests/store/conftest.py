@@ -23,7 +23,7 @@ def make_run(out: Path, invocation: str = "first", name: str = "small") -> Path:
         iterations=300,
         name=name,
     )
-    return run_plan(prepare(settled, device), device, out, invocation).path
+    return run_plan(prepare(settled, device, workers=2), device, out, invocation).path
 
 
 @pytest.fixture(scope="package")

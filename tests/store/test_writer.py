@@ -13,6 +13,7 @@ from optbench.errors import ResultsError
 from optbench.lanes import lay_out
 from optbench.records import (
     BlockResult,
+    BlockSplit,
     EvaluationRows,
     Lane,
     LaneResult,
@@ -115,6 +116,7 @@ def test_what_has_no_result_at_the_end_is_interrupted_and_kept(tmp_path):
     assert set(pd.read_parquet(tmp_path / "trace")["lane"]) == {0, 1, 2, 3}
     lanes = pd.read_parquet(tmp_path / "lanes.parquet")
     assert lanes["final_loss"].isna().tolist() == [False, False, True, True]
+    assert lanes["iterations"].isna().tolist() == [False, False, True, True]
     meta = json.loads((tmp_path / "run.json").read_text("utf-8"))
     assert meta["ended"] >= meta["started"]
     assert meta["timings"]["wall_seconds"] >= 0
@@ -140,6 +142,29 @@ def test_every_lane_result_is_a_row(tmp_path):
     for name in ("stopped_at", "final_loss", "best_loss", "step_seconds", "block_lanes"):
         assert rows.loc[1, name] == getattr(end, name)
     assert (rows.loc[1, "status"], rows.loc[1, "workers"]) == ("stopped", 2)
+
+
+def test_what_a_block_recorded_before_it_was_split_counts_no_more(tmp_path):
+    run = make(tmp_path, blocks=[{"block": 0, "lanes": [0, 1]}, {"block": 1, "lanes": [2, 3]}])
+    loss = np.array([9.0, 9.0])
+    run.add(chunk(0, (2, 2)))
+    run.add(EvaluationRows(0, np.array([0, 1], dtype=np.int32), 3, "test", loss, loss))
+    run.add(chunk(0, (1, 1), block=1, lanes=(2, 3)))
+    run.add(BlockSplit(0, ((2, (0,)), (3, (1,)))))
+    run.add(chunk(0, (1,), block=2, lanes=(0,)))
+    run.add(result(0, block=2))
+    run.add(result(2, 3, block=1))
+    run.finish(Status.INTERRUPTED)
+    trace = pd.read_parquet(tmp_path / "trace")
+    assert trace["lane"].tolist() == [2, 3, 0]
+    assert not (tmp_path / "evaluation").exists()
+    meta = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    assert meta["blocks"] == [
+        {"block": 1, "lanes": [2, 3]},
+        {"block": 2, "lanes": [0], "split_from": 0},
+        {"block": 3, "lanes": [1], "split_from": 0},
+    ]
+    assert lane_statuses(tmp_path) == ["done", "interrupted", "done", "done"]
 
 
 def test_evaluations_of_a_block_are_one_file(tmp_path):
@@ -169,7 +194,7 @@ def test_surfaces_are_a_file_a_problem(tmp_path):
 
 def test_failures_are_kept_with_their_traceback(tmp_path):
     run = make(tmp_path)
-    failed = (LaneResult(0, Status.FAILED, 0), LaneResult(1, Status.FAILED, 0))
+    failed = (LaneResult(0, Status.FAILED, None), LaneResult(1, Status.FAILED, None))
     run.add(BlockResult(0, failed, "ValueError: no", "Traceback …"))
     run.finish(Status.FAILED)
     meta = json.loads((tmp_path / "run.json").read_text("utf-8"))

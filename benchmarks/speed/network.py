@@ -1,0 +1,163 @@
+"""Lane-steps of the textbook's network, by every contender with every optimizer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.speed import ours, textbook
+from benchmarks.speed.contenders import has
+from benchmarks.speed.measure import Samples, Timed, interleave, timed
+from benchmarks.speed.workload import Workload, flop_per_step, learning_rates
+
+TEXTBOOK, TEXTBOOK32 = "textbook", "textbook, float32, one pass"
+PYTORCH, JAX = "PyTorch eager", "JAX scan"
+MATRIX_PRODUCT = "matrix product"
+
+PRODUCT_SIZE = 2048
+PRODUCTS = 2
+LANES = (1, 4, 16, 64)
+WARM_STEPS = 5
+
+STEPS = {TEXTBOOK: 64, TEXTBOOK32: 128, PYTORCH: 192, JAX: 256}
+"""Timed steps of the contenders that train one lane."""
+
+LANE_STEPS = 1024
+"""What the others make in all lanes together, where that is not too few for each."""
+
+LEAST_STEPS = 128
+"""Of optbench: between the steps of one block and the next, a worker makes arrays."""
+
+LEAST_JAX_STEPS = 32
+
+
+def optbench(lanes: int) -> str:
+    """Return what optbench with so many lanes is called."""
+    return f"optbench, {lanes} lane{'' if lanes == 1 else 's'}"
+
+
+def jax_vmap(lanes: int) -> str:
+    """Return what JAX with so many lanes is called."""
+    return f"JAX scan of vmap, {lanes} lanes"
+
+
+def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Time all contenders; return their samples and what they worked on."""
+    workload = Workload()
+    share = 4 if quick else 1
+    table: dict[str, dict[str, Timed]] = {}
+    say("making the contenders")
+    for optimizer, lr in learning_rates().items():
+        for name, work in _contenders(workload, optimizer, lr, share).items():
+            table.setdefault(name, {})[optimizer] = work
+    samples = interleave(table, rounds, say)
+    products = samples.pop(MATRIX_PRODUCT)
+    return {
+        "data": workload.data,
+        "flop_per_lane_step": flop_per_step(),
+        "flop_per_second": {case: [1 / each for each in products[case]] for case in products},
+        "seconds_per_lane_step": _only_finite(samples),
+    }
+
+
+def _only_finite(samples: Samples) -> Samples:
+    """Return the samples, after a look that none is nonsense."""
+    for name, cases in samples.items():
+        if not all(0 < value < np.inf for values in cases.values() for value in values):
+            raise RuntimeError(f"{name} took no time")
+    return samples
+
+
+def _contenders(workload: Workload, optimizer: str, lr: float, share: int) -> dict[str, Timed]:
+    found: dict[str, Timed] = {MATRIX_PRODUCT: _matrix_product()}
+    for name, dtype, train in (
+        (TEXTBOOK, "float64", textbook.train_twice),
+        (TEXTBOOK32, "float32", textbook.train_once),
+    ):
+        found[name] = _textbook(workload, optimizer, lr, dtype, train, STEPS[name] // share)
+    if has("torch"):
+        found[PYTORCH] = _pytorch(workload, optimizer, lr, STEPS[PYTORCH] // share)
+    if has("jax"):
+        found[JAX] = _jax(workload, optimizer, lr, 1, STEPS[JAX] // share)
+    for lanes in LANES:
+        if has("jax") and lanes > 1:
+            steps = max(LEAST_JAX_STEPS, LANE_STEPS // lanes) // share
+            found[jax_vmap(lanes)] = _jax(workload, optimizer, lr, lanes, steps)
+        steps = max(LEAST_STEPS, LANE_STEPS // lanes) // (2 if share > 1 else 1)
+        found[optbench(lanes)] = _optbench(workload, optimizer, lr, lanes, steps)
+    return found
+
+
+def _matrix_product() -> Timed:
+    """Return what times a floating-point operation in large float32 products."""
+    a = np.random.default_rng(0).random((PRODUCT_SIZE, PRODUCT_SIZE), dtype=np.float32)
+    out = np.empty_like(a)
+
+    def products() -> None:
+        for _ in range(PRODUCTS):
+            np.matmul(a, a, out=out)
+
+    def work() -> float:
+        np.matmul(a, a, out=out)
+        return timed(products, PRODUCTS * 2 * PRODUCT_SIZE**3)
+
+    return work
+
+
+def _textbook(
+    workload: Workload, optimizer: str, lr: float, dtype: str, train: Callable[..., Any], steps: int
+) -> Timed:
+    batches = workload.batches(0, steps + WARM_STEPS)
+    data = workload.pixels, workload.labels
+
+    def work() -> float:
+        pair = textbook.Network(workload.weights(0), dtype), textbook.OPTIMIZERS[optimizer](lr)
+        train(*pair, *data, batches[:WARM_STEPS])
+        return timed(lambda: train(*pair, *data, batches[WARM_STEPS:]), steps)
+
+    return work
+
+
+def _pytorch(workload: Workload, optimizer: str, lr: float, steps: int) -> Timed:
+    import torch
+
+    from benchmarks.speed import pytorch
+
+    batches = torch.from_numpy(workload.batches(0, steps + WARM_STEPS))
+    data = torch.from_numpy(workload.pixels), torch.from_numpy(workload.labels)
+
+    def work() -> float:
+        model = pytorch.network(workload.weights(0))
+        rule = pytorch.OPTIMIZERS[optimizer](model.parameters(), lr)
+        pytorch.train(model, rule, *data, batches[:WARM_STEPS])
+        return timed(lambda: pytorch.train(model, rule, *data, batches[WARM_STEPS:]), steps)
+
+    return work
+
+
+def _jax(workload: Workload, optimizer: str, lr: float, lanes: int, steps: int) -> Timed:
+    import jax
+
+    from benchmarks.speed import jax_
+
+    each = [workload.batches(seed, steps) for seed in range(lanes)]
+    batches = jax.numpy.asarray(each[0] if lanes == 1 else np.stack(each, axis=1))
+    data = jax.numpy.asarray(workload.pixels), jax.numpy.asarray(workload.labels)
+    train = jax_.trainer(optimizer, lr, lanes=lanes)
+    params = jax_.stacked([workload.weights(seed) for seed in range(lanes)])
+    slots = jax_.state(optimizer, params)
+    train = train.lower(params, slots, batches, *data).compile()
+
+    def work() -> float:
+        return timed(
+            lambda: jax.block_until_ready(train(params, slots, batches, *data)), steps * lanes
+        )
+
+    return work
+
+
+def _optbench(workload: Workload, optimizer: str, lr: float, lanes: int, steps: int) -> Timed:
+    suite = ours.network_suite(optimizer, lr, lanes, steps)
+    ours.leave_out(suite, workload.start)
+    plan = ours.plan_of(suite)
+    return lambda: ours.seconds_per_lane_step(plan)

@@ -1,0 +1,82 @@
+"""optbench itself, through its executor and worker threads, as ``optbench run`` starts them."""
+
+import time
+from collections.abc import Callable
+from threading import Event
+from typing import Any
+
+from optbench.device import NumpyDevice
+from optbench.executor import execute
+from optbench.pipeline import Plan, prepare
+from optbench.records import Record, TraceChunk
+from optbench.suite import Suite, resolve
+from optbench.suitefile import parse_suite
+
+
+class FirstReading:
+    """A clock that remembers when it was first read, which is before the first step."""
+
+    def __init__(self) -> None:
+        self.first: float | None = None
+
+    def __call__(self) -> float:
+        """Return the seconds of a clock that never goes back."""
+        now = time.perf_counter()
+        if self.first is None:
+            self.first = now
+        return now
+
+
+def network_suite(optimizer: str, lr: float, lanes: int, iterations: int) -> Suite:
+    """Return a suite that trains the textbook's network from so many seeds."""
+    problem = {"name": "mnist-mlp", "record": "before"}
+    return _suite(problem, {"name": optimizer, "lr": lr}, iterations, seeds=lanes)
+
+
+def function_suite(lanes: int, iterations: int) -> Suite:
+    """Return a suite of Adam on the textbook's function, a learning rate a lane."""
+    swept = {"lr": 0.3} if lanes == 1 else {"grid": {"lr": f"1e-2:1:{lanes}"}}
+    return _suite({"name": "anisotropic"}, {"name": "adam", **swept}, iterations, seeds=1)
+
+
+def _suite(
+    problem: dict[str, Any], optimizer: dict[str, Any], iterations: int, seeds: int
+) -> Suite:
+    plain = {"name": "speed", "problem": [problem], "optimizer": [optimizer]}
+    return resolve(parse_suite({**plain, "iterations": iterations, "seeds": seeds}, "benchmark"))
+
+
+def leave_out(suite: Suite, start: Callable[[int], Any] | None = None) -> None:
+    """Take evaluation out of a suite, and with ``start`` the drawing of starts: not stepping."""
+    for setting in suite.problems:
+        setting.problem.split_sizes = dict  # type: ignore[method-assign]
+        if start is not None:
+            setting.problem.start = start  # type: ignore[method-assign]
+
+
+def plan_of(suite: Suite) -> Plan:
+    """Return the plan that ``optbench run`` makes."""
+    return prepare(suite, NumpyDevice())
+
+
+def step_all(plan: Plan) -> tuple[float, list[Record]]:
+    """Run a plan; return the seconds of stepping and all records.
+
+    Stepping is the time on the wall from before the first step of any lane until the last rows of
+    all lanes have arrived, whatever the workers did in between.
+    """
+    clock = FirstReading()
+    records, end = [], 0.0
+    for record in execute(plan.blocks, NumpyDevice(clock), plan.workers, Event()):
+        if isinstance(record, TraceChunk):
+            end = time.perf_counter()
+        records.append(record)
+    if clock.first is None or not end:
+        raise RuntimeError(f"no lane made a step: {records[-1]}")
+    return end - clock.first, records
+
+
+def seconds_per_lane_step(plan: Plan) -> float:
+    """Run a plan and return the seconds on the wall that a step of one lane took."""
+    seconds, _ = step_all(plan)
+    return seconds / sum(len(block.lanes) * block.iterations for block in plan.blocks)

@@ -1,0 +1,106 @@
+"""What optbench wants to reach on 2 cores, and whether a run of the benchmark did.
+
+A ratio to another contender counts with 4 lanes or more; what is compared is the smallest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from benchmarks.speed import function, network, processes
+from benchmarks.speed.measure import pooled
+
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure, what it is to reach, and how it is written.
+
+    Attributes
+    ----------
+    found
+        None where the run did not measure it.
+    at_most
+        Whether ``to_reach`` is a limit from above.
+    """
+
+    name: str
+    to_reach: float
+    found: float | None
+    unit: str = "×"
+    at_most: bool = False
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the figure reaches it; None where it was not measured."""
+        if self.found is None:
+            return None
+        return self.found <= self.to_reach if self.at_most else self.found >= self.to_reach
+
+
+def medians(section: Mapping[str, Any]) -> dict[str, float]:
+    """Return the median seconds a lane-step of each contender over all cases and rounds."""
+    times = section.get("seconds_per_lane_step", {})
+    return {name: pooled(cases).median for name, cases in times.items()}
+
+
+def share_of_product_rate(section: Mapping[str, Any], seconds: float) -> float:
+    """Return the share of the machine's matrix-product rate at which a lane-step is computed."""
+    rate = pooled(section["flop_per_second"]).median
+    return float(section["flop_per_lane_step"] / seconds / rate)
+
+
+def targets(sections: Sections) -> list[Target]:
+    """Return all targets with what the run found."""
+    return [*_network(sections), *_function(sections), *_whole_runs(sections)]
+
+
+def _network(sections: Sections) -> list[Target]:
+    section = sections.get("network", {})
+    times = medians(section)
+    several = {n: times[network.optbench(n)] for n in network.LANES if n > 1 and times}
+
+    def over(name: str) -> float | None:
+        return min(times[name] / t for t in several.values()) if name in times else None
+
+    vmaps = [
+        times[network.jax_vmap(lanes)] / t
+        for lanes, t in several.items()
+        if network.jax_vmap(lanes) in times
+    ]
+    shares = [share_of_product_rate(section, t) for t in several.values()]
+    return [
+        Target("network: the textbook's loop", 7.0, over(network.TEXTBOOK)),
+        Target("network: the same, float32 and one pass", 2.5, over(network.TEXTBOOK32)),
+        Target("network: PyTorch eager", 2.0, over(network.PYTORCH)),
+        Target("network: JAX scan of vmap, as many lanes", 1.0, min(vmaps, default=None)),
+        Target("network: matrix-product rate", 0.65, min(shares, default=None), "share"),
+    ]
+
+
+def _function(sections: Sections) -> list[Target]:
+    times = medians(sections.get("function", {}))
+    most = network.optbench(max(function.STEPS))
+    over = times[function.TEXTBOOK] / times[most] if most in times else None
+    rows = sections.get("parquet", {}).get("rows_per_second")
+    return [
+        Target("function, 10,000 lanes: the textbook's loop", 500.0, over),
+        Target("trace to parquet", 8.0, rows and median(rows) / 1e6, "million rows/s"),
+    ]
+
+
+def _whole_runs(sections: Sections) -> list[Target]:
+    shares = sections.get("overhead", {}).get("shares")
+    ratio = sections.get("memory", {}).get("ratio")
+    seconds = sections.get("processes", {}).get("seconds", {})
+    limits = {processes.HELP: 0.3, processes.RUN: 1.2}
+    return [
+        Target("logging and display", 0.03, shares and median(shares), "share", at_most=True),
+        Target("peak memory, 64 lanes of Adam", 1.3, ratio, "×", at_most=True),
+        *(
+            Target(name, limit, median(seconds[name]) if name in seconds else None, "s", True)
+            for name, limit in limits.items()
+        ),
+    ]

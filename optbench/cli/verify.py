@@ -1,0 +1,128 @@
+"""``optbench verify``: checks that optbench makes of itself on the machine at hand."""
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optbench.cli.output import console, say, table
+from optbench.errors import CheckError, DeviceError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from optbench.device import Device
+    from optbench.verify.devices import Comparison
+
+FORMATS = ("table", "json")
+
+app = typer.Typer(no_args_is_help=True, help="Check what optbench computes on this machine.")
+
+
+@app.callback()
+def _verify() -> None:
+    """Check what optbench computes on this machine."""
+
+
+@app.command()
+def devices(
+    device: Annotated[
+        str, typer.Option(metavar="gpu|gpu:N", help="The GPU, the first or this one.")
+    ] = "gpu",
+    format_: Annotated[
+        str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print it.")
+    ] = "table",
+) -> None:
+    """Run every optimizer on CPU and GPU, and compare the traces with what rounding explains.
+
+    Prints the largest relative differences beside their tolerances; exits with 3 beyond them.
+    """
+    if format_ not in FORMATS:
+        raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
+    from optbench.device import NumpyDevice, get_device
+    from optbench.verify.devices import verify_devices
+
+    chosen = get_device(device)
+    if chosen.kind != "gpu":
+        raise DeviceError(f"device '{device}' is the CPU itself; give a GPU to compare it with")
+    found = verify_devices(NumpyDevice(), chosen)
+    if format_ == "json":
+        typer.echo(_json(found))
+    else:
+        _print(found, chosen)
+    for text in dict.fromkeys(f"{_what(each)}: {each.note}" for each in found if each.note):
+        say(text)
+    _raise_beyond(found)
+
+
+def _json(found: "Sequence[Comparison]") -> str:
+    """Return an array of objects, a number that is not finite as null."""
+    rows = [
+        {
+            "problem": each.problem,
+            "optimizer": each.optimizer,
+            "dtype": each.dtype,
+            "steps": each.steps,
+            "difference": each.difference if isfinite(each.difference) else None,
+            "tolerance": each.tolerance if isfinite(each.tolerance) else None,
+            "passed": each.passed,
+            "note": each.note or None,
+        }
+        for each in found
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _print(found: "Sequence[Comparison]", device: "Device") -> None:
+    """Print a row a problem, optimizer and dtype, under the name of the GPU."""
+    steps = dict.fromkeys(each.steps for each in found)
+    numbers = [heading for each in steps for heading in (f"{each} steps", "tolerance")]
+    listed = table("optimizer", "dtype", *numbers, "result")
+    listed.columns[0].overflow = "fold"
+    for column in listed.columns[2:-1]:
+        column.justify = "right"
+    for problem, of_problem in groupby(found, key=lambda each: each.problem):
+        listed.add_section()
+        listed.add_row(problem, style="bold")
+        for (name, dtype), some in groupby(
+            of_problem, key=lambda each: (each.optimizer, each.dtype)
+        ):
+            row = list(some)
+            cells = [_short(value) for each in row for value in (each.difference, each.tolerance)]
+            passed = all(each.passed for each in row)
+            verdict, style = ("good", None) if passed else ("beyond", "red")
+            listed.add_row(name, dtype, *cells, verdict, style=style)
+    screen = console()
+    name = device.describe().get("name", device.kind)
+    screen.print(f"Largest relative difference of the traces on {name} from those on the CPU\n")
+    screen.print(listed)
+
+
+def _short(value: float) -> str:
+    return f"{value:.1e}" if value else "0"
+
+
+def _raise_beyond(found: "Sequence[Comparison]") -> None:
+    """Name the worst of what is beyond its tolerance, if anything is.
+
+    Raises
+    ------
+    CheckError
+        If something is.
+    """
+    from optbench.verify.devices import worst
+
+    beyond = [each for each in found if not each.passed]
+    if not beyond:
+        return
+    far = worst(beyond)
+    reason = far.note or f"{far.difference:.1e} where rounding explains {far.tolerance:.1e}"
+    raise CheckError(
+        f"{len(beyond)} of {len(found)} comparisons are beyond their tolerance; "
+        f"the worst: {_what(far)}, {far.steps} steps: {reason}"
+    )
+
+
+def _what(each: "Comparison") -> str:
+    return f"{each.optimizer} on {each.problem} in {each.dtype}"

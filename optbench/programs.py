@@ -1,0 +1,233 @@
+"""Element-wise rules as programs, so that each device can run them in its own way.
+
+A rule is one pure function of arrays. Called once with symbols in place of arrays it leaves behind
+what it computes, from which :func:`trace` makes a :class:`Program`: a list of operations on arrays,
+columns and a few registers, equal operations done once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import count
+from typing import Any, TypeAlias
+
+from optbench.arrays import Array
+
+Rule: TypeAlias = Callable[..., tuple[Array, ...]]
+"""``rule(*arrays, xp=xp, **columns)`` returns the new value of each array that it updates: the
+first (parameters) and all from the third on (slots). The second (gradients) is only read."""
+
+OPERATIONS = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "divide": "{} / {}",
+    "negative": "-{}",
+    "sqrt": "sqrt({})",
+    "abs": "abs({})",
+    "exp": "exp({})",
+    "log": "log({})",
+    "tanh": "tanh({})",
+    "maximum": "({0} > {1} || {0} != {0} ? {0} : {1})",
+    "minimum": "({0} < {1} || {0} != {0} ? {0} : {1})",
+}
+"""What a rule may do, by its name in the array API, and how CUDA writes it.
+
+CUDA's own max and min would drop NaN, and a lane's divergence with it.
+"""
+
+
+class Symbol:
+    """A value inside a rule; arithmetic on it is recorded, and equal operations are one symbol."""
+
+    def __init__(self, table: dict[Any, "Symbol"], kind: str, *operands: Any) -> None:
+        self._table = table
+        self.kind = kind
+        self.operands = operands
+
+    def apply(self, operation: str, *operands: Any) -> "Symbol":
+        """Return the symbol of an operation on symbols and numbers."""
+        return self.find(operation, *(self.value(each) for each in operands))
+
+    def value(self, value: Any) -> "Symbol":
+        """Return the symbol of a value, which may be a number."""
+        return value if isinstance(value, Symbol) else self.find("number", float(value))
+
+    def find(self, kind: str, *operands: Any) -> "Symbol":
+        """Return the one symbol of that kind with these operands."""
+        # By text, since 0 and −0 are equal as numbers.
+        key = (kind, *(id(each) if isinstance(each, Symbol) else repr(each) for each in operands))
+        if key not in self._table:
+            self._table[key] = Symbol(self._table, kind, *operands)
+        return self._table[key]
+
+    def __add__(self, other: Any) -> "Symbol":
+        return self.apply("add", self, other)
+
+    def __radd__(self, other: Any) -> "Symbol":
+        return self.apply("add", other, self)
+
+    def __sub__(self, other: Any) -> "Symbol":
+        return self.apply("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> "Symbol":
+        return self.apply("subtract", other, self)
+
+    def __mul__(self, other: Any) -> "Symbol":
+        return self.apply("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> "Symbol":
+        return self.apply("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> "Symbol":
+        return self.apply("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> "Symbol":
+        return self.apply("divide", other, self)
+
+    def __neg__(self) -> "Symbol":
+        return self.apply("negative", self)
+
+    def __bool__(self) -> bool:
+        raise TypeError("an element-wise rule cannot branch on values; use xp.maximum or minimum")
+
+
+class _Functions:
+    """Stands in for the array namespace inside a rule."""
+
+    def __init__(self, root: Symbol) -> None:
+        self._root = root
+
+    def __getattr__(self, name: str) -> Callable[..., Symbol]:
+        if name not in OPERATIONS:
+            known = ", ".join(OPERATIONS)
+            raise AttributeError(f"an element-wise rule cannot use xp.{name}; it may use {known}")
+        return partial(self._root.apply, name)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value is: ``array`` i, ``register`` i, ``column`` name, or the ``number`` itself."""
+
+    kind: str
+    key: Any
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a program; ``copy`` has one source and is no operation of a rule."""
+
+    name: str
+    sources: tuple[Place, ...]
+    target: Place
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a rule does: operations in order, and the number of registers that they need."""
+
+    operations: tuple[Operation, ...]
+    registers: int
+    arrays: int
+    columns: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def trace(rule: Rule, arrays: int, columns: tuple[str, ...]) -> Program:
+    """Return the program of a rule.
+
+    Parameters
+    ----------
+    rule
+        The rule; it may use the operators + − * / and the functions in :data:`OPERATIONS`.
+    arrays
+        How many arrays it takes.
+    columns
+        Names of the columns that it takes.
+    """
+    root = Symbol({}, "root")
+    inputs = [root.find("array", index) for index in range(arrays)]
+    names = {name: root.find("column", name) for name in columns}
+    outputs = [root.value(each) for each in rule(*inputs, xp=_Functions(root), **names)]
+    updated = [index for index in range(arrays) if index != 1]
+    results = dict(zip(updated, outputs, strict=True))
+    order: dict[Symbol, int] = {}
+    for symbol in results.values():
+        _visit(symbol, order)
+    return _Allocation(results, order).program(arrays, columns)
+
+
+def _visit(symbol: Symbol, order: dict[Symbol, int]) -> None:
+    """Put the operations that a symbol needs in order, operands first."""
+    if symbol.kind in OPERATIONS and symbol not in order:
+        for operand in symbol.operands:
+            _visit(operand, order)
+        order[symbol] = len(order)
+
+
+class _Allocation:
+    """Decides where each value of a rule is kept.
+
+    A result is written straight into its array if nobody reads the array's old value any more;
+    else it waits in a register and is copied at the end. A register is free again after the last
+    use of its value, also for the operation that uses it last.
+    """
+
+    def __init__(self, results: Mapping[int, Symbol], order: Mapping[Symbol, int]) -> None:
+        self._results = results
+        self._order = order
+        self._end = len(order)
+        self._last = dict.fromkeys(order, -1)
+        for symbol, place in order.items():
+            self._last |= dict.fromkeys(symbol.operands, place)
+        self._last |= dict.fromkeys(results.values(), self._end)
+        self._places: dict[Symbol, Place] = {}
+        self._free: list[int] = []
+        self._registers = count()
+
+    def program(self, arrays: int, columns: tuple[str, ...]) -> Program:
+        operations = []
+        for symbol, position in self._order.items():
+            sources = tuple(self._place(each) for each in symbol.operands)
+            self._release(symbol.operands, position)
+            self._places[symbol] = self._target(symbol, position)
+            operations.append(Operation(symbol.kind, sources, self._places[symbol]))
+        operations += self._copies()
+        return Program(tuple(operations), next(self._registers), arrays, columns)
+
+    def _copies(self) -> Iterator[Operation]:
+        """Yield copies to the arrays whose results are elsewhere, none over what is still read."""
+        moves = {Place("array", index): self._place(each) for index, each in self._results.items()}
+        moves = {target: source for target, source in moves.items() if target != source}
+        while moves:
+            target = next((each for each in moves if each not in moves.values()), None)
+            if target is None:  # arrays that change places
+                target = next(iter(moves))
+                register = self._register()
+                yield Operation("copy", (target,), register)
+                moves = {key: register if each == target else each for key, each in moves.items()}
+            yield Operation("copy", (moves.pop(target),), target)
+
+    def _place(self, symbol: Symbol) -> Place:
+        return self._places.get(symbol) or Place(symbol.kind, symbol.operands[0])
+
+    def _release(self, operands: Sequence[Symbol], position: int) -> None:
+        for symbol in dict.fromkeys(operands):
+            place = self._places.get(symbol)
+            if place and place.kind == "register" and self._last[symbol] <= position:
+                self._free.append(place.key)
+
+    def _target(self, symbol: Symbol, position: int) -> Place:
+        for index, result in self._results.items():
+            array = Place("array", index)
+            if result is symbol and self._unread(array, position):
+                return array
+        return self._register()
+
+    def _register(self) -> Place:
+        return Place("register", self._free.pop() if self._free else next(self._registers))
+
+    def _unread(self, array: Place, position: int) -> bool:
+        """Say whether nobody reads an array's old value after a position."""
+        old = [each for each in self._last if Place(each.kind, each.operands[0]) == array]
+        return all(self._last[each] <= position for each in old)

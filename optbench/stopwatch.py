@@ -1,0 +1,72 @@
+"""Time of host or GPU, added up piece by piece."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+Clock = Callable[[], float]
+"""Returns seconds; tests give a fake one."""
+
+MOST_EVENT_PAIRS = 1024
+"""Pairs of CUDA events that wait to be added up; each holds resources of the driver."""
+
+
+class Stopwatch:
+    """Adds up the seconds between :meth:`start` and :meth:`stop`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seconds = 0.0
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Start, or go on."""
+        self._started = self._clock()
+
+    def stop(self) -> None:
+        """Pause."""
+        self._seconds += self._clock() - self._started
+
+    def seconds(self) -> float:
+        """Return the seconds added up so far."""
+        return self._seconds
+
+
+class EventStopwatch(Stopwatch):
+    """Times the work queued on a GPU with pairs of CUDA events.
+
+    The host waits only in :meth:`seconds`, and where :data:`MOST_EVENT_PAIRS` have come together.
+
+    Parameters
+    ----------
+    cuda
+        CuPy's module ``cuda``, or what takes its place.
+    """
+
+    def __init__(self, cuda: Any) -> None:
+        super().__init__(time.perf_counter)
+        self._cuda = cuda
+        self._pairs: list[tuple[Any, Any]] = []
+
+    def _event(self) -> Any:
+        event = self._cuda.Event()
+        event.record()
+        return event
+
+    def start(self) -> None:
+        """Start, or go on, once the work queued so far is done."""
+        if len(self._pairs) == MOST_EVENT_PAIRS:
+            self.seconds()
+        self._pairs.append((self._event(), None))
+
+    def stop(self) -> None:
+        """Pause, once the work queued so far is done."""
+        self._pairs[-1] = (self._pairs[-1][0], self._event())
+
+    def seconds(self) -> float:
+        """Return the seconds added up so far, waiting for the work that they belong to."""
+        for start, stop in self._pairs:
+            stop.synchronize()
+            self._seconds += self._cuda.get_elapsed_time(start, stop) / 1000.0
+        self._pairs.clear()
+        return self._seconds

@@ -1,0 +1,5 @@
+"""Checks that optbench makes of itself on the machine at hand.
+
+:mod:`~optbench.verify.devices` runs every optimizer on a function and on a small network on two
+devices, and says how far apart the traces come to lie.
+"""

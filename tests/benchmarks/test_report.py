@@ -1,0 +1,198 @@
+import json
+
+import pytest
+
+from benchmarks.speed import network, processes
+from benchmarks.speed.report import digits, document, ratio_table, table, to_json, to_text
+from benchmarks.speed.targets import Target, share_of_product_rate, targets
+
+MACHINE = {
+    "processor": "A Processor",
+    "cores": 4,
+    "threads": 2,
+    "python": "3.11.0",
+    "packages": {"numpy": "2.0"},
+    "date": "2026-01-02T03:04:05+00:00",
+}
+
+
+def cases(seconds):
+    """A sample an optimizer whose median is ``seconds``."""
+    return {"sgd": [seconds * 0.5], "adam": [seconds, seconds * 4]}
+
+
+@pytest.fixture
+def sections():
+    times = {
+        network.TEXTBOOK: cases(8e-3),
+        network.TEXTBOOK32: cases(3e-3),
+        network.PYTORCH: cases(2e-3),
+        network.JAX: cases(1.5e-3),
+        network.jax_vmap(4): cases(1.2e-3),
+        network.jax_vmap(16): cases(0.9e-3),
+        network.jax_vmap(64): cases(0.9e-3),
+        network.optbench(1): cases(4e-3),
+        network.optbench(4): cases(1e-3),
+        network.optbench(16): cases(0.8e-3),
+        network.optbench(64): cases(0.5e-3),
+    }
+    return {
+        "network": {
+            "data": "mnist-5k",
+            "flop_per_lane_step": 64e6,
+            "flop_per_second": {"sgd": [80e9], "adam": [100e9, 120e9]},
+            "seconds_per_lane_step": times,
+        },
+        "function": {
+            "seconds_per_lane_step": {
+                "textbook": {"adam": [9e-6]},
+                "optbench, 10000 lanes": {"adam": [3e-8]},
+            }
+        },
+        "parquet": {"rows_per_second": [9e6]},
+        "processes": {"seconds": {processes.HELP: [0.2], processes.RUN: [1.5]}},
+        "overhead": {"shares": [0.02, 0.04, 0.03]},
+        "memory": {
+            "lanes": 64,
+            "peak_bytes": 3 * 2**30,
+            "import_bytes": 2**30,
+            "needed_bytes": 2**30,
+            "ratio": 2.0,
+        },
+    }
+
+
+def found(sections):
+    return {each.name: each for each in targets(sections)}
+
+
+def test_columns_are_padded_the_first_to_the_left():
+    lines = table(["contender", "ms"], [["a", "12.5"], ["bb", "3"]]).splitlines()
+    assert lines == [
+        "| contender |   ms |",
+        "| --------- | ---: |",
+        "| a         | 12.5 |",
+        "| bb        |    3 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.01234, "0.0123"), (1.0, "1.00"), (99.94, "99.9"), (123.4, "123"), (1234567.0, "1,234,567")],
+)
+def test_numbers_have_three_digits_and_no_exponent(value, text):
+    assert digits(value) == text
+
+
+def test_ratios_are_those_of_the_medians(sections):
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in ratio_table(sections["network"]).splitlines()
+    ]
+    assert rows[0] == ["times faster than", "1 lane", "4 lanes", "16 lanes", "64 lanes"]
+    assert rows[2] == [network.TEXTBOOK, "2.00", "8.00", "10.0", "16.0"]
+    assert not any(row[0].startswith("optbench") for row in rows)
+
+
+def test_share_is_of_the_median_rate(sections):
+    assert share_of_product_rate(sections["network"], 1e-3) == pytest.approx(0.64)
+
+
+def test_a_target_counts_the_least_ratio_of_several_lanes(sections):
+    ratios = found(sections)
+    assert ratios["network: the textbook's loop"].found == pytest.approx(8.0)
+    assert ratios["network: the textbook's loop"].reached
+    assert ratios["network: PyTorch eager"].found == pytest.approx(2.0)
+    assert ratios["network: matrix-product rate"].found == pytest.approx(0.64)
+    assert ratios["network: matrix-product rate"].reached is False
+
+
+def test_vmap_is_compared_at_as_many_lanes(sections):
+    # 1.2/1.0 at 4 lanes, 0.9/0.8 at 16, 0.9/0.5 at 64.
+    name = "network: JAX scan of vmap, as many lanes"
+    assert found(sections)[name].found == pytest.approx(1.125)
+
+
+def test_limits_from_above(sections):
+    limits = found(sections)
+    assert limits[processes.HELP].reached
+    assert limits[processes.RUN].reached is False
+    assert limits["logging and display"].found == 0.03
+    assert limits["logging and display"].reached
+    assert limits["peak memory, 64 lanes of Adam"].reached is False
+
+
+def test_other_figures(sections):
+    figures = found(sections)
+    assert figures["function, 10,000 lanes: the textbook's loop"].found == pytest.approx(300.0)
+    assert figures["trace to parquet"].found == pytest.approx(9.0)
+
+
+def test_what_was_not_measured_is_null_and_not_missed():
+    everything = targets({})
+    assert len(everything) == 11
+    assert {(each.found, each.reached) for each in everything} == {(None, None)}
+
+
+def test_libraries_that_are_not_there_leave_their_targets_open(sections):
+    times = sections["network"]["seconds_per_lane_step"]
+    for name in [name for name in times if "JAX" in name or "PyTorch" in name]:
+        del times[name]
+    figures = found(sections)
+    assert figures["network: PyTorch eager"].found is None
+    assert figures["network: JAX scan of vmap, as many lanes"].found is None
+    assert figures["network: the textbook's loop"].found == pytest.approx(8.0)
+
+
+def test_bounds_belong_to_both_kinds_of_target():
+    assert Target("", 2.0, 2.0).reached
+    assert Target("", 2.0, 2.0, at_most=True).reached
+    assert Target("", 2.0, 1.9).reached is False
+    assert Target("", 2.0, 2.1, at_most=True).reached is False
+
+
+def test_json_holds_machine_samples_summary_and_targets(sections):
+    text = to_json(document(MACHINE, sections, rounds=3, quick=False))
+    whole = json.loads(text)
+    assert text.endswith("}\n")
+    assert whole["schema_version"] == 1
+    assert (whole["rounds"], whole["quick"]) == (3, False)
+    assert whole["machine"] == MACHINE
+    part = whole["sections"]["network"]
+    assert part["seconds_per_lane_step"][network.PYTORCH]["adam"] == [2e-3, 8e-3]
+    assert part["summary"][network.PYTORCH] == {
+        "median": 2e-3,
+        "lowest": 1e-3,
+        "highest": 8e-3,
+        "samples": 3,
+    }
+    assert whole["sections"]["memory"]["ratio"] == 2.0
+    by_name = {each["name"]: each for each in whole["targets"]}
+    assert by_name[processes.HELP]["reached"] is True
+
+
+def test_json_has_null_for_what_is_missing_and_no_nan(sections):
+    whole = json.loads(to_json(document(MACHINE, {}, rounds=1, quick=True)))
+    assert whole["sections"] == {}
+    assert whole["targets"][0]["found"] is None
+    with pytest.raises(ValueError, match="JSON"):
+        to_json({"value": float("nan")})
+
+
+def test_text_shows_every_section_that_was_run(sections):
+    text = to_text(MACHINE, sections)
+    assert "A Processor, 2 of 4 cores used" in text
+    assert "64 MFLOP a lane-step; large float32 products: 100 GFLOP/s (80.0 to 120)" in text
+    assert "Trace to parquet: 9.00 (9.00 to 9.00) million rows a second" in text
+    assert "Logging and display: 3.00 (2.00 to 4.00) % of the CPU time" in text
+    assert "Peak of 64 lanes of Adam on the network: 3,072 MiB, 1,024 of it the imports" in text
+    row = next(line for line in text.splitlines() if line.startswith("| optbench, 4 lanes"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["optbench, 4 lanes", "1.00", "0.500", "4.00", "0.500", "2.50", "64 %"]
+
+
+def test_text_says_why_a_section_is_empty_and_leaves_out_what_was_not_run():
+    text = to_text(MACHINE, {"memory": {"left_out": "no peak here"}})
+    assert "memory: no peak here" in text
+    assert "network" not in text
+    assert "parquet" not in text

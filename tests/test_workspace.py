@@ -1,0 +1,238 @@
+"""Work arrays are given out again and again, and what they held never matters."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from optbench import workspace
+from optbench.device import Device, NumpyDevice
+from optbench.engine import Stepper
+from optbench.optimizers import OPTIMIZERS
+from optbench.workspace import Workspace
+from tests.small import anisotropic, blocks_of, small_network, suite
+from tests.strict import OnDevice, StrictDevice
+
+
+@pytest.fixture(params=["numpy", "numpy without out", "strict"])
+def work(request) -> Workspace:
+    return {
+        "numpy": NumpyDevice().workspace,
+        "numpy without out": lambda: Workspace(np),
+        "strict": StrictDevice().workspace,
+    }[request.param]()
+
+
+def host(array) -> list:
+    return (array if isinstance(array, np.ndarray) else StrictDevice().get(array)).tolist()
+
+
+# Arrays
+
+
+def test_a_pass_gets_the_arrays_of_the_pass_of_that_name_before(work):
+    taken = []
+    for _ in range(3):
+        work.begin("there")
+        taken.append([work.take((2, 3), work.xp.float64) for _ in range(2)])
+    first, second = taken[0]
+    assert first is not second
+    for one, other in taken[1:]:
+        assert one is first
+        assert other is second
+
+
+def test_passes_of_other_names_have_arrays_of_their_own(work):
+    arrays = []
+    for name in ("there", "back"):
+        work.begin(name)
+        arrays.append(work.take((2, 3), work.xp.float64))
+    assert arrays[0] is not arrays[1]
+    work.begin("there")
+    assert work.take((2, 3), work.xp.float64) is arrays[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_have_the_shape_and_type_asked_for(work, dtype):
+    kind = getattr(work.xp, dtype)
+    for shape in [(2, 3), (3, 2), (2, 3)]:
+        work.begin("there")
+        array = work.take(shape, kind)
+        assert array.shape == shape
+        assert array.dtype == kind
+
+
+def test_another_shape_or_type_in_a_place_is_another_array(work):
+    asked = [((2, 3), work.xp.float32), ((2, 3), work.xp.float64), ((3, 2), work.xp.float64)]
+    arrays = []
+    for shape, kind in asked * 2:
+        work.begin("there")
+        arrays.append(work.take(shape, kind))
+    assert len({id(array) for array in arrays}) == 3
+    assert [arrays[index] is arrays[index + 3] for index in range(3)] == [True] * 3
+
+
+# Operations
+
+
+def test_results_go_into_the_array_given(work):
+    xp = work.xp
+    out = xp.zeros((2, 2))
+    one, other = xp.asarray([[1.0, 2.0], [3.0, 4.0]]), xp.asarray([[0.0, 1.0], [1.0, 0.0]])
+    assert work.into(out, xp.matmul, one, other) is out
+    assert host(out) == [[2.0, 1.0], [4.0, 3.0]]
+    row = xp.zeros((2,))
+    assert work.into(row, xp.sum, one, axis=1) is row
+    assert host(row) == [3.0, 7.0]
+    assert host(work.into(one, xp.add, one, other)) == [[1.0, 3.0], [4.0, 4.0]]
+
+
+def test_where_it_can_a_function_writes_by_itself():
+    seen = []
+
+    def add(one, other, **options):
+        seen.append(options)
+        return np.add(one, other, **options)
+
+    out = np.zeros(2)
+    Workspace(np, writes_out=True).into(out, add, np.ones(2), 1.0)
+    Workspace(np).into(out, add, np.ones(2), 2.0)
+    assert list(seen[0]) == ["out"]
+    assert seen[0]["out"] is out
+    assert seen[1] == {}
+    assert out.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_are_kept_where_a_condition_holds(work, dtype):
+    xp = work.xp
+    values = xp.asarray([1.0, -2.0, 3.0, -4.0], dtype=getattr(xp, dtype))
+    assert work.keep_where(values, xp.asarray([True, True, False, False])) is values
+    assert host(values) == [1.0, -2.0, 0.0, 0.0]
+    assert values.dtype == getattr(xp, dtype)
+
+
+# What arrays held before
+
+
+class Spoilt(Workspace):
+    """A workspace whose arrays are NaN whenever they are given out."""
+
+    def take(self, shape, dtype):
+        array = super().take(shape, dtype)
+        array[...] = np.nan
+        return array
+
+    def spoil(self) -> int:
+        """Fill all arrays with NaN and return how many there are."""
+        for array in self._arrays.values():
+            array[...] = np.nan
+        return len(self._arrays)
+
+
+class Spoiling(NumpyDevice):
+    """The CPU with spoilt work arrays, which it keeps in sight."""
+
+    def workspace(self) -> Workspace:
+        self.work = Spoilt(np, writes_out=True)
+        return self.work
+
+
+class SpoilingPlain(Device):
+    """Any namespace with spoilt work arrays."""
+
+    def __init__(self) -> None:
+        super().__init__(OnDevice(), "gpu")
+
+    put, get = StrictDevice.put, StrictDevice.get
+
+    def workspace(self) -> Workspace:
+        self.work = Spoilt(self.xp)
+        return self.work
+
+
+def stretches(stepper: Stepper, between=lambda: None) -> Iterator[bytes]:
+    """Step row by row, evaluate, step again; yield all that comes down, as bytes."""
+    for row in range(6):
+        between()
+        rows = stepper.advance(row, 1)
+        yield rows.loss.tobytes() + rows.finite.tobytes()
+        if row == 3:
+            between()
+            yield b"".join(each.tobytes() for each in stepper.evaluate("test"))
+
+
+@pytest.mark.parametrize("record", ["before", "after"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("seeds", "rates"),
+    [
+        ((0,), [{"lr": 0.1}, {"lr": 0.01}]),
+        ((0, 7), [{"lr": 0.1}, {"lr": 0.01}]),
+        ((0, 7, 3), [{"lr": 0.1}]),
+    ],
+)
+def test_what_work_arrays_held_before_a_step_changes_no_bit(seeds, rates, name, record):
+    network = small_network(record=record, dtype="float32")
+    (block,) = blocks_of(suite(network, optimizers=[(name, rates)], seeds=seeds))
+    expected = list(stretches(Stepper(block, NumpyDevice())))
+    device = Spoiling()
+    stepper = Stepper(block, device)
+    assert list(stretches(stepper, lambda: device.work.spoil())) == expected
+    assert device.work.spoil() > 10
+
+
+def test_nor_does_it_where_a_namespace_cannot_write_into_arrays():
+    (block,) = blocks_of(suite(small_network(), optimizers=["adam"], seeds=(0, 7)))
+    expected = list(stretches(Stepper(block, StrictDevice())))
+    device = SpoilingPlain()
+    stepper = Stepper(block, device)
+    assert list(stretches(stepper, lambda: device.work.spoil())) == expected
+    assert device.work.spoil() > 10
+
+
+@pytest.mark.parametrize("problem", [anisotropic(), small_network()])
+def test_what_new_arrays_hold_changes_no_bit(problem, monkeypatch):
+    """Memory that comes from the system fresh is zero, which would hide a value never written."""
+    (block,) = blocks_of(suite(problem, optimizers=["adam"], seeds=(0, 7)))
+    expected = Stepper(block, NumpyDevice()).advance(0, 20)
+    real = np.empty
+
+    def empty(*arguments, **options):
+        array = real(*arguments, **options)
+        if array.dtype.kind == "f":
+            array[...] = np.nan
+        return array
+
+    monkeypatch.setattr(np, "empty", empty)
+    found = Stepper(block, NumpyDevice()).advance(0, 20)
+    assert found.loss.tobytes() == expected.loss.tobytes()
+    assert found.finite.all()
+
+
+def test_nothing_is_allocated_for_a_step_that_was_allocated_before(monkeypatch):
+    (block,) = blocks_of(suite(small_network(), optimizers=["adam"], seeds=(0, 7)))
+    stepper = Stepper(block, NumpyDevice())
+    stepper.advance(0, 2)
+    monkeypatch.setattr(workspace.Workspace, "take", counted := Counted(workspace.Workspace.take))
+    stepper.advance(2, 5)
+    assert counted.new == 0
+    assert counted.taken > 5 * 10
+
+
+class Counted:
+    """Counts what is taken, and what of it had to be allocated."""
+
+    def __init__(self, take) -> None:
+        self._take = take
+        self.taken = self.new = 0
+
+    def __get__(self, work, owner=None):
+        def take(shape, dtype):
+            before = len(work._arrays)
+            array = self._take(work, shape, dtype)
+            self.taken += 1
+            self.new += len(work._arrays) - before
+            return array
+
+        return take
