@@ -27,7 +27,7 @@ def display(plan: "Plan", *, quiet: bool) -> Iterator[Callable[[Record], None]]:
         yield lambda record: None
         return
     screen = console(stderr=True)
-    if not screen.is_terminal:
+    if not screen.is_terminal or screen.is_dumb_terminal:
         yield Lines(plan).observe
         return
     bars = Bars(plan, screen)
@@ -59,14 +59,13 @@ class Bars:
 
     def __init__(self, plan: "Plan", screen: Any) -> None:
         self.progress = _progress(screen)
-        self._blocks = plan.blocks
+        self._left = {block.number: block.iterations for block in plan.blocks}
         self._few = len(plan.blocks) <= MOST_BARS
         self._tasks: dict[int, TaskID] = {}
         self._all: TaskID | None = None
         if not self._few:
-            total = sum(block.iterations for block in plan.blocks)
             name = f"{plan.suite.name}: {len(plan.blocks)} blocks"
-            self._all = self.progress.add_task(name, total=total, loss="")
+            self._all = self.progress.add_task(name, total=sum(self._left.values()), loss="")
         for block in plan.blocks:
             self._tasks[block.number] = self.progress.add_task(
                 title(block), total=block.iterations, loss="", start=False, visible=self._few
@@ -79,12 +78,19 @@ class Bars:
             if record.first_iteration == 0:
                 self.progress.start_task(task)
                 self.progress.update(task, visible=True)
-            rows = len(record.loss)
-            self.progress.update(task, advance=rows, loss=current_loss(record))
-            if self._all is not None:
-                self.progress.update(self._all, advance=rows)
+            # The row after the last update is no iteration.
+            done = min(len(record.loss), self._left[record.block])
+            self.progress.update(task, advance=done, loss=current_loss(record))
+            self._count(record.block, done)
         elif isinstance(record, BlockResult):
             self.progress.update(self._tasks[record.block], visible=self._few)
+            self._count(record.block, self._left[record.block])
+
+    def _count(self, block: int, done: int) -> None:
+        """Take iterations of a block off those that are left; a block may end before its last."""
+        self._left[block] -= done
+        if self._all is not None:
+            self.progress.update(self._all, advance=done)
 
 
 def _progress(screen: Any) -> "Progress":
