@@ -107,7 +107,7 @@ def load(path: "str | PathLike[str]") -> Results:
 def run(
     suite: "str | PathLike[str] | Mapping[str, Any]",
     *,
-    optimizers: Sequence[str] = (),
+    optimizers: str | Sequence[str] = (),
     set: Mapping[str, Any] | None = None,
     grid: Mapping[str, Any] | None = None,
     seeds: int | Sequence[int] | None = None,
@@ -152,7 +152,7 @@ def run(
 
     file = parse_suite(suite, "suite") if isinstance(suite, Mapping) else read_suite(str(suite))
     flags = Flags(
-        optimizers=tuple(optimizers),
+        optimizers=(optimizers,) if isinstance(optimizers, str) else tuple(optimizers),
         sets=tuple(f"{target}={_text(value)}" for target, value in (set or {}).items()),
         grids=tuple(f"{target}={_text(value)}" for target, value in (grid or {}).items()),
         seeds=seeds if seeds is None or isinstance(seeds, int) else [int(each) for each in seeds],

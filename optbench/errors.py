@@ -73,9 +73,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     >>> nearest("adm", ["adam", "sgd"])
     "did you mean 'adam'?"
+    >>> nearest("SGD", ["adam", "sgd"])
+    "did you mean 'sgd'?"
     >>> nearest("zzz", ["adam", "sgd"])
     'known are adam, sgd'
     """
     names = list(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"known are {', '.join(names)}"
+    lowered = {each.lower(): each for each in names}
+    close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return f"did you mean '{lowered[close[0]]}'?" if close else f"known are {', '.join(names)}"

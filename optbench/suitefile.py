@@ -187,8 +187,8 @@ def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
     """
     try:
         return SuiteFile.model_validate(plain)
-    except UnicodeEncodeError as error:  # half of a surrogate pair, from an escape in JSON
-        raise SuiteError(f"{place}: {error.object!a} is no text") from None
+    except UnicodeEncodeError:
+        raise SuiteError(f"{place}: it holds half of a surrogate pair, which is no text") from None
     except ValidationError as error:
         raise SuiteError(f"{place}: {_first_complaint(error)}") from None
 

@@ -89,6 +89,8 @@ def test_a_git_that_hangs_is_not_waited_for(monkeypatch):
 def test_the_processor_has_a_name_where_the_system_tells_it(monkeypatch):
     if sys.platform == "linux" and "model name" in Path("/proc/cpuinfo").read_text("utf-8"):
         assert describe_environment()["processor"]
+    threadpool_info = environment.threadpool_info()  # it, too, asks for the platform
+    monkeypatch.setattr(environment, "threadpool_info", lambda: threadpool_info)
     monkeypatch.setattr(environment.sys, "platform", "darwin")
     monkeypatch.setattr(environment.platform, "processor", lambda: "arm")
     assert describe_environment()["processor"] == "arm"

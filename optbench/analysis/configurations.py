@@ -108,7 +108,7 @@ def _configuration(lanes: pd.DataFrame, columns: Sequence[str]) -> dict[str, Any
         "final_loss_max": float(quantile(final, 1.0)),
         "final_loss_low": float(low),
         "final_loss_high": float(high),
-        "step_seconds": lanes["step_seconds"].astype("float64").median(),
+        "step_seconds": lanes["step_seconds"].astype("float64").dropna().median(),
         "score": np.inf if np.isnan(score) else score,
     }
 

@@ -5,6 +5,7 @@ that ``optbench --help`` starts fast.
 """
 
 import sys
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import typer
@@ -36,12 +37,14 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line and exit with one of :class:`optbench.errors.ExitCode`."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: not all speak UTF-8
     sys.exit(_main())
 
 
 def _main() -> int:
     try:
-        code: Any = app(standalone_mode=False)
+        code: Any = app(prog_name="optbench", standalone_mode=False)
         return code if isinstance(code, int) else ExitCode.DONE
     except OptbenchError as error:
         return _fail(str(error), error.exit_code)

@@ -130,11 +130,12 @@ def _progress() -> "Iterator[Progress]":
     from rich.progress import Progress as Display
 
     screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield lambda file, received_bytes, total_bytes: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     bars: dict[str, TaskID] = {}
-    with Display(
-        *columns, TimeRemainingColumn(), console=screen, disable=not screen.is_terminal
-    ) as display:
+    with Display(*columns, TimeRemainingColumn(), console=screen) as display:
 
         def show(file: str, received_bytes: int, total_bytes: int | None) -> None:
             if file not in bars:

@@ -26,7 +26,7 @@ def display(plan: "Plan", *, quiet: bool) -> Iterator[Callable[[Record], None]]:
         yield lambda record: None
         return
     screen = console(stderr=True)
-    if not screen.is_terminal:
+    if not screen.is_terminal or screen.is_dumb_terminal:
         yield Lines(plan).observe
         return
     bars = Bars(plan, screen)
@@ -58,13 +58,14 @@ class Bars:
     def __init__(self, plan: "Plan", screen: Any) -> None:
         self.progress = _progress(screen)
         self._lanes = plan.lanes
+        self._totals = {block.number: block.iterations for block in plan.blocks}
+        self._left = dict(self._totals)
         self._few = len(plan.blocks) <= MOST_BARS
         self._tasks: dict[int, TaskID] = {}
-        self._totals = {block.number: block.iterations for block in plan.blocks}
         self._all: TaskID | None = None
         if not self._few:
             name = f"{plan.suite.name}: {len(plan.blocks)} blocks"
-            self._all = self.progress.add_task(name, total=sum(self._totals.values()), loss="")
+            self._all = self.progress.add_task(name, total=sum(self._left.values()), loss="")
         for block in plan.blocks:
             self._add(block.number, block.lanes)
 
@@ -75,22 +76,41 @@ class Bars:
 
     def observe(self, record: Record) -> None:
         """Move the bars on."""
-        if isinstance(record, TraceChunk):
-            task = self._tasks[record.block]
-            if record.first_iteration == 0:
-                self.progress.start_task(task)
-                self.progress.update(task, visible=True)
-            rows = len(record.loss)
-            self.progress.update(task, advance=rows, loss=current_loss(record))
-            if self._all is not None:
-                self.progress.update(self._all, advance=rows)
-        elif isinstance(record, BlockResult):
-            self.progress.update(self._tasks[record.block], visible=self._few)
-        elif isinstance(record, BlockSplit):
-            self.progress.update(self._tasks[record.block], visible=False)
-            for number, lanes in record.parts:
-                self._totals[number] = self._totals[record.block]
-                self._add(number, [self._lanes[lane] for lane in lanes])
+        match record:
+            case TraceChunk():
+                self._move(record)
+            case BlockResult():
+                self.progress.update(self._tasks[record.block], visible=self._few)
+                self._count(record.block, self._left[record.block])
+            case BlockSplit():
+                self._split(record)
+
+    def _move(self, chunk: TraceChunk) -> None:
+        task = self._tasks[chunk.block]
+        if chunk.first_iteration == 0:
+            self.progress.start_task(task)
+            self.progress.update(task, visible=True)
+        # The row after the last update is no iteration.
+        done = min(len(chunk.loss), self._left[chunk.block])
+        self.progress.update(task, advance=done, loss=current_loss(chunk))
+        self._count(chunk.block, done)
+
+    def _split(self, split: BlockSplit) -> None:
+        self.progress.update(self._tasks[split.block], visible=False)
+        self._count(split.block, self._left[split.block])
+        for number, lanes in split.parts:
+            self._totals[number] = self._left[number] = self._totals[split.block]
+            self._add(number, [self._lanes[lane] for lane in lanes])
+        if self._all is not None:
+            more = len(split.parts) * self._totals[split.block]
+            total = self.progress.tasks[self._all].total or 0
+            self.progress.update(self._all, total=total + more)
+
+    def _count(self, block: int, iterations: int) -> None:
+        """Move the bar of all blocks on; a block that ended early counts as a whole one."""
+        self._left[block] -= iterations
+        if self._all is not None:
+            self.progress.update(self._all, advance=iterations)
 
 
 def _progress(screen: Any) -> "Progress":

@@ -80,12 +80,12 @@ def runs(out: Out = DEFAULT_OUT) -> None:
     """List the runs under a results directory, oldest first."""
     from optbench.errors import ResultsError
     from optbench.store.find import list_runs
-    from optbench.store.reader import read_meta
+    from optbench.store.reader import read_description
 
     listed = table("run", "suite", "status", "started", "invocation")
     for path in list_runs(out):
         try:
-            meta = read_meta(path)
+            meta = read_description(path)
         except ResultsError as error:
             listed.add_row(path.name, "", "damaged", "", str(error))
             continue

@@ -1,7 +1,9 @@
 """``optbench plot``: the figures of runs."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
+from os.path import lexists  # unlike Path.exists, True for a broken link
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,8 @@ from optbench.cli.options import DEFAULT_OUT, Runs
 from optbench.errors import ResultsError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from optbench.plots import PlotOptions
     from optbench.records import RunTables
 
@@ -28,8 +32,9 @@ def plot(
         ),
     ] = AUTO,
     format_: Annotated[
-        str, typer.Option("--format", metavar="|".join(FORMATS), help="Of the files.")
-    ] = "png",
+        str | None,
+        typer.Option("--format", metavar="|".join(FORMATS), help="Of the files; without it png."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +64,7 @@ def plot(
 
     if kind != AUTO and kind not in KINDS:
         raise UsageError(f"unknown kind '{kind}'; {nearest(kind, (AUTO, *KINDS))}")
-    if format_ not in FORMATS:
+    if format_ not in (None, *FORMATS):
         raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
     options = PlotOptions(smooth=smooth, ylim=_limits(ylim), x=x, log=log)  # type: ignore[arg-type]  # PlotOptions checks x
     from optbench.store.find import find_runs, list_runs
@@ -72,8 +77,10 @@ def plot(
     figures = [figure for tables in found for figure in _figures(tables, kind)]
     if not figures:
         raise UsageError(f"none of these runs can be drawn as {kind}; {_what_fits(found)}")
-    for figure, place in zip(figures, _places(figures, target, format_), strict=True):
-        figure.write(place, options)
+    places = _places(figures, target, format_)
+    drawn = [figure.draw(options) for figure in figures]
+    for figure, place in zip(drawn, places, strict=True):
+        _write(figure, place)
         typer.echo(str(place))
         if show:
             typer.launch(str(place))
@@ -92,14 +99,20 @@ class _Figure:
         """Name of its file, without the suffix."""
         return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', self.problem)}-{self.kind}"
 
-    def write(self, place: Path, options: "PlotOptions") -> None:
-        """Draw it into a file whose suffix says the format."""
+    def draw(self, options: "PlotOptions") -> "Figure":
+        """Draw it."""
         from optbench.plots import draw
-        from optbench.store.files import write_beside
 
-        figure = draw(self.kind, self.tables, self.problem, options)
-        form = place.suffix.removeprefix(".")
-        write_beside(place, lambda beside: figure.savefig(beside, format=form))
+        return draw(self.kind, self.tables, self.problem, options)
+
+
+def _write(figure: "Figure", place: Path) -> None:
+    """Write a figure into a file whose suffix says the format."""
+    from optbench.store.files import write_beside, writing
+
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write_beside(place, lambda beside: figure.savefig(beside, format=_suffix(place)))
 
 
 def _limits(text: str | None) -> tuple[float, float] | None:
@@ -133,21 +146,40 @@ def _figures(tables: "RunTables", kind: str) -> list[_Figure]:
     ]
 
 
-def _places(figures: list[_Figure], target: Path | None, suffix: str) -> list[Path]:
+def _places(figures: list[_Figure], target: Path | None, format_: str | None) -> list[Path]:
     """Return a file for each figure; in a place that the user chose nothing is overwritten."""
+    suffix = format_ or FORMATS[0]
     if target is None:
-        return [each.tables.path / "plots" / f"{each.name}.{suffix}" for each in figures]
-    several = len({each.tables.path for each in figures}) > 1
-    if target.suffix.removeprefix(".") in FORMATS:
+        folders = [each.tables.path / "plots" for each in figures]
+        return _distinct([f / f"{e.name}.{suffix}" for f, e in zip(folders, figures, strict=True)])
+    if _suffix(target) in FORMATS:
         if len(figures) > 1:
             raise UsageError(f"'{target}' is one file for {len(figures)} figures; give a folder")
+        if format_ not in (None, _suffix(target)):
+            raise UsageError(f"'{target}' is no {format_}; give --format or a file, not both")
         places = [target]
     else:
+        several = len({each.tables.path for each in figures}) > 1
         names = [
             f"{each.tables.path.name}-{each.name}" if several else each.name for each in figures
         ]
-        places = [target / f"{name}.{suffix}" for name in names]
+        places = _distinct([target / f"{name}.{suffix}" for name in names])
     for place in places:
-        if place.exists():
+        if lexists(place):
             raise ResultsError(f"'{place}' is there already; move it or choose another --out")
     return places
+
+
+def _distinct(places: list[Path]) -> list[Path]:
+    """Return the places, numbered where one comes again: titles may differ by a sign only."""
+    seen: Counter[Path] = Counter()
+    made = []
+    for place in places:
+        seen[place] += 1
+        number = f"-{seen[place]}" if seen[place] > 1 else ""
+        made.append(place.with_stem(f"{place.stem}{number}"))
+    return made
+
+
+def _suffix(place: Path) -> str:
+    return place.suffix.removeprefix(".").lower()

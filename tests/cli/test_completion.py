@@ -1,0 +1,67 @@
+"""What the shell completes."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import redirect_stdout
+
+import pytest
+
+from optbench.cli import _main
+from optbench.cli.options import complete_optimizer, complete_run, complete_suite
+from optbench.optimizers import OPTIMIZERS
+from optbench.suitefile import builtin_suites
+from tests.cli.command import run
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two runs in the working directory, by name, the older first."""
+    monkeypatch.chdir(tmp_path)
+    return [
+        run(suite, "--iterations", 1, cwd=tmp_path).name
+        for suite in ("anisotropic", "quadratic-1d")
+    ]
+
+
+def test_suites_and_optimizers():
+    assert complete_suite("") == list(builtin_suites())
+    assert complete_suite("mnist-m") == ["mnist-mlp"]
+    assert complete_optimizer("") == list(OPTIMIZERS)
+    assert complete_optimizer("ad") == ["adagrad", "adam"]
+    assert complete_optimizer("adam.") == []
+
+
+def test_runs_the_latest_first(runs):
+    assert complete_run("") == ["latest", *reversed(runs)]
+    assert complete_run("l") == ["latest"]
+    assert complete_run(runs[0][:5]) == [runs[0]]
+    assert complete_run("z") == []
+
+
+def test_without_results_there_is_still_latest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert complete_run("") == ["latest"]
+
+
+def completed(monkeypatch, *words):
+    """Ask as bash does, through the program itself."""
+    out = io.StringIO()
+    monkeypatch.setenv("_OPTBENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", " ".join(("optbench", *words)))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    monkeypatch.setattr(sys, "argv", ["optbench"])
+    with redirect_stdout(out), pytest.raises(SystemExit) as caught:
+        _main()
+    assert caught.value.code == 0
+    return out.getvalue().split()
+
+
+def test_the_program_answers_the_shell(runs, monkeypatch):
+    assert completed(monkeypatch, "run", "an") == ["anisotropic"]
+    assert completed(monkeypatch, "run", "-o", "rms") == ["rmsprop"]
+    for command in ("plot", "show"):
+        assert completed(monkeypatch, command, "quad") == [runs[1]]
+    assert completed(monkeypatch, "data", "verify", "mnist-") == ["mnist-5k"]
+    assert "--iterations" in completed(monkeypatch, "run", "--it")

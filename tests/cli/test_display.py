@@ -1,0 +1,275 @@
+"""What a run shows while it goes on."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from optbench.cli import display
+from optbench.cli.display import Bars, Lines, current_loss, title
+from optbench.cli.output import PIPE_COLUMNS, console
+from optbench.records import BlockResult, EvaluationRows, LaneResult, Status, TraceChunk
+from tests.cli.command import optbench
+from tests.small import anisotropic, blocks_of, suite
+
+COLOR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[\d;]*m")
+
+
+@dataclass
+class Clock:
+    """Tells the time that a test wants."""
+
+    now: float = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def plan(*optimizers, iterations=200):
+    """Return what the display takes from a plan: a block an optimizer."""
+    settled = suite(anisotropic(), optimizers=optimizers, iterations=iterations)
+    blocks = blocks_of(settled)
+    lanes = [lane for block in blocks for lane in block.lanes]
+    return SimpleNamespace(suite=settled, lanes=lanes, blocks=blocks, workers=2)
+
+
+def chunk(block, first, losses, rows=None):
+    """Return trace rows of a block; ``losses`` has a row a list."""
+    loss = np.array(losses, dtype=float)
+    counts = np.full(loss.shape[1], len(loss)) if rows is None else np.array(rows)
+    return TraceChunk(block, np.arange(loss.shape[1]), first, loss, counts)
+
+
+def ended(block, *statuses):
+    lanes = tuple(LaneResult(number, status, 200) for number, status in enumerate(statuses))
+    return BlockResult(block, lanes)
+
+
+# The loss that is shown.
+
+
+@pytest.mark.parametrize(
+    ("losses", "rows", "shown"),
+    [
+        ([[3.0], [1.23456]], None, "1.235"),
+        ([[9.0, 9.0, 9.0], [1.0, 2.0, 7.0]], None, "2"),
+        ([[9.0, 9.0, 9.0], [1.0, 2.0, 3.0]], [1, 2, 2], "3"),
+        ([[9.0, 9.0, 9.0], [1.0, 2.0, 3.0]], [1, 0, 2], "diverged"),
+        ([[1.0], [np.nan]], [2], "diverged"),
+        ([[1.0, 1.0], [np.inf, 2.0]], [2, 2], "diverged"),
+        ([[1e-12], [1.5e-11]], None, "1.5e-11"),
+    ],
+)
+def test_the_current_loss_is_a_median_in_which_diverged_lanes_count(losses, rows, shown):
+    assert current_loss(chunk(0, 0, losses, rows)) == shown
+
+
+def test_a_block_is_named_by_its_labels_and_lanes():
+    (one,) = plan("sgd").blocks
+    assert title(one) == "sgd"
+    (many,) = plan(("sgd", [{"lr": 0.1}, {"lr": 0.2}])).blocks
+    assert title(many) == "sgd ×2"
+
+
+# Plain lines.
+
+
+def test_lines_tell_the_start_and_the_end_of_every_block(capsys):
+    lines = Lines(plan("sgd", ("adam", [{"lr": 0.1}, {"lr": 9.0}])), Clock())
+    assert capsys.readouterr().err == ""
+    lines.observe(chunk(0, 0, [[1.0]]))
+    lines.observe(ended(0, Status.DONE))
+    lines.observe(chunk(1, 0, [[1.0, 2.0]]))
+    lines.observe(ended(1, Status.DONE, Status.DIVERGED))
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err.splitlines() == [
+        "small: 3 lanes, 2 blocks, 2 workers",
+        "  sgd: done (1 of 2 blocks)",
+        "  adam ×2: diverged, done (2 of 2 blocks)",
+    ]
+
+
+def test_one_is_not_many(capsys):
+    single = plan("sgd")
+    single.workers = 1
+    Lines(single, Clock()).observe(ended(0, Status.DONE))
+    assert capsys.readouterr().err.splitlines()[0] == "small: 1 lane, 1 block, 1 worker"
+
+
+def test_lines_tell_how_far_it_is_every_five_seconds(capsys):
+    clock = Clock()
+    lines = Lines(plan("sgd"), clock)
+    rows = [[2.0]] * 64
+    for seconds, first in ((0, 0), (4.9, 64), (5, 128), (6, 192), (10, 192)):
+        clock.now = 100.0 + seconds
+        lines.observe(chunk(0, first, rows))
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  sgd: iteration 192 of 200, loss 2",
+        "  sgd: iteration 200 of 200, loss 2",
+    ]
+
+
+def test_an_evaluation_says_nothing(capsys):
+    clock = Clock()
+    lines = Lines(plan("sgd"), clock)
+    clock.now += 60
+    zeros = np.zeros(1)
+    lines.observe(EvaluationRows(0, np.zeros(1, dtype=int), 200, "test", zeros, zeros))
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_many_blocks_do_not_fill_the_screen(capsys, monkeypatch):
+    monkeypatch.setattr(display, "MOST_BARS", 1)
+    lines = Lines(plan("sgd", "adam"), Clock())
+    lines.observe(ended(0, Status.DONE))
+    lines.observe(ended(1, Status.DONE))
+    assert capsys.readouterr().err.splitlines() == ["small: 2 lanes, 2 blocks, 2 workers"]
+
+
+# Bars.
+
+
+@pytest.fixture
+def screen():
+    return Console(force_terminal=True, file=io.StringIO(), width=100, color_system=None)
+
+
+def tasks(bars):
+    return {
+        task.description: (task.completed, task.total, task.fields["loss"], task.visible)
+        for task in bars.progress.tasks
+    }
+
+
+def test_bars_move_with_the_rows(screen):
+    bars = Bars(plan("sgd", "adam"), screen)
+    assert tasks(bars) == {"sgd": (0, 200, "", True), "adam": (0, 200, "", True)}
+    assert [task.started for task in bars.progress.tasks] == [False, False]
+    bars.observe(chunk(1, 0, [[3.0]] * 64))
+    bars.observe(chunk(1, 64, [[2.5]] * 64))
+    zeros = np.zeros(1)
+    bars.observe(EvaluationRows(0, np.zeros(1, dtype=int), 200, "test", zeros, zeros))
+    assert [task.started for task in bars.progress.tasks] == [False, True]
+    assert tasks(bars)["adam"] == (128, 200, "2.5", True)
+    bars.observe(ended(1, Status.DONE))
+    assert tasks(bars)["adam"][3]
+
+
+def test_a_finished_bar_does_not_go_beyond_its_total(screen):
+    """A function has a row more than updates."""
+    bars = Bars(plan("sgd", iterations=3), screen)
+    bars.observe(chunk(0, 0, [[1.0]] * 4))
+    assert tasks(bars) == {"sgd": (3, 3, "1", True)}
+
+
+def test_of_many_blocks_those_at_work_have_a_bar_beside_one_for_all(screen, monkeypatch):
+    monkeypatch.setattr(display, "MOST_BARS", 1)
+    bars = Bars(plan("sgd", "adam"), screen)
+    assert tasks(bars) == {
+        "small: 2 blocks": (0, 400, "", True),
+        "sgd": (0, 200, "", False),
+        "adam": (0, 200, "", False),
+    }
+    bars.observe(chunk(1, 0, [[3.0]] * 64))
+    assert tasks(bars) == {
+        "small: 2 blocks": (64, 400, "", True),
+        "sgd": (0, 200, "", False),
+        "adam": (64, 200, "3", True),
+    }
+    bars.observe(ended(1, Status.DIVERGED))
+    assert tasks(bars)["small: 2 blocks"][0] == 200
+    assert not tasks(bars)["adam"][3]
+
+
+def test_bars_show_speed_time_left_and_loss(screen):
+    bars = Bars(plan("sgd"), screen)
+    clock = Clock()
+    bars.progress.get_time = clock
+    with bars.progress:
+        for first in (0, 64):
+            bars.observe(chunk(0, first, [[0.5]] * 64))
+            clock.now += 2.0
+        bars.progress.refresh()
+    text = screen.file.getvalue()
+    assert "128/200" in text
+    assert "32 it/s" in text
+    assert "00:03" in text
+    assert "0.5" in text
+
+
+def test_which_display_a_terminal_gets(monkeypatch):
+    def shown(quiet=False, **options):
+        screen = Console(file=io.StringIO(), **options)
+        monkeypatch.setattr(display, "console", lambda *, stderr: screen)
+        with display.display(plan("sgd"), quiet=quiet) as observe:
+            return getattr(observe, "__self__", None).__class__
+
+    assert shown(force_terminal=True) is Bars
+    assert shown(force_terminal=False) is Lines
+    assert shown(force_terminal=True, _environ={"TERM": "dumb"}) is Lines
+    assert shown(force_terminal=True, quiet=True) is type(None)
+
+
+# Control codes and colours.
+
+
+def test_where_the_output_is_no_terminal_tables_have_a_width_and_no_codes(tmp_path):
+    assert console().width == PIPE_COLUMNS
+    seen = optbench("run", "anisotropic", "--set", "sgd.lr=1e200", cwd=tmp_path)
+    assert "\x1b" not in seen.out + seen.err
+    assert "\r" not in seen.out + seen.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("no_color", [False, True])
+def test_no_color_is_honoured_in_a_terminal(tmp_path, no_color):
+    text = in_terminal(
+        ["run", "anisotropic", "--iterations", "100", "--set", "sgd.lr=1e200"],
+        {"NO_COLOR": "1"} if no_color else {},
+        tmp_path,
+    )
+    assert "\x1b" in text
+    assert "diverged" in text
+    assert bool(COLOR.search(text)) is not no_color
+
+
+def in_terminal(arguments, environment, cwd):
+    """Return what the command writes to a terminal."""
+    import pty
+
+    surroundings = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")
+    }
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "optbench", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=cwd,
+        env={**surroundings, "TERM": "xterm-256color", **environment},
+    ) as process:
+        os.close(theirs)
+        parts = []
+        while part := read(ours):
+            parts.append(part)
+        assert process.wait(timeout=60) == 0
+    os.close(ours)
+    return b"".join(parts).decode()
+
+
+def read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux says so when the other end is closed
+        return b""

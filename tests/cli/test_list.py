@@ -1,0 +1,113 @@
+"""``optbench list``: everything that there is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from optbench.executor import usable_cores
+from optbench.optimizers import OPTIMIZERS
+from optbench.problems import PROBLEMS
+from optbench.suitefile import builtin_suites
+from tests.cli.command import meta, optbench, run
+
+
+def rows(cwd, *arguments):
+    """Return the words of each line below the headings."""
+    seen = optbench("list", *arguments, cwd=cwd)
+    assert (seen.code, seen.err) == (0, "")
+    assert "\x1b" not in seen.out
+    lines = [line.split() for line in seen.out.splitlines()]
+    ruler = next(index for index, line in enumerate(lines) if set("".join(line)) == {"─"})
+    return [line for line in lines[ruler + 1 :] if line and set("".join(line)) != {"─"}]
+
+
+def folded(lines):
+    """Return the text of one row whose last cell takes several lines."""
+    return " ".join(word for line in lines for word in line)
+
+
+def test_suites_with_what_they_hold(tmp_path):
+    listed = {row[0]: " ".join(row) for row in rows(tmp_path, "suites")}
+    assert builtin_suites().keys() <= listed.keys()
+    assert "sgd, momentum, adagrad, adam 30 " in listed["anisotropic"]
+    assert " mnist-mlp " in listed["mnist-mlp"]
+    assert " 2000 " in listed["mnist-mlp"]
+
+
+def test_problems_with_every_option(tmp_path):
+    listed = rows(tmp_path, "problems")
+    assert [row[0] for row in listed if row[0] in PROBLEMS] == list(PROBLEMS)
+    names = [option.name for problem in PROBLEMS.values() for option in problem.options]
+    assert [row[0] for row in listed if row[0] not in PROBLEMS] == names
+    assert ["batch_size", "128", "[1,", "∞)", "examples", "a", "minibatch"] in listed
+
+
+def test_optimizers_with_defaults_and_ranges_of_every_hyperparameter(tmp_path):
+    listed = rows(tmp_path, "optimizers")
+    entries = [
+        [each.name, f"{each.default:g}", *each.range.split(), *each.meaning.split()]
+        for optimizer in OPTIMIZERS.values()
+        for each in optimizer.hyperparameters
+    ]
+    assert [row for row in listed if row[0] not in OPTIMIZERS] == [
+        # "momentum" is an optimizer and a hyperparameter of it
+        entry
+        for entry in entries
+        if entry[0] not in OPTIMIZERS
+    ]
+    assert ["momentum", "0.9", "[0,", "1)", "share", "of", "the", "velocity", "kept"] in listed
+    assert ["adam", *OPTIMIZERS["adam"].summary.split()] in listed
+
+
+def test_datasets_are_those_of_data_list(tmp_path):
+    listed = rows(tmp_path, "datasets")
+    assert [row[0] for row in listed] == ["mnist", "mnist-5k"]
+    assert (
+        optbench("list", "datasets", cwd=tmp_path).out == optbench("data", "list", cwd=tmp_path).out
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "gpu"),
+    [(None, "gpu yes CuPy on a CUDA device"), ("buy [a] GPU", "gpu no buy [a] GPU")],
+)
+def test_devices_say_why_there_is_no_gpu(tmp_path, monkeypatch, reason, gpu):
+    monkeypatch.setattr("optbench.device.why_no_gpu", lambda: reason)
+    listed = [" ".join(row) for row in rows(tmp_path, "devices")]
+    assert listed == [f"cpu yes NumPy on {usable_cores()} cores", gpu]
+
+
+def test_runs_are_listed_oldest_first_and_damaged_ones_named(tmp_path):
+    assert rows(tmp_path, "runs") == []
+    first = run("quadratic-1d", "--iterations", 1, cwd=tmp_path)
+    second = run("anisotropic", "-o", "sgd", "--set", "*.lr=1e200", cwd=tmp_path, code=4)
+    foreign = tmp_path / "results" / "not-ours"
+    foreign.mkdir()
+    (foreign / "run.json").write_text("{}")
+    listed = rows(tmp_path, "runs")
+    assert [row[:3] for row in listed[:2]] == [
+        [first.name, "quadratic-1d", "done"],
+        [second.name, "anisotropic", "diverged"],
+    ]
+    started = meta(first)["started"]
+    assert listed[0][3:] == [started[:10], started[11:19], meta(first)["invocation_id"]]
+    assert listed[2][:2] == ["not-ours", "damaged"]
+    assert "it has no schema_version" in folded(listed[2:])
+
+
+@pytest.mark.parametrize("key", ["started", "status", "invocation_id", "suite"])
+def test_a_run_json_that_lacks_something_is_damaged(tmp_path, key):
+    path = run("quadratic-1d", "--iterations", 1, cwd=tmp_path)
+    lacking = {name: value for name, value in meta(path).items() if name != key}
+    (path / "run.json").write_text(json.dumps(lacking))
+    listed = rows(tmp_path, "runs")
+    assert listed[0][:2] == [path.name, "damaged"]
+    assert f"is damaged: {key}: field required" in folded(listed)
+
+
+def test_runs_elsewhere(tmp_path):
+    run("quadratic-1d", "--iterations", 1, "--out", "other", cwd=tmp_path)
+    assert len(rows(tmp_path, "runs", "--out", "other")) == 1
+    assert rows(tmp_path, "runs") == []

@@ -1,0 +1,149 @@
+"""Exit codes, messages and streams of the command line as a whole."""
+
+import io
+import os
+import runpy
+import subprocess
+import sys
+from contextlib import redirect_stdout
+
+import pytest
+import typer
+
+import optbench as package
+from optbench.cli import main
+from optbench.errors import ExitCode, OptbenchError
+from tests.cli.command import optbench
+
+COMMANDS = ("run", "plot", "show", "list", "data")
+
+
+def python_m(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "optbench", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+def test_exit_codes_are_those_promised():
+    assert {code.name: code.value for code in ExitCode} == {
+        "DONE": 0,
+        "INTERNAL": 1,
+        "USAGE": 2,
+        "CHECK_FAILED": 3,
+        "LANES_FAILED": 4,
+        "NOTHING_TO_COMPARE": 5,
+        "INTERRUPTED": 130,
+    }
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_names_every_command(tmp_path, flag):
+    seen = optbench(flag, cwd=tmp_path)
+    assert (seen.code, seen.err) == (0, "")
+    assert all(f" {command} " in seen.out for command in COMMANDS)
+    assert "\x1b" not in seen.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(tmp_path, command):
+    seen = optbench(command, "-h", cwd=tmp_path)
+    assert (seen.code, seen.err) == (0, "")
+    assert f"Usage: optbench {command}" in seen.out
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["run", "--version"]])
+def test_the_version_is_told(tmp_path, arguments):
+    seen = optbench(*arguments, cwd=tmp_path)
+    assert (seen.code, seen.out, seen.err) == (0, f"optbench {package.__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["list"], ["data"]])
+def test_without_a_command_the_help_is_shown_and_the_code_is_two(tmp_path, arguments):
+    seen = optbench(*arguments, cwd=tmp_path)
+    assert seen.code == 2
+    assert "Usage: optbench" in seen.out
+    assert seen.err == "error: no command given (see: optbench --help)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["rum"], "no such command 'rum'"),
+        (["list", "suite"], "no such command 'suite'"),
+        (["--nope"], "no such option"),
+        (["run", "--optimiser", "adam"], "no such option"),
+        (["run", "--iterations"], "option '--iterations' requires an argument"),
+        (["run", "--iterations", "ten"], "invalid value for '--iterations'"),
+        (["list", "suites", "more"], "got unexpected extra argument"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_the_help(tmp_path, arguments, says):
+    message = optbench(*arguments, cwd=tmp_path).message
+    assert message.startswith(says)
+    assert arguments[-1] in message or arguments[-1] == "adam"
+    assert message.endswith("(see: optbench --help)")
+
+
+def raising(error: BaseException):
+    def raise_it(*_arguments: object) -> None:
+        raise error
+
+    return raise_it
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (typer.Abort(), 130, "error: interrupted\n"),
+        (OptbenchError("a fault"), 1, "error: a fault\n"),
+    ],
+)
+def test_errors_end_with_their_own_code(tmp_path, monkeypatch, error, code, says):
+    monkeypatch.setattr("optbench.suitefile.builtin_suites", raising(error))
+    seen = optbench("list", "suites", cwd=tmp_path)
+    assert (seen.code, seen.out, seen.err) == (code, "", says)
+
+
+def test_an_interrupt_has_its_code(tmp_path, monkeypatch):
+    """Whether there is a line as well depends on typer's version."""
+    monkeypatch.setattr("optbench.suitefile.builtin_suites", raising(KeyboardInterrupt()))
+    seen = optbench("list", "suites", cwd=tmp_path)
+    assert (seen.code, seen.out, seen.err.strip() in ("", "error: interrupted")) == (130, "", True)
+
+
+def test_a_fault_of_the_program_is_not_hidden(tmp_path, monkeypatch):
+    monkeypatch.setattr("optbench.suitefile.builtin_suites", raising(ZeroDivisionError("ours")))
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        optbench("list", "suites", cwd=tmp_path)
+
+
+def test_main_exits_with_the_code(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["optbench", "show", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: there are no runs under")
+
+
+def test_the_module_runs_main(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["optbench", "--version"])
+    out = io.StringIO()
+    with redirect_stdout(out), pytest.raises(SystemExit) as caught:
+        runpy.run_module("optbench", run_name="__main__")
+    assert (caught.value.code, out.getvalue()) == (0, f"optbench {package.__version__}\n")
+
+
+def test_python_m_is_the_same_command():
+    done = python_m("rum")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no such command 'rum'")
+
+
+def test_a_stream_that_lacks_a_sign_gets_its_escape():
+    done = python_m("list", "optimizers", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "w \\u2190 w \\u2212 lr\\xb7g" in done.stdout

@@ -1,0 +1,298 @@
+"""``optbench plot``: which figures of which runs go where."""
+
+from __future__ import annotations
+
+import shutil
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+
+from optbench.cli import plot as command
+from optbench.plots import KINDS
+from optbench.plots.options import PlotOptions
+from tests.cli.command import optbench, run, suite
+
+MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+SWEEP = ("--grid", "*.lr=0.01,0.1,1")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a line, a valley, a sweep, and a sweep of a network, each its own run."""
+    cwd = tmp_path_factory.mktemp("made")
+    run("quadratic-1d", "--iterations", 3, cwd=cwd)
+    run("anisotropic", "--iterations", 3, cwd=cwd)
+    run("anisotropic", "--iterations", 3, "--name", "sweep", *SWEEP, cwd=cwd)
+    network = ("mnist-mlp", "--data", "mnist-5k", "--iterations", 2, "--batch-size", 2)
+    run(*network, "--name", "network", "-o", "sgd", "--seeds", 2, *SWEEP, cwd=cwd)
+    return cwd
+
+
+@pytest.fixture
+def cwd(made, tmp_path):
+    """The same, to be changed by one test."""
+    shutil.copytree(made / "results", tmp_path / "results")
+    return tmp_path
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Record what is drawn instead of drawing it: kind, run and problem, and the options."""
+    calls = []
+
+    class Paper:
+        def savefig(self, place, format):  # matplotlib's name
+            place.write_text(format)
+
+    def draw(kind, tables, problem, options):
+        calls.append((kind, tables.path.name.split("-2")[0], problem, options))
+        return Paper()
+
+    monkeypatch.setattr("optbench.plots.draw", draw)
+    return calls
+
+
+def name(cwd, prefix):
+    (path,) = (cwd / "results").glob(f"{prefix}-2*")
+    return path.name
+
+
+def figures(seen):
+    assert (seen.code, seen.err) == (0, ""), seen
+    assert all(path.is_file() for path in seen.paths)
+    return [path.name for path in seen.paths]
+
+
+# Which figures.
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kinds"),
+    [
+        ("quadratic-1d", ["loss"]),
+        ("anisotropic", ["trajectory", "loss"]),
+        ("sweep", ["trajectory", "loss", "sensitivity"]),
+        ("network", ["loss", "sensitivity"]),
+    ],
+)
+def test_auto_draws_what_fits(cwd, prefix, kinds):
+    seen = optbench("plot", prefix, cwd=cwd)
+    titles = {"sweep": "anisotropic", "network": "mnist-mlp"}
+    problem = titles.get(prefix, prefix)
+    assert figures(seen) == [f"{problem}-{kind}.png" for kind in kinds]
+    assert {path.parent for path in seen.paths} == {cwd / "results" / name(cwd, prefix) / "plots"}
+    assert all(path.read_bytes().startswith(MAGIC["png"]) for path in seen.paths)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_kind_can_be_asked_for(cwd, kind):
+    assert figures(optbench("plot", "sweep", "--kind", kind, cwd=cwd)) == [
+        f"anisotropic-{kind}.png"
+    ]
+
+
+@pytest.mark.parametrize("form", list(MAGIC))
+def test_every_format_is_what_it_says(cwd, form):
+    seen = optbench("plot", "quadratic", "--format", form, cwd=cwd)
+    assert figures(seen) == [f"quadratic-1d-loss.{form}"]
+    assert seen.path.read_bytes().startswith(MAGIC[form])
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kind", "fits"),
+    [
+        ("quadratic-1d", "trajectory", "loss"),
+        ("quadratic-1d", "sensitivity", "loss"),
+        ("anisotropic", "sensitivity", "trajectory, surface, field, loss"),
+        ("network", "surface", "loss, sensitivity"),
+    ],
+)
+def test_a_kind_that_does_not_fit_is_refused_with_those_that_do(made, prefix, kind, fits):
+    message = optbench("plot", prefix, "--kind", kind, cwd=made).message
+    assert message == f"none of these runs can be drawn as {kind}; what fits: {fits}"
+
+
+def test_of_several_runs_those_that_fit_are_drawn(cwd, drawn):
+    figures(optbench("plot", "quadratic", "anisotropic", "--kind", "field", cwd=cwd))
+    assert [call[:2] for call in drawn] == [("field", "anisotropic")]
+
+
+# Which runs.
+
+
+@pytest.mark.parametrize("how", ["name", "prefix", "path", "slash", "run.json", "dots", "absolute"])
+def test_a_run_is_a_path_a_name_or_a_prefix(cwd, drawn, how):
+    full = name(cwd, "anisotropic")
+    argument = {
+        "name": full,
+        "prefix": full[:-3],
+        "path": f"results/{full}",
+        "slash": f"results/{full}/",
+        "run.json": f"results/{full}/run.json",
+        "dots": f"./results/../results/{full}",
+        "absolute": cwd / "results" / full,
+    }[how]
+    figures(optbench("plot", argument, "--kind", "loss", cwd=cwd))
+    assert [call[1] for call in drawn] == ["anisotropic"]
+
+
+def test_latest_is_one_run_and_nothing_the_latest_invocation(cwd, drawn):
+    optbench("run", "anisotropic", "quadratic-1d", "--iterations", 1, "-q", cwd=cwd)
+    figures(optbench("plot", "latest", "--kind", "loss", cwd=cwd))
+    figures(optbench("plot", "--kind", "loss", cwd=cwd))
+    assert [call[1] for call in drawn] == ["quadratic-1d", "anisotropic", "quadratic-1d"]
+
+
+def test_a_run_named_twice_is_drawn_once(cwd, drawn):
+    figures(optbench("plot", "latest", "latest", "--kind", "loss", cwd=cwd))
+    assert len(drawn) == 1
+
+
+def test_an_ambiguous_prefix_names_what_it_could_mean(cwd):
+    shutil.copytree(cwd / "results" / name(cwd, "sweep"), cwd / "results" / "sweeter")
+    message = optbench("plot", "swee", cwd=cwd).message
+    assert message.startswith("'swee' means 2 runs: ")
+    assert "sweeter" in message
+
+
+# Where to.
+
+
+def test_out_may_be_where_the_runs_are(cwd, drawn):
+    (cwd / "results").rename(cwd / "elsewhere")
+    seen = optbench("plot", "sweep", "--out", "elsewhere", "--kind", "loss", cwd=cwd)
+    figures(seen)
+    assert seen.path.parent.name == "plots"
+    assert seen.path.parents[2] == cwd / "elsewhere"
+
+
+def test_plots_of_a_run_are_drawn_anew(cwd, drawn):
+    path = optbench("plot", "quadratic", cwd=cwd).path
+    path.write_text("old")
+    figures(optbench("plot", "quadratic", cwd=cwd))
+    assert path.read_text() == "png"
+
+
+@pytest.mark.parametrize("target", ["figures", "a/b/c", "v1.2"])
+def test_out_may_be_a_folder_for_figures(cwd, drawn, target):
+    seen = optbench("plot", "anisotropic", "--out", target, "--format", "svg", cwd=cwd)
+    assert figures(seen) == ["anisotropic-trajectory.svg", "anisotropic-loss.svg"]
+    assert {path.parent for path in seen.paths} == {cwd / target}
+
+
+def test_figures_of_several_runs_in_one_folder_bear_the_names_of_the_runs(cwd, drawn):
+    seen = optbench(
+        *("plot", "quadratic", "anisotropic", "--kind", "loss", "--out", "figures"), cwd=cwd
+    )
+    assert figures(seen) == [
+        f"{name(cwd, 'quadratic-1d')}-quadratic-1d-loss.png",
+        f"{name(cwd, 'anisotropic')}-anisotropic-loss.png",
+    ]
+
+
+@pytest.mark.parametrize("target", ["figure.pdf", "figure.PDF", "new/figure.pdf"])
+def test_out_may_be_a_file_whose_suffix_is_the_format(cwd, drawn, target):
+    seen = optbench("plot", "quadratic", "--out", target, cwd=cwd)
+    figures(seen)
+    assert seen.path == cwd / target
+    assert seen.path.read_text() == "pdf"
+
+
+def test_a_file_and_another_format_contradict_each_other(made):
+    arguments = ("plot", "quadratic", "--out", "figure.pdf", "--format", "svg")
+    assert "'figure.pdf' is no svg" in optbench(*arguments, cwd=made).message
+
+
+def test_one_file_does_not_hold_two_figures(made):
+    message = optbench("plot", "anisotropic", "--out", "figure.png", cwd=made).message
+    assert message == "'figure.png' is one file for 2 figures; give a folder"
+
+
+@pytest.mark.parametrize("there", ["file", "folder", "link"])
+def test_what_is_there_is_never_overwritten(cwd, drawn, there):
+    place = cwd / "mine.png"
+    if there == "file":
+        place.write_text("mine")
+    elif there == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(cwd / "nowhere")
+    message = optbench("plot", "quadratic", "--out", "mine.png", cwd=cwd).message
+    assert message == "'mine.png' is there already; move it or choose another --out"
+    assert drawn == []
+    assert there != "file" or place.read_text() == "mine"
+    assert there != "link" or place.is_symlink()
+
+
+def test_nothing_is_written_where_one_figure_would_be_in_the_way(cwd, drawn):
+    (cwd / "figures").mkdir()
+    (cwd / "figures" / "anisotropic-loss.png").write_text("mine")
+    message = optbench("plot", "anisotropic", "--out", "figures", cwd=cwd).message
+    assert "'figures/anisotropic-loss.png' is there already" in message
+    assert [path.name for path in (cwd / "figures").iterdir()] == ["anisotropic-loss.png"]
+
+
+def test_nothing_is_written_where_one_figure_cannot_be_drawn(cwd):
+    message = optbench("plot", "anisotropic", "--x", "epoch", cwd=cwd).message
+    assert message == "'anisotropic' has no epochs; x is iteration or seconds"
+    assert not (cwd / "results" / name(cwd, "anisotropic") / "plots").exists()
+
+
+def test_titles_that_would_give_one_file_name_give_two(tmp_path, drawn):
+    problem = "[[problem]]\nname = 'quadratic-1d'\nlabel = '{}'\n"
+    text = f"{problem.format('a b')}{problem.format('a/b')}[[optimizer]]\nname = 'sgd'\n"
+    run(suite(tmp_path, text), "--iterations", 1, cwd=tmp_path)
+    assert figures(optbench("plot", cwd=tmp_path)) == ["a-b-loss.png", "a-b-loss-2.png"]
+
+
+# Options of the figures.
+
+
+def test_options_reach_the_figure(cwd, drawn):
+    figures(optbench("plot", "quadratic", cwd=cwd))
+    options = ("--smooth", 5, "--ylim", "-0.5,2e3", "--x", "seconds")
+    figures(optbench("plot", "quadratic", *options, cwd=cwd))
+    figures(optbench("plot", "quadratic", "--log", cwd=cwd))
+    assert [call[3] for call in drawn] == [
+        PlotOptions(),
+        PlotOptions(smooth=5, ylim=(-0.5, 2000.0), x="seconds"),
+        PlotOptions(log=True),
+    ]
+
+
+def test_a_network_has_epochs(cwd):
+    figures(optbench("plot", "network", "--kind", "loss", "--x", "epoch", cwd=cwd))
+
+
+def test_show_opens_every_figure(cwd, drawn, monkeypatch):
+    opened = []
+    monkeypatch.setattr(command.typer, "launch", opened.append)
+    seen = optbench("plot", "anisotropic", "--show", cwd=cwd)
+    assert [cwd / path for path in opened] == seen.paths
+    assert len(opened) == 2
+
+
+@pytest.mark.parametrize("label", ["$\\frac$", "_hidden", "[bold] {x} 50 %", "a$b|Größe"])
+def test_labels_are_drawn_as_they_stand(tmp_path, label):
+    entry = f"label = '{label}'"
+    text = f"[[problem]]\nname = 'anisotropic'\n{entry}\n[[optimizer]]\nname = 'sgd'\n{entry}\n"
+    run(suite(tmp_path, text), "--iterations", 1, cwd=tmp_path)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        seen = optbench("plot", "--kind", "loss", "--format", "svg", cwd=tmp_path)
+    figures(seen)
+    texts = [
+        element.text
+        for element in ElementTree.parse(seen.path).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    assert [(text or "").strip() for text in texts].count(label) == 2  # title and legend
+
+
+# The acceptance of the sweep.
+
+
+def test_a_sweep_of_25_learning_rates_gives_one_figure_of_robustness(tmp_path):
+    path = run("anisotropic", "--grid", "*.lr=1e-3:10:25", "--seeds", 1, cwd=tmp_path)
+    seen = optbench("plot", "--kind", "sensitivity", cwd=tmp_path)
+    assert figures(seen) == ["anisotropic-sensitivity.png"]
+    assert seen.path == path / "plots" / "anisotropic-sensitivity.png"
