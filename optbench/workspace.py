@@ -35,7 +35,7 @@ class Workspace:
 
     def take(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return the next array of the pass; its values are whatever they were."""
-        key = (self._pass, self._position, shape, str(dtype))
+        key = (self._pass, self._position, shape, dtype)
         self._position += 1
         if key not in self._arrays:
             self._arrays[key] = self.xp.empty(shape, dtype=dtype)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.speed import ours
-from benchmarks.speed.processes import part
+from benchmarks.speed.processes import import_all, part
 from benchmarks.speed.workload import BATCH, SIZES, learning_rates
 from optbench.device import NumpyDevice
 from optbench.pipeline import Plan, new_invocation, run_plan
@@ -52,8 +52,7 @@ def resident_bytes(field: str) -> int:
 
 def watch_one_run(*, evaluate: bool) -> dict[str, Any]:
     """Run, and return peak, what the imports took, and what the arrays need."""
-    import pyarrow.parquet  # noqa: F401  # the writer imports it when it first writes
-
+    import_all()
     imports = resident_bytes("VmRSS")
     suite = ours.network_suite("adam", learning_rates()["adam"], LANES, STEPS)
     if not evaluate:

@@ -4,7 +4,6 @@ Workers step; the main thread takes their records, writes them and moves the bar
 draws the bars. All CPU time of threads that are no workers counts as logging and display.
 """
 
-import importlib
 import json
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed import ours
-from benchmarks.speed.processes import part
+from benchmarks.speed.processes import import_all, part
 from optbench.cli.display import display
 from optbench.device import NumpyDevice
 from optbench.pipeline import new_invocation, run_plan
@@ -59,8 +58,7 @@ class Bystanders:
 
 def watch_one_run(iterations: int) -> dict[str, float]:
     """Run the suite with bars and files, without evaluation, and return its CPU seconds."""
-    for module in ("pyarrow.parquet", "rich.progress"):
-        importlib.import_module(module)  # else they are imported while the run goes on
+    import_all()
 
     suite = resolve(read_suite("mnist-mlp").changed(iterations=iterations))
     ours.leave_out(suite)

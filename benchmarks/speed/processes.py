@@ -1,5 +1,6 @@
 """Whole processes: the command line from start to end, and parts of the benchmark on their own."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -45,6 +46,12 @@ def _optbench(*arguments: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def import_all() -> None:
+    """Import what a run first imports while it goes on; pyarrow asks for pandas."""
+    for module in ("pandas", "pyarrow.parquet", "rich.progress"):
+        importlib.import_module(module)
 
 
 def part(module: str, *arguments: str) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def print_outcome(outcome: "Outcome", *, quiet: bool) -> RunTables:
 
     for failure in outcome.failures:
         say(f"error: a block failed: {failure} (the traceback is in {outcome.path}/run.json)")
-    if outcome.status is Status.INTERRUPTED:
+    if outcome.status is Status.INTERRUPTED and not quiet:
         say("interrupted: what was done is kept")
     tables = read_run(outcome.path)
     if not quiet:

@@ -14,20 +14,13 @@ from optbench.cli.options import (
     complete_suite,
 )
 from optbench.errors import ExitCode, SuiteError
-from optbench.records import RunTables, Status
 
 if TYPE_CHECKING:
     from optbench.device import Device
     from optbench.flags import Flags
     from optbench.pipeline import Outcome
+    from optbench.records import RunTables, Status
     from optbench.suite import Suite
-
-EXIT_CODES = {
-    Status.DONE: ExitCode.DONE,
-    Status.DIVERGED: ExitCode.LANES_FAILED,
-    Status.FAILED: ExitCode.LANES_FAILED,
-    Status.INTERRUPTED: ExitCode.INTERRUPTED,
-}
 
 
 def run(
@@ -165,6 +158,7 @@ def _run_all(names: list[str], flags: "Flags", how: _How) -> int:
     from optbench.cli.report import print_end, print_json, print_outcome
     from optbench.device import get_device
     from optbench.pipeline import new_invocation
+    from optbench.records import Status
 
     device = get_device(how.device)
     suites = _settle(names, flags, how)
@@ -173,7 +167,7 @@ def _run_all(names: list[str], flags: "Flags", how: _How) -> int:
     finished: list[RunTables] = []
     for suite in suites:
         outcome = _run_one(suite, device, invocation, how)
-        codes.append(EXIT_CODES[outcome.status])
+        codes.append(_exit_code(outcome.status))
         finished.append(print_outcome(outcome, quiet=how.quiet))
         if outcome.status is Status.INTERRUPTED:
             break
@@ -211,3 +205,11 @@ def _run_one(suite: "Suite", device: "Device", invocation: str, how: _How) -> "O
     plan = prepare(suite, device, how.workers)
     with display(plan, quiet=how.quiet) as observe:
         return run_plan(plan, device, how.out, invocation, observe)
+
+
+def _exit_code(status: "Status") -> int:
+    from optbench.records import Status
+
+    if status is Status.INTERRUPTED:
+        return ExitCode.INTERRUPTED
+    return ExitCode.DONE if status is Status.DONE else ExitCode.LANES_FAILED

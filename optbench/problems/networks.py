@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,10 +60,14 @@ class Classifier(Problem):
             )
         return notices
 
-    @property
+    @cached_property
     def dataset(self) -> Dataset:
         """The data set; loaded and verified once a process."""
         return datasets.load(self.settings["data"], self.data_dir)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the data out of pickles: whoever takes one loads them again."""
+        return {key: value for key, value in self.__dict__.items() if key != "dataset"}
 
     @property
     def examples(self) -> int:

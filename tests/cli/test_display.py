@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +17,7 @@ from rich.console import Console
 from optbench.cli import display
 from optbench.cli.display import Bars, Lines, current_loss, title
 from optbench.cli.output import PIPE_COLUMNS, console
-from optbench.records import BlockResult, EvaluationRows, LaneResult, Status, TraceChunk
+from optbench.records import BlockResult, BlockSplit, EvaluationRows, LaneResult, Status, TraceChunk
 from tests.cli.command import optbench
 from tests.small import anisotropic, blocks_of, suite
 
@@ -75,9 +75,9 @@ def test_the_current_loss_is_a_median_in_which_diverged_lanes_count(losses, rows
 
 def test_a_block_is_named_by_its_labels_and_lanes():
     (one,) = plan("sgd").blocks
-    assert title(one) == "sgd"
+    assert title(one.lanes) == "sgd"
     (many,) = plan(("sgd", [{"lr": 0.1}, {"lr": 0.2}])).blocks
-    assert title(many) == "sgd ×2"
+    assert title(many.lanes) == "sgd ×2"
 
 
 # Plain lines.
@@ -273,3 +273,40 @@ def read(terminal):
         return os.read(terminal, 65536)
     except OSError:  # Linux says so when the other end is closed
         return b""
+
+
+# Blocks that do not fit.
+
+HALVES = BlockSplit(0, ((1, (0,)), (2, (1,))))
+
+
+def test_lines_say_that_a_block_is_split_and_go_on_with_its_parts(capsys):
+    lines = Lines(plan(("sgd", [{"lr": 0.1}, {"lr": 0.2}])), Clock())
+    lines.observe(HALVES)
+    lines.observe(ended(1, Status.DONE))
+    lines.observe(ended(2, Status.DONE))
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  sgd ×2: does not fit into memory, split in two",
+        "  sgd: done (1 of 2 blocks)",
+        "  sgd: done (2 of 2 blocks)",
+    ]
+
+
+@pytest.mark.parametrize("others", [0, display.MOST_BARS])
+def test_bars_go_on_with_the_parts_of_a_split_block(others):
+    rates = [{"lr": 0.1}, {"lr": 0.2}]
+    first = plan(("sgd", rates))
+    first.blocks += tuple(replace(first.blocks[0], number=3 + number) for number in range(others))
+    bars = Bars(first, Console(file=io.StringIO(), force_terminal=True, width=120))
+    bars.observe(chunk(0, 0, [[1.0, 1.0]] * 64))
+    bars.observe(HALVES)
+    for number in (1, 2):
+        bars.observe(chunk(number, 0, [[1.0]] * 200))
+        bars.observe(ended(number, Status.DONE))
+    for number in range(others):
+        bars.observe(ended(3 + number, Status.DONE))
+    tasks = bars.progress.tasks
+    parts = [task for task in tasks if task.description == "sgd"]
+    assert [(task.completed, task.total) for task in parts] == [(200, 200)] * 2
+    if others:
+        assert tasks[0].completed == tasks[0].total == 200 * (1 + others + 2)

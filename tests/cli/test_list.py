@@ -69,13 +69,20 @@ def test_datasets_are_those_of_data_list(tmp_path):
     )
 
 
+CARD = {"number": 1, "name": "Some [fine] card", "memory_bytes": 80 * 2**30}
+
+
 @pytest.mark.parametrize(
-    ("reason", "gpu"),
-    [(None, "gpu yes CuPy on a CUDA device"), ("buy [a] GPU", "gpu no buy [a] GPU")],
+    ("reason", "cards", "gpu"),
+    [
+        (None, [CARD], "gpu:1 yes 80 GiB Some [fine] card"),
+        ("buy [a] GPU", [], "gpu no buy [a] GPU"),
+    ],
 )
-def test_devices_say_why_there_is_no_gpu(tmp_path, monkeypatch, reason, gpu):
+def test_devices_say_why_there_is_no_gpu(tmp_path, monkeypatch, reason, cards, gpu):
     monkeypatch.setattr("optbench.device.why_no_gpu", lambda: reason)
-    listed = [" ".join(row) for row in rows(tmp_path, "devices")]
+    monkeypatch.setattr("optbench.device.list_gpus", lambda: cards)
+    listed = [" ".join(" ".join(row).split()) for row in rows(tmp_path, "devices")]
     assert listed == [f"cpu yes NumPy on {usable_cores()} cores", gpu]
 
 

@@ -228,7 +228,7 @@ def test_out_and_name_say_where(tmp_path):
 
 
 def test_device_auto_falls_back_and_gpu_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.device.why_no_gpu", lambda: "it is not there; buy one")
+    monkeypatch.setattr("optbench.device.why_no_gpu", lambda number: "it is not there; buy one")
     path = run(*FUNCTION, "--device", "auto", cwd=tmp_path)
     assert meta(path)["device"]["kind"] == "cpu"
     message = optbench("run", "--optimizer", "adam", "--device", "gpu", cwd=tmp_path).message
@@ -450,3 +450,36 @@ def test_an_interrupt_keeps_what_was_done_and_ends_with_130(interrupted, tmp_pat
     assert list((tmp_path / "results").iterdir()) == [path]
     assert "interrupted" in optbench("show", cwd=tmp_path).out
     assert optbench("plot", cwd=tmp_path).path.is_file()
+
+
+# Before a run.
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(tmp_path):
+    seen = optbench("run", *FUNCTION, "--dry-run", "--workers", 3, "--seeds", 4, cwd=tmp_path)
+    assert seen.code == 0
+    assert "nothing was run" in seen.out
+    assert re.search(r"anisotropic: \d+ lanes in \d+ blocks on 3 workers \(cpu\), about", seen.out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_a_network_counts_its_data(tmp_path):
+    few = ["--data", "mnist-5k", "--iterations", 2, "--batch-size", 4, "-o", "sgd"]
+    seen = optbench("run", "mnist-mlp", *few, "--dry-run", cwd=tmp_path)
+    assert "3.7 MiB of data" in seen.out
+
+
+def test_workers_are_recorded_and_change_no_bit(tmp_path):
+    one = run(*FUNCTION, "--workers", 1, "--grid", "*.lr=0.1,0.2,0.3", cwd=tmp_path)
+    many = run(*FUNCTION, "--workers", 3, "--grid", "*.lr=0.1,0.2,0.3", cwd=tmp_path)
+    assert set(lanes(one)["workers"]) == {1}
+    assert set(lanes(many)["workers"]) == {3}
+    columns = ["lane", "iteration", "loss", "x", "y"]
+    order = ["lane", "iteration"]
+    first, second = (trace(path)[columns].sort_values(order) for path in (one, many))
+    assert first.to_numpy().tobytes() == second.to_numpy().tobytes()
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_there_is_at_least_one_worker(tmp_path, count):
+    assert "--workers" in optbench("run", "--workers", count, cwd=tmp_path).message
