@@ -70,21 +70,21 @@ def test_without_a_command_the_help_is_shown_and_the_code_is_two(tmp_path, argum
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "says", "names"),
     [
-        (["rum"], "no such command 'rum'"),
-        (["list", "suite"], "no such command 'suite'"),
-        (["--nope"], "no such option"),
-        (["run", "--optimiser", "adam"], "no such option"),
-        (["run", "--iterations"], "option '--iterations' requires an argument"),
-        (["run", "--iterations", "ten"], "invalid value for '--iterations'"),
-        (["list", "suites", "more"], "got unexpected extra argument"),
+        (["rum"], "no such command", "'rum'"),
+        (["list", "suite"], "no such command", "'suite'"),
+        (["--nope"], "no such option", "--nope"),
+        (["run", "--optimiser", "adam"], "no such option", "--optimiser"),
+        (["run", "--iterations"], "option", "'--iterations' requires an argument"),
+        (["run", "--iterations", "ten"], "invalid value for", "'--iterations'"),
+        (["list", "suites", "more"], "got unexpected extra argument", "more"),
     ],
 )
-def test_wrong_usage_is_one_line_that_names_the_help(tmp_path, arguments, says):
+def test_wrong_usage_is_one_line_that_names_the_help(tmp_path, arguments, says, names):
     message = optbench(*arguments, cwd=tmp_path).message
     assert message.startswith(says)
-    assert next(each for each in reversed(arguments) if each not in ("adam", "ten")) in message
+    assert names in message
     assert message.endswith("(see: optbench --help)")
 
 
