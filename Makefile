@@ -79,6 +79,7 @@ $(BIN)/pip:
 $(PACKAGE): pyproject.toml | $(BIN)/pip
 	@echo 'Installing optbench and what it needs; this downloads about 110 MB'
 	@$(PIP_INSTALL) --editable .
+	@$(BIN)/python -m compileall -q optbench
 	@touch $@
 
 # pip reads dependency groups from 25.1 on, and Python 3.11 brings an older one.
