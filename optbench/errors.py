@@ -18,6 +18,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import IntEnum
 
+MOST_NAMES = 12
+"""Names that a message lists; a line is to stay one that is read."""
+
 
 class ExitCode(IntEnum):
     """Exit codes of the command line; a promise to those who script it."""
@@ -81,4 +84,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     lowered = {each.lower(): each for each in names}
     close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    return f"did you mean '{lowered[close[0]]}'?" if close else f"known are {', '.join(names)}"
+    if close:
+        return f"did you mean '{lowered[close[0]]}'?"
+    more = f", … ({len(names)} in all)" if len(names) > MOST_NAMES else ""
+    return f"known are {', '.join(names[:MOST_NAMES])}{more}"

@@ -49,3 +49,9 @@ def test_the_drawn_tree_is_the_real_one():
         if isinstance(kind, type) and issubclass(kind, errors.OptbenchError):
             (line,) = [line for line in drawn.splitlines() if f"{name} " in line]
             assert line.split(name)[1].split()[0] == str(int(kind.exit_code))
+
+
+def test_long_lists_are_cut_and_counted():
+    names = [f"name{number}" for number in range(20)]
+    assert nearest("zzz", names) == f"known are {', '.join(names[:12])}, … (20 in all)"
+    assert nearest("zzz", names[:12]) == f"known are {', '.join(names[:12])}"
