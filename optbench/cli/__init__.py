@@ -4,7 +4,9 @@ Imports at the top of these files are light; commands import what they need when
 that ``optbench --help`` starts fast.
 """
 
+import os
 import sys
+from errno import ENOSPC
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
@@ -45,11 +47,17 @@ def main() -> NoReturn:
 def _main() -> int:
     try:
         code: Any = app(prog_name="optbench", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else ExitCode.DONE
     except OptbenchError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", ExitCode.INTERRUPTED)
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        _discard_output()
+        return _fail("no space is left where the output goes; free some", ExitCode.USAGE)
     except Exception as error:
         # Typer reports wrong usage by exceptions of the click that it uses, its own copy or the
         # package; both tell a user what is wrong by this method.
@@ -57,6 +65,12 @@ def _main() -> int:
         if message is None:
             raise
         return _fail(_one_line(message()), ExitCode.USAGE)
+
+
+def _discard_output() -> None:
+    """Let what stdout still holds go nowhere: Python would try to write it again at its end."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(message: str) -> str:

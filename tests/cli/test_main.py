@@ -147,3 +147,13 @@ def test_a_stream_that_lacks_a_sign_gets_its_escape():
     done = python_m("list", "optimizers", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "w \\u2190 w \\u2212 lr\\xb7g" in done.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is full")
+@pytest.mark.parametrize("arguments", [["list", "optimizers"], ["--version"]])
+def test_output_that_finds_no_space_is_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "optbench", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == "error: no space is left where the output goes; free some\n"
