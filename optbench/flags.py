@@ -103,10 +103,10 @@ def _choose_optimizers(suite: SuiteFile, wanted: Sequence[str], notices: list[st
                 f"suite '{suite.name}' has no optimizer '{name}': added with its defaults"
             )
         chosen += [entry for entry in found if entry not in chosen]
-    problems = [
-        {key: value for key, value in _plain(entry).items() if _keeps(entry, key, chosen)}
-        for entry in suite.problem
-    ]
+    problems = []
+    for entry in suite.problem:
+        gone = _gone(suite, entry, chosen)
+        problems.append({key: each for key, each in _plain(entry).items() if key not in gone})
     return suite.changed(optimizer=[_plain(entry) for entry in chosen], problem=problems)
 
 
@@ -117,9 +117,10 @@ def _from_registry(suite: SuiteFile, name: str) -> OptimizerEntry:
     return OptimizerEntry(name=name)
 
 
-def _keeps(entry: ProblemEntry, key: str, chosen: Sequence[OptimizerEntry]) -> bool:
-    """Say whether a key of a problem is to stay: changes to optimizers that are gone are not."""
-    return key not in entry.overrides or any(each.answers_to(key) for each in chosen)
+def _gone(suite: SuiteFile, entry: ProblemEntry, chosen: Sequence[OptimizerEntry]) -> set[str]:
+    """Return the targets of a problem's own changes that mean none of the chosen optimizers."""
+    titles = {each.title for each in chosen}
+    return {target for target in entry.overrides if titles.isdisjoint(suite.meant_by(target))}
 
 
 def _plain(entry: OptimizerEntry | ProblemEntry) -> dict[str, Any]:
@@ -157,11 +158,9 @@ def _apply_change(suites: Sequence[SuiteFile], change: _Change) -> list[SuiteFil
 
 def _hits(suite: SuiteFile, change: _Change) -> tuple[str, ...]:
     """Return the titles of the entries that a change is meant for."""
-    entries = suite.optimizer
-    if change.target == "*":
-        return tuple(entry.title for entry in entries if _has(entry, change.key))
-    titled = tuple(entry.title for entry in entries if entry.title == change.target)
-    return titled or tuple(entry.title for entry in entries if entry.name == change.target)
+    if change.target != "*":
+        return suite.meant_by(change.target)
+    return tuple(entry.title for entry in suite.optimizer if _has(entry, change.key))
 
 
 def _has(entry: OptimizerEntry, key: str) -> bool:
@@ -180,7 +179,7 @@ def _change_entries(suite: SuiteFile, change: _Change, titles: Sequence[str]) ->
     for problem in suite.problem:
         plain = _plain(problem)
         for entry in optimizers:
-            if entry.title in titles and problem.adjusted(entry) != entry:
+            if entry.title in titles and suite.adjusted(entry, problem) != entry:
                 own = OptimizerEntry(name=entry.title, **plain.get(entry.title, {}))
                 plain[entry.title] = _plain(own.merged(change.as_changes()))
                 del plain[entry.title]["name"]

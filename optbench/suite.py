@@ -140,7 +140,7 @@ def _settle(
     given = {key: value for key, value in shared.items() if value is not None} | entry.options
     problem, notices = make_problem(entry.name, given, data_dir)
     iterations = _iterations(file, entry, problem)
-    optimizers = tuple(_expand(entry.adjusted(each)) for each in file.optimizer)
+    optimizers = tuple(_expand(file.adjusted(each, entry)) for each in file.optimizer)
     plain = {
         "name": entry.name,
         "label": entry.title,
@@ -155,7 +155,7 @@ def _settle(
 def _check_lanes(file: SuiteFile, seeds: int) -> None:
     """Refuse more lanes than a run can hold, before any grid is expanded."""
     configurations = sum(
-        prod(len(values) for values in _grids(problem.adjusted(optimizer)).values())
+        prod(len(values) for values in _grids(file.adjusted(optimizer, problem)).values())
         for problem in file.problem
         for optimizer in file.optimizer
     )
@@ -181,7 +181,7 @@ def _check_targets(file: SuiteFile, entry: ProblemEntry) -> None:
     """Refuse changes to optimizers that the suite has not."""
     titles = dict.fromkeys(known for each in file.optimizer for known in (each.title, each.name))
     for target in entry.overrides:
-        if not any(each.answers_to(target) for each in file.optimizer):
+        if not file.meant_by(target):
             raise SuiteError(f"{entry.title}: no optimizer '{target}'; {nearest(target, titles)}")
 
 

@@ -64,10 +64,6 @@ class OptimizerEntry(BaseModel):
         """The hyperparameters given."""
         return dict(self.__pydantic_extra__ or {})
 
-    def answers_to(self, target: str) -> bool:
-        """Say whether a target is this entry's label or name, or ``*``."""
-        return target in ("*", self.title, self.name)
-
     def merged(self, changes: Mapping[str, Any]) -> "OptimizerEntry":
         """Return the entry with other hyperparameters or grids; each replaces the other.
 
@@ -118,12 +114,6 @@ class ProblemEntry(BaseModel):
         extra = self.__pydantic_extra__ or {}
         return {key: value for key, value in extra.items() if isinstance(value, dict)}
 
-    def adjusted(self, optimizer: OptimizerEntry) -> OptimizerEntry:
-        """Return an optimizer as it is on this problem; what names its label counts most."""
-        for target in dict.fromkeys(("*", optimizer.name, optimizer.title)):
-            optimizer = optimizer.merged(self.overrides.get(target, {}))
-        return optimizer
-
 
 class SuiteFile(BaseModel):
     """A suite as written."""
@@ -167,6 +157,25 @@ class SuiteFile(BaseModel):
             if titles.count(title) > 1:
                 raise ValueError(f"'{title}' stands there twice; give one of them another label")
         return entries
+
+    def meant_by(self, target: str) -> tuple[str, ...]:
+        """Return the titles of the optimizers that a target means.
+
+        ``*`` means all; else the one with that label, else every entry of that name.
+        """
+        titles = tuple(entry.title for entry in self.optimizer)
+        if target == "*":
+            return titles
+        if target in titles:
+            return (target,)
+        return tuple(entry.title for entry in self.optimizer if entry.name == target)
+
+    def adjusted(self, optimizer: OptimizerEntry, problem: ProblemEntry) -> OptimizerEntry:
+        """Return an optimizer as it is on a problem; what names its label counts most."""
+        for target in dict.fromkeys(("*", optimizer.name, optimizer.title)):
+            if optimizer.title in self.meant_by(target):
+                optimizer = optimizer.merged(problem.overrides.get(target, {}))
+        return optimizer
 
     def as_written(self) -> dict[str, Any]:
         """Return plain data, without what was left out."""

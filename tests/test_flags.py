@@ -290,3 +290,24 @@ def test_a_name_is_for_one_suite():
 )
 def test_numbers_that_make_no_sense_are_refused(flags, says):
     assert refused(**flags).startswith(says)
+
+
+LABEL_IS_A_NAME = {
+    "name": "x",
+    "problem": [{"name": "anisotropic", "adam": {"lr": 2.0}}],
+    "optimizer": [{"name": "adam"}, {"name": "adam", "label": "swept", "grid": {"lr": [0.1, 0.2]}}],
+}
+
+
+def rates(**flags):
+    """Return the learning rates of every label of the suite above, as flags change it."""
+    (changed,), _ = apply_flags([parse_suite(LABEL_IS_A_NAME, "x")], Flags(**flags))
+    (problem,) = resolve(changed).problems
+    return {each.label: [one["lr"] for one in each.configurations] for each in problem.optimizers}
+
+
+def test_a_label_that_is_another_entrys_name_means_its_own_entry_only():
+    assert rates() == {"adam": [2.0], "swept": [0.1, 0.2]}
+    assert rates(sets=("adam.lr=3",)) == {"adam": [3.0], "swept": [0.1, 0.2]}
+    assert rates(sets=("swept.lr=3",)) == {"adam": [2.0], "swept": [3.0]}
+    assert rates(optimizers=("swept",)) == {"swept": [0.1, 0.2]}

@@ -100,7 +100,7 @@ def test_a_problem_changes_optimizers_for_itself_alone():
     assert configurations(suite, 0, 0) == [{"lr": 0.5}]
     assert configurations(suite, 0, 1) == [{"lr": 0.5, "beta1": 0.8, "beta2": 0.999, "eps": 1e-7}]
     assert configurations(suite, 0, 2) == [
-        {"lr": lr, "beta1": 0.8, "beta2": 0.99, "eps": eps}
+        {"lr": lr, "beta1": 0.9, "beta2": 0.99, "eps": eps}  # "adam" means the entry of that label
         for eps in (1e-7, 1e-8)
         for lr in (0.1, 0.2)
     ]

@@ -236,14 +236,24 @@ def test_a_changed_suite_is_checked_again():
     assert refused(lambda: suite.changed(iterations=0)).startswith("suite 'mine': iterations")
 
 
-def test_an_entry_answers_to_label_name_and_star():
-    entry = OptimizerEntry(name="sgd", label="slow")
-    assert [entry.answers_to(target) for target in ("slow", "sgd", "*", "adam")] == [
-        True,
-        True,
-        True,
-        False,
+@pytest.mark.parametrize(
+    ("target", "titles"),
+    [
+        ("*", ("adam", "swept", "slow", "quick")),
+        ("adam", ("adam",)),
+        ("swept", ("swept",)),
+        ("sgd", ("slow", "quick")),
+        ("momentum", ()),
+    ],
+)
+def test_a_target_is_a_label_else_every_entry_of_that_name(target, titles):
+    entries = [
+        {"name": "adam"},
+        {"name": "adam", "label": "swept"},
+        {"name": "sgd", "label": "slow"},
+        {"name": "sgd", "label": "quick"},
     ]
+    assert parse_suite({"name": "x", "optimizer": entries}, "x").meant_by(target) == titles
 
 
 @pytest.mark.parametrize(
@@ -278,10 +288,23 @@ def test_a_problem_changes_optimizers_by_star_then_name_then_label():
             "*": {"lr": 1.0, "grid": {"beta2": [0.5, 0.9]}},
         },
     )
-    slow = problem.adjusted(OptimizerEntry(name="adam", label="slow", eps=1e-3))
+    entries = [
+        {"name": "adam", "label": "slow", "eps": 1e-3},
+        {"name": "adam", "label": "other"},
+        {"name": "sgd", "lr": 9.0},
+    ]
+    suite = parse_suite({"name": "x", "optimizer": entries}, "x")
+    slow, other, sgd = (suite.adjusted(entry, problem) for entry in suite.optimizer)
     assert slow.hyperparameters == {"lr": 3.0, "beta1": 0.5}
     assert slow.grid == {"beta2": [0.5, 0.9], "eps": [1, 2]}
-    adam = problem.adjusted(OptimizerEntry(name="adam"))
-    assert adam.hyperparameters == {"lr": 2.0, "beta1": 0.5}
-    sgd = problem.adjusted(OptimizerEntry(name="sgd", lr=9.0))
+    assert other.hyperparameters == {"lr": 2.0, "beta1": 0.5}
     assert sgd.hyperparameters == {"lr": 1.0}
+
+
+def test_a_change_to_a_label_leaves_other_entries_of_that_name_alone():
+    problem = ProblemEntry(name="anisotropic", adam={"lr": 2.0})
+    entries = [{"name": "adam"}, {"name": "adam", "label": "swept", "grid": {"lr": [0.1, 0.2]}}]
+    suite = parse_suite({"name": "x", "optimizer": entries}, "x")
+    adam, swept = (suite.adjusted(entry, problem) for entry in suite.optimizer)
+    assert adam.hyperparameters == {"lr": 2.0}
+    assert (swept.hyperparameters, swept.grid) == ({}, {"lr": [0.1, 0.2]})
