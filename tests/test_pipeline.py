@@ -13,7 +13,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from optbench import __version__, rng
-from optbench.device import NumpyDevice
+from optbench.device import Device, NumpyDevice
 from optbench.errors import ResultsError
 from optbench.lanes import lay_out
 from optbench.optimizers import OPTIMIZERS
@@ -407,3 +407,9 @@ def test_making_a_plan_loads_no_library_of_tables_or_figures():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("kind", "blocks"), [("cpu", 3), ("gpu", 1)])
+def test_workers_have_no_say_in_the_blocks_of_a_gpu(kind, blocks):
+    settled = suite(anisotropic(), optimizers=[("sgd", [{"lr": 0.1 * n} for n in range(1, 9)])])
+    assert len(prepare(settled, Device(np, kind), workers=3).blocks) == blocks

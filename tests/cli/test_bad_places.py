@@ -1,0 +1,330 @@
+"""What is wrong with places, runs and data: every time exit code 2 and one line that names it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from tests.cli.command import meta, optbench, run, suite
+
+NETWORK = "[[problem]]\nname = 'mnist-mlp'\n[[optimizer]]\nname = 'sgd'\n"
+
+# Where results go.
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("file", "cannot write results to 'file': File exists; free it or choose another --out"),
+        ("file/below", "cannot write results to 'file/below': Not a directory"),
+        ("o" * 300, "File name too long"),
+        ("link", "cannot write results to 'link': "),
+    ],
+    ids=["file", "below a file", "long", "broken link"],
+)
+def test_places_for_results(tmp_path, out, says):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere/at/all")
+    assert says in optbench("run", "quadratic-1d", "--out", out, cwd=tmp_path).message
+    assert (tmp_path / "file").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+
+
+# Figures and tables.
+
+FIGURES = [
+    ("plot|--kind|", "unknown kind ''; known are auto, trajectory, surface, field"),
+    ("plot|--kind|los", "unknown kind 'los'; did you mean 'loss'?"),
+    ("plot|--format|", "unknown format ''; known are png, svg, pdf"),
+    ("plot|--format|gif", "unknown format 'gif'"),
+    ("plot|--smooth|0", "smooth is an odd number of rows"),
+    ("plot|--smooth|2", "smooth is an odd number of rows"),
+    ("plot|--smooth|-1", "smooth is an odd number of rows"),
+    ("plot|--smooth|x", "invalid value for '--smooth'"),
+    ("plot|--ylim|", "--ylim '' is malformed; write two numbers, as 0,1"),
+    ("plot|--ylim|1", "--ylim '1' is malformed"),
+    ("plot|--ylim|0,1,2", "--ylim '0,1,2' is malformed"),
+    ("plot|--ylim|a,b", "--ylim 'a,b' is malformed"),
+    ("plot|--ylim|1,0", "ylim is two numbers, the smaller first; got 1, 0"),
+    ("plot|--ylim|0,0", "ylim is two numbers, the smaller first"),
+    ("plot|--ylim|0,nan", "ylim is two numbers"),
+    ("plot|--ylim|0,inf", "ylim is two numbers"),
+    ("plot|--ylim|0,1e400", "ylim is two numbers"),
+    ("plot|--ylim|0,1|--log", "a logarithmic axis needs a ylim above 0"),
+    ("plot|--x|", "x is iteration, epoch or seconds; got ''"),
+    ("plot|--x|years", "x is iteration, epoch or seconds; got 'years'"),
+    ("plot|--x|epoch|--kind|loss", "'anisotropic' has no epochs"),
+    ("plot|--kind|sensitivity", "what fits: trajectory, surface, field, loss"),
+    ("plot|--out|file", "cannot write results to 'file/"),
+    (
+        "plot|anisotropic-again|--kind|loss|--out|file/figure.png",
+        "cannot write results to 'file/figure.png'",
+    ),
+    (f"plot|--kind|loss|--out|{'o' * 300}", "cannot be searched for runs: File name too long"),
+    ("show|--format|", "unknown format ''; known are table, md, csv, json"),
+    ("show|--format|jsn", "unknown format 'jsn'; did you mean 'json'?"),
+    ("show|--out|file", "there are no runs under 'file'"),
+    ("show|--out|nowhere", "there are no runs under 'nowhere'; make one with: optbench run"),
+    ("show|x|--out|nowhere", "there is no run 'x': 'nowhere' holds none; see optbench run"),
+    ("show|", "there is no run ''"),
+    ("show|.", "there is no run '.'"),
+    ("show|..", "there is no run '..'"),
+    ("show|results", "there is no run 'results'"),
+    ("show|/", "there is no run '/'"),
+    ("show|*", "there is no run '*'"),
+    ("show|file", "there is no run 'file'"),
+    ("show|run.json", "there is no run 'run.json'"),
+    ("show|results/run.json", "there is no run 'results/run.json'"),
+    ("show|anis", "'anis' means 2 runs: "),
+    ("show|latest|nowhere", "there is no run 'nowhere'"),
+    ("show|nul\0", "there is no run 'nul"),
+    ("show|\udcff", "there is no run"),
+    (f"show|{'r' * 5000}", "there is no run 'rrr"),
+]
+"""A command and its arguments, in a folder with two runs of ``anisotropic``."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("made")
+    first = run("anisotropic", "--iterations", 2, cwd=cwd)
+    shutil.copytree(first, first.parent / "anisotropic-again")
+    (cwd / "file").write_text("mine")
+    return cwd
+
+
+@pytest.mark.parametrize(("arguments", "says"), FIGURES, ids=lambda text: ascii(text)[:60])
+def test_figures_and_tables(made, arguments, says):
+    before = {path: path.is_file() and path.read_bytes() for path in made.rglob("*")}
+    assert says in optbench(*arguments.split("|"), cwd=made).message
+    assert {path: path.is_file() and path.read_bytes() for path in made.rglob("*")} == before
+
+
+# Damaged runs.
+
+
+def whole(text):
+    return lambda path: (path / "run.json").write_text(text)
+
+
+def changed(*where, to):
+    """Set something in run.json."""
+
+    def change(path):
+        about = meta(path)
+        part = about
+        for step in where[:-1]:
+            part = part[step]
+        part[where[-1]] = to
+        (path / "run.json").write_text(json.dumps(about))
+
+    return change
+
+
+def without(*where):
+    """Take something out of run.json."""
+
+    def change(path):
+        about = meta(path)
+        part = about
+        for step in where[:-1]:
+            part = part[step]
+        del part[where[-1]]
+        (path / "run.json").write_text(json.dumps(about))
+
+    return change
+
+
+def text_instead(name):
+    return lambda path: (path / name).write_text("hello")
+
+
+def half(name):
+    return lambda path: (path / name).write_bytes((path / name).read_bytes()[:300])
+
+
+def gone(name):
+    return lambda path: (path / name).unlink()
+
+
+def folder_instead(name):
+    def change(path):
+        (path / name).unlink()
+        (path / name).mkdir()
+
+    return change
+
+
+def table(name, change):
+    return lambda path: change(pd.read_parquet(path / name)).to_parquet(path / name)
+
+
+def column(name, column_, value):
+    return table(name, lambda rows: rows.assign(**{column_: value}))
+
+
+def no_column(name, column_):
+    return table(name, lambda rows: rows.drop(columns=column_))
+
+
+TRACE = "trace/block-00001.parquet"
+FIRST = ("problems", 0)
+
+DAMAGES = [
+    (whole(""), "run.json' cannot be read"),
+    (whole("hello"), "run.json' cannot be read"),
+    (whole("[" * 100_000), "run.json' cannot be read"),
+    (whole(f'{{"schema_version": {"9" * 5000}}}'), "run.json' cannot be read"),
+    (half("run.json"), "run.json' cannot be read"),
+    (folder_instead("run.json"), "run.json' cannot be read"),
+    (gone("run.json"), "there is no run 'damaged'"),
+    (whole("[]"), "run.json' was not written by optbench: it has no schema_version"),
+    (whole("{}"), "it has no schema_version"),
+    (changed("schema_version", to="1"), "it has no schema_version"),
+    (changed("schema_version", to=99), "has schema_version 99, this optbench reads up to 1"),
+    (whole('{"schema_version": 1}'), "run.json' is damaged: started: field required"),
+    (without("suite"), "run.json' is damaged: suite: field required"),
+    (without("suite", "name"), "is damaged: suite.name: field required"),
+    (without("status"), "is damaged: status: field required"),
+    (without("problems"), "is damaged: problems: field required"),
+    (without(*FIRST, "kind"), "is damaged: problems.0: unable to extract tag"),
+    (without(*FIRST, "variables"), "is damaged: problems.0.function.variables: field required"),
+    (without(*FIRST, "minima"), "minima: field required"),
+    (without(*FIRST, "plot"), "plot: field required"),
+    (without(*FIRST, "plot", "domain"), "plot.domain: field required"),
+    (without(*FIRST, "batch_size"), "batch_size: field required"),
+    (changed("suite", to=[]), "is damaged: suite: input should be"),
+    (changed("problems", to={}), "is damaged: problems: input should be a valid list"),
+    (changed("problems", to=[3]), "is damaged: problems.0: input should be"),
+    (changed("problems", to=[]), "no problem 'anisotropic'"),
+    (changed(*FIRST, "kind", to="dream"), "is damaged: problems.0: input tag 'dream'"),
+    (changed(*FIRST, "problem", to="other"), "this run has no problem 'anisotropic'"),
+    (changed(*FIRST, "variables", to=["x"]), "minima or domain do not fit 1 variables"),
+    (changed(*FIRST, "plot", "domain", to=[]), "minima or domain do not fit 2 variables"),
+    (changed(*FIRST, "plot", "domain", to=[[0, 1], [0]]), "at least 2 items"),
+    (changed(*FIRST, "plot", "levels", to=["a"]), "levels.0: input should be a valid number"),
+    (changed(*FIRST, "minima", to=[{"position": [0, float("nan")], "value": 0}]), "finite"),
+    (gone("lanes.parquet"), "lanes.parquet' is missing or damaged"),
+    (text_instead("lanes.parquet"), "lanes.parquet' is missing or damaged"),
+    (half("lanes.parquet"), "lanes.parquet' is missing or damaged"),
+    (folder_instead("lanes.parquet"), "lanes.parquet' is missing or damaged"),
+    (no_column("lanes.parquet", "status"), "lanes.parquet' is missing or damaged"),
+    (column("lanes.parquet", "final_loss", "x"), "lanes.parquet' is missing or damaged"),
+    (column("lanes.parquet", "hp_lr", "x"), "lanes.parquet' is missing or damaged"),
+    (
+        column("lanes.parquet", "label", None),
+        "lanes.parquet' is missing or damaged: column 'label'",
+    ),
+    (column("lanes.parquet", "problem", "other"), "no problem 'other'"),
+    (table("lanes.parquet", lambda rows: rows.iloc[:0]), "it holds no lanes"),
+    (text_instead(TRACE), "block-00001.parquet' is missing or damaged"),
+    (half(TRACE), "block-00001.parquet' is missing or damaged"),
+    (no_column(TRACE, "loss"), "block-00001.parquet' is missing or damaged"),
+    (column(TRACE, "loss", "x"), "block-00001.parquet' is missing or damaged"),
+    (column(TRACE, "x", "x"), "block-00001.parquet' is missing or damaged"),
+    (column(TRACE, "lane", 0.5), "block-00001.parquet' is missing or damaged"),
+    (column(TRACE, "lane", None), "block-00001.parquet' is missing or damaged"),
+    (
+        lambda path: [
+            column(f"trace/block-0000{number}.parquet", "novelty", value)(path)
+            for number, value in enumerate((1.5, "x"))
+        ],
+        "trace' is missing or damaged",
+    ),
+    (text_instead("trace/more.parquet"), "more.parquet' is missing or damaged"),
+    (text_instead("surface/problem-00000.parquet"), "problem-00000.parquet' is missing or damaged"),
+]
+"""What happened to a run, and what is said of it."""
+
+
+@pytest.mark.parametrize(("damage", "says"), DAMAGES, ids=[says for _, says in DAMAGES])
+def test_damaged_runs(made, tmp_path, damage, says):
+    path = tmp_path / "results" / "damaged"
+    shutil.copytree(made / "results" / "anisotropic-again", path)
+    damage(path)
+    for command in (["show"], ["show", "--format", "json"], ["plot"], ["plot", "--kind", "loss"]):
+        assert says in optbench(*command, "damaged", cwd=tmp_path).message
+    assert optbench("list", "runs", cwd=tmp_path).code == 0
+
+
+def test_a_damaged_run_is_not_in_the_way_of_others(made, tmp_path):
+    shutil.copytree(made / "results", tmp_path / "results")
+    (tmp_path / "results" / "anisotropic-again" / "run.json").write_text("{")
+    seen = optbench("show", "--format", "csv", cwd=tmp_path)
+    assert (seen.code, seen.err, len(seen.out.splitlines())) == (0, "", 5)
+    assert "damaged" in optbench("list", "runs", cwd=tmp_path).out
+
+
+def test_a_run_without_rows_yet_shows_what_there_is(made, tmp_path):
+    """As it looks while a run goes on, or after it was killed."""
+    path = tmp_path / "results" / "killed"
+    shutil.copytree(made / "results" / "anisotropic-again", path)
+    shutil.rmtree(path / "trace")
+    changed("status", to="running")(path)
+    column("lanes.parquet", "status", "running")(path)
+    column("lanes.parquet", "final_loss", None)(path)
+    assert optbench("show", cwd=tmp_path).out.count("running") == 4
+    for kind in ("auto", "trajectory", "loss"):
+        message = optbench("plot", "--kind", kind, cwd=tmp_path).message
+        assert message == f"none of these runs can be drawn as {kind}; what fits: surface, field"
+    assert optbench("plot", "--kind", "surface", cwd=tmp_path).path.is_file()
+
+
+def test_columns_and_keys_of_a_later_optbench_are_ignored(made, tmp_path):
+    path = tmp_path / "results" / "later"
+    shutil.copytree(made / "results" / "anisotropic-again", path)
+    changed("novelty", to=[1])(path)
+    changed(*FIRST, "novelty", to=[1])(path)
+    column("lanes.parquet", "novelty", "x")(path)
+    column(TRACE, "novelty", "x")(path)
+    assert optbench("show", cwd=tmp_path).code == 0
+    assert optbench("plot", "--kind", "loss", cwd=tmp_path).code == 0
+
+
+# Damaged data.
+
+MNIST = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+]
+EVIL = b"cos\nsystem\n(S'true'\ntR."
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({MNIST[0]: b""}, "holds only a part of mnist"),
+        (dict.fromkeys(MNIST, b""), f"{MNIST[0]}: truncated: 0 bytes"),
+        (dict.fromkeys(MNIST, b"hello, this is text"), MNIST[0]),
+        ({f"{name}.gz": b"hello" for name in MNIST}, f"{MNIST[0]}.gz: its gzip compression"),
+        ({f"{name}.gz": gzip.compress(b"hello") for name in MNIST}, f"{MNIST[0]}.gz: truncated"),
+        ({"mnist.pkl.gz": b"hello"}, "mnist.pkl.gz: "),
+        ({"mnist.pkl.gz": gzip.compress(b"hello")}, "mnist.pkl.gz: "),
+        ({"mnist.pkl.gz": gzip.compress(EVIL)}, "mnist.pkl.gz: refused, its pickle asks for "),
+    ],
+    ids=["part", "empty", "text", "no gzip", "text in gzip", "no pickle", "bad pickle", "evil"],
+)
+def test_damaged_data(tmp_path, files, says):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, content in files.items():
+        (data / name).write_bytes(content)
+    for extra, where in (([], data), (["--data", "mnist"], data), (["--data-dir", data], None)):
+        message = optbench("run", "mnist-mlp", *extra, cwd=tmp_path, data_dir=where).message
+        assert says in message
+        assert str(data) in message
+    assert list(tmp_path.iterdir()) == [data]
+
+
+def test_a_data_dir_counts_even_where_another_is_named(tmp_path):
+    (tmp_path / "good").mkdir()
+    name = suite(tmp_path, NETWORK)
+    arguments = ("run", name, "--data-dir", tmp_path / "bad")
+    message = optbench(*arguments, cwd=tmp_path, data_dir=tmp_path / "good").message
+    assert f"{tmp_path / 'bad'} is not a folder" in message
