@@ -15,7 +15,8 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.errors import DeviceError, nearest
-from optbench.kernels import NumpyKernel, cuda_source
+from optbench.jit import CpuKernel
+from optbench.kernels import cuda_source
 from optbench.programs import Rule, trace
 from optbench.stopwatch import Clock, EventStopwatch, Stopwatch
 from optbench.workspace import Workspace
@@ -140,13 +141,13 @@ class NumpyDevice(Device):
         return Workspace(np, writes_out=True)
 
     def elementwise(self) -> Elementwise:
-        """Return what runs rules as programs, a tile that fits the cache at a time."""
-        kernels: dict[tuple[Any, ...], NumpyKernel] = {}
+        """Return what runs rules as programs, tile by tile in the cache or compiled."""
+        kernels: dict[tuple[Any, ...], CpuKernel] = {}
 
         def apply(rule: Rule, arrays: Sequence[Array], columns: Mapping[str, Array]) -> None:
             key = (rule, *map(id, arrays))  # a kernel keeps its arrays, so no id comes twice
             if key not in kernels:
-                kernels[key] = NumpyKernel(trace(rule, len(arrays), tuple(columns)), arrays)
+                kernels[key] = CpuKernel(trace(rule, len(arrays), tuple(columns)), arrays)
             kernels[key](columns)
 
         return apply

@@ -13,9 +13,10 @@ from optbench.device import Device
 from optbench.lanes import Block
 from optbench.ledger import Ledger, Rows
 from optbench.optimizers.base import Step
-from optbench.records import EvaluationRows, Record
+from optbench.records import POSITION_NAMES, EvaluationRows, Record
 from optbench.rng import ITERATIONS_PER_BLOCK
 from optbench.stopwatch import Stopwatch
+from optbench.workspace import Workspace
 
 CHUNK_ROWS = 64
 """Rows that come down from the device together; a block of random numbers holds whole chunks."""
@@ -100,29 +101,21 @@ class Stepper:
 
         The row after the last update, which only ``record = "before"`` has, makes none.
         """
-        problem, xp = self._block.problem, self._device.xp
-        lanes = len(self._block.lanes)
-        loss = xp.zeros((count, lanes), dtype=xp.float64)
-        finite = xp.zeros((count, lanes), dtype=xp.bool)
-        position = None
-        if problem.parameters <= 3:
-            kind = self._params.rows.dtype
-            position = xp.zeros((count, lanes, problem.parameters), dtype=kind)
+        problem = self._block.problem
+        record = _Recorder(self._params.rows, count, self._device, self._work)
         columns = self._columns(first, count)
         for row in range(count):
             batch = self._batch(first + row)
             updates = first + row < self._block.iterations
             if problem.record == "before":
-                value = self._gradient(batch) if updates else self._loss(batch)
-                self._record(row, value, loss, finite, position)
+                record.enter(row, self._gradient(batch) if updates else self._loss(batch))
             if updates:
                 if problem.record == "after":
                     self._gradient(batch)
                 self._update({name: _row(column, row) for name, column in columns.items()})
             if problem.record == "after":
-                self._record(row, self._loss(batch), loss, finite, position)
-        get = self._device.get
-        return Rows(first, get(loss), get(finite), None if position is None else get(position))
+                record.enter(row, self._loss(batch))
+        return record.rows(first)
 
     def evaluate(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss and the zero-one error of each lane over a whole split."""
@@ -145,21 +138,12 @@ class Stepper:
     def _loss(self, batch: Mapping[str, Array]) -> Array:
         return self._block.problem.loss(self._params, batch, work=self._work)
 
-    def _record(
-        self, row: int, value: Array, loss: Array, finite: Array, position: Array | None
-    ) -> None:
-        xp = self._device.xp
-        loss[row, :] = xp.astype(value, xp.float64)
-        finite[row, :] = xp.isfinite(value) & xp.all(xp.isfinite(self._params.rows), axis=1)
-        if position is not None:
-            position[row, ...] = self._params.rows
-
     def _columns(self, first: int, count: int) -> dict[str, Array]:
         """Return the columns of ``count`` updates, of shape (count, lanes, 1) or (1, lanes, 1)."""
         updates = range(first + 1, first + 1 + count)
         columns = self._block.optimizer.columns(self._hyperparameters, updates)
-        dtype = self._block.problem.dtype
-        return {name: self._device.put(column.astype(dtype)) for name, column in columns.items()}
+        put, dtype = self._device.put, self._block.problem.dtype
+        return {name: put(column.astype(dtype, copy=False)) for name, column in columns.items()}
 
     def _batch(self, iteration: int) -> dict[str, Array]:
         """Return the batch of an iteration: arrays of shape (lanes, …), or (1, …) if shared."""
@@ -176,6 +160,51 @@ class Stepper:
         if len(self._seeds) in (1, len(self._block.lanes)):
             return batch
         return {name: xp.take(each, self._seed_of_lane, axis=0) for name, each in batch.items()}
+
+
+class _Recorder:
+    """Rows of a chunk, kept on the device until the last one is there.
+
+    Parameters
+    ----------
+    params
+        Parameters of all lanes, shape (lanes, parameters), as they stand at each row.
+    count
+        How many rows.
+    """
+
+    def __init__(self, params: Array, count: int, device: Device, work: Workspace) -> None:
+        xp = device.xp
+        lanes, parameters = params.shape
+        self._params, self._device, self._work = params, device, work
+        self._loss = xp.zeros((count, lanes), dtype=xp.float64)
+        self._position: Array = None
+        self._finite: Array = None
+        if parameters <= len(POSITION_NAMES):  # by coordinate, as such parameters are stored
+            self._position = xp.zeros((count, parameters, lanes), dtype=params.dtype)
+        else:
+            self._finite = xp.zeros((count, lanes), dtype=xp.bool)
+
+    def enter(self, row: int, loss: Array) -> None:
+        """Keep the loss of each lane, shape (lanes,), and what is told of its parameters."""
+        xp = self._device.xp
+        self._loss[row, :] = xp.astype(loss, xp.float64, copy=False)
+        if self._position is not None:
+            self._position[row, ...] = xp.permute_dims(self._params, (1, 0))
+        else:
+            self._work.begin("record")
+            each = self._work.take(self._params.shape, xp.bool)
+            self._work.into(each, xp.isfinite, self._params)
+            self._finite[row, :] = xp.all(each, axis=1)
+
+    def rows(self, first: int) -> Rows:
+        """Bring the rows down; ``first`` is the iteration of the first."""
+        xp, get = self._device.xp, self._device.get
+        position, finite = self._position, self._finite
+        if position is not None:
+            finite = xp.all(xp.isfinite(position), axis=1)
+            position = get(xp.permute_dims(position, (0, 2, 1)))
+        return Rows(first, get(self._loss), get(finite & xp.isfinite(self._loss)), position)
 
 
 def _row(column: Array, row: int) -> Array:

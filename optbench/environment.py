@@ -19,6 +19,7 @@ PACKAGES = (
     "matplotlib",
     "array-api-compat",
     "threadpoolctl",
+    "numba",
     "cupy-cuda12x",
     "cupy-cuda13x",
 )

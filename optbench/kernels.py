@@ -12,7 +12,7 @@ import numpy as np
 
 from optbench.programs import OPERATIONS, Operation, Place, Program
 
-TILE_BYTES = 256 * 2**10
+TILE_BYTES = 512 * 2**10
 """Bytes of each array that a program works on at a time on the CPU: all operands fit a cache."""
 
 

@@ -36,7 +36,7 @@ class Block:
     def hyperparameters(self) -> dict[str, np.ndarray]:
         """Hyperparameters of all lanes: float64 of shape (lanes, 1) by name."""
         return {
-            each.name: np.array([[lane.hyperparameters[each.name]] for lane in self.lanes])
+            each.name: np.array([lane.hyperparameters[each.name] for lane in self.lanes])[:, None]
             for each in self.optimizer.hyperparameters
         }
 
@@ -83,13 +83,13 @@ def _key(**parts: Any) -> str:
 
 
 def plan_blocks(
-    suite: Suite, lanes: Iterable[Lane], block_bytes: int, at_least: int = 1
+    suite: Suite, lanes: Iterable[Lane], block_bytes: int, workers: int = 1
 ) -> tuple[Block, ...]:
     """Group lanes into blocks; a function of the lanes and of what the device gives a block.
 
     Lanes of one problem and one rule go together, as many as keep the arrays of a block within
-    ``block_bytes``, spread evenly. The largest blocks are halved while there are fewer than
-    ``at_least``, the number of workers that want one.
+    ``block_bytes``, spread evenly. The largest blocks are halved while their number is no multiple
+    of ``workers``, so that none is idle at the end.
     """
     settings = {setting.label: setting for setting in suite.problems}
     parts: list[list[Lane]] = []
@@ -97,7 +97,7 @@ def plan_blocks(
         most = max(1, block_bytes // lane_bytes(settings[title].problem, get_optimizer(name)))
         members = list(group)
         parts += _split(members, ceil(len(members) / most))
-    while len(parts) < at_least and (largest := max(parts, key=len))[1:]:
+    while len(parts) % workers and (largest := max(parts, key=len))[1:]:
         parts.remove(largest)
         parts += _split(largest, 2)
     parts.sort(key=lambda part: part[0].number)

@@ -89,33 +89,38 @@ class Ledger:
 
     def result(self, seconds: float) -> BlockResult:
         """Return what became of every lane; ``seconds`` is the time that the block stepped."""
-        losses = np.concatenate(self._loss) if self._loss else np.zeros((0, len(self.numbers)))
         updates = min(self._entered, self._block.iterations)
         step_seconds = seconds / (updates * len(self.numbers)) if updates else None
-        lanes = [self._lane(index, losses, step_seconds) for index in range(len(self.numbers))]
+        done = self.alive & (self._rows == self.full_rows)
+        losses = dict(zip(np.flatnonzero(done).tolist(), self._final_and_best(done), strict=True))
+        rows, diverged = self._rows.tolist(), self._diverged.tolist()
+        lanes = []
+        for index, number in enumerate(self.numbers.tolist()):
+            status = Status.DONE if index in losses else Status.INTERRUPTED
+            if diverged[index]:
+                status = Status.DIVERGED
+            # The last row of a full or broken trace recorded before the update has none after it.
+            unused = self._extra if status is not Status.INTERRUPTED else 0
+            final, best = losses.get(index, (None, None))
+            lanes.append(
+                LaneResult(
+                    lane=number,
+                    status=status,
+                    iterations=rows[index] - unused,
+                    diverged_at=rows[index] - 1 if diverged[index] else None,
+                    final_loss=final,
+                    best_loss=best,
+                    step_seconds=step_seconds,
+                    block_lanes=len(self.numbers),
+                )
+            )
         return BlockResult(self._block.number, tuple(lanes))
 
-    def _lane(self, index: int, losses: np.ndarray, step_seconds: float | None) -> LaneResult:
-        rows, diverged = int(self._rows[index]), bool(self._diverged[index])
-        status, final, best = Status.INTERRUPTED, None, None
-        if diverged:
-            status = Status.DIVERGED
-        elif rows == self.full_rows:
-            status = Status.DONE
-            final, best = final_and_best(
-                np.ascontiguousarray(losses[:, index]),
-                self._block.iterations,
-                minibatch=self._block.problem.minibatch,
-            )
-        # The last row of a full or broken trace recorded before the update has no update after it.
-        unused = self._extra if status is not Status.INTERRUPTED else 0
-        return LaneResult(
-            lane=int(self.numbers[index]),
-            status=status,
-            iterations=rows - unused,
-            diverged_at=rows - 1 if diverged else None,
-            final_loss=final,
-            best_loss=best,
-            step_seconds=step_seconds,
-            block_lanes=len(self.numbers),
-        )
+    def _final_and_best(self, done: np.ndarray) -> list[tuple[float, float]]:
+        """Return the final and the best loss of the lanes that are done."""
+        if not done.any():
+            return []
+        losses = np.ascontiguousarray(np.concatenate(self._loss)[:, done].T)
+        minibatch = self._block.problem.minibatch
+        final, best = final_and_best(losses, self._block.iterations, minibatch=minibatch)
+        return list(zip(final.tolist(), best.tolist(), strict=True))

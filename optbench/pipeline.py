@@ -71,7 +71,7 @@ def prepare(suite: Suite, device: Device, workers: int | None = None) -> Plan:
     workers = default_workers(device) if workers is None else workers
     # Lanes on a GPU are the same to the bit for one plan only, so workers have no say in it there.
     wanted = 1 if device.kind == "gpu" else workers
-    blocks = plan_blocks(suite, lanes, device.block_bytes, at_least=wanted)
+    blocks = plan_blocks(suite, lanes, device.block_bytes, workers=wanted)
     return Plan(suite, lanes, blocks, min(workers, len(blocks)))
 
 

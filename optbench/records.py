@@ -219,8 +219,10 @@ class RunTables:
     surface: "pd.DataFrame"
 
 
-def final_and_best(loss: np.ndarray, iterations: int, *, minibatch: bool) -> tuple[float, float]:
-    """Return the final and the best loss of a finished lane.
+def final_and_best(
+    loss: np.ndarray, iterations: int, *, minibatch: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the final and the best loss of finished lanes.
 
     Functions: the last row and the smallest row. Minibatch problems: the mean of the last
     ``n = min(100, iterations)`` rows and the smallest mean of any ``n`` consecutive rows.
@@ -228,17 +230,18 @@ def final_and_best(loss: np.ndarray, iterations: int, *, minibatch: bool) -> tup
     Parameters
     ----------
     loss
-        All rows of the lane, shape (rows,).
+        All rows of each lane, shape (…, rows), C-contiguous.
     iterations
-        Updates that the lane was to make.
+        Updates that a lane was to make.
 
-    >>> final_and_best(np.array([3.0, 1.0, 2.0]), 2, minibatch=False)
-    (2.0, 1.0)
-    >>> final_and_best(np.array([3.0, 1.0, 2.0]), 2, minibatch=True)
-    (1.5, 1.5)
+    >>> losses = np.array([[3.0, 1.0, 2.0], [5.0, 4.0, 3.0]])
+    >>> [each.tolist() for each in final_and_best(losses, 2, minibatch=False)]
+    [[2.0, 3.0], [1.0, 3.0]]
+    >>> [each.tolist() for each in final_and_best(losses, 2, minibatch=True)]
+    [[1.5, 3.5], [1.5, 3.5]]
     """
     if not minibatch:
-        return float(loss[-1]), float(loss.min())
+        return loss[..., -1], loss.min(axis=-1)
     window = min(SMOOTHED_FINAL_ROWS, iterations)
-    means = np.lib.stride_tricks.sliding_window_view(loss, window).mean(axis=-1)
-    return float(means[-1]), float(means.min())
+    means = np.lib.stride_tricks.sliding_window_view(loss, window, axis=-1).mean(axis=-1)
+    return means[..., -1], means.min(axis=-1)

@@ -51,6 +51,21 @@ class Workspace:
             out[...] = function(*operands, **options)
         return out
 
+    def gather(self, rows: Array, indices: Array) -> Array:
+        """Return the rows (examples, …) at indices (n,), all within bounds; maybe a work array."""
+        if not self._writes_out:
+            return self.xp.take(rows, indices, axis=0)
+        out = self.take((*indices.shape, *rows.shape[1:]), rows.dtype)
+        # NumPy writes straight into out only where it need not raise halfway.
+        return self.xp.take(rows, indices, axis=0, out=out, mode="clip")
+
+    def ratio(self, out: Array, values: Array, divisor: float) -> Array:
+        """Return ``out``, holding values / divisor, both in its dtype first."""
+        if self._writes_out:
+            return self.into(out, self.xp.divide, values, divisor, dtype=out.dtype)
+        out[...] = self.xp.astype(values, out.dtype) / divisor
+        return out
+
     def keep_where(self, values: Array, condition: Array) -> Array:
         """Set ``values`` to 0 where the condition does not hold, by a product; return them."""
         if self._writes_out:  # a product with truth values is one pass where it is allowed

@@ -29,7 +29,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workspace": {"arrays"},
     "programs": {"arrays"},
     "kernels": {"arrays", "programs"},
-    "device": {"arrays", "errors", "kernels", "programs", "stopwatch", "workspace"},
+    "jit": {"kernels", "programs"},
+    "blas": set(),
+    "device": {"arrays", "errors", "jit", "kernels", "programs", "stopwatch", "workspace"},
     "datasets": {"errors", "rng"},
     "nn": {"arrays", "errors", "rng", "workspace"},
     "problems": {"arrays", "errors", "rng", "workspace", "nn", "datasets"},
@@ -40,7 +42,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flags": {"errors", "grids", "suitefile", "optimizers", "problems"},
     "lanes": {"suite", "records", "errors", "optimizers", "problems.base"},
     "ledger": {"lanes", "records"},
-    "engine": {"arrays", "device", "lanes", "ledger", "records", "rng", "stopwatch"} | CONTRACTS,
+    "engine": {"arrays", "device", "lanes", "ledger", "records", "rng", "stopwatch", "workspace"}
+    | CONTRACTS,
     "executor": {"engine", "lanes", "device", "records", "errors"},
     "estimate": {"engine", "lanes", "device", "stopwatch", "executor", "pipeline"},
     "store": {"records", "errors"},
@@ -58,6 +61,7 @@ NOT_BY_PIPELINE = {"analysis", "plots", "tables", "flags", "pipeline"} | ABOVE_P
 LIBRARIES: dict[str, set[str]] = {
     "cupy": {"device"},
     "array_api_compat": {"device"},
+    "numba": {"jit"},
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli", "tables"},
@@ -171,7 +175,7 @@ def allowed(each: Import) -> bool:
     if part in ("cli", "api"):
         return True
     if part == "":
-        return module == "api"
+        return module in ("api", "blas")
     if part in ("pipeline", "verify"):
         return module != "" and part_of(module) not in NOT_BY_PIPELINE
     known = MAY_IMPORT[part]
@@ -208,7 +212,7 @@ def test_no_module_imports_what_lies_above_it():
 
 
 def test_the_numeric_core_knows_neither_devices_nor_files():
-    forbidden = {"device", "kernels", "store", "engine", "records"}
+    forbidden = {"device", "kernels", "jit", "store", "engine", "records"}
     offenders = [
         str(each) for each in OWN if each.part in CORE and part_of(inside(each)) in forbidden
     ]
@@ -217,7 +221,7 @@ def test_the_numeric_core_knows_neither_devices_nor_files():
 
 def test_reporting_knows_nothing_of_computing():
     computing = CORE | {"device", "engine", "ledger", "lanes", "executor", "suite"}
-    computing |= {"pipeline", "verify", "estimate", "programs", "kernels", "workspace"}
+    computing |= {"pipeline", "verify", "estimate", "programs", "kernels", "jit", "workspace"}
     offenders = [
         str(each)
         for each in OWN
@@ -248,7 +252,7 @@ def test_every_library_is_named_only_where_it_may_be():
     assert offenders == []
 
 
-@pytest.mark.parametrize("library", ["cupy", "pandas", "pyarrow", "pooch"])
+@pytest.mark.parametrize("library", ["cupy", "numba", "pandas", "pyarrow", "pooch"])
 def test_libraries_that_load_slowly_are_imported_when_they_are_needed(library):
     """What every command imports must not load them; analysis and plots are themselves late."""
     late = {"analysis", "plots", "tables"}

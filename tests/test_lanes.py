@@ -241,6 +241,16 @@ def test_the_largest_blocks_are_halved_while_workers_want_one(workers, sizes):
     assert plan.workers == min(workers, 11)
 
 
+def test_no_worker_is_idle_while_the_last_block_runs():
+    settled = suite(anisotropic(), optimizers=[("sgd", [{}] * 32)])
+    three = 11 * lane_bytes(anisotropic(), get_optimizer("sgd"))
+    sizes = {
+        workers: [len(block.lanes) for block in prepare(settled, cpu(three), workers).blocks]
+        for workers in (1, 2, 3, 4)
+    }
+    assert sizes == {1: [11, 11, 10], 2: [6, 5, 11, 10], 3: [11, 11, 10], 4: [6, 5, 11, 10]}
+
+
 @given(st.integers(2, 9), st.integers(0, 5))
 def test_halves_are_the_lanes_of_a_block_with_numbers_of_their_own(count, number):
     (block,) = blocks_of(suite(anisotropic(), optimizers=["sgd"], seeds=range(count)))

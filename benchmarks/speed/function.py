@@ -49,5 +49,6 @@ def _pytorch(lanes: int, steps: int) -> Timed:
 def _optbench(lanes: int, steps: int) -> Timed:
     suite = ours.function_suite(lanes, steps)
     ours.leave_out(suite)
+    ours.compile_rule(CASE, 1, function=True)
     plan = ours.plan_of(suite)
     return lambda: ours.seconds_per_lane_step(plan)

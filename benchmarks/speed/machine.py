@@ -11,7 +11,7 @@ from optbench.environment import describe_environment
 THREADS = (
     "every contender has as many threads as there are usable cores: NumPy's BLAS by threadpoolctl "
     "(optbench sets it to one in each of its workers), PyTorch by torch.set_num_threads, "
-    "XLA by NPROC"
+    "XLA by NPROC; all that use NumPy share its BLAS and the kernels that optbench has it use"
 )
 
 

@@ -159,5 +159,6 @@ def _jax(workload: Workload, optimizer: str, lr: float, lanes: int, steps: int) 
 def _optbench(workload: Workload, optimizer: str, lr: float, lanes: int, steps: int) -> Timed:
     suite = ours.network_suite(optimizer, lr, lanes, steps)
     ours.leave_out(suite, workload.start)
+    ours.compile_rule(optimizer, 1, function=False)
     plan = ours.plan_of(suite)
     return lambda: ours.seconds_per_lane_step(plan)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import Any
 
+from optbench import jit
 from optbench.device import NumpyDevice
 from optbench.executor import execute
 from optbench.pipeline import Plan, prepare
@@ -52,6 +53,17 @@ def leave_out(suite: Suite, start: Callable[[int], Any] | None = None) -> None:
         setting.problem.split_sizes = dict  # type: ignore[method-assign]
         if start is not None:
             setting.problem.start = start  # type: ignore[method-assign]
+
+
+def compile_rule(optimizer: str, lanes: int, *, function: bool) -> None:
+    """Have the rule compiled before it is timed, as JAX's training is, where Numba is installed.
+
+    A run of ``optbench run`` compiles once it has worked for about a second; see optbench.jit.
+    """
+    jit.COMPILE_AFTER = 0
+    suite = function_suite(lanes, 2) if function else network_suite(optimizer, 0.01, lanes, 2)
+    leave_out(suite)
+    step_all(plan_of(suite))
 
 
 def plan_of(suite: Suite) -> Plan:

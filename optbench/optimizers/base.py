@@ -85,12 +85,13 @@ def fraction(name: str, default: float, meaning: str) -> Hyperparameter:
 def powers(base: np.ndarray, exponents: range) -> np.ndarray:
     """Return base^exponent in float64, shape (exponents, lanes, 1), of a column (lanes, 1).
 
-    Lanes often share a base, so each is raised once. Python's own power is used since NumPy's may
-    give other bits in longer arrays, and no lane may depend on its company.
+    Lanes often share a base, so each is raised once; where all do, the shape is (exponents, 1, 1).
+    Python's own power is used since NumPy's may give other bits in longer arrays, and no lane may
+    depend on its company.
     """
     values, places = np.unique(base, return_inverse=True)
     raised = np.array([[value**exponent for value in values.tolist()] for exponent in exponents])
-    return raised[:, places.reshape(base.shape)]
+    return raised[:, :, None] if len(values) == 1 else raised[:, places.reshape(base.shape)]
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,8 @@ class Classifier(Problem):
         xp, indices = work.xp, draws["indices"]
         work.begin("batch")
         flat = xp.reshape(indices, (-1,))
-        images = self._pixels(xp.take(data["train.images"], flat, axis=0), work)
-        labels = xp.take(data["train.labels"], flat, axis=0)
+        images = self._pixels(work.gather(data["train.images"], flat), work)
+        labels = work.gather(data["train.labels"], flat)
         return {
             "images": xp.reshape(images, (*indices.shape, images.shape[-1])),
             "labels": xp.reshape(labels, indices.shape),
@@ -156,10 +156,8 @@ class Classifier(Problem):
 
     def _pixels(self, raw: Array, work: Workspace) -> Array:
         """Return bytes as numbers in [0, 1]; a work array."""
-        kind = getattr(work.xp, self.dtype)
-        pixels = work.take(raw.shape, kind)
-        pixels[...] = work.xp.astype(raw, kind)
-        return work.into(pixels, work.xp.divide, pixels, self.dataset.scale)
+        pixels = work.take(raw.shape, getattr(work.xp, self.dtype))
+        return work.ratio(pixels, raw, self.dataset.scale)
 
     def loss_and_grad(
         self, params: Stacked, grads: Stacked, batch: Arrays, *, work: Workspace

@@ -233,8 +233,11 @@ class LateToDiverge(NumpyDevice):
 
     def __init__(self) -> None:
         super().__init__()
-        replaced = {"isfinite": lambda values: np.isfinite(values) | (np.abs(values) == inf)}
-        self.xp = SimpleNamespace(**{**vars(np), **replaced})
+
+        def isfinite(values, out=None):
+            return np.logical_or(np.isfinite(values), np.abs(values) == inf, out=out)
+
+        self.xp = SimpleNamespace(**{**vars(np), "isfinite": isfinite})
 
 
 @pytest.mark.usefixtures("few")
