@@ -3,11 +3,7 @@
 :func:`run` runs a suite, :func:`load` loads what a run left; both return :class:`Results`.
 """
 
-from optbench.blas import choose_kernels
-
-choose_kernels()  # before anything loads NumPy
-
-from optbench.api import Results, load, run  # noqa: E402
+from optbench.api import Results, load, run
 
 __all__ = ["Results", "__version__", "load", "run"]
 

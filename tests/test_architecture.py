@@ -30,7 +30,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "programs": {"arrays"},
     "kernels": {"arrays", "programs"},
     "jit": {"kernels", "programs"},
-    "blas": set(),
     "device": {"arrays", "errors", "jit", "kernels", "programs", "stopwatch", "workspace"},
     "datasets": {"errors", "rng"},
     "nn": {"arrays", "errors", "rng", "workspace"},
@@ -175,7 +174,7 @@ def allowed(each: Import) -> bool:
     if part in ("cli", "api"):
         return True
     if part == "":
-        return module in ("api", "blas")
+        return module == "api"
     if part in ("pipeline", "verify"):
         return module != "" and part_of(module) not in NOT_BY_PIPELINE
     known = MAY_IMPORT[part]

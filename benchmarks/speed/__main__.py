@@ -64,6 +64,10 @@ def main() -> None:
     threads = set_threads()
     for line in missing():
         _say(f"note: {line}")
+    for name, value in machine.held_back().items():
+        _say(
+            f"note: {name}={value} decides how a library computes here; unset it for its own choice"
+        )
     begun, load = time.perf_counter(), machine.load()
     sections: dict[str, Any] = {}
     for name in asked.only or SECTIONS:

@@ -11,8 +11,16 @@ from optbench.environment import describe_environment
 THREADS = (
     "every contender has as many threads as there are usable cores: NumPy's BLAS by threadpoolctl "
     "(optbench sets it to one in each of its workers), PyTorch by torch.set_num_threads, "
-    "XLA by NPROC; all that use NumPy share its BLAS and the kernels that optbench has it use"
+    "XLA by NPROC"
 )
+
+CHOICES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
+"""Environment variables that hold a library back from what it would do on this processor."""
+
+
+def held_back() -> dict[str, str]:
+    """Return the environment variables of :data:`CHOICES` that are set."""
+    return {name: os.environ[name] for name in CHOICES if name in os.environ}
 
 
 def load() -> float | None:
@@ -29,6 +37,7 @@ def describe(threads: int) -> dict[str, Any]:
         **environment,
         "memory_bytes": _memory_bytes(),
         "threads": threads,
+        "held_back_by": held_back(),
         "threads_note": THREADS,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

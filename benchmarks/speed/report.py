@@ -118,7 +118,8 @@ def to_text(machine: Mapping[str, Any], sections: Sections) -> str:
     """Return the tables of all sections that were run, for a terminal or a README."""
     parts = [
         f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores used, "
-        f"Python {machine['python']}, NumPy {machine['packages']['numpy']}, {machine['date']}"
+        f"Python {machine['python']}, NumPy {machine['packages']['numpy']}{_kernels(machine)}, "
+        f"{machine['date']}"
     ]
     if "network" in sections:
         section = sections["network"]
@@ -139,6 +140,12 @@ def to_text(machine: Mapping[str, Any], sections: Sections) -> str:
         ]
     parts += [*_lines(sections), target_table(targets(sections))]
     return "\n\n".join(parts)
+
+
+def _kernels(machine: Mapping[str, Any]) -> str:
+    """Return which kernels NumPy's BLAS takes, where it says so."""
+    names = dict.fromkeys(each["architecture"] for each in machine["blas"] if each["architecture"])
+    return f" with BLAS kernels for {' and '.join(names)}" if names else ""
 
 
 def _lines(sections: Sections) -> list[str]:

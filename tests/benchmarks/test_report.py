@@ -12,6 +12,7 @@ MACHINE = {
     "threads": 2,
     "python": "3.11.0",
     "packages": {"numpy": "2.0"},
+    "blas": [{"architecture": "Haswell"}],
     "date": "2026-01-02T03:04:05+00:00",
 }
 
@@ -182,6 +183,7 @@ def test_json_has_null_for_what_is_missing_and_no_nan(sections):
 def test_text_shows_every_section_that_was_run(sections):
     text = to_text(MACHINE, sections)
     assert "A Processor, 2 of 4 cores used" in text
+    assert "NumPy 2.0 with BLAS kernels for Haswell, 2026" in text
     assert "64 MFLOP a lane-step; large float32 products: 100 GFLOP/s (80.0 to 120)" in text
     assert "Trace to parquet: 9.00 (9.00 to 9.00) million rows a second" in text
     assert "Logging and display: 3.00 (2.00 to 4.00) % of the CPU time" in text
