@@ -68,8 +68,12 @@ class Device:
     def release(self) -> None:
         """Give memory that no array uses back, after a block did not fit."""
 
+    def lacks_memory(self, error: Exception) -> bool:
+        """Say whether an exception means that arrays did not fit into memory."""
+        return isinstance(error, MemoryError)
+
     def put(self, array: np.ndarray) -> Array:
-        """Copy a host array to the device."""
+        """Return a host array, which nobody changes any more, on the device."""
         return self.xp.asarray(array, copy=True)
 
     def resident(self, array: np.ndarray) -> Array:
@@ -131,6 +135,10 @@ class NumpyDevice(Device):
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         super().__init__(np, "cpu", clock)
+
+    def put(self, array: np.ndarray) -> Array:
+        """Return the array itself."""
+        return array
 
     def resident(self, array: np.ndarray) -> Array:
         """Return the array itself."""
@@ -207,6 +215,11 @@ class CupyDevice(Device):
         """Give memory that no array uses back to the device."""
         with self.active():  # the pool is that of the current device
             self._cupy.get_default_memory_pool().free_all_blocks()
+
+    def lacks_memory(self, error: Exception) -> bool:
+        """Say whether CuPy's pool, or cuBLAS for its workspace, found no memory."""
+        # CuPy's OutOfMemoryError is a MemoryError; cuBLAS has a status of its own.
+        return super().lacks_memory(error) or "CUBLAS_STATUS_ALLOC_FAILED" in str(error)
 
     def stopwatch(self) -> Stopwatch:
         """Return a stopwatch that reads CUDA events, so that no step waits for the host."""

@@ -105,8 +105,7 @@ class _Worker:
             with self._device.active():
                 self._put_all(block)
         except Exception as error:  # whatever a rule or a problem raises must not end other blocks
-            # CuPy's OutOfMemoryError is a MemoryError.
-            if isinstance(error, MemoryError) and len(block.lanes) > 1:
+            if self._device.lacks_memory(error) and len(block.lanes) > 1:
                 return halves(block, self._numbers)
             self._fail(block, error)
         return ()

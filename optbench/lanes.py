@@ -17,6 +17,11 @@ from optbench.records import NUMERICS_VERSION, Lane
 from optbench.suite import Suite
 
 
+WORTH_SHARING = 2**16
+"""Parameters of all lanes of a block below which it is not halved for another worker: operations
+on so few take less time than two threads lose when they wait for the interpreter's lock."""
+
+
 @dataclass(frozen=True)
 class Block:
     """Lanes that share a problem and an update rule, stepped together; plain data."""
@@ -89,7 +94,7 @@ def plan_blocks(
 
     Lanes of one problem and one rule go together, as many as keep the arrays of a block within
     ``block_bytes``, spread evenly. The largest blocks are halved while their number is no multiple
-    of ``workers``, so that none is idle at the end.
+    of ``workers``, so that none is idle at the end, and while they are :data:`WORTH_SHARING`.
     """
     settings = {setting.label: setting for setting in suite.problems}
     parts: list[list[Lane]] = []
@@ -97,7 +102,11 @@ def plan_blocks(
         most = max(1, block_bytes // lane_bytes(settings[title].problem, get_optimizer(name)))
         members = list(group)
         parts += _split(members, ceil(len(members) / most))
-    while len(parts) % workers and (largest := max(parts, key=len))[1:]:
+
+    def weight(part: list[Lane]) -> int:
+        return len(part) * settings[part[0].problem].problem.parameters if len(part) > 1 else 0
+
+    while len(parts) % workers and weight(largest := max(parts, key=weight)) > WORTH_SHARING:
         parts.remove(largest)
         parts += _split(largest, 2)
     parts.sort(key=lambda part: part[0].number)

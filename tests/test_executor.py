@@ -10,6 +10,7 @@ import pytest
 import threadpoolctl
 
 from optbench import executor
+from optbench import lanes as lanes_module
 from optbench.device import Device, NumpyDevice
 from optbench.executor import default_workers, execute, usable_cores
 from optbench.optimizers.sgd import SGD
@@ -288,6 +289,7 @@ def test_blas_runs_on_one_thread_inside_and_as_before_outside(blocks):
 )
 def test_there_are_as_many_workers_as_cores_or_lanes(cores, lanes, workers, monkeypatch):
     monkeypatch.setattr(executor, "usable_cores", lambda: cores)
+    monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
     assert default_workers(NumpyDevice()) == cores
     plan = prepare(suite(anisotropic(), optimizers=["sgd"], seeds=range(lanes)), NumpyDevice())
     assert (plan.workers, len(plan.blocks)) == (workers, workers)

@@ -232,7 +232,8 @@ def test_work_arrays_of_a_network_count_towards_the_size_of_a_block():
         (99, [1] * 11),
     ],
 )
-def test_the_largest_blocks_are_halved_while_workers_want_one(workers, sizes):
+def test_the_largest_blocks_are_halved_while_workers_want_one(workers, sizes, monkeypatch):
+    monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
     settled = suite(anisotropic(), optimizers=[("sgd", [{}] * 4), ("adam", [{}] * 7)])
     plan = prepare(settled, cpu(), workers)
     assert [len(block.lanes) for block in plan.blocks] == sizes
@@ -241,7 +242,8 @@ def test_the_largest_blocks_are_halved_while_workers_want_one(workers, sizes):
     assert plan.workers == min(workers, 11)
 
 
-def test_no_worker_is_idle_while_the_last_block_runs():
+def test_no_worker_is_idle_while_the_last_block_runs(monkeypatch):
+    monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
     settled = suite(anisotropic(), optimizers=[("sgd", [{}] * 32)])
     three = 11 * lane_bytes(anisotropic(), get_optimizer("sgd"))
     sizes = {
@@ -249,6 +251,12 @@ def test_no_worker_is_idle_while_the_last_block_runs():
         for workers in (1, 2, 3, 4)
     }
     assert sizes == {1: [11, 11, 10], 2: [6, 5, 11, 10], 3: [11, 11, 10], 4: [6, 5, 11, 10]}
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(32_768, [32_768]), (32_769, [16_385, 16_384])])
+def test_lanes_too_small_to_share_stay_together(count, sizes):
+    settled = suite(anisotropic(), optimizers=[("sgd", [{}] * count)])
+    assert [len(block.lanes) for block in prepare(settled, cpu(), 2).blocks] == sizes
 
 
 @given(st.integers(2, 9), st.integers(0, 5))

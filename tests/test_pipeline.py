@@ -13,6 +13,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from optbench import __version__, rng
+from optbench import lanes as lanes_module
 from optbench.device import Device, NumpyDevice
 from optbench.errors import ResultsError
 from optbench.lanes import lay_out
@@ -410,6 +411,7 @@ def test_making_a_plan_loads_no_library_of_tables_or_figures():
 
 
 @pytest.mark.parametrize(("kind", "blocks"), [("cpu", 3), ("gpu", 1)])
-def test_workers_have_no_say_in_the_blocks_of_a_gpu(kind, blocks):
+def test_workers_have_no_say_in_the_blocks_of_a_gpu(kind, blocks, monkeypatch):
+    monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
     settled = suite(anisotropic(), optimizers=[("sgd", [{"lr": 0.1 * n} for n in range(1, 9)])])
     assert len(prepare(settled, Device(np, kind), workers=3).blocks) == blocks
