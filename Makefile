@@ -1,5 +1,5 @@
 # Everything runs in .venv, which the targets make and fill as they need it; what needs CuPy, and so
-# must not share it, in .venv-cupy.
+# must not share it, in .venv-cupy, and what is compared with PyTorch in .venv-parity.
 
 PYTHON ?=
 VENV := .venv
@@ -9,6 +9,8 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 CUPY_VENV := .venv-cupy
 CUPY := $(CUPY_VENV)/.installed
+PARITY_VENV := .venv-parity
+PARITY := $(PARITY_VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 PYTEST := $(BIN)/pytest
 
@@ -16,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cupy bench check format ci clean
+.PHONY: help demo test test-cupy test-parity bench check format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,9 @@ test: $(DEV) ## run all tests
 test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no GPU
 	$(CUPY_VENV)/bin/python -m pytest --noconftest tests/test_no_gpu.py
 
+test-parity: $(PARITY) ## compare layers, losses and derivatives with PyTorch and SymPy
+	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/expressions/test_sympy.py
+
 bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 8 minutes on 2 cores
 	$(BIN)/python -m benchmarks.speed
 
@@ -51,10 +56,10 @@ format: $(DEV) ## mend format and lint where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ci: check test-cupy ## run what continuous integration runs
+ci: check test-cupy test-parity ## run what continuous integration runs
 
-clean: ## remove .venv and .venv-cupy, caches and build outputs; results/ stays
-	rm -rf $(VENV) $(CUPY_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
+clean: ## remove all .venv*, caches and build outputs; results/ stays
+	rm -rf $(VENV) $(CUPY_VENV) $(PARITY_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv installs: without it the environment is half made.
@@ -101,4 +106,13 @@ $(CUPY): pyproject.toml | $(BIN)/pip
 	@echo 'Installing optbench and CuPy in $(CUPY_VENV)'
 	@$(BIN)/python -m venv $(CUPY_VENV)
 	@$(CUPY_VENV)/bin/python -m pip install --quiet --editable '.[gpu-cuda13]' pytest
+	@touch $@
+
+# PyTorch comes first, so that its version is this one whatever else asks for it.
+$(PARITY): pyproject.toml | $(BIN)/pip
+	@echo 'Installing optbench and PyTorch in $(PARITY_VENV)'
+	@$(BIN)/python -m venv $(PARITY_VENV)
+	@$(PARITY_VENV)/bin/python -m pip install --quiet 'pip>=25.1'
+	@$(PARITY_VENV)/bin/python -m pip install --quiet torch==2.13.0
+	@$(PARITY_VENV)/bin/python -m pip install --quiet --editable '.[parity]' --group dev
 	@touch $@

@@ -5,6 +5,7 @@ not published yet, so ``Array`` and ``Namespace`` are names for the reader. Shap
 docstrings.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
@@ -35,6 +36,19 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Buffer(Tensor):
+    """A named array of every lane that steps change but nothing trains, such as a running mean.
+
+    Attributes
+    ----------
+    start
+        All its values at the start.
+    """
+
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
 class Stacked:
     """Rows of all lanes, and the tensors in them by name; both are the same memory.
 
@@ -50,7 +64,7 @@ class Stacked:
     views: dict[str, Array]
 
 
-def stack(rows: Array, tensors: tuple[Tensor, ...], xp: Namespace) -> Stacked:
+def stack(rows: Array, tensors: Sequence[Tensor], xp: Namespace) -> Stacked:
     """Name the tensors in ``rows``, an array of shape (lanes, parameters), without copying.
 
     >>> import numpy as np

@@ -52,6 +52,10 @@ class UsageError(OptbenchError):
 class SuiteError(UsageError):
     """A suite, or a flag that changes one, is wrong."""
 
+    def within(self, place: str) -> "SuiteError":
+        """Return the same mistake, its message begun with the place where it stands."""
+        return SuiteError(f"{place}: {self}")
+
 
 class DataError(UsageError):
     """A data set is missing, incomplete or damaged."""

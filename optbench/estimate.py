@@ -7,10 +7,10 @@ from itertools import groupby
 from statistics import median
 
 from optbench.device import Device
-from optbench.engine import Stepper
 from optbench.executor import one_blas_thread
 from optbench.lanes import Block, lane_bytes
 from optbench.pipeline import Plan
+from optbench.stepper import Stepper
 from optbench.stopwatch import Clock
 
 PROBE_SECONDS = 0.1

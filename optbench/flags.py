@@ -13,7 +13,7 @@ from optbench.errors import SuiteError, nearest
 from optbench.grids import grid_values, seed_list, toml_value
 from optbench.optimizers import OPTIMIZERS, get_optimizer
 from optbench.problems import get_problem_class
-from optbench.suitefile import OptimizerEntry, ProblemEntry, SuiteFile
+from optbench.suitefile import OptimizerEntry, ProblemEntry, StopTable, SuiteFile
 
 PROBLEM_FLAGS = ("batch_size", "data", "dtype")
 """Flags that set an option of every problem that takes it."""
@@ -29,7 +29,9 @@ class Flags:
     seeds: int | list[int] | str | None = None
     iterations: int | None = None
     epochs: int | None = None
-    batch_size: int | None = None
+    batch_size: int | str | None = None
+    evaluate_every: int | str | None = None
+    stops: tuple[str, ...] = ()
     dtype: str | None = None
     data: str | None = None
     name: str | None = None
@@ -77,8 +79,8 @@ def _check_numbers(suites: Sequence[SuiteFile], flags: Flags) -> None:
         if count is not None and count < 1:
             raise SuiteError(f"--{key} {count}: at least 1 is needed")
     entries = [entry for suite in suites for entry in suite.problem]
-    for key in (*PROBLEM_FLAGS, "epochs"):
-        option = "batch_size" if key == "epochs" else key
+    for key in (*PROBLEM_FLAGS, "epochs", "evaluate_every"):
+        option = key if key in PROBLEM_FLAGS else "batch_size"
         if getattr(flags, key) is not None and not any(_takes(each, option) for each in entries):
             names = ", ".join(entry.title for entry in entries)
             raise SuiteError(f"--{key.replace('_', '-')} means nothing to {names}; leave it out")
@@ -199,6 +201,10 @@ def _apply_numbers(suite: SuiteFile, flags: Flags) -> SuiteFile:
             plain = {**plain, "iterations": flags.iterations, "epochs": None}
         if flags.epochs is not None and _takes(entry, "batch_size"):
             plain = {**plain, "epochs": flags.epochs, "iterations": None}
+        if flags.evaluate_every is not None and _takes(entry, "batch_size"):
+            plain["evaluate_every"] = flags.evaluate_every
+        if flags.stops:
+            plain["stop"] = {**plain.get("stop", {}), **_stop_rules(flags.stops)}
         problems.append(plain)
     whole: dict[str, Any] = {"problem": problems}
     if flags.seeds is not None:
@@ -206,3 +212,15 @@ def _apply_numbers(suite: SuiteFile, flags: Flags) -> SuiteFile:
     if flags.name is not None:
         whole["name"] = flags.name
     return suite.changed(**whole)
+
+
+def _stop_rules(texts: Sequence[str]) -> dict[str, Any]:
+    """Read ``key=value`` of stopping rules."""
+    rules = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (equals and value) or key not in StopTable.model_fields:
+            known = ", ".join(StopTable.model_fields)
+            raise SuiteError(f"--stop '{text}' is malformed; write key=value with one of {known}")
+        rules[key] = toml_value(value)
+    return rules

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count, groupby, product
 from math import ceil
 from typing import Any
@@ -14,8 +14,8 @@ from optbench.optimizers import get_optimizer
 from optbench.optimizers.base import Optimizer
 from optbench.problems.base import Problem
 from optbench.records import NUMERICS_VERSION, Lane
+from optbench.stopping import Rules
 from optbench.suite import Suite
-
 
 WORTH_SHARING = 2**16
 """Parameters of all lanes of a block below which it is not halved for another worker: operations
@@ -31,6 +31,7 @@ class Block:
     optimizer: Optimizer
     iterations: int
     lanes: tuple[Lane, ...]
+    rules: Rules = field(default_factory=Rules)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -64,8 +65,8 @@ def _lanes(suite: Suite, device_kind: str) -> Iterator[Lane]:
                     schedule="constant",
                     seed=seed,
                     iterations=setting.iterations,
-                    evaluation="end",
-                    stopping=None,
+                    evaluation=setting.rules.evaluate_every or "end",
+                    stopping=setting.rules.stopping(),
                     device=device_kind,
                     numerics_version=NUMERICS_VERSION,
                 )
@@ -117,6 +118,7 @@ def plan_blocks(
             get_optimizer(part[0].optimizer),
             settings[part[0].problem].iterations,
             tuple(part),
+            settings[part[0].problem].rules,
         )
         for number, part in enumerate(parts)
     )

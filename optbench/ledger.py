@@ -1,7 +1,7 @@
 """What became of the lanes of a block, row by row, on the host.
 
-The engine enters the rows that came down; the ledger finds where a lane diverged, cuts its trace
-there, and sums up at the end. Divergence is found here and nowhere else.
+The engine enters the rows that came down; the ledger finds where a lane diverged or met a stopping
+rule, cuts its trace there, and sums up at the end. Where lanes end is found here and nowhere else.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from optbench.records import BlockResult, LaneResult, Status, TraceChunk, final_
 
 @dataclass(frozen=True)
 class Rows:
-    """Consecutive rows of all lanes, as they come down from the device.
+    """Consecutive rows of the lanes that are left, as they come down from the device.
 
     Attributes
     ----------
@@ -26,16 +26,22 @@ class Rows:
         Whether loss and parameters were finite at each row, shape (rows, lanes).
     position
         Parameters at each row, shape (rows, lanes, parameters), or None.
+    penalty
+        What of the loss is regularisation, shape (rows, lanes), or None.
+    grad_norm
+        Euclidean norm of the gradient, shape (rows, lanes), or None where no rule asks for it.
     """
 
     first: int
     loss: np.ndarray
     finite: np.ndarray
-    position: np.ndarray | None
+    position: np.ndarray | None = None
+    penalty: np.ndarray | None = None
+    grad_norm: np.ndarray | None = None
 
 
 class Ledger:
-    """The rows of one block.
+    """The rows of one block. A lane's place is its index in the block.
 
     Attributes
     ----------
@@ -43,6 +49,10 @@ class Ledger:
         Rows of a full trace: N + 1 where the loss is recorded before the update, N where after.
     numbers
         The lanes' numbers, int32.
+    running
+        Which lanes have neither diverged nor stopped.
+    places
+        Places of the lanes whose rows are entered; those that ended leave by :meth:`part`.
     """
 
     def __init__(self, block: Block) -> None:
@@ -50,64 +60,103 @@ class Ledger:
         self._extra = 1 if block.problem.record == "before" else 0
         self.full_rows = block.iterations + self._extra
         self.numbers = np.array([lane.number for lane in block.lanes], dtype=np.int32)
-        self._rows = np.zeros(len(block.lanes), dtype=np.int64)
-        self._diverged = np.zeros(len(block.lanes), dtype=bool)
+        lanes = len(block.lanes)
+        self.places = np.arange(lanes)
+        self.running = np.ones(lanes, dtype=bool)
+        self._diverged = np.zeros(lanes, dtype=bool)
+        self._rows = np.zeros(lanes, dtype=np.int64)
+        self._updates = np.zeros(lanes, dtype=np.int64)
         self._loss: list[np.ndarray] = []
         self._entered = 0
-
-    @property
-    def alive(self) -> np.ndarray:
-        """Which lanes have not diverged."""
-        return ~self._diverged
-
-    @property
-    def all_diverged(self) -> bool:
-        """Whether no lane is left."""
-        return bool(self._diverged.all())
+        self._steps = 0
 
     @property
     def complete(self) -> bool:
-        """Whether every row of the lanes that are left has been entered."""
-        return self._entered == self.full_rows and not self.all_diverged
+        """Whether lanes are left, and every row of theirs has been entered."""
+        return self._entered == self.full_rows and bool(self.running.any())
 
     def enter(self, rows: Rows) -> TraceChunk:
         """Take rows that follow those before, and return what of them belongs in the trace.
 
-        A lane's last row is the first one that is not finite.
+        A lane's last row is the first one that is not finite, or that meets a stopping rule.
         """
-        height = len(rows.loss)
-        broken = ~rows.finite.all(axis=0)
-        until = np.where(broken, np.argmin(rows.finite, axis=0) + 1, height)
-        counts = np.where(self._diverged, 0, until)
+        height, going = len(rows.loss), self.running[self.places]
+        places = self.places[going]
+        last = ~rows.finite[:, going] | self._met(rows)[:, going]
+        ends = last.any(axis=0)
+        until = np.where(ends, np.argmax(last, axis=0) + 1, height)
+        counts = np.zeros(len(self.numbers), dtype=np.int64)
+        counts[places] = until
         self._rows += counts
-        self._diverged |= broken
-        self._loss.append(rows.loss)
+        self._diverged[places] = ~rows.finite[until - 1, np.flatnonzero(going)]
+        self.running[places] = ~ends
         self._entered += height
+        made = min(self._entered, self._block.iterations)
+        self._steps += max(0, made - rows.first) * len(self.places)
+        self._updates[places] = np.minimum(self._rows[places] - self._extra * ends, made)
+        self._loss.append(self._spread(rows.loss))
         return TraceChunk(
-            self._block.number, self.numbers, rows.first, rows.loss, counts, rows.position
+            self._block.number,
+            self.numbers,
+            rows.first,
+            self._loss[-1],
+            counts,
+            None if rows.position is None else self._spread(rows.position),
+            None if rows.penalty is None else self._spread(rows.penalty),
         )
+
+    def _met(self, rows: Rows) -> np.ndarray:
+        """Return which rows meet a stopping rule."""
+        rules = self._block.rules
+        met = np.zeros(rows.loss.shape, dtype=bool)
+        if rules.loss is not None:
+            met |= rows.loss <= rules.loss
+        if rules.grad_norm is not None and rows.grad_norm is not None:
+            met |= rows.grad_norm <= rules.grad_norm
+        return met
+
+    def _spread(self, values: np.ndarray) -> np.ndarray:
+        """Return values (rows, lanes left, …) as (rows, lanes, …), zero for those that ended."""
+        if len(self.places) == len(self.numbers):
+            return values
+        whole = np.zeros((len(values), len(self.numbers), *values.shape[2:]), values.dtype)
+        whole[:, self.places] = values
+        return whole
+
+    def stop(self, places: np.ndarray) -> None:
+        """End lanes after the last update entered; early stopping has said so."""
+        self.running[places] = False
+
+    def updates(self, places: np.ndarray) -> np.ndarray:
+        """Return how many updates lanes have made up to their last row."""
+        updates: np.ndarray = self._updates[places]
+        return updates
+
+    def stopped(self, places: np.ndarray) -> np.ndarray:
+        """Return those of some places whose lanes were stopped by a rule."""
+        found: np.ndarray = places[~self.running[places] & ~self._diverged[places]]
+        return found
+
+    def part(self, kept: np.ndarray) -> None:
+        """Go on with the lanes at some indices of :attr:`places` only."""
+        self.places = self.places[kept]
 
     def result(self, seconds: float) -> BlockResult:
         """Return what became of every lane; ``seconds`` is the time that the block stepped."""
-        updates = min(self._entered, self._block.iterations)
-        step_seconds = seconds / (updates * len(self.numbers)) if updates else None
-        done = self.alive & (self._rows == self.full_rows)
-        losses = dict(zip(np.flatnonzero(done).tolist(), self._final_and_best(done), strict=True))
-        rows, diverged = self._rows.tolist(), self._diverged.tolist()
+        step_seconds = seconds / self._steps if self._steps else None
+        losses = self._final_and_best()
+        rows, updates = self._rows.tolist(), self._updates.tolist()
         lanes = []
-        for index, number in enumerate(self.numbers.tolist()):
-            status = Status.DONE if index in losses else Status.INTERRUPTED
-            if diverged[index]:
-                status = Status.DIVERGED
-            # The last row of a full or broken trace recorded before the update has none after it.
-            unused = self._extra if status is not Status.INTERRUPTED else 0
-            final, best = losses.get(index, (None, None))
+        for place, number in enumerate(self.numbers.tolist()):
+            status = self._status(place)
+            final, best = losses.get(place, (None, None))
             lanes.append(
                 LaneResult(
                     lane=number,
                     status=status,
-                    iterations=rows[index] - unused,
-                    diverged_at=rows[index] - 1 if diverged[index] else None,
+                    iterations=updates[place],
+                    diverged_at=rows[place] - 1 if status is Status.DIVERGED else None,
+                    stopped_at=rows[place] - 1 if status is Status.STOPPED else None,
                     final_loss=final,
                     best_loss=best,
                     step_seconds=step_seconds,
@@ -116,11 +165,25 @@ class Ledger:
             )
         return BlockResult(self._block.number, tuple(lanes))
 
-    def _final_and_best(self, done: np.ndarray) -> list[tuple[float, float]]:
-        """Return the final and the best loss of the lanes that are done."""
-        if not done.any():
-            return []
-        losses = np.ascontiguousarray(np.concatenate(self._loss)[:, done].T)
-        minibatch = self._block.problem.minibatch
-        final, best = final_and_best(losses, self._block.iterations, minibatch=minibatch)
-        return list(zip(final.tolist(), best.tolist(), strict=True))
+    def _status(self, place: int) -> Status:
+        if self._diverged[place]:
+            return Status.DIVERGED
+        if not self.running[place]:
+            return Status.STOPPED
+        return Status.DONE if self.complete else Status.INTERRUPTED
+
+    def _final_and_best(self) -> dict[int, tuple[float, float]]:
+        """Return the final and the best loss, by place, of the lanes that are done or stopped."""
+        ended = ~self._diverged & (self._rows > 0) & (~self.running | self.complete)
+        found: dict[int, tuple[float, float]] = {}
+        losses = np.concatenate(self._loss) if ended.any() else np.zeros((0, 0))
+        for count in np.unique(self._rows[ended]).tolist():
+            places = np.flatnonzero(ended & (self._rows == count))
+            final, best = final_and_best(
+                np.ascontiguousarray(losses[:count, places].T),
+                min(self._block.iterations, count),
+                minibatch=self._block.problem.minibatch,
+            )
+            pairs = zip(final.tolist(), best.tolist(), strict=True)
+            found |= dict(zip(places.tolist(), pairs, strict=True))
+        return found

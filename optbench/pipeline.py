@@ -12,12 +12,14 @@ from uuid import uuid4
 from optbench import rng
 from optbench.device import Device
 from optbench.environment import describe_environment
+from optbench.errors import DeviceError
 from optbench.executor import default_workers, execute
 from optbench.lanes import Block, lay_out, plan_blocks
 from optbench.problems.base import Problem
 from optbench.problems.functions import Function
 from optbench.records import (
     NUMERICS_VERSION,
+    PENALTY,
     POSITION_NAMES,
     BlockResult,
     Lane,
@@ -66,13 +68,28 @@ def prepare(suite: Suite, device: Device, workers: int | None = None) -> Plan:
 
     ``workers`` is the number of worker threads; by default as many as suit the device,
     and never more than blocks.
+
+    Raises
+    ------
+    DeviceError
+        If a problem computes with NumPy alone, and the device is another.
     """
+    _refuse_what_needs_a_cpu(suite, device)
     lanes = lay_out(suite, device.kind)
     workers = default_workers(device) if workers is None else workers
     # Lanes on a GPU are the same to the bit for one plan only, so workers have no say in it there.
     wanted = 1 if device.kind == "gpu" else workers
     blocks = plan_blocks(suite, lanes, device.block_bytes, workers=wanted)
     return Plan(suite, lanes, blocks, min(workers, len(blocks)))
+
+
+def _refuse_what_needs_a_cpu(suite: Suite, device: Device) -> None:
+    for setting in suite.problems:
+        if setting.problem.cpu_only and device.kind != "cpu":
+            raise DeviceError(
+                f"{setting.label} is stacked code of NumPy's and runs on the CPU only; "
+                "use --device cpu"
+            )
 
 
 def run_plan(
@@ -94,8 +111,8 @@ def run_plan(
     """
     path = new_run_directory(out, plan.suite.name)
     meta = {"invocation_id": invocation, **_describe(plan, device)}
-    dimensions = _dimensions(plan.suite)
-    writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, dimensions=dimensions)
+    extra = _extra_columns(plan.suite)
+    writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
     _write_surfaces(writer, plan.suite)
     ends: list[BlockResult] = []
     with _interrupts() as cancelled:
@@ -140,10 +157,12 @@ def _interrupts() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _dimensions(suite: Suite) -> int:
-    """Return how many position columns the run's trace needs."""
-    sizes = [setting.problem.parameters for setting in suite.problems]
-    return max((size for size in sizes if size <= len(POSITION_NAMES)), default=0)
+def _extra_columns(suite: Suite) -> tuple[str, ...]:
+    """Return the columns of positions and penalty that the run's trace needs."""
+    problems = [setting.problem for setting in suite.problems]
+    sizes = [each.parameters for each in problems if each.parameters <= len(POSITION_NAMES)]
+    penalty = (PENALTY,) if any(each.penalized for each in problems) else ()
+    return POSITION_NAMES[: max(sizes, default=0)] + penalty
 
 
 def _write_surfaces(writer: RunWriter, suite: Suite) -> None:

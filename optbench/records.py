@@ -29,6 +29,9 @@ SMOOTHED_FINAL_ROWS = 100
 POSITION_NAMES = ("x", "y", "z")
 """Columns of a trace that hold the position, for problems of at most three parameters."""
 
+PENALTY = "penalty"
+"""Column of a trace that holds what of the loss is regularisation."""
+
 HYPERPARAMETER_PREFIX = "hp_"
 
 
@@ -65,7 +68,7 @@ LANE_COLUMNS = {
 ``seed``."""
 
 TRACE_COLUMNS = {"lane": "int32", "iteration": "int32", "loss": "float64"}
-"""Columns of trace/*.parquet; x, y, z (float64) follow where a problem has them."""
+"""Columns of trace/*.parquet; x, y, z and penalty (float64) follow where a problem has them."""
 
 EVALUATION_COLUMNS = {
     "lane": "int32",
@@ -133,6 +136,8 @@ class TraceChunk:
         that has diverged.
     position
         float64, shape (rows, lanes, parameters), or None for problems with more than 3 parameters.
+    penalty
+        What of the loss is regularisation, float64, shape (rows, lanes), or None.
     """
 
     block: int
@@ -141,6 +146,7 @@ class TraceChunk:
     loss: np.ndarray
     rows: np.ndarray
     position: np.ndarray | None = None
+    penalty: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

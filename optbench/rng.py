@@ -10,6 +10,8 @@ import hashlib
 import numpy as np
 from numpy.random import Generator, Philox, SeedSequence
 
+from optbench.arrays import Array, Namespace
+
 ITERATIONS_PER_BLOCK = 256
 """Iterations whose random numbers are drawn together; part of every stream's definition."""
 
@@ -32,6 +34,28 @@ def stream(seed: int, name: str, block: int = 0) -> Generator:
     digest = hashlib.sha256(name.encode()).digest()
     words = np.frombuffer(digest[:16], dtype="<u4").tolist()
     return Generator(Philox(SeedSequence(seed, spawn_key=(*words, block))))
+
+
+def hash_bits(keys: Array, count: int, xp: Namespace) -> Array:
+    """Return ``count`` random words for each key: uint32, shape (n, count), on the keys' device.
+
+    Word i of a key (k₀, k₁) is f(f(i + k₀) ⊕ k₁), where f is the finalizer of MurmurHash3 (A.
+    Appleby), which mixes 32 bits one to one. So many words as a mask needs are made where it is
+    needed, and only keys are drawn on the host.
+
+    Parameters
+    ----------
+    keys
+        uint32, shape (n, 2), drawn from a stream.
+    """
+    words = xp.arange(count, dtype=xp.uint32, device=keys.device)[None, :] + keys[:, :1]
+    return _mix(_mix(words) ^ keys[:, 1:])
+
+
+def _mix(words: Array) -> Array:
+    words = (words ^ (words >> 16)) * 0x85EBCA6B
+    words = (words ^ (words >> 13)) * 0xC2B2AE35
+    return words ^ (words >> 16)
 
 
 def digest(*arrays: np.ndarray) -> str:

@@ -13,19 +13,18 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from optbench.durations import as_written, iterations_of, rules_of
 from optbench.errors import SuiteError, nearest
 from optbench.grids import grid_values, seed_list
 from optbench.optimizers import complete_hyperparameters, get_optimizer
 from optbench.problems import get_problem_class, make_problem
 from optbench.problems.base import Problem
+from optbench.stopping import Rules
 from optbench.suitefile import OptimizerEntry, ProblemEntry, SuiteFile
 
 DEFAULT_SUITES = ("anisotropic", "mnist-mlp")
 
 MAX_LANES = 1_000_000
-
-MAX_ITERATIONS = 2**31 - 1
-"""Iterations stand in columns of int32."""
 
 SHARED_OPTIONS = ("batch_size", "data", "dtype", "record")
 """Options that may stand at the top of a suite, for all problems that take them."""
@@ -54,6 +53,7 @@ class ProblemSetting:
     problem: Problem
     iterations: int
     optimizers: tuple[OptimizerSetting, ...]
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def resolve(
     try:
         return _resolve(file, file.as_written() if written is None else written, data_dir)
     except SuiteError as error:
-        raise SuiteError(f"suite '{file.name}': {error}") from None
+        raise error.within(f"suite '{file.name}'") from None
 
 
 def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None) -> Suite:
@@ -139,7 +139,7 @@ def _settle(
     shared = {key: getattr(file, key) for key in SHARED_OPTIONS if key in known}
     given = {key: value for key, value in shared.items() if value is not None} | entry.options
     problem, notices = make_problem(entry.name, given, data_dir)
-    iterations = _iterations(file, entry, problem)
+    iterations, rules = iterations_of(file, entry, problem), rules_of(file, entry, problem)
     optimizers = tuple(_expand(file.adjusted(each, entry)) for each in file.optimizer)
     plain = {
         "name": entry.name,
@@ -147,8 +147,9 @@ def _settle(
         "iterations": iterations,
         **problem.settings,
         **entry.overrides,
+        **as_written(rules),
     }
-    setting = ProblemSetting(entry.title, problem, iterations, optimizers)
+    setting = ProblemSetting(entry.title, problem, iterations, optimizers, rules)
     return setting, plain, list(notices)
 
 
@@ -171,7 +172,9 @@ def _check_shared(file: SuiteFile, settings: Sequence[ProblemSetting]) -> None:
     known = {option.name for setting in settings for option in setting.problem.options}
     if any(setting.problem.iterations_per_epoch is not None for setting in settings):
         known.add("epochs")
-    for key in (*SHARED_OPTIONS, "epochs"):
+    if any(setting.problem.split_sizes() for setting in settings):
+        known.add("evaluate_every")
+    for key in (*SHARED_OPTIONS, "epochs", "evaluate_every"):
         if getattr(file, key) is not None and key not in known:
             titles = ", ".join(setting.label for setting in settings)
             raise SuiteError(f"{key} means nothing to {titles}; leave it out")
@@ -183,33 +186,6 @@ def _check_targets(file: SuiteFile, entry: ProblemEntry) -> None:
     for target in entry.overrides:
         if not file.meant_by(target):
             raise SuiteError(f"{entry.title}: no optimizer '{target}'; {nearest(target, titles)}")
-
-
-def _iterations(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
-    """Return how many updates to make, at most :data:`MAX_ITERATIONS`."""
-    iterations = _iterations_asked(file, entry, problem)
-    if iterations > MAX_ITERATIONS:
-        raise SuiteError(
-            f"{entry.title}: {iterations} iterations are too many; at most {MAX_ITERATIONS}"
-        )
-    return iterations
-
-
-def _iterations_asked(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
-    """Return what was asked for: the entry's word counts before the suite's."""
-    if entry.iterations is not None and entry.epochs is not None:
-        raise SuiteError(f"{entry.title}: iterations and epochs exclude each other; give one")
-    if entry.iterations is not None:
-        return entry.iterations
-    per_epoch = problem.iterations_per_epoch
-    epochs = entry.epochs
-    if epochs is None and file.epochs is not None and per_epoch is not None:
-        epochs = file.epochs
-    if epochs is None:
-        return file.iterations or problem.default_iterations
-    if per_epoch is None:
-        raise SuiteError(f"{entry.name} has no epochs; give iterations instead")
-    return epochs * per_epoch
 
 
 def _grids(entry: OptimizerEntry) -> dict[str, list[float]]:

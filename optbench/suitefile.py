@@ -87,6 +87,27 @@ class OptimizerEntry(BaseModel):
         return OptimizerEntry(**whole)
 
 
+TABLE_OPTIONS = ("start", "constants", "domain")
+"""Options of a problem that are tables; any other table changes an optimizer."""
+
+
+class StopTable(BaseModel):
+    """``stop``: what ends a lane early; see :class:`optbench.stopping.Rules`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    loss: float | None = None
+    grad_norm: Annotated[float, Field(ge=0.0)] | None = None
+    patience: PositiveInt | None = None
+    patience_increase: Annotated[float, Field(ge=1.0)] | None = None
+    improvement_threshold: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The rules given, by name."""
+        return self.model_dump(exclude_none=True)
+
+
 class ProblemEntry(BaseModel):
     """A ``[[problem]]``: name, label, length, its options, and tables that change optimizers."""
 
@@ -96,23 +117,30 @@ class ProblemEntry(BaseModel):
     label: Label | None = None
     iterations: PositiveInt | None = None
     epochs: PositiveInt | None = None
+    evaluate_every: PositiveInt | str | None = None
+    stop: StopTable = StopTable()
 
     @property
     def title(self) -> str:
-        """The label; the name where none is given."""
-        return self.label or self.name
+        """The label; the name where none is given, of a plug-in what stands after the colon."""
+        return self.label or self.name.rpartition(":")[2] or self.name
 
     @property
     def options(self) -> dict[str, Any]:
         """The problem's own options."""
         extra = self.__pydantic_extra__ or {}
-        return {key: value for key, value in extra.items() if not isinstance(value, dict)}
+        return {
+            key: value
+            for key, value in extra.items()
+            if key in TABLE_OPTIONS or not isinstance(value, dict)
+        }
 
     @property
     def overrides(self) -> dict[str, dict[str, Any]]:
         """Changes to optimizers on this problem only, by target."""
         extra = self.__pydantic_extra__ or {}
-        return {key: value for key, value in extra.items() if isinstance(value, dict)}
+        options = self.options
+        return {key: value for key, value in extra.items() if key not in options}
 
 
 class SuiteFile(BaseModel):
@@ -125,7 +153,9 @@ class SuiteFile(BaseModel):
     seeds: int | list[int] = 1
     iterations: PositiveInt | None = None
     epochs: PositiveInt | None = None
-    batch_size: int | None = None
+    evaluate_every: PositiveInt | str | None = None
+    stop: StopTable = StopTable()
+    batch_size: int | str | None = None
     data: str | None = None
     dtype: str | None = None
     record: Literal["before", "after"] | None = None

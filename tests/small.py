@@ -32,6 +32,7 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.rng import ITERATIONS_PER_BLOCK
+from optbench.stopping import Rules
 from optbench.suite import OptimizerSetting, ProblemSetting, Suite
 from tests.reference.network import MultiLayerNet
 from tests.reference.training import Batch
@@ -137,6 +138,7 @@ def suite(
     seeds: Sequence[int] = (0,),
     iterations: int = 20,
     name: str = "small",
+    rules: Rules = Rules(),  # noqa: B008 - frozen
 ) -> Suite:
     """Return a settled suite without asking the registries for the problems."""
     entries = [(each, [{}]) if isinstance(each, str) else each for each in optimizers]
@@ -149,7 +151,9 @@ def suite(
     return Suite(
         name=name,
         seeds=tuple(seeds),
-        problems=tuple(ProblemSetting(each.name, each, iterations, settings) for each in problems),
+        problems=tuple(
+            ProblemSetting(each.name, each, iterations, settings, rules) for each in problems
+        ),
         written={"name": name},
         resolved={"name": name},
     )
@@ -164,6 +168,8 @@ class Outcome:
     position: np.ndarray | None
     result: LaneResult
     evaluations: dict[str, tuple[float, float]] = field(default_factory=dict)
+    evaluated: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
+    penalty: np.ndarray | None = None
 
     @property
     def bits(self) -> tuple[Any, ...]:
@@ -174,7 +180,7 @@ class Outcome:
             None if self.position is None else self.position.tobytes(),
             (result.status, result.iterations, result.diverged_at),
             (result.final_loss, result.best_loss),
-            self.evaluations,
+            self.evaluated,
         )
 
 
@@ -184,13 +190,14 @@ def collect(blocks: Sequence[Block], records: Iterable[Record]) -> dict[int, Out
     losses: dict[int, list[np.ndarray]] = {number: [np.zeros(0)] for number in lanes}
     positions: dict[int, list[np.ndarray]] = {number: [] for number in lanes}
     results: dict[int, LaneResult] = {}
-    evaluations: dict[int, dict[str, tuple[float, float]]] = {number: {} for number in lanes}
+    evaluated: dict[int, dict[tuple[str, int], tuple[float, float]]] = {n: {} for n in lanes}
+    penalties: dict[int, list[np.ndarray]] = {number: [] for number in lanes}
     for record in records:
         match record:
             case BlockSplit():
                 for number in (lane for _, part in record.parts for lane in part):
                     losses[number], positions[number] = [np.zeros(0)], []
-                    evaluations[number].clear()
+                    evaluated[number].clear()
             case TraceChunk():
                 for index, (number, rows) in enumerate(
                     zip(record.lanes.tolist(), record.rows, strict=True)
@@ -198,11 +205,15 @@ def collect(blocks: Sequence[Block], records: Iterable[Record]) -> dict[int, Out
                     losses[number].append(record.loss[:rows, index])
                     if record.position is not None:
                         positions[number].append(record.position[:rows, index])
+                    if record.penalty is not None:
+                        penalties[number].append(record.penalty[:rows, index])
             case EvaluationRows():
                 for number, loss, error in zip(
                     record.lanes.tolist(), record.loss, record.error, strict=True
                 ):
-                    evaluations[number][record.split] = (float(loss), float(error))
+                    place = record.split, record.iteration
+                    assert place not in evaluated[number]
+                    evaluated[number][place] = (float(loss), float(error))
             case BlockResult():
                 results |= {result.lane: result for result in record.lanes}
     return {
@@ -211,7 +222,9 @@ def collect(blocks: Sequence[Block], records: Iterable[Record]) -> dict[int, Out
             loss=np.concatenate(losses[number]),
             position=np.concatenate(positions[number]) if positions[number] else None,
             result=results[number],
-            evaluations=evaluations[number],
+            evaluations={split: found for (split, _), found in evaluated[number].items()},
+            evaluated=evaluated[number],
+            penalty=np.concatenate(penalties[number]) if penalties[number] else None,
         )
         for number, lane in lanes.items()
     }

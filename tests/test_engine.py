@@ -101,10 +101,6 @@ def test_the_size_of_chunks_changes_no_bit(rows, monkeypatch):
     assert [other[number].bits for number in usual] == [usual[number].bits for number in usual]
 
 
-def test_blocks_of_random_numbers_hold_whole_chunks():
-    assert engine.ITERATIONS_PER_BLOCK % engine.CHUNK_ROWS == 0
-
-
 def test_evaluations_come_once_at_the_end_of_every_split():
     network = small_network()
     settled = suite(network, optimizers=[("sgd", RATES)], iterations=5)

@@ -23,7 +23,7 @@ def test_blocks_of_a_kind_are_counted_together_and_time_is_scaled_to_the_whole_r
     plan = prepare(settled, NumpyDevice(), workers=3)
     adam, sgd = estimate_plan(plan, NumpyDevice(), ticking(0.02))
     assert (adam.optimizer, adam.lanes, adam.blocks) == ("adam", 1, 1)
-    assert (sgd.optimizer, sgd.lanes, sgd.blocks) == ("sgd", 5, 2)
+    assert (sgd.optimizer, sgd.lanes, sgd.blocks) == ("sgd", 5, 1)
     assert sgd.iterations == adam.iterations == 100
     # A stretch of steps reads the clock twice, so it seems to take one tick.
     whole = 0.02 * 100 / PROBE_ROWS

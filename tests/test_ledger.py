@@ -43,7 +43,7 @@ def test_the_first_row_that_is_not_finite_is_a_lanes_last():
     book = ledger()
     first = book.enter(rows(0, [[1, 1, np.nan], [1, np.inf, 2]]))
     assert first.rows.tolist() == [2, 2, 1]
-    assert book.alive.tolist() == [True, False, False]
+    assert book.running.tolist() == [True, False, False]
     second = book.enter(rows(2, [[1, 1, 1]] * 5))
     assert second.rows.tolist() == [5, 0, 0]
     lanes = book.result(3.0).lanes
@@ -72,9 +72,9 @@ def test_where_losses_are_recorded_after_the_row_of_divergence_has_had_its_updat
 def test_no_lane_is_left_once_all_have_diverged():
     book = ledger(lanes=2)
     book.enter(rows(0, [[1, np.nan]]))
-    assert not book.all_diverged
+    assert book.running.any()
     book.enter(rows(1, [[np.inf, 1]]))
-    assert book.all_diverged
+    assert not book.running.any()
     assert not book.complete
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.random import Generator, Philox, SeedSequence
 
 from optbench import rng
+from tests.strict import StrictDevice
 
 # What a stream (seed, name, block) gives: two raw numbers of the generator, two standard normal
 # numbers, and four integers below 3500; each drawn from a fresh stream.
@@ -133,3 +134,44 @@ def test_a_digest_sees_values_shape_type_and_order_but_not_storage():
         np.repeat(array, 2, axis=1)[:, ::2],
     ):
         assert rng.digest(same) == rng.digest(array)
+
+
+# Words hashed from keys
+
+
+def murmur_finalizer(word: int) -> int:
+    """MurmurHash3's fmix32, in whole numbers."""
+    word ^= word >> 16
+    word = word * 0x85EBCA6B % 2**32
+    word ^= word >> 13
+    word = word * 0xC2B2AE35 % 2**32
+    return word ^ word >> 16
+
+
+def test_words_are_what_their_definition_says():
+    keys = [[0, 0], [1, 2**32 - 1], [2**32 - 1, 12345]]
+    found = rng.hash_bits(np.array(keys, dtype=np.uint32), 100, np)
+    expected = [
+        [murmur_finalizer(murmur_finalizer((i + a) % 2**32) ^ b) for i in range(100)]
+        for a, b in keys
+    ]
+    assert found.dtype == np.uint32
+    assert found.tolist() == expected
+
+
+def test_words_are_the_same_in_any_namespace():
+    device = StrictDevice()
+    keys = rng.stream(0, "keys").integers(2**32, size=(4, 2), dtype=np.uint32)
+    there = rng.hash_bits(device.put(keys), 50, device.xp)
+    assert device.get(there).tolist() == rng.hash_bits(keys, 50, np).tolist()
+
+
+def test_words_of_a_key_are_uniform_and_those_of_two_keys_independent():
+    keys = rng.stream(1, "keys").integers(2**32, size=(300, 2), dtype=np.uint32)
+    shares = rng.hash_bits(keys, 1000, np) / 2**32
+    counts, _ = np.histogram(shares, bins=64, range=(0.0, 1.0))
+    expected = shares.size / 64
+    chi_squared = ((counts - expected) ** 2 / expected).sum()
+    assert chi_squared < 103.4  # the 0.999 quantile with 63 degrees of freedom
+    together = np.corrcoef(shares)[~np.eye(300, dtype=bool)]
+    assert np.abs(together).max() < 6 / np.sqrt(1000)

@@ -121,7 +121,7 @@ def test_a_resolved_suite_resolves_to_itself(text):
 @pytest.mark.parametrize("name", builtin_suites())
 def test_built_in_suites_resolve_and_keep_their_lanes(name):
     file = read_suite(name)
-    once = resolve(file.changed(data="mnist-5k") if name == "mnist-mlp" else file)
+    once = resolve(file.changed(data="mnist-5k") if "mnist" in name else file)
     again = resolve(parse_suite(json.loads(json.dumps(once.resolved)), "run.json"))
     assert again.resolved == once.resolved
     assert lay_out(again, "cpu") == lay_out(once, "cpu")
@@ -276,9 +276,11 @@ def test_seeds_that_change_nothing_are_pointed_out():
 
 
 def test_what_problems_say_is_passed_on(monkeypatch):
-    monkeypatch.setattr("optbench.datasets.load_best", lambda folder: (IMAGES, "smaller data"))
-    monkeypatch.setattr("optbench.datasets.load", lambda name, folder: IMAGES)
-    suite = settled('[[problem]]\nname = "mnist-mlp"\n' + SGD)
+    monkeypatch.setattr(
+        "optbench.datasets.load_best", lambda folder, split: (IMAGES, "smaller data")
+    )
+    monkeypatch.setattr("optbench.datasets.load", lambda name, folder, split: IMAGES)
+    suite = settled('[[problem]]\nname = "network"\nlayers = ["dense 4"]\n' + SGD)
     assert suite.notices == ("smaller data",)
     assert suite.resolved["problem"][0]["data"] == "made-up"
 

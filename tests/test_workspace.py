@@ -7,8 +7,8 @@ import pytest
 
 from optbench import workspace
 from optbench.device import Device, NumpyDevice
-from optbench.engine import Stepper
 from optbench.optimizers import OPTIMIZERS
+from optbench.stepper import Stepper
 from optbench.workspace import Workspace
 from tests.small import anisotropic, blocks_of, small_network, suite
 from tests.strict import OnDevice, StrictDevice

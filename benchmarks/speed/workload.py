@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from optbench.problems.networks import MnistMLP
+from optbench.problems.mnist import TEXTBOOK_SIZES
 from optbench.rng import ITERATIONS_PER_BLOCK
 from optbench.suite import resolve
 from optbench.suitefile import parse_suite, read_suite
 
-SIZES = (784, *MnistMLP.hidden, 10)
+SIZES = (784, *TEXTBOOK_SIZES)
 BATCH = 128
 
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from optbench.analysis.domain import best_inside, lanes_outside
 from optbench.analysis.statistics import ENDED_WELL, ENDED_WORST, quantile, spread
 from optbench.errors import UsageError, nearest
 from optbench.records import HYPERPARAMETER_PREFIX, RunTables, Status
@@ -53,7 +54,14 @@ def hyperparameter_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _final_evaluations(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Return each lane's last loss and error on each split: one row a lane, indexed by it."""
+    """Return each lane's last loss and error on each split: one row a lane, indexed by it.
+
+    With early stopping the other splits were seen with the parameters that validated best, so
+    the validation that counts is the one of that moment.
+    """
+    others = evaluation[evaluation["split"] != "validation"].groupby("lane")["iteration"].max()
+    moment = evaluation["lane"].map(others).fillna(np.inf)
+    evaluation = evaluation[evaluation["iteration"] <= moment]
     last = evaluation.sort_values("iteration", kind="stable").drop_duplicates(
         ["lane", "split"], keep="last"
     )
@@ -118,7 +126,8 @@ def configurations(tables: RunTables) -> pd.DataFrame:
 
     ``score`` is what configurations of one problem and label are ranked by: the median validation
     loss where the problem has one, else the median final training loss; never a test loss. The
-    smallest score, of equals the first in lane order, is ``best``. Values of diverged and failed
+    smallest score, of equals the first in lane order, is ``best``, but one that ended outside the
+    plot domain of its function only where all others did or failed. Values of diverged and failed
     lanes are +inf here (see :func:`summary` for the table with nulls).
 
     Returns
@@ -132,8 +141,7 @@ def configurations(tables: RunTables) -> pd.DataFrame:
     columns = hyperparameter_columns(lanes)
     groups = lanes.groupby(["problem", "label", *columns], sort=False, dropna=False)
     table = pd.DataFrame([_configuration(group, columns) for _, group in groups])
-    best = table.groupby(["problem", "label"], sort=False)["score"].idxmin()
-    return table.assign(best=table.index.isin(best))
+    return table.assign(best=best_inside(table, lanes_outside(tables)))
 
 
 def swept_columns(table: pd.DataFrame) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from optbench.cli import data, list_, plot, run, show, verify
+from optbench.cli import data, list_, new, plot, run, show, verify
 from optbench.cli.options import Version
 from optbench.errors import ExitCode, OptbenchError
 
@@ -28,6 +28,7 @@ app.command("show")(show.show)
 app.add_typer(list_.app, name="list")
 app.add_typer(data.app, name="data")
 app.add_typer(verify.app, name="verify")
+app.add_typer(new.app, name="new")
 
 
 @app.callback()

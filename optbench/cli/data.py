@@ -108,10 +108,12 @@ def verify(
 def _where(name: str, data_dir: Path | None) -> str:
     from optbench import datasets
 
-    place = datasets.find(name, data_dir)
-    if not datasets.info(name).mirrors:
+    info, place = datasets.info(name), datasets.find(name, data_dir)
+    if info.mirrors:
+        return f"optbench data fetch {name}" if place is None else str(place)
+    if info.package is None:
         return "part of optbench"
-    return f"optbench data fetch {name}" if place is None else str(place)
+    return f"pip install {info.package}" if place is None else f"part of {info.package}"
 
 
 def _print_reports(reports: "list[Verification]") -> None:

@@ -6,7 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from optbench.cli.output import console, say
-from optbench.records import BlockResult, BlockSplit, Lane, Record, TraceChunk
+from optbench.records import (
+    BlockResult,
+    BlockSplit,
+    EvaluationRows,
+    Lane,
+    Record,
+    TraceChunk,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -38,15 +45,35 @@ def display(plan: "Plan", *, quiet: bool) -> Iterator[Callable[[Record], None]]:
 
 
 def current_loss(chunk: TraceChunk) -> str:
-    """Return the median over lanes of the last row; "diverged" once none is left.
+    """Return the median of the last row of the lanes that ran; "diverged" where it is not finite.
 
-    Lanes that have diverged before the chunk's end count as infinitely bad.
+    Lanes that diverge in the chunk count as infinitely bad.
     """
     import numpy as np
 
-    last = np.where(chunk.rows == len(chunk.loss), chunk.loss[-1], np.inf)
+    ran = np.flatnonzero(chunk.rows)
+    last = chunk.loss[chunk.rows[ran] - 1, ran]
     median = float(np.median(np.where(np.isfinite(last), last, np.inf)))
     return f"{median:.4g}" if np.isfinite(median) else "diverged"
+
+
+def current_error(rows: EvaluationRows) -> str:
+    """Return the medians over lanes of the loss and the zero-one error over a split."""
+    import numpy as np
+
+    text = f"{rows.split} loss {np.median(rows.loss):.4g}"
+    error = float(np.median(rows.error))
+    return text if np.isnan(error) else f"{text}, error {100 * error:.2f} %"
+
+
+def _evaluates(plan: "Plan") -> bool:
+    """Say whether lanes are evaluated while they run, not just at their end."""
+    rules = [setting.rules for setting in plan.suite.problems]
+    return any(each.evaluate_every is not None or each.patience is not None for each in rules)
+
+
+def _worth_telling(record: EvaluationRows) -> bool:
+    return record.split != "train"
 
 
 def title(lanes: Sequence[Lane]) -> str:
@@ -66,6 +93,8 @@ class Bars:
         self._few = len(plan.blocks) <= MOST_BARS
         self._tasks: dict[int, TaskID] = {}
         self._all: TaskID | None = None
+        self._evaluates = _evaluates(plan)
+        self._errors: dict[int, str] = {}
         if not self._few:
             name = f"{plan.suite.name}: {len(plan.blocks)} blocks"
             self._all = self.progress.add_task(name, total=sum(self._left.values()), loss="")
@@ -82,6 +111,8 @@ class Bars:
         match record:
             case TraceChunk():
                 self._move(record)
+            case EvaluationRows() if self._evaluates and _worth_telling(record):
+                self._errors[record.block] = f"  {current_error(record)}"
             case BlockResult():
                 self.progress.update(self._tasks[record.block], visible=self._few)
                 self._count(record.block, self._left[record.block])
@@ -95,7 +126,8 @@ class Bars:
             self.progress.update(task, visible=True)
         # The row after the last update is no iteration.
         done = min(len(chunk.loss), self._left[chunk.block])
-        self.progress.update(task, advance=done, loss=current_loss(chunk))
+        told = current_loss(chunk) + self._errors.get(chunk.block, "")
+        self.progress.update(task, advance=done, loss=told)
         self._count(chunk.block, done)
 
     def _split(self, split: BlockSplit) -> None:
@@ -158,6 +190,7 @@ class Lines:
         self._clock = clock
         self._last = clock()
         self._blocks = len(plan.blocks)
+        self._evaluates = _evaluates(plan)
         self._begun = False
         self._ended = 0
 
@@ -169,6 +202,9 @@ class Lines:
         match record:
             case TraceChunk():
                 self._progress(record)
+            case EvaluationRows() if self._evaluates and _worth_telling(record):
+                name = title(self._lanes[record.block])
+                say(f"  {name}: iteration {record.iteration}, {current_error(record)}")
             case BlockResult():
                 self._end(record)
             case BlockSplit():

@@ -1,10 +1,18 @@
 """``optbench list``: what there is, with defaults and ranges."""
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from optbench.cli import data
 from optbench.cli.options import DEFAULT_OUT, Out
 from optbench.cli.output import console, table
+
+if TYPE_CHECKING:
+    from optbench.suitefile import SuiteFile
+
+MOST_TITLES = 4
+"""Problems or optimizers of a suite beyond which they are counted, not named."""
 
 app = typer.Typer(
     help="List suites, problems, optimizers, data sets, devices or runs.", no_args_is_help=True
@@ -22,25 +30,45 @@ def suites() -> None:
         suite = read_suite(name)
         listed.add_row(
             name,
-            ", ".join(entry.title for entry in suite.problem),
-            ", ".join(entry.title for entry in suite.optimizer),
-            str(suite.iterations or ""),
+            _titles([entry.title for entry in suite.problem]),
+            _titles([entry.title for entry in suite.optimizer]),
+            _length(suite),
             suite.description,
         )
     console().print(listed)
 
 
-@app.command()
-def problems() -> None:
-    """List the problems with their options."""
-    from optbench.problems import PROBLEMS
+def _titles(titles: list[str]) -> str:
+    return ", ".join(titles) if len(titles) <= MOST_TITLES else f"{len(titles)} of them"
 
-    listed = table("problem", "option", "default", "values", "meaning")
-    for name, problem in PROBLEMS.items():
-        listed.add_section()
-        listed.add_row(name, "", "", "", problem.summary)
-        for option in problem.options:
-            listed.add_row("", option.name, f"{option.default}", option.range, option.meaning)
+
+def _length(suite: "SuiteFile") -> str:
+    """Return a suite's iterations, or its epochs."""
+    return f"{suite.epochs} epochs" if suite.epochs is not None else str(suite.iterations or "")
+
+
+@app.command()
+def problems(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="A problem, to list its options.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """List the problems, or the options of one."""
+    from optbench.problems import PROBLEMS, get_problem_class
+
+    if name is None:
+        listed = table("problem", "kind", "iterations", "what it is")
+        for title, problem in PROBLEMS.items():
+            listed.add_row(title, problem.kind, f"{problem.default_iterations}", problem.summary)
+    else:
+        listed = table("option", "default", "values", "meaning")
+        for option in get_problem_class(name).options:
+            default = option.default
+            shown = ", ".join(default) if isinstance(default, tuple) else f"{default}"
+            listed.add_row(option.name, shown, option.range, option.meaning)
     console().print(listed)
 
 

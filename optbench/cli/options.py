@@ -55,3 +55,12 @@ Runs = Annotated[
 ]
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The results directory.")]
+
+
+def complete_problem(incomplete: str) -> list[str]:
+    """Return the problems that start so: built in and offered by packages; none is imported."""
+    from optbench.problems import PROBLEMS
+    from optbench.problems.plugin import offered
+
+    names = dict.fromkeys([*PROBLEMS, *offered()])
+    return [name for name in names if name.startswith(incomplete)]

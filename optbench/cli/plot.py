@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from optbench.cli.animation import RACE, check_animation, write_animation
 from optbench.cli.options import DEFAULT_OUT, Runs
 from optbench.errors import ResultsError, UsageError, nearest
 
@@ -55,6 +56,18 @@ def plot(
         str, typer.Option("--x", metavar="iteration|epoch|seconds", help="Horizontal axis.")
     ] = "iteration",
     log: Annotated[bool, typer.Option("--log", help="Logarithmic loss axis.")] = False,
+    problem: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this problem; repeatable.", show_default=False),
+    ] = None,
+    animate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.gif|mp4",
+            help="Write all optimizers racing over one function instead of figures.",
+            show_default=False,
+        ),
+    ] = None,
     show: Annotated[
         bool, typer.Option("--show", help="Open the figures in the system's viewer.")
     ] = False,
@@ -67,23 +80,38 @@ def plot(
     if format_ not in (None, *FORMATS):
         raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
     options = PlotOptions(smooth=smooth, ylim=_limits(ylim), x=x, log=log)  # type: ignore[arg-type]  # PlotOptions checks x
+    if animate is not None:
+        check_animation(animate, kind=kind, format_=format_)
+        kind = RACE
     from optbench.store.find import find_runs, list_runs
     from optbench.store.reader import read_run
 
     holds_runs = out is not None and bool(list_runs(out))
     results = out if out is not None and holds_runs else DEFAULT_OUT
     target = None if holds_runs else out
+    if animate is not None and target is not None:
+        raise UsageError(f"'{target}' holds no runs, and the animation goes to '{animate}'")
     found = [read_run(path) for path in find_runs(runs or [], results)]
-    figures = [figure for tables in found for figure in _figures(tables, kind)]
+    chosen = _chosen(found, problem)
+    figures = [each for each in _all_figures(found, kind) if each.problem in chosen]
     if not figures:
         raise UsageError(f"none of these runs can be drawn as {kind}; {_what_fits(found)}")
+    if animate is not None:
+        write_animation([(each.tables, each.problem) for each in figures], animate)
+        _finish(animate, show=show)
+        return
     places = _places(figures, target, format_)
     drawn = [figure.draw(options) for figure in figures]
     for figure, place in zip(drawn, places, strict=True):
         _write(figure, place)
-        typer.echo(str(place))
-        if show:
-            typer.launch(str(place))
+        _finish(place, show=show)
+
+
+def _finish(place: Path, *, show: bool) -> None:
+    """Print where a file is, and open it if asked to."""
+    typer.echo(str(place))
+    if show:
+        typer.launch(str(place))
 
 
 @dataclass(frozen=True)
@@ -131,6 +159,21 @@ def _what_fits(found: "list[RunTables]") -> str:
 
     kinds = [each for run in found for problem in problems(run) for each in drawable(run, problem)]
     return f"what fits: {', '.join(dict.fromkeys(kinds))}" if kinds else "they hold no rows"
+
+
+def _chosen(found: "list[RunTables]", names: list[str] | None) -> set[str]:
+    """Return the problems to be drawn: those named, or all."""
+    from optbench.analysis import problems
+
+    known = dict.fromkeys(problem for run in found for problem in problems(run))
+    for name in names or []:
+        if name not in known:
+            raise UsageError(f"these runs have no problem '{name}'; {nearest(name, known)}")
+    return set(names or known)
+
+
+def _all_figures(found: "list[RunTables]", kind: str) -> list[_Figure]:
+    return [figure for tables in found for figure in _figures(tables, kind)]
 
 
 def _figures(tables: "RunTables", kind: str) -> list[_Figure]:

@@ -11,6 +11,7 @@ from optbench.cli.options import (
     Out,
     Version,
     complete_optimizer,
+    complete_problem,
     complete_suite,
 )
 from optbench.errors import ExitCode, SuiteError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from optbench.pipeline import Outcome
     from optbench.records import RunTables, Status
     from optbench.suite import Suite
+    from optbench.suitefile import SuiteFile
 
 
 def run(
@@ -43,6 +45,30 @@ def run(
             help="Only this entry of the suite, by label, else by name; one that the suite "
             "doesn't have is added with its defaults. Repeatable.",
             autocompletion=complete_optimizer,
+        ),
+    ] = None,
+    problem: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--problem",
+            metavar="NAME|FILE.py:NAME",
+            help="Run on this problem, built in or yours, instead of the suite's. Repeatable.",
+            autocompletion=complete_problem,
+        ),
+    ] = None,
+    function: Annotated[
+        str | None,
+        typer.Option(
+            "--function",
+            metavar="EXPRESSION",
+            help="Minimise a function of your own, as 'x**2/20 + y**2', with --start.",
+        ),
+    ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VARIABLE=VALUE",
+            help="Where the function starts: x=-7,y=2, or a vector: 'x=[1, 2, 3]'.",
         ),
     ] = None,
     set_: Annotated[
@@ -72,7 +98,18 @@ def run(
         int | None, typer.Option(metavar="N", help="The same, counted in passes over the data.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Examples in a minibatch.")
+        str | None, typer.Option(metavar="N|full", help="Examples in a minibatch; full: all.")
+    ] = None,
+    evaluate_every: Annotated[
+        str | None,
+        typer.Option(metavar="N|'N epochs'", help="Evaluate all splits every so often."),
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Stop lanes early: loss=0.01, grad_norm=1e-6, patience=5000. Repeatable.",
+        ),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(metavar="float32|float64", help="Of parameters and arithmetic.")
@@ -83,7 +120,7 @@ def run(
     ] = "cpu",
     data: Annotated[
         str | None,
-        typer.Option(metavar="mnist|mnist-5k|auto", help="Data set; auto: mnist if it is there."),
+        typer.Option(metavar="NAME|auto", help="Data set; auto: mnist if it is there."),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
@@ -118,16 +155,27 @@ def run(
         seeds=seeds if seed is None else seed,
         iterations=iterations,
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=_number(batch_size),
+        evaluate_every=_number(evaluate_every),
+        stops=tuple(stop or ()),
         dtype=dtype,
         data=data,
         name=name,
     )
     how = _How(device, workers, data_dir, out, quiet or json, json)
+    written = _written(suites or [], problem or [], optimizer or [], function, start or [])
     if dry_run:
-        _plan_all(suites or [], flags, how)
+        _plan_all(written, flags, how)
     else:
-        raise typer.Exit(_run_all(suites or [], flags, how))
+        raise typer.Exit(_run_all(written, flags, how))
+
+
+def _number(text: str | None) -> int | str | None:
+    """Return a whole number where a text is one; what else may stand there is checked later."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text
 
 
 @dataclass(frozen=True)
@@ -142,18 +190,42 @@ class _How:
     json: bool
 
 
-def _plan_all(names: list[str], flags: "Flags", how: _How) -> None:
+def _written(
+    names: list[str],
+    problems: list[str],
+    optimizers: list[str],
+    function: str | None,
+    starts: list[str],
+) -> "list[SuiteFile]":
+    """Return the suites that were asked for, before any flag changes them."""
+    from optbench.cli.function_options import function_suite
+    from optbench.cli.problem_options import suite_of_problems, with_problems
+    from optbench.suite import DEFAULT_SUITES
+    from optbench.suitefile import parse_suite, read_suite
+
+    if function is not None:
+        if names or problems:
+            raise SuiteError("--function is a suite of its own; leave suites and --problem out")
+        return [parse_suite(function_suite(function, starts), "--function")]
+    if starts:
+        raise SuiteError("--start belongs to --function; give both")
+    if problems and not names:
+        return [suite_of_problems(problems, optimizers)]
+    return [with_problems(read_suite(name), problems) for name in names or DEFAULT_SUITES]
+
+
+def _plan_all(written: "list[SuiteFile]", flags: "Flags", how: _How) -> None:
     """Print what the suites would take."""
     from optbench.cli.report import print_plan
     from optbench.device import get_device
     from optbench.pipeline import prepare
 
     device = get_device(how.device)
-    for suite in _settle(names, flags, how):
+    for suite in _settle(written, flags, how):
         print_plan(prepare(suite, device, how.workers), device)
 
 
-def _run_all(names: list[str], flags: "Flags", how: _How) -> int:
+def _run_all(written: "list[SuiteFile]", flags: "Flags", how: _How) -> int:
     """Settle all suites before the first one runs, run them, report, and return the exit code."""
     from optbench.cli.report import print_end, print_json, print_outcome
     from optbench.device import get_device
@@ -161,7 +233,7 @@ def _run_all(names: list[str], flags: "Flags", how: _How) -> int:
     from optbench.records import Status
 
     device = get_device(how.device)
-    suites = _settle(names, flags, how)
+    suites = _settle(written, flags, how)
     invocation = new_invocation()
     codes: list[int] = []
     finished: list[RunTables] = []
@@ -178,14 +250,12 @@ def _run_all(names: list[str], flags: "Flags", how: _How) -> int:
     return max(codes)
 
 
-def _settle(names: list[str], flags: "Flags", how: _How) -> "list[Suite]":
-    """Read, change and resolve the suites; everything that is wrong with them is found here."""
+def _settle(written: "list[SuiteFile]", flags: "Flags", how: _How) -> "list[Suite]":
+    """Change and resolve the suites; everything that is wrong with them is found here."""
     from optbench.cli.output import say
     from optbench.flags import apply_flags
-    from optbench.suite import DEFAULT_SUITES, resolve
-    from optbench.suitefile import read_suite
+    from optbench.suite import resolve
 
-    written = [read_suite(name) for name in names or DEFAULT_SUITES]
     changed, notices = apply_flags(written, flags)
     suites = [
         resolve(file, written=before.as_written(), data_dir=how.data_dir)

@@ -14,8 +14,13 @@ from optbench.errors import CheckError, DeviceError, UsageError, nearest
 if TYPE_CHECKING:
     from optbench.device import Device
     from optbench.verify.devices import Comparison
+    from optbench.verify.gradients import GradientCheck, TensorCheck
 
 FORMATS = ("table", "json")
+
+Format = Annotated[
+    str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print it.")
+]
 
 app = typer.Typer(no_args_is_help=True, help="Check what optbench computes on this machine.")
 
@@ -30,16 +35,13 @@ def devices(
     device: Annotated[
         str, typer.Option(metavar="gpu|gpu:N", help="The GPU, the first or this one.")
     ] = "gpu",
-    format_: Annotated[
-        str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print it.")
-    ] = "table",
+    format_: Format = "table",
 ) -> None:
     """Run every optimizer on CPU and GPU, and compare the traces with what rounding explains.
 
     Prints the largest relative differences beside their tolerances; exits with 3 beyond them.
     """
-    if format_ not in FORMATS:
-        raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
+    _check_format(format_)
     from optbench.device import NumpyDevice, get_device
     from optbench.verify.devices import verify_devices
 
@@ -54,6 +56,126 @@ def devices(
     for text in dict.fromkeys(f"{_what(each)}: {each.note}" for each in found if each.note):
         say(text)
     _raise_beyond(found)
+
+
+@app.command()
+def problem(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="A problem, a built-in suite, or a suite's file: all its problems.",
+            show_default=False,
+        ),
+    ],
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of start, minibatch, masks and the entries looked at.")
+    ] = 0,
+    format_: Format = "table",
+) -> None:
+    """Compare a problem's gradient with central differences of its loss, in float64.
+
+    Prints the worst of up to 32 entries of every tensor; exits with 3 above an error of 1e-6.
+    """
+    _check_format(format_)
+    from optbench.verify.gradients import check_gradient
+    from optbench.verify.subjects import subjects
+
+    found = [check_gradient(each, title, seed) for title, each in subjects(source)]
+    if format_ == "json":
+        typer.echo(_gradients_json(found))
+    else:
+        _print_gradients(found)
+    _raise_wrong(found)
+
+
+def _check_format(format_: str) -> None:
+    if format_ not in FORMATS:
+        raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
+
+
+def _gradients_json(found: "Sequence[GradientCheck]") -> str:
+    """Return an array of objects, one a tensor, a number that is not finite as null."""
+    rows = [
+        {
+            "problem": check.title,
+            "tensor": each.tensor,
+            "size": each.size,
+            "entries": each.entries,
+            "redrawn": each.redrawn,
+            "error": _finite(each.error),
+            "worst": list(each.worst) if each.entries else None,
+            "analytic": _finite(each.analytic),
+            "numeric": _finite(each.numeric),
+            "loss_error": _finite(check.loss_error),
+            "passed": each.passed,
+        }
+        for check in found
+        for each in check.tensors
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _print_gradients(found: "Sequence[GradientCheck]") -> None:
+    """Print a row a tensor, under the name of its problem."""
+    listed = table("tensor", "entries", "redrawn", "error", "at", "result")
+    listed.columns[0].overflow = "fold"
+    for column in listed.columns[1:-2]:
+        column.justify = "right"
+    for check in found:
+        listed.add_section()
+        listed.add_row(check.title, style="bold")
+        for each in check.tensors:
+            verdict = "good" if each.passed else "wrong" if each.entries else "no derivative"
+            listed.add_row(
+                each.tensor,
+                f"{each.entries} of {each.size}",
+                str(each.redrawn or ""),
+                _short(each.error),
+                ", ".join(map(str, each.worst)),
+                verdict,
+                style=None if each.passed else "red",
+            )
+    screen = console()
+    screen.print("Largest error of the gradient beside central differences of the loss\n")
+    screen.print(listed)
+
+
+def _raise_wrong(found: "Sequence[GradientCheck]") -> None:
+    """Name the worst of what did not pass, if anything did not.
+
+    Raises
+    ------
+    CheckError
+        If something did not.
+    """
+    from optbench.verify.gradients import TOLERANCE
+
+    for check in found:
+        if check.loss_error > TOLERANCE:
+            raise CheckError(
+                f"{check.title}: loss and loss_and_grad differ by {check.loss_error:.1e}, "
+                "relative; both should give the loss of the same batch with the same masks"
+            )
+    wrong = [(check.title, each) for check in found for each in check.tensors if not each.passed]
+    if wrong:
+        title, far = max(wrong, key=lambda pair: pair[1].error)
+        total = sum(len(check.tensors) for check in found)
+        raise CheckError(
+            f"{len(wrong)} of {total} tensors did not pass; "
+            f"the worst: {far.tensor} of {title}: {_why(far)}"
+        )
+
+
+def _why(far: "TensorCheck") -> str:
+    if not far.entries:
+        return "at a kink, or hidden by rounding, wherever it was looked at; nothing was compared"
+    where = f" at ({', '.join(map(str, far.worst))})" if far.worst else ""
+    return f"the gradient{where} is {far.analytic:.6g}, differences give {far.numeric:.6g}"
 
 
 def _json(found: "Sequence[Comparison]") -> str:

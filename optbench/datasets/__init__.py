@@ -1,23 +1,27 @@
 """The registry of data sets: find, load, fetch and verify them by name.
 
-Importing it reads no data. ``mnist`` is looked for in files; ``mnist-5k`` is part of optbench.
+Importing it reads no data. ``mnist``, ``fashion-mnist`` and ``kmnist`` are looked for in files;
+``mnist-5k`` is part of optbench, ``digits`` of scikit-learn.
 
 >>> names()
-('mnist', 'mnist-5k')
+('mnist', 'fashion-mnist', 'kmnist', 'mnist-5k', 'digits')
 >>> load("mnist-5k").splits["train"].images.shape
 (3500, 784)
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 
 from optbench.datasets import collection as collections
-from optbench.datasets import embedded, folders
+from optbench.datasets import digits, embedded, folders
 from optbench.datasets.base import (
     EMBEDDED,
     IDX,
+    OWN,
+    PACKAGE,
     PICKLE,
+    SPLITTINGS,
     Dataset,
     DatasetInfo,
     FileCheck,
@@ -27,10 +31,13 @@ from optbench.datasets.base import (
 from optbench.datasets.collection import Collection, Location
 from optbench.datasets.download import Progress
 from optbench.datasets.download import fetch as fetch_collection
-from optbench.datasets.mnist import MNIST
+from optbench.datasets.mnist import FASHION_MNIST, KMNIST, MNIST
+from optbench.datasets.splitting import split_as
 from optbench.errors import DataError, UsageError, nearest
 
 __all__ = [
+    "COLLECTIONS",
+    "SPLITTINGS",
     "Dataset",
     "DatasetInfo",
     "FileCheck",
@@ -45,19 +52,24 @@ __all__ = [
     "verify",
 ]
 
-COLLECTIONS: dict[str, Collection] = {"mnist": MNIST}
-"""Data sets that are read from a folder."""
+COLLECTIONS: dict[str, Collection] = {
+    collection.info.name: collection for collection in (MNIST, FASHION_MNIST, KMNIST)
+}
+"""Data sets that are read from a folder, all of images of one shape."""
+
+SMALL = {each.INFO.name: each for each in (embedded, digits)}
+"""Data sets that come with a package, in one split of three parts."""
 
 PREFERRED = "mnist"
 """What ``auto`` means where it is found."""
 
-_loaded: dict[tuple[str, Path | None], Dataset] = {}
-_lock = Lock()
+_loaded: dict[tuple[str, Path | None, str], Dataset] = {}
+_lock = RLock()  # a data set that is split anew loads its own splits
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all data sets."""
-    return (*COLLECTIONS, embedded.INFO.name)
+    return (*COLLECTIONS, *SMALL)
 
 
 def info(name: str) -> DatasetInfo:
@@ -69,14 +81,14 @@ def info(name: str) -> DatasetInfo:
         There is no data set of this name.
     """
     collection = _collection(name)
-    return embedded.INFO if collection is None else collection.info
+    return SMALL[name].INFO if collection is None else collection.info
 
 
 def find(name: str, data_dir: Path | None = None) -> Path | None:
     """Return the folder that a data set would be read from, or None where it is not there.
 
     With ``data_dir`` only that folder counts; without, the folder that OPTBENCH_DATA_DIR names,
-    then the cache. For the embedded one it is the folder of this package.
+    then the cache. For one that comes with a package it is the package's folder.
 
     Raises
     ------
@@ -85,12 +97,12 @@ def find(name: str, data_dir: Path | None = None) -> Path | None:
     """
     collection = _collection(name)
     if collection is None:
-        return Path(__file__).parent
+        return Path(__file__).parent if name == embedded.INFO.name else digits.find()
     location = folders.find(collection, data_dir)
     return None if location is None else location.folder
 
 
-def load(name: str, data_dir: Path | None = None) -> Dataset:
+def load(name: str, data_dir: Path | None = None, split: str = OWN) -> Dataset:
     """Read and verify a data set, once a process and folder; safe to call from several threads.
 
     Parameters
@@ -98,22 +110,32 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     data_dir
         The folder that holds the files, themselves or in a subfolder of the data set's name;
         without it the folder that OPTBENCH_DATA_DIR names, else the user's cache.
+    split
+        ``"own"``: as the files are split, 60,000/10,000 in IDX files and 50,000/10,000/10,000 in
+        ``mnist.pkl.gz``. ``"train-test"``: 60,000/10,000; what validates in the files joins the
+        training examples. ``"train-validation-test"``: 50,000/10,000/10,000; the last 10,000
+        training examples validate. ``mnist-5k`` and ``digits`` have one split of three parts,
+        whatever is asked for.
 
     Raises
     ------
     DataError
         It is not there, not complete or damaged; the message names the file.
     UsageError
-        There is no data set of this name.
+        There is no data set, or no way to split one, of this name.
     """
     collection = _collection(name)
+    if split not in SPLITTINGS:
+        raise UsageError(f"unknown split '{split}': {nearest(split, SPLITTINGS)}")
     if collection is None:
-        return _once((name, None), embedded.load)
-    return _load_location(collection, folders.require(collection, data_dir))
+        return _once((name, None, OWN), SMALL[name].load)
+    return _load_location(collection, folders.require(collection, data_dir), split)
 
 
-def load_best(data_dir: Path | None = None) -> tuple[Dataset, str | None]:
+def load_best(data_dir: Path | None = None, split: str = OWN) -> tuple[Dataset, str | None]:
     """Return MNIST where it is found, else the embedded subset and a sentence that says so.
+
+    ``split`` as for :func:`load`.
 
     Raises
     ------
@@ -127,7 +149,7 @@ def load_best(data_dir: Path | None = None) -> tuple[Dataset, str | None]:
         else folders.require(collection, data_dir)
     )
     if location is not None:
-        return _load_location(collection, location), None
+        return _load_location(collection, location, split), None
     variable = folders.variable_folder()
     searched = f"{folders.VARIABLE} ({variable}) or " if variable else ""
     dataset = load(embedded.INFO.name)
@@ -165,11 +187,15 @@ def fetch(
     DataError
         No mirror gave good files, or they cannot be written.
     UsageError
-        There is no data set of this name, or it is part of optbench.
+        There is no data set of this name, or it comes with a package.
     """
     collection = _collection(name)
     if collection is None:
-        raise UsageError(f"{name} is part of optbench; there is nothing to fetch")
+        package = SMALL[name].INFO.package
+        bringing = f"; `pip install {package}` brings it" if package else ""
+        raise UsageError(
+            f"{name} is part of {package or 'optbench'}; there is nothing to fetch{bringing}"
+        )
     folder = (folders.cache_folder() if cache is None else cache) / name
     tried = collection.info.mirrors if mirrors is None else mirrors
     fetch_collection(collection, tried, folder, progress or _silent)
@@ -188,7 +214,7 @@ def verify(name: str, data_dir: Path | None = None) -> Verification:
     """
     collection = _collection(name)
     if collection is None:
-        return _verify_embedded()
+        return _verify_embedded() if name == embedded.INFO.name else _verify_digits()
     location = folders.require(collection, data_dir)
     return Verification(
         name=name,
@@ -199,16 +225,16 @@ def verify(name: str, data_dir: Path | None = None) -> Verification:
 
 
 def _collection(name: str) -> Collection | None:
-    """Return the collection of this name, or None for the embedded data set."""
+    """Return the collection of this name, or None for a data set that comes with a package."""
     if name not in names():
         raise UsageError(f"unknown data set '{name}': {nearest(name, names())}")
     return COLLECTIONS.get(name)
 
 
-def _load_location(collection: Collection, location: Location) -> Dataset:
-    return _once(
-        (collection.info.name, location.folder.resolve()), lambda: _read(collection, location)
-    )
+def _load_location(collection: Collection, location: Location, split: str) -> Dataset:
+    name, folder = collection.info.name, location.folder.resolve()
+    own = _once((name, folder, OWN), lambda: _read(collection, location))
+    return _once((name, folder, split), lambda: split_as(own, split, collection.validation))
 
 
 def _read(collection: Collection, location: Location) -> Dataset:
@@ -221,7 +247,7 @@ def _read(collection: Collection, location: Location) -> Dataset:
         raise DataError(f"{error}; {remedy}") from None
 
 
-def _once(key: tuple[str, Path | None], read: Callable[[], Dataset]) -> Dataset:
+def _once(key: tuple[str, Path | None, str], read: Callable[[], Dataset]) -> Dataset:
     with _lock:
         if key not in _loaded:
             _loaded[key] = read()
@@ -235,6 +261,15 @@ def _verify_embedded() -> Verification:
     except DataError as error:
         check = FileCheck(file, problem=str(error))
     return Verification(embedded.INFO.name, EMBEDDED, Path(__file__).parent / file, (check,))
+
+
+def _verify_digits() -> Verification:
+    found = digits.digests(*digits.read())
+    checks = tuple(
+        FileCheck(name, digest, None if digest == right else f"{name}: {digest[:12]}… is not right")
+        for (name, digest), right in zip(found.items(), digits.INFO.files.values(), strict=True)
+    )
+    return Verification(digits.INFO.name, PACKAGE, digits.find() or Path(), checks)
 
 
 def _silent(_file: str, _received_bytes: int, _total_bytes: int | None) -> None:

@@ -10,6 +10,14 @@ import numpy as np
 EMBEDDED = "embedded"
 IDX = "idx"
 PICKLE = "pickle"
+PACKAGE = "package"
+
+OWN = "own"
+TRAIN_TEST = "train-test"
+TRAIN_VALIDATION_TEST = "train-validation-test"
+
+SPLITTINGS = (OWN, TRAIN_TEST, TRAIN_VALIDATION_TEST)
+"""How a data set may be split: as its files are, or as asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +45,21 @@ class Dataset:
     name
         Name in the registry.
     source
-        The format that it was read from: ``"idx"``, ``"pickle"`` or ``"embedded"``.
+        Where it was read from: ``"idx"`` or ``"pickle"`` files, ``"embedded"``, or another Python
+        ``"package"``.
     splits
         In the order train, validation, test; validation only where there is one.
     scale
         A pixel in [0, 1] is its byte divided by this: 255 for IDX files and the embedded file, 256
-        for ``mnist.pkl.gz``.
+        for ``mnist.pkl.gz``, 16 for ``digits``.
     shape
         Of one image: (height, width) in pixels.
     classes
         Number of classes; labels are 0 to ``classes - 1``.
     checksums
-        SHA-256 of the raw data by name: of the decompressed IDX files, of the embedded file, and
-        of the bytes of each split's images and labels for a pickle.
+        SHA-256 of the raw data by name: of the IDX files, decompressed unless the name ends in
+        ``.gz``, of the embedded file, and of the bytes of images and labels for a pickle or a
+        package.
     """
 
     name: str
@@ -59,6 +69,12 @@ class Dataset:
     shape: tuple[int, ...]
     classes: int
     checksums: Mapping[str, str]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image as convolutions take it: (1, height, width)."""
+        height, width = self.shape
+        return (1, height, width)
 
 
 @dataclass(frozen=True)
@@ -74,9 +90,11 @@ class DatasetInfo:
     licence
         What is said about its licence.
     files
-        SHA-256 by file; of the decompressed files for a set of IDX files.
+        SHA-256 by file; of IDX files decompressed, unless the name ends in ``.gz``.
     mirrors
-        Addresses of the folders that its files can be fetched from; none for an embedded one.
+        Addresses of the folders that its files can be fetched from; none where nothing is fetched.
+    package
+        Name of the Python package that brings it, or None.
     """
 
     name: str
@@ -86,6 +104,7 @@ class DatasetInfo:
     licence: str
     files: Mapping[str, str]
     mirrors: tuple[str, ...] = ()
+    package: str | None = None
 
 
 @dataclass(frozen=True)

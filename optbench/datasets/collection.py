@@ -1,8 +1,9 @@
 """Data sets of the MNIST kind: four IDX files, or one pickle, in a folder."""
 
+import io
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,17 +16,36 @@ from optbench.errors import DataError
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One IDX file: its name without ``.gz`` and the SHA-256 of its decompressed content."""
+    """One IDX file.
+
+    Attributes
+    ----------
+    name
+        Without ``.gz``.
+    sha256
+        Of the decompressed content, unless ``gzipped``.
+    gzipped
+        Whether ``sha256`` is that of the gzipped file as it is published, the only one known; the
+        file is then kept and looked for in that form alone.
+    """
 
     name: str
     sha256: str
     examples: int
     shape: tuple[int, ...]
+    gzipped: bool = False
+
+    @property
+    def stored_name(self) -> str:
+        """Name of the file that ``sha256`` is of, and that a download becomes."""
+        return f"{self.name}.gz" if self.gzipped else self.name
 
     @property
     def spellings(self) -> tuple[str, ...]:
         """Names that the file goes by; where there are several, the first counts."""
         dotted = self.name.replace("-idx", ".idx")
+        if self.gzipped:
+            return (f"{self.name}.gz", f"{dotted}.gz")
         return (self.name, f"{self.name}.gz", dotted, f"{dotted}.gz")
 
     @property
@@ -48,14 +68,21 @@ class Collection:
         Name of the file that holds all splits as one gzipped pickle, or None.
     pickle_splits
         Examples by split in the pickle.
+    validation
+        How many training examples, the last ones, validate where that is asked for.
+    own_folder
+        Whether only a folder that bears its name counts: its files have the names of MNIST's, and
+        what is in a folder of any other name is taken for MNIST.
     """
 
     info: DatasetInfo
     splits: Mapping[str, tuple[IdxFile, IdxFile]]
     shape: tuple[int, ...]
     classes: int
-    pickle: str | None
-    pickle_splits: Mapping[str, int]
+    pickle: str | None = None
+    pickle_splits: Mapping[str, int] = field(default_factory=dict)
+    validation: int = 10_000
+    own_folder: bool = False
 
     @property
     def files(self) -> tuple[IdxFile, ...]:
@@ -65,9 +92,16 @@ class Collection:
     @property
     def file_names(self) -> str:
         """What a folder is searched for, in words."""
-        names = ", ".join(file.name for file in self.files)
+        names = ", ".join(file.stored_name for file in self.files)
+        also = "" if all(file.gzipped for file in self.files) else " (each also as .gz)"
         ending = f" or {self.pickle}" if self.pickle else ""
-        return f"{names} (each also as .gz){ending}"
+        return f"{names}{also}{ending}"
+
+    def places(self, folder: Path) -> tuple[Path, ...]:
+        """Return where in ``folder`` its files may lie, in the order in which they count."""
+        name = self.info.name
+        inside = folder / name
+        return (inside,) if self.own_folder and folder.name != name else (inside, folder)
 
 
 @dataclass(frozen=True)
@@ -88,11 +122,11 @@ class Location:
 
 
 def locate(collection: Collection, folder: Path) -> Location | None:
-    """Return the files of ``collection`` in ``folder``/<name> or in ``folder`` itself.
+    """Return the files of ``collection`` in the first of its places in ``folder``.
 
     None where there is not one of them. Complete IDX files come before the pickle.
     """
-    for place in (folder / collection.info.name, folder):
+    for place in collection.places(folder):
         paths = {}
         for file in collection.files:
             there = [place / name for name in file.spellings if os.path.isfile(place / name)]
@@ -116,11 +150,12 @@ def load(collection: Collection, location: Location) -> Dataset:
     """
     if location.pickle is not None:
         return _load_pickle(collection, location.pickle)
-    missing = [file.name for file in collection.files if file.name not in location.paths]
+    missing = [each for each in collection.files if each.name not in location.paths]
     if missing:
+        also = "" if missing[0].gzipped else " (also not there as .gz)"
         raise DataError(
             f"{location.folder} holds only a part of {collection.info.name}: "
-            f"{', '.join(missing)} missing (also not there as .gz)"
+            f"{', '.join(file.stored_name for file in missing)} missing{also}"
         )
     return _load_idx(collection, location.paths)
 
@@ -138,18 +173,65 @@ def check(collection: Collection, location: Location) -> Iterator[FileCheck]:
     for file in collection.files:
         path = location.paths.get(file.name)
         if path is None:
-            yield FileCheck(file.name, problem=f"{location.folder / file.name}: missing")
+            name = file.stored_name
+            yield FileCheck(name, problem=f"{location.folder / name}: missing")
             continue
         try:
-            content = verified(file, idx.read(path, file.size_bytes), str(path), collection.classes)
+            stored = verified(file, read(file, path), str(path), collection.classes)
         except DataError as error:
             yield FileCheck(path.name, problem=str(error))
         else:
-            yield FileCheck(path.name, sha256(content))
+            yield FileCheck(path.name, sha256(stored))
 
 
-def verified(file: IdxFile, content: bytes, where: str, classes: int) -> bytes:
-    """Return ``content`` when it is that of ``file``, structure first so that messages say most.
+@dataclass(frozen=True)
+class Content:
+    """What a file holds.
+
+    Attributes
+    ----------
+    stored
+        The bytes that its SHA-256 is of.
+    decompressed
+        The same, decompressed.
+    """
+
+    stored: bytes
+    decompressed: bytes
+
+
+def read(file: IdxFile, path: Path) -> Content:
+    """Read a file, not more of it than the right one holds and a little.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or its compression is damaged.
+    """
+    if not file.gzipped:
+        content = idx.read(path, file.size_bytes)
+        return Content(content, content)
+    return unpack(file, idx.read_stored(path, file.size_bytes), str(path))
+
+
+def unpack(file: IdxFile, received: bytes, where: str) -> Content:
+    """Return the content of a file from its bytes, gzipped or, unless they must be, not.
+
+    Raises
+    ------
+    DataError
+        Its compression is damaged, or it has none where its SHA-256 is that of a gzipped file.
+    """
+    if received.startswith(idx.GZIP_MAGIC):
+        content = idx.gunzip(io.BytesIO(received), file.size_bytes, where)
+        return Content(received if file.gzipped else content, content)
+    if file.gzipped:
+        raise DataError(f"{where}: is not gzipped, and only that form can be verified")
+    return Content(received, received)
+
+
+def verified(file: IdxFile, content: Content, where: str, classes: int) -> bytes:
+    """Return what is stored when it is that of ``file``, structure first so messages say most.
 
     Raises
     ------
@@ -158,7 +240,7 @@ def verified(file: IdxFile, content: bytes, where: str, classes: int) -> bytes:
     """
     _parse(file, content, where, classes)
     _check_digest(file, content, where)
-    return content
+    return content.stored
 
 
 def _load_idx(collection: Collection, paths: Mapping[str, Path]) -> Dataset:
@@ -173,7 +255,7 @@ def _load_idx(collection: Collection, paths: Mapping[str, Path]) -> Dataset:
         scale=255.0,
         shape=collection.shape,
         classes=collection.classes,
-        checksums=MappingProxyType({file.name: file.sha256 for file in collection.files}),
+        checksums=MappingProxyType({file.stored_name: file.sha256 for file in collection.files}),
     )
 
 
@@ -181,8 +263,7 @@ def _read_split(
     images_file: IdxFile, labels_file: IdxFile, paths: Mapping[str, Path], classes: int
 ) -> Split:
     images_path, labels_path = paths[images_file.name], paths[labels_file.name]
-    images_content = idx.read(images_path, images_file.size_bytes)
-    labels_content = idx.read(labels_path, labels_file.size_bytes)
+    images_content, labels_content = read(images_file, images_path), read(labels_file, labels_path)
     images = _parse(images_file, images_content, str(images_path), classes)
     labels = _parse(labels_file, labels_content, str(labels_path), classes)
     if len(images) != len(labels):
@@ -195,15 +276,15 @@ def _read_split(
     return Split(images, labels)
 
 
-def _parse(file: IdxFile, content: bytes, where: str, classes: int) -> np.ndarray:
-    array = idx.parse(content, where, file.shape, file.examples)
+def _parse(file: IdxFile, content: Content, where: str, classes: int) -> np.ndarray:
+    array = idx.parse(content.decompressed, where, file.shape, file.examples)
     if not file.shape:
         idx.check_labels(array, where, classes)
     return array
 
 
-def _check_digest(file: IdxFile, content: bytes, where: str) -> None:
-    digest = sha256(content)
+def _check_digest(file: IdxFile, content: Content, where: str) -> None:
+    digest = sha256(content.stored)
     if digest != file.sha256:
         raise DataError(f"{where}: its SHA-256 is {digest[:12]}…, {file.sha256[:12]}… is right")
 

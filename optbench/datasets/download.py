@@ -9,7 +9,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from optbench.datasets import idx
-from optbench.datasets.collection import Collection, IdxFile, Location, locate, verified
+from optbench.datasets.collection import (
+    Collection,
+    Content,
+    IdxFile,
+    Location,
+    locate,
+    read,
+    unpack,
+    verified,
+)
 from optbench.errors import DataError
 
 Progress = Callable[[str, int, int | None], None]
@@ -17,12 +26,12 @@ Progress = Callable[[str, int, int | None], None]
 
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 64 * 1024
-OVERHEAD_BYTES = 1024 * 1024
-"""Most that compression may add to a file."""
 
 
 def fetch(collection: Collection, mirrors: Sequence[str], folder: Path, progress: Progress) -> None:
-    """Put verified, decompressed IDX files of ``collection`` into ``folder``.
+    """Put verified IDX files of ``collection`` into ``folder``.
+
+    They are decompressed, unless only their gzipped form can be verified.
 
     Good files that are there stay. The others are written beside their place and renamed when all
     are complete, so that an interrupted or failed fetch leaves the folder as it was.
@@ -44,11 +53,11 @@ def fetch(collection: Collection, mirrors: Sequence[str], folder: Path, progress
         with TemporaryDirectory(prefix=".fetching-", dir=folder) as beside:
             for file in wanted:
                 content, good = _from_mirrors(file, mirrors, collection.classes, progress)
-                (Path(beside) / file.name).write_bytes(content)
+                (Path(beside) / file.stored_name).write_bytes(content)
                 # One that is down need not be waited for four times.
                 mirrors = [good, *(mirror for mirror in mirrors if mirror != good)]
             for file in wanted:
-                os.replace(Path(beside) / file.name, folder / file.name)
+                os.replace(Path(beside) / file.stored_name, folder / file.stored_name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
@@ -91,7 +100,7 @@ def _is_good(file: IdxFile, location: Location | None, classes: int) -> bool:
     if path is None:
         return False
     try:
-        verified(file, idx.read(path, file.size_bytes), str(path), classes)
+        verified(file, read(file, path), str(path), classes)
     except DataError:
         return False
     return True
@@ -100,7 +109,7 @@ def _is_good(file: IdxFile, location: Location | None, classes: int) -> bool:
 def _from_mirrors(
     file: IdxFile, mirrors: Sequence[str], classes: int, progress: Progress
 ) -> tuple[bytes, str]:
-    """Return the verified content of a file and the mirror that gave it."""
+    """Return the verified bytes of a file, to be stored, and the mirror that gave them."""
     failures = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{file.name}.gz"
@@ -120,10 +129,10 @@ def _from_mirrors(
     )
 
 
-def _download(file: IdxFile, url: str, progress: Progress) -> bytes:
+def _download(file: IdxFile, url: str, progress: Progress) -> Content:
     import pooch  # here, as it takes 70 ms
 
-    receiver = _Receiver(file.name, file.size_bytes + OVERHEAD_BYTES, progress)
+    receiver = _Receiver(file.name, file.size_bytes + idx.OVERHEAD_BYTES, progress)
     with ExitStack() as connections:
 
         def close_at_the_end(response: Any, **_options: object) -> None:
@@ -137,7 +146,4 @@ def _download(file: IdxFile, url: str, progress: Progress) -> bytes:
             hooks={"response": close_at_the_end},
         )
         downloader(url, receiver, None)
-    content = receiver.content()
-    if content.startswith(idx.GZIP_MAGIC):
-        return idx.gunzip(io.BytesIO(content), file.size_bytes, "the file")
-    return content
+    return unpack(file, receiver.content(), "the file")

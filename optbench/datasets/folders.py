@@ -56,8 +56,9 @@ def require(collection: Collection, data_dir: Path | None) -> Location:
     given = f"{folder}" if data_dir is not None else f"{folder}, which {VARIABLE} names,"
     if not os.path.isdir(folder):
         raise DataError(f"{given} is not a folder; it should hold {collection.file_names}")
+    there = "there and " if folder in collection.places(folder) else ""
     unset = "" if data_dir is not None else f"; unset {VARIABLE} to use the cache"
     raise DataError(
-        f"{given} holds no {name}: looked there and in its subfolder {name} for "
+        f"{given} holds no {name}: looked {there}in its subfolder {name} for "
         f"{collection.file_names}{unset}"
     )

@@ -21,6 +21,8 @@ from optbench.errors import DataError
 
 UNSIGNED_BYTE = 0x08
 GZIP_MAGIC = b"\x1f\x8b"
+OVERHEAD_BYTES = 1024 * 1024
+"""Most that compression may add to a file."""
 
 
 def size_bytes(examples: int, shape: tuple[int, ...]) -> int:
@@ -50,6 +52,21 @@ def read(path: Path, limit: int) -> bytes:
             if path.suffix == ".gz":
                 return gunzip(file, limit, str(path))
             return file.read(limit + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_stored(path: Path, limit: int) -> bytes:
+    """Return the bytes of a file as they are, at most ``limit`` and what compression may add.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + OVERHEAD_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -1,29 +1,89 @@
 """How weights start: host arrays drawn from named streams."""
 
 import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from optbench import rng
 
+InitName: TypeAlias = Literal[
+    "he", "xavier", "normal", "truncated-normal", "glorot-uniform", "zeros"
+]
 
-def he(seed: int, name: str, shape: tuple[int, int]) -> np.ndarray:
-    """Draw weights from N(0, 2/fan_in), which suits layers followed by ReLU.
+INIT_NAMES: tuple[InitName, ...] = get_args(InitName)
 
-    Parameters
+TRUNCATION = 2.0
+"""Standard deviations at which the truncated normal distribution is cut."""
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """Draws the start of a weight tensor.
+
+    ====================  ==========================================================
+    ``he``                N(0, 2/fan_in), which suits layers followed by ReLU
+    ``xavier``            N(0, 1/fan_in), which suits sigmoid and tanh
+    ``normal``            N(0, std²)
+    ``truncated-normal``  N(0, std²), drawn anew where it lies beyond 2 std
+    ``glorot-uniform``    U(−a, a), a = √(6/(fan_in + fan_out))
+    ``zeros``             0
+    ====================  ==========================================================
+
+    Cutting at 2 std leaves a standard deviation of 0.88 std, as in TensorFlow.
+
+    Sources: K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015;
+    X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", AISTATS 2010; for ``xavier`` without fan_out, K. Saitoh, "Deep Learning from
+    Scratch", section 6.2; TensorFlow's ``truncated_normal``.
+
+    Attributes
     ----------
-    seed
-        The lane's seed.
-    name
-        Name of the tensor; its stream is ``start/<name>``.
-    shape
-        (fan_in, fan_out).
-
-    Source: K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015.
+    std
+        Standard deviation of ``normal`` and ``truncated-normal``; the others have their own.
     """
-    return rng.stream(seed, f"start/{name}").standard_normal(shape) * math.sqrt(2.0 / shape[0])
+
+    name: InitName
+    std: float = 0.01
+
+    def draw(
+        self, seed: int, tensor: str, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> np.ndarray:
+        """Return a start: float64 of the given shape.
+
+        Parameters
+        ----------
+        seed
+            The lane's seed.
+        tensor
+            Name of the tensor; its stream is ``start/<tensor>``.
+        fan_in, fan_out
+            Inputs that an output depends on, and outputs that depend on an input.
+        """
+        generator = rng.stream(seed, f"start/{tensor}")
+        match self.name:
+            case "he":
+                return generator.standard_normal(shape) * math.sqrt(2.0 / fan_in)
+            case "xavier":
+                return generator.standard_normal(shape) * math.sqrt(1.0 / fan_in)
+            case "normal":
+                return generator.standard_normal(shape) * self.std
+            case "truncated-normal":
+                return _truncated(generator, shape) * self.std
+            case "glorot-uniform":
+                bound = math.sqrt(6.0 / (fan_in + fan_out))
+                return generator.uniform(-bound, bound, size=shape)
+            case "zeros":
+                return np.zeros(shape)
 
 
-def zeros(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return zeros, whatever the seed."""
-    return np.zeros(shape)
+he = Initializer("he")
+
+
+def _truncated(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw from the standard normal distribution between ±2: what lies beyond is drawn anew."""
+    values = generator.standard_normal(shape)
+    while (beyond := np.abs(values) > TRUNCATION).any():
+        values[beyond] = generator.standard_normal(int(beyond.sum()))
+    return values

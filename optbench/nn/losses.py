@@ -1,42 +1,72 @@
-"""Losses stacked over lanes."""
+"""Losses stacked over lanes.
 
+Scores have shape (lanes, batch, classes), labels (lanes, batch), or (1, batch) where all lanes
+share them.
+"""
+
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from optbench.arrays import Array, Namespace
+from optbench.errors import SuiteError, nearest
+
+Reduction: TypeAlias = Literal["mean", "sum"]
+
+
+class Loss(ABC):
+    """What is minimised, as a function of the scores of a batch and its labels."""
+
+    @abstractmethod
+    def per_example(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
+        """Return the loss of each example, shape (lanes, batch)."""
+
+    @abstractmethod
+    def value(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
+        """Return the loss of each lane's batch, shape (lanes,)."""
+
+    @abstractmethod
+    def value_and_grad(self, scores: Array, labels: Array, *, xp: Namespace) -> tuple[Array, Array]:
+        """Return the loss of each lane's batch, and its gradient, shaped like the scores."""
 
 
 @dataclass(frozen=True)
-class SoftmaxCrossEntropy:
-    """Mean cross-entropy of the softmax of scores.
+class SoftmaxCrossEntropy(Loss):
+    """Cross-entropy of the softmax of scores; with log_eps = 0 its negative log-likelihood.
 
     ::
 
         y = softmax(scores)
-        loss = mean over the batch of −log(y[label] + log_eps)
-        d loss / d scores = (y − t)/n          t: one-hot labels, n: batch
+        loss = mean or sum over the batch of −log(y[label] + log_eps)
+        d loss / d scores = (y − t)/n, or y − t for the sum          t: one-hot labels, n: batch
 
-    With ``log_eps`` the gradient leaves it out, as the textbook does. Scores have shape (lanes,
-    batch, classes), labels (lanes, batch), or (1, batch) where all lanes share them.
+    With ``log_eps`` the gradient leaves it out, as the textbook does.
 
     Source: K. Saitoh, "Deep Learning from Scratch", sections 4.2.4 and 5.6.3.
     """
 
     log_eps: float = 0.0
+    reduction: Reduction = "mean"
 
     def per_example(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
-        """Return the loss of each example, shape (lanes, batch)."""
+        """Return −log(y[label] + log_eps) of each example, shape (lanes, batch)."""
         return self._losses(scores, _one_hot(labels, scores, xp), xp)[0]
 
-    def mean(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
-        """Return the mean loss of each lane, shape (lanes,)."""
-        return xp.mean(self.per_example(scores, labels, xp=xp), axis=-1)
+    def value(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
+        """Return the mean or the sum over each lane's batch, shape (lanes,)."""
+        return self._reduce(self.per_example(scores, labels, xp=xp), xp)
 
-    def mean_and_grad(self, scores: Array, labels: Array, *, xp: Namespace) -> tuple[Array, Array]:
-        """Return the mean loss of each lane, and its gradient, shaped like the scores."""
+    def value_and_grad(self, scores: Array, labels: Array, *, xp: Namespace) -> tuple[Array, Array]:
+        """Return the mean or the sum over each lane's batch, and its gradient without log_eps."""
         target = _one_hot(labels, scores, xp)
         losses, y = self._losses(scores, target, xp)
-        grad = (y - xp.astype(target, scores.dtype)) / scores.shape[1]
-        return xp.mean(losses, axis=-1), grad
+        grad = y - xp.astype(target, scores.dtype)
+        if self.reduction == "mean":
+            grad = grad / scores.shape[1]
+        return self._reduce(losses, xp), grad
+
+    def _reduce(self, losses: Array, xp: Namespace) -> Array:
+        return (xp.mean if self.reduction == "mean" else xp.sum)(losses, axis=-1)
 
     def _losses(self, scores: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         shifted = scores - xp.max(scores, axis=-1, keepdims=True)
@@ -46,6 +76,38 @@ class SoftmaxCrossEntropy:
         if self.log_eps:
             return -xp.log(_pick(y, target, xp) + self.log_eps), y
         return xp.log(total[..., 0]) - _pick(shifted, target, xp), y
+
+
+LOSS_NAMES = ("cross-entropy", "nll-mean", "nll-sum")
+
+
+def make_loss(name: str, log_eps: float = 0.0) -> Loss:
+    """Return the loss of that name: one of :data:`LOSS_NAMES`.
+
+    ``cross-entropy`` is the mean with ``log_eps``; ``nll-mean`` and ``nll-sum`` are the mean and
+    the summed negative log-likelihood, which have no log_eps.
+
+    Raises
+    ------
+    SuiteError
+        For an unknown name; it names the nearest.
+    """
+    match name:
+        case "cross-entropy":
+            return SoftmaxCrossEntropy(log_eps)
+        case "nll-mean":
+            return SoftmaxCrossEntropy()
+        case "nll-sum":
+            return SoftmaxCrossEntropy(reduction="sum")
+    raise SuiteError(f"unknown loss '{name}'; {nearest(name, LOSS_NAMES)}")
+
+
+def zero_one_errors(scores: Array, labels: Array, *, xp: Namespace) -> Array:
+    """Return which examples are classified wrongly: bool, shape (lanes, batch).
+
+    The class with the largest score is chosen, and the first where several are equal.
+    """
+    return xp.argmax(scores, axis=-1) != xp.astype(labels, xp.int64)
 
 
 def _one_hot(labels: Array, scores: Array, xp: Namespace) -> Array:

@@ -5,6 +5,7 @@ is ever registered with pyplot, so drawing needs no display and is safe in threa
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optbench.errors import UsageError, nearest
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from optbench.records import RunTables
 
-__all__ = ["KINDS", "PlotOptions", "draw", "drawable", "kinds_for"]
+__all__ = ["KINDS", "PlotOptions", "animate", "draw", "drawable", "kinds_for"]
 
 KINDS = {
     "trajectory": "the path of each optimizer over the contours of a function of two variables",
@@ -79,6 +80,29 @@ def draw(
     module = import_module(f"optbench.plots.{kind}")
     figure: Figure = module.draw(tables, problem, options or PlotOptions())
     return figure
+
+
+def animate(tables: "RunTables", problem: str, place: Path, form: str) -> None:
+    """Write the race of all optimizers over a function of two variables.
+
+    Parameters
+    ----------
+    place
+        A file; what it holds is lost.
+    form
+        ``gif``, or ``mp4``, which needs ffmpeg.
+
+    Raises
+    ------
+    UsageError
+        There is no such problem, no trajectory of it can be drawn, or ffmpeg refuses.
+    """
+    obstacle = _obstacle("trajectory", tables, problem)
+    if obstacle:
+        raise UsageError(f"no race on '{problem}': {obstacle}")
+    from optbench.plots import animation
+
+    animation.animate(tables, problem, place, form)
 
 
 def _obstacle(kind: str, tables: "RunTables", problem: str, least: int = 2) -> str | None:

@@ -26,7 +26,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     chosen = np.ix_(_spread(function.x.size), _spread(function.y.size))
     x, y = (side[chosen] for side in np.meshgrid(function.x, function.y, indexing="ij"))
     downhill = -np.stack([function.gradient_x[chosen], function.gradient_y[chosen]])
-    norm = np.ma.masked_equal(np.hypot(*downhill), 0.0)
+    norm = np.ma.masked_equal(np.ma.masked_invalid(np.hypot(*downhill)), 0.0)
     figure = new_figure(6.4)
     axes = figure.add_subplot()
     draw_contours(axes, function)

@@ -36,7 +36,10 @@ CROSS: dict[str, Any] = {
     "markeredgewidth": 2.2,
     "linestyle": "none",
 }
-"""Where a lane leaves the figure or stops being finite."""
+"""Where a lane leaves the figure for good or stops being finite."""
+
+SMALL_CROSS: dict[str, Any] = {**CROSS, "markersize": 5, "markeredgewidth": 1.3}
+"""Where a lane leaves the figure."""
 
 
 @dataclass(frozen=True)

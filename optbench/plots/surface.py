@@ -27,7 +27,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     function = landscape(tables, problem)
     low, high = float(np.nanmin(function.value)), float(np.nanmax(function.value))
     floor = low - FLOOR * (high - low)
-    upper = np.linspace(function.levels[-1], high, UPPER_LEVELS + 2)[1:-1]
+    upper = np.linspace(function.levels.max(initial=low), high, UPPER_LEVELS + 2)[1:-1]
     levels = np.unique(np.r_[function.levels, upper])
     figure = new_figure(6.0)
     axes: Any = figure.add_subplot(projection="3d", computed_zorder=False)  # Axes3D has no types

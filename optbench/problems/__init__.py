@@ -6,26 +6,44 @@ from typing import Any
 
 from optbench.errors import SuiteError, nearest
 from optbench.problems.base import Problem
-from optbench.problems.functions import Anisotropic, Quadratic1D
-from optbench.problems.networks import MnistMLP
+from optbench.problems.expression import ExpressionFunction
+from optbench.problems.functions import FUNCTIONS as TEXTBOOK
+from optbench.problems.mnist import NETWORKS
+from optbench.problems.multimodal import FUNCTIONS as MULTIMODAL
+from optbench.problems.noisy import NOISY
+from optbench.problems.oscillating import FUNCTIONS as OSCILLATING
+from optbench.problems.plugin import offered, plugin_problem
+from optbench.problems.quadratic_deep import QuadraticDeep
+from optbench.problems.quadratics import FUNCTIONS as QUADRATICS
+from optbench.problems.valleys import FUNCTIONS as VALLEYS
 
-PROBLEMS: dict[str, type[Problem]] = {
-    problem.name: problem for problem in (Anisotropic, Quadratic1D, MnistMLP)
-}
-"""All problems by name."""
+FUNCTIONS = (*TEXTBOOK, *QUADRATICS, *VALLEYS, *MULTIMODAL, *OSCILLATING)
+"""All functions without noise."""
+
+_ALL: tuple[type[Problem], ...] = (
+    *FUNCTIONS,
+    *NOISY,
+    QuadraticDeep,
+    ExpressionFunction,
+    *NETWORKS,
+)
+
+PROBLEMS: dict[str, type[Problem]] = {problem.name: problem for problem in _ALL}
+"""All built-in problems by name."""
 
 
 def get_problem_class(name: str) -> type[Problem]:
-    """Return the class of the problem of that name.
+    """Return the class of the problem of that name, built in or from a plug-in.
 
     Raises
     ------
     SuiteError
-        If there is none; it names the nearest.
+        If there is none, it names the nearest; or if a plug-in cannot be loaded.
     """
-    if name not in PROBLEMS:
-        raise SuiteError(f"unknown problem '{name}'; {nearest(name, PROBLEMS)}")
-    return PROBLEMS[name]
+    found = PROBLEMS.get(name) or plugin_problem(name)
+    if found is None:
+        raise SuiteError(f"unknown problem '{name}'; {nearest(name, [*PROBLEMS, *offered()])}")
+    return found
 
 
 def make_problem(
@@ -51,6 +69,6 @@ def make_problem(
     try:
         options = {key: each.check(given.get(key, each.default)) for key, each in known.items()}
     except SuiteError as error:
-        raise SuiteError(f"{name}: {error}") from None
+        raise error.within(name) from None
     problem = kind(options, data_dir)
     return problem, problem.settle()

@@ -12,11 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from optbench.arrays import Array, Stacked, Tensor
+from optbench.arrays import Array, Buffer, Stacked, Tensor
 from optbench.errors import SuiteError
 from optbench.workspace import Workspace
 
@@ -26,14 +26,32 @@ RECORDS = ("before", "after")
 Arrays = Mapping[str, Array]
 
 
+class Losses(NamedTuple):
+    """The loss of each lane, and what of it is regularisation; shape (lanes,) each.
+
+    Attributes
+    ----------
+    total
+        What is minimised, the penalty included.
+    penalty
+        None where nothing is regularised.
+    """
+
+    total: Array
+    penalty: Array | None = None
+
+
 @dataclass(frozen=True)
 class Option:
     """A setting of a problem, with its default.
 
+    The default's type says what it takes: a boolean; a whole number or a number, of at least
+    ``low``; or a list of strings, given by a tuple. Text takes one of ``choices``.
+
     Attributes
     ----------
     choices
-        The values that it takes; empty for a number of at least ``low``.
+        The texts that it takes; beside numbers, those that may stand in a number's place.
     """
 
     name: str
@@ -48,25 +66,42 @@ class Option:
         Raises
         ------
         SuiteError
-            If it is not one of the choices, or not a number in range.
+            If it is not of that type, not one of the choices, or out of range.
         """
-        if self.choices:
-            if value not in self.choices:
-                known = ", ".join(self.choices)
-                raise SuiteError(f"{self.name} = {value!r} is not known; it takes {known}")
+        if isinstance(value, str) and value in self.choices:
             return value
-        kind = type(self.default)
-        allowed = int if kind is int else int | float
+        if isinstance(self.default, bool):
+            right = isinstance(value, bool)
+        elif isinstance(self.default, tuple):
+            right = isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+        elif isinstance(self.default, str):
+            right = False
+        else:
+            right = self._is_number(value)
+        if not right:
+            raise SuiteError(self._complaint(value))
+        return type(self.default)(value)
+
+    def _is_number(self, value: Any) -> bool:
+        allowed = int if isinstance(self.default, int) else int | float
         is_number = isinstance(value, allowed) and not isinstance(value, bool)
-        if not is_number or not self.low <= value <= sys.float_info.max:
-            noun = "a whole number" if kind is int else "a number"
-            raise SuiteError(f"{self.name} = {value!r}; it takes {noun} of at least {self.low:g}")
-        return kind(value)
+        return is_number and bool(self.low <= value <= sys.float_info.max)
+
+    def _complaint(self, value: Any) -> str:
+        if isinstance(self.default, str):
+            return f"{self.name} = {value!r} is not known; it takes {', '.join(self.choices)}"
+        noun = {bool: "true or false", tuple: "a list of texts"}.get(type(self.default))
+        if noun is None:
+            noun = "a whole number" if isinstance(self.default, int) else "a number"
+            noun += f" of at least {self.low:g}"
+        return f"{self.name} = {value!r}; it takes {' or '.join((noun, *self.choices))}"
 
     @property
     def range(self) -> str:
         """The values that it takes, for lists."""
-        return " | ".join(self.choices) if self.choices else f"[{self.low:g}, ∞)"
+        numbers = {bool: "true | false", tuple: "list", str: ""}
+        plain = numbers.get(type(self.default), f"[{self.low:g}, ∞)")
+        return " | ".join(filter(None, (plain, *self.choices)))
 
 
 @dataclass(frozen=True)
@@ -98,6 +133,8 @@ class Problem(ABC):
     """Whether anything depends on the seed."""
     minibatch: ClassVar[bool]
     """Whether a trace row is the loss on one minibatch, and summaries take means of rows."""
+    cpu_only: ClassVar[bool] = False
+    """Whether it computes with NumPy alone."""
     by_coordinate: ClassVar[bool] = False
     """Whether each parameter of all lanes is stored together, rather than each lane."""
 
@@ -130,6 +167,16 @@ class Problem(ABC):
     def parameters(self) -> int:
         """Number of parameters of one lane."""
         return sum(tensor.size for tensor in self.tensors)
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """What lanes carry from step to step beside parameters; none by default."""
+        return ()
+
+    @property
+    def penalized(self) -> bool:
+        """Whether the loss holds a penalty."""
+        return False
 
     @property
     def work_values(self) -> int:
@@ -187,23 +234,33 @@ class Problem(ABC):
 
     @abstractmethod
     def loss_and_grad(
-        self, params: Stacked, grads: Stacked, batch: Arrays, *, work: Workspace
-    ) -> Array:
-        """Return the loss of each lane, shape (lanes,), and write the gradients in place.
+        self,
+        params: Stacked,
+        grads: Stacked,
+        batch: Arrays,
+        *,
+        buffers: Arrays,
+        work: Workspace,
+    ) -> Losses:
+        """Return the loss of each lane, and write the gradients and new buffers in place.
 
-        Arrays in ``batch`` have the shape (lanes, …), or (1, …) where all lanes share them.
+        Arrays in ``batch`` have the shape (lanes, …), or (1, …) where all lanes share them;
+        ``buffers`` are arrays (lanes, *shape) by name.
         """
 
     @abstractmethod
-    def loss(self, params: Stacked, batch: Arrays, *, work: Workspace) -> Array:
-        """Return the loss of each lane, shape (lanes,)."""
+    def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
+        """Return the loss of each lane on a batch, as in training, and change nothing."""
 
     def split_sizes(self) -> dict[str, int]:
         """Return the examples of each split that :meth:`evaluate` takes."""
         return {}
 
     def evaluate(
-        self, params: Stacked, data: Arrays, split: str, *, work: Workspace
+        self, params: Stacked, data: Arrays, split: str, *, buffers: Arrays, work: Workspace
     ) -> tuple[Array, Array]:
-        """Return the mean loss and the zero-one error of each lane over a whole split."""
+        """Return the mean loss and the zero-one error of each lane over a whole split.
+
+        The loss holds no penalty; the error is NaN where a problem has none.
+        """
         raise AssertionError(f"{self.name} has no split '{split}'")

@@ -1,32 +1,39 @@
-"""Networks with their data, start, batches and loss."""
+"""Networks that classify images: their data, start, batches and loss."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from optbench import datasets, rng
-from optbench.arrays import Array, Stacked, Tensor
-from optbench.datasets.base import Dataset
+from optbench.arrays import Array, Buffer, Stacked, Tensor
+from optbench.datasets.base import OWN, Dataset
 from optbench.errors import SuiteError
-from optbench.nn.initializers import he
-from optbench.nn.losses import SoftmaxCrossEntropy
-from optbench.nn.network import Network, dense_relu_layers
-from optbench.problems.base import DTYPES, RECORDS, Arrays, Option, Problem
+from optbench.nn.base import Mode, Pass
+from optbench.nn.losses import zero_one_errors
+from optbench.nn.network import Network
+from optbench.problems.base import Arrays, Losses, Problem
+from optbench.problems.batches import Batches
 from optbench.workspace import Workspace
 
 EVALUATION_EXAMPLES = 1_000
-"""Examples a forward pass takes at a time when a whole split is evaluated."""
+"""Examples that a forward pass takes at a time, at most, when a whole split is evaluated."""
+
+EVALUATION_VALUES = 10**7
+"""Numbers that a lane's work arrays hold in such a pass; larger layers take fewer examples."""
+
+FULL = "full"
+"""The batch size that takes all training examples: batch gradient descent."""
 
 
 class Classifier(Problem):
     """A network that classifies the images of a data set, on minibatches.
 
-    Batches are drawn with replacement: iteration k of a seed takes ``batch_size`` indices of the
-    training split, each uniform. Pixels are brought to [0, 1] as a batch is gathered.
+    Pixels are brought to [0, 1] as a batch is gathered. Dropout's masks are hashed from keys of the
+    seed, so that all lanes of a seed have the same.
     """
 
     kind = "network"
@@ -36,7 +43,8 @@ class Classifier(Problem):
 
     def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
         super().__init__(options, data_dir)
-        self.batch_size: int = options["batch_size"]
+        self.rule: str = options.get("batches", "replacement")
+        self._split: str = options.get("split", OWN)
 
     def settle(self) -> tuple[str, ...]:
         """Load the data set, replace ``data = "auto"`` by the one found, compare it with the batch.
@@ -50,7 +58,7 @@ class Classifier(Problem):
         """
         notices: tuple[str, ...] = ()
         if self.settings["data"] == "auto":
-            found, notice = datasets.load_best(self.data_dir)
+            found, notice = datasets.load_best(self.data_dir, self._split)
             self.settings["data"] = found.name
             notices = (notice,) if notice else ()
         if self.batch_size > self.examples:
@@ -63,7 +71,7 @@ class Classifier(Problem):
     @cached_property
     def dataset(self) -> Dataset:
         """The data set; loaded and verified once a process."""
-        return datasets.load(self.settings["data"], self.data_dir)
+        return datasets.load(self.settings["data"], self.data_dir, self._split)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the data out of pickles: whoever takes one loads them again."""
@@ -75,6 +83,18 @@ class Classifier(Problem):
         return len(self.dataset.splits["train"].labels)
 
     @property
+    def batch_size(self) -> int:
+        """Examples of a batch."""
+        size = self.settings["batch_size"]
+        return self.examples if size == FULL else int(size)
+
+    @property
+    def batches(self) -> Batches:
+        """Which examples make a batch; all of them in order where the batch is full."""
+        rule = "in-order" if self.settings["batch_size"] == FULL else self.rule
+        return Batches(rule, self.examples, self.batch_size)
+
+    @property
     def work_values(self) -> int:
         """Outputs of all layers, and their gradients, for a minibatch."""
         return self.network.work_values * self.batch_size
@@ -82,7 +102,7 @@ class Classifier(Problem):
     @property
     def iterations_per_epoch(self) -> int:
         """Whole minibatches that the training split holds."""
-        return self.examples // self.batch_size
+        return self.batches.per_epoch
 
     @property
     def record(self) -> str:
@@ -94,6 +114,16 @@ class Classifier(Problem):
         """The network's."""
         return self.network.tensors
 
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """The network's."""
+        return self.network.buffers
+
+    @property
+    def penalized(self) -> bool:
+        """Whether weights are regularised."""
+        return self.network.regularization.active
+
     def describe(self) -> dict[str, Any]:
         """Return sizes of network, data and batches."""
         return {
@@ -104,8 +134,10 @@ class Classifier(Problem):
         }
 
     def definition(self) -> dict[str, Any]:
-        """Return network, data, start, batch rule, loss, record and dtype."""
+        """Return network, data, start, batch rule, loss, regularisation, record and dtype."""
         data = self.dataset
+        masks = (f"dropout/{layer.name}" for layer in self.network.dropouts)
+        starts = (f"start/{tensor.name}" for tensor in self.tensors)
         return {
             "kind": self.kind,
             "network": self.architecture(),
@@ -114,10 +146,11 @@ class Classifier(Problem):
                 "splits": self.split_sizes(),
                 "pixel_scale": data.scale,
             },
-            "batch": {"rule": "with replacement", "size": self.batch_size},
+            "batch": {"rule": self.batches.rule, "size": self.batch_size},
+            "regularization": vars(self.network.regularization),
             "record": self.record,
             "dtype": self.dtype,
-            "streams": [*(f"start/{tensor.name}" for tensor in self.tensors), "batches"],
+            "streams": [*starts, *self.batches.streams, *masks],
         }
 
     @abstractmethod
@@ -137,102 +170,93 @@ class Classifier(Problem):
         return arrays
 
     def draws(self, seed: int, block: int) -> dict[str, np.ndarray]:
-        """Return the indices of the batches: int64, shape (iterations, batch)."""
-        shape = (rng.ITERATIONS_PER_BLOCK, self.batch_size)
-        generator = rng.stream(seed, "batches", block)
-        return {"indices": generator.integers(self.examples, size=shape)}
+        """Return indices of the batches, int64 (iterations, batch), and the keys of masks."""
+        keys = {
+            layer.name: rng.stream(seed, f"dropout/{layer.name}", block).integers(
+                2**32, size=(rng.ITERATIONS_PER_BLOCK, 2), dtype=np.uint32
+            )
+            for layer in self.network.dropouts
+        }
+        if self.settings["batch_size"] == FULL:
+            return keys
+        return {"indices": self.batches.indices(seed, block), **keys}
 
     def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
-        """Gather images (seeds, batch, features) and labels (seeds, batch)."""
-        xp, indices = work.xp, draws["indices"]
+        """Gather images (seeds, batch, *shape), labels (seeds, batch) and masks by layer."""
+        xp = work.xp
         work.begin("batch")
-        flat = xp.reshape(indices, (-1,))
-        images = self._pixels(work.gather(data["train.images"], flat), work)
-        labels = work.gather(data["train.labels"], flat)
+        images, labels = data["train.images"], data["train.labels"]
+        shape: tuple[int, ...] = (1, self.batch_size)
+        if "indices" in draws:
+            indices = draws["indices"]
+            flat, shape = xp.reshape(indices, (-1,)), indices.shape
+            images, labels = work.gather(images, flat), work.gather(labels, flat)
+        pixels = self._pixels(images, work)
         return {
-            "images": xp.reshape(images, (*indices.shape, images.shape[-1])),
-            "labels": xp.reshape(labels, indices.shape),
+            "images": xp.reshape(pixels, (*shape, *self.network.layers[0].in_shape)),
+            "labels": xp.reshape(labels, shape),
+            **self._masks(draws, work),
         }
+
+    def _masks(self, draws: Arrays, work: Workspace) -> dict[str, Array]:
+        """Return for each layer of dropout what it keeps: bool, (seeds, batch, *shape)."""
+        xp, masks = work.xp, {}
+        for layer in self.network.dropouts:
+            keys, units = draws[layer.name], (self.batch_size, *layer.out_shape)
+            words = rng.hash_bits(keys, int(np.prod(units)), xp)
+            kept = words >= xp.asarray(
+                int(layer.ratio * 2**32), dtype=xp.uint32, device=keys.device
+            )
+            masks[layer.name] = xp.reshape(kept, (keys.shape[0], *units))
+        return masks
 
     def _pixels(self, raw: Array, work: Workspace) -> Array:
         """Return bytes as numbers in [0, 1]; a work array."""
         pixels = work.take(raw.shape, getattr(work.xp, self.dtype))
         return work.ratio(pixels, raw, self.dataset.scale)
 
-    def loss_and_grad(
-        self, params: Stacked, grads: Stacked, batch: Arrays, *, work: Workspace
-    ) -> Array:
-        """Return the mean loss over each lane's batch and write the gradients."""
-        return self.network.loss_and_grad(
-            batch["images"], batch["labels"], params.views, grads.views, work=work
-        )
+    def _pass(
+        self, mode: Mode, params: Stacked, batch: Arrays, buffers: Arrays, work: Workspace
+    ) -> Pass:
+        masks = {layer.name: batch[layer.name] for layer in self.network.dropouts if batch}
+        return Pass(work, mode, params.views, buffers, masks)
 
-    def loss(self, params: Stacked, batch: Arrays, *, work: Workspace) -> Array:
-        """Return the mean loss over each lane's batch."""
-        scores = self.network.scores(batch["images"], params.views, work=work)
-        return self.network.loss.mean(scores, batch["labels"], xp=work.xp)
+    def loss_and_grad(
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
+    ) -> Losses:
+        """Return the loss over each lane's batch, write gradients and running averages."""
+        given = self._pass(Mode.TRAIN, params, batch, buffers, work)
+        images, labels = batch["images"], batch["labels"]
+        return Losses(*self.network.loss_and_grad(images, labels, given, grads.views))
+
+    def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
+        """Return the loss over each lane's batch."""
+        given = self._pass(Mode.SCORE, params, batch, buffers, work)
+        return Losses(*self.network.loss_of(batch["images"], batch["labels"], given))
 
     def split_sizes(self) -> dict[str, int]:
         """Return the examples of each of the data set's splits."""
         return {name: len(split.labels) for name, split in self.dataset.splits.items()}
 
     def evaluate(
-        self, params: Stacked, data: Arrays, split: str, *, work: Workspace
+        self, params: Stacked, data: Arrays, split: str, *, buffers: Arrays, work: Workspace
     ) -> tuple[Array, Array]:
-        """Return the mean loss and the zero-one error over a split, summed in float64."""
+        """Return the mean loss of an example and the zero-one error, summed in float64."""
         xp = work.xp
         images, labels = data[f"{split}.images"], data[f"{split}.labels"]
         count = labels.shape[0]
+        given = self._pass(Mode.EVALUATE, params, {}, buffers, work)
+        step = EVALUATION_VALUES // self.network.work_values
+        step = max(1, min(step, EVALUATION_EXAMPLES))
         loss = error = xp.zeros(params.rows.shape[0], dtype=xp.float64)
-        for first in range(0, count, EVALUATION_EXAMPLES):
-            some = slice(first, min(first + EVALUATION_EXAMPLES, count))
+        for first in range(0, count, step):
+            some = slice(first, min(first + step, count))
             work.begin("evaluation")
-            x = self._pixels(images[some, :], work)[None, :, :]
-            scores = self.network.scores(x, params.views, work=work)
+            pixels = self._pixels(images[some, :], work)
+            x = xp.reshape(pixels, (1, some.stop - first, *self.network.layers[0].in_shape))
+            scores = self.network.scores(x, given)
             losses = self.network.loss.per_example(scores, labels[None, some], xp=xp)
-            wrong = xp.argmax(scores, axis=-1) != xp.astype(labels[None, some], xp.int64)
+            wrong = zero_one_errors(scores, labels[None, some], xp=xp)
             loss = loss + xp.sum(losses, axis=-1, dtype=xp.float64)
             error = error + xp.sum(xp.astype(wrong, xp.float64), axis=-1)
         return loss / count, error / count
-
-
-class MnistMLP(Classifier):
-    """The textbook's deep network on MNIST: 784-100-100-100-100-10 with ReLU.
-
-    He initialisation N(0, 2/fan_in), biases 0, softmax cross-entropy reported as the mean of −log(y
-    + log_eps), minibatches of 128 drawn with replacement.
-
-    Source: K. Saitoh, "Deep Learning from Scratch", section 6.1.8 and its code
-    ``ch06/optimizer_compare_mnist.py``.
-    """
-
-    name = "mnist-mlp"
-    summary = "784-100-100-100-100-10 ReLU network on MNIST, minibatches of 128"
-    default_iterations = 2000
-    hidden: ClassVar[tuple[int, ...]] = (100, 100, 100, 100)
-    options = (
-        Option("data", "auto", "data set", choices=("auto", "mnist", "mnist-5k")),
-        Option("batch_size", 128, "examples a minibatch", low=1),
-        Option("dtype", "float32", "of parameters and arithmetic", choices=DTYPES),
-        Option("record", "after", "loss before or after the update", choices=RECORDS),
-        Option("log_eps", 1e-7, "added to probabilities in the reported loss"),
-    )
-
-    def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
-        super().__init__(options, data_dir)
-        sizes = (784, *self.hidden, 10)
-        loss = SoftmaxCrossEntropy(options["log_eps"])
-        self.network = Network(dense_relu_layers(sizes, he), loss)
-
-    def architecture(self) -> dict[str, Any]:
-        """Return sizes, activation, initialisation and loss."""
-        return {
-            "layers": [784, *self.hidden, 10],
-            "activation": "relu",
-            "initialization": "he",
-            "loss": {
-                "name": "softmax cross-entropy",
-                "reduction": "mean",
-                "log_eps": self.network.loss.log_eps,
-            },
-        }

@@ -9,6 +9,7 @@ from optbench.records import (
     EVALUATION_COLUMNS,
     HYPERPARAMETER_PREFIX,
     LANE_COLUMNS,
+    PENALTY,
     POSITION_NAMES,
     TRACE_COLUMNS,
     EvaluationRows,
@@ -22,11 +23,11 @@ Table = tuple[dict[str, str], dict[str, Any]]
 """Types and values of the columns of a table, both by name."""
 
 
-def trace_table(chunks: Sequence[TraceChunk], dimensions: int) -> Table:
+def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
     """Return the rows of a block ordered by lane, then iteration.
 
-    All files of a run's trace have ``dimensions`` position columns, since readers of a folder take
-    the columns of its first file; they are null for problems without a position.
+    All files of a run's trace have the ``extra`` columns, positions and penalty, since readers of a
+    folder take the columns of its first file; they are null for problems without them.
     """
     lanes, rows = len(chunks[0].lanes), sum(len(chunk.loss) for chunk in chunks)
     columns: dict[str, Any] = {
@@ -35,16 +36,19 @@ def trace_table(chunks: Sequence[TraceChunk], dimensions: int) -> Table:
         "loss": _by_lane([chunk.loss for chunk in chunks]),
     }
     counts = np.sum([chunk.rows for chunk in chunks], axis=0)
-    names = POSITION_NAMES[:dimensions]
     positions = [chunk.position for chunk in chunks if chunk.position is not None]
     axes = positions[0].shape[2] if positions else 0
-    for axis, name in enumerate(names[:axes]):
+    for axis, name in enumerate(POSITION_NAMES[:axes]):
         columns[name] = _by_lane([position[:, :, axis] for position in positions])
+    penalties = [chunk.penalty for chunk in chunks if chunk.penalty is not None]
+    if penalties:
+        columns[PENALTY] = _by_lane(penalties)
     if (counts < rows).any():  # a lane's rows end where it diverged
         kept = (np.arange(rows) < counts[:, None]).ravel()
         columns = {name: column[kept] for name, column in columns.items()}
-    columns |= dict.fromkeys(names[axes:], [None] * len(columns["lane"]))
-    return TRACE_COLUMNS | dict.fromkeys(names, "float64"), columns
+    missing = [name for name in extra if name not in columns]
+    columns |= dict.fromkeys(missing, [None] * len(columns["lane"]))
+    return TRACE_COLUMNS | dict.fromkeys(extra, "float64"), columns
 
 
 def _by_lane(parts: Sequence[np.ndarray]) -> np.ndarray:

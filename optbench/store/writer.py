@@ -54,8 +54,8 @@ class RunWriter:
         All lanes of the run.
     workers
         Number of worker threads, a column of lanes.parquet.
-    dimensions
-        Number of position columns in the trace.
+    extra
+        Columns of the trace beside those that every trace has: positions and penalty.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class RunWriter:
         lanes: Sequence[Lane],
         *,
         workers: int,
-        dimensions: int,
+        extra: Sequence[str],
     ) -> None:
         self.path = path
-        self._dimensions = dimensions
+        self._extra = tuple(extra)
         self._meta = {"schema_version": SCHEMA_VERSION, "started": _now(), **meta}
         self._lanes = lanes
         self._workers = workers
@@ -126,7 +126,7 @@ class RunWriter:
         name = f"block-{block:05d}"
         chunks = self._chunks.pop(block, [])
         if chunks:
-            self._table("trace", name, trace_table(chunks, self._dimensions))
+            self._table("trace", name, trace_table(chunks, self._extra))
         rows = self._evaluations.pop(block, [])
         if rows:
             self._table("evaluation", name, evaluation_table(rows))

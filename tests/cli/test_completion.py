@@ -27,7 +27,7 @@ def runs(tmp_path, monkeypatch):
 
 def test_suites_and_optimizers():
     assert complete_suite("") == list(builtin_suites())
-    assert complete_suite("mnist-m") == ["mnist-mlp"]
+    assert complete_suite("mnist-mlp-t") == ["mnist-mlp-tanh"]
     assert complete_optimizer("") == list(OPTIMIZERS)
     assert complete_optimizer("ad") == ["adagrad", "adam"]
     assert complete_optimizer("adam.") == []

@@ -1,5 +1,6 @@
 import gzip
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(folders, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(datasets, "_loaded", {})
     monkeypatch.setitem(datasets.COLLECTIONS, "mnist", tiny_collection())
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as where it is not installed
+    monkeypatch.setattr("optbench.datasets.digits.find", lambda: None)
     return tmp_path / "cache"
 
 
@@ -41,7 +44,10 @@ def test_list_says_where_each_set_is_or_how_to_get_it(cache: Path) -> None:
     assert result.exit_code == 0
     assert rows(result.stdout) == [
         ["mnist", "5", "3", "optbench data fetch mnist"],
+        ["fashion-mnist", "60,000", "10,000", "optbench data fetch fashion-mnist"],
+        ["kmnist", "60,000", "10,000", "optbench data fetch kmnist"],
         ["mnist-5k", "3,500", "500", "1,000", "part of optbench"],
+        ["digits", "1,197", "300", "300", "pip install scikit-learn"],
     ]
     assert "\x1b" not in result.stdout
     write_idx(cache / "mnist")
@@ -89,10 +95,15 @@ def test_verify_without_a_name_takes_what_is_there(cache: Path) -> None:
     result = invoke("verify")
     assert result.exit_code == 0
     assert [row[0] for row in rows(result.stdout)] == ["mnist-5k"]
-    assert result.stderr == "mnist is not there: optbench data fetch mnist\n"
+    absent = [line.split(" is not there: ") for line in result.stderr.splitlines()]
+    assert absent == [
+        *([name, f"optbench data fetch {name}"] for name in ("mnist", "fashion-mnist", "kmnist")),
+        ["digits", "pip install scikit-learn"],
+    ]
     write_idx(cache / "mnist")
     result = invoke("verify")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0
+    assert not result.stderr.startswith("mnist is not there")
     assert [row[-1] for row in rows(result.stdout)] == ["good"] * 5
     digest = datasets.info("mnist").files[NAMES[0]]
     assert rows(result.stdout)[0] == ["mnist", f"{NAMES[0]}.gz", digest[:16], "good"]
@@ -117,9 +128,14 @@ def test_verify_insists_on_what_was_named(tmp_path: Path) -> None:
         assert result.stdout == ""
 
 
+def test_digits_are_where_scikit_learn_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optbench.datasets.digits.find", lambda: Path("somewhere"))
+    assert rows(invoke("list").stdout)[-1][-1] == "part of scikit-learn"
+
+
 def test_names_are_completed() -> None:
     assert _complete_name("mnist-") == ["mnist-5k"]
-    assert _complete_name("") == ["mnist", "mnist-5k"]
+    assert _complete_name("") == ["mnist", "fashion-mnist", "kmnist", "mnist-5k", "digits"]
 
 
 def test_a_bar_is_drawn_in_a_terminal_only(

@@ -36,12 +36,24 @@ def test_suites_with_what_they_hold(tmp_path):
     assert " 2000 " in listed["mnist-mlp"]
 
 
-def test_problems_with_every_option(tmp_path):
+def test_problems_with_what_they_are(tmp_path):
     listed = rows(tmp_path, "problems")
     assert [row[0] for row in listed if row[0] in PROBLEMS] == list(PROBLEMS)
-    names = [option.name for problem in PROBLEMS.values() for option in problem.options]
-    assert [row[0] for row in listed if row[0] not in PROBLEMS] == names
-    assert ["batch_size", "128", "[1,", "∞)", "examples", "a", "minibatch"] in listed
+    (shown,) = (row for row in listed if row[0] == "anisotropic")
+    assert shown[1:3] == ["function", "30"]
+
+
+def test_a_problem_with_its_options(tmp_path):
+    listed = rows(tmp_path, "problems", "mnist-mlp")
+    names = [option.name for option in PROBLEMS["mnist-mlp"].options]
+    assert [row[0] for row in listed if row[0] in names] == names
+    assert ["batch_size", "128", "[1,", "∞)", "|", "full", "examples", "a", "minibatch"] in listed
+
+
+def test_the_options_of_an_unknown_problem_are_refused(tmp_path):
+    seen = optbench("list", "problems", "mnist-mpl", cwd=tmp_path)
+    assert (seen.code, seen.out) == (2, "")
+    assert "did you mean 'mnist-mlp'" in seen.err
 
 
 def test_optimizers_with_defaults_and_ranges_of_every_hyperparameter(tmp_path):
@@ -63,7 +75,7 @@ def test_optimizers_with_defaults_and_ranges_of_every_hyperparameter(tmp_path):
 
 def test_datasets_are_those_of_data_list(tmp_path):
     listed = rows(tmp_path, "datasets")
-    assert [row[0] for row in listed] == ["mnist", "mnist-5k"]
+    assert [row[0] for row in listed] == ["mnist", "fashion-mnist", "kmnist", "mnist-5k", "digits"]
     assert (
         optbench("list", "datasets", cwd=tmp_path).out == optbench("data", "list", cwd=tmp_path).out
     )

@@ -288,6 +288,112 @@ def test_labels_are_drawn_as_they_stand(tmp_path, label):
     assert [(text or "").strip() for text in texts].count(label) == 2  # title and legend
 
 
+# One problem of several, and animations.
+
+
+@pytest.fixture
+def raced(monkeypatch):
+    """Record races instead of drawing them: run, problem, and the form of the file."""
+    calls = []
+
+    def animate(tables, problem, place, form):
+        calls.append((tables.path.name.split("-2")[0], problem, form))
+        place.write_text("race")
+
+    monkeypatch.setattr("optbench.plots.animate", animate)
+    return calls
+
+
+def test_problem_picks_what_is_drawn(cwd, drawn):
+    figures(optbench("plot", "anisotropic", "quadratic", "--problem", "quadratic-1d", cwd=cwd))
+    assert [call[:3] for call in drawn] == [("loss", "quadratic-1d", "quadratic-1d")]
+
+
+def test_an_unknown_problem_is_answered_with_the_nearest(made):
+    message = optbench("plot", "anisotropic", "--problem", "anistropic", cwd=made).message
+    assert message == "these runs have no problem 'anistropic'; did you mean 'anisotropic'?"
+
+
+def test_animate_writes_a_gif(cwd):
+    seen = optbench("plot", "anisotropic", "--animate", "new/race.gif", cwd=cwd)
+    assert figures(seen) == ["race.gif"]
+    assert seen.path == cwd / "new" / "race.gif"
+    assert seen.path.read_bytes().startswith(b"GIF89a")
+    assert [each.name for each in seen.path.parent.iterdir()] == ["race.gif"]
+
+
+def test_animate_takes_the_one_function_of_two_variables(cwd, raced):
+    figures(optbench("plot", "anisotropic", "quadratic", "--animate", "race.GIF", cwd=cwd))
+    assert raced == [("anisotropic", "anisotropic", "gif")]
+    assert (cwd / "race.GIF").read_text() == "race"
+
+
+def test_animate_looks_for_runs_where_out_says(cwd, raced):
+    (cwd / "results").rename(cwd / "elsewhere")
+    arguments = ("plot", "sweep", "--out", "elsewhere", "--animate", "race.gif")
+    assert optbench(*arguments, cwd=cwd).path == cwd / "race.gif"
+
+
+def test_an_animation_can_be_opened(cwd, raced, monkeypatch):
+    opened = []
+    monkeypatch.setattr(command.typer, "launch", opened.append)
+    optbench("plot", "sweep", "--animate", "race.gif", "--show", cwd=cwd)
+    assert opened == ["race.gif"]
+
+
+def test_a_race_that_fails_leaves_nothing(cwd, monkeypatch):
+    def animate(tables, problem, place, form):
+        place.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("optbench.plots.animate", animate)
+    message = optbench("plot", "sweep", "--animate", "new/race.gif", cwd=cwd).message
+    assert message.startswith("cannot write results to 'new/race.gif': No space left on device")
+    assert list((cwd / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--animate", "race.png"), "'race.png' is no animation; give it the suffix .gif or .mp4"),
+        (("--animate", "race.gif", "--kind", "loss"), "--animate shows a trajectory, not a loss"),
+        (("--animate", "race.gif", "--format", "svg"), "--format is for figures"),
+        (("--animate", "race.gif", "--out", "figures"), "'figures' holds no runs, and the anim"),
+    ],
+)
+def test_what_contradicts_an_animation_is_refused(made, arguments, says):
+    assert says in optbench("plot", "anisotropic", *arguments, cwd=made).message
+
+
+def test_a_race_needs_a_function_of_two_variables(made):
+    message = optbench("plot", "quadratic", "--animate", "race.gif", cwd=made).message
+    assert message == "none of these runs can be drawn as trajectory; what fits: loss"
+
+
+def test_one_file_shows_one_race(made, raced):
+    message = optbench("plot", "anisotropic", "sweep", "--animate", "race.gif", cwd=made).message
+    assert message == "'race.gif' shows one race and there are 2; name one run"
+    assert raced == []
+
+
+def test_of_several_functions_one_is_named(tmp_path, raced):
+    problem = "[[problem]]\nname = 'anisotropic'\nlabel = '{}'\n"
+    text = f"{problem.format('a')}{problem.format('b')}[[optimizer]]\nname = 'sgd'\n"
+    run(suite(tmp_path, text), "--iterations", 1, cwd=tmp_path)
+    message = optbench("plot", "--animate", "race.gif", cwd=tmp_path).message
+    assert message == "'race.gif' shows one race and there are 2; choose one with --problem"
+    optbench("plot", "--animate", "race.gif", "--problem", "b", cwd=tmp_path)
+    assert [call[1] for call in raced] == ["b"]
+
+
+def test_an_animation_is_never_overwritten(cwd, raced):
+    (cwd / "race.gif").write_text("mine")
+    message = optbench("plot", "sweep", "--animate", "race.gif", cwd=cwd).message
+    assert message == "'race.gif' is there already; move it or choose another file"
+    assert (cwd / "race.gif").read_text() == "mine"
+    assert raced == []
+
+
 # The acceptance of the sweep.
 
 

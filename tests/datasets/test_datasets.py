@@ -15,23 +15,34 @@ from tests.datasets.files import write_idx
 
 
 def test_names_and_what_is_known_of_them() -> None:
-    assert datasets.names() == ("mnist", "mnist-5k")
-    mnist = datasets.info("mnist")
-    assert mnist.splits == {"train": 60_000, "test": 10_000}
-    assert list(mnist.files) == [
-        "train-images-idx3-ubyte",
-        "train-labels-idx1-ubyte",
-        "t10k-images-idx3-ubyte",
-        "t10k-labels-idx1-ubyte",
-    ]
-    assert all(mirror.startswith("https://") for mirror in mnist.mirrors)
-    small = datasets.info("mnist-5k")
-    assert small.splits == {"train": 3_500, "validation": 500, "test": 1_000}
-    assert small.mirrors == ()
-    for info in (mnist, small):
+    assert datasets.names() == ("mnist", "fashion-mnist", "kmnist", "mnist-5k", "digits")
+    for name in ("mnist", "fashion-mnist", "kmnist"):
+        info = datasets.info(name)
+        assert info.name == name
+        assert info.splits == {"train": 60_000, "test": 10_000}
+        ending = ".gz" if name == "kmnist" else ""  # only that form's checksums are published
+        assert list(info.files) == [
+            f"train-images-idx3-ubyte{ending}",
+            f"train-labels-idx1-ubyte{ending}",
+            f"t10k-images-idx3-ubyte{ending}",
+            f"t10k-labels-idx1-ubyte{ending}",
+        ]
+        assert len(info.mirrors) >= 2
+        assert info.mirrors[0].startswith("https://")
+        assert info.package is None
+    for name, splits in (("mnist-5k", (3_500, 500, 1_000)), ("digits", (1_197, 300, 300))):
+        small = datasets.info(name)
+        assert tuple(small.splits) == ("train", "validation", "test")
+        assert tuple(small.splits.values()) == splits
+        assert small.mirrors == ()
+    assert datasets.info("digits").package == "scikit-learn"
+    known = [datasets.info(name) for name in datasets.names()]
+    for info in known:
         assert info.origin
         assert info.licence
         assert all(len(digest) == 64 for digest in info.files.values())
+    digests = [digest for info in known for digest in info.files.values()]
+    assert len(set(digests)) == len(digests)
 
 
 def test_the_embedded_set_is_found_in_the_package() -> None:

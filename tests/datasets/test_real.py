@@ -1,4 +1,4 @@
-"""Checks with the real MNIST, where OPTBENCH_DATA_DIR holds it."""
+"""Checks with the real data sets, where OPTBENCH_DATA_DIR holds them."""
 
 import os
 from pathlib import Path
@@ -12,11 +12,12 @@ from optbench.datasets.mnist import MNIST
 
 FOLDER = Path(os.environ.get("OPTBENCH_DATA_DIR") or os.devnull)
 
-pytestmark = pytest.mark.skipif(
+needs_mnist = pytest.mark.skipif(
     locate(MNIST, FOLDER) is None, reason="OPTBENCH_DATA_DIR does not name a folder with MNIST"
 )
 
 
+@needs_mnist
 def test_the_real_files_are_good() -> None:
     report = datasets.verify("mnist", FOLDER)
     assert report.problems == ()
@@ -26,6 +27,7 @@ def test_the_real_files_are_good() -> None:
         )
 
 
+@needs_mnist
 def test_the_real_set_is_what_is_known_of_it() -> None:
     splits = datasets.load("mnist", FOLDER).splits
     labels = np.concatenate([splits[name].labels for name in splits if name != "test"])
@@ -38,6 +40,7 @@ def test_the_real_set_is_what_is_known_of_it() -> None:
     assert splits["test"].images.shape == (10_000, 784)
 
 
+@needs_mnist
 def test_the_embedded_images_are_the_first_500_of_each_digit_for_training() -> None:
     splits = datasets.load("mnist", FOLDER).splits
     images = np.concatenate([splits[name].images for name in splits if name != "test"])
@@ -50,3 +53,14 @@ def test_the_embedded_images_are_the_first_500_of_each_digit_for_training() -> N
         for image, label in zip(split.images, split.labels, strict=True)
     }
     assert embedded == real
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "kmnist"])
+def test_the_sets_of_mnists_form_are_good_where_they_are_there(name: str) -> None:
+    if datasets.find(name, FOLDER) is None:
+        pytest.skip(f"OPTBENCH_DATA_DIR does not hold {name}")
+    assert datasets.verify(name, FOLDER).problems == ()
+    splits = datasets.load(name, FOLDER).splits
+    # Both are balanced, as their authors say.
+    assert np.bincount(splits["train"].labels).tolist() == [6_000] * 10
+    assert np.bincount(splits["test"].labels).tolist() == [1_000] * 10

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from optbench.plots import draw
@@ -67,3 +68,22 @@ def test_a_grid_with_unequal_sides_keeps_its_orientation():
     (arrows,) = [each for each in axes.collections if hasattr(each, "U")]
     assert arrows.N == 45
     np.testing.assert_allclose(arrows.V / arrows.U, 100.0)
+
+
+@pytest.mark.parametrize("kind", ["surface", "field", "trajectory"])
+@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
+def test_where_a_function_is_not_finite_it_has_a_hole(kind, hole, tmp_path):
+    surface = anisotropic_surface(points=41)
+    names = ["value", "gradient_x", "gradient_y"]
+    surface.loc[(surface["x"] < -3) & (surface["y"] < 5), names] = hole
+    problem = function_problem(plot={"domain": DOMAIN, "levels": None})
+    run = tables([function_lane("sgd")], [problem], surface)
+    figure = draw(kind, run, "anisotropic")
+    figure.savefig(tmp_path / "figure.png", dpi=20)
+    if kind == "field":
+        (arrows,) = [each for each in figure.axes[0].collections if hasattr(each, "U")]
+        drawn = ~arrows.Umask
+        assert 200 < drawn.sum() < 440
+        assert np.isfinite(np.asarray(arrows.U)[drawn]).all()
+    if kind == "surface":
+        assert figure.axes[0].get_zlim()[1] == 105.0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from optbench.plots import draw
-from optbench.plots.style import KNOWN
+from optbench.plots.style import CROSS, KNOWN, SMALL_CROSS
 from optbench.records import Status
 from tests.reporting import (
     DOMAIN,
@@ -27,8 +27,16 @@ def path_of(axes):
     return line_of(axes, "o", lambda line: line.get_fillstyle() == "full")
 
 
-def crosses(axes):
-    return [each for each in axes.lines if each.get_marker() == "x"]
+def crosses(axes, size=CROSS["markersize"]):
+    """Return the crosses of a size: the large ones mark where a path is lost."""
+    return [
+        each for each in axes.lines if each.get_marker() == "x" and each.get_markersize() == size
+    ]
+
+
+def exits(axes):
+    found = [each.get_xydata() for each in crosses(axes, SMALL_CROSS["markersize"])]
+    return found[0].tolist() if found else []
 
 
 def one_path(position, status=Status.DONE):
@@ -76,9 +84,71 @@ def test_without_levels_twenty_are_spaced_by_logarithm_above_the_minimum():
     axes = draw("trajectory", run, "anisotropic").axes[0]
     heights = axes.collections[0].levels + 1.0
     assert len(heights) == 20
-    np.testing.assert_allclose(np.diff(np.log(heights)), np.log(10) / 5)
-    assert heights[-1] < 106.0
+    np.testing.assert_allclose(np.diff(np.log(heights)), np.log(heights[1] / heights[0]))
+    assert heights[0] == pytest.approx(np.quantile(run.surface["value"], 0.002) + 1.0)
+    assert heights[-1] * heights[1] / heights[0] == pytest.approx(106.0)
     assert len(line_of(axes, "+").get_xydata()) == 1  # the other lies outside the domain
+
+
+def test_levels_do_not_reach_down_more_than_eight_decades():
+    surface = anisotropic_surface().assign(value=lambda rows: 10.0 ** -rows["x"].abs() * 1e4)
+    run = tables(
+        [function_lane("sgd")],
+        [function_problem(minima=[], plot={"domain": DOMAIN, "levels": None})],
+        surface,
+    )
+    axes = draw("trajectory", run, "anisotropic").axes[0]
+    heights = axes.collections[0].levels - 1e-6
+    assert heights.max() / heights.min() < 1e8
+
+
+def test_a_function_that_is_the_same_everywhere_has_no_contours():
+    run = tables(
+        [function_lane("sgd")],
+        [function_problem(minima=[], plot={"domain": DOMAIN, "levels": None})],
+        anisotropic_surface().assign(value=3.0),
+    )
+    axes = draw("trajectory", run, "anisotropic").axes[0]
+    assert not axes.collections
+    assert axes.get_xlim() == (-10, 10)
+
+
+def test_where_a_function_is_not_finite_nothing_is_drawn():
+    surface = anisotropic_surface()
+    surface.loc[surface["x"] < 0, "value"] = np.inf
+    plot = {"domain": DOMAIN, "levels": None}
+    run = tables([function_lane("sgd")], [function_problem(plot=plot)], surface)
+    axes = draw("trajectory", run, "anisotropic").axes[0]
+    assert np.isfinite(axes.collections[0].levels).all()
+    assert min(path.vertices[:, 0].min() for path in axes.collections[0].get_paths()) >= 0
+
+
+def test_all_minima_are_marked_and_local_ones_smaller():
+    minima = [
+        {"position": [0.0, 3.0], "value": -1.0},
+        {"position": [0.0, -3.0], "value": -1.0 + 1e-12},
+        {"position": [5.0, 5.0], "value": 2.0},
+    ]
+    axes = draw("trajectory", function_run(minima=minima), "anisotropic").axes[0]
+    large, small = (each for each in axes.lines if each.get_marker() == "+")
+    assert large.get_xydata().tolist() == [[0.0, 3.0], [0.0, -3.0]]
+    assert small.get_xydata().tolist() == [[5.0, 5.0]]
+    assert small.get_markersize() < large.get_markersize()
+
+
+def test_a_free_corner_of_the_grid_holds_a_key_to_the_signs_that_are_there():
+    def key(lanes, minima=()):
+        problem = function_problem(minima=[{"position": [0, 0], "value": 0.0}, *minima])
+        figure = draw("trajectory", tables(lanes, [problem], anisotropic_surface()), "anisotropic")
+        return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+    inside = [Lane(f"o{k}", [1.0], position=np.zeros((1, 2))) for k in range(4)]
+    away = Lane("away", [2.0, 1.0], position=np.array([[0.0, 0.0], [0.0, 20.0]]))
+    assert key(inside) == []
+    assert key([*inside, inside[0]][:3]) == ["start", "minimum"]
+    local = [{"position": [1, 1], "value": 1.0}]
+    signs = ["start", "minimum", "local minimum", "leaves the domain", "does not come back"]
+    assert key([*inside, away], local) == signs
 
 
 @pytest.mark.parametrize(
@@ -123,13 +193,33 @@ def test_a_path_that_leaves_is_marked_where_it_crosses_the_edge():
     assert axes.get_ylim() == (-10, 10)
 
 
-def test_a_path_that_comes_back_is_not_marked():
-    assert not crosses(one_path([[0, 0], [0, 16], [0, 4]]))
+def test_a_path_that_comes_back_is_marked_where_it_left_but_not_as_lost():
+    axes = one_path([[0, 0], [0, 16], [0, 4], [-4, 0], [-12, 0], [0, 0]])
+    assert not crosses(axes)
+    assert exits(axes) == [[0.0, 10.0], [-10.0, 0.0]]
+    assert axes.get_title() == "SGD"
 
 
-def test_only_the_last_crossing_is_marked():
-    (cross,) = crosses(one_path([[0, 0], [0, 16], [0, 5], [-20, 5]]))
+def test_the_last_crossing_is_where_a_path_is_lost():
+    axes = one_path([[0, 0], [0, 16], [0, 5], [-20, 5]])
+    (cross,) = crosses(axes)
     np.testing.assert_allclose(cross.get_xydata(), [[-10.0, 5.0]])
+    assert exits(axes) == [[0.0, 10.0], [-10.0, 5.0]]
+    assert axes.get_title() == "SGD\nleft the domain"
+
+
+def test_of_a_grid_what_ends_inside_is_drawn_although_what_left_is_lower():
+    def lane(lr, end, loss):
+        position = np.array([[0.0, 0.0], end])
+        return Lane("sgd", [1.0, loss], hyperparameters={"lr": lr}, position=position)
+
+    lanes = [lane(0.1, (1.0, 1.0), 0.5), lane(0.2, (30.0, 0.0), -9.0)]
+    run = tables(lanes, [function_problem()], anisotropic_surface())
+    axes = draw("trajectory", run, "anisotropic").axes[0]
+    assert axes.get_title() == "SGD\nlr=0.1"
+    run = tables(lanes[1:], [function_problem()], anisotropic_surface())
+    axes = draw("trajectory", run, "anisotropic").axes[0]
+    assert axes.get_title() == "SGD\nleft the domain"
 
 
 def test_a_path_that_starts_outside_is_marked_at_the_nearest_edge():

@@ -8,7 +8,7 @@ from optbench.arrays import stack
 from optbench.datasets.base import Dataset, Split
 from optbench.errors import SuiteError
 from optbench.problems import make_problem, networks
-from optbench.problems.networks import MnistMLP
+from optbench.problems.mnist import MnistMLP
 from optbench.workspace import Workspace
 from tests.small import (
     FEATURES,
@@ -68,7 +68,7 @@ def test_evaluation_is_the_references_over_the_whole_split(split, at_a_time, mon
     network = small_network()
     rows = np.stack([network.start(seed) for seed in (0, 7)])
     params = stack(rows, network.tensors, np)
-    loss, error = network.evaluate(params, network.data(), split, work=Workspace(np))
+    loss, error = network.evaluate(params, network.data(), split, buffers={}, work=Workspace(np))
     images = IMAGES.splits[split].images / 255.0
     labels = IMAGES.splits[split].labels
     for lane, seed in enumerate((0, 7)):
@@ -99,10 +99,19 @@ def test_mnist_mlp_is_the_textbooks():
     assert notices == ()
     assert network.settings == {
         "data": "mnist-5k",
+        "split": "own",
+        "layers": (*["dense 100", "relu"] * 4, "dense 10"),
+        "loss": "cross-entropy",
+        "log_eps": 1e-7,
+        "init": "he",
+        "init_std": 0.01,
+        "l1": 0.0,
+        "l2": 0.0,
+        "weight_decay": 0.0,
         "batch_size": 128,
+        "batches": "replacement",
         "dtype": "float32",
         "record": "after",
-        "log_eps": 1e-7,
     }
     shapes = {tensor.name: tensor.shape for tensor in network.tensors}
     widths = [784, 100, 100, 100, 100, 10]
@@ -123,9 +132,9 @@ def test_mnist_mlp_is_the_textbooks():
 
 
 def test_auto_becomes_the_data_set_that_was_found(monkeypatch):
-    monkeypatch.setattr(networks.datasets, "load_best", lambda folder: (IMAGES, "smaller"))
-    monkeypatch.setattr(networks.datasets, "load", lambda name, folder: IMAGES)
-    network, notices = make_problem("mnist-mlp", {"data": "auto"})
+    monkeypatch.setattr(networks.datasets, "load_best", lambda folder, split: (IMAGES, "smaller"))
+    monkeypatch.setattr(networks.datasets, "load", lambda name, folder, split: IMAGES)
+    network, notices = make_problem("network", {"data": "auto", "layers": ["dense 4"]})
     assert network.settings["data"] == "made-up"
     assert notices == ("smaller",)
 
@@ -133,13 +142,13 @@ def test_auto_becomes_the_data_set_that_was_found(monkeypatch):
 def test_auto_says_nothing_where_the_full_data_are(monkeypatch, tmp_path):
     asked = []
 
-    def load_best(folder):
+    def load_best(folder, split):
         asked.append(folder)
         return IMAGES, None
 
     monkeypatch.setattr(networks.datasets, "load_best", load_best)
-    monkeypatch.setattr(networks.datasets, "load", lambda name, folder: IMAGES)
-    _, notices = make_problem("mnist-mlp", {}, tmp_path)
+    monkeypatch.setattr(networks.datasets, "load", lambda name, folder, split: IMAGES)
+    _, notices = make_problem("network", {"layers": ["dense 4"]}, tmp_path)
     assert notices == ()
     assert asked == [tmp_path]
 
@@ -164,7 +173,8 @@ def test_the_definition_holds_what_makes_the_problem():
             "splits": {"train": 200, "validation": 30, "test": 50},
             "pixel_scale": 255.0,
         },
-        "batch": {"rule": "with replacement", "size": 8},
+        "batch": {"rule": "replacement", "size": 8},
+        "regularization": {"l1": 0.0, "l2": 0.0, "weight_decay": 0.0},
         "record": "after",
         "dtype": "float64",
         "streams": [
@@ -207,11 +217,22 @@ def test_other_options_make_another_fingerprint(options):
     assert small_network(**options).fingerprint == small_network(**options).fingerprint
 
 
-def test_the_loss_and_the_network_are_part_of_the_fingerprint_of_mnist_mlp(monkeypatch):
-    def fingerprint(**options):
-        return problem(MnistMLP, data="mnist-5k", **options).fingerprint
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"log_eps": 0.0},
+        {"layers": ("dense 10",)},
+        {"loss": "nll-sum"},
+        {"init": "xavier"},
+        {"l1": 0.1},
+        {"l2": 0.1},
+        {"weight_decay": 0.1},
+        {"batch_size": "full"},
+        {"batches": "shuffled"},
+    ],
+)
+def test_every_part_of_a_network_is_in_its_fingerprint(options):
+    def fingerprint(**given):
+        return problem(MnistMLP, data="mnist-5k", **given).fingerprint
 
-    usual = fingerprint()
-    assert fingerprint(log_eps=0.0) != usual
-    monkeypatch.setattr(MnistMLP, "hidden", (100,))
-    assert fingerprint() != usual
+    assert fingerprint(**options) != fingerprint()

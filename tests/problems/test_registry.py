@@ -12,8 +12,8 @@ from optbench.problems.base import Option
 from tests.small import anisotropic, small_network
 
 
-def test_the_problems_are_the_textbooks():
-    assert list(PROBLEMS) == ["anisotropic", "quadratic-1d", "mnist-mlp"]
+def test_every_problem_says_what_it_is():
+    assert {"anisotropic", "quadratic-1d", "mnist-mlp"} <= set(PROBLEMS)
     for name, kind in PROBLEMS.items():
         assert kind.name == name
         assert kind.summary
@@ -31,7 +31,7 @@ def test_the_defaults_of_options_are_values_that_they_take(kind):
     ("name", "given", "says"),
     [
         ("mnist", {}, "unknown problem 'mnist'; did you mean 'mnist-mlp'?"),
-        ("zzz", {}, "unknown problem 'zzz'; known are anisotropic, quadratic-1d, mnist-mlp"),
+        ("zzz", {}, "unknown problem 'zzz'; known are anisotropic, quadratic-1d, "),
         ("anisotropic", {"dtyp": "x"}, "anisotropic has no option 'dtyp'; did you mean 'dtype'?"),
         ("anisotropic", {"batch_size": 4}, "anisotropic has no option 'batch_size'; known are dt"),
         ("anisotropic", {"dtype": "float16"}, "anisotropic: dtype = 'float16' is not known; it ta"),
@@ -44,7 +44,7 @@ def test_the_defaults_of_options_are_values_that_they_take(kind):
         ("mnist-mlp", {"log_eps": math.inf}, "log_eps = inf; it takes a number"),
         ("mnist-mlp", {"log_eps": "small"}, "log_eps = 'small'; it takes a number"),
         ("mnist-mlp", {"record": "during"}, "record = 'during' is not known; it takes before, af"),
-        ("mnist-mlp", {"data": "mnits"}, "data = 'mnits' is not known; it takes auto, mnist, mn"),
+        ("mnist-mlp", {"data": "mnits"}, "data = 'mnits' is not known; it takes auto, mnist, "),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(name, given, says):

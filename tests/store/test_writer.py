@@ -28,8 +28,8 @@ from tests.small import anisotropic, suite
 LANES = lay_out(suite(anisotropic(), optimizers=["sgd", "adam"], seeds=(0, 7)), "cpu")
 
 
-def make(path, lanes=LANES, *, dimensions=2, **meta) -> RunWriter:
-    return RunWriter(path, meta, lanes, workers=2, dimensions=dimensions)
+def make(path, lanes=LANES, *, extra=("x", "y"), **meta) -> RunWriter:
+    return RunWriter(path, meta, lanes, workers=2, extra=extra)
 
 
 def chunk(first=0, rows=(2, 2), *, block=0, lanes=(0, 1), width=2) -> TraceChunk:
@@ -206,7 +206,7 @@ def test_failures_are_kept_with_their_traceback(tmp_path):
 
 @pytest.mark.parametrize(("width", "dimensions"), [(1, 2), (2, 2), (3, 3), (None, 2), (None, 0)])
 def test_positions_fill_the_columns_that_they_have(width, dimensions, tmp_path):
-    run = make(tmp_path, dimensions=dimensions)
+    run = make(tmp_path, extra=("x", "y", "z")[:dimensions])
     run.add(chunk(width=width))
     run.add(result(0, 1))
     trace = pd.read_parquet(tmp_path / "trace")
@@ -217,7 +217,7 @@ def test_positions_fill_the_columns_that_they_have(width, dimensions, tmp_path):
 
 
 def test_positions_in_single_precision_are_stored_in_double(tmp_path):
-    run = make(tmp_path, dimensions=1)
+    run = make(tmp_path, extra=("x",))
     single = chunk(width=1)
     single = TraceChunk(0, single.lanes, 0, single.loss, single.rows, np.float32(single.position))
     run.add(single)

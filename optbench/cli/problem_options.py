@@ -1,0 +1,68 @@
+"""What ``optbench run --problem NAME`` makes of suites."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from optbench.suitefile import SuiteFile, parse_suite
+
+TEXTBOOK = ("sgd", "momentum", "adagrad", "adam")
+"""Optimizers that run where neither a suite nor ``-o`` names any."""
+
+
+def problem_entries(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a ``[[problem]]`` for each name; what comes from a file or module gets a label.
+
+    The label is what stands after the colon, and the whole name where that is not unique.
+
+    >>> problem_entries(["anisotropic", "mine.py:Valley"])
+    [{'name': 'anisotropic'}, {'name': 'mine.py:Valley', 'label': 'Valley'}]
+    """
+    distinct = list(dict.fromkeys(names))
+    labels = [name.rpartition(":")[2] for name in distinct]
+    return [
+        {"name": name, "label": label if label and labels.count(label) == 1 else name}
+        if ":" in name
+        else {"name": name}
+        for name, label in zip(distinct, labels, strict=True)
+    ]
+
+
+def with_problems(suite: SuiteFile, names: Sequence[str]) -> SuiteFile:
+    """Return a suite with its optimizers on other problems, or as it is where none is named.
+
+    Raises
+    ------
+    SuiteError
+        If a name can be no label.
+    """
+    return suite.changed(problem=problem_entries(names)) if names else suite
+
+
+def suite_of_problems(names: Sequence[str], optimizers: Sequence[str] = ()) -> SuiteFile:
+    """Return a suite of at least one problem, named after the first, for runs that name no suite.
+
+    Parameters
+    ----------
+    optimizers
+        Names of optimizers; all at their defaults, and those of the textbook where none is named.
+
+    Raises
+    ------
+    SuiteError
+        If a name can be no label.
+    """
+    entries = problem_entries(names)
+    chosen = [{"name": name} for name in dict.fromkeys(optimizers or TEXTBOOK)]
+    title = entries[0].get("label", entries[0]["name"])
+    suite = {"name": _folder_name(title), "problem": entries, "optimizer": chosen}
+    return parse_suite(suite, "--problem")
+
+
+def _folder_name(title: str) -> str:
+    """Return a title as a name that a suite takes.
+
+    >>> _folder_name("../my problems.py:_Valley"), _folder_name("∇")
+    ('my-problems.py-_Valley', 'problem')
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("._-")[:100] or "problem"

@@ -1,0 +1,31 @@
+"""Functions given as text: understood, differentiated, and compiled for stacks of lanes.
+
+::
+
+    text ─▶ parse ─▶ graph ─▶ differentiate ─▶ compile ─▶ program(lanes)
+
+The arithmetic is our own rather than SymPy's: vectors of n dimensions, constant matrices and
+programs in the array namespace of the device are needed, and a command has to start at once. The
+tests hold the derivatives against SymPy's.
+"""
+
+from optbench.expressions.compile import Program, compile_graph
+from optbench.expressions.differentiate import gradient
+from optbench.expressions.grammar import RESERVED
+from optbench.expressions.graph import Graph, Shape
+from optbench.expressions.mistakes import ExpressionError
+from optbench.expressions.operations import Value
+from optbench.expressions.parse import Expression, parse
+
+__all__ = [
+    "RESERVED",
+    "Expression",
+    "ExpressionError",
+    "Graph",
+    "Program",
+    "Shape",
+    "Value",
+    "compile_graph",
+    "gradient",
+    "parse",
+]

@@ -1,0 +1,74 @@
+"""Where a plug-in's code lies, and what it says where it raises."""
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optbench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Source:
+    """The code that an object came from.
+
+    Attributes
+    ----------
+    place
+        Absolute path of a file, or name of a module.
+    sha256
+        SHA-256 of the file's or module's text; None for a module without one.
+    beside
+        The modules beside the file that it imports, itself or through each other: name and SHA-256
+        of all their text.
+    package, version
+        The installed package that the module belongs to; None where there is none.
+    """
+
+    place: str
+    sha256: str | None
+    beside: tuple[tuple[str, str], ...] = ()
+    package: str | None = None
+    version: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells its code from other code, wherever it lies, for fingerprints."""
+        found: dict[str, Any] = {"sha256": self.sha256}
+        if self.beside:
+            found["beside"] = dict(self.beside)
+        if self.package is not None:
+            found |= {"package": self.package, "version": self.version}
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """Return the same with its place, for run.json."""
+        return {"place": self.place, **self.identity()}
+
+
+def complaint(error: BaseException, root: Path) -> str:
+    """Say in one line what code raised, and in which line of the code in ``root``.
+
+    Parameters
+    ----------
+    root
+        The file or folder whose code counts; libraries that it calls do not.
+    """
+    lines = str(error).splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [(Path(frame.filename), frame.lineno) for frame in frames]
+    if isinstance(error, UsageError):
+        text = str(error)
+    elif isinstance(error, SyntaxError) and error.filename is not None:
+        text = f"{type(error).__name__}: {error.msg}"
+        places.append((Path(error.filename), error.lineno))
+    own = [(path, line) for path, line in places if _is_own(path, root)]
+    if not own:
+        return text
+    path, line = own[-1]
+    name = path.name if path == root else path.relative_to(root)
+    return f"{text} ({name}, line {line})"
+
+
+def _is_own(path: Path, root: Path) -> bool:
+    return path.is_relative_to(root) and "site-packages" not in path.relative_to(root).parts

@@ -1,0 +1,274 @@
+"""Functions written for one point, stacked over lanes.
+
+:func:`stacked_function` makes a problem of a plain NumPy function: it is called for one lane after
+the other, on the host, so lanes are independent by construction.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from optbench.arrays import Array, Namespace, Stacked, Tensor
+from optbench.errors import DeviceError, SuiteError
+from optbench.plugins import complaint
+from optbench.problems.base import Arrays, Losses, Minimum
+from optbench.problems.functions import Function, Interval
+from optbench.workspace import Workspace
+
+SHORT_NAMES = ("x", "y", "z")
+"""Names of variables where they are so few; such functions leave their path in the trace."""
+
+Single = Callable[[np.ndarray], Any]
+"""Takes the parameters of one lane, (parameters,)."""
+
+
+class StackedFunction(Function):
+    """A function of one point, called lane by lane.
+
+    A lane whose parameters are no longer finite is not called: its loss and gradient are NaN. So
+    are those of one whose call raises OverflowError, which is how Python's own numbers say that
+    they are not finite. Any other exception ends the block.
+    """
+
+    by_coordinate = False
+    formula = ""
+    cpu_only: ClassVar[bool] = True
+    """Whether it runs on the CPU only."""
+
+    call: ClassVar[Callable[[np.ndarray], tuple[Any, Any]]]
+    """Returns loss and gradient of one lane."""
+    code: ClassVar[Path | None]
+    """The file that the function stands in."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """A scalar a variable where they are few enough to be traced, else one vector."""
+        if len(self.variables) <= len(SHORT_NAMES):
+            return super().tensors
+        return (Tensor("x", (len(self.variables),)),)
+
+    def describe(self) -> dict[str, Any]:
+        """Return variables, minima and what figures show; more than two variables have no plot."""
+        found = super().describe()
+        return found if self.domain else {**found, "plot": None}
+
+    def settle(self) -> tuple[str, ...]:
+        """Call the function once at the start.
+
+        Raises
+        ------
+        SuiteError
+            If it raises there, or returns anything but a loss and a gradient of the right shape.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                self._one(self.start(0).astype(self.dtype))
+        except Exception as error:  # a user's code may raise anything
+            said = complaint(error, self.code) if self.code else f"{type(error).__name__}: {error}"
+            raise SuiteError(f"{self.name} fails at its start: {said}") from error
+        return super().settle()
+
+    def loss_and_grad(
+        self,
+        params: Stacked,
+        grads: Stacked,
+        batch: Arrays,
+        *,
+        buffers: Arrays,
+        work: Workspace,
+    ) -> Losses:
+        """Return f of each lane and write its gradient.
+
+        Raises
+        ------
+        DeviceError
+            On any device but the CPU.
+        """
+        loss, gradients = self._each(params.rows, work.xp)
+        grads.rows[...] = gradients
+        return Losses(loss)
+
+    def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
+        """Return f of each lane.
+
+        Raises
+        ------
+        DeviceError
+            On any device but the CPU.
+        """
+        return Losses(self._each(params.rows, work.xp)[0])
+
+    def value_and_grad(
+        self, point: tuple[Array, ...], xp: Namespace
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Return f and its partial derivatives at points; NaN where f has no finite value.
+
+        The points are those of a figure, where a function may be undefined: ValueError and
+        ArithmeticError mean that here.
+        """
+        with np.errstate(all="ignore"):
+            undefined = (ArithmeticError, ValueError)
+            found, gradients = self._each(np.stack(point, axis=1), xp, undefined)
+        return np.where(np.isfinite(found), found, np.nan), tuple(gradients.T)
+
+    def _each(
+        self,
+        points: np.ndarray,
+        xp: Namespace,
+        without_value: tuple[type[Exception], ...] = (OverflowError,),
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return losses (lanes,) and gradients (lanes, parameters) at points of that shape."""
+        if xp is not np:
+            raise DeviceError(
+                f"{self.name} is written for single points in NumPy and runs on the CPU only; "
+                "give --device cpu"
+            )
+        losses = np.full(points.shape[0], np.nan, dtype=points.dtype)
+        gradients = np.full(points.shape, np.nan, dtype=points.dtype)
+        for lane in np.flatnonzero(np.isfinite(points).all(axis=1)):
+            try:
+                losses[lane], gradients[lane] = self._one(points[lane].copy())
+            except without_value:
+                continue
+        return losses, gradients
+
+    def _one(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return loss and gradient of one lane, whose parameters may be written over."""
+        size = point.shape
+        returned = type(self).call(point)
+        if not isinstance(returned, tuple | list) or len(returned) != 2:
+            raise TypeError(
+                f"{self.name} returns {type(returned).__name__}, not a loss and a gradient; "
+                "return both, or give @stacked_function its gradient"
+            )
+        loss, gradient = returned[0], np.asarray(returned[1])
+        if np.shape(loss) != ():
+            raise TypeError(
+                f"the loss of {self.name} has the shape {np.shape(loss)}; return a number"
+            )
+        if gradient.shape != size:
+            raise TypeError(
+                f"the gradient of {self.name} has the shape {gradient.shape}; return one of {size}"
+            )
+        return float(loss), gradient
+
+
+def stacked_function(
+    *,
+    start: Sequence[float] | Mapping[str, float],
+    gradient: Single | None = None,
+    domain: Sequence[Interval] | None = None,
+    minima: Sequence[tuple[Sequence[float], float]] = (),
+    iterations: int = 100,
+) -> Callable[[Single], type[StackedFunction]]:
+    """Make a problem of a function of one point.
+
+    The function takes a float64 vector (or float32, as the option ``dtype`` says) of shape
+    (parameters,), which is its own to change, and returns the loss and the gradient; with
+    ``gradient`` given, the loss only. Its name becomes the problem's, the first line of its
+    docstring the summary.
+
+    Parameters
+    ----------
+    start
+        Where every lane starts: numbers, or numbers by name of the variable.
+    gradient
+        Returns the gradient, shape (parameters,).
+    domain
+        What figures of one or two variables show: an interval a variable. By default a box around
+        zero that holds start and minima.
+    minima
+        Known minima: position and value of each.
+    iterations
+        Updates to make unless a suite says otherwise.
+
+    Raises
+    ------
+    SuiteError
+        If start, domain or minima are not made of finite numbers, or do not fit each other.
+
+    >>> @stacked_function(start={"x": -7.0, "y": 2.0}, gradient=lambda p: p * [0.1, 2.0])
+    ... def valley(p):
+    ...     return p[0] ** 2 / 20 + p[1] ** 2
+    >>> valley.variables, valley.origin, valley.domain
+    (('x', 'y'), (-7.0, 2.0), ((-8.75, 8.75), (-8.75, 8.75)))
+    """
+    origin = start.values() if isinstance(start, Mapping) else start
+    numbers = _numbers("start", list(origin))
+    names = tuple(start) if isinstance(start, Mapping) else _names(len(numbers))
+    if not numbers:
+        raise SuiteError("start is empty; give a number for each variable")
+    known = tuple(Minimum(_numbers("minima", at), float(value)) for at, value in minima)
+    shown = _box(numbers, known) if domain is None else _intervals(domain)
+    if any(len(each) != len(names) for each in (*(m.position for m in known), shown or names)):
+        raise SuiteError(f"domain and minima must have {len(names)} variables, as start has")
+    setting = _Setting(names, numbers, known, shown, iterations)
+    return lambda function: _problem(function, gradient, setting)
+
+
+class _Setting(NamedTuple):
+    """What the decorator is given, checked."""
+
+    variables: tuple[str, ...]
+    origin: tuple[float, ...]
+    minima: tuple[Minimum, ...]
+    domain: tuple[Interval, ...]
+    default_iterations: int
+
+
+def _problem(function: Single, gradient: Single | None, setting: _Setting) -> type[StackedFunction]:
+    """Return the class of a function's problem; it stands in the function's place."""
+
+    def call(point: np.ndarray) -> tuple[Any, Any]:
+        if gradient is None:
+            both: tuple[Any, Any] = function(point)
+            return both
+        return function(point.copy()), gradient(point)
+
+    name = function.__name__
+    code = getattr(function, "__code__", None)
+    summary = (function.__doc__ or name).strip().splitlines()[0]
+    attributes = {
+        **setting._asdict(),
+        "name": name,
+        "summary": summary,
+        "call": staticmethod(call),
+        "code": Path(code.co_filename) if code else None,
+        "__doc__": function.__doc__,
+        "__module__": function.__module__,
+        "__qualname__": getattr(function, "__qualname__", name),
+    }
+    return type(name, (StackedFunction,), attributes)
+
+
+def _names(count: int) -> tuple[str, ...]:
+    if count <= len(SHORT_NAMES):
+        return SHORT_NAMES[:count]
+    return tuple(f"x{number}" for number in range(1, count + 1))
+
+
+def _numbers(what: str, given: Sequence[Any]) -> tuple[float, ...]:
+    try:
+        found = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.array(np.nan)
+    if found.ndim != 1 or not np.isfinite(found).all():
+        raise SuiteError(f"{what} = {given!r}; give finite numbers, one a variable")
+    return tuple(found.tolist())
+
+
+def _intervals(domain: Sequence[Interval]) -> tuple[Interval, ...]:
+    found = [_numbers("domain", each) for each in domain]
+    if any(len(each) != 2 or not each[0] < each[1] for each in found):
+        raise SuiteError(f"domain = {domain!r}; give an interval (low, high) for each variable")
+    return tuple((low, high) for low, high in found)
+
+
+def _box(origin: tuple[float, ...], minima: tuple[Minimum, ...]) -> tuple[Interval, ...]:
+    """Return a cube around zero that holds all points; nothing for more than two variables."""
+    if len(origin) > 2:
+        return ()
+    reach = 1.25 * max(abs(x) for at in (origin, *(m.position for m in minima)) for x in at) or 1.0
+    return tuple((-reach, reach) for _ in origin)

@@ -1,0 +1,233 @@
+"""The arrays of lanes that are stepped together, and what happens in a step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from optbench.arrays import Array, Stacked, stack
+from optbench.device import Device
+from optbench.lanes import Block
+from optbench.ledger import Rows
+from optbench.optimizers.base import Step
+from optbench.problems.base import Losses
+from optbench.recorder import Recorder
+from optbench.rng import ITERATIONS_PER_BLOCK
+from optbench.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class Held:
+    """What lanes carry from step to step, one row a lane.
+
+    Attributes
+    ----------
+    params, buffers
+        Parameters and buffers as they stand.
+    slots
+        The optimizer's state by name.
+    best
+        Parameters and buffers of the smallest validation error; None before there is one.
+    """
+
+    params: Array
+    buffers: Array
+    slots: Mapping[str, Array]
+    best: tuple[Array, Array] | None
+
+
+class Stepper:
+    """Lanes of a block, stepped together.
+
+    Parameters
+    ----------
+    block
+        The lanes, their problem and their optimizer.
+    device
+        What computes.
+    held
+        What the lanes carry; by default they are at their start.
+
+    Attributes
+    ----------
+    watch
+        Times gradients and updates. Recording, the second forward pass of ``record = "after"`` and
+        evaluation are left out.
+    """
+
+    def __init__(self, block: Block, device: Device, held: Held | None = None) -> None:
+        problem = block.problem
+        self._block = block
+        self._device = device
+        self.watch: Stopwatch = device.stopwatch()
+        self._work = device.workspace()
+        self._elementwise = device.elementwise()
+        self._params, self._grads = self._zeros(), self._zeros()
+        self._state = {name: self._zeros().rows for name in block.optimizer.slots}
+        self._best: tuple[Array, Array] | None = None
+        self._data = {name: device.resident(array) for name, array in problem.data().items()}
+        self._drawn = -1
+        self._draws: Mapping[str, Array] = {}
+        self._hyperparameters = block.hyperparameters
+        self._seeds = seeds = block.seeds
+        places = {seed: place for place, seed in enumerate(seeds)}
+        seed_of_lane = np.array([places[lane.seed] for lane in block.lanes])
+        self._seed_of_lane = device.put(seed_of_lane)
+        self._buffers = self._start_of_buffers()
+        if held is None:
+            starts = np.stack([problem.start(seed) for seed in seeds]).astype(problem.dtype)
+            self._params.rows[...] = device.put(starts[seed_of_lane])
+        else:
+            self._take_over(held)
+
+    def _zeros(self) -> Stacked:
+        problem = self._block.problem
+        rows = self._device.rows(
+            len(self._block.lanes),
+            problem.parameters,
+            problem.dtype,
+            by_coordinate=problem.by_coordinate,
+        )
+        return stack(rows, problem.tensors, self._device.xp)
+
+    def _start_of_buffers(self) -> Stacked:
+        problem, lanes = self._block.problem, len(self._block.lanes)
+        count = sum(buffer.size for buffer in problem.buffers)
+        rows = self._device.rows(lanes, count, problem.dtype, by_coordinate=False)
+        buffers = stack(rows, problem.buffers, self._device.xp)
+        for buffer in problem.buffers:
+            buffers.views[buffer.name][...] = buffer.start
+        return buffers
+
+    def _take_over(self, held: Held) -> None:
+        self._params.rows[...] = held.params
+        self._buffers.rows[...] = held.buffers
+        for name, slot in held.slots.items():
+            self._state[name][...] = slot
+        self._best = held.best
+
+    def part(self, places: np.ndarray) -> "Stepper":
+        """Return a stepper of the lanes at some places, as they stand, with arrays of its own."""
+        lanes = self._block.lanes
+        block = replace(self._block, lanes=tuple(lanes[place] for place in places.tolist()))
+        index = self._device.put(places)
+
+        def rows(array: Array) -> Array:
+            return self._device.xp.take(array, index, axis=0)
+
+        held = Held(
+            rows(self._params.rows),
+            rows(self._buffers.rows),
+            {name: rows(slot) for name, slot in self._state.items()},
+            None if self._best is None else (rows(self._best[0]), rows(self._best[1])),
+        )
+        return Stepper(block, self._device, held)
+
+    def keep_best(self, better: np.ndarray) -> None:
+        """Remember parameters and buffers of the lanes that are now better than ever."""
+        xp = self._device.xp
+        now = self._params.rows, self._buffers.rows
+        if self._best is None:
+            self._best = (xp.asarray(now[0], copy=True), xp.asarray(now[1], copy=True))
+        else:
+            mask = self._device.put(better)[:, None]
+            best = self._best
+            self._best = (xp.where(mask, now[0], best[0]), xp.where(mask, now[1], best[1]))
+
+    def advance(self, first: int, count: int) -> Rows:
+        """Record ``count`` rows from row ``first`` on, and make the updates that belong to them.
+
+        The row after the last update, which only ``record = "before"`` has, makes none.
+        """
+        problem, rules = self._block.problem, self._block.rules
+        norms = rules.grad_norm is not None
+        record = Recorder(
+            self._params.rows,
+            count,
+            self._device,
+            self._work,
+            penalized=problem.penalized,
+            grad_norm=norms,
+        )
+        columns = self._columns(first, count)
+        for row in range(count):
+            batch = self._batch(first + row)
+            updates = first + row < self._block.iterations
+            if problem.record == "before":
+                record.enter(row, self._gradient(batch) if updates or norms else self._loss(batch))
+                record.enter_gradient(row, self._grads.rows)
+            if updates:
+                if problem.record == "after":
+                    self._gradient(batch)
+                    record.enter_gradient(row, self._grads.rows)
+                self._update({name: _row(column, row) for name, column in columns.items()})
+            if problem.record == "after":
+                record.enter(row, self._loss(batch))
+        return record.rows(first)
+
+    def evaluate(self, split: str, *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Return the loss and the zero-one error of each lane over a whole split.
+
+        ``best`` takes the parameters that :meth:`keep_best` remembered, where there are any.
+        """
+        problem, xp = self._block.problem, self._device.xp
+        params, buffers = self._params, self._buffers
+        if best and self._best is not None:
+            params = stack(self._best[0], problem.tensors, xp)
+            buffers = stack(self._best[1], problem.buffers, xp)
+        loss, error = problem.evaluate(
+            params, self._data, split, buffers=buffers.views, work=self._work
+        )
+        return self._device.get(loss), self._device.get(error)
+
+    def _gradient(self, batch: Mapping[str, Array]) -> Losses:
+        self.watch.start()
+        losses = self._block.problem.loss_and_grad(
+            self._params, self._grads, batch, buffers=self._buffers.views, work=self._work
+        )
+        self.watch.stop()
+        return losses
+
+    def _update(self, columns: Mapping[str, Array]) -> None:
+        self.watch.start()
+        self._block.optimizer.step(
+            Step(self._params, self._grads, self._state, columns, self._elementwise)
+        )
+        self.watch.stop()
+
+    def _loss(self, batch: Mapping[str, Array]) -> Losses:
+        return self._block.problem.loss(
+            self._params, batch, buffers=self._buffers.views, work=self._work
+        )
+
+    def _columns(self, first: int, count: int) -> dict[str, Array]:
+        """Return the columns of ``count`` updates, of shape (count, lanes, 1) or (1, lanes, 1)."""
+        updates = range(first + 1, first + 1 + count)
+        columns = self._block.optimizer.columns(self._hyperparameters, updates)
+        put, dtype = self._device.put, self._block.problem.dtype
+        return {name: put(column.astype(dtype, copy=False)) for name, column in columns.items()}
+
+    def _batch(self, iteration: int) -> dict[str, Array]:
+        """Return the batch of an iteration: arrays of shape (lanes, …), or (1, …) if shared."""
+        problem, xp = self._block.problem, self._device.xp
+        block, row = divmod(iteration, ITERATIONS_PER_BLOCK)
+        if block != self._drawn:
+            drawn = [problem.draws(seed, block) for seed in self._seeds]
+            self._draws = {
+                name: self._device.put(np.stack([one[name] for one in drawn], axis=1))
+                for name in drawn[0]
+            }
+            self._drawn = block
+        draws = {name: numbers[row, ...] for name, numbers in self._draws.items()}
+        batch = problem.batch(self._data, draws, work=self._work)
+        if len(self._seeds) in (1, len(self._block.lanes)):
+            return batch
+        return {
+            name: each if each.shape[0] == 1 else xp.take(each, self._seed_of_lane, axis=0)
+            for name, each in batch.items()
+        }
+
+
+def _row(column: Array, row: int) -> Array:
+    """Return what of columns (count, lanes, 1) belongs to a row; all rows may share one."""
+    return column[row if column.shape[0] > 1 else 0, ...]

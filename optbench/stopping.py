@@ -1,0 +1,116 @@
+"""When lanes are evaluated and when they stop before their last iteration.
+
+This is bookkeeping on the host: :class:`Rules` says what was asked for, :class:`Patience` decides
+from validation errors. The engine asks and acts.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+PATIENCE_INCREASE = 2.0
+IMPROVEMENT_THRESHOLD = 0.995
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What decides, beside the number of iterations, when lanes are evaluated and when they end.
+
+    Attributes
+    ----------
+    evaluate_every
+        Updates from one evaluation of all splits to the next, the first before any update; None
+        evaluates once, at the end.
+    loss
+        A lane stops at its first row with a loss of at most this.
+    grad_norm
+        A lane stops at its first row where the Euclidean norm of the gradient is at most this.
+    patience
+        Iterations that a lane is given at least; see :class:`Patience`. None for no early stopping.
+    patience_increase
+        A clear improvement at iteration k makes the patience at least k times this.
+    improvement_threshold
+        An improvement is clear if the error falls below the best one times this.
+    """
+
+    evaluate_every: int | None = None
+    loss: float | None = None
+    grad_norm: float | None = None
+    patience: int | None = None
+    patience_increase: float = PATIENCE_INCREASE
+    improvement_threshold: float = IMPROVEMENT_THRESHOLD
+
+    @property
+    def watches_rows(self) -> bool:
+        """Whether any row may be a lane's last."""
+        return self.loss is not None or self.grad_norm is not None
+
+    def stopping(self) -> dict[str, Any] | None:
+        """Return the stopping rules as plain data, or None where there are none."""
+        plain = asdict(self)
+        del plain["evaluate_every"]
+        if self.patience is None:
+            del plain["patience_increase"], plain["improvement_threshold"]
+        found = {name: value for name, value in plain.items() if value is not None}
+        return found or None
+
+
+class Patience:
+    """Early stopping by patience, lane by lane.
+
+    With iterations counted from 0, the validation error is looked at after iteration k where k + 1
+    is a multiple of ``frequency`` = min(batches an epoch, patience/2). Where it is below the best
+    one so far it becomes the best; where it is also below best × improvement_threshold, the
+    patience becomes max(patience, k × patience_increase). A lane ends after the first iteration
+    that is at least its patience.
+
+    Source: "Deep Learning Tutorials", LISA lab, University of Montreal, "Early-Stopping" in
+    "Getting Started", and the training loop of ``mlp.py``.
+
+    Parameters
+    ----------
+    rules
+        With a patience.
+    lanes
+        How many.
+    batches_per_epoch
+        Minibatches that go once through the training data.
+
+    Attributes
+    ----------
+    frequency
+        Updates from one look to the next.
+    best
+        The smallest validation error of each lane, infinite before the first look.
+    best_updates
+        Updates that had been made then.
+    """
+
+    def __init__(self, rules: Rules, lanes: int, batches_per_epoch: int) -> None:
+        if rules.patience is None:
+            raise ValueError("early stopping needs a patience")
+        self._rules = rules
+        self._patience = np.full(lanes, float(rules.patience))
+        self.frequency = max(1, min(batches_per_epoch, rules.patience // 2))
+        self.best = np.full(lanes, np.inf)
+        self.best_updates = np.zeros(lanes, dtype=np.int64)
+
+    def look(self, updates: int, error: np.ndarray) -> np.ndarray:
+        """Take the validation error of each lane after so many updates; say which are its best.
+
+        A lane whose error is NaN has not improved.
+        """
+        iteration = updates - 1
+        better: np.ndarray = error < self.best
+        clearly = error < self.best * self._rules.improvement_threshold
+        longer = np.maximum(self._patience, iteration * self._rules.patience_increase)
+        self._patience = np.where(clearly, longer, self._patience)
+        self.best = np.where(better, error, self.best)
+        self.best_updates = np.where(better, updates, self.best_updates)
+        return better
+
+    def last_updates(self) -> np.ndarray:
+        """Return after how many updates each lane ends, as far as is known: int64."""
+        updates: np.ndarray = np.ceil(self._patience).astype(np.int64) + 1
+        return updates

@@ -1,0 +1,121 @@
+"""``optbench new``: files to start from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from optbench.arrays import stack
+from optbench.cli.new import PROBLEM, app, write_new
+from optbench.device import NumpyDevice
+from optbench.errors import UsageError
+from optbench.problems.plugin import plugin_problem
+from optbench.records import Status
+from tests.cli import command
+from tests.forget import forget  # noqa: F401
+from tests.small import problem, run_suite, suite
+from tests.strict import StrictDevice
+
+pytestmark = pytest.mark.usefixtures("forget")
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """The class in a file that the command has written."""
+    monkeypatch.chdir(tmp_path)
+    seen = CliRunner().invoke(app, ["problem", "my own.py"])
+    assert (seen.exit_code, seen.stdout) == (0, "my own.py\n")
+    assert seen.stderr == "run it with: optbench run --problem 'my own.py:Valley' -o adam\n"
+    return plugin_problem("my own.py:Valley")
+
+
+def test_what_it_writes_runs_at_once(written):
+    outcomes = run_suite(
+        suite(problem(written), optimizers=["adam", "sgd"], seeds=(0, 1), iterations=100)
+    )
+    for outcome in outcomes.values():
+        assert outcome.result.status is Status.DONE
+        assert outcome.loss[-1] < outcome.loss[0]
+    assert outcomes[0].loss[0] != outcomes[1].loss[0]
+    assert outcomes[0].loss[0] == outcomes[2].loss[0]
+
+
+@pytest.mark.parametrize("device", [NumpyDevice(), StrictDevice()], ids=["numpy", "strict"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_it_writes_is_the_function_that_it_says(written, device, dtype):
+    made = problem(written, dtype=dtype)
+    points = np.random.default_rng(3).normal(size=(4, 10)).astype(dtype)
+    params = stack(device.put(points.copy()), made.tensors, device.xp)
+    grads = stack(device.put(points.copy()), made.tensors, device.xp)
+    work = device.workspace()
+    loss = made.loss_and_grad(params, grads, {}, buffers={}, work=work).total
+    again = made.loss(params, {}, buffers={}, work=work).total
+    curvature = 100.0 ** np.linspace(-1, 0, 10)
+    away = points.astype(np.float64) - 1
+    assert device.get(loss).dtype == device.get(grads.rows).dtype == dtype
+    np.testing.assert_allclose(device.get(loss), (curvature * away**2).sum(axis=1) / 2, rtol=1e-5)
+    np.testing.assert_allclose(device.get(grads.rows), curvature * away, rtol=1e-5)
+    np.testing.assert_array_equal(device.get(again), device.get(loss))
+
+
+def test_a_lane_alone_has_the_same_bits_as_in_company(written):
+    options = {"optimizers": ["adam"], "iterations": 20}
+    together = run_suite(suite(problem(written), seeds=(3, 4, 5), **options))
+    alone = run_suite(suite(problem(written), seeds=(4,), **options))
+    assert alone[0].bits == together[1].bits
+
+
+def test_what_it_writes_runs_from_a_suite(written, tmp_path):
+    text = (
+        "[[problem]]\nname = 'my own.py:Valley'\nlabel = 'mine'\ncondition = 10\n"
+        "[[optimizer]]\nname = 'adam'\n"
+    )
+    path = command.run(command.suite(tmp_path, text), "--iterations", 3, cwd=tmp_path)
+    assert command.lanes(path)["problem"].tolist() == ["mine"]
+    assert len(command.trace(path)) == 4
+    (described,) = command.meta(path)["problems"]
+    assert described["source"]["place"] == str(tmp_path / "my own.py")
+    assert described["definition"]["condition"] == 10.0
+    again = command.run(path / "run.json", cwd=tmp_path)
+    keys = [command.lanes(each)["lane_key"].tolist() for each in (path, again)]
+    assert keys[0] == keys[1]
+
+
+def test_the_command_that_it_names_works(written, tmp_path):
+    path = command.run("--problem", "my own.py:Valley", "-o", "adam", cwd=tmp_path)
+    assert path.name.startswith("Valley-")
+    assert command.lanes(path)[["problem", "label", "status"]].values.tolist() == [
+        ["Valley", "adam", "done"]
+    ]
+    loss = command.trace(path)["loss"]
+    assert loss.iloc[-1] < 0.1 * loss.iloc[0]
+
+
+def test_it_is_short_and_says_what_it_is():
+    assert len(PROBLEM.splitlines()) <= 55
+    assert max(len(line) for line in PROBLEM.splitlines()) <= 88
+    assert '"""Write the gradients and return the losses, one a lane."""' in PROBLEM
+
+
+def test_it_never_writes_over_a_file_and_makes_no_folder(tmp_path):
+    there = tmp_path / "there.py"
+    there.write_text("mine")
+    for file, says in (
+        (there, "there.py' is there already; give another name"),
+        (tmp_path / "none" / "mine.py", f"there is no folder '{tmp_path / 'none'}'; make it first"),
+        (tmp_path / "mine", "mine' is no Python file; give a name that ends in .py"),
+        (there / "mine.py", "mine.py' cannot be written: "),
+    ):
+        with pytest.raises(UsageError) as caught:
+            write_new(file, PROBLEM)
+        assert says in str(caught.value)
+    assert there.read_text() == "mine"
+    assert [each.name for each in tmp_path.iterdir()] == ["there.py"]
+
+
+def test_the_command_says_what_it_refuses(tmp_path):
+    (tmp_path / "there.py").touch()
+    seen = CliRunner().invoke(app, ["problem", str(tmp_path / "there.py")])
+    assert isinstance(seen.exception, UsageError)
+    assert seen.exception.exit_code == 2

@@ -1,0 +1,142 @@
+"""``optbench run`` on problems of one's own, evaluated and stopped on the way."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from tests.cli.command import lanes, meta, optbench, run, trace
+
+NETWORK = ("mnist-mlp", "-o", "sgd", "--data", "mnist-5k", "--iterations", 6, "--batch-size", 4)
+
+
+def evaluations(path) -> pd.DataFrame:
+    return pd.read_parquet(path / "evaluation")
+
+
+# Functions
+
+
+def test_a_function_given_as_a_formula_is_the_built_in_one(tmp_path):
+    formula = ("--function", "x**2/20 + y**2", "--start", "x=-7,y=2")
+    mine = run(*formula, "-o", "adam", "--set", "adam.lr=0.3", "--iterations", 30, cwd=tmp_path)
+    known = run("anisotropic", "-o", "adam", cwd=tmp_path)
+    columns = ["iteration", "loss", "x", "y"]
+    pd.testing.assert_frame_equal(trace(mine)[columns], trace(known)[columns], rtol=1e-12)
+    assert lanes(mine)["problem"].tolist() == ["function"]
+
+
+def test_a_mistake_in_a_formula_is_shown_with_a_caret(tmp_path):
+    seen = optbench("run", "--function", "x**2 + sine(x)", "--start", "x=1", cwd=tmp_path)
+    first, text, caret = seen.err.splitlines()
+    assert (seen.code, seen.out) == (2, "")
+    assert first.startswith("error: ")
+    assert "sine" in first
+    assert text[caret.index("^") :].startswith("sine")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--start", "x=1"), "--start belongs to --function; give both"),
+        (("--function", "x**2"), "--function has no start"),
+        (("anisotropic", "--function", "x**2", "--start", "x=1"), "is a suite of its own"),
+        (("--problem", "beale", "--function", "x", "--start", "x=1"), "is a suite of its own"),
+        (("--problem", "beal"), "did you mean 'beale'?"),
+        (("--problem", "none.py:It"), "none.py"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments, message, tmp_path):
+    assert message in optbench("run", *arguments, cwd=tmp_path).message
+
+
+def test_problems_take_the_place_of_a_suites(tmp_path):
+    path = run("anisotropic", "--problem", "beale", "--problem", "booth", cwd=tmp_path)
+    table = lanes(path)
+    assert table["problem"].tolist() == ["beale"] * 4 + ["booth"] * 4
+    assert table["hp_lr"].tolist() == [0.95, 0.1, 1.5, 0.3] * 2
+
+
+def test_problems_alone_make_a_suite_of_the_optimizers_asked_for(tmp_path):
+    seen = optbench("run", "--problem", "booth", "-o", "rmsprop", "--iterations", 5, cwd=tmp_path)
+    assert seen.code == 0
+    assert "added" not in seen.err
+    (path,) = tmp_path.glob("results/booth-*")
+    assert lanes(path)["label"].tolist() == ["rmsprop"]
+
+
+# Evaluating and stopping
+
+
+def test_evaluations_come_at_every_interval(tmp_path):
+    path = run(*NETWORK, "--evaluate-every", 2, cwd=tmp_path)
+    found = evaluations(path)
+    assert found.groupby("split")["iteration"].apply(list).to_dict() == {
+        split: [0, 2, 4, 6] for split in ("train", "validation", "test")
+    }
+    assert meta(path)["suite"]["resolved"]["problem"][0]["evaluate_every"] == 2
+
+
+def test_evaluations_are_told_as_they_come(tmp_path):
+    seen = optbench("run", *NETWORK, "--evaluate-every", 3, cwd=tmp_path)
+    told = [line.strip() for line in seen.err.splitlines() if "test loss" in line]
+    assert [line.split(",")[0] for line in told] == [f"sgd: iteration {k}" for k in (0, 3, 6)]
+    assert all(line.endswith(" %") for line in told)
+
+
+def test_a_lane_stopped_by_its_loss_says_where(tmp_path):
+    arguments = ("anisotropic", "-o", "adam", "--iterations", 500, "--stop", "loss=1e-2")
+    path = run(*arguments, cwd=tmp_path)
+    table, rows = lanes(path), trace(path)
+    assert table["status"].tolist() == ["stopped"]
+    (last,) = table["stopped_at"]
+    assert rows["iteration"].tolist() == list(range(last + 1))
+    assert rows["loss"].iloc[-1] <= 1e-2 < rows["loss"].iloc[:-1].min()
+    assert table["final_loss"].tolist() == [rows["loss"].iloc[-1]]
+
+
+def test_patience_evaluates_the_best_parameters(tmp_path):
+    arguments = (*NETWORK[:-4], "--iterations", 400, "--batch-size", 64, "--stop", "patience=20")
+    path = run(*arguments, "--set", "sgd.lr=0.5", cwd=tmp_path)
+    found, table = evaluations(path), lanes(path)
+    validation = found[found["split"] == "validation"].set_index("iteration")["error"]
+    best = validation.idxmin()
+    assert found.loc[found["split"] == "test", "iteration"].tolist() == [best]
+    assert table["status"].tolist() == ["stopped"]
+    shown = optbench("show", "--format", "json", cwd=tmp_path)
+    (row,) = json.loads(shown.out)
+    assert row["validation_error"] == validation.min()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("anisotropic", "--stop", "los=1"), "one of loss, grad_norm, patience"),
+        (("anisotropic", "--stop", "loss"), "--stop 'loss' is malformed"),
+        (("anisotropic", "--stop", "patience=10"), "needs a validation split"),
+        (("anisotropic", "--evaluate-every", "10"), "--evaluate-every means nothing to"),
+        ((*NETWORK, "--evaluate-every", "now"), "'now' is no interval"),
+        ((*NETWORK[:-2], "--batch-size", "all"), "batch_size = 'all'; it takes a whole number"),
+    ],
+)
+def test_rules_that_do_not_fit_are_refused(arguments, message, tmp_path):
+    assert message in optbench("run", *arguments, cwd=tmp_path).message
+
+
+def test_a_full_batch_is_the_whole_training_split(tmp_path):
+    arguments = ("mnist-logreg", "-o", "sgd", "--data", "mnist-5k", "--iterations", 2)
+    path = run(*arguments, "--batch-size", "full", "--evaluate-every", 1, cwd=tmp_path)
+    train = evaluations(path).query("split == 'train'").set_index("iteration")["loss"]
+    rows = trace(path).set_index("iteration")["loss"]
+    assert rows.to_numpy() == pytest.approx(train.to_numpy()[1:], rel=1e-5)
+
+
+def test_regularised_networks_have_their_penalty_beside_the_loss(tmp_path):
+    arguments = ("mnist-mlp-weight-decay", "-o", "sgd", "--data", "mnist-5k", "--iterations", 3)
+    rows = trace(run(*arguments, "--batch-size", 4, cwd=tmp_path))
+    assert (rows["penalty"] > 0).all()
+    assert (rows["loss"] > rows["penalty"]).all()
+    plain = trace(run(*NETWORK, cwd=tmp_path))
+    assert "penalty" not in plain.columns

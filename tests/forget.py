@@ -1,0 +1,17 @@
+"""Modules that plug-ins leave behind, forgotten after each test."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def forget(tmp_path: Path) -> Iterator[None]:
+    """Take what was imported from the test's folder out of ``sys.modules`` again."""
+    yield
+    for name, module in list(sys.modules.items()):
+        paths = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+        if any(path is not None and Path(path).is_relative_to(tmp_path) for path in paths):
+            del sys.modules[name]

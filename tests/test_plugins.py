@@ -1,0 +1,385 @@
+"""Objects from files, modules and entry points, and what is known of their code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from optbench import plugins
+from optbench.errors import SuiteError
+from tests.forget import forget  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("forget")
+
+
+def write(folder: Path, **texts: str) -> Path:
+    """Write ``name="text"`` into ``name.py``; two underscores part folders."""
+    for name, text in texts.items():
+        path = folder / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(folder: Path, spec: str = "mine.py:value"):
+    return plugins.load(f"{folder / spec}").object
+
+
+def complaint(spec: str) -> str:
+    with pytest.raises(SuiteError) as caught:
+        plugins.load(spec)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Files.
+
+
+def test_a_file_gives_its_object_and_says_where_it_came_from(tmp_path, monkeypatch):
+    write(tmp_path, mine="value = [1]\n")
+    monkeypatch.chdir(tmp_path)
+    found = plugins.load("mine.py:value")
+    assert found.object == [1]
+    assert found.name == "value"
+    assert found.spec == f"{tmp_path / 'mine.py'}:value"
+    code = {"sha256": sha256("value = [1]\n")}
+    assert found.source.identity() == code
+    assert found.source.describe() == {"place": str(tmp_path / "mine.py"), **code}
+
+
+def test_the_same_file_gives_the_same_object_however_it_is_written(tmp_path, monkeypatch):
+    write(tmp_path, mine="class value: pass\n")
+    monkeypatch.chdir(tmp_path)
+    first = plugins.load("mine.py:value").object
+    (tmp_path / "link.py").symlink_to("mine.py")
+    for spec in (f"{tmp_path}/mine.py:value", "./mine.py:value", "../x/../mine.py:value"):
+        if (tmp_path / spec.rpartition(":")[0]).exists():
+            assert plugins.load(spec).object is first
+    assert plugins.load("link.py:value").object is first
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert plugins.load("~/mine.py:value").object is first
+
+
+def test_a_changed_file_is_executed_again(tmp_path):
+    write(tmp_path, mine="value = 1\n")
+    stat = (tmp_path / "mine.py").stat()
+    first = plugins.load(f"{tmp_path}/mine.py:value")
+    write(tmp_path, mine="value = 2\n")
+    os.utime(tmp_path / "mine.py", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    second = plugins.load(f"{tmp_path}/mine.py:value")
+    assert (first.object, second.object) == (1, 2)
+    assert first.source != second.source
+
+
+def test_files_of_the_same_name_are_two_modules(tmp_path):
+    one = write(tmp_path / "one", mine="class value: pass\n")
+    two = write(tmp_path / "two", mine="class value: pass\n")
+    assert load(one) is not load(two)
+    assert load(one) is load(one)
+    assert load(one).__module__ != load(two).__module__
+    assert pickle.loads(pickle.dumps(load(two))) is load(two)
+
+
+def test_names_may_lie_within_classes(tmp_path):
+    write(tmp_path, mine="class Outer:\n    value = 3\n")
+    assert load(tmp_path, "mine.py:Outer.value") == 3
+
+
+def test_the_part_below_main_does_not_run(tmp_path):
+    write(tmp_path, mine="value = 1\nif __name__ == '__main__':\n    value = 2\n")
+    assert load(tmp_path) == 1
+
+
+def test_data_classes_and_the_files_own_path_work_as_in_any_module(tmp_path):
+    text = (
+        "from __future__ import annotations",
+        "from dataclasses import dataclass",
+        "from pathlib import Path",
+        "@dataclass",
+        "class Point:",
+        "    x: float",
+        "value = Point(Path(__file__).stat().st_size)",
+    )
+    write(tmp_path, mine="\n".join(text))
+    assert load(tmp_path).x == (tmp_path / "mine.py").stat().st_size
+
+
+# Modules beside a file.
+
+
+def test_what_lies_beside_can_be_imported_and_the_path_is_as_before(tmp_path):
+    write(tmp_path, mine="from near_by import value\n", near_by="value = 5\n")
+    path = list(sys.path)
+    assert load(tmp_path) == 5
+    assert sys.path == path
+
+
+def test_the_path_is_as_before_when_the_code_raises_or_has_changed_it(tmp_path):
+    path = list(sys.path)
+    write(tmp_path, mine="import sys\nsys.path.pop(0)\nvalue = 1\n", bad="1 / 0\n")
+    assert load(tmp_path) == 1
+    assert sys.path == path
+    complaint(f"{tmp_path}/bad.py:value")
+    assert sys.path == path
+    assert not [
+        name for name in sys.modules if name.startswith("optbench_plugin") and "bad" in name
+    ]
+
+
+def test_helpers_of_the_same_name_in_two_folders_do_not_meet(tmp_path):
+    for folder in ("one", "two"):
+        write(tmp_path / folder, mine="import near_by\nvalue = near_by.value\n")
+        write(tmp_path / folder, near_by=f"value = '{folder}'\n")
+    assert [load(tmp_path / folder) for folder in ("one", "two", "one")] == ["one", "two", "one"]
+    assert sys.modules["near_by"].value == "one"
+
+
+def test_a_module_of_the_program_means_the_same_afterwards(tmp_path, monkeypatch):
+    elsewhere = write(tmp_path / "elsewhere", near_by="value = 'program'\n")
+    monkeypatch.syspath_prepend(elsewhere)
+    import near_by
+
+    folder = write(tmp_path / "here", mine="from near_by import value\n", near_by="value = 1\n")
+    assert load(folder) == 1
+    assert sys.modules["near_by"] is near_by
+
+
+def test_a_module_that_the_program_has_from_there_is_left_alone(tmp_path, monkeypatch):
+    write(tmp_path, mine="import near_by as value\n", near_by="")
+    monkeypatch.syspath_prepend(tmp_path)
+    import near_by
+
+    assert load(tmp_path) is near_by is sys.modules["near_by"]
+    write(tmp_path, mine="import near_by as value  # changed\n")
+    assert load(tmp_path) is near_by is sys.modules["near_by"]
+
+
+LATE = "def value():\n    from {0} import number\n    return number\n"
+
+
+def test_what_lies_beside_can_be_imported_when_a_function_is_called(tmp_path):
+    write(tmp_path, mine=LATE.format("late_one"), late_one="number = 3\n")
+    assert load(tmp_path)() == 3
+    write(tmp_path / "other", mine=LATE.format("late_two"), late_two="number = 4\n")
+    assert load(tmp_path / "other")() == 4
+
+
+def test_a_late_import_that_two_folders_could_mean_fails(tmp_path):
+    for folder in ("one", "two"):
+        write(tmp_path / folder, mine=LATE.format("twice"), twice="number = 1\n")
+    values = [load(tmp_path / folder) for folder in ("one", "two")]
+    for value in values:
+        with pytest.raises(ModuleNotFoundError, match="twice"):
+            value()
+
+
+def test_a_change_beside_a_file_is_a_change_of_its_code(tmp_path):
+    write(tmp_path, mine="from near_by import value\n", near_by="value = 1\n", other="x = 1\n")
+    spec = f"{tmp_path}/mine.py:value"
+    first = plugins.load(spec)
+    assert first.source.identity()["beside"] == {"near_by": sha256("value = 1\n")}
+    write(tmp_path, other="x = 22\n")
+    assert plugins.load(spec).source == first.source
+    write(tmp_path, near_by="value = 22\n")
+    second = plugins.load(spec)
+    assert (first.object, second.object) == (1, 22)
+    assert first.source != second.source
+    assert first.source.sha256 == second.source.sha256
+
+
+def test_packages_beside_count_whole_and_through_each_other(tmp_path):
+    write(
+        tmp_path,
+        mine="def value():\n    from pack.deep import number\n    return number\nimport pack\n",
+        pack____init__="import near_by\n",
+        pack__deep="number = 7\n",
+        near_by="",
+    )
+    spec = f"{tmp_path}/mine.py:value"
+    first = plugins.load(spec)
+    assert first.object() == 7  # also what is imported only when it is called
+    assert list(first.source.identity()["beside"]) == ["near_by", "pack"]
+    write(tmp_path, pack__deep="number = 8888\n")
+    assert plugins.load(spec).source != first.source
+
+
+def test_a_folder_without_init_gives_way_to_an_installed_package(tmp_path):
+    write(tmp_path, mine="import yes, numpy\nvalue = 1\n", yes__part="", numpy__part="")
+    source = plugins.load(f"{tmp_path}/mine.py:value").source
+    assert [name for name, _ in source.beside] == ["yes"]
+
+
+# What users get wrong.
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("min.py:value", "there is no file 'min.py'; did you mean 'mine.py'?"),
+        ("empty/mine.py:value", "there is no Python file in that folder"),
+        ("mine.py:valeu", "mine.py has no 'valeu'; did you mean 'value'?"),
+        ("mine.py:value.x", "mine.py has no 'value.x'"),
+        ("empty.py:value", "empty.py has no 'value'; nothing is defined there"),
+        ("mine.py", "'mine.py' names a file only; add what to take from it: file.py:NAME"),
+        ("mine.py:", "names a file only"),
+        (":value", "':value' names no plug-in; write path/to/file.py:NAME or package.module:NAME"),
+        ("mine.py:1", "names no plug-in"),
+        ("mine.py:a b", "names no plug-in"),
+        ("nul\0.py:value", "plug-in 'nul\\x00.py' cannot be read: "),
+        ("~nobody-at-all/x.py:value", "cannot be read: "),
+        ("a/mine:value", "'a/mine' names no module; a plug-in's file ends in .py"),
+        ("mine:value", "there is no module 'mine'; write mine.py:NAME for the file"),
+        ("no_such.module:value", "there is no module 'no_such'; is it installed?"),
+        ("json.no_such:value", "there is no module 'json.no_such'; is it installed?"),
+        ("json:dumpz", "json has no 'dumpz'; did you mean 'dump"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path, monkeypatch, spec, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    write(
+        tmp_path, mine="import json\nfrom pathlib import Path\nvalue = 1\n", empty="import json\n"
+    )
+    assert says in complaint(spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("\n\n1 / 0\n", "ZeroDivisionError: division by zero (bad.py, line 3)"),
+        ("value = (\n", "SyntaxError: '(' was never closed (bad.py, line 1)"),
+        ("raise RuntimeError\n", "RuntimeError (bad.py, line 1)"),
+        ("raise ValueError('a\\nb')\n", "ValueError: a (bad.py, line 1)"),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3 (bad.py, line 2)"),
+        ("import no_such\n", "ModuleNotFoundError: No module named 'no_such' (bad.py, line 1)"),
+        ("import json\njson.loads('{')\n", "JSONDecodeError: Expecting"),
+        ("import json\njson.loads('{')\n", " (bad.py, line 2)"),
+        ("\nimport broken\n", "KeyError: 'x' (broken.py, line 2)"),
+        ("import torn\n", "SyntaxError: invalid syntax (torn.py, line 1)"),
+        ("value = '\0'\n", "bad.py cannot be imported: "),
+        ("\nfrom optbench.grids import seed_list\nseed_list('x')\n", "bad.py cannot be imported: "),
+    ],
+)
+def test_code_that_raises_is_named_with_its_line(tmp_path, text, says):
+    write(tmp_path, bad=text, broken="\n{}['x']\n", torn="1 +* 2\n")
+    message = complaint(f"{tmp_path}/bad.py:value")
+    assert message.startswith("bad.py cannot be imported: ")
+    assert says in message
+
+
+def test_errors_for_users_keep_their_own_words(tmp_path):
+    write(tmp_path, bad="from optbench.errors import SuiteError\nraise SuiteError('too bad')\n")
+    message = complaint(f"{tmp_path}/bad.py:value")
+    assert message == "bad.py cannot be imported: too bad (bad.py, line 2)"
+
+
+def test_an_interrupt_is_no_complaint(tmp_path):
+    write(tmp_path, mine="raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    write(tmp_path, mine="")
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert complaint(f"{tmp_path}/mine.py:value").endswith("cannot be read: Permission denied")
+
+
+# Modules and entry points.
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package as pip leaves it: its modules, and a folder that describes it."""
+
+    def install(name: str = "far-away", *points: str, **texts: str) -> Path:
+        write(tmp_path, **texts)
+        about = tmp_path / f"{name.replace('-', '_')}-1.2.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (about / "entry_points.txt").write_text("[some.group]\n" + "\n".join(points))
+        (about / "top_level.txt").write_text("\n".join({each.split("__")[0] for each in texts}))
+        return tmp_path
+
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.modules._distribution.cache_clear()
+    yield install
+    plugins.modules._distribution.cache_clear()
+
+
+def test_a_module_says_its_package_and_version(installed):
+    folder = installed(far_away____init__="", far_away__part="value = 4\n")
+    found = plugins.load("far_away.part:value")
+    assert found.object == 4
+    assert found.source.describe() == {
+        "place": "far_away.part",
+        "sha256": sha256((folder / "far_away/part.py").read_text()),
+        "package": "far-away",
+        "version": "1.2",
+    }
+    assert plugins.load(found.spec) == found
+
+
+def test_a_module_without_package_or_text_says_none(tmp_path, monkeypatch):
+    write(tmp_path, single="value = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert plugins.load("single:value").source.identity() == {"sha256": sha256("value = 1\n")}
+    assert plugins.load("sys:path").source.sha256 is None
+
+
+def test_a_module_that_raises_is_named_with_its_line(installed):
+    folder = installed(
+        far_away____init__="", far_away__bad="import json\njson.loads('')\n", flat="\n1 / 0\n"
+    )
+    assert complaint("far_away.bad:value").endswith("(char 0) (bad.py, line 2)")
+    assert complaint("flat:value").endswith("division by zero (flat.py, line 2)")
+    write(folder, far_away__needs="import no_such\n")
+    assert "far_away.needs cannot be imported: ModuleNotFoundError" in complaint("far_away.needs:x")
+
+
+def test_entry_points_are_found_by_name_and_only_then_imported(installed):
+    installed("far-away", "good = far_away:value", "bad = far_away:nothing", far_away="value = 6\n")
+    assert plugins.entry_point_names("some.group") == ["bad", "good"]
+    assert "far_away" not in sys.modules
+    assert plugins.load_entry_point("some.group", "none") is None
+    assert plugins.load_entry_point("other.group", "good") is None
+    found = plugins.load_entry_point("some.group", "good")
+    assert (found.object, found.name, found.spec) == (6, "value", "far_away:value")
+    assert (found.source.package, found.source.version) == ("far-away", "1.2")
+    with pytest.raises(SuiteError, match="far_away has no 'nothing'"):
+        plugins.load_entry_point("some.group", "bad")
+
+
+def test_an_entry_point_that_belongs_to_no_package_says_what_its_module_says(monkeypatch):
+    point = plugins.metadata.EntryPoint("good", "json:dumps", "some.group")
+    monkeypatch.setattr(plugins.metadata, "entry_points", lambda **wanted: [point])
+    found = plugins.load_entry_point("some.group", "good")
+    assert found == plugins.load("json:dumps")
+
+
+def test_a_name_that_two_packages_offer_is_refused(installed):
+    installed("far-away", "good = far_away:value", far_away="value = 6\n")
+    installed("near-by", "good = near_by:value", near_by="value = 6\n")
+    with pytest.raises(SuiteError, match="'good' is offered more than once; give one of"):
+        plugins.load_entry_point("some.group", "good")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.py:b", True), ("a.b:c", True), ("a.py", True), ("mnist-mlp", False), ("", False)],
+)
+def test_names_of_plug_ins_are_told_from_others(name, expected):
+    assert plugins.is_spec(name) is expected
