@@ -70,15 +70,16 @@ def split_of(problem, name):
 def steps_of(problem, net, seed, count):
     """Yield the images and labels of each step, and give the network the step's masks."""
     images, labels = split_of(problem, "train")
-    draws = problem.draws(seed, 0)
-    kept_from = [layer.ratio * 2.0**32 for layer in net.dropouts]
     for step in range(count):
-        for number, (layer, least) in enumerate(zip(net.dropouts, kept_from, strict=True), 1):
+        block, row = divmod(step, rng.ITERATIONS_PER_BLOCK)
+        if row == 0:
+            draws = problem.draws(seed, block)
+        for number, layer in enumerate(net.dropouts, start=1):
             units = net.params[f"b{number}"].size
-            keys = draws[f"dropout{number}"][step][None, :]
+            keys = draws[f"dropout{number}"][row : row + 1]
             words = rng.hash_bits(keys, problem.batch_size * units, np)
-            layer.mask = (words >= least).reshape(problem.batch_size, units)
-        indices = draws["indices"][step]
+            layer.mask = (words >= layer.ratio * 2.0**32).reshape(problem.batch_size, units)
+        indices = draws["indices"][row]
         yield images[indices], labels[indices]
 
 
@@ -136,6 +137,18 @@ def test_a_network_is_the_textbooks(name, record):
         assert_rows(outcome, trained(problem, net, outcome.lane, STEPS))
         assert outcome.result.status is Status.DONE
         assert_evaluation(outcome, net, problem)
+
+
+def test_each_seed_has_its_own_masks_in_every_block_of_iterations():
+    steps = rng.ITERATIONS_PER_BLOCK + 2
+    problem = built_in("mnist-mlp-dropout", batch_size=4, record="before")
+    rates = [{"lr": 0.01}, {"lr": 0.001}]
+    settled = suite(problem, optimizers=[("sgd", rates)], iterations=steps, seeds=(0, 3))
+    outcomes = run_suite(settled).values()
+    assert len(outcomes) == 4
+    for outcome in outcomes:
+        net = MultiLayerNetExtend(start_of(problem, outcome.lane.seed), dropout_ratio=0.5)
+        assert_rows(outcome, trained(problem, net, outcome.lane, steps))
 
 
 @pytest.mark.parametrize("record", ["before", "after"])
@@ -200,6 +213,49 @@ def test_early_stopping_is_the_tutorials(patience, increase, threshold, rates):
         assert_stopped_as(outcome, expected)
         ends.append(len(expected.rows))
     assert len(set(ends)) == len(rates)
+
+
+def made_up(**shapes):
+    """Return parameters of these shapes, six images of 36 pixels, and labels of three classes."""
+    generator = np.random.default_rng(5)
+    params = {key: generator.normal(size=shape) for key, shape in shapes.items()}
+    return params, generator.normal(size=(6, 36)), generator.integers(3, size=6)
+
+
+def test_gradients_of_the_textbooks_script_are_central_differences():
+    shapes = {"W1": (36, 5), "b1": 5, "gamma1": 5, "beta1": 5, "W2": (5, 3), "b2": 3}
+    params, x, t = made_up(**shapes)
+    dense = MultiLayerNetExtend(params, "sigmoid", dropout_ratio=0.3, weight_decay=0.2, log_eps=0)
+    dense.dropouts[0].mask = np.arange(30).reshape(6, 5) % 3 > 0
+    assert_gradients(dense.params, lambda: dense.loss(x, t, train=True), dense.gradient(x, t))
+
+
+def test_gradients_of_the_convolutional_script_are_central_differences():
+    shapes = {"W1": (2, 1, 3, 3), "b1": 2, "W2": (8, 4), "b2": 4, "W3": (4, 3), "b3": 3}
+    params, x, t = made_up(**shapes)
+    images = SimpleConvNet(params, image=(1, 6, 6), log_eps=0)
+    assert_gradients(images.params, lambda: images.loss(x, t, train=True), images.gradient(x, t))
+
+
+def test_gradients_of_the_tutorials_script_are_central_differences():
+    start, x, t = made_up(W1=(36, 5), b1=5, W2=(5, 3), b2=3)
+    mlp = TutorialMLP(start, l2=0.1)
+    mlp.train(x, t, lr=1.0)
+    steps = {key: start[key] - mlp.params[key] for key in start}
+    assert_gradients(start, lambda: TutorialMLP(start, l2=0.1).train(x, t, lr=0.0)[0], steps)
+
+
+def assert_gradients(params, loss, grads, h=1e-5):
+    assert grads.keys() == params.keys()
+    for key, param in params.items():
+        for index in np.ndindex(param.shape):
+            value = param[index]
+            param[index] = value + h
+            above = loss()
+            param[index] = value - h
+            slope = (above - loss()) / (2 * h)
+            param[index] = value
+            assert grads[key][index] == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 
 def assert_stopped_as(outcome, expected):
