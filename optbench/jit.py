@@ -25,6 +25,7 @@ EXACT = {
     "negative": "-{}",
     "sqrt": "sqrt({})",
     "abs": "abs({})",
+    "sign": "({0} if {0} != {0} else T({0} > 0) - T({0} < 0))",
     "maximum": "({0} if {0} > {1} or {0} != {0} else {1})",
     "minimum": "({0} if {0} < {1} or {0} != {0} else {1})",
     "copy": "{}",
@@ -69,7 +70,11 @@ class CpuKernel:
             self._numpy(columns)
             self._work.done += self._operations
         else:
-            lanes = (np.ascontiguousarray(columns[name][:, 0]) for name in self._program.columns)
+            count = len(self._arrays[0])
+            lanes = (
+                np.ascontiguousarray(np.broadcast_to(columns[name], (count, 1))[:, 0])
+                for name in self._program.columns
+            )
             self._compiled(*self._operands, *lanes)
 
 

@@ -40,9 +40,11 @@ class Block:
 
     @property
     def hyperparameters(self) -> dict[str, np.ndarray]:
-        """Hyperparameters of all lanes: float64 of shape (lanes, 1) by name."""
+        """Hyperparameters of all lanes: float64 of shape (1, lanes, 1) by name."""
         return {
-            each.name: np.array([lane.hyperparameters[each.name] for lane in self.lanes])[:, None]
+            each.name: np.array(
+                [lane.hyperparameters[each.name] for lane in self.lanes], dtype=np.float64
+            )[None, :, None]
             for each in self.optimizer.hyperparameters
         }
 

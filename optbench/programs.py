@@ -28,12 +28,14 @@ OPERATIONS = {
     "exp": "exp({})",
     "log": "log({})",
     "tanh": "tanh({})",
+    "sign": "({0} != {0} || {0} != {0} ? {0} : T({0} > 0) - T({0} < 0))",
     "maximum": "({0} > {1} || {0} != {0} ? {0} : {1})",
     "minimum": "({0} < {1} || {0} != {0} ? {0} : {1})",
 }
 """What a rule may do, by its name in the array API, and how CUDA writes it.
 
-CUDA's own max and min would drop NaN, and a lane's divergence with it.
+CUDA's own max and min would drop NaN, and a lane's divergence with it; comparisons alone would drop
+it from a sign.
 """
 
 

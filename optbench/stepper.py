@@ -64,6 +64,7 @@ class Stepper:
         self._elementwise = device.elementwise()
         self._params, self._grads = self._zeros(), self._zeros()
         self._state = {name: self._zeros().rows for name in block.optimizer.slots}
+        self._state |= {name: self._scalars() for name in block.optimizer.scalars}
         self._best: tuple[Array, Array] | None = None
         self._data = {name: device.resident(array) for name, array in problem.data().items()}
         self._drawn = -1
@@ -77,6 +78,8 @@ class Stepper:
         if held is None:
             starts = np.stack([problem.start(seed) for seed in seeds]).astype(problem.dtype)
             self._params.rows[...] = device.put(starts[seed_of_lane])
+            for name in block.optimizer.copies:
+                self._state[name][...] = self._params.rows
         else:
             self._take_over(held)
 
@@ -89,6 +92,11 @@ class Stepper:
             by_coordinate=problem.by_coordinate,
         )
         return stack(rows, problem.tensors, self._device.xp)
+
+    def _scalars(self) -> Array:
+        xp = self._device.xp
+        kind = getattr(xp, self._block.problem.dtype)
+        return xp.zeros((len(self._block.lanes), 1), dtype=kind)
 
     def _start_of_buffers(self) -> Stacked:
         problem, lanes = self._block.problem, len(self._block.lanes)
@@ -126,7 +134,7 @@ class Stepper:
     def keep_best(self, better: np.ndarray) -> None:
         """Remember parameters and buffers of the lanes that are now better than ever."""
         xp = self._device.xp
-        now = self._params.rows, self._buffers.rows
+        now = self._eval_rows(), self._buffers.rows
         if self._best is None:
             self._best = (xp.asarray(now[0], copy=True), xp.asarray(now[1], copy=True))
         else:
@@ -139,22 +147,21 @@ class Stepper:
 
         The row after the last update, which only ``record = "before"`` has, makes none.
         """
-        problem, rules = self._block.problem, self._block.rules
-        norms = rules.grad_norm is not None
+        problem = self._block.problem
         record = Recorder(
             self._params.rows,
             count,
             self._device,
             self._work,
             penalized=problem.penalized,
-            grad_norm=norms,
+            grad_norm=self._block.rules.grad_norm is not None,
         )
         columns = self._columns(first, count)
         for row in range(count):
             batch = self._batch(first + row)
             updates = first + row < self._block.iterations
             if problem.record == "before":
-                record.enter(row, self._gradient(batch) if updates or norms else self._loss(batch))
+                record.enter(row, self._gradient(batch) if updates else self._look(batch))
                 record.enter_gradient(row, self._grads.rows)
             if updates:
                 if problem.record == "after":
@@ -175,10 +182,16 @@ class Stepper:
         if best and self._best is not None:
             params = stack(self._best[0], problem.tensors, xp)
             buffers = stack(self._best[1], problem.buffers, xp)
+        elif self._block.optimizer.evaluates_elsewhere:
+            params = stack(self._eval_rows(), problem.tensors, xp)
         loss, error = problem.evaluate(
             params, self._data, split, buffers=buffers.views, work=self._work
         )
         return self._device.get(loss), self._device.get(error)
+
+    def _eval_rows(self) -> Array:
+        """Return the parameters that evaluations take."""
+        return self._block.optimizer.eval_params(self._params.rows, self._state, self._device.xp)
 
     def _gradient(self, batch: Mapping[str, Array]) -> Losses:
         self.watch.start()
@@ -191,7 +204,15 @@ class Stepper:
     def _update(self, columns: Mapping[str, Array]) -> None:
         self.watch.start()
         self._block.optimizer.step(
-            Step(self._params, self._grads, self._state, columns, self._elementwise)
+            Step(
+                self._params,
+                self._grads,
+                self._state,
+                columns,
+                self._elementwise,
+                self._block.problem.tensors,
+                self._device.xp,
+            )
         )
         self.watch.stop()
 
@@ -199,6 +220,20 @@ class Stepper:
         return self._block.problem.loss(
             self._params, batch, buffers=self._buffers.views, work=self._work
         )
+
+    def _look(self, batch: Mapping[str, Array]) -> Losses:
+        """Return the loss after the last update, with the gradient where a rule asks for its norm.
+
+        Buffers stay as they are: they move with updates only.
+        """
+        if self._block.rules.grad_norm is None:
+            return self._loss(batch)
+        buffers = self._device.xp.asarray(self._buffers.rows, copy=True)
+        losses = self._block.problem.loss_and_grad(
+            self._params, self._grads, batch, buffers=self._buffers.views, work=self._work
+        )
+        self._buffers.rows[...] = buffers
+        return losses
 
     def _columns(self, first: int, count: int) -> dict[str, Array]:
         """Return the columns of ``count`` updates, of shape (count, lanes, 1) or (1, lanes, 1)."""

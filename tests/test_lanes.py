@@ -167,7 +167,7 @@ def test_a_block_knows_the_seeds_and_hyperparameters_of_its_lanes():
         suite(small_network(), optimizers=[("adam", configurations)], seeds=(7, 3))
     )
     assert block.seeds == (7, 3)
-    columns = {name: values.tolist() for name, values in block.hyperparameters.items()}
+    columns = {name: values[0].tolist() for name, values in block.hyperparameters.items()}
     assert columns == {
         "lr": [[0.1], [0.1], [0.2], [0.2]],
         "beta1": [[0.5], [0.5], [0.9], [0.9]],

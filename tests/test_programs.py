@@ -129,7 +129,7 @@ def test_arrays_that_change_places_take_one_register(rule, arrays, copies, regis
 def test_the_rules_that_there_are_need_few_registers_and_no_copies():
     registers = {}
     for name, optimizer in OPTIMIZERS.items():
-        given = {each.name: np.array([[each.default]]) for each in optimizer.hyperparameters}
+        given = {each.name: np.array([[[each.default]]]) for each in optimizer.hyperparameters}
         columns = tuple(optimizer().columns(given, range(1, 2)))
         program = trace(optimizer.rule, 2 + len(optimizer.slots), columns)
         assert "copy" not in {each.name for each in program.operations}

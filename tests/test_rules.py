@@ -6,6 +6,7 @@ import pytest
 from optbench.device import Device, NumpyDevice
 from optbench.engine import VALIDATION
 from optbench.lanes import lay_out
+from optbench.problems import make_problem
 from optbench.records import Status
 from optbench.stopping import Rules
 from tests.small import anisotropic, run_suite, small_network, suite
@@ -195,3 +196,13 @@ def test_the_time_of_a_step_is_shared_by_the_lanes_that_made_it():
     lanes = list(run_suite(settled, device=NumpyDevice(lambda: next(ticks))).values())
     assert len({lane.result.iterations for lane in lanes}) > 1
     assert {lane.result.step_seconds for lane in lanes} == {2 / len(lanes)}
+
+
+@pytest.mark.parametrize("record", ["before", "after"])
+def test_watching_the_gradient_moves_no_running_average(record):
+    options = {"data": "mnist-5k", "batch_size": 16, "dtype": "float64", "record": record}
+    layers = ["dense 6", "batch-norm", "relu", "dense 10"]
+    network, _ = make_problem("network", {**options, "layers": layers})
+    plain = found(network, iterations=4, rates=[{"lr": 0.1}])
+    watched = found(network, Rules(grad_norm=0.0), iterations=4, rates=[{"lr": 0.1}])
+    assert [lane.bits for lane in watched] == [lane.bits for lane in plain]

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from optbench.arrays import Array, Stacked
+from optbench.arrays import Array, Namespace, Stacked, Tensor
 from optbench.errors import SuiteError
 
 HostColumns = Mapping[str, np.ndarray]
@@ -85,10 +85,12 @@ def fraction(name: str, default: float, meaning: str) -> Hyperparameter:
 def powers(base: np.ndarray, exponents: range) -> np.ndarray:
     """Return base^exponent in float64, shape (exponents, lanes, 1), of a column (lanes, 1).
 
-    Lanes often share a base, so each is raised once; where all do, the shape is (exponents, 1, 1).
+    The column may also have the shape (1, lanes, 1). Lanes often share a base, so each is raised
+    once; where all do, the shape is (exponents, 1, 1).
     Python's own power is used since NumPy's may give other bits in longer arrays, and no lane may
     depend on its company.
     """
+    base = base.reshape(-1, 1)
     values, places = np.unique(base, return_inverse=True)
     raised = np.array([[value**exponent for value in values.tolist()] for exponent in exponents])
     return raised[:, :, None] if len(values) == 1 else raised[:, places.reshape(base.shape)]
@@ -105,9 +107,14 @@ class Step:
     state
         The optimizer's own arrays by name, updated in place.
     columns
-        What :meth:`Optimizer.columns` gave for this update, on the device: (lanes, 1) each.
+        What :meth:`Optimizer.columns` gave for this update, on the device: (lanes, 1) each, or
+        (1, 1) where all lanes share it.
     elementwise
         Runs an element-wise rule in place; see :meth:`optbench.device.Device.elementwise`.
+    tensors
+        The parameters' tensors in the order in which they lie in a row.
+    xp
+        The array namespace.
     """
 
     params: Stacked
@@ -117,6 +124,8 @@ class Step:
     elementwise: Callable[
         [Callable[..., tuple[Array, ...]], Sequence[Array], Mapping[str, Array]], None
     ]
+    tensors: tuple[Tensor, ...]
+    xp: Namespace
 
 
 class Optimizer(ABC):
@@ -126,7 +135,21 @@ class Optimizer(ABC):
     summary: ClassVar[str]
     hyperparameters: ClassVar[tuple[Hyperparameter, ...]]
     slots: ClassVar[tuple[str, ...]] = ()
-    """Names of the state arrays, each like the parameters and zero at the start."""
+    """Names of the state arrays that are like the parameters; zero at the start."""
+    copies: ClassVar[tuple[str, ...]] = ()
+    """The slots that start as a copy of the parameters instead."""
+    scalars: ClassVar[tuple[str, ...]] = ()
+    """Names of the state arrays of shape (lanes, 1), zero at the start."""
+    needs_matrices: ClassVar[bool] = False
+    """Whether it treats tensors by their shape."""
+    evaluates_elsewhere: ClassVar[bool] = False
+    """Whether evaluations take :meth:`eval_params` and not the parameters."""
+    full_batch: ClassVar[bool] = False
+    """Whether it is meant for gradients without noise."""
+    source: ClassVar[str] = ""
+    """The paper or library, in a line."""
+    partner: ClassVar[str | None] = None
+    """The implementation elsewhere that it equals, such as ``torch.optim.NAdam``."""
 
     def columns(self, hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
         """Return the columns that some updates need, computed on the host in float64.
@@ -134,20 +157,24 @@ class Optimizer(ABC):
         Parameters
         ----------
         hyperparameters
-            Of all lanes, (lanes, 1) each.
+            Of all lanes, shape (1, lanes, 1), or (updates, lanes, 1) where a schedule changes one.
         updates
             Numbers of the updates, counted from 1.
 
         Returns
         -------
         dict
-            By name, shape (updates, lanes, 1), or (1, lanes, 1) where all updates are alike.
+            By name; each axis of (updates, lanes, 1) may be 1 where all along it are alike.
         """
-        return {name: column[None] for name, column in hyperparameters.items()}
+        return dict(hyperparameters)
 
     @abstractmethod
     def step(self, step: Step) -> None:
         """Update parameters and state in place."""
+
+    def eval_params(self, params: Array, state: Mapping[str, Array], xp: Namespace) -> Array:
+        """Return the parameters that evaluations take, shape (lanes, parameters)."""
+        return params
 
 
 class Elementwise(Optimizer):

@@ -134,8 +134,11 @@ class QuadraticDeep(Problem):
         return np.ones(DIMENSIONS)
 
     def data(self) -> dict[str, np.ndarray]:
-        """Return the training points, and mean and spread of the points of each split."""
-        arrays = {"points": points(TRAIN_SEED).astype(self.dtype)}
+        """Return training points, Q, and mean and spread of the points of each split."""
+        arrays = {
+            "points": points(TRAIN_SEED).astype(self.dtype),
+            "hessian": hessian(self.dtype)[None],
+        }
         for split, size in self.split_sizes().items():
             chosen = points(TRAIN_SEED if split == "train" else TEST_SEED)[:size]
             mean = chosen.astype(np.float64).mean(axis=0)
@@ -150,7 +153,7 @@ class QuadraticDeep(Problem):
         return {"indices": self.batches.indices(seed, block)}
 
     def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
-        """Return mean (seeds, 100) and spread (seeds,) of the points of a minibatch."""
+        """Return mean (seeds, 100) and spread (seeds,) of a minibatch's points, and Q for all."""
         xp, indices = work.xp, draws["indices"]
         work.begin("batch")
         gathered = work.gather(data["points"], xp.reshape(indices, (-1,)))
@@ -159,21 +162,22 @@ class QuadraticDeep(Problem):
         deviation = work.take(chosen.shape, chosen.dtype)
         work.into(deviation, xp.subtract, chosen, mean[:, None, :])
         product = work.take(chosen.shape, chosen.dtype)
-        work.into(product, xp.matmul, deviation, self._hessian(xp))
+        work.into(product, xp.matmul, deviation, data["hessian"])
         work.into(product, xp.multiply, product, deviation)
         total = xp.sum(xp.reshape(product, (indices.shape[0], -1)), axis=-1)
-        return {"mean": mean, "spread": total * (0.5 / indices.shape[1])}
+        spread = total * (0.5 / indices.shape[1])
+        return {"mean": mean, "spread": spread, "hessian": data["hessian"]}
 
     def loss_and_grad(
         self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
         """Return the mean over each lane's batch and write Q (θ − x̄)."""
-        loss, grads.rows[...] = self._at(params, batch["mean"], batch["spread"], work)
+        loss, grads.rows[...] = self._at(params, batch, work)
         return Losses(loss)
 
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
         """Return the mean over each lane's batch."""
-        return Losses(self._at(params, batch["mean"], batch["spread"], work)[0])
+        return Losses(self._at(params, batch, work)[0])
 
     def split_sizes(self) -> dict[str, int]:
         """Return how many points an evaluation takes."""
@@ -184,22 +188,17 @@ class QuadraticDeep(Problem):
     ) -> tuple[Array, Array]:
         """Return the mean over a split's points, and NaN, both float64."""
         xp = work.xp
-        loss, _ = self._at(params, data[f"{split}.mean"], data[f"{split}.spread"], work)
+        whole = {name: data[f"{split}.{name}"] for name in ("mean", "spread")}
+        loss, _ = self._at(params, {**whole, "hessian": data["hessian"]}, work)
         lanes = params.rows.shape[0]
         return xp.astype(loss, xp.float64), xp.full((lanes,), xp.nan, dtype=xp.float64)
 
-    def _at(
-        self, params: Stacked, mean: Array, spread: Array, work: Workspace
-    ) -> tuple[Array, Array]:
+    def _at(self, params: Stacked, given: Arrays, work: Workspace) -> tuple[Array, Array]:
         """Return loss (lanes,) and gradient (lanes, 100) from the mean and spread of points."""
         xp = work.xp
-        offset = params.rows - mean
-        gradient = xp.matmul(offset[:, None, :], self._hessian(xp))[:, 0, :]
-        return 0.5 * xp.sum(offset * gradient, axis=-1) + spread, gradient
-
-    def _hessian(self, xp: Any) -> Array:
-        """Return Q in the namespace; not part of a batch, which is copied for every lane."""
-        return xp.asarray(hessian(self.dtype))
+        offset = params.rows - given["mean"]
+        gradient = xp.matmul(offset[:, None, :], given["hessian"])[:, 0, :]
+        return 0.5 * xp.sum(offset * gradient, axis=-1) + given["spread"], gradient
 
 
 @lru_cache(maxsize=2)

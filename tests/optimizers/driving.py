@@ -34,25 +34,36 @@ class Driver:
         dtype: str = "float64",
         by_coordinate: bool = False,
         device: Device | None = None,
+        tensors: tuple[Tensor, ...] = (),
     ) -> None:
+        self._given = tensors
         self.optimizer = get_optimizer(name)
         self.device = device or NumpyDevice()
         self.dtype = dtype
         self._by_coordinate = by_coordinate
         complete = [complete_hyperparameters(name, dict(each)) for each in configurations]
         self.hyperparameters = {
-            key: np.array([[each[key]] for each in complete]) for key in complete[0]
+            key: np.array([[[each[key]] for each in complete]]) for key in complete[0]
         }
         self._shape = (len(complete), start.shape[-1])
         self.params, self.grads = self._zeros(), self._zeros()
         self.state = {slot: self._zeros().rows for slot in self.optimizer.slots}
         self.params.rows[...] = start
+        xp = self.device.xp
+        for copied in self.optimizer.copies:
+            self.state[copied][...] = self.params.rows
+        for name in self.optimizer.scalars:
+            self.state[name] = xp.zeros((len(complete), 1), dtype=getattr(xp, dtype))
         self._elementwise = self.device.elementwise()
         self._t = 0
 
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self._given or (Tensor("w", (self._shape[1],)),)
+
     def _zeros(self) -> Stacked:
         rows = self.device.rows(*self._shape, self.dtype, by_coordinate=self._by_coordinate)
-        return stack(rows, (Tensor("w", (self._shape[1],)),), self.device.xp)
+        return stack(rows, self._tensors, self.device.xp)
 
     def step(self, gradient: np.ndarray) -> np.ndarray:
         """Make an update and return the positions after it."""
@@ -66,6 +77,8 @@ class Driver:
                 self.state,
                 {name: column[0].astype(self.dtype) for name, column in columns.items()},
                 self._elementwise,
+                self._tensors,
+                self.device.xp,
             )
         )
         return self.params.rows.copy()
