@@ -103,6 +103,16 @@ COLUMNS = (
     _Column("over seeds", _spread, lambda rows: bool((rows["seeds"] > 1).any())),
     _Column("best loss", lambda row: number(row["best_loss"])),
     _Column("test error", lambda row: percent(row["test_error"]), _has("test_error")),
+    _Column(
+        "test loss",
+        lambda row: number(row["test_loss"]),
+        lambda rows: _has("test_loss")(rows) and not _has("test_error")(rows),
+    ),
+    _Column(
+        "iterations",
+        lambda row: MISSING if pd.isna(row["iterations"]) else f"{row['iterations']:.0f}",
+        lambda rows: bool((rows["status"] == Status.STOPPED).any()),
+    ),
     _Column("a step", lambda row: duration(row["step_seconds"])),
 )
 

@@ -209,3 +209,23 @@ def test_json_of_several_runs_names_them():
 )
 def test_durations(seconds, written):
     assert text.duration(seconds) == written
+
+
+def test_stopped_lanes_show_how_far_they_came():
+    plain = shown(summary(function_run()))
+    assert not any("iterations" in line for line in plain)
+    table = summary(function_run())
+    table.loc[table["label"] == "adam", ["status", "iterations"]] = [Status.STOPPED, 17.0]
+    table.loc[table["label"] == "sgd", "iterations"] = np.nan
+    lines = shown(table)
+    assert any("iterations" in line for line in lines)
+    assert " 17 " in next(line for line in lines if "adam" in line)
+
+
+def test_a_test_loss_without_an_error_is_shown():
+    table = summary(function_run())
+    assert not any("test loss" in line for line in shown(table))
+    table["test_loss"] = 87.5
+    assert all("87.5" in line for line in shown(table) if line.startswith(("sgd", "adam ")))
+    table["test_error"] = 0.5
+    assert not any("test loss" in line for line in shown(table))

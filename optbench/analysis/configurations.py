@@ -116,6 +116,7 @@ def _configuration(lanes: pd.DataFrame, columns: Sequence[str]) -> dict[str, Any
         "final_loss_max": float(quantile(final, 1.0)),
         "final_loss_low": float(low),
         "final_loss_high": float(high),
+        "iterations": lanes["iterations"].astype("float64").dropna().median(),
         "step_seconds": lanes["step_seconds"].astype("float64").dropna().median(),
         "score": np.inf if np.isnan(score) else score,
     }
@@ -135,7 +136,7 @@ def configurations(tables: RunTables) -> pd.DataFrame:
     pd.DataFrame
         problem, label, optimizer, criterion, the hp_ columns, lane_numbers (tuple), seeds,
         seeds_diverged, seeds_failed, status, :data:`MEASURES`, final_loss_min, _max, _low and
-        _high (the band over seeds), step_seconds, score, best.
+        _high (the band over seeds), iterations, step_seconds, score, best.
     """
     lanes = _measured_lanes(tables)
     columns = hyperparameter_columns(lanes)

@@ -33,6 +33,7 @@ SUMMARY_COLUMNS = {
     "validation_error": "float64",
     "test_loss": "float64",
     "test_error": "float64",
+    "iterations": "float64",  # updates made, the median over seeds
     "step_seconds": "float64",
     "seeds": "int64",
     "seeds_diverged": "int64",  # of the best configuration
