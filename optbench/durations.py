@@ -6,10 +6,7 @@ from typing import Any
 from optbench.errors import SuiteError
 from optbench.problems.base import Problem
 from optbench.stopping import Rules
-from optbench.suitefile import ProblemEntry, SuiteFile
-
-MAX_ITERATIONS = 2**31 - 1
-"""Iterations stand in columns of int32."""
+from optbench.suitefile import MAX_ITERATIONS, ProblemEntry, SuiteFile
 
 
 def iterations_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
@@ -76,7 +73,7 @@ def _interval(asked: int | str, title: str, problem: Problem) -> int:
     """Return iterations, which may have been given as epochs."""
     if isinstance(asked, int):
         return asked
-    found = re.fullmatch(r"(\d+) *(iterations?|epochs?)", asked.strip())
+    found = re.fullmatch(r"([0-9]{1,18}) *(iterations?|epochs?)", asked.strip())
     if found is None or int(found[1]) < 1:
         raise SuiteError(
             f"{title}: evaluate_every = {asked!r} is no interval; write 100, or '1 epoch'"

@@ -11,7 +11,7 @@ from typing import Any
 
 from optbench.errors import SuiteError, nearest
 from optbench.grids import grid_values, seed_list, toml_value
-from optbench.optimizers import OPTIMIZERS, get_optimizer
+from optbench.optimizers import OPTIMIZERS, known_hyperparameters
 from optbench.problems import get_problem_class
 from optbench.suitefile import OptimizerEntry, ProblemEntry, StopTable, SuiteFile
 
@@ -166,7 +166,7 @@ def _hits(suite: SuiteFile, change: _Change) -> tuple[str, ...]:
 
 
 def _has(entry: OptimizerEntry, key: str) -> bool:
-    return any(each.name == key for each in get_optimizer(entry.name).hyperparameters)
+    return key in known_hyperparameters(entry.name)
 
 
 def _change_entries(suite: SuiteFile, change: _Change, titles: Sequence[str]) -> SuiteFile:

@@ -101,7 +101,7 @@ def plan_blocks(
     """
     settings = {setting.label: setting for setting in suite.problems}
     parts: list[list[Lane]] = []
-    for (title, name), group in groupby(sorted(lanes, key=_group), key=_group):
+    for (title, name, *_), group in groupby(sorted(lanes, key=_group), key=_group):
         most = max(1, block_bytes // lane_bytes(settings[title].problem, get_optimizer(name)))
         members = list(group)
         parts += _split(members, ceil(len(members) / most))
@@ -126,8 +126,9 @@ def plan_blocks(
     )
 
 
-def _group(lane: Lane) -> tuple[str, str]:
-    return lane.problem, lane.optimizer
+def _group(lane: Lane) -> tuple[str, ...]:
+    """Return what lanes of a block share: problem, rule, and which hyperparameters they have."""
+    return lane.problem, lane.optimizer, *sorted(lane.hyperparameters)
 
 
 def lane_bytes(problem: Problem, optimizer: Optimizer) -> int:

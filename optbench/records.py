@@ -112,7 +112,7 @@ class Lane:
     problem: str
     optimizer: str
     label: str
-    hyperparameters: Mapping[str, float]
+    hyperparameters: Mapping[str, float | str]
     seed: int
     fingerprint: str
 

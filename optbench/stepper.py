@@ -10,6 +10,7 @@ from optbench.device import Device
 from optbench.lanes import Block
 from optbench.ledger import Rows
 from optbench.optimizers.base import Step
+from optbench.optimizers.common import Common
 from optbench.problems.base import Losses
 from optbench.recorder import Recorder
 from optbench.rng import ITERATIONS_PER_BLOCK
@@ -70,6 +71,11 @@ class Stepper:
         self._drawn = -1
         self._draws: Mapping[str, Array] = {}
         self._hyperparameters = block.hyperparameters
+        self._common = Common(
+            [lane.hyperparameters for lane in block.lanes],
+            list(self._hyperparameters),
+            block.iterations,
+        )
         self._seeds = seeds = block.seeds
         places = {seed: place for place, seed in enumerate(seeds)}
         seed_of_lane = np.array([places[lane.seed] for lane in block.lanes])
@@ -156,7 +162,7 @@ class Stepper:
             penalized=problem.penalized,
             grad_norm=self._block.rules.grad_norm is not None,
         )
-        columns = self._columns(first, count)
+        columns, common = self._columns(first, count)
         for row in range(count):
             batch = self._batch(first + row)
             updates = first + row < self._block.iterations
@@ -167,7 +173,7 @@ class Stepper:
                 if problem.record == "after":
                     self._gradient(batch)
                     record.enter_gradient(row, self._grads.rows)
-                self._update({name: _row(column, row) for name, column in columns.items()})
+                self._update(_at_row(columns, row), _at_row(common, row))
             if problem.record == "after":
                 record.enter(row, self._loss(batch))
         return record.rows(first)
@@ -201,19 +207,19 @@ class Stepper:
         self.watch.stop()
         return losses
 
-    def _update(self, columns: Mapping[str, Array]) -> None:
+    def _update(self, columns: Mapping[str, Array], common: Mapping[str, Array]) -> None:
         self.watch.start()
-        self._block.optimizer.step(
-            Step(
-                self._params,
-                self._grads,
-                self._state,
-                columns,
-                self._elementwise,
-                self._block.problem.tensors,
-                self._device.xp,
-            )
+        step = Step(
+            self._params,
+            self._grads,
+            self._state,
+            columns,
+            self._elementwise,
+            self._block.problem.tensors,
+            self._device.xp,
         )
+        self._common.prepare(step, common)
+        self._block.optimizer.step(step)
         self.watch.stop()
 
     def _loss(self, batch: Mapping[str, Array]) -> Losses:
@@ -235,10 +241,18 @@ class Stepper:
         self._buffers.rows[...] = buffers
         return losses
 
-    def _columns(self, first: int, count: int) -> dict[str, Array]:
-        """Return the columns of ``count`` updates, of shape (count, lanes, 1) or (1, lanes, 1)."""
+    def _columns(self, first: int, count: int) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return the columns of ``count`` updates that the rule takes, and those that any takes.
+
+        Their shapes are (count, lanes, 1), or have 1 where all updates or lanes are alike.
+        """
         updates = range(first + 1, first + 1 + count)
-        columns = self._block.optimizer.columns(self._hyperparameters, updates)
+        hyperparameters = self._common.scheduled(self._hyperparameters, updates)
+        columns = self._block.optimizer.columns(hyperparameters, updates)
+        common = self._common.columns(hyperparameters)
+        return self._there(columns), self._there(common)
+
+    def _there(self, columns: Mapping[str, np.ndarray]) -> dict[str, Array]:
         put, dtype = self._device.put, self._block.problem.dtype
         return {name: put(column.astype(dtype, copy=False)) for name, column in columns.items()}
 
@@ -263,6 +277,6 @@ class Stepper:
         }
 
 
-def _row(column: Array, row: int) -> Array:
+def _at_row(columns: Mapping[str, Array], row: int) -> dict[str, Array]:
     """Return what of columns (count, lanes, 1) belongs to a row; all rows may share one."""
-    return column[row if column.shape[0] > 1 else 0, ...]
+    return {name: each[row if each.shape[0] > 1 else 0, ...] for name, each in columns.items()}

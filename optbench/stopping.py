@@ -112,5 +112,6 @@ class Patience:
 
     def last_updates(self) -> np.ndarray:
         """Return after how many updates each lane ends, as far as is known: int64."""
-        updates: np.ndarray = np.ceil(self._patience).astype(np.int64) + 1
+        most = np.minimum(self._patience, 2.0**62)  # patience may grow beyond all integers
+        updates: np.ndarray = np.ceil(most).astype(np.int64) + 1
         return updates

@@ -42,7 +42,7 @@ class OptimizerSetting:
 
     name: str
     label: str
-    configurations: tuple[Mapping[str, float], ...]
+    configurations: tuple[Mapping[str, float | str], ...]
 
 
 @dataclass(frozen=True)

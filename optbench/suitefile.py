@@ -28,6 +28,9 @@ from optbench.errors import SuiteError, nearest
 LONGEST_NAME = 200
 """Characters of a suite's name; with time and hash it must stay a name that file systems take."""
 
+MAX_ITERATIONS = 2**31 - 1
+"""Iterations stand in columns of int32."""
+
 
 def _printable(label: str) -> str:
     if not label.isprintable():
@@ -94,11 +97,11 @@ TABLE_OPTIONS = ("start", "constants", "domain")
 class StopTable(BaseModel):
     """``stop``: what ends a lane early; see :class:`optbench.stopping.Rules`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     loss: float | None = None
     grad_norm: Annotated[float, Field(ge=0.0)] | None = None
-    patience: PositiveInt | None = None
+    patience: Annotated[int, Field(gt=0, le=MAX_ITERATIONS)] | None = None
     patience_increase: Annotated[float, Field(ge=1.0)] | None = None
     improvement_threshold: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
 
@@ -235,10 +238,11 @@ def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
 def _first_complaint(error: ValidationError) -> str:
     first = error.errors()[0]
     steps = [str(step + 1) if isinstance(step, int) else str(step) for step in first["loc"]]
-    union_branches = {"int", "float", "str", "list[int]", "list[union[int,float]]"}
+    union_branches = {"int", "constrained-int", "float", "str", "list[int]"}
     where = " ".join(step for step in steps if step not in union_branches)
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{where}'; {nearest(where, SuiteFile.model_fields)}"
+        known = StopTable if "stop" in steps else SuiteFile
+        return f"unknown key '{where}'; {nearest(steps[-1], known.model_fields)}"
     if first["type"] == "missing":
         return f"{where} is missing"
     message = first["msg"].removeprefix("Value error, ")

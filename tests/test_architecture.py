@@ -18,7 +18,7 @@ MOST_LINES_OF_A_FILE = 320
 MOST_LINES_OF_A_FUNCTION = 45
 
 CORE = {"problems", "nn", "optimizers", "datasets"}
-CONTRACTS = {"optimizers.base", "problems.base"}
+CONTRACTS = {"optimizers.base", "optimizers.common", "problems.base"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("arrays", "errors", "rng", "workspace", "nn", "datasets", "expressions", "plugins"),
     },
     "stopping": set(),
-    "optimizers": {"arrays", "errors"},
+    "schedules": set(),
+    "optimizers": {"arrays", "errors", "schedules"},
     "grids": {"errors"},
     "suitefile": {"errors"},
     "durations": {"errors", "problems.base", "stopping", "suitefile"},
@@ -55,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"records", "errors"},
     "environment": {"records", "errors", ""},  # "" is optbench itself, for its version
     "analysis": {"records", "errors"},
-    "plots": {"analysis", "records", "errors"},
+    "plots": {"analysis", "records", "errors", "schedules"},
     "tables": {"analysis", "records", "errors"},
 }
 """By part of the package, or by module where a whole part would be too much; its own part is

@@ -76,6 +76,7 @@ def problems(
 def optimizers() -> None:
     """List the optimizers with their hyperparameters."""
     from optbench.optimizers import OPTIMIZERS
+    from optbench.optimizers.common import COMMON
 
     listed = table("optimizer", "hyperparameter", "default", "range", "meaning")
     for name, optimizer in OPTIMIZERS.items():
@@ -84,6 +85,10 @@ def optimizers() -> None:
         for each in optimizer.hyperparameters:
             listed.add_row("", each.name, f"{each.default:g}", each.range, each.meaning)
     console().print(listed)
+    shared = table("taken by any", "values", "meaning")
+    for common in COMMON.values():
+        shared.add_row(common.name, common.range, common.meaning)
+    console().print(shared)
 
 
 @app.command()

@@ -21,6 +21,9 @@ from optbench.nn.pooling import MaxPool
 Reader = Callable[[str], Any]
 """Turns a word into a value; raises ValueError with what it takes."""
 
+MOST_DIGITS = 9
+"""Digits of a size; what is larger fits no memory."""
+
 
 def parse_layers(
     texts: Sequence[str], input_shape: Shape, init: InitName, init_std: float
@@ -70,7 +73,10 @@ def parse_layers(
 
 
 def _whole(low: int, word: str) -> int:
-    if not (word.isascii() and word.isdecimal() and int(word) >= low):
+    digits = word.isascii() and word.isdecimal()
+    if digits and len(word) > MOST_DIGITS:
+        raise ValueError(f"a whole number of at most {MOST_DIGITS} digits")
+    if not digits or int(word) < low:
         raise ValueError(f"a whole number of at least {low}")
     return int(word)
 

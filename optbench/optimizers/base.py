@@ -19,7 +19,7 @@ from optbench.arrays import Array, Namespace, Stacked, Tensor
 from optbench.errors import SuiteError
 
 HostColumns = Mapping[str, np.ndarray]
-"""Hyperparameters of all lanes on the host: name to float64 of shape (lanes, 1)."""
+"""Hyperparameters of all lanes on the host: name to float64 of shape (1 or updates, lanes, 1)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,41 @@ class Hyperparameter:
         closing = ")" if self.high_open or math.isinf(self.high) else "]"
         high = "∞" if math.isinf(self.high) else f"{self.high:g}"
         return f"[{self.low:g}, {high}{closing}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A hyperparameter that is a word.
+
+    Attributes
+    ----------
+    name, default, meaning
+        As of :class:`Hyperparameter`.
+    choices
+        The words that it takes.
+    """
+
+    name: str
+    default: str
+    meaning: str
+    choices: tuple[str, ...]
+
+    def check(self, value: object) -> str:
+        """Return ``value``.
+
+        Raises
+        ------
+        SuiteError
+            If it is none of the choices.
+        """
+        if value not in self.choices:
+            raise SuiteError(f"{self.name} = {value!r} is not known; it takes {self.range}")
+        return str(value)
+
+    @property
+    def range(self) -> str:
+        """The words that it takes."""
+        return " | ".join(self.choices)
 
 
 def fraction(name: str, default: float, meaning: str) -> Hyperparameter:

@@ -24,6 +24,7 @@ KINDS = {
     "field": "the negative gradient of a function of two variables as arrows",
     "loss": "the loss of all optimizers over the iterations",
     "sensitivity": "the final loss against a hyperparameter that was swept",
+    "schedule": "the learning rate of each optimizer over the updates",
 }
 """Every kind of figure, each drawn by the module of its name, and what it shows."""
 
@@ -115,6 +116,9 @@ def _obstacle(kind: str, tables: "RunTables", problem: str, least: int = 2) -> s
     if kind == "sensitivity":
         swept = analysis.swept_numbers(chosen, least)
         return None if swept else "no numeric hyperparameter was swept"
+    if kind == "schedule":
+        given = [name for name in ("hp_schedule", "hp_warmup") if name in chosen]
+        return None if chosen[given].notna().any(axis=None) else "no lane has a schedule"
     if kind == "loss":
         begun = rows.loc[rows["iteration"] == 0, "loss"].abs() < float("inf")
         return None if begun.any() else "no lane has a finite loss"

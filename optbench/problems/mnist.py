@@ -3,15 +3,21 @@
 from optbench.problems.layered import LayeredNetwork, options
 
 
-def _mlp(*sizes: int, activation: str, between: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return dense layers, each but the last with what follows it."""
+def _mlp(sizes: tuple[int, ...], *after: str) -> tuple[str, ...]:
+    """Return dense layers of these sizes, each but the last with what comes after it."""
     *hidden, last = (f"dense {size}" for size in sizes)
-    parts = [(dense, *between[:1], activation, *between[1:]) for dense in hidden]
-    return (*(layer for part in parts for layer in part), last)
+    return (*(layer for dense in hidden for layer in (dense, *after)), last)
 
 
 TEXTBOOK_SIZES = (100, 100, 100, 100, 10)
-DEEPOBS_SIZES = (1000, 500, 100, 10)
+
+DEEPOBS = {"split": "train-test", "log_eps": 0.0, "batches": "shuffled", "record": "before"}
+DEEPOBS_MLP = {
+    "layers": _mlp((1000, 500, 100, 10), "relu"),
+    "init": "truncated-normal",
+    "init_std": 0.03,
+    **DEEPOBS,
+}
 
 
 class MnistMLP(LayeredNetwork):
@@ -26,7 +32,7 @@ class MnistMLP(LayeredNetwork):
 
     name = "mnist-mlp"
     summary = "784-100-100-100-100-10 ReLU network on MNIST, minibatches of 128"
-    options = options(layers=_mlp(*TEXTBOOK_SIZES, activation="relu"))
+    options = options(layers=_mlp(TEXTBOOK_SIZES, "relu"))
 
 
 class MnistMLPSigmoid(LayeredNetwork):
@@ -37,7 +43,7 @@ class MnistMLPSigmoid(LayeredNetwork):
 
     name = "mnist-mlp-sigmoid"
     summary = "784-100-100-100-100-10 sigmoid network on MNIST, Xavier initialisation"
-    options = options(layers=_mlp(*TEXTBOOK_SIZES, activation="sigmoid"), init="xavier")
+    options = options(layers=_mlp(TEXTBOOK_SIZES, "sigmoid"), init="xavier")
 
 
 class MnistMLPDropout(LayeredNetwork):
@@ -48,13 +54,7 @@ class MnistMLPDropout(LayeredNetwork):
 
     name = "mnist-mlp-dropout"
     summary = "the textbook's MNIST network, dropout 0.5 after every hidden layer"
-    options = options(
-        layers=tuple(
-            layer
-            for dense in _mlp(*TEXTBOOK_SIZES, activation="relu")
-            for layer in ((dense, "dropout 0.5") if dense == "relu" else (dense,))
-        )
-    )
+    options = options(layers=_mlp(TEXTBOOK_SIZES, "relu", "dropout 0.5"))
 
 
 class MnistMLPBatchNorm(LayeredNetwork):
@@ -65,7 +65,7 @@ class MnistMLPBatchNorm(LayeredNetwork):
 
     name = "mnist-mlp-batchnorm"
     summary = "the textbook's MNIST network, batch normalisation before every ReLU"
-    options = options(layers=_mlp(*TEXTBOOK_SIZES, activation="relu", between=("batch-norm",)))
+    options = options(layers=_mlp(TEXTBOOK_SIZES, "batch-norm", "relu"))
 
 
 class MnistMLPWeightDecay(LayeredNetwork):
@@ -77,7 +77,7 @@ class MnistMLPWeightDecay(LayeredNetwork):
 
     name = "mnist-mlp-weight-decay"
     summary = "the textbook's MNIST network, weight decay 0.1 in the loss"
-    options = options(layers=_mlp(*TEXTBOOK_SIZES, activation="relu"), weight_decay=0.1)
+    options = options(layers=_mlp(TEXTBOOK_SIZES, "relu"), weight_decay=0.1)
 
 
 class MnistLogReg(LayeredNetwork):
@@ -90,7 +90,12 @@ class MnistLogReg(LayeredNetwork):
     name = "mnist-logreg"
     summary = "logistic regression on MNIST, started at zero"
     options = options(
-        layers=("dense 10",), init="zeros", loss="nll-mean", batch_size=600, batches="in-order"
+        layers=("dense 10",),
+        init="zeros",
+        loss="nll-mean",
+        batch_size=600,
+        batches="in-order",
+        record="before",
     )
 
 
@@ -168,15 +173,7 @@ class DeepOBSMnistMLP(LayeredNetwork):
 
     name = "deepobs-mnist-mlp"
     summary = "DeepOBS's 784-1000-500-100-10 network on MNIST"
-    options = options(
-        layers=_mlp(*DEEPOBS_SIZES, activation="relu"),
-        split="train-test",
-        log_eps=0.0,
-        init="truncated-normal",
-        init_std=0.03,
-        batches="shuffled",
-        record="before",
-    )
+    options = options(**DEEPOBS_MLP)
 
 
 class DeepOBSFashionMLP(LayeredNetwork):
@@ -184,12 +181,7 @@ class DeepOBSFashionMLP(LayeredNetwork):
 
     name = "deepobs-fmnist-mlp"
     summary = "DeepOBS's 784-1000-500-100-10 network on Fashion-MNIST"
-    options = tuple(
-        each
-        if each.name != "data"
-        else type(each)("data", "fashion-mnist", "data set", each.choices)
-        for each in DeepOBSMnistMLP.options
-    )
+    options = options(data="fashion-mnist", **DEEPOBS_MLP)
 
 
 class DeepOBSMnistLogReg(LayeredNetwork):
@@ -197,14 +189,7 @@ class DeepOBSMnistLogReg(LayeredNetwork):
 
     name = "deepobs-mnist-logreg"
     summary = "DeepOBS's logistic regression on MNIST, started at zero"
-    options = options(
-        layers=("dense 10",),
-        split="train-test",
-        log_eps=0.0,
-        init="zeros",
-        batches="shuffled",
-        record="before",
-    )
+    options = options(layers=("dense 10",), init="zeros", **DEEPOBS)
 
 
 NETWORKS = (

@@ -74,6 +74,12 @@ def evaluation_table(rows: Sequence[EvaluationRows]) -> Table:
     return EVALUATION_COLUMNS, columns
 
 
+def _kind(lanes: Sequence[Lane], name: str) -> str:
+    """Return the type of a hyperparameter's column: numbers, or words such as a schedule's."""
+    words = any(isinstance(lane.hyperparameters.get(name), str) for lane in lanes)
+    return "string" if words else "float64"
+
+
 def lane_table(
     lanes: Sequence[Lane], results: Mapping[int, LaneResult], waiting: Status, workers: int
 ) -> Table:
@@ -93,7 +99,7 @@ def lane_table(
     for name, kind in LANE_COLUMNS.items():
         kinds[name] = kind
         if name == "seed":
-            kinds |= {HYPERPARAMETER_PREFIX + each: "float64" for each in hyperparameters}
+            kinds |= {HYPERPARAMETER_PREFIX + each: _kind(lanes, each) for each in hyperparameters}
     for each in hyperparameters:
         columns[HYPERPARAMETER_PREFIX + each] = [lane.hyperparameters.get(each) for lane in lanes]
     return kinds, columns

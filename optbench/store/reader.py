@@ -124,7 +124,9 @@ def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
 
 def _field(field: "pa.Field", kinds: Mapping[str, str]) -> "pa.Field":
     """Return a column's field as it should be; columns that optbench doesn't know stay."""
-    number = field.name in POSITION_NAMES or field.name.startswith(HYPERPARAMETER_PREFIX)
+    number = field.name in POSITION_NAMES or (
+        field.name.startswith(HYPERPARAMETER_PREFIX) and str(field.type) != "string"
+    )
     kind = kinds.get(field.name, "float64" if number else None)
     return field if kind is None else field.with_type(arrow_type(kind))
 

@@ -225,7 +225,7 @@ def _lanes(case: _Case, numbers: "count[int]") -> tuple[Lane, ...]:
             problem=case.problem,
             optimizer=case.optimizer,
             label=case.optimizer,
-            hyperparameters={**defaults, "lr": factor * defaults["lr"]},
+            hyperparameters={**defaults, "lr": factor * float(defaults["lr"])},
             seed=seed,
             fingerprint="",
         )

@@ -8,6 +8,7 @@ import pytest
 
 from optbench.executor import usable_cores
 from optbench.optimizers import OPTIMIZERS
+from optbench.optimizers.common import COMMON
 from optbench.problems import PROBLEMS
 from optbench.suitefile import builtin_suites
 from tests.cli.command import meta, optbench, run
@@ -63,6 +64,9 @@ def test_optimizers_with_defaults_and_ranges_of_every_hyperparameter(tmp_path):
         for optimizer in OPTIMIZERS.values()
         for each in optimizer.hyperparameters
     ]
+    heading = next(index for index, row in enumerate(listed) if row[:2] == ["taken", "by"])
+    assert [row[0] for row in listed[heading + 1 :] if row[0] in COMMON] == list(COMMON)
+    listed = listed[:heading]
     assert [row for row in listed if row[0] not in OPTIMIZERS] == [
         # "momentum" is an optimizer and a hyperparameter of it
         entry

@@ -1,0 +1,155 @@
+"""Runs rules that look at tensors as such, over recorded gradients of problems with several."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optbench.arrays import Stacked, Tensor, stack
+from optbench.device import Device, NumpyDevice
+from optbench.optimizers.base import Optimizer, Step
+from tests.reference.network import MultiLayerNet
+
+STEPS = 50
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Tensors, a start, and the gradients of each update, (updates, parameters)."""
+
+    tensors: tuple[Tensor, ...]
+    start: np.ndarray
+    gradients: np.ndarray
+
+    def split(self, row: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the tensors in a row (parameters,), copied."""
+        ends = np.cumsum([tensor.size for tensor in self.tensors])[:-1]
+        parts = zip(self.tensors, np.split(np.array(row), ends), strict=True)
+        return {tensor.name: part.reshape(tensor.shape) for tensor, part in parts}
+
+
+def _quadratic() -> Recording:
+    """Gradients of Σ aᵢ(wᵢ − bᵢ)²/2 along gradient descent."""
+    rng = np.random.default_rng(11)
+    shapes = {"a.weight": (3, 4), "b.weight": (4, 6), "b.bias": (6,), "c.weight": (6, 2), "d": ()}
+    tensors = tuple(Tensor(name, shape) for name, shape in shapes.items())
+    size = sum(tensor.size for tensor in tensors)
+    curvatures, target = np.geomspace(0.05, 1.5, size), rng.normal(size=size)
+    start = w = rng.normal(size=size) * 3.0
+    rows = []
+    for _ in range(STEPS):
+        rows.append(curvatures * (w - target))
+        w = w - 0.2 * rows[-1]
+    return Recording(tensors, start, np.array(rows))
+
+
+def _network() -> Recording:
+    """Gradients of a network on random batches; many entries are 0, and biases start at 0."""
+    rng = np.random.default_rng(12)
+    network = MultiLayerNet(5, [6, 4, 7], 3, seed=3)
+    tensors = tuple(Tensor(name, each.shape) for name, each in network.params.items())
+    start = np.concatenate([each.ravel() for each in network.params.values()])
+    rows = []
+    for _ in range(STEPS):
+        grads = network.gradient(rng.normal(size=(6, 5)), rng.integers(3, size=6))
+        rows.append(np.concatenate([each.ravel() for each in grads.values()]))
+        for name, gradient in grads.items():
+            network.params[name] -= 0.1 * gradient
+    return Recording(tensors, start, np.array(rows))
+
+
+RECORDINGS = {"quadratic": _quadratic(), "network": _network()}
+
+
+def settings(optimizer: type[Optimizer], given: Mapping[str, float]) -> dict[str, float]:
+    """Return all hyperparameters of an optimizer, checked."""
+    known = {each.name: each for each in optimizer.hyperparameters}
+    assert set(given) <= set(known)
+    return {name: each.check(given.get(name, each.default)) for name, each in known.items()}
+
+
+class Lanes:
+    """Lanes of one optimizer, a configuration each, on a recording."""
+
+    def __init__(
+        self,
+        optimizer: type[Optimizer],
+        configurations: Sequence[Mapping[str, float]],
+        recording: Recording,
+        *,
+        dtype: str = "float64",
+        by_coordinate: bool = False,
+        device: Device | None = None,
+    ) -> None:
+        self.optimizer = optimizer()
+        self.recording = recording
+        self.device = device or NumpyDevice()
+        self._dtype = dtype
+        self._by_coordinate = by_coordinate
+        complete = [settings(optimizer, each) for each in configurations]
+        self.hyperparameters = {
+            name: np.array([[[each[name]] for each in complete]]) for name in complete[0]
+        }
+        self.lanes = len(complete)
+        self.params, self.grads = self._zeros(), self._zeros()
+        self.params.rows[...] = self._put(np.broadcast_to(recording.start, self._shape))
+        self.state = {slot: self._zeros().rows for slot in self.optimizer.slots}
+        for slot in self.optimizer.copies:
+            self.state[slot][...] = self.params.rows
+        kind = getattr(self.device.xp, dtype)
+        for name in self.optimizer.scalars:
+            self.state[name] = self.device.xp.zeros((self.lanes, 1), dtype=kind)
+        self._elementwise = self.device.elementwise()
+        self._t = 0
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.lanes, len(self.recording.start)
+
+    def _zeros(self) -> Stacked:
+        rows = self.device.rows(*self._shape, self._dtype, by_coordinate=self._by_coordinate)
+        return stack(rows, self.recording.tensors, self.device.xp)
+
+    def _put(self, array: np.ndarray):
+        return self.device.put(array.astype(self._dtype))
+
+    def step(self, gradient: np.ndarray, schedule: float = 1.0) -> np.ndarray:
+        """Make an update at ``schedule`` times the learning rate; return the positions after."""
+        self._t += 1
+        given = {**self.hyperparameters, "lr": self.hyperparameters["lr"] * schedule}
+        columns = self.optimizer.columns(given, range(self._t, self._t + 1))
+        self.grads.rows[...] = self._put(np.broadcast_to(gradient, self._shape))
+        self.optimizer.step(
+            Step(
+                params=self.params,
+                grads=self.grads,
+                state=self.state,
+                columns={name: self._put(column[0]) for name, column in columns.items()},
+                elementwise=self._elementwise,
+                tensors=self.recording.tensors,
+                xp=self.device.xp,
+            )
+        )
+        return self.rows()
+
+    def rows(self) -> np.ndarray:
+        """Return the positions, (lanes, parameters)."""
+        return np.array(self.device.get(self.params.rows))
+
+    def evaluated(self) -> np.ndarray:
+        """Return the positions that are evaluated, (lanes, parameters)."""
+        params = self.optimizer.eval_params(self.params.rows, self.state, self.device.xp)
+        return np.array(self.device.get(params))
+
+    def path(self, steps: int = STEPS) -> np.ndarray:
+        """Return the positions after each update, (updates, lanes, parameters)."""
+        return np.array([self.step(row) for row in self.recording.gradients[:steps]])
+
+
+def worst(recording: Recording, found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest max|a − b| / max|b| over the tensors of two rows."""
+    theirs = recording.split(expected)
+    return max(
+        float(np.abs(ours - theirs[name]).max() / np.abs(theirs[name]).max())
+        for name, ours in recording.split(found).items()
+    )
