@@ -40,7 +40,7 @@ test: $(DEV) ## run all tests
 test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no GPU
 	$(CUPY_VENV)/bin/python -m pytest --noconftest tests/test_no_gpu.py
 
-test-parity: $(PARITY) ## compare layers, losses and derivatives with PyTorch and SymPy
+test-parity: $(PARITY) ## compare with PyTorch, optax and SymPy
 	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/expressions/test_sympy.py
 
 bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 8 minutes on 2 cores
@@ -110,7 +110,7 @@ $(CUPY): pyproject.toml | $(BIN)/pip
 
 # PyTorch comes first, so that its version is this one whatever else asks for it.
 $(PARITY): pyproject.toml | $(BIN)/pip
-	@echo 'Installing optbench and PyTorch in $(PARITY_VENV)'
+	@echo 'Installing optbench, PyTorch and optax in $(PARITY_VENV)'
 	@$(BIN)/python -m venv $(PARITY_VENV)
 	@$(PARITY_VENV)/bin/python -m pip install --quiet 'pip>=25.1'
 	@$(PARITY_VENV)/bin/python -m pip install --quiet torch==2.13.0

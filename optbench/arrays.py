@@ -80,3 +80,19 @@ def stack(rows: Array, tensors: Sequence[Tensor], xp: Namespace) -> Stacked:
         views[tensor.name] = xp.reshape(flat, (rows.shape[0], *tensor.shape), copy=False)
         offset += tensor.size
     return Stacked(rows, views)
+
+
+def squared_norms(rows: Array, xp: Namespace) -> Array:
+    """Return Σ x² of each lane, shape (lanes, 1), of rows (lanes, parameters).
+
+    The squares are stored lane by lane whatever the rows' order in memory: sums add in the order
+    of storage, and by coordinate that would depend on the number of lanes.
+
+    >>> import numpy as np
+    >>> squared_norms(np.array([[3.0, 4.0], [1.0, 0.0]]), np).tolist()
+    [[25.0], [1.0]]
+    """
+    squares = xp.empty(rows.shape, dtype=rows.dtype)
+    squares[...] = rows
+    squares *= squares
+    return xp.sum(squares, axis=1, keepdims=True)

@@ -5,6 +5,7 @@ element-wise rules and measures time. NumPy is the CPU; CuPy is the GPU; any oth
 array API standard works through the base class, only slower.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,7 +27,6 @@ DEVICE_NAMES = ("cpu", "gpu", "auto")
 Elementwise = Callable[[Rule, Sequence[Array], Mapping[str, Array]], None]
 """``elementwise(rule, arrays, columns)`` applies a rule in place; arrays (parameters, gradients,
 then slots) have the shape (lanes, parameters), columns (lanes, 1)."""
-
 
 CPU_BLOCK_BYTES = 10 * 2**20
 """What the arrays of a block take on a CPU: a core's part of the caches."""
@@ -60,6 +60,13 @@ class Device:
         self.kind = kind
         self._clock = clock
         self._resident: dict[int, tuple[np.ndarray, Array]] = {}
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory of the machine, or of the card; None where the system does not tell."""
+        if not hasattr(os, "sysconf"):
+            return None
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
     def active(self) -> AbstractContextManager[Any]:
         """Return a context in which a thread's work goes to this device."""
@@ -181,6 +188,11 @@ class CupyDevice(Device):
         self._properties = cupy.cuda.runtime.getDeviceProperties(number)
         self.block_bytes = self._properties["totalGlobalMem"] // GPU_MEMORY_PART
 
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory of the card."""
+        return int(self._properties["totalGlobalMem"])
+
     def active(self) -> AbstractContextManager[Any]:
         """Return a context in which this is the thread's current CUDA device."""
         context: AbstractContextManager[Any] = self._cupy.cuda.Device(self._number)
@@ -231,7 +243,7 @@ class CupyDevice(Device):
             **super().describe(),
             "number": self._number,
             "name": self._properties["name"].decode(),
-            "memory_bytes": int(self._properties["totalGlobalMem"]),
+            "memory_bytes": self.memory_bytes,
             "cuda_runtime": self._cupy.cuda.runtime.runtimeGetVersion(),
         }
 

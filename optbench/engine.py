@@ -113,6 +113,7 @@ class _BlockRun:
         errors = np.full(len(self._block.lanes), np.nan)
         errors[places] = np.where(self._ledger.running[places], error, np.nan)
         self._stepper.keep_best(patience.look(updates, errors)[places])
+        self._ledger.keep_best(places, patience.best_updates[places])
         yield from self._rows(places, updates, VALIDATION, loss, error)
 
     def _evaluate(

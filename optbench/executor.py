@@ -108,6 +108,8 @@ class _Worker:
             if self._device.lacks_memory(error) and len(block.lanes) > 1:
                 return halves(block, self._numbers)
             self._fail(block, error)
+        except (SystemExit, KeyboardInterrupt) as error:  # a user's code; it would end this thread
+            self._fail(block, error)
         return ()
 
     def _put_all(self, block: Block) -> None:
@@ -116,7 +118,7 @@ class _Worker:
             while self._records.qsize() > WAITING_RECORDS and not self._cancelled.is_set():
                 time.sleep(PAUSE_SECONDS)
 
-    def _fail(self, block: Block, error: Exception) -> None:
+    def _fail(self, block: Block, error: BaseException) -> None:
         message = f"{type(error).__name__}: {error}".splitlines()[0]
         results = tuple(
             LaneResult(lane.number, Status.FAILED, iterations=None, block_lanes=len(block.lanes))

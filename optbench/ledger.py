@@ -66,6 +66,7 @@ class Ledger:
         self._diverged = np.zeros(lanes, dtype=bool)
         self._rows = np.zeros(lanes, dtype=np.int64)
         self._updates = np.zeros(lanes, dtype=np.int64)
+        self._best_at = np.zeros(lanes, dtype=np.int64)
         self._loss: list[np.ndarray] = []
         self._entered = 0
         self._steps = 0
@@ -127,6 +128,10 @@ class Ledger:
         """End lanes after the last update entered; early stopping has said so."""
         self.running[places] = False
 
+    def keep_best(self, places: np.ndarray, updates: np.ndarray) -> None:
+        """Remember after how many updates lanes validated best."""
+        self._best_at[places] = updates
+
     def updates(self, places: np.ndarray) -> np.ndarray:
         """Return how many updates lanes have made up to their last row."""
         updates: np.ndarray = self._updates[places]
@@ -157,6 +162,7 @@ class Ledger:
                     iterations=updates[place],
                     diverged_at=rows[place] - 1 if status is Status.DIVERGED else None,
                     stopped_at=rows[place] - 1 if status is Status.STOPPED else None,
+                    best_at=int(self._best_at[place]) or None,
                     final_loss=final,
                     best_loss=best,
                     step_seconds=step_seconds,

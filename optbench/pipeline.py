@@ -14,7 +14,8 @@ from optbench.device import Device
 from optbench.environment import describe_environment
 from optbench.errors import DeviceError
 from optbench.executor import default_workers, execute
-from optbench.lanes import Block, lay_out, plan_blocks
+from optbench.lanes import Block, lane_bytes, lay_out, plan_blocks
+from optbench.optimizers import get_optimizer
 from optbench.problems.base import Problem
 from optbench.problems.functions import Function
 from optbench.records import (
@@ -72,13 +73,15 @@ def prepare(suite: Suite, device: Device, workers: int | None = None) -> Plan:
     Raises
     ------
     DeviceError
-        If a problem computes with NumPy alone, and the device is another.
+        If a problem computes with NumPy alone, and the device is another; or if one lane takes
+        more memory than the device has.
     """
     _refuse_what_needs_a_cpu(suite, device)
     lanes = lay_out(suite, device.kind)
     workers = default_workers(device) if workers is None else workers
     # Lanes on a GPU are the same to the bit for one plan only, so workers have no say in it there.
     wanted = 1 if device.kind == "gpu" else workers
+    _refuse_what_fits_no_memory(suite, device)
     blocks = plan_blocks(suite, lanes, device.block_bytes, workers=wanted)
     return Plan(suite, lanes, blocks, min(workers, len(blocks)))
 
@@ -90,6 +93,18 @@ def _refuse_what_needs_a_cpu(suite: Suite, device: Device) -> None:
                 f"{setting.label} is stacked code of NumPy's and runs on the CPU only; "
                 "use --device cpu"
             )
+
+
+def _refuse_what_fits_no_memory(suite: Suite, device: Device) -> None:
+    memory = device.memory_bytes
+    for setting in suite.problems:
+        for entry in setting.optimizers:
+            needed = lane_bytes(setting.problem, get_optimizer(entry.name))
+            if memory is not None and needed > memory:
+                raise DeviceError(
+                    f"{setting.label}: one lane of {entry.label} takes {needed / 2**30:,.0f} GiB, "
+                    f"and there are {memory / 2**30:,.0f} GiB; make layers or batches smaller"
+                )
 
 
 def run_plan(

@@ -64,8 +64,11 @@ LANE_COLUMNS = {
     "block_lanes": "int32",
     "workers": "int32",
 }
-"""Columns of lanes.parquet; one ``hp_<name>`` column (float64) a hyperparameter follows
-``seed``."""
+"""Columns of lanes.parquet; one ``hp_<name>`` column (float64, of words string) a hyperparameter
+follows ``seed``."""
+
+BEST_AT = "best_at"
+"""Column of lanes.parquet (int32) in runs with early stopping; see :class:`LaneResult`."""
 
 TRACE_COLUMNS = {"lane": "int32", "iteration": "int32", "loss": "float64"}
 """Columns of trace/*.parquet; x, y, z and penalty (float64) follow where a problem has them."""
@@ -163,13 +166,18 @@ class EvaluationRows:
 
 @dataclass(frozen=True)
 class LaneResult:
-    """What became of one lane; the fields are columns of lanes.parquet."""
+    """What became of one lane; the fields are columns of lanes.parquet.
+
+    ``best_at`` is one only where lanes stop by patience: the updates that the parameters with the
+    smallest validation error had.
+    """
 
     lane: int
     status: Status
     iterations: int | None
     diverged_at: int | None = None
     stopped_at: int | None = None
+    best_at: int | None = None
     final_loss: float | None = None
     best_loss: float | None = None
     step_seconds: float | None = None

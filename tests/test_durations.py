@@ -65,8 +65,13 @@ def test_what_does_not_fit_the_problem_is_refused(problem, own, message):
 @pytest.mark.parametrize(
     ("stop", "message"),
     [
-        ({"los": 1.0}, "unknown key"),
+        ({"los": 1.0}, "unknown key 'stop los'; did you mean 'loss'?"),
+        ({"zzz": 1.0}, "known are loss, grad_norm, patience"),
+        ({"loss": float("nan")}, "finite"),
+        ({"loss": float("inf")}, "finite"),
+        ({"grad_norm": float("inf")}, "finite"),
         ({"patience": 0}, "patience"),
+        ({"patience": 2**31}, "patience"),
         ({"grad_norm": -1.0}, "grad_norm"),
         ({"improvement_threshold": 1.5}, "improvement_threshold"),
     ],

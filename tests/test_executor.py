@@ -220,6 +220,15 @@ def test_an_error_without_words_still_has_a_name(blocks, monkeypatch):
     assert {end.message for end in ends} == {"KeyError: "}
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_code_that_wants_to_end_the_program_fails_its_block(kind, blocks, monkeypatch):
+    def fail(*arguments):
+        raise kind(3)
+
+    monkeypatch.setattr(executor, "run_block", fail)
+    assert {end.message for end in run(blocks)} == {f"{kind.__name__}: 3"}
+
+
 def test_what_is_cancelled_before_it_starts_yields_its_result_only(blocks):
     cancelled = Event()
     cancelled.set()

@@ -13,6 +13,7 @@ from optbench.device import NumpyDevice
 from optbench.kernels import NumpyKernel
 from optbench.optimizers import OPTIMIZERS
 from optbench.programs import OPERATIONS, trace
+from tests.optimizers.driving import ELEMENTWISE
 from tests.rules import COLUMNS, rules
 from tests.small import run_suite, small_network, suite
 from tests.test_kernels import assert_same_bits, columns_of, laid_out, made_up, of
@@ -45,7 +46,7 @@ def both(program, values, columns, layout):
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("layout", WHOLE)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_every_optimizer_has_the_bits_of_numpy(name, dtype, layout):
     optimizer = OPTIMIZERS[name]
     names, count = columns_of(optimizer), 2 + len(optimizer.slots)

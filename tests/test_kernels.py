@@ -13,6 +13,7 @@ from optbench.kernels import NumpyKernel, cuda_source
 from optbench.optimizers import OPTIMIZERS
 from optbench.programs import OPERATIONS, Place, trace
 from tests.cuda import run_source
+from tests.optimizers.driving import ELEMENTWISE
 from tests.rules import COLUMNS, rules
 from tests.strict import StrictDevice
 
@@ -72,7 +73,7 @@ def columns_of(optimizer) -> tuple[str, ...]:
 @pytest.mark.parametrize("tile_bytes", [1, 40, 200, kernels.TILE_BYTES])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_every_rule_has_its_bits_on_any_tiles(name, dtype, layout, tile_bytes, monkeypatch):
     monkeypatch.setattr(kernels, "TILE_BYTES", max(tile_bytes, np.dtype(dtype).itemsize))
     optimizer = OPTIMIZERS[name]

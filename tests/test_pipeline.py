@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from optbench import __version__, rng
 from optbench import lanes as lanes_module
 from optbench.device import Device, NumpyDevice
-from optbench.errors import ResultsError
+from optbench.errors import DeviceError, ResultsError
 from optbench.lanes import lay_out
 from optbench.optimizers import OPTIMIZERS
 from optbench.optimizers.sgd import SGD
@@ -415,3 +415,14 @@ def test_workers_have_no_say_in_the_blocks_of_a_gpu(kind, blocks, monkeypatch):
     monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
     settled = suite(anisotropic(), optimizers=[("sgd", [{"lr": 0.1 * n} for n in range(1, 9)])])
     assert len(prepare(settled, Device(np, kind), workers=3).blocks) == blocks
+
+
+def test_a_lane_that_fits_no_memory_is_refused_before_it_is_drawn(monkeypatch):
+    settled = suite(anisotropic())
+    assert prepare(settled, NumpyDevice()).lanes
+    monkeypatch.setattr(Device, "memory_bytes", 20)
+    message = r"^anisotropic: one lane of \w+ takes 0 GiB, and there are 0 GiB; make "
+    with pytest.raises(DeviceError, match=message):
+        prepare(settled, NumpyDevice())
+    monkeypatch.setattr(Device, "memory_bytes", None)
+    assert prepare(settled, NumpyDevice()).lanes

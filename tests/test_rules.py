@@ -61,6 +61,16 @@ def test_evaluating_changes_no_bit_of_a_trace():
 # Rows that meet a rule
 
 
+@pytest.mark.parametrize("rule", ["loss", "grad_norm"])
+def test_a_row_that_lies_on_the_bound_meets_the_rule(rule):
+    rates = [{"lr": 0.3}]
+    (free,) = found(anisotropic(), rates=rates)
+    norms = [float(np.linalg.norm([x / 10.0, 2.0 * y])) for x, y in free.position]
+    bound = {"loss": float(free.loss[9]), "grad_norm": norms[9]}[rule]
+    (lane,) = found(anisotropic(), Rules(**{rule: bound}), rates=rates)
+    assert lane.result.stopped_at == 9
+
+
 def test_a_lane_stops_at_its_first_row_with_the_loss_asked_for(device):
     free = found(anisotropic(), device=device)
     lanes = found(anisotropic(), Rules(loss=0.5), device=device)

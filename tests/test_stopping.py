@@ -82,3 +82,9 @@ def test_rules_are_told_as_far_as_they_count():
         True,
         True,
     ]
+
+
+def test_patience_may_grow_beyond_all_integers():
+    rule = Patience(Rules(patience=4, patience_increase=1e300), 1, 100)
+    rule.look(2, np.array([0.5]))
+    assert rule.last_updates()[0] > 2**61

@@ -9,7 +9,7 @@ import pandas as pd
 from optbench.analysis.domain import best_inside, lanes_outside
 from optbench.analysis.statistics import ENDED_WELL, ENDED_WORST, quantile, spread
 from optbench.errors import UsageError, nearest
-from optbench.records import HYPERPARAMETER_PREFIX, RunTables, Status
+from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, RunTables, Status
 
 SPLITS = ("train", "validation", "test")
 EVALUATED = tuple(f"{split}_{measure}" for split in SPLITS for measure in ("loss", "error"))
@@ -53,15 +53,14 @@ def hyperparameter_columns(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in table.columns if str(name).startswith(HYPERPARAMETER_PREFIX)]
 
 
-def _final_evaluations(evaluation: pd.DataFrame) -> pd.DataFrame:
+def _final_evaluations(evaluation: pd.DataFrame, lanes: pd.DataFrame) -> pd.DataFrame:
     """Return each lane's last loss and error on each split: one row a lane, indexed by it.
 
-    With early stopping the other splits were seen with the parameters that validated best, so
-    the validation that counts is the one of that moment.
+    With early stopping they are those of the parameters that validated best.
     """
-    others = evaluation[evaluation["split"] != "validation"].groupby("lane")["iteration"].max()
-    moment = evaluation["lane"].map(others).fillna(np.inf)
-    evaluation = evaluation[evaluation["iteration"] <= moment]
+    if BEST_AT in lanes:
+        best = evaluation["lane"].map(lanes.set_index("lane")[BEST_AT].astype("float64"))
+        evaluation = evaluation[evaluation["iteration"] <= best.fillna(np.inf)]
     last = evaluation.sort_values("iteration", kind="stable").drop_duplicates(
         ["lane", "split"], keep="last"
     )
@@ -76,7 +75,9 @@ def _final_evaluations(evaluation: pd.DataFrame) -> pd.DataFrame:
 def _measured_lanes(tables: RunTables) -> pd.DataFrame:
     """Return the lanes in order with :data:`MEASURES`, +inf where worst, NaN where not ended."""
     lanes = tables.lanes.sort_values("lane", kind="stable")
-    lanes = lanes.join(_final_evaluations(tables.evaluation), on="lane").reset_index(drop=True)
+    lanes = lanes.join(_final_evaluations(tables.evaluation, lanes), on="lane").reset_index(
+        drop=True
+    )
     validated = lanes.groupby("problem")["validation_loss"].transform("count") > 0
     measures = list(MEASURES)
     lanes[measures] = lanes[measures].astype("float64")

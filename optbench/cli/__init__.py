@@ -54,6 +54,9 @@ def _main() -> int:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", ExitCode.INTERRUPTED)
+    except MemoryError as error:
+        said = str(error) or "an array does not fit"
+        return _fail(f"memory does not suffice: {said}; make the problem smaller", ExitCode.USAGE)
     except OSError as error:
         if error.errno != ENOSPC:
             raise

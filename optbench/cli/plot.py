@@ -95,7 +95,7 @@ def plot(
     chosen = _chosen(found, problem)
     figures = [each for each in _all_figures(found, kind) if each.problem in chosen]
     if not figures:
-        raise UsageError(f"none of these runs can be drawn as {kind}; {_what_fits(found)}")
+        raise UsageError(f"none of these runs can be drawn as {kind}; {_what_fits(found, chosen)}")
     if animate is not None:
         write_animation([(each.tables, each.problem) for each in figures], animate)
         _finish(animate, show=show)
@@ -153,11 +153,12 @@ def _limits(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
-def _what_fits(found: "list[RunTables]") -> str:
+def _what_fits(found: "list[RunTables]", chosen: set[str]) -> str:
     from optbench.analysis import problems
     from optbench.plots import drawable
 
-    kinds = [each for run in found for problem in problems(run) for each in drawable(run, problem)]
+    pairs = [(run, each) for run in found for each in problems(run) if each in chosen]
+    kinds = [kind for run, problem in pairs for kind in drawable(run, problem)]
     return f"what fits: {', '.join(dict.fromkeys(kinds))}" if kinds else "they hold no rows"
 
 

@@ -13,6 +13,7 @@ from optbench.errors import CheckError, DeviceError, UsageError, nearest
 
 if TYPE_CHECKING:
     from optbench.device import Device
+    from optbench.problems.base import Problem
     from optbench.verify.devices import Comparison
     from optbench.verify.gradients import GradientCheck, TensorCheck
 
@@ -78,15 +79,33 @@ def problem(
     Prints the worst of up to 32 entries of every tensor; exits with 3 above an error of 1e-6.
     """
     _check_format(format_)
-    from optbench.verify.gradients import check_gradient
     from optbench.verify.subjects import subjects
 
-    found = [check_gradient(each, title, seed) for title, each in subjects(source)]
+    found = [_checked(each, title, seed) for title, each in subjects(source)]
     if format_ == "json":
         typer.echo(_gradients_json(found))
     else:
         _print_gradients(found)
     _raise_wrong(found)
+
+
+def _checked(problem: "Problem", title: str, seed: int) -> "GradientCheck":
+    """Check a gradient; code of the user's own that raises has not passed.
+
+    Raises
+    ------
+    CheckError
+        If it raises.
+    """
+    from optbench.problems.plugin import PluginProblem
+    from optbench.verify.gradients import check_gradient
+
+    try:
+        return check_gradient(problem, title, seed)
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
+        if not isinstance(problem, PluginProblem):
+            raise
+        raise CheckError(problem.failure("fails beside its start", error)) from error
 
 
 def _check_format(format_: str) -> None:

@@ -70,6 +70,10 @@ class Regularization:
             work.into(grad, xp.add, grad, values)
 
 
+MOST_PARAMETERS = 2**31 - 1
+"""More of them would take more memory than any machine gives a lane."""
+
+
 @dataclass(frozen=True)
 class Network:
     """Layers in order, the loss of the last one's output, and the penalty on the weights.
@@ -77,7 +81,8 @@ class Network:
     Raises
     ------
     SuiteError
-        If shapes do not chain, the output is not one row of scores, or there is nothing to train.
+        If shapes do not chain, the output is not one row of scores, or there is nothing to train,
+        or more than :data:`MOST_PARAMETERS`.
     """
 
     layers: tuple[Layer, ...]
@@ -98,6 +103,12 @@ class Network:
             raise SuiteError(
                 f"the last layer, {last.name}, gives images of the shape "
                 f"{written(last.out_shape)}; end with one score a class, such as 'dense 10'"
+            )
+        largest = max(self.tensors, key=lambda tensor: tensor.size)
+        if sum(tensor.size for tensor in self.tensors) > MOST_PARAMETERS:
+            raise SuiteError(
+                f"{largest.name} has {largest.size:.3g} parameters; "
+                f"all layers together take at most {MOST_PARAMETERS}"
             )
 
     @property

@@ -114,21 +114,19 @@ class Windows:
         return slice(self.pad, self.pad + height), slice(self.pad, self.pad + width)
 
 
-def im2col(x: Array, windows: Windows, work: Workspace, *, pad_value: float = 0.0) -> Array:
+def im2col(x: Array, windows: Windows, work: Workspace) -> Array:
     """Return the values under every position of the window; a work array.
 
     Parameters
     ----------
     x
-        Images (lanes, batch, C, H, W).
-    pad_value
-        What padding holds.
+        Images (lanes, batch, C, H, W), padded with zeros where the windows ask for it.
 
     Returns
     -------
     Shape (lanes, batch, C, cells, positions), the cells of the window and its positions row by row.
     """
-    x = windows.pad_with(pad_value, x, work)
+    x = windows.pad_with(0.0, x, work)
     cells, positions = prod(windows.shape), windows.positions
     columns = work.take((*x.shape[:3], cells, *positions), x.dtype)
     for number, (down, across) in windows.cells():

@@ -3,14 +3,35 @@
 from collections.abc import Mapping
 
 from optbench.errors import SuiteError, nearest
+from optbench.optimizers.adadelta import ADADELTA_OPTIMIZERS
+from optbench.optimizers.adam import ADAM_OPTIMIZERS
+from optbench.optimizers.adamax import ADAMAX_OPTIMIZERS
+from optbench.optimizers.adan import ADAN_OPTIMIZERS
 from optbench.optimizers.adaptive import AdaGrad, Adam, RMSprop
 from optbench.optimizers.base import Choice, Hyperparameter, Optimizer
 from optbench.optimizers.common import COMMON, check_common
+from optbench.optimizers.layerwise import LAYERWISE
+from optbench.optimizers.momentum import MOMENTUM_OPTIMIZERS
+from optbench.optimizers.muon import MUON
+from optbench.optimizers.nadam import NADAM_OPTIMIZERS
+from optbench.optimizers.prodigy import PRODIGY
+from optbench.optimizers.radam import RADAM_OPTIMIZERS
+from optbench.optimizers.rmsprop import RMSPROP_OPTIMIZERS
+from optbench.optimizers.rprop import RPROP_OPTIMIZERS
+from optbench.optimizers.schedule_free import SCHEDULE_FREE
 from optbench.optimizers.sgd import SGD, Momentum
+from optbench.optimizers.signs import SIGN_OPTIMIZERS
+from optbench.optimizers.squares import SQUARE_OPTIMIZERS
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    optimizer.name: optimizer for optimizer in (SGD, Momentum, AdaGrad, RMSprop, Adam)
-}
+_ALL: tuple[type[Optimizer], ...] = (
+    *(SGD, Momentum, *MOMENTUM_OPTIMIZERS, *SIGN_OPTIMIZERS, *RPROP_OPTIMIZERS),
+    *(AdaGrad, RMSprop, *RMSPROP_OPTIMIZERS, *ADADELTA_OPTIMIZERS),
+    *(Adam, *ADAM_OPTIMIZERS, *ADAMAX_OPTIMIZERS, *NADAM_OPTIMIZERS, *RADAM_OPTIMIZERS),
+    *(*SQUARE_OPTIMIZERS, *ADAN_OPTIMIZERS),
+    *(*LAYERWISE, *MUON, *SCHEDULE_FREE, *PRODIGY),
+)
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {optimizer.name: optimizer for optimizer in _ALL}
 """All optimizers by name, from simple to complex."""
 
 

@@ -35,7 +35,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         y,
         *downhill / (norm**0.75 * norm.max() ** 0.25),
         norm,
-        norm=LogNorm(),
+        norm=LogNorm() if norm.count() else LogNorm(0.1, 1.0),  # level ground has no range
         cmap="viridis_r",
         angles="xy",
         scale_units="width",

@@ -7,6 +7,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from optbench.errors import ResultsError
 from optbench.plots.landscape import PLUS, landscape
 from optbench.plots.options import PlotOptions
 from optbench.plots.style import literal, new_figure
@@ -23,8 +24,16 @@ UPPER_LEVELS = 6
 
 
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
-    """Draw the surface, and its contours and minima projected on the floor."""
+    """Draw the surface, and its contours and minima projected on the floor.
+
+    Raises
+    ------
+    ResultsError
+        If the function has no finite value there.
+    """
     function = landscape(tables, problem)
+    if not np.isfinite(function.value).any():
+        raise ResultsError(f"{problem} has no finite value on its domain; give it another domain")
     low, high = float(np.nanmin(function.value)), float(np.nanmax(function.value))
     floor = low - FLOOR * (high - low)
     upper = np.linspace(function.levels.max(initial=low), high, UPPER_LEVELS + 2)[1:-1]

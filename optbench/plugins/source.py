@@ -1,5 +1,6 @@
 """Where a plug-in's code lies, and what it says where it raises."""
 
+import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,13 @@ class Source:
         if self.package is not None:
             found |= {"package": self.package, "version": self.version}
         return found
+
+    @property
+    def root(self) -> Path:
+        """The folder of its file, or the file of its module: where code counts as its own."""
+        if self.place.endswith(".py"):
+            return Path(self.place).parent
+        return Path(getattr(sys.modules.get(self.place), "__file__", None) or self.place)
 
     def describe(self) -> dict[str, Any]:
         """Return the same with its place, for run.json."""

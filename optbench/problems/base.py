@@ -7,6 +7,7 @@ no state between calls, so one object serves all lanes.
 
 import hashlib
 import json
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -46,7 +47,8 @@ class Option:
     """A setting of a problem, with its default.
 
     The default's type says what it takes: a boolean; a whole number or a number, of at least
-    ``low``; or a list of strings, given by a tuple. Text takes one of ``choices``.
+    ``low`` and at most ``high``; or a list of strings, given by a tuple. Text takes one of
+    ``choices``.
 
     Attributes
     ----------
@@ -59,6 +61,7 @@ class Option:
     meaning: str
     choices: tuple[str, ...] = ()
     low: float = 0.0
+    high: float = math.inf
 
     def check(self, value: Any) -> Any:
         """Return ``value`` in the default's type.
@@ -85,7 +88,7 @@ class Option:
     def _is_number(self, value: Any) -> bool:
         allowed = int if isinstance(self.default, int) else int | float
         is_number = isinstance(value, allowed) and not isinstance(value, bool)
-        return is_number and bool(self.low <= value <= sys.float_info.max)
+        return is_number and bool(self.low <= value <= min(self.high, sys.float_info.max))
 
     def _complaint(self, value: Any) -> str:
         if isinstance(self.default, str):
@@ -94,13 +97,15 @@ class Option:
         if noun is None:
             noun = "a whole number" if isinstance(self.default, int) else "a number"
             noun += f" of at least {self.low:g}"
+            noun += "" if math.isinf(self.high) else f" and at most {self.high:g}"
         return f"{self.name} = {value!r}; it takes {' or '.join((noun, *self.choices))}"
 
     @property
     def range(self) -> str:
         """The values that it takes, for lists."""
         numbers = {bool: "true | false", tuple: "list", str: ""}
-        plain = numbers.get(type(self.default), f"[{self.low:g}, ∞)")
+        high = "∞)" if math.isinf(self.high) else f"{self.high:g}]"
+        plain = numbers.get(type(self.default), f"[{self.low:g}, {high}")
         return " | ".join(filter(None, (plain, *self.choices)))
 
 

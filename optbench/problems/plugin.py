@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from optbench import plugins
-from optbench.errors import SuiteError
-from optbench.plugins import Plugin, Source
+from optbench.errors import SuiteError, UsageError
+from optbench.plugins import Plugin, Source, complaint
 from optbench.problems.base import Option, Problem
+from optbench.problems.probing import probe
 
 GROUP = "optbench.problems"
 """The group of entry points under which installed packages offer problems."""
@@ -60,6 +61,37 @@ class PluginProblem(Problem):
     """What every plug-in's class has in front of its own: its source in all that is recorded."""
 
     plugin: ClassVar[Plugin]
+
+    def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
+        try:
+            super().__init__(options, data_dir)
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
+            raise SuiteError(self.failure("cannot be made", error)) from error
+
+    def settle(self) -> tuple[str, ...]:
+        """Settle the problem and see whether it gives what the contract asks for.
+
+        Raises
+        ------
+        SuiteError
+            If it does not, or if it raises.
+        """
+        try:
+            notices = super().settle()
+            if not isinstance(notices, tuple) or not all(isinstance(each, str) for each in notices):
+                raise TypeError("settle() is to return a tuple of texts")
+            probe(self)
+        except UsageError:
+            raise
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
+            raise SuiteError(self.failure("is no whole problem", error)) from error
+        return notices
+
+    def failure(self, how: str, error: BaseException) -> str:
+        """Say in one line what the problem's code raised, and where."""
+        if isinstance(error, UsageError):
+            return str(error)
+        return f"{self.name} {how}: {complaint(error, self.plugin.source.root)}"
 
     def definition(self) -> dict[str, Any]:
         """Return the problem's own definition and what identifies its code.
@@ -146,7 +178,15 @@ def _check(kind: type[Problem], plugin: Plugin) -> None:
         raise SuiteError(f"{_place(plugin)} is not a whole problem; it lacks {', '.join(lacking)}")
     if kind.kind not in KINDS:
         raise SuiteError(f"{_place(plugin)}: kind = {kind.kind!r}; it is one of {', '.join(KINDS)}")
-    if not any(isinstance(each, Option) and each.name == "dtype" for each in kind.options):
+    options = kind.options
+    if not isinstance(options, tuple) or not all(isinstance(each, Option) for each in options):
+        raise SuiteError(f"{_place(plugin)}: options = {options!r}; it is a tuple of Option")
+    if type(kind.default_iterations) is not int or kind.default_iterations < 1:
+        raise SuiteError(
+            f"{_place(plugin)}: default_iterations = {kind.default_iterations!r}; "
+            "it is a whole number of at least 1"
+        )
+    if not any(each.name == "dtype" for each in options):
         raise SuiteError(f"{_place(plugin)} lacks the option dtype; add it to its options")
 
 

@@ -28,7 +28,7 @@ class Sphere(VectorFunction):
     name = "sphere"
     summary = "Σ xᵢ² in n dimensions from (−4, 3, −4, …)"
     default_iterations = 100
-    options = (Option("dimensions", 2, "number of variables", low=1), DTYPE)
+    options = (Option("dimensions", 2, "number of variables", low=1, high=1_000_000), DTYPE)
     formula = "sum(x**2)"
     cycle = (-4.0, 3.0)
     interval = (-5.0, 5.0)
@@ -66,7 +66,7 @@ class RotatedQuadratic(VectorFunction):
     summary = "a rotated, ill-conditioned bowl in n dimensions from (4, −2, 4, …)"
     default_iterations = 1000
     options = (
-        Option("dimensions", 10, "number of variables", low=2),
+        Option("dimensions", 10, "number of variables", low=2, high=2_000),
         Option("condition", 1000.0, "largest over smallest eigenvalue", low=1.0),
         DTYPE,
     )

@@ -93,7 +93,7 @@ class RosenbrockND(VectorFunction):
     name = "rosenbrock-nd"
     summary = "Rosenbrock's valley in n dimensions from (−1.2, 1, −1.2, …)"
     default_iterations = 2000
-    options = (Option("dimensions", 10, "number of variables", low=2), DTYPE)
+    options = (Option("dimensions", 10, "number of variables", low=2, high=1_000_000), DTYPE)
     formula = "sum(100*(x[1:] - x[:-1]**2)**2 + (1 - x[:-1])**2)"
     cycle = (-1.2, 1.0)
     interval = (-2.0, 2.0)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from optbench.records import (
+    BEST_AT,
     EVALUATION_COLUMNS,
     HYPERPARAMETER_PREFIX,
     LANE_COLUMNS,
@@ -96,6 +97,8 @@ def lane_table(
     for name in LANE_COLUMNS.keys() - columns.keys():
         columns[name] = [getattr(end, name) for end in ends]
     kinds: dict[str, str] = {}
+    if any(end.best_at is not None for end in ends):
+        kinds[BEST_AT], columns[BEST_AT] = "int32", [end.best_at for end in ends]
     for name, kind in LANE_COLUMNS.items():
         kinds[name] = kind
         if name == "seed":

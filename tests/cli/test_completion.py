@@ -29,7 +29,7 @@ def test_suites_and_optimizers():
     assert complete_suite("") == list(builtin_suites())
     assert complete_suite("mnist-mlp-t") == ["mnist-mlp-tanh"]
     assert complete_optimizer("") == list(OPTIMIZERS)
-    assert complete_optimizer("ad") == ["adagrad", "adam"]
+    assert complete_optimizer("adag") == ["adagrad"]
     assert complete_optimizer("adam.") == []
 
 
@@ -60,7 +60,7 @@ def completed(monkeypatch, *words):
 
 def test_the_program_answers_the_shell(runs, monkeypatch):
     assert completed(monkeypatch, "run", "an") == ["anisotropic"]
-    assert completed(monkeypatch, "run", "-o", "rms") == ["rmsprop"]
+    assert completed(monkeypatch, "run", "-o", "rms") == ["rmsprop", "rmsprop-torch"]
     for command in ("plot", "show"):
         assert completed(monkeypatch, command, "quad") == [runs[1]]
     assert completed(monkeypatch, "data", "verify", "mnist-") == ["mnist-5k"]

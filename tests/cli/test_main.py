@@ -157,3 +157,14 @@ def test_output_that_finds_no_space_is_one_line(arguments):
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stderr == "error: no space is left where the output goes; free some\n"
+
+
+def test_a_lack_of_memory_is_told_in_one_line(monkeypatch, tmp_path):
+    def fail(*arguments):
+        raise MemoryError("Unable to allocate 5 TiB")
+
+    monkeypatch.setattr("optbench.suitefile.read_suite", fail)
+    message = optbench("run", "anisotropic", cwd=tmp_path).message
+    assert message == (
+        "memory does not suffice: Unable to allocate 5 TiB; make the problem smaller"
+    )

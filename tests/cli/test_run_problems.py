@@ -97,17 +97,20 @@ def test_a_lane_stopped_by_its_loss_says_where(tmp_path):
     assert table["final_loss"].tolist() == [rows["loss"].iloc[-1]]
 
 
-def test_patience_evaluates_the_best_parameters(tmp_path):
+@pytest.mark.parametrize("also", [(), ("--evaluate-every", 7)])
+def test_patience_reports_the_best_parameters(also, tmp_path):
     arguments = (*NETWORK[:-4], "--iterations", 400, "--batch-size", 64, "--stop", "patience=20")
-    path = run(*arguments, "--set", "sgd.lr=0.5", cwd=tmp_path)
-    found, table = evaluations(path), lanes(path)
-    validation = found[found["split"] == "validation"].set_index("iteration")["error"]
-    best = validation.idxmin()
-    assert found.loc[found["split"] == "test", "iteration"].tolist() == [best]
+    path = run(*arguments, "--set", "sgd.lr=0.5", *also, cwd=tmp_path)
+    found, table = evaluations(path).set_index(["split", "iteration"])["error"], lanes(path)
+    (best,) = table["best_at"]
+    looks = [at for split, at in found.index if split == "validation" and at and at % 10 == 0]
+    assert best == min(looks, key=lambda at: (found["validation", at], at))
     assert table["status"].tolist() == ["stopped"]
+    assert ("test", best) in found.index
     shown = optbench("show", "--format", "json", cwd=tmp_path)
     (row,) = json.loads(shown.out)
-    assert row["validation_error"] == validation.min()
+    assert row["validation_error"] == found["validation", best]
+    assert row["test_error"] == found["test", best]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ def test_a_full_batch_is_the_whole_training_split(tmp_path):
     path = run(*arguments, "--batch-size", "full", "--evaluate-every", 1, cwd=tmp_path)
     train = evaluations(path).query("split == 'train'").set_index("iteration")["loss"]
     rows = trace(path).set_index("iteration")["loss"]
-    assert rows.to_numpy() == pytest.approx(train.to_numpy()[1:], rel=1e-5)
+    assert rows.to_numpy() == pytest.approx(train.to_numpy(), rel=1e-5)
 
 
 def test_regularised_networks_have_their_penalty_beside_the_loss(tmp_path):

@@ -139,3 +139,25 @@ def test_mistakes_are_usage_errors(tmp_path):
     format_ = optbench("verify", "problem", "anisotropic", "--format", "jason", cwd=tmp_path)
     assert format_.message == "unknown format 'jason'; did you mean 'json'?"
     assert optbench("verify", "problem", "x", "--seed", "-1", cwd=tmp_path).code == 2
+
+
+def test_code_of_a_users_own_that_raises_has_not_passed(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from optbench.problems.stacking import stacked_function\n"
+        "@stacked_function(start=[1.0])\n"
+        "def late(p):\n"
+        "    assert p[0] == 1.0, 'only at its start'\n"
+        "    return p @ p, 2 * p\n"
+    )
+    seen = optbench("verify", "problem", "mine.py:late", cwd=tmp_path)
+    message = "late fails beside its start: AssertionError: only at its start (mine.py, line 4)"
+    assert (seen.code, seen.err) == (3, f"error: {message}\n")
+
+
+def test_a_fault_of_optbench_stays_one(monkeypatch, tmp_path):
+    def fail(*arguments):
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(Anisotropic, "start", fail)
+    with pytest.raises(ZeroDivisionError, match="a fault"):
+        optbench("verify", "problem", "anisotropic", cwd=tmp_path)

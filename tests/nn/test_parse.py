@@ -117,6 +117,10 @@ SHAPE = "it takes images of channels x height x width; its input has the shape"
         (["relu 3"], "layer 1 'relu 3': it takes no values, as in 'relu'"),
         (["dense 0"], "layer 1 'dense 0': '0'; it takes a whole number of at least 1"),
         (["dense 1.5"], "layer 1 'dense 1.5': '1.5'; it takes a whole number of at least 1"),
+        (
+            ["dense 1234567890"],
+            "layer 1 'dense 1234567890': '1234567890'; it takes a whole number of at most 9 digits",
+        ),
         (["dense ²"], "layer 1 'dense ²': '²'; it takes a whole number of at least 1"),
         (["conv 3 5"], "layer 1 'conv 3 5': '5'; it takes height x width, such as 5x5"),
         (["conv 3 0x2"], "layer 1 'conv 3 0x2': '0x2'; it takes height x width, such as 5x5"),

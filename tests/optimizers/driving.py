@@ -6,8 +6,8 @@ import numpy as np
 
 from optbench.arrays import Stacked, Tensor, stack
 from optbench.device import Device, NumpyDevice
-from optbench.optimizers import complete_hyperparameters, get_optimizer
-from optbench.optimizers.base import Step
+from optbench.optimizers import OPTIMIZERS, complete_hyperparameters, get_optimizer
+from optbench.optimizers.base import Elementwise, Step
 from tests.reference import optimizers as reference
 
 REFERENCE = {
@@ -17,6 +17,9 @@ REFERENCE = {
     "rmsprop": reference.RMSprop,
     "adam": reference.Adam,
 }
+
+ELEMENTWISE = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, Elementwise)]
+"""Optimizers whose rule is traced to a program."""
 
 Gradient = Callable[[np.ndarray, int], np.ndarray]
 """Gradients at positions (lanes, parameters), or (parameters,), for update t from 1."""

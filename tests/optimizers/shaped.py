@@ -1,7 +1,8 @@
 """Runs rules that look at tensors as such, over recorded gradients of problems with several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,37 +29,64 @@ class Recording:
         return {tensor.name: part.reshape(tensor.shape) for tensor, part in parts}
 
 
-def _quadratic() -> Recording:
-    """Gradients of Σ aᵢ(wᵢ − bᵢ)²/2 along gradient descent."""
+Stepper = Callable[[np.ndarray], np.ndarray]
+"""Takes the gradients of an update, (parameters,), and returns the positions after it."""
+
+
+def quadratic(follow: Callable[["Recording"], Stepper]) -> Recording:
+    """Record gradients of Σ aᵢ(wᵢ − bᵢ)²/2, most of them far from the minimum."""
     rng = np.random.default_rng(11)
     shapes = {"a.weight": (3, 4), "b.weight": (4, 6), "b.bias": (6,), "c.weight": (6, 2), "d": ()}
     tensors = tuple(Tensor(name, shape) for name, shape in shapes.items())
     size = sum(tensor.size for tensor in tensors)
     curvatures, target = np.geomspace(0.05, 1.5, size), rng.normal(size=size)
-    start = w = rng.normal(size=size) * 3.0
-    rows = []
-    for _ in range(STEPS):
-        rows.append(curvatures * (w - target))
-        w = w - 0.2 * rows[-1]
-    return Recording(tensors, start, np.array(rows))
+    start = rng.normal(size=size) * 3.0
+    return _record(tensors, start, lambda w: curvatures * (w - target), follow)
 
 
-def _network() -> Recording:
-    """Gradients of a network on random batches; many entries are 0, and biases start at 0."""
+def network(follow: Callable[["Recording"], Stepper]) -> Recording:
+    """Record gradients of a network on random batches; many are 0, and biases start at 0."""
     rng = np.random.default_rng(12)
-    network = MultiLayerNet(5, [6, 4, 7], 3, seed=3)
-    tensors = tuple(Tensor(name, each.shape) for name, each in network.params.items())
-    start = np.concatenate([each.ravel() for each in network.params.values()])
-    rows = []
-    for _ in range(STEPS):
-        grads = network.gradient(rng.normal(size=(6, 5)), rng.integers(3, size=6))
-        rows.append(np.concatenate([each.ravel() for each in grads.values()]))
-        for name, gradient in grads.items():
-            network.params[name] -= 0.1 * gradient
-    return Recording(tensors, start, np.array(rows))
+    net = MultiLayerNet(5, [6, 4, 7], 3, seed=3)
+    tensors = tuple(Tensor(name, each.shape) for name, each in net.params.items())
+
+    def gradient(w: np.ndarray) -> np.ndarray:
+        for name, values in Recording(tensors, w, w).split(w).items():
+            net.params[name][...] = values
+        grads = net.gradient(rng.normal(size=(6, 5)), rng.integers(3, size=6))
+        return np.concatenate([each.ravel() for each in grads.values()])
+
+    start = np.concatenate([each.ravel() for each in net.params.values()])
+    return _record(tensors, start, gradient, follow)
 
 
-RECORDINGS = {"quadratic": _quadratic(), "network": _network()}
+def _record(
+    tensors: tuple[Tensor, ...],
+    start: np.ndarray,
+    gradient: Callable[[np.ndarray], np.ndarray],
+    follow: Callable[["Recording"], Stepper],
+) -> Recording:
+    gradients = np.zeros((STEPS, start.size))
+    recording = Recording(tensors, start, gradients)
+    step, w = follow(recording), start
+    for row in gradients:
+        row[...] = gradient(w)
+        w = step(row.copy())
+    return recording
+
+
+def gradient_descent(recording: Recording) -> Stepper:
+    """Return plain steps, with a learning rate of 0.2."""
+    w = recording.start.copy()
+
+    def step(gradient: np.ndarray) -> np.ndarray:
+        w[...] -= 0.2 * gradient
+        return w.copy()
+
+    return step
+
+
+RECORDINGS = {"quadratic": quadratic(gradient_descent), "network": network(gradient_descent)}
 
 
 def settings(optimizer: type[Optimizer], given: Mapping[str, float]) -> dict[str, float]:
@@ -66,6 +94,23 @@ def settings(optimizer: type[Optimizer], given: Mapping[str, float]) -> dict[str
     known = {each.name: each for each in optimizer.hyperparameters}
     assert set(given) <= set(known)
     return {name: each.check(given.get(name, each.default)) for name, each in known.items()}
+
+
+def following(
+    plain: Callable[..., Any], optimizer: type[Optimizer], given: Mapping[str, float]
+) -> Callable[[Recording], Stepper]:
+    """Return what steps along the path of a plain implementation with all hyperparameters."""
+
+    def follow(recording: Recording) -> Stepper:
+        rule = plain(recording.split(recording.start), **settings(optimizer, given))
+
+        def step(gradient: np.ndarray) -> np.ndarray:
+            rule.step(recording.split(gradient))
+            return np.concatenate([each.ravel() for each in rule.w.values()])
+
+        return step
+
+    return follow
 
 
 class Lanes:
@@ -153,3 +198,43 @@ def worst(recording: Recording, found: np.ndarray, expected: np.ndarray) -> floa
         float(np.abs(ours - theirs[name]).max() / np.abs(theirs[name]).max())
         for name, ours in recording.split(found).items()
     )
+
+
+UPDATES = (1, 7, 50)
+"""Updates after which paths are compared."""
+
+BOUNDS = {"float64": 1e-10, "float32": 1e-5}
+"""The largest difference allowed at each precision, as :func:`worst` measures it."""
+
+Reference = Callable[[dict[str, float], Recording, str], np.ndarray]
+"""Returns (updates, parameters), positions or what is evaluated, of all hyperparameters, a
+recording and a precision."""
+
+
+def largest_difference(
+    optimizer: type[Optimizer],
+    configurations: Sequence[Mapping[str, float]],
+    reference: Reference,
+    recording: Recording,
+    dtype: str,
+    *,
+    evaluated: bool = False,
+) -> float:
+    """Return the largest difference between all lanes and their references.
+
+    ``evaluated`` compares what is evaluated, not the positions.
+    """
+    lanes = Lanes(optimizer, configurations, recording, dtype=dtype)
+    path = []
+    for row in recording.gradients:
+        lanes.step(row)
+        path.append(lanes.evaluated() if evaluated else lanes.rows())
+        assert path[-1].dtype == dtype
+    differences = []
+    for lane, given in enumerate(configurations):
+        expected = reference(settings(optimizer, given), recording, dtype)
+        assert np.abs(expected[-1] - recording.start).max() > 1e-4  # it went somewhere
+        differences += [
+            worst(recording, path[updates - 1][lane], expected[updates - 1]) for updates in UPDATES
+        ]
+    return max(differences)

@@ -19,12 +19,12 @@ DEFAULTS = {
 
 
 def test_the_optimizers_and_their_defaults_are_the_textbooks():
-    assert list(OPTIMIZERS) == list(DEFAULTS)
+    assert DEFAULTS.keys() <= OPTIMIZERS.keys()
     for name, defaults in DEFAULTS.items():
         assert complete_hyperparameters(name, {}) == defaults
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", DEFAULTS)
 def test_what_is_given_counts_before_defaults(name):
     completed = complete_hyperparameters(name, {"lr": 2})
     assert completed == {**DEFAULTS[name], "lr": 2.0}
@@ -44,9 +44,9 @@ def test_an_optimizer_knows_its_name_and_says_what_it_does(name):
     ("name", "given", "says"),
     [
         ("adm", {}, "unknown optimizer 'adm'; did you mean 'adam'?"),
-        ("zzz", {}, "unknown optimizer 'zzz'; known are sgd, momentum, adagrad, rmsprop, adam"),
+        ("zzz", {}, "unknown optimizer 'zzz'; known are sgd, momentum, "),
         ("adam", {"beta": 0.9}, "adam has no hyperparameter 'beta'; did you mean 'beta"),
-        ("sgd", {"momentum": 0.9}, "sgd has no hyperparameter 'momentum'; known are lr"),
+        ("sgd", {"momentum": 0.9}, "sgd has no hyperparameter 'momentum'; known are lr, "),
         ("sgd", {"lr": -1}, "sgd: lr = -1 is out of range; it takes a number in [0, ∞), by def"),
         ("sgd", {"lr": math.inf}, "sgd: lr = inf is out of range"),
         ("sgd", {"lr": math.nan}, "sgd: lr = nan is out of range"),
@@ -98,7 +98,7 @@ def test_columns_of_adam_hold_the_bias_corrections():
 def test_columns_of_a_stretch_of_updates_are_those_of_each_alone(name):
     optimizer = get_optimizer(name)
     lanes = np.array([[[1.0], [0.5], [1.0], [0.25]]])
-    given = {key: lanes * value for key, value in DEFAULTS[name].items()}
+    given = {each.name: lanes * each.default for each in optimizer.hyperparameters}
     stretch = optimizer.columns(given, range(9, 14))
     for key, columns in stretch.items():
         assert columns.shape[0] in (1, 5)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
+from optbench.errors import ResultsError
 from optbench.plots import draw
 from tests.reporting import DOMAIN, anisotropic_surface, function_lane, function_problem, tables
 
@@ -87,3 +88,17 @@ def test_where_a_function_is_not_finite_it_has_a_hole(kind, hole, tmp_path):
         assert np.isfinite(np.asarray(arrows.U)[drawn]).all()
     if kind == "surface":
         assert figure.axes[0].get_zlim()[1] == 105.0
+
+
+def test_level_ground_has_no_arrows():
+    level = anisotropic_surface(points=5).assign(value=3.0, gradient_x=0.0, gradient_y=0.0)
+    axes = draw("field", run_with(5, level), "anisotropic").axes[0]
+    axes.figure.canvas.draw()
+    (arrows,) = [each for each in axes.collections if hasattr(each, "U")]
+    assert np.ma.getmaskarray(arrows.get_array()).all()
+
+
+def test_a_function_without_values_has_no_surface():
+    nowhere = anisotropic_surface(points=5).assign(value=np.nan)
+    with pytest.raises(ResultsError, match="anisotropic has no finite value on its domain"):
+        draw("surface", run_with(5, nowhere), "anisotropic")

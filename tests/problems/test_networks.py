@@ -153,6 +153,15 @@ def test_auto_says_nothing_where_the_full_data_are(monkeypatch, tmp_path):
     assert asked == [tmp_path]
 
 
+def test_every_iteration_and_every_layer_of_dropout_has_a_mask_of_its_own():
+    network, _ = make_problem("mnist-mlp-dropout", {"data": "mnist-5k"})
+    drawn = [network.draws(seed, block) for seed in (0, 3) for block in (0, 1)]
+    layers = [layer.name for layer in network.network.dropouts]
+    keys = np.concatenate([each[name] for each in drawn for name in layers])
+    assert layers == ["dropout1", "dropout2", "dropout3", "dropout4"]
+    assert len(np.unique(keys, axis=0)) == len(keys) == 4 * 4 * rng.ITERATIONS_PER_BLOCK
+
+
 @pytest.mark.usefixtures("small_network_known")
 def test_a_batch_as_large_as_the_data_fits_and_a_larger_one_does_not():
     network, _ = make_problem("small-network", {"batch_size": 200})

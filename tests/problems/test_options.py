@@ -9,6 +9,7 @@ FLAG = Option("flag", False, "")
 TEXTS = Option("texts", ("a", "b"), "")
 COUNT = Option("count", 3, "", choices=("full",), low=1)
 SHARE = Option("share", 0.5, "", low=0.0)
+FEW = Option("few", 3, "", low=1, high=9)
 NAME = Option("name", "one", "", choices=("one", "two"))
 
 
@@ -41,6 +42,7 @@ def test_what_fits_is_taken_in_the_defaults_type(option, given, value):
         (COUNT, 2.0, "count = 2.0; it takes a whole number of at least 1 or full"),
         (COUNT, True, "count = True; it takes a whole number of at least 1 or full"),
         (COUNT, "all", "count = 'all'; it takes a whole number of at least 1 or full"),
+        (FEW, 10, "few = 10; it takes a whole number of at least 1 and at most 9"),
         (SHARE, -0.1, "share = -0.1; it takes a number of at least 0"),
         (SHARE, float("nan"), "share = nan; it takes a number of at least 0"),
         (NAME, "three", "name = 'three' is not known; it takes one, two"),

@@ -205,7 +205,7 @@ def test_the_suite_is_deepobs():
     assert (suite.seeds, setting.iterations) == (tuple(range(10)), 700)
     assert setting.problem.fingerprint == quadratic_deep().fingerprint
     lrs = {each.label: each.configurations[0]["lr"] for each in setting.optimizers}
-    assert lrs == {"sgd": 0.0158489, "momentum": 0.00251189, "adam": 0.0398107}
+    assert lrs == {"sgd": 0.0158489, "momentum": 0.00251189, "adam-torch": 0.0398107}
     (momentum,) = setting.optimizers[1].configurations
     (adam,) = setting.optimizers[2].configurations
     assert (momentum["momentum"], adam["eps"]) == (0.99, 1e-8)

@@ -12,6 +12,7 @@ from optbench.optimizers import OPTIMIZERS
 from optbench.records import Status
 from optbench.verify import devices
 from optbench.verify.devices import Comparison, relative_difference, verify_devices, worst
+from tests.optimizers.driving import REFERENCE
 from tests.strict import StrictDevice
 
 
@@ -114,7 +115,7 @@ def test_a_device_does_not_differ_from_itself():
     for (problem, optimizer, dtype, _), row in rows.items():
         if dtype == "float64":
             assert row.tolerance == 1e-9
-        else:  # where training is stable, the spread is a few ulp
+        elif optimizer in REFERENCE:  # where training is stable, the spread is a few ulp
             assert 1e-7 < row.tolerance < 1e-5
             assert row.tolerance >= rows[problem, optimizer, dtype, 10].tolerance
 

@@ -7,6 +7,7 @@ import pytest
 
 from optbench.arrays import Buffer, Tensor
 from optbench.errors import DataError, SuiteError
+from optbench.problems import PROBLEMS
 from optbench.problems.base import Losses, Problem
 from optbench.verify import differences, gradients
 from optbench.verify.gradients import ENTRIES, TOLERANCE, check_gradient
@@ -230,15 +231,15 @@ def test_a_seed_chooses_start_batch_and_entries():
     assert other.passed
 
 
-@pytest.mark.parametrize("name", ["anisotropic", "quadratic-1d", "mnist-mlp"])
+@pytest.mark.parametrize("name", PROBLEMS)
 def test_built_in_problems_pass(name):
     ((title, problem),) = subjects(name)
     assert (title, problem.dtype) == (name, "float64")
     check = check_gradient(problem, title)
     assert check.passed
-    assert sum(each.entries for each in check.tensors) == sum(
-        min(ENTRIES, each.size) for each in problem.tensors
-    )
+    assert [each.tensor for each in check.tensors] == [each.name for each in problem.tensors]
+    # Pooling and rectifiers of mnist-cnn put kinks beside biases that every pixel shares.
+    assert all(3 * each.entries >= 2 * min(ENTRIES, each.size) for each in check.tensors)
 
 
 def test_a_network_is_checked_on_few_embedded_examples_without_log_eps():

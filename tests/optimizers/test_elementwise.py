@@ -1,0 +1,214 @@
+"""Every element-wise rule follows its paper's algorithm, and is the same however it is run."""
+
+import numpy as np
+import pytest
+
+from optbench import jit, kernels
+from optbench.device import Device, NumpyDevice
+from optbench.kernels import cuda_source
+from optbench.optimizers.base import Optimizer
+from optbench.optimizers.rprop import Rprop
+from optbench.programs import trace
+from tests.cuda import run_source
+from tests.optimizers import scalar
+from tests.optimizers.elementwise_runs import (
+    BOUNDS,
+    RECORDINGS,
+    UPDATES,
+    Lanes,
+    Recording,
+    hyperparameters_of,
+    largest_difference,
+    settings,
+)
+from tests.optimizers.elementwise_settings import ALL, SETTINGS, by_name
+from tests.strict import StrictDevice
+
+QUADRATIC = RECORDINGS["quadratic"]
+every_optimizer = pytest.mark.parametrize("optimizer", ALL, ids=by_name)
+
+
+def in_scalars(optimizer: type[Optimizer]):
+    """Return the paths of all parameters, one after the other, as plain numbers."""
+    algorithm = getattr(scalar, optimizer.name.replace("-", "_"))
+
+    def reference(given: dict[str, float], recording: Recording, dtype: str) -> np.ndarray:
+        pairs = zip(recording.start.tolist(), recording.gradients.T.tolist(), strict=True)
+        return np.array([list(algorithm(w, gradients, **given)) for w, gradients in pairs]).T
+
+    return reference
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("name", RECORDINGS)
+@every_optimizer
+def test_the_path_is_that_of_the_papers_algorithm(optimizer, name, dtype):
+    difference = largest_difference(
+        optimizer, SETTINGS[optimizer], in_scalars(optimizer), RECORDINGS[name], dtype
+    )
+    assert difference < BOUNDS[dtype]
+
+
+def test_there_are_four_settings_of_every_optimizer():
+    assert SETTINGS.keys() == set(ALL)
+    for optimizer, given in SETTINGS.items():
+        assert len(given) == 4
+        assert len({tuple(settings(optimizer, each).values()) for each in given}) == 4
+
+
+@every_optimizer
+def test_an_optimizer_says_what_it_is(optimizer):
+    assert "w ← w" in optimizer.summary
+    assert "Source:" in optimizer.__doc__
+    assert optimizer.source
+    assert all(each.meaning for each in optimizer.hyperparameters)
+    names = [each.name for each in optimizer.hyperparameters]
+    assert names[0] == "lr"
+    assert len(set(names)) == len(names)
+    for each in optimizer.hyperparameters:
+        assert each.check(each.default) == each.default
+
+
+def test_names_are_not_shared():
+    assert len({each.name for each in ALL}) == len(ALL)
+
+
+def test_only_rprop_is_meant_for_the_full_batch():
+    assert [each for each in ALL if each.full_batch] == [Rprop]
+
+
+# However it is run
+
+
+def path(optimizer, device=None, dtype="float64", updates=12, **how) -> np.ndarray:
+    lanes = Lanes(
+        optimizer, SETTINGS[optimizer], QUADRATIC.start, dtype=dtype, device=device, **how
+    )
+    return lanes.path(QUADRATIC.gradients[:updates])
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@every_optimizer
+def test_a_lane_alone_has_the_bits_that_it_has_among_others(optimizer, dtype):
+    together = path(optimizer, dtype=dtype)
+    for lane, given in enumerate(SETTINGS[optimizer]):
+        alone = Lanes(optimizer, [given], QUADRATIC.start, dtype=dtype)
+        assert alone.path(QUADRATIC.gradients[:12])[:, 0].tobytes() == together[:, lane].tobytes()
+
+
+@pytest.mark.parametrize("by_coordinate", [False, True])
+@pytest.mark.parametrize("dtype", BOUNDS)
+@every_optimizer
+def test_a_program_has_the_bits_of_its_rule_on_any_tiles(
+    optimizer, dtype, by_coordinate, monkeypatch
+):
+    plain = path(optimizer, Device(np, "cpu"), dtype, by_coordinate=by_coordinate)
+    for tile in (40, 1000, kernels.TILE_BYTES):
+        monkeypatch.setattr(kernels, "TILE_BYTES", tile)
+        tiled = path(optimizer, NumpyDevice(), dtype, by_coordinate=by_coordinate)
+        assert tiled.tobytes() == plain.tobytes()
+
+
+@every_optimizer
+def test_a_compiled_program_has_the_bits_of_its_rule(optimizer, monkeypatch):
+    pytest.importorskip("numba", reason="Numba (the extra jit) is not installed")
+    plain = path(optimizer, Device(np, "cpu"), "float32")
+    monkeypatch.setattr(jit, "COMPILE_AFTER", 0)
+    assert path(optimizer, NumpyDevice(), "float32").tobytes() == plain.tobytes()
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@every_optimizer
+def test_the_array_api_standard_is_enough(optimizer, dtype):
+    strict = path(optimizer, StrictDevice(), dtype)
+    assert strict.tobytes() == path(optimizer, Device(np, "cpu"), dtype).tobytes()
+
+
+class CudaSource(Device):
+    """Runs rules as the source of their CUDA kernels."""
+
+    def elementwise(self):
+        def apply(rule, arrays, columns):
+            source = cuda_source(trace(rule, len(arrays), tuple(columns)))
+            results = run_source(*source, [*arrays, *columns.values()])
+            for array, result in zip((arrays[0], *arrays[2:]), results, strict=True):
+                array[...] = result
+
+        return apply
+
+
+@every_optimizer
+def test_the_source_for_cuda_has_the_bits_of_its_rule(optimizer):
+    found = path(optimizer, CudaSource(np, "cpu"))
+    assert found.tobytes() == path(optimizer, Device(np, "cpu")).tobytes()
+
+
+@every_optimizer
+def test_columns_of_a_stretch_of_updates_are_those_of_each_alone(optimizer):
+    given = hyperparameters_of(optimizer, SETTINGS[optimizer])
+    stretch = optimizer().columns(given, range(1, 9))
+    for key, columns in stretch.items():
+        assert columns.dtype == np.float64
+        for axis, most in zip(columns.shape, (8, 4, 1), strict=True):
+            assert axis in (1, most)
+        for row, t in enumerate(range(1, 9)):
+            alone = optimizer().columns(given, range(t, t + 1))[key]
+            expected = np.broadcast_to(columns, (8, 4, 1))[row]
+            assert np.broadcast_to(alone, (1, 4, 1))[0].tobytes() == expected.tobytes()
+
+
+@every_optimizer
+def test_the_learning_rate_may_differ_from_update_to_update(optimizer):
+    given = hyperparameters_of(optimizer, SETTINGS[optimizer])
+    factors = np.array([1.0, 0.5, 0.25])[:, None, None]
+    scheduled = optimizer().columns({**given, "lr": given["lr"] * factors}, range(1, 4))
+    for row, factor in enumerate(factors.ravel()):
+        at_once = optimizer().columns({**given, "lr": given["lr"] * factor}, range(1, 4))
+        for key, columns in at_once.items():
+            found = np.broadcast_to(scheduled[key], (3, 4, 1))[row]
+            assert found.tobytes() == np.broadcast_to(columns, (3, 4, 1))[row].tobytes()
+
+
+# What gradients may do
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@every_optimizer
+def test_a_gradient_of_zero_changes_nothing(optimizer, dtype):
+    without_decay = {"weight_decay": 0.0} if {"weight_decay"} & names_of(optimizer) else {}
+    start = np.array([0.0, 1.5, -3.0])
+    lanes = Lanes(optimizer, [without_decay], start, dtype=dtype)
+    for _ in range(20):
+        assert lanes.step(np.zeros(3)).tolist() == [start.tolist()]
+    moved = lanes.step(np.array([0.5, -0.5, 0.0]))[0]
+    assert moved[0] < 0.0 < moved[1] - 1.5
+    assert moved[2] == -3.0
+    assert np.isfinite(moved).all()
+
+
+def names_of(optimizer) -> set[str]:
+    return {each.name for each in optimizer.hyperparameters}
+
+
+@every_optimizer
+def test_a_gradient_that_is_no_number_is_not_hidden(optimizer):
+    lanes = Lanes(optimizer, [{}], np.ones(3))
+    lanes.step(np.ones(3))
+    after = lanes.step(np.array([1.0, np.nan, -1.0]))[0]
+    assert np.isnan(after).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("optimizer", [each for each in ALL if each is not Rprop], ids=by_name)
+def test_a_learning_rate_of_zero_leaves_parameters_alone(optimizer):
+    lanes = Lanes(optimizer, [{"lr": 0.0}, {"lr": 0.1}], QUADRATIC.start)
+    after = lanes.path(QUADRATIC.gradients[:10])[-1]
+    assert (after[0] == QUADRATIC.start).all()
+    assert (after[1] != QUADRATIC.start).all()
+
+
+def test_paths_are_compared_after_enough_updates():
+    assert UPDATES == (1, 7, 50)
+    for recording in RECORDINGS.values():
+        assert len(recording.gradients) == 50
+        signs = np.sign(recording.gradients[1:] * recording.gradients[:-1])
+        assert {-1.0, 1.0} <= set(signs.ravel())

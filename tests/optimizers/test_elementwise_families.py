@@ -1,0 +1,146 @@
+"""What is special about some of the element-wise rules, in numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from optbench.errors import SuiteError
+from optbench.optimizers.adan import Adan, AdanOptax
+from optbench.optimizers.momentum import Nesterov, SGDTorch
+from optbench.optimizers.nadam import NAdam, momenta, momentum_products
+from optbench.optimizers.radam import RAdam, rectification
+from optbench.optimizers.rmsprop import RMSpropTorch
+from optbench.optimizers.rprop import Rprop
+from optbench.optimizers.signs import Lion
+from optbench.optimizers.squares import Yogi
+from tests.optimizers.elementwise_runs import BOUNDS, Lanes, hyperparameters_of, settings
+
+
+def test_nesterov_takes_the_new_velocity_as_the_textbook_does():
+    """From v = 0, w − (1 + μ + μ²)·lr·g, where the paper has w − (1 + μ)·lr·g."""
+    given = {"lr": 0.1, "momentum": 0.5}
+    textbook = Lanes(Nesterov, [given], np.zeros(1)).step(np.ones(1))
+    np.testing.assert_allclose(textbook, [[-0.175]], rtol=1e-14)
+    paper = Lanes(SGDTorch, [{**given, "nesterov": 1.0}], np.zeros(1)).step(np.ones(1))
+    np.testing.assert_allclose(paper, [[-0.15]], rtol=1e-14)
+
+
+def test_the_first_gradient_is_not_dampened():
+    lanes = Lanes(SGDTorch, [{"lr": 1.0, "momentum": 0.5, "dampening": 0.9}], np.zeros(1))
+    assert lanes.step(np.ones(1)).tolist() == [[-1.0]]
+    np.testing.assert_allclose(lanes.step(np.ones(1)), [[-1.6]], rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_a_variance_never_becomes_negative(dtype):
+    """h − a² would, by rounding, where the gradient stays the same."""
+    lanes = Lanes(RMSpropTorch, [{"centered": 1.0, "decay": 0.5}], np.zeros(3), dtype=dtype)
+    for _ in range(100):
+        after = lanes.step(np.array([0.1, 1 / 3, 1e4]))
+    assert np.isfinite(after).all()
+
+
+def test_rprop_forgets_a_sign_that_turned():
+    given = {"lr": 1.0, "eta_minus": 0.5, "eta_plus": 2.0}
+    lanes = Lanes(Rprop, [given], np.zeros(1))
+    found = [lanes.step(np.array([g]))[0, 0] for g in (0.1, 3.0, -1.0, -1.0, -9.0, 0.0, 1.0)]
+    assert found == [-1.0, -3.0, -3.0, -2.0, 0.0, 0.0, -2.0]
+
+
+def test_rprop_tells_signs_of_gradients_whose_product_is_zero():
+    lanes = Lanes(Rprop, [{"lr": 1.0, "eta_plus": 2.0}], np.zeros(1), dtype="float32")
+    assert [lanes.step(np.array([1e-30]))[0, 0] for _ in range(2)] == [-1.0, -3.0]
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_rprops_factors_are_exact(dtype):
+    lanes = Lanes(Rprop, [{"lr": 1.0, "step_max": 1e9}], np.zeros(1), dtype=dtype)
+    kind, size = np.dtype(dtype).type, np.dtype(dtype).type(1.0)
+    position = kind(-1.0)
+    lanes.step(np.ones(1))
+    for _ in range(20):
+        size = size * kind(1.2)
+        position = position - size
+        assert lanes.step(np.ones(1))[0, 0] == position
+
+
+def test_lions_step_is_the_learning_rate_in_every_direction():
+    gradient = np.array([1e-20, -5.0, 0.0])
+    after = Lanes(Lion, [{"lr": 0.25}], np.zeros(3)).step(gradient)
+    assert after.tolist() == [[-0.25, 0.25, 0.0]]
+
+
+@pytest.mark.parametrize("beta2", [0.0, 0.3, 0.6, 0.66])
+def test_radam_never_divides_where_the_variance_is_never_finite(beta2):
+    """ρₜ < ρ∞ = 2/(1 − β₂) − 1, which is 5 at β₂ = 2/3; it is 1, 4 and others with no root."""
+    finite, factor = rectification(np.array([[[beta2]]]), range(1, 200))
+    assert not finite.any()
+    assert (factor == 1.0).all()
+    given = {"lr": 0.5, "beta1": 0.0, "beta2": beta2}
+    assert Lanes(RAdam, [given], np.zeros(1)).step(np.array([4.0])).tolist() == [[-2.0]]
+
+
+def test_radam_rectifies_from_the_sixth_update_on():
+    """As the paper says of β₂ = 0.999; r grows towards 1 from then on."""
+    finite, factor = rectification(np.array([[[0.999]]]), range(1, 20_000))
+    assert finite.ravel()[:7].tolist() == [False] * 5 + [True] * 2
+    rectified = factor.ravel()[5:]
+    assert (np.diff(rectified) > 0).all()
+    assert 0.0 < rectified[0] < 0.05
+    assert rectified[-1] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_products_of_momenta_do_not_depend_on_where_a_chunk_starts():
+    whole = momenta(0.99, 0.004, range(1, 3001))
+    for first, count in [(1, 1), (7, 64), (64, 64), (1025, 100), (2999, 2)]:
+        part = momenta(0.99, 0.004, range(first, first + count))
+        assert part == whole[first - 1 : first - 1 + count]
+
+
+def test_products_of_momenta_end_once_they_are_negligible():
+    products = momentum_products(0.9, 0.004, 2**20)
+    assert len(products) < 1000
+    assert products[-1] == 0.0
+    assert 1.0 - products[-2] == 1.0
+    assert momenta(0.9, 0.004, range(10**6, 10**6 + 1))[0][2] == 0.0
+    assert momentum_products(0.0, 0.004, 8) == (1.0, 0.0)
+
+
+def test_nadam_in_a_late_update_has_adams_corrections():
+    """There the products are 0, and what is left are lr·(1 − μ) and lr·μ."""
+    given = hyperparameters_of(NAdam, [{"lr": 0.5, "beta1": 0.8, "beta2": 0.9}])
+    columns = NAdam().columns(given, range(10**6, 10**6 + 1))
+    np.testing.assert_allclose(columns["along_g"], 0.5 * 0.2, rtol=1e-12)
+    np.testing.assert_allclose(columns["along_m"], 0.5 * 0.8, rtol=1e-12)
+
+
+def test_yogi_starts_from_the_initial_mean_square():
+    given = {"lr": 1.0, "beta1": 0.0, "beta2": 0.0, "eps": 0.0, "initial": 9.0}
+    lanes = Lanes(Yogi, [given], np.zeros(1))
+    np.testing.assert_allclose(lanes.step(np.array([2.0])), [[-2.0 / np.sqrt(5.0)]], rtol=1e-14)
+    np.testing.assert_allclose(
+        lanes.step(np.array([1.0])), [[-2.0 / np.sqrt(5.0) - 0.5]], rtol=1e-14
+    )
+
+
+@pytest.mark.parametrize(("optimizer", "ahead"), [(Adan, 0.92), (AdanOptax, 0.08)])
+def test_adan_looks_ahead_by_a_share_of_the_change(optimizer, ahead):
+    given = hyperparameters_of(optimizer, [{}])
+    columns = optimizer().columns(given, range(1, 3))
+    np.testing.assert_allclose(columns["ahead"].ravel(), [0.0, ahead], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "given", "says"),
+    [
+        (SGDTorch, {"nesterov": 2.0}, "nesterov = 2.0 is out of range; it takes a number in [0, 1"),
+        (SGDTorch, {"dampening": 1.1}, "dampening = 1.1 is out of range"),
+        (Rprop, {"eta_minus": 1.0}, "eta_minus = 1.0 is out of range; it takes a number in [0, 1)"),
+        (Rprop, {"eta_plus": 0.9}, "eta_plus = 0.9 is out of range; it takes a number in [1, ∞)"),
+        (Adan, {"beta3": 1.0}, "beta3 = 1.0 is out of range"),
+        (Lion, {"weight_decay": -0.1}, "weight_decay = -0.1 is out of range"),
+    ],
+)
+def test_what_does_not_fit_is_refused(optimizer, given, says):
+    with pytest.raises(SuiteError) as caught:
+        settings(optimizer, given)
+    assert says in str(caught.value)

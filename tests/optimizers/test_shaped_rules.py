@@ -1,0 +1,246 @@
+"""Rules that look at tensors follow the papers' algorithms, written plainly."""
+
+import numpy as np
+import pytest
+
+from optbench.arrays import Tensor
+from optbench.optimizers.layerwise import LAMB, LARS, inner, lane_sum, norm
+from optbench.optimizers.muon import Muon, fans, hidden_matrices, orthogonalize
+from optbench.optimizers.prodigy import Prodigy
+from optbench.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD, raised
+from tests.optimizers import plain
+from tests.optimizers.shaped import (
+    BOUNDS,
+    RECORDINGS,
+    Lanes,
+    Recording,
+    following,
+    largest_difference,
+    network,
+    quadratic,
+    settings,
+    worst,
+)
+
+HIDDEN = {"a.weight": "b.weight", "W1": "W2 W3"}
+
+
+def muon(start, **given):
+    return plain.Muon(start, HIDDEN[next(iter(start))].split(), **given)
+
+
+def schedule_free(start, **given):
+    beta = given.pop("momentum") if "momentum" in given else given.pop("beta1")
+    return plain.ScheduleFree(start, beta=beta, **given)
+
+
+PLAIN = {
+    LARS: plain.LARS,
+    LAMB: plain.LAMB,
+    Muon: muon,
+    ScheduleFreeSGD: schedule_free,
+    ScheduleFreeAdamW: schedule_free,
+    Prodigy: plain.Prodigy,
+}
+
+CASES = {
+    LARS: [{}, {"lr": 20.0}, {"weight_decay": 0.2, "momentum": 0.5}, {"lr": 5.0, "eps": 0.3}],
+    LAMB: [{}, {"lr": 0.05}, {"weight_decay": 0.2, "beta1": 0.5, "beta2": 0.9}, {"eps": 0.01}],
+    Muon: [{}, {"lr": 0.1}, {"weight_decay": 0.2, "nesterov": 0.0}, {"eps": 0.01, "ns_eps": 3.0}],
+    ScheduleFreeSGD: [
+        {"lr": 0.2},
+        {"lr": 0.05, "r": 1.5},
+        {"lr": 0.1, "weight_decay": 0.2, "momentum": 0.5},
+        {"lr": 0.1, "weight_lr_power": 0.5},
+    ],
+    ScheduleFreeAdamW: [
+        {},
+        {"lr": 0.05, "r": 1.5},
+        {"weight_decay": 0.2, "beta1": 0.5, "beta2": 0.9},
+        {"eps": 0.01, "weight_lr_power": 0.5},
+    ],
+}
+
+
+def plain_path(optimizer, evaluated=False):
+    def path(given, recording, dtype):
+        # While w is near the start, w₀ − w is what rounding makes of it.
+        kind = dtype if optimizer is Prodigy else "float64"
+        rule = PLAIN[optimizer](recording.split(recording.start.astype(kind)), **given)
+        rows = []
+        for row in recording.gradients.astype(kind):
+            rule.step(recording.split(row))
+            seen = rule.x if evaluated else rule.w
+            rows.append(np.concatenate([each.ravel() for each in seen.values()]))
+        return np.array(rows)
+
+    return path
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("optimizer", CASES, ids=lambda each: each.name)
+def test_the_path_is_that_of_the_paper(optimizer, name, dtype):
+    difference = largest_difference(
+        optimizer, CASES[optimizer], plain_path(optimizer), RECORDINGS[name], dtype
+    )
+    assert difference < BOUNDS[dtype]
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("optimizer", [ScheduleFreeSGD, ScheduleFreeAdamW])
+def test_what_is_evaluated_is_the_average(optimizer, name):
+    difference = largest_difference(
+        optimizer,
+        CASES[optimizer],
+        plain_path(optimizer, evaluated=True),
+        RECORDINGS[name],
+        "float64",
+        evaluated=True,
+    )
+    assert difference < BOUNDS["float64"]
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("record", [quadratic, network])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"lr": 0.5, "d_coef": 2.0},
+        {"d0": 1e-3, "weight_decay": 0.1, "beta1": 0.5, "beta2": 0.99},
+        {"d0": 1e-2, "eps": 1e-3, "safeguard_warmup": 1.0, "bias_correction": 1.0},
+    ],
+    ids=str,
+)
+def test_prodigy_follows_the_authors_package_along_its_own_path(given, record, dtype):
+    recording = record(following(plain.Prodigy, Prodigy, given))
+    difference = largest_difference(Prodigy, [given], plain_path(Prodigy), recording, dtype)
+    assert difference < BOUNDS[dtype]
+
+
+def test_prodigy_finds_the_distance_to_the_minimum():
+    """From d0 = 1e-6, d grows to the order of the distance, and the minimum is approached."""
+    recording = quadratic(following(plain.Prodigy, Prodigy, {}))
+    lanes = Lanes(Prodigy, [{}], recording)
+    lanes.path()
+    distance = float(lanes.state["distance"][0, 0])
+    farthest = np.abs(recording.start - recording.start.mean()).max()
+    assert 0.01 * farthest < distance < 10 * farthest
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "factors"),
+    [
+        (ScheduleFreeSGD, [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.0, 0.1]),
+        (ScheduleFreeAdamW, [0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 0.3, 0.2, 0.1, 0.0]),
+    ],
+)
+def test_weights_of_the_average_take_the_largest_learning_rate_so_far(optimizer, factors):
+    recording = RECORDINGS["network"]
+    lanes = Lanes(optimizer, CASES[optimizer], recording)
+    for lane, given in enumerate(CASES[optimizer]):
+        lanes = Lanes(optimizer, [given], recording)
+        start = recording.split(recording.start)
+        rule = schedule_free(start, **settings(optimizer, CASES[optimizer][lane]))
+        for row, factor in zip(recording.gradients, factors, strict=False):
+            lanes.step(row, factor)
+            rule.step(recording.split(row), factor)
+        for found, expected in ((lanes.rows(), rule.w), (lanes.evaluated(), rule.x)):
+            row = np.concatenate([each.ravel() for each in expected.values()])
+            assert worst(recording, found[0], row) < 1e-10
+
+
+def test_powers_that_overflow_are_infinite():
+    assert raised(np.array([[1e200], [3.0]]), np.array([[2.0], [2.0]])).tolist() == [
+        [np.inf],
+        [9.0],
+    ]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4), (1, 6), (6, 1)])
+def test_singular_values_come_near_1_and_vectors_stay(shape):
+    matrices = (
+        np.random.default_rng(1).normal(size=(3, *shape)) * np.array([1, 1e-3, 50])[:, None, None]
+    )
+    found = orthogonalize(matrices, np.full((3, 1), 1e-7), np)
+    for matrix, ours in zip(matrices, found, strict=True):
+        np.testing.assert_allclose(ours, plain.newton_schulz(matrix, 1e-7), atol=1e-10)
+        values = np.linalg.svd(ours, compute_uv=False)
+        assert 0.5 < values.min() <= values.max() < 1.25
+
+
+def test_the_middle_weights_are_hidden_and_filters_among_them():
+    shapes = {
+        "conv1.weight": (4, 1, 3, 3),
+        "conv1.bias": (4,),
+        "conv2.weight": (8, 4, 3, 3),
+        "norm1.gamma": (8,),
+        "dense1.weight": (32, 6),
+        "dense2.weight": (6, 3),
+    }
+    tensors = [Tensor(name, shape) for name, shape in shapes.items()]
+    assert hidden_matrices(tensors) == ("conv2.weight", "dense1.weight")
+    assert hidden_matrices([tensors[0], tensors[1], tensors[5]]) == ()
+    assert hidden_matrices([Tensor("x"), Tensor("y")]) == ()
+    assert [fans(shape) for shape in shapes.values() if len(shape) > 1] == [
+        (9, 4),
+        (36, 8),
+        (32, 6),
+        (6, 3),
+    ]
+
+
+def test_filters_are_matrices_of_as_many_rows():
+    shapes = {"conv1.weight": (2, 1, 2, 2), "conv2.weight": (20, 2, 2, 2), "out.weight": (5, 3)}
+    tensors = tuple(Tensor(name, shape) for name, shape in shapes.items())
+    size = sum(tensor.size for tensor in tensors)
+    rng = np.random.default_rng(4)
+    recording = Recording(tensors, rng.normal(size=size), rng.normal(size=(50, size)))
+
+    def theirs(given, recording, dtype):
+        rule = plain.Muon(recording.split(recording.start), ["conv2.weight"], **given)
+        rows = []
+        for row in recording.gradients:
+            rule.step(recording.split(row))
+            rows.append(np.concatenate([each.ravel() for each in rule.w.values()]))
+        return np.array(rows)
+
+    for dtype, bound in BOUNDS.items():
+        assert largest_difference(Muon, CASES[Muon], theirs, recording, dtype) < bound
+
+
+def test_without_hidden_matrices_muon_is_adamw():
+    shapes = {"dense1.weight": (2, 3), "dense1.bias": (3,), "dense2.weight": (3, 2)}
+    tensors = tuple(Tensor(name, shape) for name, shape in shapes.items())
+    rng = np.random.default_rng(5)
+    recording = Recording(tensors, rng.normal(size=15), rng.normal(size=(50, 15)))
+    given = {"lr": 0.1, "adam_ratio": 0.5, "weight_decay": 0.2}
+    found = Lanes(Muon, [given], recording).path()[:, 0]
+    w, m, v = recording.start.copy(), np.zeros(15), np.zeros(15)
+    for t, g in enumerate(recording.gradients, 1):
+        m, v = 0.9 * m + 0.1 * g, 0.95 * v + 0.05 * g * g
+        w = w * (1 - 0.05 * 0.2)
+        w = w - 0.05 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-10)
+        np.testing.assert_allclose(found[t - 1], w, rtol=1e-11)
+
+
+@pytest.mark.parametrize("optimizer", [LARS, LAMB])
+def test_the_size_of_a_step_is_in_proportion_to_the_parameters(optimizer):
+    """The first step of each tensor is lr (times trust) of its norm, whatever the gradient."""
+    recording = RECORDINGS["quadratic"]
+    for scale in (1e-3, 1.0, 1e3):
+        lanes = Lanes(
+            optimizer, [{"lr": 0.5, **({} if optimizer is LAMB else {"trust": 0.01})}], recording
+        )
+        after = recording.split(lanes.step(scale * recording.gradients[0])[0])
+        for name, before in recording.split(recording.start).items():
+            moved = np.linalg.norm(after[name] - before) / np.linalg.norm(before)
+            assert moved == pytest.approx(0.5 if optimizer is LAMB else 0.005, rel=1e-10)
+
+
+def test_sums_within_lanes():
+    a, b = np.random.default_rng(2).normal(size=(2, 3, 4, 5))
+    np.testing.assert_allclose(lane_sum(a, np)[:, 0], a.reshape(3, -1).sum(axis=1))
+    np.testing.assert_allclose(inner(a, b, np)[:, 0], np.einsum("lij,lij->l", a, b))
+    np.testing.assert_allclose(norm(a, np)[:, 0], [np.linalg.norm(each) for each in a])

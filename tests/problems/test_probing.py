@@ -1,0 +1,109 @@
+"""Problems of a user's own that break the contract are refused in one line, before they run."""
+
+import re
+
+import pytest
+
+from optbench.errors import SuiteError
+from optbench.problems.plugin import plugin_problem
+from tests.forget import forget  # noqa: F401
+from tests.problems.test_plugin import WHOLE
+from tests.small import problem
+
+pytestmark = pytest.mark.usefixtures("forget")
+
+WHOLE = WHOLE.partition("\nsteep")[0]
+
+RAISES = "raise RuntimeError('boom')"
+
+METHODS = {
+    "settle": "def settle(self): ...",
+    "data": "def data(self): ...",
+    "draws": "def draws(self, seed, block): ...",
+    "batch": "def batch(self, data, draws, *, work): ...",
+    "split_sizes": "def split_sizes(self): ...",
+    "describe": "def describe(self): ...",
+    "start": "def start(self, seed): ...",
+    "definition": "def definition(self): ...",
+    "loss": "def loss(self, params, batch, *, buffers, work): ...",
+    "loss_and_grad": "def loss_and_grad(self, params, grads, batch, *, buffers, work): ...",
+    "tensors": "tensors = property(lambda self: boom())",
+    "buffers": "buffers = property(lambda self: boom())",
+}
+
+WRONG = {
+    "record": ("record = 'middle'", "record = 'middle'; it is one of before, after"),
+    "no tensors": ("tensors = ()", "at least one"),
+    "tensors of text": ("tensors = 'xy'", "a tuple of Tensor(name, shape)"),
+    "equal names": ("tensors = (Tensor('x'), Tensor('x'))", "different names"),
+    "empty tensor": ("tensors = (Tensor('x', (0,)),)", "sizes of at least 1"),
+    "start": ("def start(self, seed): return [1.0] * 4", "shape (4,), not list"),
+    "start's shape": (
+        "def start(self, seed): import numpy; return numpy.ones(3)",
+        "start(0) is to be an array of the shape (4,), not (3,)",
+    ),
+    "settle": ("def settle(self): return None", "settle() is to return a tuple of texts"),
+    "sizes": ("def split_sizes(self): return {'test': 'all'}", "gives 'all' for 'test'"),
+    "epoch": ("iterations_per_epoch = 0", "iterations_per_epoch = 0; it is None, or at least 1"),
+    "description": ("def describe(self): return {'x': object()}", "describe() is no plain data"),
+    "data": ("def data(self): return None", "data() gives NoneType"),
+    "batch": ("def batch(self, data, draws, *, work): return 3", "batch() gives int"),
+    "draws": ("def draws(self, seed, block): return {'a': [1]}", "no array of 256 rows for 'a'"),
+    "no losses": (
+        "def loss(self, params, batch, *, buffers, work): return params.rows[:, 0]",
+        "loss_and_grad returns ndarray; it is to return Losses(total)",
+    ),
+    "a sum over lanes": (
+        "def loss(self, params, batch, *, buffers, work): return Losses(params.rows.sum())",
+        "of 2 lanes, the total of loss_and_grad is to be an array of the shape (2,), not ()",
+    ),
+    "penalty": (
+        "def loss(self, params, batch, *, buffers, work):"
+        " return Losses(params.rows[:, 0], params.rows)",
+        "of 2 lanes, the penalty of loss_and_grad is to be",
+    ),
+}
+
+
+def refused(tmp_path, text):
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    with pytest.raises(SuiteError) as caught:
+        problem(plugin_problem(f"{tmp_path / 'mine.py'}:Bowl")).settle()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("line", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("what", [RAISES, "raise SystemExit(3)"])
+def test_whatever_raises_is_told_with_its_line(line, what, tmp_path):
+    line = line.replace("...", what)
+    text = f"def boom(): {what}\n{WHOLE}\n    {line}\n"
+    said = {RAISES: "RuntimeError: boom", "raise SystemExit(3)": "SystemExit: 3"}[what]
+    number = 1 if "boom()" in line else len(text.splitlines())
+    message = f"Bowl is no whole problem: {said} (mine.py, line {number})"
+    assert refused(tmp_path, text) == message
+
+
+def test_a_constructor_that_raises_is_told(tmp_path):
+    text = f"{WHOLE}\n    def __init__(self, options, data_dir=None): {RAISES}\n"
+    message = r"Bowl cannot be made: RuntimeError: boom \(mine.py, line \d+\)"
+    assert re.fullmatch(message, refused(tmp_path, text))
+
+
+@pytest.mark.parametrize(("line", "message"), WRONG.values(), ids=WRONG)
+def test_what_breaks_the_contract_is_named(line, message, tmp_path):
+    said = refused(tmp_path, f"{WHOLE}\n    {line}\n")
+    assert said.startswith("Bowl is no whole problem: ")
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("options = None", "mine.py:Bowl: options = None; it is a tuple of Option"),
+        ("default_iterations = '5'", "default_iterations = '5'; it is a whole number of at least"),
+        ("default_iterations = 0", "default_iterations = 0; it is a whole number of at least 1"),
+    ],
+)
+def test_attributes_are_looked_at_before_anything_is_made(line, message, tmp_path):
+    assert message in refused(tmp_path, f"{WHOLE}\n    {line}\n")
