@@ -4,13 +4,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import jax
 import numpy as np
-import optax
+import pytest
 
 from optbench.arrays import Tensor
 from tests.optimizers.shaped import Recording
 
+jax = pytest.importorskip("jax")
+optax = pytest.importorskip("optax")
 jax.config.update("jax_enable_x64", True)
 
 Make = Callable[[dict[str, Any]], Any]
