@@ -25,7 +25,7 @@ from tests.reporting import (
     ("run", "problem", "automatic", "possible"),
     [
         (function_run(), "anisotropic", ["trajectory", "loss"], list(KINDS)[:4]),
-        (swept_run(), "anisotropic", ["trajectory", "loss", "sensitivity"], list(KINDS)),
+        (swept_run(), "anisotropic", ["trajectory", "loss", "sensitivity"], list(KINDS)[:5]),
         (network_run(), "mnist-mlp", ["loss"], ["loss"]),
         (line_run(), "quadratic-1d", ["loss"], ["loss"]),
     ],
