@@ -22,7 +22,7 @@ def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, An
 
     def work() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            writer = RunWriter(Path(folder), {}, plan.lanes, workers=plan.workers, dimensions=2)
+            writer = RunWriter(Path(folder), {}, plan.lanes, workers=plan.workers, extra=("x", "y"))
             return timed(lambda: [writer.add(record) for record in records], rows)
 
     seconds = interleave({"writer": {"trace": work}}, rounds, say)["writer"]["trace"]
