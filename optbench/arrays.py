@@ -82,17 +82,33 @@ def stack(rows: Array, tensors: Sequence[Tensor], xp: Namespace) -> Stacked:
     return Stacked(rows, views)
 
 
-def squared_norms(rows: Array, xp: Namespace) -> Array:
-    """Return Σ x² of each lane, shape (lanes, 1), of rows (lanes, parameters).
+def lane_sum(terms: Array, xp: Namespace) -> Array:
+    """Return the sum of an array (lanes, …) within each lane, shape (lanes, 1)."""
+    return _sum(_stored_by_lane(terms, xp), xp)
 
-    The squares are stored lane by lane whatever the rows' order in memory: sums add in the order
-    of storage, and by coordinate that would depend on the number of lanes.
+
+def inner(a: Array, b: Array, xp: Namespace) -> Array:
+    """Return Σ a·b within each lane, shape (lanes, 1), of arrays of the same shape (lanes, …).
 
     >>> import numpy as np
-    >>> squared_norms(np.array([[3.0, 4.0], [1.0, 0.0]]), np).tolist()
+    >>> rows = np.array([[3.0, 4.0], [1.0, 0.0]])
+    >>> inner(rows, rows, np).tolist()
     [[25.0], [1.0]]
     """
-    squares = xp.empty(rows.shape, dtype=rows.dtype)
-    squares[...] = rows
-    squares *= squares
-    return xp.sum(squares, axis=1, keepdims=True)
+    product = _stored_by_lane(a, xp)
+    product *= b
+    return _sum(product, xp)
+
+
+def _stored_by_lane(array: Array, xp: Namespace) -> Array:
+    """Return a copy that stores each lane together.
+
+    Sums add in the order of storage: by coordinate, it would depend on the number of lanes.
+    """
+    stored = xp.empty(array.shape, dtype=array.dtype)
+    stored[...] = array
+    return stored
+
+
+def _sum(stored: Array, xp: Namespace) -> Array:
+    return xp.sum(xp.reshape(stored, (stored.shape[0], -1)), axis=1, keepdims=True)

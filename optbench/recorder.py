@@ -1,6 +1,6 @@
 """Rows of a chunk, kept on the device until the last one is there."""
 
-from optbench.arrays import Array, squared_norms
+from optbench.arrays import Array, inner
 from optbench.device import Device
 from optbench.ledger import Rows
 from optbench.problems.base import Losses
@@ -62,8 +62,8 @@ class Recorder:
         """Keep the Euclidean norm of each lane's gradient, (lanes, parameters), where asked for."""
         if self._grad_norm is not None:
             xp = self._device.xp
-            squared = squared_norms(xp.astype(grads, xp.float64), xp)
-            self._grad_norm[row, :] = xp.sqrt(squared)[:, 0]
+            precise = xp.astype(grads, xp.float64, copy=False)
+            self._grad_norm[row, :] = xp.sqrt(inner(precise, precise, xp))[:, 0]
 
     def rows(self, first: int) -> Rows:
         """Bring the rows down; ``first`` is the iteration of the first."""

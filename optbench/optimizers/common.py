@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace, squared_norms
+from optbench.arrays import Array, Namespace, inner
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Choice, HostColumns, Hyperparameter, Step
 from optbench.schedules import CONSTANT, SCHEDULES, learning_rate_factors
@@ -104,7 +104,7 @@ class Common:
             step.elementwise(_clip, [grads, params], {"limit": columns["clip_value"]})
         if "clip_norm" in columns:
             limit = columns["clip_norm"]
-            norm = xp.sqrt(squared_norms(grads, xp))
+            norm = xp.sqrt(inner(grads, grads, xp))
             factor = limit / xp.maximum(norm, limit)
             step.elementwise(_scale, [grads, params], {"factor": factor})
         if "l2" in columns:

@@ -6,7 +6,7 @@ variable of a function is a tensor of its own.
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace, stack
+from optbench.arrays import Array, Namespace, inner, stack
 from optbench.optimizers.base import (
     HostColumns,
     Hyperparameter,
@@ -15,32 +15,6 @@ from optbench.optimizers.base import (
     fraction,
     powers,
 )
-
-
-def lane_sum(terms: Array, xp: Namespace) -> Array:
-    """Return the sum of an array (lanes, …) within each lane, shape (lanes, 1)."""
-    return _sum(_stored_by_lane(terms, xp), xp)
-
-
-def inner(a: Array, b: Array, xp: Namespace) -> Array:
-    """Return Σ a·b within each lane, shape (lanes, 1), of arrays of the same shape (lanes, …)."""
-    product = _stored_by_lane(a, xp)
-    product *= b
-    return _sum(product, xp)
-
-
-def _stored_by_lane(array: Array, xp: Namespace) -> Array:
-    """Return a copy that stores each lane together.
-
-    Sums add in the order of storage: by coordinate, it would depend on the number of lanes.
-    """
-    stored = xp.empty(array.shape, dtype=array.dtype)
-    stored[...] = array
-    return stored
-
-
-def _sum(stored: Array, xp: Namespace) -> Array:
-    return xp.sum(xp.reshape(stored, (stored.shape[0], -1)), axis=1, keepdims=True)
 
 
 def norm(a: Array, xp: Namespace) -> Array:

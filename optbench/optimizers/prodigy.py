@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
+from optbench.arrays import Array, Namespace, inner, lane_sum
 from optbench.optimizers.base import (
     HostColumns,
     Hyperparameter,
@@ -11,7 +11,6 @@ from optbench.optimizers.base import (
     fraction,
     powers,
 )
-from optbench.optimizers.layerwise import inner, lane_sum
 
 
 class Prodigy(Optimizer):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from optbench.arrays import Tensor
-from optbench.optimizers.layerwise import LAMB, LARS, inner, lane_sum, norm
+from optbench.arrays import Tensor, inner, lane_sum
+from optbench.optimizers.layerwise import LAMB, LARS, norm
 from optbench.optimizers.muon import Muon, fans, hidden_matrices, orthogonalize
 from optbench.optimizers.prodigy import Prodigy
 from optbench.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD, raised
