@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from optbench.device import Device
 from optbench.engine import run_block
 from optbench.lanes import Block, halves
+from optbench.plugins import complaint
 from optbench.records import BlockResult, BlockSplit, LaneResult, Record, Status
 
 WAITING_RECORDS = 32
@@ -52,9 +53,9 @@ def execute(
     """Run blocks and yield their records as they come; each block's own are in order.
 
     Once ``cancelled`` is set, running blocks end after their current chunk and waiting ones yield
-    their result only, with status ``interrupted``. A block that does not fit into memory is split
-    in two, which run in its place. A block whose code raises yields a result with status
-    ``failed``; the others go on.
+    their result only, with status ``interrupted``. A block that does not fit into memory, or whose
+    code raises, is split in two, which run in its place: a lane that raises ends up alone and gets
+    the status ``failed``, the others of its block go on.
     """
     records: SimpleQueue[Record] = SimpleQueue()
     with (
@@ -89,28 +90,30 @@ class _Worker:
         self._numbers = numbers
 
     def run(self, block: Block) -> None:
-        """Run a block, or its halves where it does not fit into memory."""
-        parts = self._attempt(block)
-        if parts:
-            self._device.release()
-            lanes = [tuple(lane.number for lane in part.lanes) for part in parts]
-            numbers = [part.number for part in parts]
-            self._records.put(BlockSplit(block.number, tuple(zip(numbers, lanes, strict=True))))
-        for part in parts:
+        """Run a block, or its halves where it does not fit into memory or raises."""
+        for part in self._attempt(block):
             self.run(part)
 
     def _attempt(self, block: Block) -> tuple[Block, ...]:
-        """Run a block; return its halves if it does not fit, else nothing."""
+        """Run a block; return its halves if it has to be split, else nothing."""
         try:
             with self._device.active():
                 self._put_all(block)
-        except Exception as error:  # whatever a rule or a problem raises must not end other blocks
-            if self._device.lacks_memory(error) and len(block.lanes) > 1:
-                return halves(block, self._numbers)
-            self._fail(block, error)
-        except (SystemExit, KeyboardInterrupt) as error:  # a user's code; it would end this thread
-            self._fail(block, error)
+        # Whatever a rule or a problem raises must not end other blocks, nor this thread.
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            lacks_memory = isinstance(error, Exception) and self._device.lacks_memory(error)
+            said = _message(block, error), traceback.format_exc()
+            if len(block.lanes) > 1:
+                return self._split(block, *(("", "") if lacks_memory else said))
+            self._fail(block, *said)
         return ()
+
+    def _split(self, block: Block, message: str, text: str) -> tuple[Block, ...]:
+        self._device.release()
+        parts = halves(block, self._numbers)
+        lanes = tuple((part.number, tuple(lane.number for lane in part.lanes)) for part in parts)
+        self._records.put(BlockSplit(block.number, lanes, message, text))
+        return parts
 
     def _put_all(self, block: Block) -> None:
         for record in run_block(block, self._device, self._cancelled.is_set):
@@ -118,10 +121,16 @@ class _Worker:
             while self._records.qsize() > WAITING_RECORDS and not self._cancelled.is_set():
                 time.sleep(PAUSE_SECONDS)
 
-    def _fail(self, block: Block, error: BaseException) -> None:
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
+    def _fail(self, block: Block, message: str, text: str) -> None:
         results = tuple(
             LaneResult(lane.number, Status.FAILED, iterations=None, block_lanes=len(block.lanes))
             for lane in block.lanes
         )
-        self._records.put(BlockResult(block.number, results, message, traceback.format_exc()))
+        self._records.put(BlockResult(block.number, results, message, text))
+
+
+def _message(block: Block, error: BaseException) -> str:
+    """Say in one line what was raised, and where in a plug-in's code."""
+    plugins = [getattr(each, "plugin", None) for each in (block.optimizer, block.problem)]
+    roots = [each.source.root for each in plugins if each is not None]
+    return max((complaint(error, root) for root in (None, *roots)), key=len)

@@ -11,9 +11,9 @@ from typing import Any
 
 from optbench.errors import SuiteError, nearest
 from optbench.grids import grid_values, seed_list, toml_value
-from optbench.optimizers import OPTIMIZERS, known_hyperparameters
+from optbench.optimizers import get_optimizer, known_hyperparameters
 from optbench.problems import get_problem_class
-from optbench.suitefile import OptimizerEntry, ProblemEntry, StopTable, SuiteFile
+from optbench.suitefile import OptimizerEntry, ProblemEntry, StopTable, SuiteFile, new_entry
 
 PROBLEM_FLAGS = ("batch_size", "data", "dtype")
 """Flags that set an option of every problem that takes it."""
@@ -100,7 +100,8 @@ def _choose_optimizers(suite: SuiteFile, wanted: Sequence[str], notices: list[st
             entry for entry in suite.optimizer if entry.name == name
         ]
         if not found:
-            found = [_from_registry(suite, name)]
+            get_optimizer(name, [entry.title for entry in suite.optimizer])
+            found = [new_entry(name, [entry.title for entry in chosen])]
             notices.append(
                 f"suite '{suite.name}' has no optimizer '{name}': added with its defaults"
             )
@@ -110,13 +111,6 @@ def _choose_optimizers(suite: SuiteFile, wanted: Sequence[str], notices: list[st
         gone = _gone(suite, entry, chosen)
         problems.append({key: each for key, each in _plain(entry).items() if key not in gone})
     return suite.changed(optimizer=[_plain(entry) for entry in chosen], problem=problems)
-
-
-def _from_registry(suite: SuiteFile, name: str) -> OptimizerEntry:
-    if name not in OPTIMIZERS:
-        known = dict.fromkeys([*(entry.title for entry in suite.optimizer), *OPTIMIZERS])
-        raise SuiteError(f"unknown optimizer '{name}'; {nearest(name, known)}")
-    return OptimizerEntry(name=name)
 
 
 def _gone(suite: SuiteFile, entry: ProblemEntry, chosen: Sequence[OptimizerEntry]) -> set[str]:
@@ -166,7 +160,7 @@ def _hits(suite: SuiteFile, change: _Change) -> tuple[str, ...]:
 
 
 def _has(entry: OptimizerEntry, key: str) -> bool:
-    return key in known_hyperparameters(entry.name)
+    return key in known_hyperparameters(get_optimizer(entry.name))
 
 
 def _change_entries(suite: SuiteFile, change: _Change, titles: Sequence[str]) -> SuiteFile:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import count, groupby, product
 from math import ceil
@@ -10,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from optbench.optimizers import get_optimizer
 from optbench.optimizers.base import Optimizer
 from optbench.problems.base import Problem
 from optbench.records import NUMERICS_VERSION, Lane
@@ -43,7 +43,7 @@ class Block:
         """Hyperparameters of all lanes: float64 of shape (1, lanes, 1) by name."""
         return {
             each.name: np.array(
-                [lane.hyperparameters[each.name] for lane in self.lanes], dtype=np.float64
+                [each.number(lane.hyperparameters[each.name]) for lane in self.lanes]
             )[None, :, None]
             for each in self.optimizer.hyperparameters
         }
@@ -62,7 +62,7 @@ def _lanes(suite: Suite, device_kind: str) -> Iterator[Lane]:
             for configuration, seed in product(entry.configurations, suite.seeds):
                 key = _key(
                     fingerprint=fingerprint,
-                    optimizer={"name": entry.name, "source": "optbench"},
+                    optimizer=entry.optimizer.identity(),
                     hyperparameters=dict(configuration),
                     schedule="constant",
                     seed=seed,
@@ -86,8 +86,11 @@ def _lanes(suite: Suite, device_kind: str) -> Iterator[Lane]:
 
 def _key(**parts: Any) -> str:
     """Return the SHA-256 of all that decides a lane's trace, as canonical JSON."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+
+
+def _canonical(plain: Mapping[str, Any]) -> str:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
 def plan_blocks(
@@ -100,10 +103,23 @@ def plan_blocks(
     of ``workers``, so that none is idle at the end, and while they are :data:`WORTH_SHARING`.
     """
     settings = {setting.label: setting for setting in suite.problems}
+    rules = {
+        (setting.label, entry.label): entry.optimizer
+        for setting in suite.problems
+        for entry in setting.optimizers
+    }
+    names = {key: _canonical(rule.identity()) for key, rule in rules.items()}
+
+    def common(lane: Lane) -> tuple[str, ...]:
+        """Return what lanes of a block share: problem, rule, names of hyperparameters."""
+        return lane.problem, names[lane.problem, lane.label], *sorted(lane.hyperparameters)
+
     parts: list[list[Lane]] = []
-    for (title, name, *_), group in groupby(sorted(lanes, key=_group), key=_group):
-        most = max(1, block_bytes // lane_bytes(settings[title].problem, get_optimizer(name)))
+    for _, group in groupby(sorted(lanes, key=common), key=common):
         members = list(group)
+        first = members[0]
+        rule = rules[first.problem, first.label]
+        most = max(1, block_bytes // lane_bytes(settings[first.problem].problem, rule))
         parts += _split(members, ceil(len(members) / most))
 
     def weight(part: list[Lane]) -> int:
@@ -117,18 +133,13 @@ def plan_blocks(
         Block(
             number,
             settings[part[0].problem].problem,
-            get_optimizer(part[0].optimizer),
+            copy(rules[part[0].problem, part[0].label]),
             settings[part[0].problem].iterations,
             tuple(part),
             settings[part[0].problem].rules,
         )
         for number, part in enumerate(parts)
     )
-
-
-def _group(lane: Lane) -> tuple[str, ...]:
-    """Return what lanes of a block share: problem, rule, and which hyperparameters they have."""
-    return lane.problem, lane.optimizer, *sorted(lane.hyperparameters)
 
 
 def lane_bytes(problem: Problem, optimizer: Optimizer) -> int:

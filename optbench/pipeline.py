@@ -15,7 +15,6 @@ from optbench.environment import describe_environment
 from optbench.errors import DeviceError
 from optbench.executor import default_workers, execute
 from optbench.lanes import Block, lane_bytes, lay_out, plan_blocks
-from optbench.optimizers import get_optimizer
 from optbench.problems.base import Problem
 from optbench.problems.functions import Function
 from optbench.records import (
@@ -23,6 +22,7 @@ from optbench.records import (
     PENALTY,
     POSITION_NAMES,
     BlockResult,
+    Failure,
     Lane,
     LaneResult,
     Record,
@@ -51,12 +51,12 @@ class Outcome:
     status
         ``interrupted``; ``failed`` if a lane raised; ``diverged`` if all lanes did; else ``done``.
     failures
-        What failed blocks said, in one line each.
+        What lanes raised.
     """
 
     path: Path
     status: Status
-    failures: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 def new_invocation() -> str:
@@ -99,7 +99,7 @@ def _refuse_what_fits_no_memory(suite: Suite, device: Device) -> None:
     memory = device.memory_bytes
     for setting in suite.problems:
         for entry in setting.optimizers:
-            needed = lane_bytes(setting.problem, get_optimizer(entry.name))
+            needed = lane_bytes(setting.problem, entry.optimizer)
             if memory is not None and needed > memory:
                 raise DeviceError(
                     f"{setting.label}: one lane of {entry.label} takes {needed / 2**30:,.0f} GiB, "
@@ -138,7 +138,7 @@ def run_plan(
                 ends.append(record)
     status = _status([lane for end in ends for lane in end.lanes])
     writer.finish(status)
-    return Outcome(path, status, tuple(end.message for end in ends if end.message))
+    return Outcome(path, status, writer.failures)
 
 
 def _status(ends: list[LaneResult]) -> Status:
@@ -208,6 +208,7 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
             }
             for setting in suite.problems
         ],
+        "optimizers": _optimizers(suite),
         "blocks": [
             {"block": block.number, "lanes": [lane.number for lane in block.lanes]}
             for block in plan.blocks
@@ -217,6 +218,19 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
         "device": device.describe(),
         "environment": describe_environment(),
     }
+
+
+def _optimizers(suite: Suite) -> list[dict[str, Any]]:
+    """Return each entry's rule, and where the code is if it is a plug-in's."""
+    entries = {each.label: each for setting in suite.problems for each in setting.optimizers}
+    found = []
+    for label, entry in entries.items():
+        identity, plugin = entry.optimizer.identity(), entry.optimizer.plugin
+        source = identity["source"] if plugin is None else plugin.source.describe()
+        found.append(
+            {"label": label, "name": entry.name, "rule": identity["name"], "source": source}
+        )
+    return found
 
 
 def _stream_digest(problem: Problem, seed: int) -> str:

@@ -196,16 +196,35 @@ class BlockResult:
 
 @dataclass(frozen=True)
 class BlockSplit:
-    """A block did not fit into memory: what it recorded counts no more, its parts run anew.
+    """A block did not fit into memory, or raised: its parts run anew, what it recorded is void.
 
     Attributes
     ----------
     parts
         Number and lane numbers of the blocks that take its place.
+    message, traceback
+        What it raised; nothing where it did not fit.
     """
 
     block: int
     parts: tuple[tuple[int, tuple[int, ...]], ...]
+    message: str = ""
+    traceback: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that was raised while lanes ran.
+
+    Attributes
+    ----------
+    lanes
+        Numbers of the lanes that raised it alone; empty if several did together, and none alone.
+    """
+
+    message: str
+    lanes: tuple[int, ...]
+    traceback: str = field(repr=False)
 
 
 Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult | BlockSplit

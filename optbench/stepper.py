@@ -9,8 +9,9 @@ from optbench.arrays import Array, Stacked, stack
 from optbench.device import Device
 from optbench.lanes import Block
 from optbench.ledger import Rows
-from optbench.optimizers.base import Step
+from optbench.optimizers.base import Lanes, Step
 from optbench.optimizers.common import Common
+from optbench.optimizers.stepping import at_row
 from optbench.problems.base import Losses
 from optbench.recorder import Recorder
 from optbench.rng import ITERATIONS_PER_BLOCK
@@ -62,10 +63,7 @@ class Stepper:
         self._device = device
         self.watch: Stopwatch = device.stopwatch()
         self._work = device.workspace()
-        self._elementwise = device.elementwise()
         self._params, self._grads = self._zeros(), self._zeros()
-        self._state = {name: self._zeros().rows for name in block.optimizer.slots}
-        self._state |= {name: self._scalars() for name in block.optimizer.scalars}
         self._best: tuple[Array, Array] | None = None
         self._data = {name: device.resident(array) for name, array in problem.data().items()}
         self._drawn = -1
@@ -84,10 +82,21 @@ class Stepper:
         if held is None:
             starts = np.stack([problem.start(seed) for seed in seeds]).astype(problem.dtype)
             self._params.rows[...] = device.put(starts[seed_of_lane])
-            for name in block.optimizer.copies:
-                self._state[name][...] = self._params.rows
         else:
-            self._take_over(held)
+            self._params.rows[...] = held.params
+            self._buffers.rows[...] = held.buffers
+            self._best = held.best
+        self._step = Step(
+            self._params, self._grads, {}, {}, device.elementwise(), problem.tensors, device.xp
+        )
+        lanes = Lanes(
+            self._step,
+            [lane.hyperparameters for lane in block.lanes],
+            lambda: self._zeros().rows,
+            self._put,
+            problem.dtype,
+        )
+        self._updates = block.optimizer.begin(lanes, None if held is None else held.slots)
 
     def _zeros(self) -> Stacked:
         problem = self._block.problem
@@ -99,11 +108,6 @@ class Stepper:
         )
         return stack(rows, problem.tensors, self._device.xp)
 
-    def _scalars(self) -> Array:
-        xp = self._device.xp
-        kind = getattr(xp, self._block.problem.dtype)
-        return xp.zeros((len(self._block.lanes), 1), dtype=kind)
-
     def _start_of_buffers(self) -> Stacked:
         problem, lanes = self._block.problem, len(self._block.lanes)
         count = sum(buffer.size for buffer in problem.buffers)
@@ -113,12 +117,8 @@ class Stepper:
             buffers.views[buffer.name][...] = buffer.start
         return buffers
 
-    def _take_over(self, held: Held) -> None:
-        self._params.rows[...] = held.params
-        self._buffers.rows[...] = held.buffers
-        for name, slot in held.slots.items():
-            self._state[name][...] = slot
-        self._best = held.best
+    def _put(self, column: np.ndarray) -> Array:
+        return self._device.put(column.astype(self._block.problem.dtype, copy=False))
 
     def part(self, places: np.ndarray) -> "Stepper":
         """Return a stepper of the lanes at some places, as they stand, with arrays of its own."""
@@ -132,7 +132,7 @@ class Stepper:
         held = Held(
             rows(self._params.rows),
             rows(self._buffers.rows),
-            {name: rows(slot) for name, slot in self._state.items()},
+            {name: rows(slot) for name, slot in self._updates.state.items()},
             None if self._best is None else (rows(self._best[0]), rows(self._best[1])),
         )
         return Stepper(block, self._device, held)
@@ -162,7 +162,7 @@ class Stepper:
             penalized=problem.penalized,
             grad_norm=self._block.rules.grad_norm is not None,
         )
-        columns, common = self._columns(first, count)
+        common = self._plan(range(first + 1, first + 1 + count))
         for row in range(count):
             batch = self._batch(first + row)
             updates = first + row < self._block.iterations
@@ -173,7 +173,7 @@ class Stepper:
                 if problem.record == "after":
                     self._gradient(batch)
                     record.enter_gradient(row, self._grads.rows)
-                self._update(_at_row(columns, row), _at_row(common, row))
+                self._update(row, at_row(common, row))
             if problem.record == "after":
                 record.enter(row, self._loss(batch))
         return record.rows(first)
@@ -197,7 +197,7 @@ class Stepper:
 
     def _eval_rows(self) -> Array:
         """Return the parameters that evaluations take."""
-        return self._block.optimizer.eval_params(self._params.rows, self._state, self._device.xp)
+        return self._updates.eval_params()
 
     def _gradient(self, batch: Mapping[str, Array]) -> Losses:
         self.watch.start()
@@ -207,19 +207,10 @@ class Stepper:
         self.watch.stop()
         return losses
 
-    def _update(self, columns: Mapping[str, Array], common: Mapping[str, Array]) -> None:
+    def _update(self, row: int, common: Mapping[str, Array]) -> None:
         self.watch.start()
-        step = Step(
-            self._params,
-            self._grads,
-            self._state,
-            columns,
-            self._elementwise,
-            self._block.problem.tensors,
-            self._device.xp,
-        )
-        self._common.prepare(step, common)
-        self._block.optimizer.step(step)
+        self._common.prepare(self._step, common)
+        self._updates.update(row)
         self.watch.stop()
 
     def _loss(self, batch: Mapping[str, Array]) -> Losses:
@@ -241,20 +232,15 @@ class Stepper:
         self._buffers.rows[...] = buffers
         return losses
 
-    def _columns(self, first: int, count: int) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Return the columns of ``count`` updates that the rule takes, and those that any takes.
+    def _plan(self, updates: range) -> dict[str, Array]:
+        """Make ready for some updates; return the columns that any optimizer takes.
 
-        Their shapes are (count, lanes, 1), or have 1 where all updates or lanes are alike.
+        Their shapes are (updates, lanes, 1), or have 1 where all updates or lanes are alike.
         """
-        updates = range(first + 1, first + 1 + count)
         hyperparameters = self._common.scheduled(self._hyperparameters, updates)
-        columns = self._block.optimizer.columns(hyperparameters, updates)
+        self._updates.plan(hyperparameters, updates)
         common = self._common.columns(hyperparameters)
-        return self._there(columns), self._there(common)
-
-    def _there(self, columns: Mapping[str, np.ndarray]) -> dict[str, Array]:
-        put, dtype = self._device.put, self._block.problem.dtype
-        return {name: put(column.astype(dtype, copy=False)) for name, column in columns.items()}
+        return {name: self._put(column) for name, column in common.items()}
 
     def _batch(self, iteration: int) -> dict[str, Array]:
         """Return the batch of an iteration: arrays of shape (lanes, …), or (1, …) if shared."""
@@ -275,8 +261,3 @@ class Stepper:
             name: each if each.shape[0] == 1 else xp.take(each, self._seed_of_lane, axis=0)
             for name, each in batch.items()
         }
-
-
-def _at_row(columns: Mapping[str, Array], row: int) -> dict[str, Array]:
-    """Return what of columns (count, lanes, 1) belongs to a row; all rows may share one."""
-    return {name: each[row if each.shape[0] > 1 else 0, ...] for name, each in columns.items()}

@@ -6,7 +6,7 @@ every name looked up, data found, grids expanded. ``Suite.resolved`` is a suite 
 run.json can be run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
@@ -17,6 +17,7 @@ from optbench.durations import as_written, iterations_of, rules_of
 from optbench.errors import SuiteError, nearest
 from optbench.grids import grid_values, seed_list
 from optbench.optimizers import complete_hyperparameters, get_optimizer
+from optbench.optimizers.base import Optimizer, Task
 from optbench.problems import get_problem_class, make_problem
 from optbench.problems.base import Problem
 from optbench.stopping import Rules
@@ -36,12 +37,17 @@ class OptimizerSetting:
 
     Attributes
     ----------
+    name
+        What the suite calls the optimizer: a name of the registry or of a plug-in.
+    optimizer
+        The update rule itself.
     configurations
         All hyperparameters by name, one mapping a point of the grid.
     """
 
     name: str
     label: str
+    optimizer: Optimizer
     configurations: tuple[Mapping[str, float | str], ...]
 
 
@@ -150,7 +156,22 @@ def _settle(
         **as_written(rules),
     }
     setting = ProblemSetting(entry.title, problem, iterations, optimizers, rules)
-    return setting, plain, list(notices)
+    return setting, plain, [*notices, *_fit(setting)]
+
+
+def _fit(setting: ProblemSetting) -> Iterator[str]:
+    """See whether the optimizers can run on a problem, and yield notices."""
+    problem = setting.problem
+    for each in setting.optimizers:
+        task = Task(
+            each.label,
+            setting.label,
+            problem.tensors,
+            problem.dtype,
+            problem.minibatch,
+            each.configurations,
+        )
+        yield from each.optimizer.fit(task)
 
 
 def _check_lanes(file: SuiteFile, seeds: int) -> None:
@@ -202,7 +223,9 @@ def _grids(entry: OptimizerEntry) -> dict[str, list[float]]:
 def _plain(entry: OptimizerEntry) -> dict[str, Any]:
     """Return an entry with all defaults and grids as lists."""
     grids = _grids(entry)
-    fixed = complete_hyperparameters(entry.name, entry.hyperparameters)
+    optimizer = get_optimizer(entry.name)
+    given = {**entry.hyperparameters, **{key: values[0] for key, values in grids.items()}}
+    fixed = complete_hyperparameters(optimizer, given)
     plain: dict[str, Any] = {"name": entry.name, "label": entry.title}
     plain |= {key: value for key, value in fixed.items() if key not in grids}
     return {**plain, "grid": grids} if grids else plain
@@ -210,14 +233,14 @@ def _plain(entry: OptimizerEntry) -> dict[str, Any]:
 
 def _expand(entry: OptimizerEntry) -> OptimizerSetting:
     """Return the configurations of an entry: every combination of its grids."""
-    get_optimizer(entry.name)
+    optimizer = get_optimizer(entry.name)
     grids = _grids(entry)
     for key in grids.keys() & entry.hyperparameters.keys():
         raise SuiteError(f"{entry.title}: {key} has a value and a grid; give one of them")
     configurations = tuple(
         complete_hyperparameters(
-            entry.name, {**entry.hyperparameters, **dict(zip(grids, values, strict=True))}
+            optimizer, {**entry.hyperparameters, **dict(zip(grids, values, strict=True))}
         )
         for values in product(*grids.values())
     )
-    return OptimizerSetting(entry.name, entry.title, configurations)
+    return OptimizerSetting(entry.name, entry.title, optimizer, configurations)

@@ -7,7 +7,7 @@ This module knows the shape only; names and ranges are checked against the regis
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -59,8 +59,8 @@ class OptimizerEntry(BaseModel):
 
     @property
     def title(self) -> str:
-        """The label; the name where none is given."""
-        return self.label or self.name
+        """The label; the name where none is given, of a plug-in what stands after the colon."""
+        return self.label or self.name.rpartition(":")[2] or self.name
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -88,6 +88,15 @@ class OptimizerEntry(BaseModel):
         if kept_grid or grid:
             whole["grid"] = {**kept_grid, **grid}
         return OptimizerEntry(**whole)
+
+
+def new_entry(name: str, taken: Sequence[str]) -> OptimizerEntry:
+    """Return an entry for an optimizer with its defaults.
+
+    Where its title is taken, its label is its whole name: ``optax:adam`` beside ``adam``.
+    """
+    entry = OptimizerEntry(name=name)
+    return OptimizerEntry(name=name, label=name) if entry.title in taken else entry
 
 
 TABLE_OPTIONS = ("start", "constants", "domain")

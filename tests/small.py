@@ -17,7 +17,7 @@ from optbench.lanes import Block
 from optbench.nn.initializers import he
 from optbench.nn.losses import SoftmaxCrossEntropy
 from optbench.nn.network import Network, dense_relu_layers
-from optbench.optimizers import complete_hyperparameters
+from optbench.optimizers import complete_hyperparameters, get_optimizer
 from optbench.pipeline import prepare
 from optbench.problems.base import DTYPES, RECORDS, Option, Problem
 from optbench.problems.functions import Anisotropic, Quadratic1D
@@ -144,7 +144,10 @@ def suite(
     entries = [(each, [{}]) if isinstance(each, str) else each for each in optimizers]
     settings = tuple(
         OptimizerSetting(
-            name, name, tuple(complete_hyperparameters(name, dict(each)) for each in configurations)
+            name,
+            name,
+            (optimizer := get_optimizer(name)),
+            tuple(complete_hyperparameters(optimizer, dict(each)) for each in configurations),
         )
         for name, configurations in entries
     )

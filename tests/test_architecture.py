@@ -18,7 +18,7 @@ MOST_LINES_OF_A_FILE = 320
 MOST_LINES_OF_A_FUNCTION = 45
 
 CORE = {"problems", "nn", "optimizers", "datasets"}
-CONTRACTS = {"optimizers.base", "optimizers.common", "problems.base"}
+CONTRACTS = {"optimizers.base", "optimizers.common", "optimizers.stepping", "problems.base"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "stopping": set(),
     "schedules": set(),
-    "optimizers": {"arrays", "errors", "schedules"},
+    "optimizers": {"arrays", "errors", "plugins", "schedules"},
     "grids": {"errors"},
     "suitefile": {"errors"},
     "durations": {"errors", "problems.base", "stopping", "suitefile"},
@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recorder": {"arrays", "device", "ledger", "problems.base", "records", "workspace"},
     "stepper": {"arrays", "device", "lanes", "ledger", "recorder", "rng", "stopwatch"} | CONTRACTS,
     "engine": {"device", "lanes", "ledger", "records", "stepper", "stopping"},
-    "executor": {"engine", "lanes", "device", "records", "errors"},
+    "executor": {"engine", "lanes", "device", "records", "errors", "plugins"},
     "estimate": {"stepper", "lanes", "device", "stopwatch", "executor", "pipeline"},
     "store": {"records", "errors"},
     "environment": {"records", "errors", ""},  # "" is optbench itself, for its version
@@ -70,6 +70,9 @@ LIBRARIES: dict[str, set[str]] = {
     "array_api_compat": {"device"},
     "numba": {"jit"},
     "sklearn": {"datasets"},
+    "torch": {"optimizers"},
+    "optax": {"optimizers"},
+    "jax": {"optimizers"},
     "PIL": {"plots"},
     "typer": {"cli"},
     "click": {"cli"},

@@ -279,19 +279,21 @@ class Broken(SGD):
         raise FloatingPointError("a rule that is wrong")
 
 
-def test_a_rule_that_raises_fails_its_block_and_no_other(tmp_path, mixed, monkeypatch):
+def test_a_rule_that_raises_fails_its_lanes_and_no_others(tmp_path, request, monkeypatch):
     monkeypatch.setitem(OPTIMIZERS, "sgd", Broken)
-    outcome = carry_out(mixed, tmp_path)
+    outcome = carry_out(request.getfixturevalue("mixed"), tmp_path)
     assert outcome.status is Status.FAILED
-    assert outcome.failures == ("FloatingPointError: a rule that is wrong",) * 3
+    (failed,) = outcome.failures
+    assert failed.message == "FloatingPointError: a rule that is wrong"
+    assert sorted(failed.lanes) == [0, 1, 4, 5, 8, 9]
     assert statuses(outcome.path) == ["failed", "failed", "done", "done"] * 3
     meta = read_run(outcome.path).meta
     assert meta["status"] == "failed"
-    assert sorted(failure["block"] for failure in meta["failures"]) == [0, 2, 4]
-    for failure in meta["failures"]:
-        assert failure["message"] == "FloatingPointError: a rule that is wrong"
-        assert failure["traceback"].startswith("Traceback (most recent call last)")
-        assert "in step" in failure["traceback"]
+    (failure,) = meta["failures"]
+    assert failure["message"] == "FloatingPointError: a rule that is wrong"
+    assert sorted(failure["lanes"]) == [0, 1, 4, 5, 8, 9]
+    assert failure["traceback"].startswith("Traceback (most recent call last)")
+    assert "in step" in failure["traceback"]
     assert set(read_run(outcome.path).trace["lane"]) == {2, 3, 6, 7, 10, 11}
     lanes = read_run(outcome.path).lanes
     assert lanes["iterations"].isna().tolist() == [True, True, False, False] * 3

@@ -6,6 +6,7 @@ that ``optbench --help`` starts fast.
 
 import os
 import sys
+import traceback
 from errno import ENOSPC
 from io import TextIOWrapper
 from typing import Any, NoReturn
@@ -13,7 +14,8 @@ from typing import Any, NoReturn
 import typer
 
 from optbench.cli import data, list_, new, plot, run, show, verify
-from optbench.cli.options import Version
+from optbench.cli.options import Debug, Version
+from optbench.cli.output import debug, want_tracebacks
 from optbench.errors import ExitCode, OptbenchError
 
 app = typer.Typer(
@@ -34,6 +36,7 @@ app.add_typer(new.app, name="new")
 @app.callback()
 def _options(
     version: Version = False,
+    debug_: Debug = False,
 ) -> None:
     """Benchmark first-order optimizers: run a suite, then plot it."""
 
@@ -46,11 +49,13 @@ def main() -> NoReturn:
 
 
 def _main() -> int:
+    want_tracebacks(False)
     try:
         code: Any = app(prog_name="optbench", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else ExitCode.DONE
     except OptbenchError as error:
+        debug(traceback.format_exc())
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", ExitCode.INTERRUPTED)

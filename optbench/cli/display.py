@@ -237,4 +237,5 @@ class Lines:
         for number, lanes in split.parts:
             self._lanes[number] = [self._plan.lanes[lane] for lane in lanes]
             self._totals[number] = self._totals[split.block]
-        say(f"  {title(self._lanes[split.block])}: does not fit into memory, split in two")
+        reason = split.message or "does not fit into memory"
+        say(f"  {title(self._lanes[split.block])}: {reason}, split in two")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from optbench import __version__
+from optbench.cli.output import want_tracebacks
 
 DEFAULT_OUT = Path("results")
 
@@ -19,9 +20,9 @@ def complete_suite(incomplete: str) -> list[str]:
 
 def complete_optimizer(incomplete: str) -> list[str]:
     """Return the optimizers that start so."""
-    from optbench.optimizers import OPTIMIZERS
+    from optbench.optimizers import optimizer_names
 
-    return [name for name in OPTIMIZERS if name.startswith(incomplete)]
+    return [name for name in optimizer_names() if name.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -41,6 +42,17 @@ def _print_version(wanted: bool) -> None:
 Version = Annotated[
     bool,
     typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+]
+
+
+def _debug(wanted: bool) -> None:
+    if wanted:
+        want_tracebacks(True)
+
+
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", callback=_debug, is_eager=True, help="Print tracebacks of errors."),
 ]
 
 Runs = Annotated[

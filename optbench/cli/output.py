@@ -35,6 +35,23 @@ def table(*headings: str) -> "Table":
     return made
 
 
+class _Debugging:
+    """Whether tracebacks are printed, as ``--debug`` asks for."""
+
+    wanted = False
+
+
+def want_tracebacks(wanted: bool) -> None:
+    """Say whether :func:`debug` prints."""
+    _Debugging.wanted = wanted
+
+
+def debug(text: str) -> None:
+    """Print a traceback to stderr if it is wanted."""
+    if _Debugging.wanted:
+        typer.echo(text.rstrip("\n"), err=True)
+
+
 def say(message: str) -> None:
     """Print a message for the user to stderr."""
     typer.echo(message, err=True)

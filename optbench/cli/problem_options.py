@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from optbench.suitefile import SuiteFile, parse_suite
+from optbench.suitefile import OptimizerEntry, SuiteFile, new_entry, parse_suite
 
 TEXTBOOK = ("sgd", "momentum", "adagrad", "adam")
 """Optimizers that run where neither a suite nor ``-o`` names any."""
@@ -53,9 +53,12 @@ def suite_of_problems(names: Sequence[str], optimizers: Sequence[str] = ()) -> S
         If a name can be no label.
     """
     entries = problem_entries(names)
-    chosen = [{"name": name} for name in dict.fromkeys(optimizers or TEXTBOOK)]
+    chosen: list[OptimizerEntry] = []
+    for name in dict.fromkeys(optimizers or TEXTBOOK):
+        chosen.append(new_entry(name, [entry.title for entry in chosen]))
     title = entries[0].get("label", entries[0]["name"])
-    suite = {"name": _folder_name(title), "problem": entries, "optimizer": chosen}
+    plain = [each.model_dump(exclude_unset=True) for each in chosen]
+    suite = {"name": _folder_name(title), "problem": entries, "optimizer": plain}
     return parse_suite(suite, "--problem")
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from optbench.cli.options import DEFAULT_OUT
-from optbench.cli.output import console, say, table
-from optbench.records import RunTables, Status
+from optbench.cli.output import console, debug, say, table
+from optbench.records import Failure, RunTables, Status
 
 if TYPE_CHECKING:
     from optbench.device import Device
@@ -62,17 +62,34 @@ def print_outcome(outcome: "Outcome", *, quiet: bool) -> RunTables:
     """Print a run's table, and to stderr what went wrong in it."""
     from optbench.store.reader import read_run
 
-    for failure in outcome.failures:
-        say(f"error: a block failed: {failure} (the traceback is in {outcome.path}/run.json)")
     if outcome.status is Status.INTERRUPTED and not quiet:
         say("interrupted: what was done is kept")
     tables = read_run(outcome.path)
+    for failure in outcome.failures:
+        say(_failure(failure, tables))
+        debug(failure.traceback)
     if not quiet:
         from optbench.analysis import summary
         from optbench.tables import to_rich
 
         console().print(to_rich(summary(tables)))
     return tables
+
+
+def _failure(failure: Failure, tables: RunTables) -> str:
+    """Say in one line which lanes raised something."""
+    where = f"(the traceback is in {tables.path}/run.json)"
+    if not failure.lanes:
+        return (
+            f"note: lanes raised together what none raises alone: {failure.message}; "
+            f"their results are those of smaller blocks {where}"
+        )
+    lanes = tables.lanes.set_index("lane").loc[list(failure.lanes)]
+    titles = (lanes["label"] + " on " + lanes["problem"]).tolist()
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(lanes["seed"].tolist()))
+    which = ", ".join(dict.fromkeys(titles))
+    count = "" if len(lanes) == 1 else f", {len(lanes)} lanes"
+    return f"error: {which} (seed {seeds}{count}) failed: {failure.message} {where}"
 
 
 def print_end(finished: list[RunTables], out: Path, *, quiet: bool) -> None:

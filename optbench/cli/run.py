@@ -8,6 +8,7 @@ import typer
 
 from optbench.cli.options import (
     DEFAULT_OUT,
+    Debug,
     Out,
     Version,
     complete_optimizer,
@@ -141,6 +142,7 @@ def run(
         bool,
         typer.Option("--dry-run", help="Print lanes, blocks, memory and time; run nothing."),
     ] = False,
+    debug: Debug = False,
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""

@@ -1,6 +1,7 @@
 """The registry of optimizers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.adadelta import ADADELTA_OPTIMIZERS
@@ -8,12 +9,14 @@ from optbench.optimizers.adam import ADAM_OPTIMIZERS
 from optbench.optimizers.adamax import ADAMAX_OPTIMIZERS
 from optbench.optimizers.adan import ADAN_OPTIMIZERS
 from optbench.optimizers.adaptive import AdaGrad, Adam, RMSprop
-from optbench.optimizers.base import Choice, Hyperparameter, Optimizer
+from optbench.optimizers.base import Optimizer, Setting
 from optbench.optimizers.common import COMMON, check_common
 from optbench.optimizers.layerwise import LAYERWISE
 from optbench.optimizers.momentum import MOMENTUM_OPTIMIZERS
 from optbench.optimizers.muon import MUON
 from optbench.optimizers.nadam import NADAM_OPTIMIZERS
+from optbench.optimizers.plugin import offered, plugin_optimizer
+from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.prodigy import PRODIGY
 from optbench.optimizers.radam import RADAM_OPTIMIZERS
 from optbench.optimizers.rmsprop import RMSPROP_OPTIMIZERS
@@ -32,47 +35,70 @@ _ALL: tuple[type[Optimizer], ...] = (
 )
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {optimizer.name: optimizer for optimizer in _ALL}
-"""All optimizers by name, from simple to complex."""
+"""All rules that are built in, by name, from simple to complex."""
 
 
-def get_optimizer(name: str) -> Optimizer:
-    """Return the optimizer of that name.
+def get_optimizer(name: str, also: Iterable[str] = ()) -> Optimizer:
+    """Return the optimizer of that name: a rule, a preset, or a plug-in's.
+
+    Parameters
+    ----------
+    name
+        As a suite or a flag gives it.
+    also
+        Other names that may have been meant.
 
     Raises
     ------
     SuiteError
-        If there is none; it names the nearest.
+        If there is none; it names the nearest. If it is a plug-in's, as
+        :func:`~optbench.optimizers.plugin.plugin_optimizer`.
     """
-    if name not in OPTIMIZERS:
-        raise SuiteError(f"unknown optimizer '{name}'; {nearest(name, OPTIMIZERS)}")
-    return OPTIMIZERS[name]()
+    if name in OPTIMIZERS:
+        return OPTIMIZERS[name]()
+    if name in PRESETS:
+        return PRESETS[name].optimizer()
+    found = plugin_optimizer(name)
+    if found is None:
+        known = dict.fromkeys([*also, *optimizer_names()])
+        raise SuiteError(f"unknown optimizer '{name}'; {nearest(name, known)}")
+    return found
 
 
-def known_hyperparameters(name: str) -> dict[str, Hyperparameter | Choice]:
+def optimizer_names() -> list[str]:
+    """Return the names of all that is built in, and of what installed packages offer."""
+    return list(dict.fromkeys([*OPTIMIZERS, *PRESETS, *offered()]))
+
+
+def known_hyperparameters(optimizer: Optimizer) -> dict[str, Setting]:
     """Return what an optimizer takes by name: its own, then what any optimizer takes."""
-    own = {each.name: each for each in get_optimizer(name).hyperparameters}
+    own = {each.name: each for each in optimizer.hyperparameters}
     return {**own, **{key: each for key, each in COMMON.items() if key not in own}}
 
 
-def complete_hyperparameters(name: str, given: Mapping[str, float | str]) -> dict[str, float | str]:
+def complete_hyperparameters(
+    optimizer: Optimizer, given: Mapping[str, Any]
+) -> dict[str, float | str]:
     """Return all hyperparameters of an optimizer: those given, and defaults for its own others.
 
     Raises
     ------
     SuiteError
-        For an unknown optimizer, a hyperparameter that it has not, or a value out of its range.
+        For a hyperparameter that it has not, one without a default that is not given, or a value
+        out of its range.
     """
-    known = known_hyperparameters(name)
-    own = [each.name for each in get_optimizer(name).hyperparameters]
+    known = known_hyperparameters(optimizer)
+    own = [each.name for each in optimizer.hyperparameters]
     for key in given:
         if key not in known:
-            raise SuiteError(f"{name} has no hyperparameter '{key}'; {nearest(key, known)}")
+            meant = nearest(key, known)
+            raise SuiteError(f"{optimizer.name} has no hyperparameter '{key}'; {meant}")
     try:
-        check_common(given)
+        check_common(given, own)
         return {
-            key: each.check(given.get(key, each.default))  # type: ignore[arg-type]  # it checks
+            key: each.check(given.get(key, each.default))
             for key, each in known.items()
             if key in own or key in given
         }
     except SuiteError as error:
-        raise SuiteError(f"{name}: {error}") from None
+        raise SuiteError(f"{optimizer.name}: {error}") from None

@@ -32,18 +32,32 @@ GRADIENT = (
     Hyperparameter("clip_value", 1.0, "largest size of a gradient's entry", LEAST_CLIP),
 )
 
+LEARNING_RATE = (*(each.name for each in SCHEDULE), "weight_decay")
+"""What scales the learning rate, or is scaled by it."""
+
 COMMON = {each.name: each for each in (*SCHEDULE, *GRADIENT)}
 """All of them by name; a lane has those that it was given."""
 
 
-def check_common(given: Mapping[str, object]) -> None:
-    """Refuse settings of a schedule without a schedule.
+def check_common(given: Mapping[str, object], own: Sequence[str]) -> None:
+    """Refuse settings that would change nothing.
+
+    Parameters
+    ----------
+    given
+        The hyperparameters that a suite gives.
+    own
+        Names of the optimizer's own.
 
     Raises
     ------
     SuiteError
-        If one of them would change nothing.
+        If one belongs to a schedule and there is none, or scales a learning rate that the
+        optimizer has not.
     """
+    scaling = [key for key in given if key in LEARNING_RATE and key not in own]
+    if scaling and "lr" not in own:
+        raise SuiteError(f"{scaling[0]} means nothing without a learning rate; it has none")
     idle = [each.name for each in SCHEDULE[2:] if each.name in given]
     if idle and given.get("schedule", CONSTANT) == CONSTANT:
         raise SuiteError(f"{idle[0]} means nothing without a schedule; give one as well")

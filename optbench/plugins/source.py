@@ -53,13 +53,14 @@ class Source:
         return {"place": self.place, **self.identity()}
 
 
-def complaint(error: BaseException, root: Path) -> str:
+def complaint(error: BaseException, root: Path | None = None) -> str:
     """Say in one line what code raised, and in which line of the code in ``root``.
 
     Parameters
     ----------
     root
-        The file or folder whose code counts; libraries that it calls do not.
+        The file or folder whose code counts; libraries that it calls do not. Without one no line
+        is named.
     """
     lines = str(error).splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
@@ -70,8 +71,8 @@ def complaint(error: BaseException, root: Path) -> str:
     elif isinstance(error, SyntaxError) and error.filename is not None:
         text = f"{type(error).__name__}: {error.msg}"
         places.append((Path(error.filename), error.lineno))
-    own = [(path, line) for path, line in places if _is_own(path, root)]
-    if not own:
+    own = [(path, line) for path, line in places if root is not None and _is_own(path, root)]
+    if root is None or not own:
         return text
     path, line = own[-1]
     name = path.name if path == root else path.relative_to(root)

@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from optbench.records import (
     BlockResult,
     BlockSplit,
     EvaluationRows,
+    Failure,
     Lane,
     LaneResult,
     Record,
@@ -76,7 +78,7 @@ class RunWriter:
         self._results: dict[int, LaneResult] = {}
         self._chunks: dict[int, list[TraceChunk]] = {}
         self._evaluations: dict[int, list[EvaluationRows]] = {}
-        self._failures: list[dict[str, Any]] = []
+        self._failures: dict[str, Failure] = {}
         self._write_state(Status.RUNNING)
 
     def add(self, record: Record) -> None:
@@ -104,12 +106,21 @@ class RunWriter:
             self._write_block(block)
         self._write_state(status)
 
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What was raised so far."""
+        return tuple(self._failures.values())
+
     def _end_block(self, result: BlockResult) -> None:
         self._results |= {lane.lane: lane for lane in result.lanes}
         if result.message:
-            failure = {"block": result.block, "message": result.message}
-            self._failures.append({**failure, "traceback": result.traceback})
+            self._note_failure([lane.lane for lane in result.lanes], result)
         self._write_block(result.block)
+
+    def _note_failure(self, lanes: list[int], said: BlockResult | BlockSplit) -> None:
+        """Keep what lanes raised; the same message is kept once."""
+        known = self._failures.get(said.message, Failure(said.message, (), said.traceback))
+        self._failures[said.message] = replace(known, lanes=(*known.lanes, *lanes))
 
     def _split_block(self, split: BlockSplit) -> None:
         """Forget a block and put its parts into the plan."""
@@ -119,6 +130,8 @@ class RunWriter:
             {"block": number, "lanes": list(lanes), "split_from": split.block}
             for number, lanes in split.parts
         ]
+        if split.message:
+            self._note_failure([], split)
         kept = [block for block in self._meta.get("blocks", []) if block["block"] != split.block]
         self._meta["blocks"] = [*kept, *parts]
 
@@ -144,7 +157,7 @@ class RunWriter:
             "status": status,
             "ended": ended,
             "timings": {"wall_seconds": seconds},
-            "failures": self._failures,
+            "failures": [asdict(failure) for failure in self.failures],
         }
         text = json.dumps({**self._meta, **state}, indent=2, ensure_ascii=False, allow_nan=False)
         write_beside(

@@ -217,7 +217,7 @@ def _run(cases: Iterable[_Case], device: Device) -> dict[_Case, _Traces]:
 
 def _lanes(case: _Case, numbers: "count[int]") -> tuple[Lane, ...]:
     """Return the lanes of a case; they belong to no run, so they have no keys."""
-    defaults = complete_hyperparameters(case.optimizer, {})
+    defaults = complete_hyperparameters(get_optimizer(case.optimizer), {})
     return tuple(
         Lane(
             number=next(numbers),

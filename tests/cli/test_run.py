@@ -382,7 +382,8 @@ def test_when_a_lane_fails_the_others_end_and_the_code_is_four(tmp_path, monkeyp
     assert lanes(path)["status"].tolist() == ["failed", "done"]
     assert lanes(path)["final_loss"].isna().tolist() == [True, False]
     (failure,) = [line for line in seen.err.splitlines() if line.startswith("error: ")]
-    assert failure.startswith("error: a block failed: ArithmeticError: out of")
+    said = "error: broken on anisotropic (seed 0) failed: ArithmeticError: out of"
+    assert failure.startswith(said)
     assert failure.endswith(f"(the traceback is in results/{path.name}/run.json)")
     assert "in step" in meta(path)["failures"][0]["traceback"]
     assert "Traceback" not in seen.err + seen.out

@@ -44,7 +44,9 @@ class Driver:
         self.device = device or NumpyDevice()
         self.dtype = dtype
         self._by_coordinate = by_coordinate
-        complete = [complete_hyperparameters(name, dict(each)) for each in configurations]
+        complete = [
+            complete_hyperparameters(get_optimizer(name), dict(each)) for each in configurations
+        ]
         self.hyperparameters = {
             key: np.array([[[each[key]] for each in complete]]) for key in complete[0]
         }

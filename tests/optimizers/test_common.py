@@ -9,7 +9,7 @@ from optbench.arrays import inner
 from optbench.device import NumpyDevice
 from optbench.errors import SuiteError
 from optbench.lanes import lay_out
-from optbench.optimizers import OPTIMIZERS, complete_hyperparameters
+from optbench.optimizers import OPTIMIZERS, complete_hyperparameters, get_optimizer
 from optbench.optimizers.common import COMMON
 from optbench.schedules import SCHEDULES, learning_rate_factors
 from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
@@ -121,9 +121,9 @@ def test_a_gradient_within_its_bounds_keeps_its_bits():
 
 
 def test_only_those_given_are_recorded_and_make_another_key():
-    plain = complete_hyperparameters("adam", {})
+    plain = complete_hyperparameters(get_optimizer("adam"), {})
     assert not plain.keys() & COMMON.keys()
-    scheduled = complete_hyperparameters("adam", {"schedule": "cosine", "warmup": 3})
+    scheduled = complete_hyperparameters(get_optimizer("adam"), {"schedule": "cosine", "warmup": 3})
     assert scheduled == {**plain, "schedule": "cosine", "warmup": 3.0}
     settled = suite(anisotropic(), optimizers=[("adam", [{}, {"warmup": 3}, {"warmup": 4}])])
     assert len({lane.key for lane in lay_out(settled, "cpu")}) == 3
@@ -142,7 +142,7 @@ def test_only_those_given_are_recorded_and_make_another_key():
 )
 def test_what_they_do_not_take_is_refused(given, message):
     with pytest.raises(SuiteError) as caught:
-        complete_hyperparameters("sgd", given)
+        complete_hyperparameters(get_optimizer("sgd"), given)
     assert message in str(caught.value)
 
 

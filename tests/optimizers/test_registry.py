@@ -21,12 +21,12 @@ DEFAULTS = {
 def test_the_optimizers_and_their_defaults_are_the_textbooks():
     assert DEFAULTS.keys() <= OPTIMIZERS.keys()
     for name, defaults in DEFAULTS.items():
-        assert complete_hyperparameters(name, {}) == defaults
+        assert complete_hyperparameters(get_optimizer(name), {}) == defaults
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_what_is_given_counts_before_defaults(name):
-    completed = complete_hyperparameters(name, {"lr": 2})
+    completed = complete_hyperparameters(get_optimizer(name), {"lr": 2})
     assert completed == {**DEFAULTS[name], "lr": 2.0}
     assert type(completed["lr"]) is float
 
@@ -59,7 +59,7 @@ def test_an_optimizer_knows_its_name_and_says_what_it_does(name):
 )
 def test_what_does_not_fit_is_refused_in_one_line(name, given, says):
     with pytest.raises(SuiteError) as caught:
-        complete_hyperparameters(name, given)
+        complete_hyperparameters(get_optimizer(name), given)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 

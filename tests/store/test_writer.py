@@ -198,7 +198,7 @@ def test_failures_are_kept_with_their_traceback(tmp_path):
     run.add(BlockResult(0, failed, "ValueError: no", "Traceback …"))
     run.finish(Status.FAILED)
     meta = json.loads((tmp_path / "run.json").read_text("utf-8"))
-    failure = {"block": 0, "message": "ValueError: no", "traceback": "Traceback …"}
+    failure = {"message": "ValueError: no", "lanes": [0, 1], "traceback": "Traceback …"}
     assert meta["failures"] == [failure]
     assert lane_statuses(tmp_path) == ["failed", "failed", "interrupted", "interrupted"]
     assert not (tmp_path / "trace").exists()
