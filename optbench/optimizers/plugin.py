@@ -13,7 +13,7 @@ from typing import Any
 
 from optbench import plugins
 from optbench.errors import SuiteError
-from optbench.optimizers.base import Choice, Hyperparameter, Optimizer, Switch
+from optbench.optimizers.base import Choice, Elementwise, Hyperparameter, Optimizer, Switch
 from optbench.plugins import Plugin, Source, complaint
 
 GROUP = "optbench.optimizers"
@@ -157,8 +157,8 @@ def _check(kind: type[Optimizer], plugin: Plugin) -> None:
     place = _place(plugin)
     lacking = [each for each in ("hyperparameters",) if not hasattr(kind, each)]
     lacking += sorted(kind.__abstractmethods__)
-    if hasattr(kind, "step") and "rule" in getattr(kind, "__annotations__", {}):
-        lacking += [] if hasattr(kind, "rule") else ["rule"]
+    if getattr(kind, "step", None) is Elementwise.step and not hasattr(kind, "rule"):
+        lacking.append("rule")
     if lacking:
         raise SuiteError(f"{place} is not a whole optimizer; it lacks {', '.join(lacking)}")
     known = (Hyperparameter, Choice, Switch)
