@@ -5,15 +5,18 @@ lane. It knows neither which library computes nor who reads the records. Lanes t
 or stopped leave the block at the end of a chunk; the others go on, unchanged to the bit.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from math import inf, isfinite
 
 import numpy as np
 
 from optbench.device import Device
-from optbench.lanes import Block
+from optbench.lanes import Begun, Block
 from optbench.ledger import Ledger
-from optbench.records import EvaluationRows, Record
-from optbench.stepper import Stepper
+from optbench.records import Checkpoint, EvaluationRows, Record
+from optbench.stepper import Held, Stepper
 from optbench.stopping import Patience
 
 CHUNK_ROWS = 64
@@ -24,9 +27,12 @@ VALIDATION = "validation"
 
 
 def run_block(
-    block: Block, device: Device, cancelled: Callable[[], bool] = lambda: False
+    block: Block,
+    device: Device,
+    cancelled: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float = inf,
 ) -> Iterator[Record]:
-    """Run a block and yield its records.
+    """Run a block, from its start or from where it had come, and yield its records.
 
     Parameters
     ----------
@@ -36,17 +42,24 @@ def run_block(
         What computes.
     cancelled
         Asked between chunks; once true, the block ends with status ``interrupted``.
+    checkpoint_seconds
+        Time from one checkpoint to the next. Unless it is infinite, a block that is cancelled
+        yields one as well.
     """
-    yield from _BlockRun(block, device).records(cancelled)
+    yield from _BlockRun(block, device, checkpoint_seconds).records(cancelled)
+
+
+SEEN = {"place": "int64", "updates": "int64", "split": "U16"}
+"""What a checkpoint tells of the evaluations made so far, a row each."""
 
 
 class _BlockRun:
     """A block on its way."""
 
-    def __init__(self, block: Block, device: Device) -> None:
+    def __init__(self, block: Block, device: Device, checkpoint_seconds: float) -> None:
         self._block = block
         self._device = device
-        self._stepper = Stepper(block, device)
+        self._checkpoint_seconds = checkpoint_seconds
         self._ledger = Ledger(block)
         self._splits = tuple(block.problem.split_sizes())
         self._patience: Patience | None = None
@@ -55,10 +68,60 @@ class _BlockRun:
             self._patience = Patience(block.rules, len(block.lanes), per_epoch)
         self._seconds = 0.0
         self._seen: list[set[tuple[str, int]]] = [set() for _ in block.lanes]
+        self._stepper = Stepper(block, device) if block.begun is None else self._go_on(block.begun)
+
+    def _go_on(self, begun: Begun) -> Stepper:
+        """Take up what a checkpoint holds, and return the stepper of the lanes that were left."""
+        arrays = begun.arrays
+        self._ledger.restore(_named(arrays, "ledger"), begun.loss)
+        if self._patience is not None:
+            self._patience.restore(_named(arrays, "patience"))
+        self._seconds = float(arrays["seconds"])
+        seen = _named(arrays, "seen")
+        for place, updates, split in zip(*(seen[name].tolist() for name in SEEN), strict=True):
+            self._seen[place].add((split, updates))
+        put = self._device.put
+        best = _named(arrays, "best")
+        held = Held(
+            put(arrays["params"]),
+            put(arrays["buffers"]),
+            {name: put(slot) for name, slot in _named(arrays, "slots").items()},
+            (put(best["params"]), put(best["buffers"])) if best else None,
+        )
+        lanes = tuple(self._block.lanes[place] for place in self._ledger.places.tolist())
+        return Stepper(replace(self._block, lanes=lanes, begun=None), self._device, held)
+
+    def _checkpoint(self) -> Checkpoint:
+        """Return all that it takes to go on from here."""
+        get, held = self._device.get, self._stepper.held
+        seen = sorted(
+            (place, updates, split)
+            for place, some in enumerate(self._seen)
+            for split, updates in some
+        )
+        arrays = {
+            "params": get(held.params),
+            "buffers": get(held.buffers),
+            "seconds": np.array(self._seconds + self._stepper.watch.seconds()),
+            **{f"slots/{name}": get(slot) for name, slot in held.slots.items()},
+            **{f"ledger/{name}": array for name, array in self._ledger.state.items()},
+            **{
+                f"seen/{name}": np.array([row[column] for row in seen], dtype=kind)
+                for column, (name, kind) in enumerate(SEEN.items())
+            },
+        }
+        if held.best is not None:
+            arrays |= {"best/params": get(held.best[0]), "best/buffers": get(held.best[1])}
+        if self._patience is not None:
+            arrays |= {f"patience/{name}": each for name, each in self._patience.state.items()}
+        # Copies: the block goes on while they are written.
+        copies = {name: np.array(each) for name, each in arrays.items()}
+        return Checkpoint(self._block.number, self._ledger.entered, copies)
 
     def records(self, cancelled: Callable[[], bool]) -> Iterator[Record]:
-        ledger, first = self._ledger, 0
-        if self._block.rules.evaluate_every is not None:
+        ledger, first = self._ledger, self._ledger.entered
+        last = time.monotonic()
+        if self._block.rules.evaluate_every is not None and not first:
             yield from self._evaluate(self._stepper, ledger.places, 0)
         while first < ledger.full_rows and ledger.places.size and not cancelled():
             until = self._until(first)
@@ -72,6 +135,12 @@ class _BlockRun:
             yield from self._between(first, until)
             self._let_go()
             first = until
+            if time.monotonic() - last >= self._checkpoint_seconds and ledger.places.size:
+                yield self._checkpoint()
+                last = time.monotonic()
+        unfinished = first < ledger.full_rows and bool(ledger.places.size)
+        if unfinished and isfinite(self._checkpoint_seconds):
+            yield self._checkpoint()
         if ledger.complete:
             yield from self._evaluate_ended(self._stepper, ledger.places)
         yield ledger.result(self._seconds + self._stepper.watch.seconds())
@@ -189,3 +258,12 @@ class _BlockRun:
                 self._stepper = self._stepper.part(kept)
             else:
                 self._stepper.watch = self._device.stopwatch()
+
+
+def _named(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with a group's, without it."""
+    return {
+        name.removeprefix(f"{group}/"): array
+        for name, array in arrays.items()
+        if name.startswith(f"{group}/")
+    }

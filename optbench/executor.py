@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from itertools import count
+from math import inf
 from queue import SimpleQueue
 from threading import Event
 
@@ -48,9 +49,27 @@ def one_blas_thread() -> AbstractContextManager[object]:
 
 
 def execute(
-    blocks: Sequence[Block], device: Device, workers: int, cancelled: Event
+    blocks: Sequence[Block],
+    device: Device,
+    workers: int,
+    cancelled: Event,
+    checkpoint_seconds: float = inf,
+    first_new: int | None = None,
 ) -> Iterator[Record]:
     """Run blocks and yield their records as they come; each block's own are in order.
+
+    Parameters
+    ----------
+    blocks
+        What to run.
+    device, workers
+        What computes, and on how many threads.
+    cancelled
+        See below.
+    checkpoint_seconds
+        As of :func:`optbench.engine.run_block`.
+    first_new
+        Number of the first block that is made by splitting; by default that after all of these.
 
     Once ``cancelled`` is set, running blocks end after their current chunk and waiting ones yield
     their result only, with status ``interrupted``. A block that does not fit into memory, or whose
@@ -58,15 +77,15 @@ def execute(
     the status ``failed``, the others of its block go on.
     """
     records: SimpleQueue[Record] = SimpleQueue()
-    with (
-        one_blas_thread(),
-        ThreadPoolExecutor(workers, thread_name_prefix="optbench") as pool,
-    ):
-        worker = _Worker(device, cancelled, records, count(len(blocks)))
-        for block in blocks:
-            pool.submit(worker.run, block)
-        running = len(blocks)
+    if first_new is None:
+        first_new = max((block.number for block in blocks), default=-1) + 1
+    worker = _Worker(device, cancelled, records, count(first_new), checkpoint_seconds)
+    running = len(blocks)
+    with one_blas_thread():
+        pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="optbench")
         try:
+            for block in blocks:
+                pool.submit(worker.run, block)
             while running:
                 record = records.get()
                 if isinstance(record, BlockSplit):
@@ -76,15 +95,22 @@ def execute(
         finally:
             if running:  # nobody takes the records any more
                 cancelled.set()
+            pool.shutdown(wait=not running, cancel_futures=True)
 
 
 class _Worker:
     """What every worker thread does with a block."""
 
     def __init__(
-        self, device: Device, cancelled: Event, records: SimpleQueue[Record], numbers: Iterator[int]
+        self,
+        device: Device,
+        cancelled: Event,
+        records: SimpleQueue[Record],
+        numbers: Iterator[int],
+        checkpoint_seconds: float,
     ) -> None:
         self._device = device
+        self._checkpoint_seconds = checkpoint_seconds
         self._cancelled = cancelled
         self._records = records
         self._numbers = numbers
@@ -116,7 +142,8 @@ class _Worker:
         return parts
 
     def _put_all(self, block: Block) -> None:
-        for record in run_block(block, self._device, self._cancelled.is_set):
+        cancelled = self._cancelled.is_set
+        for record in run_block(block, self._device, cancelled, self._checkpoint_seconds):
             self._records.put(record)
             while self._records.qsize() > WAITING_RECORDS and not self._cancelled.is_set():
                 time.sleep(PAUSE_SECONDS)

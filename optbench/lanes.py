@@ -23,8 +23,27 @@ on so few take less time than two threads lose when they wait for the interprete
 
 
 @dataclass(frozen=True)
+class Begun:
+    """How far a block had come before.
+
+    Attributes
+    ----------
+    arrays
+        Of its last checkpoint.
+    loss
+        Of all rows recorded before that, float64, shape (rows, lanes).
+    """
+
+    arrays: Mapping[str, np.ndarray] = field(repr=False)
+    loss: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Block:
-    """Lanes that share a problem and an update rule, stepped together; plain data."""
+    """Lanes that share a problem and an update rule, stepped together; plain data.
+
+    ``begun`` is where they go on from; None at their start.
+    """
 
     number: int
     problem: Problem
@@ -32,6 +51,7 @@ class Block:
     iterations: int
     lanes: tuple[Lane, ...]
     rules: Rules = field(default_factory=Rules)
+    begun: Begun | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -152,7 +172,7 @@ def halves(block: Block, numbers: Iterator[int]) -> tuple[Block, Block]:
     """Return two blocks, with new numbers, that hold the lanes of one."""
     middle = len(block.lanes) // 2
     first, second = (
-        replace(block, number=next(numbers), lanes=lanes)
+        replace(block, number=next(numbers), lanes=lanes, begun=None)
         for lanes in (block.lanes[:middle], block.lanes[middle:])
     )
     return first, second

@@ -4,6 +4,7 @@ The engine enters the rows that came down; the ledger finds where a lane diverge
 rule, cuts its trace there, and sums up at the end. Where lanes end is found here and nowhere else.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,37 @@ class Ledger:
         self._loss: list[np.ndarray] = []
         self._entered = 0
         self._steps = 0
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the books hold beside the losses, by name."""
+        return {
+            "places": self.places,
+            "running": self.running,
+            "diverged": self._diverged,
+            "rows": self._rows,
+            "updates": self._updates,
+            "best_at": self._best_at,
+            "entered": np.array(self._entered),
+            "steps": np.array(self._steps),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray], loss: np.ndarray) -> None:
+        """Go on from what :attr:`state` was, with the losses of all rows entered before."""
+        self.places = state["places"]
+        self.running = state["running"]
+        self._diverged = state["diverged"]
+        self._rows = state["rows"]
+        self._updates = state["updates"]
+        self._best_at = state["best_at"]
+        self._entered = int(state["entered"])
+        self._steps = int(state["steps"])
+        self._loss = [loss]
+
+    @property
+    def entered(self) -> int:
+        """How many rows were entered."""
+        return self._entered
 
     @property
     def complete(self) -> bool:

@@ -21,25 +21,36 @@ from optbench.records import (
     NUMERICS_VERSION,
     PENALTY,
     POSITION_NAMES,
-    BlockResult,
     Failure,
     Lane,
-    LaneResult,
     Record,
     Status,
 )
+from optbench.store.lock import locked
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite import Suite
+
+CHECKPOINT_SECONDS = 30.0
+"""Time from one checkpoint of a block to the next."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite made ready to run."""
+    """A suite made ready to run.
+
+    Attributes
+    ----------
+    blocks
+        What is to be run; of a run that goes on, only what has not ended.
+    first_new
+        Number of the first block that is made by splitting; None for that after all of these.
+    """
 
     suite: Suite
     lanes: tuple[Lane, ...]
     blocks: tuple[Block, ...]
     workers: int
+    first_new: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,8 +124,9 @@ def run_plan(
     out: Path,
     invocation: str,
     observe: Callable[[Record], None] = lambda record: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Outcome:
-    """Run a plan; ``observe`` sees every record after it was taken.
+    """Run a plan; ``observe`` sees every record once it lies on the disk.
 
     The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
     at once.
@@ -125,24 +137,38 @@ def run_plan(
         If the results cannot be written.
     """
     path = new_run_directory(out, plan.suite.name)
-    meta = {"invocation_id": invocation, **_describe(plan, device)}
-    extra = _extra_columns(plan.suite)
-    writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
-    _write_surfaces(writer, plan.suite)
-    ends: list[BlockResult] = []
-    with _interrupts() as cancelled:
-        for record in execute(plan.blocks, device, plan.workers, cancelled):
-            writer.add(record)
-            observe(record)
-            if isinstance(record, BlockResult):
-                ends.append(record)
-    status = _status([lane for end in ends for lane in end.lanes])
+    with locked(path):
+        meta = {"invocation_id": invocation, **_describe(plan, device)}
+        extra = extra_columns(plan.suite)
+        writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
+        _write_surfaces(writer, plan.suite)
+        return carry_out(plan, device, writer, observe, checkpoint_seconds)
+
+
+def carry_out(
+    plan: Plan,
+    device: Device,
+    writer: RunWriter,
+    observe: Callable[[Record], None],
+    checkpoint_seconds: float,
+) -> Outcome:
+    """Run the blocks of a plan into a run's directory that this process has locked."""
+    with interrupts() as cancelled:
+        try:
+            for record in execute(
+                plan.blocks, device, plan.workers, cancelled, checkpoint_seconds, plan.first_new
+            ):
+                for told in writer.add(record):
+                    observe(told)
+        except KeyboardInterrupt:
+            writer.finish(Status.INTERRUPTED)
+            raise
+    status = _status(set(writer.statuses))
     writer.finish(status)
-    return Outcome(path, status, writer.failures)
+    return Outcome(writer.path, status, writer.failures)
 
 
-def _status(ends: list[LaneResult]) -> Status:
-    found = {end.status for end in ends}
+def _status(found: set[Status]) -> Status:
     for status in (Status.INTERRUPTED, Status.FAILED):
         if status in found:
             return status
@@ -150,7 +176,7 @@ def _status(ends: list[LaneResult]) -> Status:
 
 
 @contextmanager
-def _interrupts() -> Iterator[threading.Event]:
+def interrupts() -> Iterator[threading.Event]:
     """Yield an event that the first interrupt sets; the second raises KeyboardInterrupt.
 
     Only the main thread gets signals; in any other the event is never set.
@@ -172,7 +198,7 @@ def _interrupts() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _extra_columns(suite: Suite) -> tuple[str, ...]:
+def extra_columns(suite: Suite) -> tuple[str, ...]:
     """Return the columns of positions and penalty that the run's trace needs."""
     problems = [setting.problem for setting in suite.problems]
     sizes = [each.parameters for each in problems if each.parameters <= len(POSITION_NAMES)]

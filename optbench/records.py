@@ -213,6 +213,23 @@ class BlockSplit:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A block between two chunks: all that its lanes carry on.
+
+    Attributes
+    ----------
+    rows
+        Trace rows that were recorded before it.
+    arrays
+        Plain arrays by name; the engine alone knows what they mean.
+    """
+
+    block: int
+    rows: int
+    arrays: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Failure:
     """Something that was raised while lanes ran.
 
@@ -227,7 +244,7 @@ class Failure:
     traceback: str = field(repr=False)
 
 
-Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult | BlockSplit
+Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult | BlockSplit | Checkpoint
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,11 @@ class Stepper:
         )
         return Stepper(block, self._device, held)
 
+    @property
+    def held(self) -> Held:
+        """What the lanes carry, on the device: the arrays themselves, no copies."""
+        return Held(self._params.rows, self._buffers.rows, self._updates.state, self._best)
+
     def keep_best(self, better: np.ndarray) -> None:
         """Remember parameters and buffers of the lanes that are now better than ever."""
         xp = self._device.xp

@@ -4,6 +4,7 @@ This is bookkeeping on the host: :class:`Rules` says what was asked for, :class:
 from validation errors. The engine asks and acts.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -109,6 +110,21 @@ class Patience:
         self.best = np.where(better, error, self.best)
         self.best_updates = np.where(better, updates, self.best_updates)
         return better
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """All that it remembers, by name."""
+        return {
+            "patience": self._patience,
+            "best": self.best,
+            "best_updates": self.best_updates,
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what :attr:`state` was."""
+        self._patience = state["patience"]
+        self.best = state["best"]
+        self.best_updates = state["best_updates"]
 
     def last_updates(self) -> np.ndarray:
         """Return after how many updates each lane ends, as far as is known: int64."""

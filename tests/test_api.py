@@ -194,9 +194,9 @@ def test_a_run_that_was_interrupted_raises_after_writing(tmp_path, monkeypatch):
 
     real = pipeline.execute
 
-    def interrupted(blocks, device, workers, cancelled):
+    def interrupted(blocks, device, workers, cancelled, *more):
         cancelled.set()
-        return real(blocks, device, workers, cancelled)
+        return real(blocks, device, workers, cancelled, *more)
 
     monkeypatch.setattr(pipeline, "execute", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -52,8 +52,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stepper": {"arrays", "device", "lanes", "ledger", "recorder", "rng", "stopwatch"} | CONTRACTS,
     "engine": {"device", "lanes", "ledger", "records", "stepper", "stopping"},
     "executor": {"engine", "lanes", "device", "records", "errors", "plugins"},
+    "checks": {"records", "errors", "analysis", "reference"},
+    "reference": set(),
     "estimate": {"stepper", "lanes", "device", "stopwatch", "executor", "pipeline"},
-    "store": {"records", "errors"},
+    "store": {"records", "errors", "reference"},
     "environment": {"records", "errors", ""},  # "" is optbench itself, for its version
     "analysis": {"records", "errors"},
     "plots": {"analysis", "records", "errors", "schedules"},
@@ -63,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 always allowed."""
 
 ABOVE_PIPELINE = {"api", "cli", "estimate", "verify"}
-NOT_BY_PIPELINE = {"analysis", "plots", "tables", "flags", "pipeline"} | ABOVE_PIPELINE
+NOT_BY_PIPELINE = {"analysis", "plots", "tables", "flags"} | ABOVE_PIPELINE
 
 LIBRARIES: dict[str, set[str]] = {
     "cupy": {"device"},
@@ -79,7 +81,9 @@ LIBRARIES: dict[str, set[str]] = {
     "rich": {"cli", "tables"},
     "matplotlib": {"plots", "api", "cli"},
     "pyarrow": {"store"},
-    "pandas": {"store", "analysis", "plots", "tables", "api", "cli", "records"},
+    "pandas": {
+        *("store", "analysis", "checks", "plots", "tables", "api", "cli", "records", "reference"),
+    },
     "pydantic": {"suitefile", "store"},
     "pooch": {"datasets"},
     "threadpoolctl": {"executor", "environment"},
@@ -92,6 +96,7 @@ ONLY_FOR_TYPES = {
     ("matplotlib", "cli"),
     ("pandas", "api"),
     ("pandas", "records"),
+    ("pandas", "reference"),
 }
 
 
@@ -188,7 +193,7 @@ def allowed(each: Import) -> bool:
         return True
     if part == "":
         return module == "api"
-    if part in ("pipeline", "verify"):
+    if part in ("pipeline", "verify", "resume"):
         return module != "" and part_of(module) not in NOT_BY_PIPELINE
     known = MAY_IMPORT[part]
     return module in known or (module != "" and part_of(module) in known)
@@ -214,7 +219,7 @@ def test_imports_are_found_wherever_they_stand():
 
 
 def test_the_table_names_every_part_of_the_package():
-    special = {"cli", "api", "pipeline", "verify", "__main__"}
+    special = {"cli", "api", "pipeline", "verify", "resume", "__main__"}
     assert set(MAY_IMPORT) | special >= PARTS
     assert set(MAY_IMPORT) <= PARTS
 

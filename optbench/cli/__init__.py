@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from optbench.cli import data, list_, new, plot, run, show, verify
+from optbench.cli import clean, data, export, list_, new, plot, run, show, verify
 from optbench.cli.options import Debug, Version
 from optbench.cli.output import debug, want_tracebacks
 from optbench.errors import ExitCode, OptbenchError
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("plot")(plot.plot)
 app.command("show")(show.show)
+app.command("export")(export.export)
+app.command("clean")(clean.clean)
 app.add_typer(list_.app, name="list")
 app.add_typer(data.app, name="data")
 app.add_typer(verify.app, name="verify")
@@ -45,7 +47,12 @@ def main() -> NoReturn:
     """Run the command line and exit with one of :class:`optbench.errors.ExitCode`."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: not all speak UTF-8
-    sys.exit(_main())
+    code = _main()
+    if code == ExitCode.INTERRUPTED:  # a worker may be in the midst of a chunk that nobody needs
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _main() -> int:

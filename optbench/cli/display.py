@@ -95,6 +95,7 @@ class Bars:
         self._all: TaskID | None = None
         self._evaluates = _evaluates(plan)
         self._errors: dict[int, str] = {}
+        self._begun: set[int] = set()
         if not self._few:
             name = f"{plan.suite.name}: {len(plan.blocks)} blocks"
             self._all = self.progress.add_task(name, total=sum(self._left.values()), loss="")
@@ -121,9 +122,11 @@ class Bars:
 
     def _move(self, chunk: TraceChunk) -> None:
         task = self._tasks[chunk.block]
-        if chunk.first_iteration == 0:
+        if chunk.block not in self._begun:
+            self._begun.add(chunk.block)
             self.progress.start_task(task)
-            self.progress.update(task, visible=True)
+            self.progress.update(task, visible=True, advance=chunk.first_iteration)
+            self._count(chunk.block, chunk.first_iteration)
         # The row after the last update is no iteration.
         done = min(len(chunk.loss), self._left[chunk.block])
         told = current_loss(chunk) + self._errors.get(chunk.block, "")

@@ -8,6 +8,7 @@ import typer
 
 from optbench.cli.options import DEFAULT_OUT
 from optbench.cli.output import console, debug, say, table
+from optbench.cli.resume import how_to_go_on
 from optbench.records import Failure, RunTables, Status
 
 if TYPE_CHECKING:
@@ -58,12 +59,12 @@ def _memory(count: int) -> str:
     return f"{count / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
 
 
-def print_outcome(outcome: "Outcome", *, quiet: bool) -> RunTables:
+def print_outcome(outcome: "Outcome", out: Path, *, quiet: bool) -> RunTables:
     """Print a run's table, and to stderr what went wrong in it."""
     from optbench.store.reader import read_run
 
     if outcome.status is Status.INTERRUPTED and not quiet:
-        say("interrupted: what was done is kept")
+        say(f"interrupted: what was done is kept; go on with: {how_to_go_on(outcome.path, out)}")
     tables = read_run(outcome.path)
     for failure in outcome.failures:
         say(_failure(failure, tables))

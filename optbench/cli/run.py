@@ -15,6 +15,7 @@ from optbench.cli.options import (
     complete_problem,
     complete_suite,
 )
+from optbench.cli.resume import check_alone, resume_run
 from optbench.errors import ExitCode, SuiteError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     suites: Annotated[
         list[str] | None,
         typer.Argument(
@@ -142,12 +144,32 @@ def run(
         bool,
         typer.Option("--dry-run", help="Print lanes, blocks, memory and time; run nothing."),
     ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with a run that was interrupted or killed."),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --resume: go on although the environment has changed."),
+    ] = False,
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints, by default 30."),
+    ] = None,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
     from optbench.flags import Flags
+    from optbench.pipeline import CHECKPOINT_SECONDS
 
+    seconds = CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
+    how = How(device, workers, data_dir, out, quiet or json, json, seconds)
+    if resume is not None:
+        check_alone(context)
+        raise typer.Exit(resume_run(resume, how, force=force))
+    if force:
+        raise SuiteError("--force belongs to --resume; give both")
     if seeds is not None and seed is not None:
         raise SuiteError("--seeds and --seed exclude each other; give one of them")
     flags = Flags(
@@ -164,7 +186,6 @@ def run(
         data=data,
         name=name,
     )
-    how = _How(device, workers, data_dir, out, quiet or json, json)
     written = _written(suites or [], problem or [], optimizer or [], function, start or [])
     if dry_run:
         _plan_all(written, flags, how)
@@ -181,7 +202,7 @@ def _number(text: str | None) -> int | str | None:
 
 
 @dataclass(frozen=True)
-class _How:
+class How:
     """How to run, which is no part of any suite."""
 
     device: str
@@ -190,6 +211,7 @@ class _How:
     out: Path
     quiet: bool
     json: bool
+    checkpoint_seconds: float
 
 
 def _written(
@@ -216,18 +238,18 @@ def _written(
     return [with_problems(read_suite(name), problems) for name in names or DEFAULT_SUITES]
 
 
-def _plan_all(written: "list[SuiteFile]", flags: "Flags", how: _How) -> None:
+def _plan_all(written: "list[SuiteFile]", flags: "Flags", how: How) -> None:
     """Print what the suites would take."""
     from optbench.cli.report import print_plan
     from optbench.device import get_device
     from optbench.pipeline import prepare
 
     device = get_device(how.device)
-    for suite in _settle(written, flags, how):
+    for suite in settle(written, flags, how):
         print_plan(prepare(suite, device, how.workers), device)
 
 
-def _run_all(written: "list[SuiteFile]", flags: "Flags", how: _How) -> int:
+def _run_all(written: "list[SuiteFile]", flags: "Flags", how: How) -> int:
     """Settle all suites before the first one runs, run them, report, and return the exit code."""
     from optbench.cli.report import print_end, print_json, print_outcome
     from optbench.device import get_device
@@ -235,14 +257,14 @@ def _run_all(written: "list[SuiteFile]", flags: "Flags", how: _How) -> int:
     from optbench.records import Status
 
     device = get_device(how.device)
-    suites = _settle(written, flags, how)
+    suites = settle(written, flags, how)
     invocation = new_invocation()
     codes: list[int] = []
     finished: list[RunTables] = []
     for suite in suites:
         outcome = _run_one(suite, device, invocation, how)
-        codes.append(_exit_code(outcome.status))
-        finished.append(print_outcome(outcome, quiet=how.quiet))
+        codes.append(exit_code(outcome.status))
+        finished.append(print_outcome(outcome, how.out, quiet=how.quiet))
         if outcome.status is Status.INTERRUPTED:
             break
     if how.json:
@@ -252,7 +274,7 @@ def _run_all(written: "list[SuiteFile]", flags: "Flags", how: _How) -> int:
     return max(codes)
 
 
-def _settle(written: "list[SuiteFile]", flags: "Flags", how: _How) -> "list[Suite]":
+def settle(written: "list[SuiteFile]", flags: "Flags", how: How) -> "list[Suite]":
     """Change and resolve the suites; everything that is wrong with them is found here."""
     from optbench.cli.output import say
     from optbench.flags import apply_flags
@@ -270,16 +292,17 @@ def _settle(written: "list[SuiteFile]", flags: "Flags", how: _How) -> "list[Suit
     return suites
 
 
-def _run_one(suite: "Suite", device: "Device", invocation: str, how: _How) -> "Outcome":
+def _run_one(suite: "Suite", device: "Device", invocation: str, how: How) -> "Outcome":
     from optbench.cli.display import display
     from optbench.pipeline import prepare, run_plan
 
     plan = prepare(suite, device, how.workers)
     with display(plan, quiet=how.quiet) as observe:
-        return run_plan(plan, device, how.out, invocation, observe)
+        return run_plan(plan, device, how.out, invocation, observe, how.checkpoint_seconds)
 
 
-def _exit_code(status: "Status") -> int:
+def exit_code(status: "Status") -> int:
+    """Return the exit code of a run that ended so."""
     from optbench.records import Status
 
     if status is Status.INTERRUPTED:

@@ -1,10 +1,12 @@
 """Writing files so that nothing half written is ever seen."""
 
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,25 +33,74 @@ def writing(place: Path) -> Iterator[None]:
 
 
 def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside its place and rename it there."""
+    """Write a file beside its place, see it on the disk, and rename it there.
+
+    Whatever ends the process or the machine meanwhile, there is the whole file or what was there
+    before.
+    """
     beside = path.with_name(f".{path.name}.part")
     with writing(path):
         path.parent.mkdir(exist_ok=True)
         try:
             write(beside)
+            _sync(beside)
             os.replace(beside, path)
+            _sync(path.parent)
         finally:
             beside.unlink(missing_ok=True)
 
 
-def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, Any]) -> None:
-    """Write columns of the types named in ``kinds`` as a parquet file."""
+def _sync(place: Path) -> None:
+    """See a file, or the names in a folder, on the disk."""
+    if os.name == "nt" and place.is_dir():  # Windows opens no folders
+        return
+    opened = os.open(place, os.O_RDWR if place.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name as an npz file, whose checksums tell if it is damaged."""
+
+    def write(place: Path) -> None:
+        with place.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # names are no keywords of its own
+
+    write_beside(path, write)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file.
+
+    Raises
+    ------
+    ResultsError
+        If it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise ResultsError(f"'{path}' is damaged: {reason}") from None
+
+
+def arrow_table(kinds: Mapping[str, str], columns: Mapping[str, Any]) -> "pa.Table":
+    """Return columns of the types named in ``kinds``, with the schema's version."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
     schema = pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
-    table = pa.table([columns[name] for name in kinds], schema=schema)
+    return pa.table([columns[name] for name in kinds], schema=schema)
+
+
+def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, Any]) -> None:
+    """Write columns of the types named in ``kinds`` as a parquet file."""
+    import pyarrow.parquet as pq
+
+    table = arrow_table(kinds, columns)
     # Floats hardly ever repeat; looking for it would take most of the time.
     repeating = [name for name, kind in kinds.items() if not kind.startswith("float")]
     write_beside(

@@ -15,10 +15,14 @@ from optbench.records import (
     SURFACE_COLUMNS,
     TRACE_COLUMNS,
     RunTables,
+    Status,
 )
-from optbench.store.files import arrow_type
+from optbench.store.columns import Table
+from optbench.store.files import arrow_table, arrow_type
+from optbench.store.unfinished import fill_in, journaled, status_now
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 NEVER_NULL = ("lane", "problem", "optimizer", "label", "seed", "status", "iteration", "split")
@@ -48,7 +52,8 @@ def read_meta(path: Path) -> dict[str, Any]:
             f"'{file}' has schema_version {version}, this optbench reads up to {SCHEMA_VERSION}; "
             "install a newer optbench"
         )
-    return {**meta, "schema_version": version}
+    now = {"status": status_now(path, meta)} if isinstance(meta.get("status"), str) else {}
+    return {**meta, "schema_version": version, **now}
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -66,6 +71,20 @@ def read_description(path: Path) -> dict[str, Any]:
     return meta
 
 
+def read_lanes(path: Path) -> "pd.DataFrame":
+    """Return lanes.parquet as it was written.
+
+    Raises
+    ------
+    ResultsError
+        If it is missing or damaged.
+    """
+    lanes: pd.DataFrame = _read_table([path / "lanes.parquet"], LANE_COLUMNS)
+    if lanes.empty:
+        raise ResultsError(f"'{path / 'lanes.parquet'}' is damaged: it holds no lanes")
+    return lanes
+
+
 def read_run(path: Path) -> RunTables:
     """Return all tables of a run.
 
@@ -74,16 +93,17 @@ def read_run(path: Path) -> RunTables:
     ResultsError
         If the directory is no run, or one of its files is damaged.
     """
-    meta = read_description(path)
-    lanes = _read_table([path / "lanes.parquet"], LANE_COLUMNS)
-    if lanes.empty:
-        raise ResultsError(f"'{path / 'lanes.parquet'}' is damaged: it holds no lanes")
+    meta, lanes = read_description(path), read_lanes(path)
+    if (lanes["status"] == Status.RUNNING).any():
+        lanes = fill_in(lanes, path, meta["status"])
+    files = _tables(path / "trace")
+    traces, evaluations = journaled(path, {file.stem for file in files})
     return RunTables(
         path=path,
         meta=meta,
         lanes=lanes,
-        trace=_read_table(_tables(path / "trace"), TRACE_COLUMNS),
-        evaluation=_read_table(_tables(path / "evaluation"), EVALUATION_COLUMNS),
+        trace=_read_table(files, TRACE_COLUMNS, traces),
+        evaluation=_read_table(_tables(path / "evaluation"), EVALUATION_COLUMNS, evaluations),
         surface=_read_table(_tables(path / "surface"), SURFACE_COLUMNS),
     )
 
@@ -92,18 +112,19 @@ def _tables(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def _read_table(files: Sequence[Path], kinds: Mapping[str, str]) -> Any:
-    """Return files one after the other as a DataFrame, an empty one where there are none."""
+def _read_table(files: Sequence[Path], kinds: Mapping[str, str], more: Sequence[Table] = ()) -> Any:
+    """Return files, then more tables, as a DataFrame; an empty one where there are none."""
     import pandas as pd
     import pyarrow as pa
 
-    if not files:
+    if not files and not more:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
     tables = [_read_file(file, kinds) for file in files]
+    tables += [arrow_table(*each) for each in more]
     try:
         return pa.concat_tables(tables, promote_options="default").to_pandas()
     except pa.ArrowException as error:
-        raise _damaged(files[0].parent, error) from None
+        raise _damaged(files[0].parent if files else Path(), error) from None
 
 
 def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
@@ -124,8 +145,11 @@ def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
 
 def _field(field: "pa.Field", kinds: Mapping[str, str]) -> "pa.Field":
     """Return a column's field as it should be; columns that optbench doesn't know stay."""
+    import pyarrow.types as types
+
+    words = types.is_string(field.type) or types.is_large_string(field.type)
     number = field.name in POSITION_NAMES or (
-        field.name.startswith(HYPERPARAMETER_PREFIX) and str(field.type) != "string"
+        field.name.startswith(HYPERPARAMETER_PREFIX) and not words
     )
     kind = kinds.get(field.name, "float64" if number else None)
     return field if kind is None else field.with_type(arrow_type(kind))

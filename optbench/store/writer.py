@@ -14,6 +14,7 @@ from optbench.records import (
     SURFACE_COLUMNS,
     BlockResult,
     BlockSplit,
+    Checkpoint,
     EvaluationRows,
     Failure,
     Lane,
@@ -24,6 +25,10 @@ from optbench.records import (
 )
 from optbench.store.columns import Table, evaluation_table, lane_table, trace_table
 from optbench.store.files import write_beside, write_parquet, writing
+from optbench.store.journal import Journal, after, clear, joined, journals
+
+JOURNAL_SECONDS = 1.0
+"""How much of a run may be lost with the machine, as time."""
 
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
@@ -46,6 +51,10 @@ def new_run_directory(out: Path, name: str) -> Path:
 class RunWriter:
     """Writes one run.
 
+    What it has taken lies in the run's journal within :data:`JOURNAL_SECONDS`, and only then does
+    :meth:`add` give it back as recorded. A block that ends becomes one file of the trace and one of
+    the evaluations.
+
     Parameters
     ----------
     path
@@ -58,6 +67,8 @@ class RunWriter:
         Number of worker threads, a column of lanes.parquet.
     extra
         Columns of the trace beside those that every trace has: positions and penalty.
+    resumed
+        Whether the directory holds a run that goes on; its journal is then taken up.
     """
 
     def __init__(
@@ -68,6 +79,7 @@ class RunWriter:
         *,
         workers: int,
         extra: Sequence[str],
+        resumed: bool = False,
     ) -> None:
         self.path = path
         self._extra = tuple(extra)
@@ -76,22 +88,39 @@ class RunWriter:
         self._workers = workers
         self._clock = time.perf_counter()
         self._results: dict[int, LaneResult] = {}
-        self._chunks: dict[int, list[TraceChunk]] = {}
-        self._evaluations: dict[int, list[EvaluationRows]] = {}
         self._failures: dict[str, Failure] = {}
+        self._open: dict[int, _OpenBlock] = {}
+        if resumed:
+            self._take_up()
         self._write_state(Status.RUNNING)
 
-    def add(self, record: Record) -> None:
-        """Take a record; a block's tables are written when its result comes."""
+    def _take_up(self) -> None:
+        """Take the results of ended blocks; tables of the others, if any, are made anew."""
+        for journal in journals(self.path):
+            result = journal.result()
+            if result is not None:
+                self._enter(result)
+                continue
+            self._open[journal.block] = _OpenBlock(journal)
+            for folder in ("trace", "evaluation"):
+                (self.path / folder / f"{journal.name}.parquet").unlink(True)
+
+    def add(self, record: Record) -> Sequence[Record]:
+        """Take a record, and return those that lie on the disk now and did not before."""
+        block = self._open.setdefault(record.block, _OpenBlock(Journal(self.path, record.block)))
         match record:
-            case TraceChunk():
-                self._chunks.setdefault(record.block, []).append(record)
-            case EvaluationRows():
-                self._evaluations.setdefault(record.block, []).append(record)
+            case TraceChunk() | EvaluationRows():
+                block.take(record)
+                return block.flush() if block.due else ()
+            case Checkpoint():
+                told = block.flush()
+                block.journal.keep(record)
+                return told
             case BlockResult():
-                self._end_block(record)
+                return self._end_block(block, record)
             case BlockSplit():
                 self._split_block(record)
+                return [record]
 
     def add_surface(self, problem: str, columns: Mapping[str, Any]) -> None:
         """Write a function on the grid of its plot domain."""
@@ -102,20 +131,37 @@ class RunWriter:
 
     def finish(self, status: Status) -> None:
         """Write what is left; blocks that gave no result count as interrupted."""
-        for block in list(self._chunks):
+        for block in list(self._open.values()):
+            block.flush()
             self._write_block(block)
         self._write_state(status)
+        if status is not Status.INTERRUPTED:
+            clear(self.path)
+
+    @property
+    def statuses(self) -> list[Status]:
+        """What has become of the lanes that have ended."""
+        return [result.status for result in self._results.values()]
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         """What was raised so far."""
         return tuple(self._failures.values())
 
-    def _end_block(self, result: BlockResult) -> None:
+    def _end_block(self, block: "_OpenBlock", result: BlockResult) -> Sequence[Record]:
+        interrupted = any(lane.status is Status.INTERRUPTED for lane in result.lanes)
+        told = block.flush() if interrupted else block.waiting
+        self._write_block(block)
+        if not interrupted:
+            block.journal.end(result)
+        self._enter(result)
+        del self._open[result.block]
+        return [*told, result]
+
+    def _enter(self, result: BlockResult) -> None:
         self._results |= {lane.lane: lane for lane in result.lanes}
         if result.message:
             self._note_failure([lane.lane for lane in result.lanes], result)
-        self._write_block(result.block)
 
     def _note_failure(self, lanes: list[int], said: BlockResult | BlockSplit) -> None:
         """Keep what lanes raised; the same message is kept once."""
@@ -124,8 +170,7 @@ class RunWriter:
 
     def _split_block(self, split: BlockSplit) -> None:
         """Forget a block and put its parts into the plan."""
-        self._chunks.pop(split.block, None)
-        self._evaluations.pop(split.block, None)
+        self._open.pop(split.block).journal.forget()
         parts = [
             {"block": number, "lanes": list(lanes), "split_from": split.block}
             for number, lanes in split.parts
@@ -134,13 +179,13 @@ class RunWriter:
             self._note_failure([], split)
         kept = [block for block in self._meta.get("blocks", []) if block["block"] != split.block]
         self._meta["blocks"] = [*kept, *parts]
+        self._write_description(Status.RUNNING)
 
-    def _write_block(self, block: int) -> None:
-        name = f"block-{block:05d}"
-        chunks = self._chunks.pop(block, [])
-        if chunks:
-            self._table("trace", name, trace_table(chunks, self._extra))
-        rows = self._evaluations.pop(block, [])
+    def _write_block(self, block: "_OpenBlock") -> None:
+        name = block.journal.name
+        chunk, rows = block.all()
+        if chunk is not None:
+            self._table("trace", name, trace_table([chunk], self._extra))
         if rows:
             self._table("evaluation", name, evaluation_table(rows))
 
@@ -151,6 +196,9 @@ class RunWriter:
         waiting = Status.RUNNING if status is Status.RUNNING else Status.INTERRUPTED
         table = lane_table(self._lanes, self._results, waiting, self._workers)
         write_parquet(self.path / "lanes.parquet", *table)
+        self._write_description(status)
+
+    def _write_description(self, status: Status) -> None:
         ended = None if status is Status.RUNNING else _now()
         seconds = None if ended is None else round(time.perf_counter() - self._clock, 6)
         state = {
@@ -163,6 +211,61 @@ class RunWriter:
         write_beside(
             self.path / "run.json", lambda place: place.write_text(text + "\n", encoding="utf-8")
         )
+
+
+class _OpenBlock:
+    """What has come of a block that has not ended.
+
+    Attributes
+    ----------
+    journal
+        Where it goes.
+    waiting
+        Records that were taken and do not lie on the disk yet.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.waiting: list[Record] = []
+        self._chunks: list[TraceChunk] = []
+        self._evaluations: list[EvaluationRows] = []
+        self._flushed = time.monotonic()
+        chunk, rows = journal.rows()
+        self._journaled = chunk is not None or bool(rows)
+        self._next = 0 if chunk is None else len(chunk.loss)
+        self._known = {(each.iteration, each.split, each.lanes.tobytes()) for each in rows}
+
+    @property
+    def due(self) -> bool:
+        """Whether the journal lags behind."""
+        return time.monotonic() - self._flushed >= JOURNAL_SECONDS
+
+    def take(self, record: TraceChunk | EvaluationRows) -> None:
+        """Take a record; what a resumed block records once more is not kept twice."""
+        self.waiting.append(record)
+        if isinstance(record, TraceChunk):
+            chunk = after(record, self._next)
+            if chunk is not None:
+                self._chunks.append(chunk)
+                self._next = chunk.first_iteration + len(chunk.loss)
+        elif (record.iteration, record.split, record.lanes.tobytes()) not in self._known:
+            self._evaluations.append(record)
+
+    def flush(self) -> list[Record]:
+        """Bring all that was taken into the journal, and return it."""
+        if self._chunks or self._evaluations:
+            self.journal.append(self._chunks, self._evaluations)
+            self._journaled = True
+        told, self.waiting = self.waiting, []
+        self._chunks, self._evaluations = [], []
+        self._flushed = time.monotonic()
+        return told
+
+    def all(self) -> tuple[TraceChunk | None, list[EvaluationRows]]:
+        """Return all that was ever taken."""
+        chunk, rows = self.journal.rows() if self._journaled else (None, [])
+        chunks = [each for each in (chunk, *self._chunks) if each is not None]
+        return (joined(chunks) if chunks else None), [*rows, *self._evaluations]
 
 
 def _now() -> str:

@@ -401,9 +401,9 @@ def test_the_worst_of_several_suites_decides(tmp_path):
 def test_an_interrupt_ends_the_invocation(tmp_path, monkeypatch):
     real = pipeline.execute
 
-    def execute(blocks, device, workers, cancelled):
+    def execute(blocks, device, workers, cancelled, *more):
         cancelled.set()
-        return real(blocks, device, workers, cancelled)
+        return real(blocks, device, workers, cancelled, *more)
 
     monkeypatch.setattr(pipeline, "execute", execute)
     seen = optbench("run", "anisotropic", "quadratic-1d", "--json", cwd=tmp_path)

@@ -74,12 +74,20 @@ def test_lanes_and_traces_join_on_lane(finished):
 
 def test_lanes_hold_the_columns_promised_and_hyperparameters_after_the_seed(finished):
     types = arrow_types(finished / "lanes.parquet")
-    hyperparameters = ["hp_lr", "hp_beta1", "hp_beta2", "hp_eps"]
+    hyperparameters = [
+        "hp_lr",
+        "hp_beta1",
+        "hp_beta2",
+        "hp_eps",
+        "hp_eps_place",
+        "hp_bias_correction",
+    ]
     expected = {}
     for name, kind in as_arrow(LANE_COLUMNS).items():
         expected[name] = kind
         if name == "seed":
             expected |= dict.fromkeys(hyperparameters, "double")
+            expected["hp_eps_place"] = "string"
     assert types == expected
     assert list(types) == list(expected)
 

@@ -1,0 +1,242 @@
+"""What a run has recorded of the blocks that are not done: files in its ``journal`` folder.
+
+Each block has a folder there. Its parts, ``rows-000001.npz`` and so on, hold trace rows and
+evaluations as they came; ``checkpoint.npz`` what it takes to go on; ``result.json`` what became of
+its lanes once it has ended. Every file is whole or not there.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optbench.errors import ResultsError
+from optbench.records import (
+    BlockResult,
+    Checkpoint,
+    EvaluationRows,
+    LaneResult,
+    Status,
+    TraceChunk,
+)
+from optbench.store.files import read_arrays, write_arrays, write_beside, writing
+
+FOLDER = "journal"
+
+OPTIONAL = ("position", "penalty")
+"""What not every trace chunk has."""
+
+
+class Journal:
+    """The journal of one block.
+
+    Parameters
+    ----------
+    run
+        The run's directory.
+    block
+        The block's number.
+
+    Attributes
+    ----------
+    name
+        What the block's files are called.
+    """
+
+    def __init__(self, run: Path, block: int) -> None:
+        self.block = block
+        self.name = f"block-{block:05d}"
+        self._folder = run / FOLDER / self.name
+
+    def append(self, chunks: Sequence[TraceChunk], evaluations: Sequence[EvaluationRows]) -> None:
+        """Write what follows all that was written before."""
+        arrays: dict[str, np.ndarray] = {}
+        if chunks:
+            arrays |= _of_chunk(joined(chunks))
+        for number, rows in enumerate(evaluations):
+            arrays |= {f"evaluation/{number}/{key}": each for key, each in _of_rows(rows).items()}
+        if arrays:
+            last = max((int(part.stem[-6:]) for part in self._parts()), default=0)
+            self._write(f"rows-{last + 1:06d}.npz", arrays)
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint in place of the one before."""
+        self._write(
+            "checkpoint.npz", {**checkpoint.arrays, "checkpoint": np.array(checkpoint.rows)}
+        )
+
+    def end(self, result: BlockResult) -> None:
+        """Write what became of the block; nothing else of it is needed any more."""
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(result))
+        write_beside(
+            self._folder / "result.json", lambda place: place.write_text(text, encoding="utf-8")
+        )
+        for file in [*self._parts(), self._folder / "checkpoint.npz"]:
+            file.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove all of it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def rows(self) -> tuple[TraceChunk | None, list[EvaluationRows]]:
+        """Return all trace rows as one chunk, None if there are none, and all evaluations.
+
+        Raises
+        ------
+        ResultsError
+            If a file is damaged or missing.
+        """
+        chunks: list[TraceChunk] = []
+        evaluations: list[EvaluationRows] = []
+        for number, part in enumerate(self._parts(), start=1):
+            if part.stem != f"rows-{number:06d}":
+                raise ResultsError(f"'{self._folder}' is damaged: part {number} is missing")
+            arrays = read_arrays(part)
+            try:
+                if "loss" in arrays:
+                    chunks.append(self._chunk(arrays))
+                evaluations += self._evaluations(arrays)
+            except (KeyError, ValueError, IndexError) as error:
+                raise ResultsError(f"'{part}' is damaged: {error}") from None
+        return (joined(chunks) if chunks else None), evaluations
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the last checkpoint, or None.
+
+        Raises
+        ------
+        ResultsError
+            If it is damaged.
+        """
+        file = self._folder / "checkpoint.npz"
+        if not file.exists():
+            return None
+        arrays = read_arrays(file)
+        if "checkpoint" not in arrays:
+            raise ResultsError(f"'{file}' is damaged: it does not say how far it goes")
+        return Checkpoint(self.block, int(arrays.pop("checkpoint")), arrays)
+
+    def result(self) -> BlockResult | None:
+        """Return what became of the block, or None before its end.
+
+        Raises
+        ------
+        ResultsError
+            If the file is damaged.
+        """
+        file = self._folder / "result.json"
+        if not file.exists():
+            return None
+        try:
+            plain = json.loads(file.read_text(encoding="utf-8"))
+            lanes = tuple(_lane_result(each) for each in plain["lanes"])
+            return BlockResult(self.block, lanes, plain["message"], plain["traceback"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ResultsError(f"'{file}' is damaged: {error}") from None
+
+    def _parts(self) -> list[Path]:
+        return sorted(self._folder.glob("rows-*.npz"))
+
+    def _write(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        write_arrays(self._folder / name, arrays)
+
+    def _chunk(self, arrays: Mapping[str, np.ndarray]) -> TraceChunk:
+        return TraceChunk(
+            self.block,
+            arrays["lanes"],
+            int(arrays["first_iteration"]),
+            arrays["loss"],
+            arrays["rows"],
+            **{name: arrays[name] for name in OPTIONAL if name in arrays},
+        )
+
+    def _evaluations(self, arrays: Mapping[str, np.ndarray]) -> Iterator[EvaluationRows]:
+        numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("evaluation/")}
+        for number in sorted(numbers):
+            one = {key: arrays[f"evaluation/{number}/{key}"] for key in _ROWS}
+            yield EvaluationRows(
+                self.block,
+                one["lanes"],
+                int(one["iteration"]),
+                str(one["split"]),
+                one["loss"],
+                one["error"],
+            )
+
+
+_ROWS = ("lanes", "iteration", "split", "loss", "error")
+
+
+def journals(run: Path) -> list[Journal]:
+    """Return the journals of all blocks of a run that have one, by number."""
+    folders = sorted((run / FOLDER).glob("block-*"))
+    return [Journal(run, int(folder.name.removeprefix("block-"))) for folder in folders]
+
+
+def clear(run: Path) -> None:
+    """Remove all journals of a run; they are empty once it is done."""
+    shutil.rmtree(run / FOLDER, ignore_errors=True)
+
+
+def joined(chunks: Sequence[TraceChunk]) -> TraceChunk:
+    """Return consecutive chunks of a block as one."""
+    first = chunks[0]
+
+    def one(name: str) -> Any:
+        parts = [getattr(chunk, name) for chunk in chunks]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    return TraceChunk(
+        first.block,
+        first.lanes,
+        first.first_iteration,
+        one("loss"),
+        np.sum([chunk.rows for chunk in chunks], axis=0),
+        one("position"),
+        one("penalty"),
+    )
+
+
+def after(chunk: TraceChunk, iteration: int) -> TraceChunk | None:
+    """Return what of a chunk begins at an iteration, None if nothing does."""
+    skip = iteration - chunk.first_iteration
+    if skip <= 0:
+        return chunk
+    if skip >= len(chunk.loss):
+        return None
+    return TraceChunk(
+        chunk.block,
+        chunk.lanes,
+        iteration,
+        chunk.loss[skip:],
+        np.maximum(chunk.rows - skip, 0),
+        None if chunk.position is None else chunk.position[skip:],
+        None if chunk.penalty is None else chunk.penalty[skip:],
+    )
+
+
+def _of_chunk(chunk: TraceChunk) -> dict[str, np.ndarray]:
+    arrays = {
+        "lanes": chunk.lanes,
+        "first_iteration": np.array(chunk.first_iteration),
+        "loss": chunk.loss,
+        "rows": chunk.rows,
+    }
+    given = {name: getattr(chunk, name) for name in OPTIONAL}
+    return arrays | {name: each for name, each in given.items() if each is not None}
+
+
+def _of_rows(rows: EvaluationRows) -> dict[str, np.ndarray]:
+    return {name: np.asarray(getattr(rows, name)) for name in _ROWS}
+
+
+def _lane_result(plain: Mapping[str, Any]) -> LaneResult:
+    return LaneResult(**{**plain, "status": Status(plain["status"])})
