@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 
 
+def _folders(module: object) -> list[str]:
+    """Return where a package lies; some call something else so."""
+    found = getattr(module, "__path__", ())
+    return list(found) if isinstance(found, list) else []
+
+
 @pytest.fixture
 def forget(tmp_path: Path) -> Iterator[None]:
     """Take what was imported from the test's folder out of ``sys.modules`` again."""
     yield
     for name, module in list(sys.modules.items()):
-        paths = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+        paths = [getattr(module, "__file__", None), *_folders(module)]
         if any(path is not None and Path(path).is_relative_to(tmp_path) for path in paths):
             del sys.modules[name]

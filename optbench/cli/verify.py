@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from optbench.cli import verify_optimizer
+from optbench.cli.options import complete_optimizer
 from optbench.cli.output import console, say, table
 from optbench.errors import CheckError, DeviceError, UsageError, nearest
 
@@ -87,6 +89,35 @@ def problem(
     else:
         _print_gradients(found)
     _raise_wrong(found)
+
+
+@app.command()
+def optimizer(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE:CLASS",
+            help="An optimizer, as optbench run -o names it.",
+            autocompletion=complete_optimizer,
+            show_default=False,
+        ),
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter, not at its default."),
+    ] = None,
+    format_: Format = "table",
+) -> None:
+    """Check on two small quadratics what every optimizer promises.
+
+    Prints a row a check; exits with 3 where one fails.
+    """
+    _check_format(format_)
+    from optbench.verify.optimizers import check_optimizer
+
+    found = check_optimizer(name, verify_optimizer.settings(set_ or []))
+    verify_optimizer.report(name, found, as_json=format_ == "json")
+    verify_optimizer.raise_wrong(name, found)
 
 
 def _checked(problem: "Problem", title: str, seed: int) -> "GradientCheck":

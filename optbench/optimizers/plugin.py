@@ -13,7 +13,14 @@ from typing import Any
 
 from optbench import plugins
 from optbench.errors import SuiteError
-from optbench.optimizers.base import Choice, Elementwise, Hyperparameter, Optimizer, Switch
+from optbench.optimizers.base import (
+    Choice,
+    Elementwise,
+    Hyperparameter,
+    Optimizer,
+    Switch,
+    Task,
+)
 from optbench.plugins import Plugin, Source, complaint
 
 GROUP = "optbench.optimizers"
@@ -85,6 +92,22 @@ class PluginOptimizer(Optimizer):
         except (Exception, SystemExit) as error:  # a user's code may raise anything
             said = complaint(error, self.plugin.source.root)
             raise SuiteError(f"{self.name} cannot be made: {said}") from error
+
+    def fit(self, task: Task) -> tuple[str, ...]:
+        """Ask the user's own; what it raises is said in one line.
+
+        Raises
+        ------
+        SuiteError
+            If it raises.
+        """
+        try:
+            return super().fit(task)
+        except SuiteError:
+            raise
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
+            said = complaint(error, self.plugin.source.root)
+            raise SuiteError(f"{self.name} cannot run on {task.problem}: {said}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the code out of pickles: whoever takes one loads it again."""

@@ -104,5 +104,8 @@ def lane_table(
         if name == "seed":
             kinds |= {HYPERPARAMETER_PREFIX + each: _kind(lanes, each) for each in hyperparameters}
     for each in hyperparameters:
-        columns[HYPERPARAMETER_PREFIX + each] = [lane.hyperparameters.get(each) for lane in lanes]
+        values: list[Any] = [lane.hyperparameters.get(each) for lane in lanes]
+        if kinds[HYPERPARAMETER_PREFIX + each] == "string":  # a number for one, words for another
+            values = [repr(value) if isinstance(value, float) else value for value in values]
+        columns[HYPERPARAMETER_PREFIX + each] = values
     return kinds, columns

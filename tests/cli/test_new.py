@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from optbench.arrays import stack
-from optbench.cli.new import PROBLEM, app, write_new
+from optbench.cli.new import app, write_new, write_new_files
+from optbench.cli.templates import OPTIMIZER, OPTIMIZER_TEST, PROBLEM
 from optbench.device import NumpyDevice
 from optbench.errors import UsageError
+from optbench.optimizers import get_optimizer
 from optbench.problems.plugin import plugin_problem
 from optbench.records import Status
 from tests.cli import command
@@ -18,6 +26,8 @@ from tests.small import problem, run_suite, suite
 from tests.strict import StrictDevice
 
 pytestmark = pytest.mark.usefixtures("forget")
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -119,3 +129,120 @@ def test_the_command_says_what_it_refuses(tmp_path):
     seen = CliRunner().invoke(app, ["problem", str(tmp_path / "there.py")])
     assert isinstance(seen.exception, UsageError)
     assert seen.exception.exit_code == 2
+
+
+@pytest.fixture
+def pair(tmp_path, monkeypatch):
+    """The folder in which the command has written an optimizer and its test."""
+    monkeypatch.chdir(tmp_path)
+    seen = CliRunner().invoke(app, ["optimizer", "my own.py"])
+    assert (seen.exit_code, seen.stdout) == (0, "my own.py\ntest_my own.py\n")
+    assert seen.stderr.splitlines() == [
+        "run it with: optbench run anisotropic -o 'my own.py:Tempered'",
+        "check it with: optbench verify optimizer 'my own.py:Tempered'",
+        "test it with: python -m pytest 'test_my own.py'",
+    ]
+    return tmp_path
+
+
+def python(*arguments, cwd):
+    """Run Python as a user would, with this optbench; return exit code and output."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_optimizer_that_it_writes_passes_the_test_beside_it(pair):
+    code, said = python("-m", "pytest", "-p", "no:cacheprovider", "test_my own.py", cwd=pair)
+    assert code == 0, said
+    assert "2 passed" in said
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "failing"),
+    [
+        ("w - lr * m", "w + lr * m", 2),
+        ("(1 - beta) * g", "g", 1),
+    ],
+)
+def test_the_test_that_it_writes_can_fail(pair, right, wrong, failing):
+    file = pair / "my own.py"
+    text = file.read_text(encoding="utf-8")
+    body = text[text.index("def rule") :]
+    assert body.count(right) == 1
+    file.write_text(text.replace(body, body.replace(right, wrong)), encoding="utf-8")
+    code, said = python("-m", "pytest", "-p", "no:cacheprovider", "test_my own.py", cwd=pair)
+    assert code == 1, said
+    assert f"{failing} failed" in said
+
+
+@pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed")
+def test_both_files_pass_ruff(pair):
+    settings = ("--no-cache", "--config", str(ROOT / "pyproject.toml"), str(pair))
+    assert python("-m", "ruff", "check", *settings, cwd=ROOT)[0] == 0
+    assert python("-m", "ruff", "format", "--check", *settings, cwd=ROOT)[0] == 0
+
+
+def test_the_optimizer_commands_that_it_names_work(pair):
+    seen = command.optbench("run", "anisotropic", "-o", "my own.py:Tempered", cwd=pair)
+    assert seen.code == 0
+    (path,) = (pair / "results").iterdir()
+    assert command.lanes(path)[["optimizer", "label", "status"]].values.tolist() == [
+        ["my own.py:Tempered", "Tempered", "done"]
+    ]
+    loss = command.trace(path)["loss"]
+    assert loss.iloc[-1] < loss.iloc[0]
+    assert command.optbench("verify", "optimizer", "my own.py:Tempered", cwd=pair).code == 0
+
+
+def test_its_hyperparameters_can_be_set(pair):
+    flags = ("--set", "Tempered.cap=0.5", "--grid", "Tempered.lr=0.1,0.2")
+    path = command.run("anisotropic", "-o", "my own.py:Tempered", *flags, cwd=pair)
+    assert command.lanes(path)[["hp_lr", "hp_beta", "hp_cap"]].values.tolist() == [
+        [0.1, 0.9, 0.5],
+        [0.2, 0.9, 0.5],
+    ]
+
+
+def test_a_step_is_no_longer_than_its_cap_allows(pair):
+    made = get_optimizer("my own.py:Tempered")
+    w, g, m = np.zeros((2, 3)), np.full((2, 3), 1e6), np.zeros((2, 3))
+    after, _ = type(made).rule(w, g, m, lr=0.1, beta=0.5, cap=2.0, xp=np)
+    np.testing.assert_allclose(after, -0.2, rtol=1e-6)
+    assert (after >= -0.2).all()
+
+
+def test_the_optimizer_is_short_and_says_what_it_is():
+    assert len(OPTIMIZER.splitlines()) <= 40
+    for text in (OPTIMIZER, OPTIMIZER_TEST):
+        assert max(len(line) for line in text.splitlines()) <= 88
+
+
+@pytest.mark.parametrize("there", ["mine.py", "test_mine.py"])
+def test_a_pair_is_written_whole_or_not_at_all(tmp_path, there):
+    (tmp_path / there).write_text("mine")
+    seen = CliRunner().invoke(app, ["optimizer", str(tmp_path / "mine.py")])
+    assert isinstance(seen.exception, UsageError)
+    assert f"{there}' is there already; give another name" in str(seen.exception)
+    assert [each.name for each in tmp_path.iterdir()] == [there]
+    assert (tmp_path / there).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["mine", ".", "none/mine.py"])
+def test_a_pair_is_written_only_where_it_can_be(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    seen = CliRunner().invoke(app, ["optimizer", name])
+    assert isinstance(seen.exception, UsageError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_half_written_stays(tmp_path):
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_new_files({tmp_path / "one.py": "good", tmp_path / "two.py": "no text: \ud800"})
+    assert list(tmp_path.iterdir()) == []

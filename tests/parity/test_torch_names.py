@@ -1,0 +1,212 @@
+"""Optimizers of PyTorch by name, from packages and files, and what is refused of them."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from optbench.errors import SuiteError
+from tests.cli import command
+from tests.small import anisotropic, run_suite, suite
+
+pytest.importorskip("torch")
+
+from optbench.optimizers.torch_lanes import Layout
+from tests.parity.torch_hand import Hand, fit, fresh, rows_of  # needs torch
+
+# Names, and what is refused.
+
+
+def refusal(name: str, *given: Mapping[str, Any], problem=anisotropic) -> str:
+    with pytest.raises(SuiteError) as caught:
+        fit(suite(problem(), optimizers=[(f"torch:{name}", given or [{}])]))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Adm", "torch.optim has no optimizer 'Adm'; did you mean 'Adam'?"),
+        ("adamw", "torch.optim has no optimizer 'adamw'; did you mean 'AdamW'?"),
+        ("LBFGS", "LBFGS evaluates the loss itself, by a closure; an optimizer is given"),
+        ("torch.nn.Linear", "torch.nn.Linear is a class, no subclass of torch.optim.Optimizer"),
+        ("math.sqrt", "math.sqrt is a function, no subclass of torch.optim.Optimizer"),
+        ("torch.optim.Optimizer", "torch.optim.Optimizer has no step of its own"),
+        ("no_such_package.Adam", "there is no module 'no_such_package'; is it installed?"),
+    ],
+)
+def test_what_is_no_optimizer_is_refused(name, message):
+    assert refusal(name).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("AdamW", {"lr": -1}, "AdamW: Invalid learning rate: -1.0"),
+        ("AdamW", {"wight_decay": 1}, "AdamW has no hyperparameter 'wight_decay'; did you mean"),
+        ("AdamW", {"betas": 0.9}, "AdamW: betas = 0.9 is not right; it takes a list, by default"),
+        ("SGD", {"nesterov": True}, "SGD: Nesterov momentum requires a momentum"),
+        ("Muon", {}, "Muon: Muon only supports 2D parameters whereas we found a parameter"),
+        ("SparseAdam", {}, "SparseAdam on anisotropic: RuntimeError: SparseAdam does not support"),
+    ],
+)
+def test_what_pytorch_refuses_is_said_in_a_line(name, given, message):
+    assert refusal(name, given).startswith(message)
+
+
+def test_every_configuration_is_constructed_before_anything_runs():
+    given = [{"lr": lr} for lr in (*np.linspace(0.1, 1, 30), -1.0, *np.linspace(2, 3, 30))]
+    assert refusal("Adam", *given) == "Adam: Invalid learning rate: -1.0"
+
+
+OWN = """
+import torch
+
+
+class Base(torch.optim.Optimizer):
+    \"\"\"Steps against the gradient.\"\"\"
+
+    def __init__(self, params, lr, steps: int = 3):
+        super().__init__(params, {"lr": lr, "steps": steps})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.move(group, p)
+
+    def move(self, group, p):
+        p.data = p.data - group["lr"] * p.grad
+        p.grad = None
+
+
+class Noisy(Base):
+    def move(self, group, p):
+        p.sub_(group["lr"] * torch.rand_like(p))
+
+
+class Hidden(Base):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        self.seen = {}
+
+    def move(self, group, p):
+        self.seen[p] = self.seen.get(p, 0) + p.grad
+        p.sub_(group["lr"] * self.seen[p])
+
+
+class Counting(Base):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        self.count = 0
+
+    def step(self, closure=None):
+        self.count += 1
+        super().step()
+
+    def move(self, group, p):
+        p.sub_(group["lr"] / self.count * p.grad)
+
+
+class Odd(Base):
+    def move(self, group, p):
+        self.state[p]["kept"] = object()
+
+
+class Strict(Base):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+
+    def move(self, group, p):
+        if not torch.isfinite(p.grad).all():
+            raise RuntimeError("not finite")
+        p.sub_(group["lr"] * p.grad)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    path = tmp_path / "mine.py"
+    path.write_text(OWN, encoding="utf-8")
+    return str(path)
+
+
+def test_a_class_of_a_file_runs_and_can_be_pickled(own):
+    optimizer = fresh(f"{own}:Base")
+    assert (optimizer.name, optimizer.summary) == ("Base", "Steps against the gradient.")
+    identity = optimizer.identity()
+    assert identity["name"] == "torch:Base"
+    assert set(identity["source"]) == {"sha256"}
+    given = [{"lr": 0.1}, {"lr": 0.2, "steps": 5}]
+    hand = Hand(optimizer, given)
+    rows = rows_of(hand)
+    start = hand.drawn(0).copy()
+    for number, row in enumerate(rows, 1):
+        start -= np.array([[0.1], [0.2]]) * hand.drawn(number)
+        assert np.allclose(row, start, rtol=1e-12, atol=1e-12)
+    for again in (pickle.loads(pickle.dumps(optimizer)), copy.copy(optimizer)):
+        assert again.identity() == identity
+        assert again._layout == optimizer._layout == Layout(together=True, flat=True)
+        assert rows_of(Hand(again, given))[-1].tobytes() == rows[-1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("Base", {}, "Base: lr has no default; give one, as lr = 0.001"),
+        ("Noisy", {"lr": 0.1}, "Noisy draws random numbers of its own; runs would not repeat"),
+        ("Hidden", {}, "Hidden keeps something outside its state and parameter groups; a run"),
+        ("Odd", {"lr": 0.1}, "Odd cannot be resumed: it keeps a object in params.0.kept, which"),
+    ],
+)
+def test_what_cannot_be_repeated_is_refused(own, name, given, message):
+    assert refusal(f"{own}:{name}", given).startswith(message)
+
+
+def test_what_counts_in_an_attribute_goes_on(own):
+    straight, paused = (Hand(fresh(f"{own}:Counting"), [{}, {"lr": 0.2}]) for _ in range(2))
+    for number in range(1, 6):
+        assert straight.step(number) == paused.step(number)
+        paused.resumed()
+
+
+def test_what_raises_at_infinity_ends_no_other_lane(own):
+    given = [{"lr": lr} for lr in (0.01, 1e300, 0.02)]
+    together = run_suite(suite(anisotropic(), optimizers=[(f"torch:{own}:Strict", given)]))
+    assert [each.result.status.value for each in together.values()] == ["done", "diverged", "done"]
+    alone = run_suite(suite(anisotropic(), optimizers=[(f"torch:{own}:Strict", given[2:])]))
+    assert alone[0].bits == together[2].bits
+
+
+# From the command line.
+
+
+def test_a_sweep_runs_from_the_command_line_and_again_from_its_record(tmp_path):
+    arguments = ("-o", "torch:AdamW", "--grid", "AdamW.lr=0.01,0.1", "--iterations", 5)
+    more = ("--set", "AdamW.betas=[0.8, 0.9]", "--set", "AdamW.amsgrad=true")
+    seen = command.optbench("run", "anisotropic", *arguments, *more, "--quiet", cwd=tmp_path)
+    assert seen.code == 0, seen
+    lanes = command.lanes(seen.path)
+    assert lanes["hp_lr"].tolist() == [0.01, 0.1]
+    assert set(lanes["hp_betas"]) == {"[0.8, 0.9]"}
+    assert set(lanes["hp_amsgrad"]) == {1.0}
+    assert set(lanes["label"]) == {"AdamW"}
+    again = command.optbench("run", seen.path / "run.json", "--quiet", cwd=tmp_path)
+    assert again.code == 0, again
+    assert command.lanes(again.path)["lane_key"].tolist() == lanes["lane_key"].tolist()
+    assert command.trace(again.path).equals(command.trace(seen.path))
+
+
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path):
+    seen = command.optbench(
+        "run", "anisotropic", "-o", "torch:AdamW", "--set", "AdamW.lrr=0.1", cwd=tmp_path
+    )
+    assert "did you mean 'lr'?" in seen.message
