@@ -79,7 +79,7 @@ def _lanes(suite: Suite, device_kind: str) -> Iterator[Lane]:
     for setting in suite.problems:
         fingerprint = setting.problem.fingerprint
         for entry in setting.optimizers:
-            for configuration, seed in product(entry.configurations, suite.seeds):
+            for configuration, seed in product(entry.configurations, suite.seeds_of(setting)):
                 key = _key(
                     fingerprint=fingerprint,
                     optimizer=entry.optimizer.identity(),

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from optbench import rng
+from optbench.calibration import calibration_seconds
 from optbench.device import Device
 from optbench.environment import describe_environment
 from optbench.errors import DeviceError
@@ -218,18 +219,25 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
     """Return what run.json holds of suite, problems, block plan and environment."""
     suite = plan.suite
     return {
-        "suite": {"name": suite.name, "written": suite.written, "resolved": suite.resolved},
+        "suite": {
+            "name": suite.name,
+            "written": suite.written,
+            "given": suite.given,
+            "resolved": suite.resolved,
+        },
         "seeds": list(suite.seeds),
         "problems": [
             {
                 "problem": setting.label,
                 "name": setting.problem.name,
+                "random": setting.problem.random,
                 **setting.problem.describe(),
                 "iterations": setting.iterations,
                 "fingerprint": setting.problem.fingerprint,
                 "definition": setting.problem.definition(),
                 "stream_digests": {
-                    str(seed): _stream_digest(setting.problem, seed) for seed in suite.seeds
+                    str(seed): _stream_digest(setting.problem, seed)
+                    for seed in suite.seeds_of(setting)
                 },
             }
             for setting in suite.problems
@@ -243,6 +251,7 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
         "numerics_version": NUMERICS_VERSION,
         "device": device.describe(),
         "environment": describe_environment(),
+        "calibration_seconds": calibration_seconds(),
     }
 
 

@@ -53,13 +53,17 @@ class OptimizerSetting:
 
 @dataclass(frozen=True)
 class ProblemSetting:
-    """A problem of a suite, with the optimizers that are to minimise it."""
+    """A problem of a suite, with the optimizers that are to minimise it.
+
+    ``seeds`` are those of its lanes: one where nothing of the problem depends on the seed.
+    """
 
     label: str
     problem: Problem
     iterations: int
     optimizers: tuple[OptimizerSetting, ...]
     rules: Rules = field(default_factory=Rules)
+    seeds: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Suite:
         The suite as its author wrote it.
     resolved
         The same with flags and defaults; as plain data, and a suite file again.
+    given
+        The same with flags only, for whoever wants today's defaults.
     notices
         What the user should know, such as that a smaller data set is used.
     """
@@ -82,6 +88,11 @@ class Suite:
     written: Mapping[str, Any] = field(repr=False)
     resolved: Mapping[str, Any] = field(repr=False)
     notices: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def seeds_of(self, setting: ProblemSetting) -> tuple[int, ...]:
+        """Return the seeds of a problem's lanes."""
+        return self.seeds if setting.seeds is None else setting.seeds
 
 
 def resolve(
@@ -120,7 +131,7 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
     _check_lanes(file, len(seeds))
     settings, resolved, notices = [], [], []
     for entry in file.problem:
-        setting, plain, said = _settle(file, entry, data_dir)
+        setting, plain, said = _settle(file, entry, seeds, data_dir)
         settings.append(setting)
         resolved.append(plain)
         notices += said
@@ -132,12 +143,13 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
         "optimizer": [_plain(entry) for entry in file.optimizer],
     }
     if len(seeds) > 1 and not any(setting.problem.random for setting in settings):
-        notices.append(f"nothing in suite '{file.name}' is random: all seeds give the same traces")
-    return Suite(file.name, seeds, tuple(settings), written, plain_suite, tuple(notices))
+        notices.append(f"nothing in suite '{file.name}' is random: one seed says all")
+    given = file.as_written()
+    return Suite(file.name, seeds, tuple(settings), written, plain_suite, tuple(notices), given)
 
 
 def _settle(
-    file: SuiteFile, entry: ProblemEntry, data_dir: Path | None
+    file: SuiteFile, entry: ProblemEntry, seeds: tuple[int, ...], data_dir: Path | None
 ) -> tuple[ProblemSetting, dict[str, Any], list[str]]:
     """Return a problem's setting, the same as plain data, and notices."""
     known = {option.name for option in get_problem_class(entry.name).options}
@@ -155,7 +167,8 @@ def _settle(
         **entry.overrides,
         **as_written(rules),
     }
-    setting = ProblemSetting(entry.title, problem, iterations, optimizers, rules)
+    own_seeds = seeds if problem.random else seeds[:1]
+    setting = ProblemSetting(entry.title, problem, iterations, optimizers, rules, own_seeds)
     return setting, plain, [*notices, *_fit(setting)]
 
 

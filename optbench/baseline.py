@@ -1,0 +1,150 @@
+"""From a run to a baseline: what is kept of it, and how far a later run may lie from it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from optbench import rng
+from optbench.device import Device
+from optbench.errors import ResultsError
+from optbench.executor import one_blas_thread
+from optbench.lanes import Block
+from optbench.pipeline import prepare
+from optbench.problems.base import Problem
+from optbench.records import SCHEMA_VERSION, RunTables, Status
+from optbench.reference import NUMERICS_ITERATIONS
+from optbench.stepper import Stepper
+from optbench.suite import Suite
+
+NUDGES = 8
+"""Starts, each one ulp beside a lane's own, whose traces are the envelope."""
+
+ENVELOPES = 10.0
+"""The tolerance is so many times the envelope."""
+
+KEPT_ROWS = 50
+"""Rows of a trace that are kept beyond the first ones, evenly in the logarithm of the iteration."""
+
+KEPT = (
+    *("suite", "seeds", "problems", "optimizers", "numerics_version", "device", "environment"),
+    "calibration_seconds",
+)
+"""What of run.json is part of a baseline."""
+
+
+def check_savable(run: RunTables) -> None:
+    """Refuse what is no reference.
+
+    Raises
+    ------
+    ResultsError
+        If the run has not ended, a lane of it failed, or an optbench without gate made it.
+    """
+    status = run.meta["status"]
+    if status not in (Status.DONE, Status.DIVERGED):
+        raise ResultsError(f"'{run.path}' is {status}: a baseline needs a run that is done")
+    if "given" not in run.meta["suite"] or "calibration_seconds" not in run.meta:
+        raise ResultsError(f"'{run.path}' is of an earlier optbench; run its suite again")
+
+
+def description(run: RunTables, name: str) -> dict[str, Any]:
+    """Return baseline.json of a run."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "saved": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **{key: run.meta[key] for key in KEPT},
+        "targets": _targets(run),
+        "test_error": _test_errors(run),
+    }
+
+
+def _targets(run: RunTables) -> dict[str, float]:
+    """Return for each problem the median over labels of their median final losses."""
+    finite = run.lanes[np.isfinite(run.lanes["final_loss"].astype(float))]
+    medians = finite.groupby(["problem", "label"])["final_loss"].median()
+    return {str(problem): float(each.median()) for problem, each in medians.groupby("problem")}
+
+
+def _test_errors(run: RunTables) -> dict[str, dict[str, float]]:
+    """Return the mean test error at the end of each label's lanes, by problem."""
+    rows = run.evaluation[run.evaluation["split"] == "test"].dropna(subset="error")
+    last = rows.sort_values("iteration").groupby("lane").tail(1)
+    told = last.merge(run.lanes[["lane", "problem", "label"]], on="lane")
+    found: dict[str, dict[str, float]] = {}
+    for (problem, label), each in told.groupby(["problem", "label"])["error"]:
+        found.setdefault(str(problem), {})[str(label)] = float(each.mean())
+    return found
+
+
+def thinned(trace: Any) -> Any:
+    """Return the first rows of each lane's trace, and of the rest some and the last one."""
+    last = int(trace["iteration"].max()) if len(trace) else 0
+    spread = np.geomspace(NUMERICS_ITERATIONS, max(last, NUMERICS_ITERATIONS), KEPT_ROWS)
+    kept = trace["iteration"].isin(np.unique(spread.astype(int)))
+    kept |= trace["iteration"] < NUMERICS_ITERATIONS
+    kept |= trace["iteration"] == trace.groupby("lane")["iteration"].transform("max")
+    return trace.loc[kept, ["lane", "iteration", "loss"]].reset_index(drop=True)
+
+
+def tolerances(suite: Suite, device: Device) -> dict[str, np.ndarray]:
+    """Return how far losses may lie from those of a suite's lanes in their first rows.
+
+    The tolerance is :data:`ENVELOPES` times the largest change of the loss that :data:`NUDGES`
+    starts cause which lie one ulp beside a lane's own, and at least as many ulps of the loss.
+
+    Returns
+    -------
+    dict
+        The columns lane, iteration and tolerance.
+    """
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    with one_blas_thread(), device.active(), device.quiet():
+        for block in prepare(suite, device, workers=1).blocks:
+            found.append((np.array([lane.number for lane in block.lanes]), _spread(block, device)))
+    return {
+        "lane": np.concatenate([np.repeat(lanes, len(each)) for lanes, each in found]),
+        "iteration": np.concatenate(
+            [np.tile(np.arange(len(each)), len(lanes)) for lanes, each in found]
+        ),
+        "tolerance": np.concatenate([each.T.ravel() for _, each in found]),
+    }
+
+
+def _spread(block: Block, device: Device) -> np.ndarray:
+    """Return the tolerances of a block, shape (rows, lanes); infinite where losses are not."""
+    plain = _losses(block, device)
+    eps = np.finfo(block.problem.dtype).eps
+    with np.errstate(invalid="ignore", over="ignore"):
+        envelope = eps * np.abs(plain)
+        for nudge in range(1, NUDGES + 1):
+            nudged = replace(block, problem=nudged_problem(block.problem, nudge))
+            envelope = np.maximum(envelope, np.abs(_losses(nudged, device) - plain))
+        spread = ENVELOPES * envelope
+        finite: np.ndarray = np.where(np.isfinite(spread), spread, np.inf)
+    return finite
+
+
+def _losses(block: Block, device: Device) -> np.ndarray:
+    rows = min(NUMERICS_ITERATIONS, block.iterations)
+    found: np.ndarray = Stepper(block, device).advance(0, rows).loss
+    return found
+
+
+def nudged_problem(problem: Problem, nudge: int) -> Problem:
+    """Return a problem whose starts lie one ulp beside: each number up or down, as a nudge says."""
+
+    def start(self: Problem, seed: int) -> np.ndarray:
+        own = problem.start(seed).astype(problem.dtype)
+        up = rng.stream(seed, f"nudge/{nudge}").integers(2, size=own.size).astype(bool)
+        beside = np.nextafter(own, np.where(up, np.inf, -np.inf).astype(own.dtype))
+        return beside.astype(np.float64)
+
+    kind = type(problem)
+    found = copy(problem)
+    found.__class__ = type(kind.__name__, (kind,), {"start": start, "__module__": kind.__module__})
+    return found
