@@ -63,7 +63,9 @@ def assert_same_bits(found, expected):
 
 
 def columns_of(optimizer) -> tuple[str, ...]:
-    given = {each.name: np.array([[[each.default]]]) for each in optimizer.hyperparameters}
+    given = {
+        each.name: np.array([[[each.number(each.default)]]]) for each in optimizer.hyperparameters
+    }
     return tuple(optimizer().columns(given, range(1, 2)))
 
 

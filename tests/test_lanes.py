@@ -173,6 +173,8 @@ def test_a_block_knows_the_seeds_and_hyperparameters_of_its_lanes():
         "beta1": [[0.5], [0.5], [0.9], [0.9]],
         "beta2": [[0.999]] * 4,
         "eps": [[1e-7]] * 4,
+        "eps_place": [[0.0]] * 4,
+        "bias_correction": [[1.0]] * 4,
     }
 
 

@@ -131,7 +131,10 @@ def test_the_rules_that_there_are_need_few_registers_and_hardly_a_copy():
     registers = {}
     for name in ELEMENTWISE:
         optimizer = OPTIMIZERS[name]
-        given = {each.name: np.array([[[each.default]]]) for each in optimizer.hyperparameters}
+        given = {
+            each.name: np.array([[[each.number(each.default)]]])
+            for each in optimizer.hyperparameters
+        }
         columns = tuple(optimizer().columns(given, range(1, 2)))
         program = trace(optimizer.rule, 2 + len(optimizer.slots), columns)
         copies = [each for each in program.operations if each.name == "copy"]

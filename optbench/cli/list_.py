@@ -9,6 +9,8 @@ from optbench.cli.options import DEFAULT_OUT, Out
 from optbench.cli.output import console, table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from optbench.suitefile import SuiteFile
 
 MOST_TITLES = 4
@@ -74,21 +76,38 @@ def problems(
 
 @app.command()
 def optimizers() -> None:
-    """List the optimizers with their hyperparameters."""
+    """List the optimizers with their hyperparameters, and the presets."""
     from optbench.optimizers import OPTIMIZERS
     from optbench.optimizers.common import COMMON
+    from optbench.optimizers.presets import PRESETS
 
-    listed = table("optimizer", "hyperparameter", "default", "range", "meaning")
+    listed = table("optimizer", "default", "range", "meaning")
     for name, optimizer in OPTIMIZERS.items():
         listed.add_section()
-        listed.add_row(name, "", "", "", optimizer.summary)
+        listed.add_row(name, "", "", optimizer.summary)
         for each in optimizer.hyperparameters:
-            listed.add_row("", each.name, f"{each.default:g}", each.range, each.meaning)
-    console().print(listed)
+            listed.add_row(f"  {each.name}", _value(each.default), each.range, each.meaning)
+    console().print(_with_whole_names(listed))
+    presets = table("preset", "rule", "its settings", "what it is")
+    for name, preset in PRESETS.items():
+        settings = ", ".join(f"{key}={_value(each)}" for key, each in preset.settings.items())
+        presets.add_row(name, preset.rule.name, settings, preset.summary)
+    console().print(_with_whole_names(presets))
     shared = table("taken by any", "values", "meaning")
     for common in COMMON.values():
         shared.add_row(common.name, common.range, common.meaning)
     console().print(shared)
+
+
+def _with_whole_names(listed: "Table") -> "Table":
+    """Return a table that keeps its first two columns whole where the terminal is narrow."""
+    for column in listed.columns[:2]:
+        column.no_wrap = True
+    return listed
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 @app.command()

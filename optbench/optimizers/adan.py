@@ -1,11 +1,10 @@
 """Adan: Adam that looks ahead along the change of the gradient."""
 
-from typing import ClassVar
-
 import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import (
+    Choice,
     Elementwise,
     HostColumns,
     Hyperparameter,
@@ -13,6 +12,8 @@ from optbench.optimizers.base import (
     powers,
 )
 from optbench.optimizers.momentum import is_first
+
+AHEAD = Choice("ahead", "beta2", "share of the change looked ahead by", ("beta2", "1-beta2"))
 
 
 class Adan(Elementwise):
@@ -23,15 +24,18 @@ class Adan(Elementwise):
         d = g − p                              0 at the first update; p is the gradient before
         m ← β₁·m + (1 − β₁)·g                  m, v and n are 0 at the start
         v ← β₂·v + (1 − β₂)·d
-        n ← β₃·n + (1 − β₃)·(g + β₂·d)²
-        u = (m/(1 − β₁ᵗ) + β₂·v/(1 − β₂ᵗ)) / (√(n/(1 − β₃ᵗ) + eps_root) + eps)
+        n ← β₃·n + (1 − β₃)·(g + a·d)²         a = β₂, or 1 − β₂ with ahead = 1-beta2
+        u = (m/(1 − β₁ᵗ) + a·v/(1 − β₂ᵗ)) / (√(n/(1 − β₃ᵗ) + eps_root) + eps)
         w ← w − lr·weight_decay·w − lr·u
         p ← g
 
     The betas are shares kept, as in the authors' code; the paper's are one minus those. The decay
     is that of their code with no_prox=True; without it they divide by 1 + lr·weight_decay after the
-    step, which differs by terms in lr². Bias is corrected as in their code. ``adan-optax`` is what
-    ``optax.adan`` makes of it.
+    step, which differs by terms in lr². Bias is corrected as in their code.
+
+    ``optax.adan`` (``adan-optax``) takes the paper's factor, a = 1 − β₂, with a β₂ that is one
+    minus the paper's: by default it looks ahead by 0.08 of the change, where the authors have 0.92.
+    It has eps_root = 1e-8, the authors none.
 
     Source: X. Xie, P. Zhou, H. Li, Z. Lin and S. Yan, "Adan: adaptive Nesterov momentum algorithm
     for faster optimizing deep models", IEEE TPAMI 46 (2024), algorithm 1; the authors' code,
@@ -40,7 +44,7 @@ class Adan(Elementwise):
 
     name = "adan"
     summary = "m, v, n ← means of g, change d, (g + β₂·d)²;  w ← w − lr·(m̂ + β₂·v̂)/(√n̂ + eps)"
-    hyperparameters: ClassVar[tuple[Hyperparameter, ...]] = (
+    hyperparameters = (
         Hyperparameter("lr", 0.001, "learning rate"),
         fraction("beta1", 0.98, "share of the mean gradient kept"),
         fraction("beta2", 0.92, "share of the mean change kept"),
@@ -48,20 +52,18 @@ class Adan(Elementwise):
         Hyperparameter("eps", 1e-8, "added to the root, outside it"),
         Hyperparameter("eps_root", 0.0, "added to the mean square, inside the root"),
         Hyperparameter("weight_decay", 0.0, "share of w taken off a step, times lr"),
+        AHEAD,
     )
     slots = ("mean", "mean_change", "mean_square", "previous")
     source = "Xie et al. (2024), arXiv:2208.06677"
-
-    def ahead(self, beta2: np.ndarray) -> np.ndarray:
-        """Return how far to look ahead along the change, as a multiple of it."""
-        return beta2
 
     def columns(self, hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
         """Return the columns; at the first update nothing is taken of the change."""
         lr, beta1, beta2, beta3 = (
             hyperparameters[name] for name in ("lr", "beta1", "beta2", "beta3")
         )
-        ahead, changed = self.ahead(beta2), ~is_first(updates)
+        kept = hyperparameters["ahead"] == AHEAD.number("beta2")
+        ahead, changed = np.where(kept, beta2, 1.0 - beta2), ~is_first(updates)
         correction = 1.0 - powers(beta3, updates)
         root = np.sqrt(correction)
         return {
@@ -108,34 +110,4 @@ class Adan(Elementwise):
         return w - decay * w - step, m, v, n, g
 
 
-class AdanOptax(Adan):
-    """Adan, as optax has it.
-
-    ::
-
-        n ← β₃·n + (1 − β₃)·(g + (1 − β₂)·d)²
-        u = (m/(1 − β₁ᵗ) + (1 − β₂)·v/(1 − β₂ᵗ)) / (√(n/(1 − β₃ᵗ) + eps_root) + eps)
-
-    and all else as in :class:`Adan`. ``optax.adan`` takes the paper's factor 1 − β₂ with a β₂ that
-    is one minus the paper's: by default it looks ahead by 0.08 of the change, where the authors
-    have 0.92.
-
-    Source: ``optax.adan`` 0.2; X. Xie et al., "Adan: adaptive Nesterov momentum algorithm for
-    faster optimizing deep models", IEEE TPAMI 46 (2024).
-    """
-
-    name = "adan-optax"
-    summary = "adan with 1 − β₂ in place of β₂:  w ← w − lr·(m̂ + (1−β₂)·v̂)/(√(n̂ + eps_root) + eps)"
-    hyperparameters = (
-        *(each for each in Adan.hyperparameters if each.name != "eps_root"),
-        Hyperparameter("eps_root", 1e-8, "added to the mean square, inside the root"),
-    )
-    source = "Xie et al. (2024), arXiv:2208.06677, as optax.adan"
-    partner = "optax.adan"
-
-    def ahead(self, beta2: np.ndarray) -> np.ndarray:
-        """Return how far to look ahead along the change, as a multiple of it."""
-        return 1.0 - beta2
-
-
-ADAN_OPTIMIZERS = (Adan, AdanOptax)
+ADAN_OPTIMIZERS = (Adan,)

@@ -76,9 +76,7 @@ class Argument:
         """
         if value is None and self.required:
             example = "0.001" if self.name in ("lr", "learning_rate") else "VALUE"
-            raise SuiteError(
-                f"{self.name} has no default; give one, as {self.name} = {example}"
-            )
+            raise SuiteError(f"{self.name} has no default; give one, as {self.name} = {example}")
         word = self._word
         if word is not None and (value is self.default or value in (word, self.default)):
             return word

@@ -120,7 +120,7 @@ class Optimizer(ABC):
         if self.full_batch and task.minibatch:
             return (
                 f"{task.label} on {task.problem} is meant for the full batch, "
-                "not for minibatches; --batch-size full",
+                "not for minibatches; give --batch-size full",
             )
         return ()
 

@@ -7,7 +7,7 @@ The first updates of these rules, and of others that import it from here, are to
 import numpy as np
 
 from optbench.arrays import Array, Namespace
-from optbench.optimizers.base import Elementwise, HostColumns, Hyperparameter, fraction
+from optbench.optimizers.base import Elementwise, HostColumns, Hyperparameter, Switch, fraction
 from optbench.optimizers.sgd import LR
 
 
@@ -31,7 +31,7 @@ class Nesterov(Elementwise):
     The parameters are the point looked ahead to, so that one gradient a step is enough. In the
     paper of Bengio et al. the v in the second line is the one before the first; the textbook's code
     takes the new one, and so looks ahead one step further: w + momentum³·v − (1 + momentum +
-    momentum²)·lr·g in terms of the old v. The paper's form is ``sgd-torch`` with nesterov = 1.
+    momentum²)·lr·g in terms of the old v. The paper's form is ``nesterov-torch``.
 
     Source: Y. Nesterov, "A method for solving the convex programming problem with convergence rate
     O(1/k²)", Soviet Mathematics Doklady 27 (1983); Y. Bengio, N. Boulanger-Lewandowski and R.
@@ -93,7 +93,7 @@ class SGDTorch(Elementwise):
         Hyperparameter("lr", 0.001, "learning rate"),
         fraction("momentum", 0.0, "share of the velocity kept"),
         Hyperparameter("dampening", 0.0, "share of a gradient left out of the velocity", high=1.0),
-        Hyperparameter("nesterov", 0.0, "1 to look ahead, 0 not to", high=1.0),
+        Switch("nesterov", 0.0, "1 to look ahead, 0 not to"),
     )
     slots = ("velocity",)
     source = "Sutskever et al. (2013), as torch.optim.SGD"

@@ -11,6 +11,8 @@ from optbench.optimizers.base import (
     Hyperparameter,
     Optimizer,
     Step,
+    Switch,
+    Task,
     fraction,
 )
 from optbench.optimizers.layerwise import (
@@ -134,7 +136,7 @@ class Muon(Optimizer):
     hyperparameters = (
         Hyperparameter("lr", 0.02, "learning rate: spectral norm of an update"),
         fraction("momentum", 0.95, "share of the momentum kept"),
-        Hyperparameter("nesterov", 1.0, "1 looks ahead by Nesterov's momentum, 0 does not", high=1),
+        Switch("nesterov", 1.0, "1 looks ahead by Nesterov's momentum, 0 does not"),
         Hyperparameter("weight_decay", 0.0, "decoupled, times the learning rate"),
         Hyperparameter("ns_eps", 1e-7, "lower bound of the norm before orthogonalisation"),
         Hyperparameter("adam_ratio", 0.015, "AdamW's learning rate as a multiple of lr"),
@@ -146,6 +148,17 @@ class Muon(Optimizer):
     needs_matrices = True
     source = "Jordan, Jin, Boza et al. 2024, kellerjordan.github.io/posts/muon"
     partner = "torch.optim.Muon"
+
+    def fit(self, task: Task) -> tuple[str, ...]:
+        """Say so where there are no hidden matrices."""
+        notices = super().fit(task)
+        if hidden_matrices(task.tensors):
+            return notices
+        notice = (
+            f"{task.label} on {task.problem} has no hidden matrices: "
+            "every tensor is updated by AdamW"
+        )
+        return (*notices, notice)
 
     def columns(self, hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
         """Return the columns of some updates; ``lead`` is the share of g − m added to m."""

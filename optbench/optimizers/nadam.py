@@ -60,7 +60,7 @@ class NAdam(Elementwise):
 
     This is ``torch.optim.NAdam``, which writes 0.5·0.96^(t·momentum_decay) as here; the report has
     momentum_decay = 0.004 too, and further multiplies v by β₂. ``optax.nadam`` has a constant μ =
-    β₁, which is this rule for a large momentum_decay, such as 10000, and lr given.
+    β₁, which is this rule with a large momentum_decay (``nadam-optax`` has 10000).
 
     Source: T. Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
     """

@@ -8,6 +8,7 @@ from optbench.optimizers.base import (
     Hyperparameter,
     Optimizer,
     Step,
+    Switch,
     fraction,
     powers,
 )
@@ -49,8 +50,8 @@ class Prodigy(Optimizer):
         Hyperparameter("weight_decay", 0.0, "decoupled, times the learning rate"),
         Hyperparameter("d0", 1e-6, "d at the start", low=1e-12),
         Hyperparameter("d_coef", 1.0, "multiplies the estimates of d"),
-        Hyperparameter("bias_correction", 0.0, "1 corrects Adam's bias, 0 does not", high=1.0),
-        Hyperparameter("safeguard_warmup", 0.0, "1 leaves lr out of s, 0 does not", high=1.0),
+        Switch("bias_correction", 0.0, "1 corrects Adam's bias, 0 does not"),
+        Switch("safeguard_warmup", 0.0, "1 leaves lr out of s, 0 does not"),
     )
     slots = ("mean", "mean_square", "weighted_sum", "start")
     copies = ("start",)

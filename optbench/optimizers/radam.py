@@ -4,6 +4,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.adam import BETA1, BETA2, EPS, LR
+from optbench.optimizers.adaptive import BIAS_PLACE
 from optbench.optimizers.base import Elementwise, HostColumns, powers
 
 
@@ -35,8 +36,9 @@ class RAdam(Elementwise):
         w ← w − lr·m/(1 − β₁ᵗ)                                elsewhere: the first few updates
 
     with r and ρ of :func:`rectification`, which are columns. This is ``torch.optim.RAdam``: eps is
-    added before the bias of v is corrected. ``optax.radam`` adds it after, and rectifies where
-    ρₜ ≥ 5; the paper has ρₜ > 4 and no eps.
+    added before the bias of v is corrected. With eps_place = corrected it is added after, to
+    √(v/(1 − β₂ᵗ)): ``optax.radam`` (``radam-optax``), which rectifies where ρₜ ≥ 5. The paper has
+    ρₜ > 4 and no eps.
 
     Source: L. Liu et al., "On the variance of the adaptive learning rate and beyond", ICLR 2020,
     algorithm 2.
@@ -44,7 +46,7 @@ class RAdam(Elementwise):
 
     name = "radam"
     summary = "m, v ← means of g, g²;  w ← w − lr·r·m̂/√v̂ once ρ > 5, before that w ← w − lr·m̂"
-    hyperparameters = (LR, BETA1, BETA2, EPS)
+    hyperparameters = (LR, BETA1, BETA2, EPS, BIAS_PLACE)
     slots = ("mean", "mean_square")
     source = "Liu et al. (2020), arXiv:1908.03265"
     partner = "torch.optim.RAdam"
@@ -53,7 +55,10 @@ class RAdam(Elementwise):
         """Return the columns; the divisor root_share·√v + floor is 1 where nothing is rectified."""
         beta1, beta2 = hyperparameters["beta1"], hyperparameters["beta2"]
         finite, factor = rectification(beta2, updates)
-        factor = factor * np.sqrt(1.0 - powers(beta2, updates))
+        root = np.sqrt(1.0 - powers(beta2, updates))
+        factor = factor * root
+        corrected = hyperparameters["eps_place"] == BIAS_PLACE.number("corrected")
+        eps = np.where(corrected, hyperparameters["eps"] * root, hyperparameters["eps"])
         return {
             "step_size": hyperparameters["lr"]
             / (1.0 - powers(beta1, updates))
@@ -62,7 +67,7 @@ class RAdam(Elementwise):
             "beta2": beta2,
             "rate2": 1.0 - beta2,
             "root_share": np.where(finite, 1.0, 0.0),
-            "floor": np.where(finite, hyperparameters["eps"], 1.0),
+            "floor": np.where(finite, eps, 1.0),
         }
 
     @staticmethod

@@ -22,6 +22,8 @@ class SGD(Elementwise):
     name = "sgd"
     summary = "w ← w − lr·g"
     hyperparameters = (LR,)
+    source = "Robbins and Monro (1951)"
+    partner = "torch.optim.SGD"
 
     @staticmethod
     def rule(w: Array, g: Array, *, lr: Array, xp: Namespace) -> tuple[Array, ...]:
@@ -51,6 +53,7 @@ class Momentum(Elementwise):
     summary = "v ← momentum·v − lr·g;  w ← w + v"
     hyperparameters = (LR, fraction("momentum", 0.9, "share of the velocity kept"))
     slots = ("velocity",)
+    source = "Polyak (1964), in the form of Saitoh's textbook"
 
     @staticmethod
     def rule(

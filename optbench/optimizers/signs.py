@@ -14,8 +14,8 @@ class Signum(Elementwise):
         m ← momentum·m + (1 − momentum)·g      m is 0 at the start
         w ← w − lr·sign(m)
 
-    With momentum = 0 it is signSGD. ``optax.signum`` is the same, with momentum called beta; the
-    paper's optional weight decay is left out there and here.
+    With momentum = 0 it is signSGD (``signsgd``). ``optax.signum`` is the same, with momentum
+    called beta; the paper's optional weight decay is left out there and here.
 
     Source: J. Bernstein, Y.-X. Wang, K. Azizzadenesheli and A. Anandkumar, "signSGD: compressed
     optimisation for non-convex problems", ICML 2018, algorithm 2.

@@ -4,6 +4,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.adam import BETA1, BETA2, LR, corrected
+from optbench.optimizers.adaptive import BIAS_CORRECTION
 from optbench.optimizers.base import Elementwise, HostColumns, Hyperparameter
 from optbench.optimizers.momentum import is_first
 
@@ -75,11 +76,11 @@ class Yogi(Elementwise):
 
         m ← β₁·m + (1 − β₁)·g                  m is 0, and v is initial at the start
         v ← v − (1 − β₂)·sign(v − g²)·g²
-        w ← w − lr·(m/(1 − β₁ᵗ)) / (√(v/(1 − β₂ᵗ)) + eps)
+        w ← w − lr·(m/c₁) / (√(v/c₂) + eps)    cᵢ = 1 − βᵢᵗ, or 1 if bias_correction = 0
 
     ``optax.yogi`` has the same lines and the same ``initial`` = 1e-6, but starts m there too, so
     that its first steps are not 0 where gradients are; m starts at 0 here, as in the paper. The
-    paper corrects no bias, and starts v with the square of a first gradient.
+    paper corrects no bias (bias_correction = 0), and starts v with the square of a first gradient.
 
     Source: M. Zaheer, S. Reddi, D. Sachan, S. Kale and S. Kumar, "Adaptive methods for nonconvex
     optimization", NeurIPS 2018, algorithm 2.
@@ -93,6 +94,7 @@ class Yogi(Elementwise):
         BETA2,
         Hyperparameter("eps", 0.001, "added to the root, outside it"),
         Hyperparameter("initial", 1e-6, "the mean square at the start"),
+        BIAS_CORRECTION,
     )
     slots = ("mean", "mean_square")
     source = "Zaheer et al. (2018), bias corrected as optax.yogi"

@@ -67,7 +67,7 @@ def alike(first: Any, second: Any) -> bool:
         return False
     if isinstance(first, torch.Tensor):
         same = first.shape == second.shape and first.dtype == second.dtype
-        return same and equal(first, second)
+        return bool(same and equal(first, second))
     if isinstance(first, float):
         return first.hex() == second.hex()
     if type(first).__name__ in EMPTY and not first:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.cells import cell_len
 
 from optbench.executor import usable_cores
-from optbench.optimizers import OPTIMIZERS
+from optbench.optimizers import OPTIMIZERS, PRESETS
 from optbench.optimizers.common import COMMON
 from optbench.problems import PROBLEMS
 from optbench.suitefile import builtin_suites
@@ -57,17 +58,29 @@ def test_the_options_of_an_unknown_problem_are_refused(tmp_path):
     assert "did you mean 'mnist-mlp'" in seen.err
 
 
+def optimizer_tables(cwd):
+    """Return the rows of the three tables: rules, presets, and what any optimizer takes."""
+    listed = rows(cwd, "optimizers")
+    starts = [
+        next(place for place, row in enumerate(listed) if row[: len(words)] == words)
+        for words in (["preset", "rule"], ["taken", "by", "any"])
+    ]
+    return listed[: starts[0]], listed[starts[0] + 1 : starts[1]], listed[starts[1] + 1 :]
+
+
+def shown(value):
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def test_optimizers_with_defaults_and_ranges_of_every_hyperparameter(tmp_path):
-    listed = rows(tmp_path, "optimizers")
+    listed, _, common = optimizer_tables(tmp_path)
     entries = [
-        [each.name, f"{each.default:g}", *each.range.split(), *each.meaning.split()]
+        [each.name, shown(each.default), *each.range.split(), *each.meaning.split()]
         for optimizer in OPTIMIZERS.values()
         for each in optimizer.hyperparameters
     ]
-    heading = next(index for index, row in enumerate(listed) if row[:2] == ["taken", "by"])
-    assert [row[0] for row in listed[heading + 1 :] if row[0] in COMMON] == list(COMMON)
-    listed = listed[:heading]
-    assert [row for row in listed if row[0] not in OPTIMIZERS] == [
+    names = {entry[0] for entry in entries}
+    assert [row for row in listed if row[0] in names - OPTIMIZERS.keys()] == [
         # "momentum" is an optimizer and a hyperparameter of it
         entry
         for entry in entries
@@ -75,6 +88,37 @@ def test_optimizers_with_defaults_and_ranges_of_every_hyperparameter(tmp_path):
     ]
     assert ["momentum", "0.9", "[0,", "1)", "share", "of", "the", "velocity", "kept"] in listed
     assert ["adam", *OPTIMIZERS["adam"].summary.split()] in listed
+    place = [row[0] for row in listed].index("adam")
+    assert ["eps_place", "uncorrected", "uncorrected", "|", "corrected"] in [
+        row[:5] for row in listed[place : place + 7]
+    ]
+    assert [row[0] for row in common if row[0] in COMMON] == list(COMMON)
+
+
+def test_presets_with_their_rules_and_settings(tmp_path):
+    _, listed, _ = optimizer_tables(tmp_path)
+    assert listed == [
+        [
+            name,
+            preset.rule.name,
+            *", ".join(f"{key}={shown(value)}" for key, value in preset.settings.items()).split(),
+            *preset.summary.split(),
+        ]
+        for name, preset in PRESETS.items()
+    ]
+    assert ["adam-torch", "adam", "eps=1e-08,", "eps_place=corrected"] in [
+        row[:4] for row in listed
+    ]
+
+
+def test_names_are_whole_in_a_narrow_terminal(tmp_path, monkeypatch):
+    monkeypatch.setattr("optbench.cli.output.PIPE_COLUMNS", 80)
+    seen = optbench("list", "optimizers", cwd=tmp_path).out
+    assert max(cell_len(line) for line in seen.splitlines()) <= 80
+    assert "…" not in seen
+    words = set(seen.split())
+    assert OPTIMIZERS.keys() | PRESETS.keys() | COMMON.keys() <= words
+    assert {each.name for kind in OPTIMIZERS.values() for each in kind.hyperparameters} <= words
 
 
 def test_datasets_are_those_of_data_list(tmp_path):

@@ -44,11 +44,10 @@ class Driver:
         self.device = device or NumpyDevice()
         self.dtype = dtype
         self._by_coordinate = by_coordinate
-        complete = [
-            complete_hyperparameters(get_optimizer(name), dict(each)) for each in configurations
-        ]
+        complete = [complete_hyperparameters(self.optimizer, dict(each)) for each in configurations]
         self.hyperparameters = {
-            key: np.array([[[each[key]] for each in complete]]) for key in complete[0]
+            each.name: np.array([[[each.number(lane[each.name])] for lane in complete]])
+            for each in self.optimizer.hyperparameters
         }
         self._shape = (len(complete), start.shape[-1])
         self.params, self.grads = self._zeros(), self._zeros()

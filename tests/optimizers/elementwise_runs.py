@@ -63,17 +63,24 @@ def _network() -> Recording:
 RECORDINGS = {"quadratic": _quadratic(), "network": _network()}
 
 
-def settings(optimizer: type[Optimizer], given: Mapping[str, float]) -> dict[str, float]:
+Given = Mapping[str, float | str]
+"""Hyperparameters, as a suite gives them."""
+
+
+def settings(optimizer: type[Optimizer], given: Given) -> dict[str, float | str]:
     """Return all hyperparameters of an optimizer, checked."""
     known = {each.name: each for each in optimizer.hyperparameters}
     assert given.keys() <= known.keys()
     return {name: each.check(given.get(name, each.default)) for name, each in known.items()}
 
 
-def hyperparameters_of(optimizer: type[Optimizer], given: Sequence[Mapping[str, float]]):
+def hyperparameters_of(optimizer: type[Optimizer], given: Sequence[Given]):
     """Return all hyperparameters of lanes, (1, lanes, 1) each."""
     complete = [settings(optimizer, each) for each in given]
-    return {name: np.array([[[each[name]] for each in complete]]) for name in complete[0]}
+    return {
+        each.name: np.array([[[each.number(lane[each.name])] for lane in complete]])
+        for each in optimizer.hyperparameters
+    }
 
 
 class Lanes:
@@ -82,7 +89,7 @@ class Lanes:
     def __init__(
         self,
         optimizer: type[Elementwise],
-        configurations: Sequence[Mapping[str, float]],
+        configurations: Sequence[Given],
         start: np.ndarray,
         *,
         dtype: str = "float64",
@@ -132,13 +139,13 @@ class Lanes:
         return np.array([self.step(row) for row in gradients])
 
 
-Reference = Callable[[dict[str, float], Recording, str], np.ndarray]
+Reference = Callable[[dict[str, float | str], Recording, str], np.ndarray]
 """Takes all hyperparameters, a recording and a precision; returns (updates, parameters)."""
 
 
 def largest_difference(
     optimizer: type[Elementwise],
-    configurations: Sequence[Mapping[str, float]],
+    configurations: Sequence[Given],
     reference: Reference,
     recording: Recording,
     dtype: str,

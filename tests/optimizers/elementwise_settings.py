@@ -1,81 +1,126 @@
 """The element-wise optimizers, and the settings at which each is compared with another."""
 
-from optbench.optimizers.adadelta import ADADELTA_OPTIMIZERS, AdaDelta
-from optbench.optimizers.adam import ADAM_OPTIMIZERS, AdamTorch, AdamW, AMSGrad
-from optbench.optimizers.adamax import ADAMAX_OPTIMIZERS, AdaMax
-from optbench.optimizers.adan import ADAN_OPTIMIZERS, Adan, AdanOptax
-from optbench.optimizers.momentum import MOMENTUM_OPTIMIZERS, Nesterov, SGDTorch
-from optbench.optimizers.nadam import NADAM_OPTIMIZERS, NAdam
-from optbench.optimizers.radam import RADAM_OPTIMIZERS, RAdam
-from optbench.optimizers.rmsprop import RMSPROP_OPTIMIZERS, RMSpropTorch
-from optbench.optimizers.rprop import RPROP_OPTIMIZERS, Rprop
-from optbench.optimizers.signs import SIGN_OPTIMIZERS, Lion, Signum
-from optbench.optimizers.squares import SQUARE_OPTIMIZERS, AdaBelief, Yogi
+from collections.abc import Mapping
 
-ALL = (
-    *MOMENTUM_OPTIMIZERS,
-    *RMSPROP_OPTIMIZERS,
-    *ADADELTA_OPTIMIZERS,
-    *RPROP_OPTIMIZERS,
-    *SIGN_OPTIMIZERS,
-    *ADAM_OPTIMIZERS,
-    *ADAMAX_OPTIMIZERS,
-    *NADAM_OPTIMIZERS,
-    *RADAM_OPTIMIZERS,
-    *SQUARE_OPTIMIZERS,
-    *ADAN_OPTIMIZERS,
-)
+from optbench.optimizers import OPTIMIZERS, PRESETS
+from optbench.optimizers.base import Elementwise
 
-SETTINGS = {
-    Nesterov: [{}, {"lr": 0.1}, {"lr": 0.02, "momentum": 0.5}, {"momentum": 0.0}],
-    SGDTorch: [
+ALL = tuple(kind for kind in OPTIMIZERS.values() if issubclass(kind, Elementwise))
+"""All element-wise rules."""
+
+ADAMS = [{}, {"lr": 0.3}, {"lr": 0.05, "beta1": 0.5, "beta2": 0.9}, {"eps": 1e-3}]
+
+SETTINGS: dict[str, list[Mapping[str, float | str]]] = {
+    "sgd": [{}, {"lr": 0.3}, {"lr": 0.1}, {"lr": 1e-4}],
+    "momentum": [{}, {"lr": 0.1}, {"lr": 0.02, "momentum": 0.5}, {"momentum": 0.0}],
+    "nesterov": [{}, {"lr": 0.1}, {"lr": 0.02, "momentum": 0.5}, {"momentum": 0.0}],
+    "sgd-torch": [
         {},
         {"lr": 0.1},
         {"lr": 0.05, "momentum": 0.9, "dampening": 0.3},
         {"lr": 0.02, "momentum": 0.8, "nesterov": 1.0},
     ],
-    RMSpropTorch: [
-        {},
-        {"lr": 0.1, "centered": 1.0},
-        {"momentum": 0.9, "centered": 1.0, "decay": 0.9},
-        {"eps": 1e-3, "momentum": 0.5},
-    ],
-    AdaDelta: [{}, {"lr": 0.3}, {"decay": 0.5}, {"eps": 1e-3}],
-    Rprop: [
+    "nesterov-torch": [{}, {"lr": 0.1}, {"momentum": 0.5}, {"lr": 0.02, "momentum": 0.99}],
+    "signum": [{}, {"lr": 0.1}, {"momentum": 0.5}, {"lr": 0.02, "momentum": 0.0}],
+    "signsgd": [{}, {"lr": 0.1}, {"lr": 0.02}, {"lr": 0.003}],
+    "lion": [{}, {"lr": 0.01}, {"lr": 0.003, "weight_decay": 0.5}, {"beta1": 0.5, "beta2": 0.9}],
+    "rprop": [
         {},
         {"lr": 0.1},
         {"eta_minus": 0.3, "eta_plus": 1.5},
         {"step_min": 1e-3, "step_max": 0.02},
     ],
-    Signum: [{}, {"lr": 0.1}, {"momentum": 0.5}, {"lr": 0.02, "momentum": 0.0}],
-    Lion: [{}, {"lr": 0.01}, {"lr": 0.003, "weight_decay": 0.5}, {"beta1": 0.5, "beta2": 0.9}],
-    AdamTorch: [{}, {"lr": 0.3}, {"lr": 0.05, "beta1": 0.5, "beta2": 0.9}, {"eps": 1e-3}],
-    AMSGrad: [{}, {"lr": 0.3}, {"lr": 0.05, "beta1": 0.5, "beta2": 0.9}, {"eps": 1e-3}],
-    AdamW: [{}, {"lr": 0.3}, {"lr": 0.05, "weight_decay": 0.2}, {"beta1": 0.5, "eps": 1e-3}],
-    AdaMax: [{}, {"lr": 0.3}, {"lr": 0.05, "beta1": 0.5, "beta2": 0.9}, {"eps": 1e-3}],
-    NAdam: [
+    "adagrad": [
+        {},
+        {"lr": 1.5, "initial": 0.3},
+        {"lr": 0.3, "eps_place": "inside"},
+        {"lr": 0.1, "eps": 1e-2, "eps_place": "inside", "initial": 1.0},
+    ],
+    "adagrad-torch": [{}, {"lr": 1.5}, {"lr": 0.1, "initial": 0.5}, {"eps": 1e-2}],
+    "adagrad-optax": [{}, {"lr": 1.5}, {"lr": 0.1, "initial": 0.5}, {"eps": 1e-2}],
+    "rmsprop": [
+        {},
+        {"lr": 0.1, "bias_correction": 1.0},
+        {"lr": 0.02, "decay": 0.5, "eps_place": "inside"},
+        {"eps": 1e-3, "eps_place": "inside", "bias_correction": 1.0},
+    ],
+    "rmsprop-optax": [{}, {"lr": 0.1}, {"decay": 0.5, "bias_correction": 1.0}, {"eps": 1e-3}],
+    "rmsprop-torch": [
+        {},
+        {"lr": 0.1, "centered": 1.0},
+        {"momentum": 0.9, "centered": 1.0, "decay": 0.9, "eps": 1e-3, "eps_place": "inside"},
+        {"eps": 1e-3, "momentum": 0.5},
+    ],
+    "rmsprop-centered": [{}, {"lr": 0.1}, {"momentum": 0.9, "decay": 0.9}, {"eps": 1e-3}],
+    "adadelta": [{}, {"lr": 0.3}, {"decay": 0.5}, {"eps": 1e-3}],
+    "adam": [
+        {},
+        {"lr": 0.3, "bias_correction": 0.0},
+        {"lr": 0.05, "beta1": 0.5, "beta2": 0.9, "eps_place": "corrected"},
+        {"eps": 1e-3},
+    ],
+    "adam-torch": ADAMS,
+    "amsgrad": [
+        {},
+        {"lr": 0.3, "largest_of": "corrected"},
+        {"lr": 0.05, "beta1": 0.5, "beta2": 0.9},
+        {"eps": 1e-3, "bias_correction": 0.0},
+    ],
+    "amsgrad-optax": ADAMS,
+    "adamw": [{}, {"lr": 0.3}, {"lr": 0.05, "weight_decay": 0.2}, {"beta1": 0.5, "eps": 1e-3}],
+    "adamw-optax": [{}, {"lr": 0.3}, {"lr": 0.05, "weight_decay": 0.2}, {"eps": 1e-3}],
+    "adamax": ADAMS,
+    "nadam": [
         {},
         {"lr": 0.3, "beta1": 0.0},
         {"lr": 0.05, "beta1": 0.5, "beta2": 0.9, "momentum_decay": 0.1},
         {"eps": 1e-3},
     ],
-    RAdam: [{}, {"lr": 0.05, "beta2": 0.6}, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9}, {"eps": 1e-3}],
-    AdaBelief: [{}, {"lr": 0.3}, {"lr": 0.05, "beta1": 0.5, "beta2": 0.9}, {"eps": 1e-3}],
-    Yogi: [{}, {"lr": 0.3}, {"lr": 0.05, "beta1": 0.5, "beta2": 0.9}, {"eps": 1e-6}],
-    Adan: [
+    "nadam-optax": ADAMS,
+    "radam": [
         {},
-        {"lr": 0.05, "beta2": 0.5},
+        {"lr": 0.05, "beta2": 0.6},
+        {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps_place": "corrected"},
+        {"eps": 1e-3},
+    ],
+    "radam-optax": [{}, {"lr": 0.05, "beta2": 0.6}, {"lr": 0.1, "beta2": 0.9}, {"eps": 1e-3}],
+    "adabelief": ADAMS,
+    "yogi": [
+        {},
+        {"lr": 0.3},
+        {"lr": 0.05, "beta1": 0.5, "beta2": 0.9, "bias_correction": 0.0},
+        {"eps": 1e-6},
+    ],
+    "adan": [
+        {},
+        {"lr": 0.05, "beta2": 0.5, "ahead": "1-beta2"},
         {"lr": 0.01, "weight_decay": 0.5},
         {"eps": 1e-3, "beta1": 0.5, "beta3": 0.9, "eps_root": 1e-4},
     ],
-    AdanOptax: [
+    "adan-optax": [
         {},
-        {"lr": 0.05, "beta2": 0.5},
+        {"lr": 0.05, "beta2": 0.4},
         {"lr": 0.01, "weight_decay": 0.5},
         {"eps": 1e-3, "beta1": 0.5, "beta3": 0.9, "eps_root": 1e-4},
     ],
 }
-"""Four of each: the defaults, another lr, decay or momentum, and another eps, where it has one."""
+"""Four of each rule and preset: the defaults, another lr, decay or momentum, and another eps, where
+it has one; every word and switch is somewhere."""
+
+
+def rule_of(name: str) -> type[Elementwise]:
+    """Return the rule of a name, which may be a preset's."""
+    return PRESETS[name].rule if name in PRESETS else OPTIMIZERS[name]
+
+
+def whole(name: str, given: Mapping[str, float | str]) -> dict[str, float | str]:
+    """Return what a rule is given where something is given to it, or to a preset of it."""
+    return {**(PRESETS[name].settings if name in PRESETS else {}), **given}
+
+
+def cases(name: str) -> list[dict[str, float | str]]:
+    """Return the four settings of a name, as given to its rule."""
+    return [whole(name, given) for given in SETTINGS[name]]
 
 
 def by_name(optimizer) -> str:

@@ -11,6 +11,20 @@ def sign(x):
     return (x > 0) - (x < 0)
 
 
+def sgd(w, gradients, lr):
+    for g in gradients:
+        w = w - lr * g
+        yield w
+
+
+def momentum(w, gradients, lr, momentum):
+    v = 0.0
+    for g in gradients:
+        v = momentum * v - lr * g
+        w = w + v
+        yield w
+
+
 def nesterov(w, gradients, lr, momentum):
     v = 0.0
     for g in gradients:
@@ -31,12 +45,37 @@ def sgd_torch(w, gradients, lr, momentum, dampening, nesterov):
         yield w
 
 
-def rmsprop_torch(w, gradients, lr, decay, eps, momentum, centered):
+def rooted(square, eps, eps_place):
+    """Return the root of a square, with eps inside or outside."""
+    return {
+        "outside": lambda: math.sqrt(square) + eps,
+        "inside": lambda: math.sqrt(square + eps),
+    }[eps_place]()
+
+
+def adagrad(w, gradients, lr, eps, eps_place, initial):
+    total = initial
+    for g in gradients:
+        total = total + g**2
+        w = w - lr * g / rooted(total, eps, eps_place)
+        yield w
+
+
+def rmsprop(w, gradients, lr, decay, eps, eps_place, bias_correction):
+    square = 0.0
+    for t, g in enumerate(gradients, 1):
+        square = decay * square + (1 - decay) * g**2
+        mean = square / (1 - decay**t) if bias_correction else square
+        w = w - lr * g / rooted(mean, eps, eps_place)
+        yield w
+
+
+def rmsprop_torch(w, gradients, lr, decay, eps, eps_place, momentum, centered):
     square = mean = buffer = 0.0
     for g in gradients:
         square = decay * square + (1 - decay) * g**2
         mean = decay * mean + (1 - decay) * g
-        root = math.sqrt(square - mean**2 if centered else square) + eps
+        root = rooted(square - mean**2 if centered else square, eps, eps_place)
         buffer = momentum * buffer + g / root
         w = w - lr * buffer
         yield w
@@ -92,17 +131,30 @@ def moments(gradients, beta1, beta2):
         yield t, g, m / (1 - beta1**t), v / (1 - beta2**t)
 
 
-def adam_torch(w, gradients, lr, beta1, beta2, eps):
-    for _, _, m, v in moments(gradients, beta1, beta2):
-        w = w - lr * m / (math.sqrt(v) + eps)
+def adam(w, gradients, lr, beta1, beta2, eps, eps_place, bias_correction):
+    for t, _, m, v in moments(gradients, beta1, beta2):
+        if not bias_correction:
+            m, v = m * (1 - beta1**t), v * (1 - beta2**t)
+        root = math.sqrt(v) + eps
+        if eps_place == "uncorrected" and bias_correction:
+            corrected = math.sqrt(1 - beta2**t)
+            root = (math.sqrt(v) * corrected + eps) / corrected
+        w = w - lr * m / root
         yield w
 
 
-def amsgrad(w, gradients, lr, beta1, beta2, eps):
+def amsgrad(w, gradients, lr, beta1, beta2, eps, largest_of, bias_correction):
     largest = 0.0
     for t, _, m, v in moments(gradients, beta1, beta2):
-        largest = max(largest, v * (1 - beta2**t))
-        w = w - lr * m / (math.sqrt(largest / (1 - beta2**t)) + eps)
+        first, second = (1 - beta1**t, 1 - beta2**t) if bias_correction else (1, 1)
+        m, v = m * (1 - beta1**t), v * (1 - beta2**t)
+        if largest_of == "corrected":
+            largest = max(largest, v / second)
+            root = math.sqrt(largest) + eps
+        else:
+            largest = max(largest, v)
+            root = math.sqrt(largest / second) + eps
+        w = w - lr * (m / first) / root
         yield w
 
 
@@ -133,7 +185,7 @@ def nadam(w, gradients, lr, beta1, beta2, eps, momentum_decay):
         yield w
 
 
-def radam(w, gradients, lr, beta1, beta2, eps):
+def radam(w, gradients, lr, beta1, beta2, eps, eps_place):
     longest = 2 / (1 - beta2) - 1
     for t, _, m, v in moments(gradients, beta1, beta2):
         correction = 1 - beta2**t
@@ -141,8 +193,11 @@ def radam(w, gradients, lr, beta1, beta2, eps):
         if length > 5:
             above = (length - 4) * (length - 2) * longest
             below = (longest - 4) * (longest - 2) * length
-            root = math.sqrt(v * correction) + eps
-            m = m * math.sqrt(above / below) * math.sqrt(correction) / root
+            rectified = m * math.sqrt(above / below)
+            if eps_place == "corrected":
+                m = rectified / (math.sqrt(v) + eps)
+            else:
+                m = rectified * math.sqrt(correction) / (math.sqrt(v * correction) + eps)
         w = w - lr * m
         yield w
 
@@ -156,33 +211,27 @@ def adabelief(w, gradients, lr, beta1, beta2, eps, eps_root):
         yield w
 
 
-def yogi(w, gradients, lr, beta1, beta2, eps, initial):
+def yogi(w, gradients, lr, beta1, beta2, eps, initial, bias_correction):
     m, v = 0.0, initial
     for t, g in enumerate(gradients, 1):
         m = beta1 * m + (1 - beta1) * g
         v = v - (1 - beta2) * sign(v - g**2) * g**2
-        w = w - lr * (m / (1 - beta1**t)) / (math.sqrt(v / (1 - beta2**t)) + eps)
+        first, second = (1 - beta1**t, 1 - beta2**t) if bias_correction else (1, 1)
+        w = w - lr * (m / first) / (math.sqrt(v / second) + eps)
         yield w
 
 
-def _adan(w, gradients, lr, betas, ahead, eps, eps_root, weight_decay):
+def adan(w, gradients, lr, beta1, beta2, beta3, eps, eps_root, weight_decay, ahead):
+    share = {"beta2": beta2, "1-beta2": 1 - beta2}[ahead]
     m = v = n = 0.0
     before = None
     for t, g in enumerate(gradients, 1):
         change = 0.0 if before is None else g - before
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * change
-        n = betas[2] * n + (1 - betas[2]) * (g + ahead * change) ** 2
-        corrected = m / (1 - betas[0] ** t) + ahead * v / (1 - betas[1] ** t)
-        root = math.sqrt(n / (1 - betas[2] ** t) + eps_root) + eps
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * change
+        n = beta3 * n + (1 - beta3) * (g + share * change) ** 2
+        corrected = m / (1 - beta1**t) + share * v / (1 - beta2**t)
+        root = math.sqrt(n / (1 - beta3**t) + eps_root) + eps
         w = w - lr * (weight_decay * w + corrected / root)
         before = g
         yield w
-
-
-def adan(w, gradients, lr, beta1, beta2, beta3, eps, eps_root, weight_decay):
-    return _adan(w, gradients, lr, (beta1, beta2, beta3), beta2, eps, eps_root, weight_decay)
-
-
-def adan_optax(w, gradients, lr, beta1, beta2, beta3, eps, eps_root, weight_decay):
-    return _adan(w, gradients, lr, (beta1, beta2, beta3), 1 - beta2, eps, eps_root, weight_decay)

@@ -133,7 +133,8 @@ class Lanes:
         self._by_coordinate = by_coordinate
         complete = [settings(optimizer, each) for each in configurations]
         self.hyperparameters = {
-            name: np.array([[[each[name]] for each in complete]]) for name in complete[0]
+            each.name: np.array([[[each.number(lane[each.name])] for lane in complete]])
+            for each in optimizer.hyperparameters
         }
         self.lanes = len(complete)
         self.params, self.grads = self._zeros(), self._zeros()

@@ -6,8 +6,8 @@ import pytest
 from optbench import jit, kernels
 from optbench.device import Device, NumpyDevice
 from optbench.kernels import cuda_source
-from optbench.optimizers.base import Optimizer
-from optbench.optimizers.rprop import Rprop
+from optbench.optimizers import PRESETS
+from optbench.optimizers.base import Choice, Optimizer, Switch
 from optbench.programs import trace
 from tests.cuda import run_source
 from tests.optimizers import scalar
@@ -21,11 +21,15 @@ from tests.optimizers.elementwise_runs import (
     largest_difference,
     settings,
 )
-from tests.optimizers.elementwise_settings import ALL, SETTINGS, by_name
+from tests.optimizers.elementwise_settings import ALL, SETTINGS, by_name, cases, rule_of
 from tests.strict import StrictDevice
 
 QUADRATIC = RECORDINGS["quadratic"]
 every_optimizer = pytest.mark.parametrize("optimizer", ALL, ids=by_name)
+
+
+def four(optimizer: type[Optimizer]) -> list[dict[str, float | str]]:
+    return cases(optimizer.name)
 
 
 def in_scalars(optimizer: type[Optimizer]):
@@ -41,19 +45,33 @@ def in_scalars(optimizer: type[Optimizer]):
 
 @pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize("name", RECORDINGS)
-@every_optimizer
+@pytest.mark.parametrize("optimizer", SETTINGS)
 def test_the_path_is_that_of_the_papers_algorithm(optimizer, name, dtype):
+    rule = rule_of(optimizer)
     difference = largest_difference(
-        optimizer, SETTINGS[optimizer], in_scalars(optimizer), RECORDINGS[name], dtype
+        rule, cases(optimizer), in_scalars(rule), RECORDINGS[name], dtype
     )
     assert difference < BOUNDS[dtype]
 
 
-def test_there_are_four_settings_of_every_optimizer():
-    assert SETTINGS.keys() == set(ALL)
-    for optimizer, given in SETTINGS.items():
-        assert len(given) == 4
-        assert len({tuple(settings(optimizer, each).values()) for each in given}) == 4
+def test_there_are_four_settings_of_every_optimizer_and_preset():
+    names = {each.name for each in ALL}
+    assert SETTINGS.keys() == names | {
+        name for name, preset in PRESETS.items() if preset.rule.name in names
+    }
+    for name in SETTINGS:
+        assert len({tuple(settings(rule_of(name), each).values()) for each in cases(name)}) == 4
+
+
+@every_optimizer
+def test_every_word_and_switch_of_an_optimizer_is_among_its_settings(optimizer):
+    seen = [settings(optimizer, each) for each in four(optimizer)]
+    for each in optimizer.hyperparameters:
+        match each:
+            case Choice():
+                assert {lane[each.name] for lane in seen} == set(each.choices)
+            case Switch():
+                assert {lane[each.name] for lane in seen} == {0.0, 1.0}
 
 
 @every_optimizer
@@ -73,17 +91,11 @@ def test_names_are_not_shared():
     assert len({each.name for each in ALL}) == len(ALL)
 
 
-def test_only_rprop_is_meant_for_the_full_batch():
-    assert [each for each in ALL if each.full_batch] == [Rprop]
-
-
 # However it is run
 
 
 def path(optimizer, device=None, dtype="float64", updates=12, **how) -> np.ndarray:
-    lanes = Lanes(
-        optimizer, SETTINGS[optimizer], QUADRATIC.start, dtype=dtype, device=device, **how
-    )
+    lanes = Lanes(optimizer, four(optimizer), QUADRATIC.start, dtype=dtype, device=device, **how)
     return lanes.path(QUADRATIC.gradients[:updates])
 
 
@@ -91,7 +103,7 @@ def path(optimizer, device=None, dtype="float64", updates=12, **how) -> np.ndarr
 @every_optimizer
 def test_a_lane_alone_has_the_bits_that_it_has_among_others(optimizer, dtype):
     together = path(optimizer, dtype=dtype)
-    for lane, given in enumerate(SETTINGS[optimizer]):
+    for lane, given in enumerate(four(optimizer)):
         alone = Lanes(optimizer, [given], QUADRATIC.start, dtype=dtype)
         assert alone.path(QUADRATIC.gradients[:12])[:, 0].tobytes() == together[:, lane].tobytes()
 
@@ -145,7 +157,7 @@ def test_the_source_for_cuda_has_the_bits_of_its_rule(optimizer):
 
 @every_optimizer
 def test_columns_of_a_stretch_of_updates_are_those_of_each_alone(optimizer):
-    given = hyperparameters_of(optimizer, SETTINGS[optimizer])
+    given = hyperparameters_of(optimizer, four(optimizer))
     stretch = optimizer().columns(given, range(1, 9))
     for key, columns in stretch.items():
         assert columns.dtype == np.float64
@@ -159,7 +171,7 @@ def test_columns_of_a_stretch_of_updates_are_those_of_each_alone(optimizer):
 
 @every_optimizer
 def test_the_learning_rate_may_differ_from_update_to_update(optimizer):
-    given = hyperparameters_of(optimizer, SETTINGS[optimizer])
+    given = hyperparameters_of(optimizer, four(optimizer))
     factors = np.array([1.0, 0.5, 0.25])[:, None, None]
     scheduled = optimizer().columns({**given, "lr": given["lr"] * factors}, range(1, 4))
     for row, factor in enumerate(factors.ravel()):
@@ -198,7 +210,17 @@ def test_a_gradient_that_is_no_number_is_not_hidden(optimizer):
     assert np.isnan(after).tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("optimizer", [each for each in ALL if each is not Rprop], ids=by_name)
+def scales_steps(optimizer) -> bool:
+    """Return whether lr counts beyond the first update."""
+    given = hyperparameters_of(optimizer, [{"lr": 0.0}, {"lr": 0.1}])
+    columns = optimizer().columns(given, range(2, 3)).values()
+    return any(len(np.unique(np.broadcast_to(each, (1, 2, 1)))) == 2 for each in columns)
+
+
+SCALED = [each for each in ALL if scales_steps(each)]
+
+
+@pytest.mark.parametrize("optimizer", SCALED, ids=by_name)
 def test_a_learning_rate_of_zero_leaves_parameters_alone(optimizer):
     lanes = Lanes(optimizer, [{"lr": 0.0}, {"lr": 0.1}], QUADRATIC.start)
     after = lanes.path(QUADRATIC.gradients[:10])[-1]

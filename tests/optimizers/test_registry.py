@@ -12,9 +12,22 @@ from optbench.optimizers.base import Hyperparameter, fraction, powers
 DEFAULTS = {
     "sgd": {"lr": 0.01},
     "momentum": {"lr": 0.01, "momentum": 0.9},
-    "adagrad": {"lr": 0.01, "eps": 1e-7},
-    "rmsprop": {"lr": 0.01, "decay": 0.99, "eps": 1e-7},
-    "adam": {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-7},
+    "adagrad": {"lr": 0.01, "eps": 1e-7, "eps_place": "outside", "initial": 0.0},
+    "rmsprop": {
+        "lr": 0.01,
+        "decay": 0.99,
+        "eps": 1e-7,
+        "eps_place": "outside",
+        "bias_correction": 0.0,
+    },
+    "adam": {
+        "lr": 0.001,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-7,
+        "eps_place": "uncorrected",
+        "bias_correction": 1.0,
+    },
 }
 
 
@@ -83,7 +96,8 @@ def test_ranges(parameter, inside, outside, text):
 def test_columns_of_adam_hold_the_bias_corrections():
     given = {"lr": [[0.1], [0.2]], "beta1": [[0.9], [0.5]], "beta2": [[0.999], [0.9]]}
     given = {name: np.array([values]) for name, values in given.items()}
-    given["eps"] = np.zeros((1, 2, 1))
+    given |= {name: np.zeros((1, 2, 1)) for name in ("eps", "eps_place")}
+    given["bias_correction"] = np.ones((1, 2, 1))
     columns = get_optimizer("adam").columns(given, range(3, 6))
     assert columns.keys() == {"step_size", "rate1", "rate2", "eps"}
     for row, t in enumerate((3, 4, 5)):
@@ -98,7 +112,7 @@ def test_columns_of_adam_hold_the_bias_corrections():
 def test_columns_of_a_stretch_of_updates_are_those_of_each_alone(name):
     optimizer = get_optimizer(name)
     lanes = np.array([[[1.0], [0.5], [1.0], [0.25]]])
-    given = {each.name: lanes * each.default for each in optimizer.hyperparameters}
+    given = {each.name: lanes * each.number(each.default) for each in optimizer.hyperparameters}
     stretch = optimizer.columns(given, range(9, 14))
     for key, columns in stretch.items():
         assert columns.shape[0] in (1, 5)

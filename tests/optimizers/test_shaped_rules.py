@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from optbench.arrays import Tensor, inner, lane_sum
+from optbench.optimizers import OPTIMIZERS
+from optbench.optimizers.base import Task
 from optbench.optimizers.layerwise import LAMB, LARS, norm
 from optbench.optimizers.muon import Muon, fans, hidden_matrices, orthogonalize
 from optbench.optimizers.prodigy import Prodigy
@@ -223,6 +225,31 @@ def test_without_hidden_matrices_muon_is_adamw():
         w = w * (1 - 0.05 * 0.2)
         w = w - 0.05 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-10)
         np.testing.assert_allclose(found[t - 1], w, rtol=1e-11)
+
+
+LAYERS = {"dense1.weight": (2, 3), "dense1.bias": (3,), "dense2.weight": (3, 2)}
+
+
+def task(shapes, **others):
+    tensors = tuple(Tensor(name, shape) for name, shape in shapes.items())
+    given = {"dtype": "float64", "minibatch": True, "configurations": [{}], **others}
+    return Task("mine", "small", tensors, **given)
+
+
+def test_muon_says_where_there_are_no_hidden_matrices():
+    notice = "mine on small has no hidden matrices: every tensor is updated by AdamW"
+    assert Muon().fit(task(LAYERS)) == (notice,)
+    assert Muon().fit(task({"x": (), "y": ()})) == (notice,)
+    assert Muon().fit(task({**LAYERS, "dense3.weight": (2, 2)})) == ()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=lambda each: each.name)
+def test_rules_for_the_full_batch_say_so_on_minibatches(optimizer):
+    shapes = {**LAYERS, "dense3.weight": (2, 2)}
+    said = optimizer().fit(task(shapes))
+    assert optimizer().fit(task(shapes, minibatch=False)) == ()
+    assert len(said) == optimizer.full_batch
+    assert all("mine on small is meant for the full batch" in notice for notice in said)
 
 
 @pytest.mark.parametrize("optimizer", [LARS, LAMB])

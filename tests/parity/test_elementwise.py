@@ -6,71 +6,85 @@ Where a library has a rule that ours holds as a special case, it is compared at 
 import numpy as np
 import pytest
 
-from optbench.optimizers.adadelta import AdaDelta
-from optbench.optimizers.adam import AdamTorch, AdamW, AMSGrad
-from optbench.optimizers.adamax import AdaMax
-from optbench.optimizers.adan import AdanOptax
-from optbench.optimizers.adaptive import AdaGrad, RMSprop
-from optbench.optimizers.momentum import SGDTorch
-from optbench.optimizers.nadam import NAdam
-from optbench.optimizers.radam import RAdam
-from optbench.optimizers.rmsprop import RMSpropTorch
-from optbench.optimizers.rprop import Rprop
-from optbench.optimizers.sgd import SGD, Momentum
-from optbench.optimizers.signs import Lion, Signum
-from optbench.optimizers.squares import AdaBelief, Yogi
+from optbench.optimizers import OPTIMIZERS, PRESETS
 from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, Recording, largest_difference
-from tests.optimizers.elementwise_settings import ALL, SETTINGS, by_name
+from tests.optimizers.elementwise_settings import SETTINGS, rule_of, whole
 
 torch = pytest.importorskip("torch")
 optax = pytest.importorskip("optax")
 jax = pytest.importorskip("jax")
-
-TEXTBOOK_SETTINGS = {
-    SGD: [{}, {"lr": 0.3}, {"lr": 0.1}, {"lr": 1e-4}],
-    Momentum: [{}, {"lr": 0.1}, {"lr": 0.02, "momentum": 0.5}, {"momentum": 0.0}],
-    AdaGrad: [{}, {"lr": 1.5}, {"eps": 1e-10}, {"lr": 0.1, "eps": 1e-2}],
-    RMSprop: [{}, {"lr": 0.1}, {"lr": 0.02, "decay": 0.5}, {"eps": 1e-3}],
-}
 
 
 def moments(given):
     return {"betas": (given["beta1"], given["beta2"]), "eps": given["eps"]}
 
 
-TORCH = {
-    SGD: lambda p, s: torch.optim.SGD(p, **s),
-    Momentum: lambda p, s: torch.optim.SGD(p, **s),
-    AdaGrad: lambda p, s: torch.optim.Adagrad(p, **s),
-    RMSprop: lambda p, s: torch.optim.RMSprop(p, lr=s["lr"], alpha=s["decay"], eps=s["eps"]),
-    SGDTorch: lambda p, s: torch.optim.SGD(p, **{**s, "nesterov": bool(s["nesterov"])}),
-    RMSpropTorch: lambda p, s: torch.optim.RMSprop(
+def sgd(p, s):
+    return torch.optim.SGD(p, **{**s, "nesterov": bool(s["nesterov"])})
+
+
+def adagrad(p, s):
+    return torch.optim.Adagrad(p, s["lr"], initial_accumulator_value=s["initial"], eps=s["eps"])
+
+
+def rmsprop(p, s):
+    return torch.optim.RMSprop(
         p,
-        lr=s["lr"],
-        alpha=s["decay"],
-        eps=s["eps"],
-        momentum=s["momentum"],
-        centered=bool(s["centered"]),
-    ),
-    AdaDelta: lambda p, s: torch.optim.Adadelta(p, lr=s["lr"], rho=s["decay"], eps=s["eps"]),
-    Rprop: lambda p, s: torch.optim.Rprop(
+        s["lr"],
+        s["decay"],
+        s["eps"],
+        momentum=s.get("momentum", 0.0),
+        centered=bool(s.get("centered", 0.0)),
+    )
+
+
+TORCH = {
+    "sgd": lambda p, s: torch.optim.SGD(p, **s),
+    "momentum": lambda p, s: torch.optim.SGD(p, **s),
+    "sgd-torch": sgd,
+    "nesterov-torch": sgd,
+    "adagrad": adagrad,
+    "adagrad-torch": adagrad,
+    "rmsprop": rmsprop,
+    "rmsprop-torch": rmsprop,
+    "rmsprop-centered": rmsprop,
+    "adadelta": lambda p, s: torch.optim.Adadelta(p, lr=s["lr"], rho=s["decay"], eps=s["eps"]),
+    "rprop": lambda p, s: torch.optim.Rprop(
         p,
         lr=s["lr"],
         etas=(s["eta_minus"], s["eta_plus"]),
         step_sizes=(s["step_min"], s["step_max"]),
     ),
-    AdamTorch: lambda p, s: torch.optim.Adam(p, lr=s["lr"], **moments(s)),
-    AMSGrad: lambda p, s: torch.optim.Adam(p, lr=s["lr"], amsgrad=True, **moments(s)),
-    AdamW: lambda p, s: torch.optim.AdamW(
+    "adam-torch": lambda p, s: torch.optim.Adam(p, lr=s["lr"], **moments(s)),
+    "amsgrad": lambda p, s: torch.optim.Adam(p, lr=s["lr"], amsgrad=True, **moments(s)),
+    "adamw": lambda p, s: torch.optim.AdamW(
         p, lr=s["lr"], weight_decay=s["weight_decay"], **moments(s)
     ),
-    AdaMax: lambda p, s: torch.optim.Adamax(p, lr=s["lr"], **moments(s)),
-    NAdam: lambda p, s: torch.optim.NAdam(
+    "adamax": lambda p, s: torch.optim.Adamax(p, lr=s["lr"], **moments(s)),
+    "nadam": lambda p, s: torch.optim.NAdam(
         p, lr=s["lr"], momentum_decay=s["momentum_decay"], **moments(s)
     ),
-    RAdam: lambda p, s: torch.optim.RAdam(p, lr=s["lr"], **moments(s)),
+    "radam": lambda p, s: torch.optim.RAdam(p, lr=s["lr"], **moments(s)),
 }
 """PyTorch's optimizer for parameters and all our hyperparameters."""
+
+TORCH_SETTINGS = {
+    # Its eps is outside the root.
+    "adagrad": [{}, {"lr": 1.5}, {"eps": 1e-10}, {"lr": 0.1, "eps": 1e-2, "initial": 0.5}],
+    # And it corrects no bias.
+    "rmsprop": [{}, {"lr": 0.1}, {"lr": 0.02, "decay": 0.5}, {"eps": 1e-3}],
+    "rmsprop-torch": [
+        {},
+        {"lr": 0.1, "centered": 1.0},
+        {"momentum": 0.9, "centered": 1.0, "decay": 0.9},
+        {"eps": 1e-3, "momentum": 0.5},
+    ],
+    # It takes the largest before the bias is corrected, which it always is.
+    "amsgrad": SETTINGS["adam-torch"],
+    # It adds eps before the bias is corrected.
+    "radam": SETTINGS["radam-optax"],
+}
+"""Where PyTorch has but one of our forms."""
 
 
 def yogi(s):
@@ -91,29 +105,55 @@ def four(s):
     return s["lr"], s["beta1"], s["beta2"], s["eps"]
 
 
-OPTAX = {
-    SGD: lambda s: optax.sgd(s["lr"]),
-    Momentum: lambda s: optax.sgd(s["lr"], s["momentum"]),
-    SGDTorch: lambda s: optax.sgd(s["lr"], s["momentum"], nesterov=bool(s["nesterov"])),
-    RMSpropTorch: lambda s: optax.rmsprop(
+def optax_sgd(s):
+    return optax.sgd(s["lr"], s["momentum"], nesterov=bool(s["nesterov"]))
+
+
+def optax_rmsprop(s):
+    return optax.rmsprop(
         s["lr"],
         s["decay"],
         s["eps"],
-        eps_in_sqrt=False,
-        centered=bool(s["centered"]),
-        momentum=s["momentum"],
-    ),
-    AdaDelta: lambda s: optax.adadelta(s["lr"], s["decay"], s["eps"]),
-    Signum: lambda s: optax.signum(s["lr"], s["momentum"]),
-    Lion: lambda s: optax.lion(s["lr"], s["beta1"], s["beta2"], weight_decay=s["weight_decay"]),
-    AdamTorch: lambda s: optax.adam(*four(s)),
-    AdamW: lambda s: optax.adamw(*four(s), weight_decay=s["weight_decay"]),
-    AdaMax: lambda s: optax.adamax(*four(s)),
-    NAdam: lambda s: optax.nadam(*four(s)),
-    RAdam: lambda s: optax.radam(*four(s)),
-    AdaBelief: lambda s: optax.adabelief(*four(s), s["eps_root"]),
-    Yogi: yogi,
-    AdanOptax: lambda s: optax.adan(
+        eps_in_sqrt=s["eps_place"] == "inside",
+        centered=bool(s.get("centered", 0.0)),
+        momentum=s.get("momentum"),
+        bias_correction=bool(s.get("bias_correction", 0.0)),
+    )
+
+
+def optax_amsgrad(s):
+    corrected = bool(s["bias_correction"])
+    return optax.amsgrad(*four(s), bias_correction_mu=corrected, bias_correction_nu=corrected)
+
+
+def optax_adamw(s):
+    return optax.adamw(*four(s), weight_decay=s["weight_decay"])
+
+
+OPTAX = {
+    "sgd": lambda s: optax.sgd(s["lr"]),
+    "momentum": lambda s: optax.sgd(s["lr"], s["momentum"]),
+    "sgd-torch": optax_sgd,
+    "nesterov-torch": optax_sgd,
+    "adagrad-optax": lambda s: optax.adagrad(s["lr"], s["initial"], s["eps"]),
+    "rmsprop": optax_rmsprop,
+    "rmsprop-optax": optax_rmsprop,
+    "rmsprop-torch": optax_rmsprop,
+    "rmsprop-centered": optax_rmsprop,
+    "adadelta": lambda s: optax.adadelta(s["lr"], s["decay"], s["eps"]),
+    "signum": lambda s: optax.signum(s["lr"], s["momentum"]),
+    "signsgd": lambda s: optax.sign_sgd(s["lr"]),
+    "lion": lambda s: optax.lion(s["lr"], s["beta1"], s["beta2"], weight_decay=s["weight_decay"]),
+    "adam-torch": lambda s: optax.adam(*four(s)),
+    "amsgrad-optax": optax_amsgrad,
+    "adamw": optax_adamw,
+    "adamw-optax": optax_adamw,
+    "adamax": lambda s: optax.adamax(*four(s)),
+    "nadam-optax": lambda s: optax.nadam(*four(s)),
+    "radam-optax": lambda s: optax.radam(*four(s)),
+    "adabelief": lambda s: optax.adabelief(*four(s), s["eps_root"]),
+    "yogi": yogi,
+    "adan-optax": lambda s: optax.adan(
         s["lr"],
         s["beta1"],
         s["beta2"],
@@ -127,19 +167,18 @@ OPTAX = {
 
 OPTAX_SETTINGS = {
     # There is no dampening.
-    SGDTorch: [
+    "sgd-torch": [
         {},
         {"lr": 0.1},
         {"lr": 0.05, "momentum": 0.9},
         {"lr": 0.02, "momentum": 0.8, "nesterov": 1.0},
     ],
-    # A constant momentum.
-    NAdam: [{"momentum_decay": 1e4, **each} for each in SETTINGS[AdamTorch]],
-    # With so small an eps it does not matter where it stands.
-    RAdam: [{"eps": 1e-30, **each} for each in SETTINGS[RAdam][:3]],
+    # The paper corrects no bias, and optax need not.
+    "amsgrad-optax": [*SETTINGS["amsgrad-optax"][:3], {"eps": 1e-3, "bias_correction": 0.0}],
+    # It corrects the bias always.
+    "yogi": [{}, {"lr": 0.3}, {"lr": 0.05, "beta1": 0.5, "beta2": 0.9}, {"eps": 1e-6}],
 }
-
-SETTINGS_OF = {**SETTINGS, **TEXTBOOK_SETTINGS}
+"""Where optax has but one of our forms, or one more."""
 
 
 @pytest.fixture
@@ -183,36 +222,73 @@ def _double_precision():
     jax.config.update("jax_enable_x64", before)
 
 
+def difference_from(reference, name, configurations, recording, dtype) -> float:
+    given = [whole(name, each) for each in configurations]
+    return largest_difference(rule_of(name), given, reference, RECORDINGS[recording], dtype)
+
+
 @pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("name", RECORDINGS)
-@pytest.mark.parametrize("optimizer", TORCH, ids=by_name)
-def test_the_path_is_that_of_pytorch(optimizer, name, dtype, default_dtype, record_property):
+@pytest.mark.parametrize("recording", RECORDINGS)
+@pytest.mark.parametrize("name", TORCH)
+def test_the_path_is_that_of_pytorch(name, recording, dtype, default_dtype, record_property):
     default_dtype(dtype)
 
     def reference(given, recording, dtype):
-        return torch_path(lambda params: TORCH[optimizer](params, given), recording, dtype)
+        return torch_path(lambda params: TORCH[name](params, given), recording, dtype)
 
-    difference = largest_difference(
-        optimizer, SETTINGS_OF[optimizer], reference, RECORDINGS[name], dtype
-    )
+    configurations = TORCH_SETTINGS.get(name, SETTINGS[name])
+    difference = difference_from(reference, name, configurations, recording, dtype)
     record_property("largest_difference", difference)
     assert difference < BOUNDS[dtype]
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("name", RECORDINGS)
-@pytest.mark.parametrize("optimizer", OPTAX, ids=by_name)
-def test_the_path_is_that_of_optax(optimizer, name, dtype, record_property):
+@pytest.mark.parametrize("recording", RECORDINGS)
+@pytest.mark.parametrize("name", OPTAX)
+def test_the_path_is_that_of_optax(name, recording, dtype, record_property):
     def reference(given, recording, dtype):
-        return optax_path(OPTAX[optimizer](given), recording, dtype)
+        return optax_path(OPTAX[name](given), recording, dtype)
 
-    settings = OPTAX_SETTINGS.get(optimizer, SETTINGS_OF[optimizer])
-    difference = largest_difference(optimizer, settings, reference, RECORDINGS[name], dtype)
+    configurations = OPTAX_SETTINGS.get(name, SETTINGS[name])
+    difference = difference_from(reference, name, configurations, recording, dtype)
     record_property("largest_difference", difference)
     assert difference < BOUNDS[dtype]
 
 
+SAID = {
+    "nesterov-torch": {"momentum": 0.9, "nesterov": True},
+    "rmsprop-centered": {"centered": True},
+}
+"""What a partner must be told beside the learning rate to be a preset."""
+
+
+@pytest.mark.parametrize("recording", RECORDINGS)
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name in PRESETS])
+def test_a_preset_is_its_partner_at_the_partners_own_defaults(name, recording, default_dtype):
+    default_dtype("float64")
+    library, _, place = PRESETS[name].partner.partition(".")
+    make = {
+        "torch": lambda: getattr(torch.optim, place.removeprefix("optim.")),
+        "optax": lambda: getattr(optax, place),
+    }[library]()
+
+    def reference(given, recording, dtype):
+        said = SAID.get(name, {})
+        if library == "torch":
+            return torch_path(lambda params: make(params, given["lr"], **said), recording, dtype)
+        return optax_path(make(given["lr"], **said), recording, dtype)
+
+    assert difference_from(reference, name, [{}], recording, "float64") < BOUNDS["float64"]
+
+
 def test_every_partner_is_compared_with():
-    partners = {each: each.partner for each in ALL if each.partner is not None}
-    assert {each for each, partner in partners.items() if "torch" in partner} <= TORCH.keys()
-    assert {each for each, partner in partners.items() if "optax" in partner} <= OPTAX.keys()
+    partners = {name: (OPTIMIZERS | PRESETS)[name].partner for name in SETTINGS}
+    of = {name: partner.partition(".")[0] for name, partner in partners.items() if partner}
+    assert {name for name, library in of.items() if library == "torch"} <= TORCH.keys()
+    assert {name for name, library in of.items() if library == "optax"} <= OPTAX.keys()
+    assert set(of.values()) <= {"torch", "optax"}
+
+
+def test_four_settings_are_compared():
+    for settings in (*TORCH_SETTINGS.values(), *OPTAX_SETTINGS.values()):
+        assert len({tuple(each.items()) for each in settings}) == 4

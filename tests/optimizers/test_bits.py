@@ -1,0 +1,129 @@
+"""Choices between forms of a rule change no bit of its forms: each is computed as it is defined.
+
+The forms are written here without any choice, each with the roundings of its own definition:
+hyperparameters and bias corrections in float64, then everything in the parameters' precision.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, Lanes
+from tests.optimizers.elementwise_settings import rule_of, whole
+
+
+def adam(kind, w, t, g, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-7):
+    step_size = lr * (math.sqrt(1.0 - beta2**t) / (1.0 - beta1**t))
+    return _adam(kind, w, g, state, step_size, beta1, beta2, eps)
+
+
+def adam_torch(kind, w, t, g, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
+    root = math.sqrt(1.0 - beta2**t)
+    return _adam(kind, w, g, state, lr * root / (1.0 - beta1**t), beta1, beta2, eps * root)
+
+
+def _adam(kind, w, g, state, step_size, beta1, beta2, eps):
+    m, v = state.get("m", 0 * w), state.get("v", 0 * w)
+    m = m + kind(1.0 - beta1) * (g - m)
+    v = v + kind(1.0 - beta2) * (g * g - v)
+    state |= {"m": m, "v": v}
+    return w - kind(step_size) * m / (np.sqrt(v) + kind(eps))
+
+
+def amsgrad(kind, w, t, g, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
+    m, v, h = (state.get(name, 0 * w) for name in "mvh")
+    root = math.sqrt(1.0 - beta2**t)
+    m = m + kind(1.0 - beta1) * (g - m)
+    v = kind(beta2) * v + kind(1.0 - beta2) * (g * g)
+    h = np.maximum(h, v)
+    state |= {"m": m, "v": v, "h": h}
+    step_size = lr * root / (1.0 - beta1**t)
+    return w - kind(step_size) * m / (np.sqrt(h) + kind(eps * root))
+
+
+def adagrad(kind, w, t, g, state, lr=0.01, eps=1e-7):
+    state["h"] = state.get("h", 0 * w) + g * g
+    return w - kind(lr) * g / (np.sqrt(state["h"]) + kind(eps))
+
+
+def rmsprop(kind, w, t, g, state, lr=0.01, decay=0.99, eps=1e-7):
+    state["h"] = kind(decay) * state.get("h", 0 * w) + kind(1.0 - decay) * (g * g)
+    return w - kind(lr) * g / (np.sqrt(state["h"]) + kind(eps))
+
+
+def rmsprop_torch(kind, w, t, g, state, lr=0.01, decay=0.99, eps=1e-8, momentum=0.0):
+    s, v = state.get("s", 0 * w), state.get("v", 0 * w)
+    s = kind(decay) * s + kind(1.0 - decay) * (g * g)
+    v = kind(momentum) * v + g / (np.sqrt(s) + kind(eps))
+    state |= {"s": s, "v": v}
+    return w - kind(lr) * v
+
+
+def adan(kind, w, t, g, state, beta2=0.92):
+    return _adan(kind, w, t, g, state, beta2, beta2, 0.0)
+
+
+def adan_optax(kind, w, t, g, state, beta2=0.92):
+    return _adan(kind, w, t, g, state, beta2, 1.0 - beta2, 1e-8)
+
+
+def _adan(kind, w, t, g, state, beta2, ahead, eps_root):
+    lr, beta1, beta3, eps = 0.001, 0.98, 0.99, 1e-8
+    m, v, n, p = (state.get(name, 0 * w) for name in "mvnp")
+    d, first = g - p, t == 1
+    m = m + kind(1.0 - beta1) * (g - m)
+    v = v + kind(0.0 if first else 1.0 - beta2) * (d - v)
+    q = g + kind(0.0 if first else ahead) * d
+    n = kind(beta3) * n + kind(1.0 - beta3) * (q * q)
+    state |= {"m": m, "v": v, "n": n, "p": g}
+    c = 1.0 - beta3**t
+    root = math.sqrt(c)
+    along_m = lr * root / (1.0 - beta1**t)
+    along_v = lr * root * ahead / (1.0 - beta2**t)
+    step = kind(along_m) * m + kind(along_v) * v
+    return w - step / (np.sqrt(n + kind(eps_root * c)) + kind(eps * root))
+
+
+FORMS = {
+    "adam": (adam, [{}, {"lr": 0.3, "beta2": 0.9}, {"beta1": 0.5, "eps": 1e-3}]),
+    "adam-torch": (adam_torch, [{}, {"lr": 0.3, "beta2": 0.9}, {"beta1": 0.5, "eps": 1e-3}]),
+    "amsgrad": (amsgrad, [{}, {"lr": 0.3, "beta2": 0.9}, {"beta1": 0.5, "eps": 1e-3}]),
+    "adagrad": (adagrad, [{}, {"lr": 1.5}, {"eps": 1e-2}]),
+    "rmsprop": (rmsprop, [{}, {"lr": 0.1, "decay": 0.5}, {"eps": 1e-3}]),
+    "rmsprop-torch": (rmsprop_torch, [{}, {"lr": 0.1, "momentum": 0.9}, {"eps": 1e-3}]),
+    "adan": (adan, [{}, {"beta2": 0.5}]),
+    "adan-optax": (adan_optax, [{}, {"beta2": 0.4}]),
+}
+"""Forms of rules, and what they are given beside their defaults."""
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("recording", RECORDINGS)
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_has_the_bits_of_its_definition(name, recording, dtype):
+    form, configurations = FORMS[name]
+    record, kind = RECORDINGS[recording], np.dtype(dtype).type
+    given = [whole(name, each) for each in configurations]
+    path = Lanes(rule_of(name), given, record.start, dtype=dtype).path(record.gradients)
+    for lane, each in enumerate(configurations):
+        w, state = record.start.astype(dtype), {}
+        for t, gradient in enumerate(record.gradients.astype(dtype), 1):
+            w = form(kind, w, t, gradient, state, **each)
+            assert w.dtype == dtype
+            assert path[t - 1, lane].tobytes() == w.tobytes()
+
+
+def test_lanes_of_different_forms_stand_in_one_block_and_keep_their_bits():
+    """Company changes nothing: all four forms of Adam beside each other, and alone."""
+    given = [
+        {"eps": 1e-3, "eps_place": place, "bias_correction": switch}
+        for place in ("uncorrected", "corrected")
+        for switch in (0.0, 1.0)
+    ]
+    record, rule = RECORDINGS["quadratic"], rule_of("adam")
+    together = Lanes(rule, given, record.start).path(record.gradients)
+    for lane, each in enumerate(given):
+        alone = Lanes(rule, [each], record.start).path(record.gradients)
+        assert alone[:, 0].tobytes() == together[:, lane].tobytes()
+    assert len({together[:, lane].tobytes() for lane in range(4)}) == 3  # no bias, no place
