@@ -38,6 +38,10 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {optimizer.name: optimizer for optimize
 """All rules that are built in, by name, from simple to complex."""
 
 
+ALIASES = {"learning_rate": "lr", "learningrate": "lr", "alpha": "lr", "step_size": "lr"}
+"""What other libraries call a hyperparameter, for whoever looks for it."""
+
+
 def get_optimizer(name: str, also: Iterable[str] = ()) -> Optimizer:
     """Return the optimizer of that name: a rule, a preset, or a plug-in's.
 
@@ -91,7 +95,7 @@ def complete_hyperparameters(
     own = [each.name for each in optimizer.hyperparameters]
     for key in given:
         if key not in known:
-            meant = nearest(key, known)
+            meant = nearest(ALIASES.get(key, key), known)
             raise SuiteError(f"{optimizer.name} has no hyperparameter '{key}'; {meant}")
     try:
         check_common(given, own)

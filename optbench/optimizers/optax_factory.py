@@ -1,0 +1,217 @@
+"""Factories of optax: functions that return a gradient transformation.
+
+Arguments of a factory that are numbers, switches, lists or text are hyperparameters. What optax
+calls ``learning_rate`` is called ``lr``, as everywhere in optbench.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from optbench import plugins
+from optbench.errors import SuiteError, nearest
+from optbench.optimizers.arguments import Argument, arguments_of
+from optbench.plugins import Plugin, Source, complaint
+
+NO_NUMBERS = ("mask", "dtype", "dimension_numbers")
+"""Ends of the names of arguments that take trees, functions or types."""
+
+TRIED_RATE, TRIED_COUNT = 0.01, 1
+"""Given for arguments without default, to see what a factory returns."""
+
+
+def find(rest: str) -> Plugin:
+    """Return the function that ``optax:REST`` names.
+
+    Raises
+    ------
+    SuiteError
+        If there is none.
+    """
+    if ":" in rest or rest.endswith(".py"):
+        return plugins.load(rest)
+    import optax.contrib
+
+    name = rest.removeprefix("contrib.")
+    for module in (optax, optax.contrib):
+        if hasattr(module, name) and not name.startswith("_"):
+            return plugins.load(f"{module.__name__}:{name}")
+    place, dot, last = name.rpartition(".")
+    if dot:
+        return plugins.load(f"{place}:{last}")
+    raise SuiteError(f"optax has no optimizer '{rest}'; {nearest(name, _known())}")
+
+
+def _known() -> list[str]:
+    """Return the names of optax's factories that take a learning rate."""
+    import optax.contrib
+
+    return sorted(
+        name
+        for module in (optax, optax.contrib)
+        for name, each in vars(module).items()
+        if inspect.isfunction(each)
+        and not name.startswith(("_", "scale_by"))
+        and "learning_rate" in inspect.signature(each).parameters
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Factory:
+    """A function that returns a gradient transformation, and what a suite gives it.
+
+    Attributes
+    ----------
+    plugin
+        The function and where it is.
+    arguments
+        What can be given; what the function calls ``learning_rate`` is ``lr`` here.
+    renamed
+        Whether it does.
+    """
+
+    plugin: Plugin
+    arguments: tuple[Argument, ...]
+    renamed: bool
+
+    def values(self, recorded: Mapping[str, float | str]) -> dict[str, Any]:
+        """Return what recorded hyperparameters mean, by the names of :attr:`arguments`."""
+        return {each.name: each.value(recorded[each.name]) for each in self.arguments}
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        """Return the gradient transformation.
+
+        Raises
+        ------
+        SuiteError
+            If what the function returns is none. What it raises itself is passed on.
+        """
+        given = dict(values)
+        if self.renamed:
+            given["learning_rate"] = given.pop("lr")
+        made = self.plugin.object(**given)
+        if not _is_transformation(made):
+            kind = "a function" if callable(made) else type(made).__name__
+            raise SuiteError(_no_factory(self.plugin, kind))
+        return made
+
+    def complaint(self, error: BaseException) -> str:
+        """Say in one line what its code raised."""
+        return complaint(error, self.plugin.source.root)
+
+
+def _is_transformation(found: Any) -> bool:
+    return all(callable(getattr(found, name, None)) for name in ("init", "update"))
+
+
+def _no_factory(plugin: Plugin, returned: str) -> str:
+    return (
+        f"{_title(plugin)} returns no gradient transformation but {returned}; "
+        "name a factory of optimizers, as optax:adam"
+    )
+
+
+def _title(plugin: Plugin) -> str:
+    place = plugin.source.place
+    if plugin.source.package == "optax":
+        return f"optax:{plugin.name}"
+    return f"{Path(place).name if place.endswith('.py') else place}:{plugin.name}"
+
+
+_factories: dict[tuple[str, Source], Factory] = {}
+
+
+def factory_of(plugin: Plugin) -> Factory:
+    """Return the factory that a plug-in is, always the same one for the same code.
+
+    Raises
+    ------
+    SuiteError
+        If it is none, or none that a suite can call.
+    """
+    key = (plugin.name, plugin.source)
+    if key not in _factories:
+        _check(plugin)
+        parameters = inspect.signature(plugin.object).parameters
+        skip = [name for name in parameters if name.endswith(NO_NUMBERS)]
+        renamed = "learning_rate" in parameters and "lr" not in parameters
+        found = [_clear(each, renamed) for each in arguments_of(plugin.object, skip)]
+        factory = Factory(plugin, tuple(found), renamed)
+        _try(factory)
+        _factories[key] = factory
+    return _factories[key]
+
+
+def _check(plugin: Plugin) -> None:
+    """Refuse what no suite can call."""
+    found, title = plugin.object, _title(plugin)
+    if _is_transformation(found) and not isinstance(found, type):
+        raise SuiteError(
+            f"{title} is a gradient transformation already; "
+            "name a function that returns it, as def my_opt(lr): return …"
+        )
+    if not callable(found):
+        raise SuiteError(
+            f"{title} is of type {type(found).__name__}; "
+            "name a function that returns a gradient transformation, as optax:adam"
+        )
+    arguments = {each.name: each for each in arguments_of(found)}
+    for name, each in inspect.signature(found).parameters.items():
+        needed = each.default is each.empty and each.kind is not each.VAR_KEYWORD
+        if needed and (name not in arguments or _no_number(arguments[name])):
+            raise SuiteError(
+                f"{title} takes {name}, which no suite can give; "
+                "name a function of numbers that calls it, as optax:path/to/file.py:my_opt"
+            )
+
+
+def _no_number(argument: Argument) -> bool:
+    """Say whether an argument takes a function, a tree or another transformation."""
+    if argument.name.endswith(NO_NUMBERS) or "Transformation" in argument.annotation:
+        return True
+    return re.match(r"[\w.]*\bCallable\b", argument.annotation) is not None
+
+
+def _clear(argument: Argument, renamed: bool) -> Argument:
+    """Return an argument by optbench's name; JAX's type of a scalar means a number, or a seed."""
+    name = "lr" if renamed and argument.name == "learning_rate" else argument.name
+    annotation = argument.annotation
+    if name == "lr" or re.search(r"\bfloat\b", annotation):
+        annotation = "int" if name == "key" else "float"
+    return replace(argument, name=name, annotation=annotation)
+
+
+def _try(factory: Factory) -> None:
+    """Refuse what returns something else; what raises may do better with a suite's values."""
+    values = {
+        each.name: (TRIED_COUNT if each.annotation == "int" else TRIED_RATE)
+        if each.required
+        else each.default
+        for each in factory.arguments
+    }
+    try:
+        with jax_on(None, "float32"):
+            factory(values)
+    except SuiteError:
+        raise
+    except (Exception, SystemExit):  # a user's code may raise anything
+        function = factory.plugin.object
+        returned = inspect.formatannotation(inspect.signature(function).return_annotation)
+        if factory.plugin.source.package == "optax" and "Transformation" not in returned:
+            raise SuiteError(_no_factory(factory.plugin, returned)) from None
+
+
+@contextmanager
+def jax_on(device: Any, dtype: str) -> Iterator[None]:
+    """Let JAX compute on a device, by default the CPU, in a precision, within this thread."""
+    import jax
+
+    with (
+        jax.enable_x64(dtype == "float64"),
+        jax.default_device(jax.devices("cpu")[0] if device is None else device),
+    ):
+        yield

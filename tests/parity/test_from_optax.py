@@ -1,0 +1,433 @@
+"""Optimizers of optax in optbench's engine, against plain loops over optax."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from copy import copy
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from optbench.arrays import Tensor, stack
+from optbench.device import Device, NumpyDevice
+from optbench.errors import SuiteError
+from optbench.optimizers import complete_hyperparameters, get_optimizer, known_hyperparameters
+from optbench.optimizers.base import Lanes, Step, Task
+from optbench.stepper import Stepper
+from tests.cli.command import optbench
+from tests.forget import forget  # noqa: F401
+from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
+
+jax = pytest.importorskip("jax")
+optax = pytest.importorskip("optax")
+contrib = pytest.importorskip("optax.contrib")
+
+pytestmark = pytest.mark.usefixtures("forget")
+
+TENSORS = (Tensor("w", (3, 4)), Tensor("b", (4,)), Tensor("s"))
+PARAMETERS = 17
+BOUNDS = {"float64": 1e-12, "float32": 1e-5}
+
+# name, what makes it plainly, hyperparameters of lanes as optbench has them
+CASES = [
+    ("sgd", optax.sgd, [{"lr": 0.1}, {"lr": 0.02, "momentum": 0.9}]),
+    ("sgd", optax.sgd, [{"lr": 0.1, "momentum": 0.5, "nesterov": each} for each in (False, True)]),
+    ("adam", optax.adam, [{"lr": 0.01}, {"lr": 0.1, "b1": 0.5, "b2": 0.9, "eps": 1e-3}]),
+    ("adamw", optax.adamw, [{"lr": 0.01, "weight_decay": 0.1}, {"lr": 0.1, "nesterov": True}]),
+    ("lion", optax.lion, [{"lr": 0.01}, {"lr": 0.1, "b1": 0.5, "weight_decay": 0.2}]),
+    ("adabelief", optax.adabelief, [{"lr": 0.01, "eps": 1e-8}, {"lr": 0.1, "b2": 0.9}]),
+    ("rmsprop", optax.rmsprop, [{"lr": 0.01}, {"lr": 0.1, "centered": True, "momentum": 0.3}]),
+    ("adafactor", optax.adafactor, [{"lr": 0.01, "min_dim_size_to_factor": 2}, {"lr": 0.1}]),
+    ("lamb", optax.lamb, [{"lr": 0.01}, {"lr": 0.1, "weight_decay": 0.1}]),
+    ("yogi", optax.yogi, [{"lr": 0.01}, {"lr": 0.1, "b1": 0.5}]),
+    ("rprop", optax.rprop, [{"lr": 0.01}, {"lr": 0.1, "eta_minus": 0.3}]),
+    ("noisy_sgd", optax.noisy_sgd, [{"lr": 0.01, "key": 1}, {"lr": 0.1, "key": 2}]),
+    ("adadelta", optax.adadelta, [{"lr": 1.0}, {"lr": 0.5, "rho": 0.5}]),
+    ("muon", contrib.muon, [{"lr": 0.01}, {"lr": 0.1, "ns_coeffs": [2.0, -1.5, 0.5]}]),
+    ("prodigy", contrib.prodigy, [{}, {"lr": 0.5, "betas": [0.8, 0.9]}]),
+]
+IDS = [name for name, _, _ in CASES]
+
+
+def gradients(updates=9, lanes=2, dtype="float64"):
+    generator = np.random.default_rng(5)
+    return generator.standard_normal((updates, lanes, PARAMETERS)).astype(dtype)
+
+
+def start(dtype="float64"):
+    return np.random.default_rng(6).standard_normal(PARAMETERS).astype(dtype)
+
+
+def ours(name, configurations, given, dtype="float64", *, by_coordinate=False):
+    """Return the parameters after each update of lanes with these gradients."""
+    optimizer = get_optimizer(f"optax:{name}")
+    complete = [complete_hyperparameters(optimizer, each) for each in configurations]
+    task = Task(name, "made-up", TENSORS, dtype, False, complete)
+    assert optimizer.fit(task) == ()
+    device = NumpyDevice()
+
+    def zeros():
+        return device.rows(len(complete), PARAMETERS, dtype, by_coordinate=by_coordinate)
+
+    params, grads = (stack(zeros(), TENSORS, np) for _ in range(2))
+    params.rows[...] = start(dtype)
+    step = Step(params, grads, {}, {}, device.elementwise(), TENSORS, np)
+    updates = optimizer.begin(Lanes(step, complete, zeros, device.put, dtype), None)
+    columns = {
+        each.name: np.array([[[each.number(lane[each.name])] for lane in complete]])
+        for each in optimizer.hyperparameters
+    }
+    updates.plan(columns, range(1, len(given) + 1))
+    path = []
+    for row, gradient in enumerate(given):
+        grads.rows[...] = gradient
+        updates.update(row)
+        path.append(params.rows.copy())
+    return np.array(path)
+
+
+def theirs(make, configuration, given, dtype="float64"):
+    """Return the parameters after each update of a plain loop over optax, of one lane."""
+    optional = dict(configuration)
+    rate = optional.pop("lr", None)
+    if rate is not None:
+        optional["learning_rate"] = None if rate == "none" else rate
+    for key, value in optional.items():
+        optional[key] = tuple(value) if isinstance(value, list) else value
+
+    def tree(row):
+        return {"w": row[:12].reshape(3, 4), "b": row[12:16], "s": row[16]}
+
+    path = []
+    with jax.enable_x64(dtype == "float64"):
+        transformation = make(**optional)
+        params = jax.tree.map(jax.numpy.asarray, tree(start(dtype)))
+        state, update = transformation.init(params), jax.jit(transformation.update)
+        for gradient in given:
+            updates, state = update(tree(gradient), state, params)
+            params = optax.apply_updates(params, updates)
+            path.append(np.concatenate([np.ravel(params[name]) for name in "wbs"]))
+    return np.array(path)
+
+
+def difference(found, expected):
+    return np.max(np.abs(found - expected) / (1.0 + np.abs(expected)))
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize(("name", "make", "lanes"), CASES, ids=IDS)
+def test_lanes_are_plain_loops_over_optax(name, make, lanes, dtype):
+    given = gradients(dtype=dtype)
+    path = ours(name, lanes, given, dtype)
+    assert path.dtype == dtype
+    for lane, configuration in enumerate(lanes):
+        expected = theirs(make, configuration, given[:, lane], dtype)
+        assert expected.dtype == dtype
+        assert difference(path[:, lane], expected) < BOUNDS[dtype]
+        assert np.mean(path[-1, lane] != start(dtype)) > 0.8
+
+
+@pytest.mark.parametrize(("name", "lanes"), [(CASES[i][0], CASES[i][2]) for i in (1, 2, 13)])
+def test_lanes_go_the_same_way_alone_and_beside_one_that_is_not_finite(name, lanes):
+    given = gradients(lanes=5)
+    given[3, 4, 2] = np.nan
+    company = [lanes[0], lanes[1], lanes[0], lanes[1], lanes[0]]
+    together = ours(name, company, given)
+    assert np.isnan(together[-1, 4]).any()
+    for lane in range(4):
+        alone = ours(name, company[lane : lane + 1], given[:, lane : lane + 1])[:, 0]
+        assert difference(together[:, lane], alone) < 1e-6
+
+
+def test_arrays_of_another_library_come_and_go_through_dlpack():
+    strict = pytest.importorskip("array_api_strict")
+    lanes = [{"lr": 0.1}, {"lr": 0.2}]
+    settled = suite(anisotropic(), small_network(), optimizers=[("optax:adam", lanes)])
+    expected, found = run_suite(settled), run_suite(settled, device=Device(strict, "cpu"))
+    for lane, outcome in expected.items():
+        assert found[lane].result.status == "done"
+        assert difference(found[lane].loss, outcome.loss) < 1e-9
+
+
+def test_the_order_of_storage_does_not_matter():
+    lanes = CASES[1][2]
+    by_lane, by_coordinate = (
+        ours("sgd", lanes, gradients(), by_coordinate=each) for each in (False, True)
+    )
+    assert by_lane.tobytes() == by_coordinate.tobytes()
+
+
+def path_on_anisotropic(rates, make=optax.adam, start=(-7.0, 2.0)):
+    """Return where a plain loop goes on x²/20 + y² with these learning rates."""
+    with jax.enable_x64(True):
+        w, state = np.array(start), None
+        path = [w]
+        for rate in rates:
+            transformation = make(rate)
+            state = transformation.init(w) if state is None else state
+            grad = np.array([w[0] / 10, 2 * w[1]])
+            updates, state = transformation.update(grad, state, w)
+            w = np.asarray(w + updates)
+            path.append(w)
+    return np.array(path)
+
+
+def test_schedules_reach_the_learning_rate():
+    stepped = {"lr": 0.5, "schedule": "step", "schedule_every": 3, "schedule_decay": 0.5}
+    found = run_suite(suite(anisotropic(), optimizers=[("optax:adam", [stepped])], iterations=10))
+    expected = path_on_anisotropic([0.5 * 0.5 ** (update // 3) for update in range(10)])
+    assert difference(found[0].position, expected) < 1e-12
+
+
+def test_what_any_optimizer_takes_is_done_before_the_update():
+    given = {"lr": 0.1, "weight_decay": 0.5, "clip_value": 0.1}
+    found = run_suite(suite(anisotropic(), optimizers=[("optax:sgd", [given])], iterations=5))
+    w = np.array([-7.0, 2.0])
+    for _ in range(5):  # decay multiplies by 1 − 0.1·0.5
+        w = w * 0.95 - 0.1 * np.clip([w[0] / 10, 2 * w[1]], -0.1, 0.1)
+    assert difference(found[0].position[-1], w) < 1e-12
+
+
+def test_lanes_that_go_on_after_a_part_of_them_was_taken_are_unchanged():
+    lanes = [{"lr": 0.01}, {"lr": 0.05, "nesterov": True}, {"lr": 0.1, "b1": 0.5}]
+    settled = suite(small_network(), optimizers=[("optax:adam", lanes)], iterations=30)
+    (block,) = blocks_of(settled)
+    whole = Stepper(block, NumpyDevice())
+    expected = [whole.advance(0, 12).loss, whole.advance(12, 12).loss]
+    first = Stepper(block, NumpyDevice())
+    begun = first.advance(0, 12).loss
+    assert begun.tobytes() == expected[0].tobytes()
+    for places in ([0, 1, 2], [1], [2, 0]):
+        found = first.part(np.array(places)).advance(12, 12).loss
+        assert difference(found, expected[1][:, places]) < 1e-9
+    assert difference(first.advance(12, 12).loss, expected[1]) == 0
+
+
+def test_keys_of_random_numbers_go_on_as_well():
+    entry = ("optax:noisy_sgd", [{"lr": 0.1, "key": 3}, {"lr": 0.1, "key": 4}])
+    (block,) = blocks_of(suite(anisotropic(), optimizers=[entry], iterations=20))
+    whole, parted = (Stepper(block, NumpyDevice()) for _ in range(2))
+    whole.advance(0, 5)
+    parted.advance(0, 5)
+    expected = whole.advance(5, 5).position
+    assert parted.part(np.array([1])).advance(5, 5).position.tobytes() == expected[:, 1:].tobytes()
+    assert not np.allclose(expected[:, 0], expected[:, 1])
+
+
+def test_evaluations_take_the_average_of_schedule_free():
+    entry = ("optax:schedule_free_sgd", [{"lr": 0.1, "b1": 0.9}])
+    (block,) = blocks_of(suite(small_network(), optimizers=[entry], iterations=20))
+    stepper = Stepper(block, NumpyDevice())
+    stepper.advance(0, 10)
+    held = {name: array[0] for name, array in stepper._updates.state.items()}
+    z = np.concatenate(
+        [
+            each.ravel()
+            for tensor in block.problem.tensors
+            for name, each in held.items()
+            if f".z['{tensor.name}']" in name
+        ]
+    )
+    y = stepper._params.rows[0]
+    assert difference(stepper._updates.eval_params()[0], (y - 0.1 * z) / 0.9) < 1e-12
+    assert not np.allclose(stepper._updates.eval_params(), y)
+
+
+MINE = '''
+import jax
+import optax
+
+def clipped(lr, largest=1.0, momentum=0.5, nesterov=False):
+    """Momentum with clipping."""
+    return optax.chain(optax.clip(largest), optax.sgd(lr, momentum, nesterov))
+
+def careful(learning_rate, momentum=0.5):
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum of {momentum}\\nis too much")
+    return optax.sgd(learning_rate, momentum if momentum > 0 else None)
+
+def looks(learning_rate):
+    return optax.sgd(float(learning_rate))
+
+def grows(lr):
+    def update(updates, state, params=None):
+        return updates, (state, state)
+    return optax.GradientTransformation(lambda params: 1.0, update)
+
+made = optax.adam(0.1)
+number = 3
+
+def nothing(lr):
+    return lr
+
+def uphill(scale=0.1):
+    return optax.scale(scale)
+'''
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_factory_in_a_file_is_an_optimizer(mine):
+    lanes = [{"lr": 0.3}, {"lr": 0.1, "largest": 0.2, "nesterov": True}]
+    name = "optax:mine.py:clipped"
+    found = run_suite(suite(anisotropic(), optimizers=[(name, lanes)], iterations=10))
+    makes = (
+        lambda lr: optax.chain(optax.clip(1.0), optax.sgd(lr, 0.5)),
+        lambda lr: optax.chain(optax.clip(0.2), optax.sgd(lr, 0.5, True)),
+    )
+    for lane, make in enumerate(makes):
+        expected = path_on_anisotropic([lanes[lane]["lr"]] * 10, make)
+        assert difference(found[lane].position, expected) < 1e-12
+    optimizer = get_optimizer(name)
+    assert (optimizer.name, optimizer.summary) == ("clipped", "Momentum with clipping.")
+    identity = optimizer.identity()
+    assert identity["name"] == "optax:clipped"
+    assert len(identity["source"]["sha256"]) == 64
+
+
+def test_a_factory_that_decides_by_a_number_gets_it_as_it_is(mine):
+    lanes = [{"lr": 0.3}, {"lr": 0.1, "momentum": 0.0}]
+    found = run_suite(suite(anisotropic(), optimizers=[("optax:mine.py:careful", lanes)]))
+    for lane, make in enumerate((partial(optax.sgd, momentum=0.5), optax.sgd)):
+        expected = path_on_anisotropic([lanes[lane]["lr"]] * 20, make)
+        assert difference(found[lane].position, expected) < 1e-12
+
+
+def test_a_factory_may_look_at_the_learning_rate(mine):
+    entry = ("optax:mine.py:looks", [{"lr": 0.3}, {"lr": 0.1}])
+    found = run_suite(suite(anisotropic(), optimizers=[entry]))
+    for lane, rate in enumerate((0.3, 0.1)):
+        expected = path_on_anisotropic([rate] * 20, optax.sgd)
+        assert difference(found[lane].position, expected) < 1e-12
+
+
+def test_copies_and_pickles_are_the_same_optimizer(mine):
+    for name in ("optax:lion", "optax:mine.py:clipped"):
+        optimizer = get_optimizer(name)
+        for again in (copy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+            assert again.identity() == optimizer.identity()
+            assert again.name == optimizer.name
+            assert again.hyperparameters == optimizer.hyperparameters
+    pickled = pickle.dumps(get_optimizer("optax:mine.py:clipped"))
+    (mine / "mine.py").write_text(MINE + "\n", encoding="utf-8")
+    with pytest.raises(SuiteError, match=r"mine.py has changed since clipped was taken from it"):
+        pickle.loads(pickled)
+
+
+def refused(name, **given):
+    """Return the one line that refuses an optimizer, when it is named, set or tried."""
+    with pytest.raises(SuiteError) as caught:
+        fit(name, **given)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def fit(name, **given):
+    optimizer = get_optimizer(name)
+    complete = complete_hyperparameters(optimizer, given)
+    return optimizer.fit(Task("mine", "made-up", TENSORS, "float64", False, [complete]))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nope", "optax has no optimizer 'nope'; known are "),
+        ("lionn", "optax has no optimizer 'lionn'; did you mean 'lion'?"),
+        ("contrib.moun", "optax has no optimizer 'contrib.moun'; did you mean 'muon'?"),
+        ("no_module.opt", "there is no module 'no_module'"),
+        ("constant_schedule", "optax:constant_schedule returns no gradient transformation but a"),
+        ("l2_loss", "optax:l2_loss returns no gradient transformation but "),
+        ("ctc_loss", "optax:ctc_loss returns no gradient transformation but "),
+        ("chain", "optax:chain takes args, which no suite can give; name a function of numbers"),
+        ("masked", "optax:masked takes inner, which no suite can give"),
+        ("losses", "optax:losses is of type module; name a function that returns"),
+        ("mine.py:number", "mine.py:number is of type int; name a function that returns"),
+        ("mine.py:made", "mine.py:made is a gradient transformation already; name a function"),
+        ("mine.py:nothing", "mine.py:nothing returns no gradient transformation but float"),
+        ("mine.py:nope", "has no 'nope'; known are clipped"),
+        ("mine.py", "'mine.py' names a file only"),
+        ("polyak_sgd", "mine asks for value in every update; an optimizer of a suite gets"),
+        ("lbfgs", "mine asks for value, grad, value_fn in every update"),
+        ("momo", "mine asks for value in every update"),
+        ("lion", "lion: lr has no default; give one"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_line(mine, name, said):
+    assert said in refused(f"optax:{name}")
+
+
+def test_values_that_the_library_refuses_are_refused_before_anything_runs(mine):
+    said = refused("optax:mine.py:careful", lr=0.1, momentum=1.5)
+    assert said == "mine cannot be made: ValueError: momentum of 1.5 (mine.py, line 11)"
+    assert "mine cannot run on made-up: " in refused("optax:contrib.muon", lr=0.1, ns_steps=-1.5)
+    said = refused("optax:mine.py:grows", lr=0.1)
+    assert "its state is of another structure after an update" in said
+    said = refused("optax:lion", learning_rate=0.1)
+    assert said.startswith("lion has no hyperparameter 'learning_rate'; known are lr, b1, b2")
+
+
+def test_schedules_need_a_learning_rate_that_can_change(mine):
+    said = refused("optax:mine.py:looks", lr=0.1, schedule="cosine")
+    assert "mine cannot have its learning rate scheduled" in said
+    assert "give lr as well" in refused("optax:adafactor", schedule="cosine")
+
+
+def test_going_uphill_is_said(mine):
+    (notice,) = fit("optax:mine.py:uphill")
+    assert notice.startswith("mine steps along the gradient and not against it")
+    assert fit("optax:mine.py:uphill", scale=-0.1) == ()
+
+
+def test_arguments_that_take_trees_or_types_are_left_out():
+    known = known_hyperparameters(get_optimizer("optax:adamw"))
+    assert list(known)[:3] == ["lr", "b1", "b2"]
+    assert not {"mask", "mu_dtype", "learning_rate"} & known.keys()
+
+
+@pytest.mark.parametrize("flag", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_precision_is_the_lanes_and_that_of_the_program_stays(flag, dtype):
+    entry = ("optax:adam", [{"lr": 0.1}])
+    with jax.enable_x64(flag):
+        (block,) = blocks_of(suite(small_network(dtype=dtype), optimizers=[entry]))
+        stepper = Stepper(block, NumpyDevice())
+        stepper.advance(0, 5)
+        kinds = {str(each.dtype) for each in stepper._updates.state.values()}
+        assert kinds == {"int32", dtype}
+        assert jax.config.jax_enable_x64 == flag
+        assert jax.numpy.zeros(1).dtype == ("float64" if flag else "float32")
+
+
+def test_the_command_line_runs_it(tmp_path):
+    seen = optbench(
+        *("run", "anisotropic", "-o", "optax:lion", "--set", "lion.lr=0.01"),
+        *("--iterations", 7, "--quiet"),
+        cwd=tmp_path,
+    )
+    assert seen.code == 0, seen
+    lanes = pd.read_parquet(seen.path / "lanes.parquet")
+    assert lanes["status"].tolist() == ["done"]
+    assert lanes["label"].tolist() == ["lion"]
+    assert lanes["hp_lr"].tolist() == [0.01]
+    expected = path_on_anisotropic([0.01] * 7, optax.lion)
+    trace = pd.read_parquet(seen.path / "trace")
+    assert difference(trace[["x", "y"]].to_numpy(), expected) < 1e-12
+    recorded = json.loads((seen.path / "run.json").read_text(encoding="utf-8"))
+    assert recorded["status"] == "done"
+    again = optbench("run", seen.path / "run.json", "--quiet", cwd=tmp_path)
+    assert again.code == 0, again
+    keys = pd.read_parquet(again.path / "lanes.parquet")["lane_key"].tolist()
+    assert keys == lanes["lane_key"].tolist()
+
+
+def test_the_command_line_refuses_in_one_line(tmp_path):
+    seen = optbench("run", "anisotropic", "-o", "optax:lion", cwd=tmp_path)
+    assert "lr has no default" in seen.message
