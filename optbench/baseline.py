@@ -1,6 +1,6 @@
 """From a run to a baseline: what is kept of it, and how far a later run may lie from it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -51,8 +51,27 @@ def check_savable(run: RunTables) -> None:
         raise ResultsError(f"'{run.path}' is of an earlier optbench; run its suite again")
 
 
-def description(run: RunTables, name: str) -> dict[str, Any]:
-    """Return baseline.json of a run."""
+def check_lanes(run: RunTables, suite: Suite, device: Device) -> None:
+    """Refuse a suite whose lanes are not those of a run.
+
+    Raises
+    ------
+    ResultsError
+        If code, data or defaults have changed since it was made.
+    """
+    keys = [lane.key for lane in prepare(suite, device, workers=1).lanes]
+    if keys != run.lanes["lane_key"].tolist():
+        raise ResultsError(
+            f"'{run.path}' was made by other code, data or defaults than there are now; run it "
+            "again, then save it"
+        )
+
+
+def description(run: RunTables, name: str, thresholds: Mapping[str, float]) -> dict[str, Any]:
+    """Return baseline.json of a run.
+
+    ``thresholds`` are the relative changes of the loss, by problem, that later checks let through.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
@@ -60,6 +79,7 @@ def description(run: RunTables, name: str) -> dict[str, Any]:
         **{key: run.meta[key] for key in KEPT},
         "targets": _targets(run),
         "test_error": _test_errors(run),
+        "thresholds": dict(thresholds),
     }
 
 
@@ -124,9 +144,9 @@ def _spread(block: Block, device: Device) -> np.ndarray:
         for nudge in range(1, NUDGES + 1):
             nudged = replace(block, problem=nudged_problem(block.problem, nudge))
             envelope = np.maximum(envelope, np.abs(_losses(nudged, device) - plain))
-        spread = ENVELOPES * envelope
-        finite: np.ndarray = np.where(np.isfinite(spread), spread, np.inf)
-    return finite
+        spread: np.ndarray = np.asarray(ENVELOPES * envelope)
+    spread[~np.isfinite(spread)] = np.inf
+    return spread
 
 
 def _losses(block: Block, device: Device) -> np.ndarray:
@@ -141,7 +161,7 @@ def nudged_problem(problem: Problem, nudge: int) -> Problem:
     def start(self: Problem, seed: int) -> np.ndarray:
         own = problem.start(seed).astype(problem.dtype)
         up = rng.stream(seed, f"nudge/{nudge}").integers(2, size=own.size).astype(bool)
-        beside = np.nextafter(own, np.where(up, np.inf, -np.inf).astype(own.dtype))
+        beside: np.ndarray = np.nextafter(own, np.where(up, np.inf, -np.inf).astype(own.dtype))
         return beside.astype(np.float64)
 
     kind = type(problem)

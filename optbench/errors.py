@@ -8,7 +8,8 @@ The tree, each with the exit code that the command line ends with::
     │   ├── DataError        2   a data set is missing or damaged
     │   ├── DeviceError      2   the device asked for is not usable
     │   └── ResultsError     2   a run's directory: not found, ambiguous, damaged, not writable
-    └── CheckError           3   a check was made, and what it looked at is not right
+    ├── CheckError           3   a check was made, and what it looked at is not right
+    └── NothingToCompareError 5  a check found nothing to compare with
 
 A message is one line: what is wrong, and what would be right. :func:`nearest` finds the name that
 was probably meant.
@@ -73,6 +74,12 @@ class CheckError(OptbenchError):
     """A check was made, and what it looked at is not right."""
 
     exit_code = ExitCode.CHECK_FAILED
+
+
+class NothingToCompareError(OptbenchError):
+    """A check found nothing to compare with."""
+
+    exit_code = ExitCode.NOTHING_TO_COMPARE
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -54,11 +54,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "executor": {"engine", "lanes", "device", "records", "errors", "plugins"},
     "checks": {"records", "errors", "analysis", "reference"},
     "reference": set(),
+    "calibration": set(),
     "estimate": {"stepper", "lanes", "device", "stopwatch", "executor", "pipeline"},
     "store": {"records", "errors", "reference"},
     "environment": {"records", "errors", ""},  # "" is optbench itself, for its version
     "analysis": {"records", "errors"},
-    "plots": {"analysis", "records", "errors", "schedules"},
+    "plots": {"analysis", "records", "errors", "reference", "schedules"},
     "tables": {"analysis", "records", "errors"},
 }
 """By part of the package, or by module where a whole part would be too much; its own part is
@@ -86,7 +87,7 @@ LIBRARIES: dict[str, set[str]] = {
     },
     "pydantic": {"suitefile", "store"},
     "pooch": {"datasets"},
-    "threadpoolctl": {"executor", "environment"},
+    "threadpoolctl": {"executor", "environment", "calibration"},
     "numpy": {"*"},
 }
 """Every library, and the parts of the package that may name it."""
@@ -193,7 +194,7 @@ def allowed(each: Import) -> bool:
         return True
     if part == "":
         return module == "api"
-    if part in ("pipeline", "verify", "resume"):
+    if part in ("pipeline", "verify", "resume", "baseline"):
         return module != "" and part_of(module) not in NOT_BY_PIPELINE
     known = MAY_IMPORT[part]
     return module in known or (module != "" and part_of(module) in known)
@@ -219,7 +220,7 @@ def test_imports_are_found_wherever_they_stand():
 
 
 def test_the_table_names_every_part_of_the_package():
-    special = {"cli", "api", "pipeline", "verify", "resume", "__main__"}
+    special = {"cli", "api", "pipeline", "verify", "resume", "baseline", "__main__"}
     assert set(MAY_IMPORT) | special >= PARTS
     assert set(MAY_IMPORT) <= PARTS
 

@@ -13,7 +13,19 @@ from typing import Any, NoReturn
 
 import typer
 
-from optbench.cli import clean, data, export, list_, new, plot, run, show, verify
+from optbench.cli import (
+    baseline,
+    check,
+    clean,
+    data,
+    export,
+    list_,
+    new,
+    plot,
+    run,
+    show,
+    verify,
+)
 from optbench.cli.options import Debug, Version
 from optbench.cli.output import debug, want_tracebacks
 from optbench.errors import ExitCode, OptbenchError
@@ -33,6 +45,8 @@ app.add_typer(list_.app, name="list")
 app.add_typer(data.app, name="data")
 app.add_typer(verify.app, name="verify")
 app.add_typer(new.app, name="new")
+app.add_typer(baseline.app, name="baseline")
+app.command("check")(check.check)
 
 
 @app.callback()
@@ -66,6 +80,9 @@ def _main() -> int:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", ExitCode.INTERRUPTED)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _discard_output()
+        return ExitCode.DONE
     except MemoryError as error:
         said = str(error) or "an array does not fit"
         return _fail(f"memory does not suffice: {said}; make the problem smaller", ExitCode.USAGE)

@@ -103,7 +103,7 @@ def plot(
     places = _places(figures, target, format_)
     drawn = [figure.draw(options) for figure in figures]
     for figure, place in zip(drawn, places, strict=True):
-        _write(figure, place)
+        write_figure(figure, place)
         _finish(place, show=show)
 
 
@@ -134,7 +134,7 @@ class _Figure:
         return draw(self.kind, self.tables, self.problem, options)
 
 
-def _write(figure: "Figure", place: Path) -> None:
+def write_figure(figure: "Figure", place: Path) -> None:
     """Write a figure into a file whose suffix says the format."""
     from optbench.store.files import write_beside, writing
 

@@ -1,5 +1,6 @@
 """``optbench run --resume``: go on with a run that something ended."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ def resume_run(run: str, how: "How", *, force: bool) -> int:
     from optbench.suitefile import read_suite
 
     (path,) = find_runs([run], how.out)
-    device = get_device(_device_name(read_description(path)))
+    device = get_device(device_name(read_description(path)))
     meta = resume.check_resumable(path, device, force=force)
     (suite,) = settle([read_suite(str(path / "run.json"))], Flags(), how)
     plan = resume.plan_rest(path, suite, device, how.workers)
@@ -61,7 +62,7 @@ def resume_run(run: str, how: "How", *, force: bool) -> int:
     return exit_code(outcome.status)
 
 
-def _device_name(meta: dict[str, object]) -> str:
+def device_name(meta: Mapping[str, object]) -> str:
     """Return what ``--device`` was when the run began."""
     device = meta.get("device")
     if not isinstance(device, dict) or device.get("kind") != "gpu":

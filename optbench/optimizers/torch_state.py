@@ -69,7 +69,7 @@ def alike(first: Any, second: Any) -> bool:
         same = first.shape == second.shape and first.dtype == second.dtype
         return bool(same and equal(first, second))
     if isinstance(first, float):
-        return first.hex() == second.hex()
+        return bool(first.hex() == second.hex())
     if type(first).__name__ in EMPTY and not first:
         return not second
     return first is second or (isinstance(first, int | str) and first == second)

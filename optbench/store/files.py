@@ -1,12 +1,15 @@
 """Writing files so that nothing half written is ever seen."""
 
+import lzma
 import os
+import shutil
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 VERSION_KEY = "optbench.schema_version"
 """Where the metadata of a parquet file hold the version of the schema."""
+
+COLUMNS_KEY = "optbench.columns"
+"""Where they hold the names of all columns once more: checksums cover the pages only."""
 
 
 @contextmanager
@@ -39,18 +45,35 @@ def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
     before.
     """
     beside = path.with_name(f".{path.name}.part")
+    make_folder(path.parent)
     with writing(path):
-        path.parent.mkdir(exist_ok=True)
         try:
             write(beside)
-            _sync(beside)
+            sync(beside)
             os.replace(beside, path)
-            _sync(path.parent)
+            sync(path.parent)
         finally:
             beside.unlink(missing_ok=True)
 
 
-def _sync(place: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder in one that is there, unless it is there itself, and see it on the disk."""
+    with writing(path):
+        if not path.is_dir():
+            path.mkdir()
+            sync(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder at once: whatever ends the process meanwhile, it is whole or not there."""
+    beside = path.with_name(f".{path.name}.gone")
+    with writing(path), suppress(FileNotFoundError):
+        shutil.rmtree(beside, ignore_errors=True)
+        os.replace(path, beside)
+    shutil.rmtree(beside, ignore_errors=True)
+
+
+def sync(place: Path) -> None:
     """See a file, or the names in a folder, on the disk."""
     if os.name == "nt" and place.is_dir():  # Windows opens no folders
         return
@@ -66,9 +89,13 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     def write(place: Path) -> None:
         with place.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # names are no keywords of its own
+            np.savez(file, allow_pickle=False, **arrays)
 
     write_beside(path, write)
+
+
+_NO_ZIP = (BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+"""What reading a damaged zip file raises beside what Python itself does."""
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -80,9 +107,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         If it is damaged.
     """
     try:
+        with ZipFile(path) as members:  # NumPy reads no further than an array's header says
+            damaged = members.testzip()
+        if damaged is not None:
+            raise BadZipFile(f"bad checksum of '{damaged}'")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, *_NO_ZIP) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise ResultsError(f"'{path}' is damaged: {reason}") from None
 
@@ -92,7 +123,8 @@ def arrow_table(kinds: Mapping[str, str], columns: Mapping[str, Any]) -> "pa.Tab
     import pyarrow as pa
 
     fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
-    schema = pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
+    metadata = {VERSION_KEY: str(SCHEMA_VERSION), COLUMNS_KEY: ",".join(kinds)}
+    schema = pa.schema(fields, metadata=metadata)
     return pa.table([columns[name] for name in kinds], schema=schema)
 
 
@@ -106,7 +138,11 @@ def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, An
     write_beside(
         path,
         lambda place: pq.write_table(
-            table, place, compression="snappy", use_dictionary=repeating or False
+            table,
+            place,
+            compression="snappy",
+            use_dictionary=repeating or False,
+            write_page_checksum=True,
         ),
     )
 

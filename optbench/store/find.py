@@ -20,10 +20,18 @@ def list_runs(out: Path) -> list[Path]:
         If ``out`` cannot be searched.
     """
     try:
-        found = [(file.stat().st_mtime_ns, file.parent) for file in out.glob("*/run.json")]
+        found = [(_modified(file), file.parent) for file in out.glob("*/run.json")]
     except OSError as error:
         raise ResultsError(f"'{out}' cannot be searched for runs: {error.strerror}") from None
     return [path for _, path in sorted(found)]
+
+
+def _modified(file: Path) -> int:
+    """Return when a file was written last; a run may be deleted while others are listed."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def find_runs(arguments: Sequence[str], out: Path) -> list[Path]:

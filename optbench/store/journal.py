@@ -6,7 +6,6 @@ its lanes once it has ended. Every file is whole or not there.
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,14 @@ from optbench.records import (
     Status,
     TraceChunk,
 )
-from optbench.store.files import read_arrays, write_arrays, write_beside, writing
+from optbench.store.files import (
+    make_folder,
+    read_arrays,
+    remove_folder,
+    write_arrays,
+    write_beside,
+    writing,
+)
 
 FOLDER = "journal"
 
@@ -51,6 +57,7 @@ class Journal:
         self.block = block
         self.name = f"block-{block:05d}"
         self._folder = run / FOLDER / self.name
+        self._last = max((int(part.stem[-6:]) for part in self._parts()), default=0)
 
     def append(self, chunks: Sequence[TraceChunk], evaluations: Sequence[EvaluationRows]) -> None:
         """Write what follows all that was written before."""
@@ -60,8 +67,8 @@ class Journal:
         for number, rows in enumerate(evaluations):
             arrays |= {f"evaluation/{number}/{key}": each for key, each in _of_rows(rows).items()}
         if arrays:
-            last = max((int(part.stem[-6:]) for part in self._parts()), default=0)
-            self._write(f"rows-{last + 1:06d}.npz", arrays)
+            self._write(f"rows-{self._last + 1:06d}.npz", arrays)
+            self._last += 1
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint in place of the one before."""
@@ -70,19 +77,32 @@ class Journal:
         )
 
     def end(self, result: BlockResult) -> None:
-        """Write what became of the block; nothing else of it is needed any more."""
-        with writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        """Write what became of the block, whose tables are written."""
+        make_folder(self._folder.parent)
         text = json.dumps(asdict(result))
         write_beside(
             self._folder / "result.json", lambda place: place.write_text(text, encoding="utf-8")
         )
-        for file in [*self._parts(), self._folder / "checkpoint.npz"]:
-            file.unlink(missing_ok=True)
+
+    def thin(self) -> None:
+        """Remove what nobody needs once the block has ended."""
+        with writing(self._folder):
+            for file in [self._folder / "checkpoint.npz", *self._parts()]:
+                file.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Remove all of it."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_folder(self._folder)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the block has one."""
+        return self._folder.is_dir()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the block has ended: its tables are files then."""
+        return (self._folder / "result.json").exists()
 
     def rows(self) -> tuple[TraceChunk | None, list[EvaluationRows]]:
         """Return all trace rows as one chunk, None if there are none, and all evaluations.
@@ -93,18 +113,24 @@ class Journal:
             If a file is damaged or missing.
         """
         chunks: list[TraceChunk] = []
-        evaluations: list[EvaluationRows] = []
+        evaluations: dict[tuple[int, str, bytes], EvaluationRows] = {}
+        count = 0
         for number, part in enumerate(self._parts(), start=1):
             if part.stem != f"rows-{number:06d}":
                 raise ResultsError(f"'{self._folder}' is damaged: part {number} is missing")
             arrays = read_arrays(part)
             try:
-                if "loss" in arrays:
-                    chunks.append(self._chunk(arrays))
-                evaluations += self._evaluations(arrays)
+                # What was interrupted while it wrote a part may have written it once more.
+                chunk = after(self._chunk(arrays), count) if "loss" in arrays else None
+                evaluations |= {place_of(rows): rows for rows in self._evaluations(arrays)}
             except (KeyError, ValueError, IndexError) as error:
                 raise ResultsError(f"'{part}' is damaged: {error}") from None
-        return (joined(chunks) if chunks else None), evaluations
+            if chunk is not None:
+                if chunk.first_iteration > count:
+                    raise ResultsError(f"'{part}' is damaged: it does not follow row {count}")
+                chunks.append(chunk)
+                count += len(chunk.loss)
+        return (joined(chunks) if chunks else None), list(evaluations.values())
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the last checkpoint, or None.
@@ -144,8 +170,7 @@ class Journal:
         return sorted(self._folder.glob("rows-*.npz"))
 
     def _write(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        with writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder.parent)
         write_arrays(self._folder / name, arrays)
 
     def _chunk(self, arrays: Mapping[str, np.ndarray]) -> TraceChunk:
@@ -183,7 +208,12 @@ def journals(run: Path) -> list[Journal]:
 
 def clear(run: Path) -> None:
     """Remove all journals of a run; they are empty once it is done."""
-    shutil.rmtree(run / FOLDER, ignore_errors=True)
+    remove_folder(run / FOLDER)
+
+
+def place_of(rows: EvaluationRows) -> tuple[int, str, bytes]:
+    """Return what an evaluation is told from all others of its block by."""
+    return rows.iteration, rows.split, rows.lanes.tobytes()
 
 
 def joined(chunks: Sequence[TraceChunk]) -> TraceChunk:

@@ -18,7 +18,7 @@ from optbench.records import (
     Status,
 )
 from optbench.store.columns import Table
-from optbench.store.files import arrow_table, arrow_type
+from optbench.store.files import COLUMNS_KEY, arrow_table, arrow_type
 from optbench.store.unfinished import fill_in, journaled, status_now
 
 if TYPE_CHECKING:
@@ -44,6 +44,19 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise ResultsError(f"'{path}' is no run: it holds no run.json") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"'{file}' cannot be read: {error}") from None
+    version = check_version(meta, file)
+    now = {"status": status_now(path, meta)} if isinstance(meta.get("status"), str) else {}
+    return {**meta, "schema_version": version, **now}
+
+
+def check_version(meta: Any, file: Path) -> int:
+    """Return the version of the schema that a run.json or baseline.json was written in.
+
+    Raises
+    ------
+    ResultsError
+        If it says none, or one that this optbench does not know.
+    """
     version = meta.get("schema_version") if isinstance(meta, dict) else None
     if not isinstance(version, int):
         raise ResultsError(f"'{file}' was not written by optbench: it has no schema_version")
@@ -52,8 +65,7 @@ def read_meta(path: Path) -> dict[str, Any]:
             f"'{file}' has schema_version {version}, this optbench reads up to {SCHEMA_VERSION}; "
             "install a newer optbench"
         )
-    now = {"status": status_now(path, meta)} if isinstance(meta.get("status"), str) else {}
-    return {**meta, "schema_version": version, **now}
+    return version
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -79,7 +91,7 @@ def read_lanes(path: Path) -> "pd.DataFrame":
     ResultsError
         If it is missing or damaged.
     """
-    lanes: pd.DataFrame = _read_table([path / "lanes.parquet"], LANE_COLUMNS)
+    lanes: pd.DataFrame = read_table([path / "lanes.parquet"], LANE_COLUMNS)
     if lanes.empty:
         raise ResultsError(f"'{path / 'lanes.parquet'}' is damaged: it holds no lanes")
     return lanes
@@ -102,9 +114,9 @@ def read_run(path: Path) -> RunTables:
         path=path,
         meta=meta,
         lanes=lanes,
-        trace=_read_table(files, TRACE_COLUMNS, traces),
-        evaluation=_read_table(_tables(path / "evaluation"), EVALUATION_COLUMNS, evaluations),
-        surface=_read_table(_tables(path / "surface"), SURFACE_COLUMNS),
+        trace=read_table(files, TRACE_COLUMNS, traces),
+        evaluation=read_table(_tables(path / "evaluation"), EVALUATION_COLUMNS, evaluations),
+        surface=read_table(_tables(path / "surface"), SURFACE_COLUMNS),
     )
 
 
@@ -112,8 +124,14 @@ def _tables(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def _read_table(files: Sequence[Path], kinds: Mapping[str, str], more: Sequence[Table] = ()) -> Any:
-    """Return files, then more tables, as a DataFrame; an empty one where there are none."""
+def read_table(files: Sequence[Path], kinds: Mapping[str, str], more: Sequence[Table] = ()) -> Any:
+    """Return files, then more tables, as a DataFrame; an empty one where there are none.
+
+    Raises
+    ------
+    ResultsError
+        If a file is damaged.
+    """
     import pandas as pd
     import pyarrow as pa
 
@@ -133,14 +151,23 @@ def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file)
-        for name in kinds:
+        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+            table, rows = opened.read(), opened.metadata.num_rows
+        if table.num_rows != rows:
+            raise pa.ArrowInvalid(f"{table.num_rows} of {rows} rows are there")
+        for name in [*_names_written(table), *kinds]:
             column = table.column(name)
             if name in NEVER_NULL and column.null_count:
                 raise pa.ArrowInvalid(f"column '{name}' has gaps")
         return table.cast(pa.schema([_field(each, kinds) for each in table.schema]))
-    except (OSError, KeyError, pa.ArrowException) as error:
+    except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
         raise _damaged(file, error) from None
+
+
+def _names_written(table: "pa.Table") -> list[str]:
+    """Return the columns that a table was written with, where it tells; others may be there."""
+    written = (table.schema.metadata or {}).get(COLUMNS_KEY.encode())
+    return [] if written is None else written.decode().split(",")
 
 
 def _field(field: "pa.Field", kinds: Mapping[str, str]) -> "pa.Field":

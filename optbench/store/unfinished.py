@@ -5,9 +5,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.records import PENALTY, POSITION_NAMES, LaneResult, Status
+from optbench.errors import ResultsError
+from optbench.records import (
+    BEST_AT,
+    LANE_COLUMNS,
+    PENALTY,
+    POSITION_NAMES,
+    EvaluationRows,
+    LaneResult,
+    Status,
+    TraceChunk,
+)
 from optbench.store.columns import Table, evaluation_table, trace_table
-from optbench.store.journal import journals
+from optbench.store.files import arrow_type
+from optbench.store.journal import Journal, journals
 from optbench.store.lock import is_locked
 
 if TYPE_CHECKING:
@@ -25,6 +36,8 @@ def status_now(run: Path, meta: Mapping[str, Any]) -> str:
 def fill_in(lanes: "pd.DataFrame", run: Path, status: str) -> "pd.DataFrame":
     """Return lanes.parquet as it was at the start, with what has become of lanes since.
 
+    Its columns have the types that those of a run that is done have.
+
     Parameters
     ----------
     lanes
@@ -32,21 +45,23 @@ def fill_in(lanes: "pd.DataFrame", run: Path, status: str) -> "pd.DataFrame":
     run
         The run's directory.
     status
-        Of the run; lanes that have not ended have it as well.
+        Of the run; lanes that have not ended are running or interrupted as it is.
     """
-    import pandas as pd
+    waiting = Status.RUNNING if status == Status.RUNNING else Status.INTERRUPTED
+    import pyarrow as pa
 
-    results = [lane for each in journals(run) if (end := each.result()) for lane in end.lanes]
-    filled = lanes.assign(status=status).set_index("lane")
-    names = [field.name for field in fields(LaneResult) if field.name in filled.columns]
-    for name in names:
-        told = {each.lane: getattr(each, name) for each in results}
-        told = {lane: value for lane, value in told.items() if value is not None}
-        if told:
-            column = filled[name].astype(object)
-            column.update(pd.Series(told, dtype=object))
-            filled[name] = column.infer_objects()
-    return filled.reset_index()[lanes.columns]
+    results = {
+        lane.lane: lane for each in journals(run) if (end := each.result()) for lane in end.lanes
+    }
+    ends = [results.get(lane, LaneResult(lane, waiting, None)) for lane in lanes["lane"].tolist()]
+    filled = lanes.copy()
+    if BEST_AT not in filled.columns and any(end.best_at is not None for end in ends):
+        filled.insert(0, BEST_AT, 0)
+    kinds = {BEST_AT: "int32", **LANE_COLUMNS}
+    for name in {field.name for field in fields(LaneResult)} & set(filled.columns):
+        values = [getattr(end, name) for end in ends]
+        filled[name] = pa.array(values, arrow_type(kinds[name])).to_pandas()
+    return filled
 
 
 def journaled(run: Path, written: Collection[str]) -> tuple[list[Table], list[Table]]:
@@ -61,13 +76,26 @@ def journaled(run: Path, written: Collection[str]) -> tuple[list[Table], list[Ta
     """
     traces, evaluations = [], []
     for journal in journals(run):
-        if journal.name in written:
+        rows = _rows(journal)
+        if rows is None:
             continue
-        chunk, rows = journal.rows()
-        if chunk is not None:
+        chunk, evaluated = rows
+        if chunk is not None and journal.name not in written:
             axes = 0 if chunk.position is None else chunk.position.shape[2]
             extra = [*POSITION_NAMES[:axes], *([] if chunk.penalty is None else [PENALTY])]
             traces.append(trace_table([chunk], extra))
-        if rows:
-            evaluations.append(evaluation_table(rows))
+        if evaluated and not (run / "evaluation" / f"{journal.name}.parquet").exists():
+            evaluations.append(evaluation_table(evaluated))
     return traces, evaluations
+
+
+def _rows(journal: Journal) -> tuple[TraceChunk | None, list[EvaluationRows]] | None:
+    """Return what a block has recorded; None once it has ended, and its tables are files."""
+    if journal.ended:
+        return None
+    try:
+        return journal.rows()
+    except ResultsError:
+        if journal.ended or not journal.exists:  # since we looked
+            return None
+        raise

@@ -24,8 +24,8 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.store.columns import Table, evaluation_table, lane_table, trace_table
-from optbench.store.files import write_beside, write_parquet, writing
-from optbench.store.journal import Journal, after, clear, joined, journals
+from optbench.store.files import sync, write_beside, write_parquet, writing
+from optbench.store.journal import Journal, after, clear, joined, journals, place_of
 
 JOURNAL_SECONDS = 1.0
 """How much of a run may be lost with the machine, as time."""
@@ -45,6 +45,7 @@ def new_run_directory(out: Path, name: str) -> Path:
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         path.mkdir()
+        sync(out)
     return path
 
 
@@ -90,12 +91,16 @@ class RunWriter:
         self._results: dict[int, LaneResult] = {}
         self._failures: dict[str, Failure] = {}
         self._open: dict[int, _OpenBlock] = {}
+        self._surfaces = 0
         if resumed:
             self._take_up()
         self._write_state(Status.RUNNING)
 
     def _take_up(self) -> None:
         """Take the results of ended blocks; tables of the others, if any, are made anew."""
+        for failure in self._meta.get("failures", ()):  # lanes are entered with their results
+            message, text = failure["message"], failure["traceback"]
+            self._failures[message] = Failure(message, (), text)
         for journal in journals(self.path):
             result = journal.result()
             if result is not None:
@@ -103,11 +108,14 @@ class RunWriter:
                 continue
             self._open[journal.block] = _OpenBlock(journal)
             for folder in ("trace", "evaluation"):
-                (self.path / folder / f"{journal.name}.parquet").unlink(True)
+                with writing(self.path / folder):
+                    (self.path / folder / f"{journal.name}.parquet").unlink(missing_ok=True)
 
     def add(self, record: Record) -> Sequence[Record]:
         """Take a record, and return those that lie on the disk now and did not before."""
-        block = self._open.setdefault(record.block, _OpenBlock(Journal(self.path, record.block)))
+        if record.block not in self._open:
+            self._open[record.block] = _OpenBlock(Journal(self.path, record.block))
+        block = self._open[record.block]
         match record:
             case TraceChunk() | EvaluationRows():
                 block.take(record)
@@ -126,8 +134,8 @@ class RunWriter:
         """Write a function on the grid of its plot domain."""
         count = len(columns["x"])
         table = SURFACE_COLUMNS, {"problem": [problem] * count, **columns}
-        name = f"problem-{len(list(self.path.glob('surface/*.parquet'))):05d}"
-        self._table("surface", name, table)
+        self._table("surface", f"problem-{self._surfaces:05d}", table)
+        self._surfaces += 1
 
     def finish(self, status: Status) -> None:
         """Write what is left; blocks that gave no result count as interrupted."""
@@ -155,7 +163,9 @@ class RunWriter:
         if not interrupted:
             block.journal.end(result)
         self._enter(result)
-        del self._open[result.block]
+        del self._open[result.block]  # before it is thinned: an interrupt must find it whole
+        if not interrupted:
+            block.journal.thin()
         return [*told, result]
 
     def _enter(self, result: BlockResult) -> None:
@@ -233,7 +243,7 @@ class _OpenBlock:
         chunk, rows = journal.rows()
         self._journaled = chunk is not None or bool(rows)
         self._next = 0 if chunk is None else len(chunk.loss)
-        self._known = {(each.iteration, each.split, each.lanes.tobytes()) for each in rows}
+        self._known = {place_of(each) for each in rows}
 
     @property
     def due(self) -> bool:
@@ -248,7 +258,7 @@ class _OpenBlock:
             if chunk is not None:
                 self._chunks.append(chunk)
                 self._next = chunk.first_iteration + len(chunk.loss)
-        elif (record.iteration, record.split, record.lanes.tobytes()) not in self._known:
+        elif place_of(record) not in self._known:
             self._evaluations.append(record)
 
     def flush(self) -> list[Record]:

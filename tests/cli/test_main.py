@@ -15,7 +15,7 @@ from optbench.cli import main
 from optbench.errors import ExitCode, OptbenchError
 from tests.cli.command import optbench
 
-COMMANDS = ("run", "plot", "show", "list", "data")
+COMMANDS = ("run", "plot", "show", "export", "clean", "list", "data", "baseline", "check")
 
 
 def python_m(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -1,0 +1,219 @@
+"""What a comparison with a baseline finds: findings, verdicts of groups, and the whole verdict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from optbench.errors import ExitCode
+
+LOSS_THRESHOLD = 0.05
+FAMILY_LEVEL = 0.01
+SLOWDOWN = 1.5
+
+
+class Severity(StrEnum):
+    """How much a finding matters, worst first."""
+
+    FAILURE = "failure"
+    WARNING = "warning"
+    NOTICE = "notice"
+
+
+class Kind(StrEnum):
+    """What a finding is about, in the order in which findings are listed."""
+
+    SETTINGS = "settings"
+    NUMERICS = "numerics"
+    QUALITY = "quality"
+    PRESENCE = "presence"
+    SPEED = "speed"
+
+
+class Outcome(StrEnum):
+    """What the losses of a group say."""
+
+    PASS = "pass"
+    REGRESSION = "regression"
+    IMPROVEMENT = "improvement"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What is let through.
+
+    Attributes
+    ----------
+    strict
+        Whether a changed bit fails in the environment that the baseline was made in.
+    fail_on_speed
+        Whether a slower step fails.
+    threshold
+        Relative change of the loss from which a change counts: 0.05 is 5 %.
+    thresholds
+        The same by problem, where it differs.
+    level
+        Probability of at least one false alarm among all groups whose losses are judged.
+    slowdown
+        Ratio of step times from which a step counts as slower.
+    """
+
+    strict: bool = False
+    fail_on_speed: bool = False
+    threshold: float = LOSS_THRESHOLD
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    level: float = FAMILY_LEVEL
+    slowdown: float = SLOWDOWN
+
+    def threshold_of(self, problem: str) -> float:
+        """Return the threshold of a problem."""
+        return self.thresholds.get(problem, self.threshold)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that differs from the baseline.
+
+    Attributes
+    ----------
+    problem, label
+        What it is about; empty where it is about all.
+    message
+        One line with the numbers; where it was found is not part of it, see :attr:`where`.
+    seed
+        Of the lane that the message quotes; None where it quotes none.
+    iteration
+        The first that differs, or that differs by too much.
+    setting
+        Hyperparameters that tell the configuration from the others of its label.
+    consequence
+        Whether settings of these lanes differ too, which explains it.
+    size
+        How bad it is among findings of its kind.
+    values
+        Its numbers, for machines: plain data.
+    """
+
+    severity: Severity
+    kind: Kind
+    problem: str
+    label: str
+    message: str
+    seed: int | None = None
+    iteration: int | None = None
+    setting: str = ""
+    consequence: bool = False
+    size: float = 0.0
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """Problem, label, configuration and seed as far as there are any.
+
+        >>> Finding("failure", "numerics", "sphere", "adam", "…", seed=3, setting="lr=0.1").where
+        'sphere, adam (lr=0.1), seed 3'
+        """
+        label = f"{self.label} ({self.setting})" if self.setting else self.label
+        seed = "" if self.seed is None else f"seed {self.seed}"
+        return ", ".join(filter(None, (self.problem, label, seed)))
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Iterations until a target loss; censored where it was not reached within so many.
+
+    >>> str(Reached(120)), str(Reached(2000, censored=True))
+    ('120', '> 2000')
+    """
+
+    iterations: float
+    censored: bool = False
+
+    def __str__(self) -> str:
+        return f"> {self.iterations:g}" if self.censored else f"{self.iterations:g}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The lanes of one problem, label and configuration over all seeds, and what they say.
+
+    Relative changes are those of the loss above its known minimum; −0.1 is 10 % less.
+
+    Attributes
+    ----------
+    effect
+        exp(mean difference of logarithms) − 1; None where no pair of lanes has a final loss.
+    low, high
+        Where the change lies with a confidence of 1 − 2 × level; None where seeds are too few.
+    detectable
+        The change for the worse that is found with a probability of 90 %; None as above.
+    p
+        Adjusted for all groups, in the direction of the effect; None where nothing was tested.
+    seeds
+        Pairs of lanes with finite losses on both sides.
+    configuration, setting
+        Place of the configuration among those of its label in the baseline, and what tells it from
+        the others.
+    test_error_then, test_error_now, reached_then, reached_now
+        Reported and not judged: mean test error of the label, iterations to the target.
+    """
+
+    problem: str
+    label: str
+    verdict: Outcome
+    effect: float | None
+    low: float | None
+    high: float | None
+    detectable: float | None
+    p: float | None
+    seeds: int
+    note: str = ""
+    configuration: int = 0
+    setting: str = ""
+    test_error_then: float | None = None
+    test_error_now: float | None = None
+    reached_then: Reached | None = None
+    reached_now: Reached | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All that a comparison found.
+
+    Attributes
+    ----------
+    findings
+        Worst first: by severity, then kind, then size.
+    groups
+        In the order of the baseline's lanes.
+    matched
+        Pairs of lanes.
+    """
+
+    findings: tuple[Finding, ...]
+    groups: tuple[Group, ...]
+    matched: int
+
+    @property
+    def failed(self) -> bool:
+        """Whether any finding is a failure."""
+        return any(finding.severity == Severity.FAILURE for finding in self.findings)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Nothing to compare; check failed; or done."""
+        if not self.matched:
+            return ExitCode.NOTHING_TO_COMPARE
+        return ExitCode.CHECK_FAILED if self.failed else ExitCode.DONE
+
+
+def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
+    """Return findings by severity, kind and size; of equals in the order given."""
+    severities, kinds = list(Severity), list(Kind)
+
+    def rank(finding: Finding) -> tuple[int, int, float]:
+        kind = kinds.index(finding.kind)
+        return severities.index(finding.severity), kind, -finding.size
+
+    return tuple(sorted(findings, key=rank))

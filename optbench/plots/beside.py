@@ -1,0 +1,75 @@
+"""A baseline's losses beside those of a run, for one optimizer on one problem."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from optbench import analysis
+from optbench.plots.limits import spans_decades
+from optbench.plots.options import SMOOTHING_ROWS
+from optbench.plots.style import display_name, legend_below, literal, new_figure
+from optbench.records import RunTables
+from optbench.reference import Baseline
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+THEN, NOW = "#0072B2", "#D55E00"
+
+LOG_DECADES = 3
+"""Decades that losses span before their axis becomes logarithmic."""
+
+FAINT = 0.35
+
+
+def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str) -> Figure | None:
+    """Draw every lane of both, faint, and their medians; None if one of them has no rows.
+
+    The losses of minibatches are smoothed for both alike, over as many of the rows that a baseline
+    keeps, which lie farther apart later on.
+    """
+    then = _losses(baseline.lanes, baseline.trace, problem, label)
+    now = _losses(tables.lanes, tables.trace, problem, label)
+    if then.empty or now.empty:
+        return None
+    now = now[now.index.isin(then.index) | (now.index == now.index.max())]
+    if analysis.describe(tables, problem)["batch_size"]:
+        then, now = (
+            each.rolling(SMOOTHING_ROWS, min_periods=1, center=True).mean() for each in (then, now)
+        )
+    figure = new_figure(4.2)
+    axes = figure.add_subplot()
+    positive = [each.to_numpy()[each.to_numpy() > 0] for each in (then, now)]
+    if spans_decades(np.concatenate(positive), LOG_DECADES):
+        axes.set_yscale("log")
+    handles = []
+    for losses, color, style in ((then, THEN, "-"), (now, NOW, "--")):
+        if losses.shape[1] > 1:
+            axes.plot(losses.index, losses, color=color, linewidth=0.7, alpha=FAINT)
+        median = losses.median(axis=1)
+        handles += axes.plot(losses.index, median, color=color, linestyle=style, linewidth=1.8)
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set_xlim(left=0)
+    axes.set(xlabel="iteration", ylabel="loss")
+    axes.set_title(f"{display_name(label)} on {literal(problem)}")
+    many = then.shape[1] > 1
+    names = [
+        f"{name}, median of {each.shape[1]} lanes" if many else name
+        for name, each in (("baseline", then), ("now", now))
+    ]
+    legend_below(figure, handles, names)
+    return figure
+
+
+def _smoothed(losses: "pd.DataFrame") -> "pd.DataFrame":
+    return losses.rolling(SMOOTHING_ROWS, min_periods=1, center=True).mean()
+
+
+def _losses(
+    lanes: "pd.DataFrame", trace: "pd.DataFrame", problem: str, label: str
+) -> "pd.DataFrame":
+    """Return the losses of a group: a row an iteration, a column a lane."""
+    chosen = lanes[(lanes["problem"] == problem) & (lanes["label"] == label)]["lane"]
+    rows = trace[trace["lane"].isin(chosen)]
+    return rows.pivot(index="iteration", columns="lane", values="loss")

@@ -1,0 +1,167 @@
+"""Baselines: references that checks compare runs with, kept under ``<out>/baselines/<name>/``.
+
+A baseline's folder holds baseline.json, lanes.parquet, trace.parquet and tolerance.parquet.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optbench.errors import NothingToCompareError, ResultsError, nearest
+from optbench.records import LANE_COLUMNS, TRACE_COLUMNS
+from optbench.reference import Baseline
+from optbench.store.description import check_description
+from optbench.store.files import arrow_type, write_beside, writing
+from optbench.store.reader import check_version, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "baselines"
+DESCRIPTION = "baseline.json"
+
+TOLERANCE_COLUMNS = {"lane": "int32", "iteration": "int32", "tolerance": "float64"}
+"""Columns of tolerance.parquet."""
+
+NEEDED = ("suite", "seeds", "problems", "optimizers", "environment", "device", "targets")
+"""Keys of baseline.json without which nothing can be compared."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a baseline's files hold."""
+
+    description: Mapping[str, Any]
+    lanes: "pd.DataFrame"
+    trace: "pd.DataFrame"
+    tolerance: Mapping[str, Any]
+
+
+def save(out: Path, name: str, content: Content, *, replace: bool = False) -> Path:
+    """Write a baseline and return its folder; a kill leaves the old one or the new one.
+
+    Raises
+    ------
+    ResultsError
+        If there is one of that name and it is not to be replaced, or it cannot be written.
+    """
+    folder = out / FOLDER / name
+    if not replace:
+        check_free(folder)
+    beside, old = (folder.with_name(f".{name}.{end}") for end in ("part", "old"))
+    with writing(folder):
+        for left in (beside, old):
+            shutil.rmtree(left, ignore_errors=True)
+        beside.mkdir(parents=True)
+        _write(beside, content)
+        if folder.exists():
+            folder.rename(old)
+        beside.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder in which a baseline is.
+
+    Raises
+    ------
+    ResultsError
+        If there is one.
+    """
+    if folder.exists():
+        name = folder.name
+        raise ResultsError(
+            f"there is a baseline '{name}' already; give another --name, or refresh it with: "
+            f"optbench check {name} --update"
+        )
+
+
+def _write(folder: Path, content: Content) -> None:
+    import pandas as pd
+
+    text = json.dumps(content.description, indent=1, ensure_ascii=False, allow_nan=False)
+    write_beside(
+        folder / DESCRIPTION, lambda place: place.write_text(text + "\n", encoding="utf-8")
+    )
+    tolerance = pd.DataFrame(dict(content.tolerance))
+    _table(folder / "lanes.parquet", content.lanes, LANE_COLUMNS)
+    _table(folder / "trace.parquet", content.trace, TRACE_COLUMNS)
+    _table(folder / "tolerance.parquet", tolerance, TOLERANCE_COLUMNS)
+
+
+def _table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> None:
+    """Write a table as small as it gets, for git."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+    fields = [
+        field.with_type(arrow_type(kinds[field.name])) if field.name in kinds else field
+        for field in table.schema
+    ]
+    table = table.cast(pa.schema(fields))
+    write_beside(
+        path,
+        lambda place: pq.write_table(
+            table, place, compression="zstd", compression_level=19, write_page_checksum=True
+        ),
+    )
+
+
+def load(folder: Path) -> Baseline:
+    """Return a baseline.
+
+    Raises
+    ------
+    ResultsError
+        If it is damaged, or of a version that this optbench does not know.
+    """
+    file = folder / DESCRIPTION
+    try:
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ResultsError(f"'{file}' cannot be read: {error}") from None
+    check_version(meta, file)
+    lacking = [key for key in NEEDED if key not in meta]
+    if lacking:
+        raise ResultsError(f"'{file}' is damaged: it has no {lacking[0]}")
+    check_description({"started": "", "status": "", "invocation_id": "", **meta}, file)
+    return Baseline(
+        path=folder,
+        meta=meta,
+        lanes=read_table([folder / "lanes.parquet"], LANE_COLUMNS),
+        trace=read_table([folder / "trace.parquet"], TRACE_COLUMNS),
+        tolerance=read_table([folder / "tolerance.parquet"], TOLERANCE_COLUMNS),
+    )
+
+
+def find(names: list[str], out: Path) -> list[Path]:
+    """Return the folders of baselines by name or path; without any, those of all.
+
+    Raises
+    ------
+    NothingToCompareError
+        If there is none at all, or none of a name.
+    """
+    known = sorted(file.parent for file in (out / FOLDER).glob(f"[!.]*/{DESCRIPTION}"))
+    if not names and not known:
+        raise NothingToCompareError(
+            f"there are no baselines under '{out / FOLDER}'; make one with: "
+            "optbench baseline save RUN"
+        )
+    if not names:
+        return known
+    return [_find(name, known, out) for name in dict.fromkeys(names)]
+
+
+def _find(name: str, known: list[Path], out: Path) -> Path:
+    for folder in (out / FOLDER / name, Path(name)):
+        if name and (folder / DESCRIPTION).is_file():
+            return folder
+    titles = [each.name for each in known]
+    meant = nearest(name, titles) if titles else "make one with: optbench baseline save RUN"
+    raise NothingToCompareError(f"there is no baseline '{name}' under '{out / FOLDER}'; {meant}")
