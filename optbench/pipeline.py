@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from optbench.records import (
     Record,
     Status,
 )
+from optbench.reuse import Reused
 from optbench.store.lock import locked
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite import Suite
@@ -45,6 +46,9 @@ class Plan:
         What is to be run; of a run that goes on, only what has not ended.
     first_new
         Number of the first block that is made by splitting; None for that after all of these.
+    reused
+        Lanes that earlier runs have finished, with the number of the block that each such run's are
+        here.
     """
 
     suite: Suite
@@ -52,6 +56,7 @@ class Plan:
     blocks: tuple[Block, ...]
     workers: int
     first_new: int | None = None
+    reused: tuple[tuple[int, Reused], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,16 @@ def new_invocation() -> str:
     return uuid4().hex[:12]
 
 
-def prepare(suite: Suite, device: Device, workers: int | None = None) -> Plan:
+def prepare(
+    suite: Suite,
+    device: Device,
+    workers: int | None = None,
+    reusable: Callable[[Sequence[Lane]], Sequence[Reused]] = lambda lanes: (),
+) -> Plan:
     """Lay out the lanes of a suite and plan its blocks.
 
     ``workers`` is the number of worker threads; by default as many as suit the device,
-    and never more than blocks.
+    and never more than blocks. ``reusable`` says which lanes are not to be run again.
 
     Raises
     ------
@@ -94,8 +104,13 @@ def prepare(suite: Suite, device: Device, workers: int | None = None) -> Plan:
     # Lanes on a GPU are the same to the bit for one plan only, so workers have no say in it there.
     wanted = 1 if device.kind == "gpu" else workers
     _refuse_what_fits_no_memory(suite, device)
-    blocks = plan_blocks(suite, lanes, device.block_bytes, workers=wanted)
-    return Plan(suite, lanes, blocks, min(workers, len(blocks)))
+    taken = reusable(lanes)
+    known = {number for each in taken for number in each.lanes}
+    rest = [lane for lane in lanes if lane.number not in known]
+    blocks = plan_blocks(suite, rest, device.block_bytes, workers=wanted) if rest else ()
+    reused = tuple(enumerate(taken, start=len(blocks)))
+    first_new = len(blocks) + len(reused)
+    return Plan(suite, lanes, blocks, max(1, min(workers, len(blocks))), first_new, reused)
 
 
 def _refuse_what_needs_a_cpu(suite: Suite, device: Device) -> None:
@@ -156,6 +171,9 @@ def carry_out(
     """Run the blocks of a plan into a run's directory that this process has locked."""
     with interrupts() as cancelled:
         try:
+            for number, reused in plan.reused:
+                for record in reused.records(number):
+                    writer.add(record)
             for record in execute(
                 plan.blocks, device, plan.workers, cancelled, checkpoint_seconds, plan.first_new
             ):
@@ -244,8 +262,14 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
         ],
         "optimizers": _optimizers(suite),
         "blocks": [
-            {"block": block.number, "lanes": [lane.number for lane in block.lanes]}
-            for block in plan.blocks
+            *(
+                {"block": block.number, "lanes": [lane.number for lane in block.lanes]}
+                for block in plan.blocks
+            ),
+            *(
+                {"block": number, "lanes": list(each.lanes), "reused_from": each.run.name}
+                for number, each in plan.reused
+            ),
         ],
         "workers": plan.workers,
         "numerics_version": NUMERICS_VERSION,

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the files of a run; raised when a column changes its meaning."""
 
 NUMERICS_VERSION = 1
@@ -69,6 +69,9 @@ follows ``seed``."""
 
 BEST_AT = "best_at"
 """Column of lanes.parquet (int32) in runs with early stopping; see :class:`LaneResult`."""
+
+REUSED_FROM = "reused_from"
+"""Column of lanes.parquet (string) in runs that took lanes over; see :class:`LaneResult`."""
 
 TRACE_COLUMNS = {"lane": "int32", "iteration": "int32", "loss": "float64"}
 """Columns of trace/*.parquet; x, y, z and penalty (float64) follow where a problem has them."""
@@ -169,7 +172,8 @@ class LaneResult:
     """What became of one lane; the fields are columns of lanes.parquet.
 
     ``best_at`` is one only where lanes stop by patience: the updates that the parameters with the
-    smallest validation error had.
+    smallest validation error had. ``reused_from``, the name of the run that a lane was taken over
+    from, is one only where some were.
     """
 
     lane: int
@@ -182,6 +186,7 @@ class LaneResult:
     best_loss: float | None = None
     step_seconds: float | None = None
     block_lanes: int = 1
+    reused_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,11 @@ COLUMNS = (
         lambda row: MISSING if pd.isna(row["iterations"]) else f"{row['iterations']:.0f}",
         lambda rows: bool((rows["status"] == Status.STOPPED).any()),
     ),
+    _Column(
+        "reused",
+        lambda row: f"{row['lanes_reused']} of {row['lanes']}",
+        lambda rows: bool((rows["lanes_reused"] > 0).any()),
+    ),
     _Column("a step", lambda row: duration(row["step_seconds"])),
 )
 

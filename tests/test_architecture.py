@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "executor": {"engine", "lanes", "device", "records", "errors", "plugins"},
     "checks": {"records", "errors", "analysis", "reference"},
     "reference": set(),
+    "reuse": {"records", "errors", "store"},
     "calibration": set(),
     "estimate": {"stepper", "lanes", "device", "stopwatch", "executor", "pipeline"},
     "store": {"records", "errors", "reference"},

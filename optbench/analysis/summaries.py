@@ -13,7 +13,7 @@ from optbench.analysis.configurations import (
     setting,
     swept_columns,
 )
-from optbench.records import RunTables
+from optbench.records import REUSED_FROM, RunTables
 
 SUMMARY_COLUMNS = {
     "suite": "string",
@@ -41,6 +41,7 @@ SUMMARY_COLUMNS = {
     "lanes": "int64",  # of all configurations
     "lanes_diverged": "int64",
     "lanes_failed": "int64",
+    "lanes_reused": "int64",  # taken over from earlier runs
     "criterion": "string",  # what the best configuration was chosen by
     "swept": "string",  # its values of the hyperparameters that were swept; null where none was
     "edge": "string",  # warning that the best lies on the edge of the grid, or null
@@ -61,9 +62,18 @@ def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
         "lanes": table["seeds"].sum(),
         "lanes_diverged": table["seeds_diverged"].sum(),
         "lanes_failed": table["seeds_failed"].sum(),
+        "lanes_reused": _reused(tables.lanes, str(best["problem"]), str(best["label"])),
         "swept": setting(best, swept) if swept else None,
         "edge": edge_warning(table),
     }
+
+
+def _reused(lanes: pd.DataFrame, problem: str, label: str) -> int:
+    """Return how many lanes of a label were taken over from earlier runs."""
+    if REUSED_FROM not in lanes:
+        return 0
+    own = (lanes["problem"] == problem) & (lanes["label"] == label)
+    return int(lanes.loc[own, REUSED_FROM].notna().sum())
 
 
 def summary(tables: RunTables) -> pd.DataFrame:

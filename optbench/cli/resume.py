@@ -10,7 +10,7 @@ from optbench.cli.options import DEFAULT_OUT
 from optbench.errors import SuiteError
 
 if TYPE_CHECKING:
-    from optbench.cli.run import How
+    from optbench.cli.execution import How
 
 ALLOWED = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out"),
@@ -39,8 +39,8 @@ def resume_run(run: str, how: "How", *, force: bool) -> int:
     """Go on with a run, report, and return the exit code."""
     from optbench import resume
     from optbench.cli.display import display
+    from optbench.cli.execution import exit_code, settle
     from optbench.cli.report import print_end, print_json, print_outcome
-    from optbench.cli.run import exit_code, settle
     from optbench.device import get_device
     from optbench.flags import Flags
     from optbench.store.find import find_runs

@@ -1,11 +1,11 @@
 """``optbench run``: train optimizers side by side."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from optbench.cli.execution import How, plan_all, run_all
 from optbench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -16,14 +16,9 @@ from optbench.cli.options import (
     complete_suite,
 )
 from optbench.cli.resume import check_alone, resume_run
-from optbench.errors import ExitCode, SuiteError
+from optbench.errors import SuiteError
 
 if TYPE_CHECKING:
-    from optbench.device import Device
-    from optbench.flags import Flags
-    from optbench.pipeline import Outcome
-    from optbench.records import RunTables, Status
-    from optbench.suite import Suite
     from optbench.suitefile import SuiteFile
 
 
@@ -144,6 +139,15 @@ def run(
         bool,
         typer.Option("--dry-run", help="Print lanes, blocks, memory and time; run nothing."),
     ] = False,
+    reuse: Annotated[
+        bool,
+        typer.Option(
+            "--reuse", help="Take over lanes that earlier runs under --out have finished."
+        ),
+    ] = False,
+    reuse_diverged: Annotated[
+        bool, typer.Option("--reuse-diverged", help="The same, and lanes that diverged as well.")
+    ] = False,
     resume: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="Go on with a run that was interrupted or killed."),
@@ -164,7 +168,9 @@ def run(
     from optbench.pipeline import CHECKPOINT_SECONDS
 
     seconds = CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
-    how = How(device, workers, data_dir, out, quiet or json, json, seconds)
+    how = How(
+        *(device, workers, data_dir, out, quiet or json, json, seconds, reuse, reuse_diverged)
+    )
     if resume is not None:
         check_alone(context)
         raise typer.Exit(resume_run(resume, how, force=force))
@@ -188,9 +194,9 @@ def run(
     )
     written = _written(suites or [], problem or [], optimizer or [], function, start or [])
     if dry_run:
-        _plan_all(written, flags, how)
+        plan_all(written, flags, how)
     else:
-        raise typer.Exit(_run_all(written, flags, how))
+        raise typer.Exit(run_all(written, flags, how))
 
 
 def _number(text: str | None) -> int | str | None:
@@ -199,19 +205,6 @@ def _number(text: str | None) -> int | str | None:
         return None if text is None else int(text)
     except ValueError:
         return text
-
-
-@dataclass(frozen=True)
-class How:
-    """How to run, which is no part of any suite."""
-
-    device: str
-    workers: int | None
-    data_dir: Path | None
-    out: Path
-    quiet: bool
-    json: bool
-    checkpoint_seconds: float
 
 
 def _written(
@@ -236,75 +229,3 @@ def _written(
     if problems and not names:
         return [suite_of_problems(problems, optimizers)]
     return [with_problems(read_suite(name), problems) for name in names or DEFAULT_SUITES]
-
-
-def _plan_all(written: "list[SuiteFile]", flags: "Flags", how: How) -> None:
-    """Print what the suites would take."""
-    from optbench.cli.report import print_plan
-    from optbench.device import get_device
-    from optbench.pipeline import prepare
-
-    device = get_device(how.device)
-    for suite in settle(written, flags, how):
-        print_plan(prepare(suite, device, how.workers), device)
-
-
-def _run_all(written: "list[SuiteFile]", flags: "Flags", how: How) -> int:
-    """Settle all suites before the first one runs, run them, report, and return the exit code."""
-    from optbench.cli.report import print_end, print_json, print_outcome
-    from optbench.device import get_device
-    from optbench.pipeline import new_invocation
-    from optbench.records import Status
-
-    device = get_device(how.device)
-    suites = settle(written, flags, how)
-    invocation = new_invocation()
-    codes: list[int] = []
-    finished: list[RunTables] = []
-    for suite in suites:
-        outcome = _run_one(suite, device, invocation, how)
-        codes.append(exit_code(outcome.status))
-        finished.append(print_outcome(outcome, how.out, quiet=how.quiet))
-        if outcome.status is Status.INTERRUPTED:
-            break
-    if how.json:
-        print_json(finished, invocation)
-    else:
-        print_end(finished, how.out, quiet=how.quiet)
-    return max(codes)
-
-
-def settle(written: "list[SuiteFile]", flags: "Flags", how: How) -> "list[Suite]":
-    """Change and resolve the suites; everything that is wrong with them is found here."""
-    from optbench.cli.output import say
-    from optbench.flags import apply_flags
-    from optbench.suite import resolve
-
-    changed, notices = apply_flags(written, flags)
-    suites = [
-        resolve(file, written=before.as_written(), data_dir=how.data_dir)
-        for file, before in zip(changed, written, strict=True)
-    ]
-    notices += [notice for suite in suites for notice in suite.notices]
-    for notice in dict.fromkeys(notices):
-        if not how.quiet or how.json:
-            say(f"note: {notice}")
-    return suites
-
-
-def _run_one(suite: "Suite", device: "Device", invocation: str, how: How) -> "Outcome":
-    from optbench.cli.display import display
-    from optbench.pipeline import prepare, run_plan
-
-    plan = prepare(suite, device, how.workers)
-    with display(plan, quiet=how.quiet) as observe:
-        return run_plan(plan, device, how.out, invocation, observe, how.checkpoint_seconds)
-
-
-def exit_code(status: "Status") -> int:
-    """Return the exit code of a run that ended so."""
-    from optbench.records import Status
-
-    if status is Status.INTERRUPTED:
-        return ExitCode.INTERRUPTED
-    return ExitCode.DONE if status is Status.DONE else ExitCode.LANES_FAILED

@@ -12,6 +12,7 @@ from optbench.records import (
     LANE_COLUMNS,
     PENALTY,
     POSITION_NAMES,
+    REUSED_FROM,
     TRACE_COLUMNS,
     EvaluationRows,
     Lane,
@@ -97,12 +98,14 @@ def lane_table(
     for name in LANE_COLUMNS.keys() - columns.keys():
         columns[name] = [getattr(end, name) for end in ends]
     kinds: dict[str, str] = {}
-    if any(end.best_at is not None for end in ends):
-        kinds[BEST_AT], columns[BEST_AT] = "int32", [end.best_at for end in ends]
     for name, kind in LANE_COLUMNS.items():
         kinds[name] = kind
         if name == "seed":
             kinds |= {HYPERPARAMETER_PREFIX + each: _kind(lanes, each) for each in hyperparameters}
+    if any(end.best_at is not None for end in ends):
+        kinds[BEST_AT], columns[BEST_AT] = "int32", [end.best_at for end in ends]
+    if any(end.reused_from is not None for end in ends):
+        kinds[REUSED_FROM], columns[REUSED_FROM] = "string", [end.reused_from for end in ends]
     for each in hyperparameters:
         values: list[Any] = [lane.hyperparameters.get(each) for lane in lanes]
         if kinds[HYPERPARAMETER_PREFIX + each] == "string":  # a number for one, words for another
