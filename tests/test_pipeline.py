@@ -154,7 +154,7 @@ def test_what_is_written_is_what_was_computed(tmp_path, mixed):
 def test_run_json_says_how_the_run_was_made(tmp_path, mixed):
     path = carry_out(mixed, tmp_path).path
     meta = json.loads((path / "run.json").read_text("utf-8"))
-    assert meta["schema_version"] == 1
+    assert meta["schema_version"] == 2
     assert meta["numerics_version"] == 1
     assert meta["invocation_id"] == "invocation"
     assert meta["status"] == "done"

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from optbench import analysis
 from optbench.errors import UsageError
+from optbench.plots.crowd import MANY, End, height_inches, name_ends
 from optbench.plots.limits import axis_limits, spans_decades
 from optbench.plots.options import PlotOptions
 from optbench.plots.style import (
@@ -26,6 +27,12 @@ from optbench.plots.style import (
     styles,
 )
 from optbench.records import RunTables
+
+HEIGHT = 4.6
+"""Height of the figure in inches, unless there is a crowd."""
+
+CROWD_WINDOWS = 15
+"""Smoothing windows that a run is divided into where there is a crowd."""
 
 MARKER_ROWS = 100
 """Iterations between the markers of a long curve; one below ten times as many has about ten."""
@@ -62,6 +69,9 @@ class _Line:
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     """Draw the best configuration of each label, and the others of its grid faint.
 
+    Of more than :data:`~optbench.plots.crowd.MANY` labels the names stand at the ends of the
+    curves, the loss axis is logarithmic, and curves are smoother.
+
     Raises
     ------
     UsageError
@@ -69,11 +79,12 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         logarithmic and no loss is above zero.
     """
     meta = analysis.describe(tables, problem)
-    window = options.window(meta["batch_size"])
+    crowded = len(_labels(tables, problem)) > MANY
+    window = _window(meta, options, crowded=crowded)
     lines = _lines(tables, meta, options, window)
     best = [line for line in lines if line.configuration["best"]]
-    log = _is_log(meta, best, options)
-    figure = new_figure(4.6)
+    log = _is_log(meta, best, options, crowded=crowded)
+    figure = new_figure(height_inches(len(best), HEIGHT) if crowded else HEIGHT)
     axes = figure.add_subplot()
     axes.set_yscale("log" if log else "linear")
     axes.set_ylim(*(options.ylim or _limits(meta, best, log=log)))
@@ -81,13 +92,37 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         if not line.configuration["best"]:
             _draw_faint(axes, line)
     for line in best:
-        _draw_best(axes, line, window)
+        _draw_best(axes, line, window, marked=not crowded)
     axes.set_title(literal(analysis.heading(tables, problem)))
     axes.set_xlabel(AXIS_NAMES[options.x])
     axes.set_ylabel(f"loss, smoothed over {window} iterations" if window > 1 else "loss")
     note = seeds_note(max(len(line.lanes) for line in best))
-    legend_below(figure, *axes.get_legend_handles_labels(), title=note or None)
+    if crowded:
+        name_ends(axes, [_end(line) for line in best])
+        axes.set_xlabel(f"{axes.get_xlabel()}{f'; {note}' if note else ''}")
+    else:
+        legend_below(figure, *axes.get_legend_handles_labels(), title=note or None)
     return figure
+
+
+def _labels(tables: RunTables, problem: str) -> list[str]:
+    lanes = tables.lanes
+    return list(dict.fromkeys(lanes.loc[lanes["problem"] == problem, "label"]))
+
+
+def _window(meta: dict[str, Any], options: PlotOptions, *, crowded: bool) -> int:
+    """Return the rows that curves are smoothed over; more in a crowd, if nobody says how many."""
+    window = options.window(meta["batch_size"])
+    if crowded and options.smooth is None and window > 1:
+        return max(window, 2 * (int(meta["iterations"]) // CROWD_WINDOWS // 2) + 1)
+    return window
+
+
+def _end(line: _Line) -> End:
+    median = analysis.leading_finite(line.curve.median)
+    ended = median.size == len(line.curve.median) and median.size > 0
+    x = (median.size - 1) * line.step if median.size else 0.0
+    return End(line.text, line.style.color, x, float(median[-1]) if ended else np.inf)
 
 
 def _lines(
@@ -132,12 +167,16 @@ def _step(configuration: "pd.Series[Any]", meta: dict[str, Any], x: str) -> floa
     return float(configuration["step_seconds"])
 
 
-def _is_log(meta: dict[str, Any], best: Sequence[_Line], options: PlotOptions) -> bool:
+def _is_log(
+    meta: dict[str, Any], best: Sequence[_Line], options: PlotOptions, *, crowded: bool
+) -> bool:
     """Say whether the loss axis is logarithmic."""
     losses = np.concatenate([analysis.leading_finite(line.curve.median) for line in best])
     if options.log and losses.size and losses.max() <= 0:
         raise UsageError(f"a logarithmic axis needs losses above 0; '{meta['problem']}' has none")
-    return options.log_axis(meta["kind"] == "function" and spans_decades(losses, LOG_DECADES))
+    fitting = meta["kind"] == "function" and spans_decades(losses, LOG_DECADES)
+    in_crowd = crowded and losses.size > 0 and losses.min() > 0 and spans_decades(losses, 1)
+    return options.log_axis(fitting or in_crowd)
 
 
 def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[float, float]:
@@ -163,7 +202,7 @@ def _draw_faint(axes: Axes, line: _Line) -> None:
     axes.plot(x, median, color=line.style.color, linewidth=0.8, alpha=FAINT, zorder=1)
 
 
-def _draw_best(axes: Axes, line: _Line, window: int) -> None:
+def _draw_best(axes: Axes, line: _Line, window: int, *, marked: bool) -> None:
     """Draw median and band of a configuration, and its lanes that ended badly with a cross."""
     median = analysis.leading_finite(line.curve.median)
     x = np.arange(len(line.curve.median)) * line.step
@@ -175,9 +214,9 @@ def _draw_best(axes: Axes, line: _Line, window: int) -> None:
         label=line.text,
         markevery=_marker_rows(median.size),
         markersize=5.5,
-        linewidth=1.4,
+        linewidth=1.4 if marked else 1.0,
         zorder=3,
-        **line.style.line(),
+        **(line.style.line() | ({} if marked else {"marker": None})),
     )
     for lane in line.lanes:
         if lane.status in analysis.ENDED_WORST:
