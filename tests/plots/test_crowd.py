@@ -1,6 +1,7 @@
 """Figures of many optimizers name curves at their ends."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,5 +50,5 @@ def test_names_do_not_overlap():
     figure.savefig(io.BytesIO())
     boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
     boxes.sort(key=lambda box: box.y0)
-    assert all(one.y1 <= other.y0 + 1 for one, other in zip(boxes, boxes[1:], strict=False))
+    assert all(one.y1 <= other.y0 + 1 for one, other in pairwise(boxes))
     assert all(box.x1 <= figure.bbox.x1 for box in boxes)
