@@ -9,13 +9,23 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.speed import function, machine, memory, network, overhead, parquet, processes
+from benchmarks.speed import (
+    function,
+    machine,
+    memory,
+    network,
+    overhead,
+    parquet,
+    processes,
+    rules,
+)
 from benchmarks.speed.contenders import missing, set_threads
 from benchmarks.speed.report import document, to_json, to_text
 
 SECTIONS = {
     "network": network.run,
     "function": function.run,
+    "rules": rules.run,
     "parquet": parquet.run,
     "processes": processes.run,
     "overhead": overhead.run,

@@ -154,6 +154,11 @@ def _lines(sections: Sections) -> list[str]:
     if "parquet" in sections:
         rate = spread(sections["parquet"]["rows_per_second"])
         lines.append(f"Trace to parquet: {_range(rate, 1e-6)} million rows a second")
+    if "rules" in sections:
+        ratios = sorted(sections["rules"]["ratios"].items(), key=lambda each: -each[1])
+        told = ", ".join(f"{name} {digits(ratio)}" for name, ratio in ratios)
+        lanes = sections["rules"]["lanes"]
+        lines.append(f"Step of the network beside Adam's, {lanes} lanes: {told}")
     for name, seconds in sections.get("processes", {}).get("seconds", {}).items():
         lines.append(f"{name}: {_range(spread(seconds))} s")
     if shares := sections.get("overhead", {}).get("shares"):

@@ -85,8 +85,10 @@ def _function(sections: Sections) -> list[Target]:
     most = network.optbench(max(function.STEPS))
     over = times[function.TEXTBOOK] / times[most] if most in times else None
     rows = sections.get("parquet", {}).get("rows_per_second")
+    slowest = max(sections.get("rules", {}).get("ratios", {}).values(), default=None)
     return [
         Target("function, 10,000 lanes: the textbook's loop", 500.0, over),
+        Target("slowest element-wise rule: Adam's step", 1.3, slowest, "×", at_most=True),
         Target("trace to parquet", 8.0, rows and median(rows) / 1e6, "million rows/s"),
     ]
 

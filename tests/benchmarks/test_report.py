@@ -129,9 +129,16 @@ def test_other_figures(sections):
     assert figures["trace to parquet"].found == pytest.approx(9.0)
 
 
+def test_the_slowest_rule_counts_beside_adam():
+    some = {"rules": {"lanes": 4, "ratios": {"adam": 1.0, "rprop": 1.4, "sgd": 0.8}}}
+    target = found(some)["slowest element-wise rule: Adam's step"]
+    assert (target.found, target.reached) == (1.4, False)
+    assert "4 lanes: rprop 1.40, adam 1.00, sgd 0.800" in to_text(MACHINE, some)
+
+
 def test_what_was_not_measured_is_null_and_not_missed():
     everything = targets({})
-    assert len(everything) == 11
+    assert len(everything) == 12
     assert {(each.found, each.reached) for each in everything} == {(None, None)}
 
 
