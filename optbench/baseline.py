@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from optbench import rng
+from optbench.checks import test_errors
 from optbench.device import Device
 from optbench.errors import ResultsError
 from optbench.executor import one_blas_thread
 from optbench.lanes import Block
+from optbench.ledger import Ledger
 from optbench.pipeline import prepare
 from optbench.problems.base import Problem
 from optbench.records import SCHEMA_VERSION, RunTables, Status
@@ -78,7 +80,7 @@ def description(run: RunTables, name: str, thresholds: Mapping[str, float]) -> d
         "saved": datetime.now(UTC).isoformat(timespec="milliseconds"),
         **{key: run.meta[key] for key in KEPT},
         "targets": _targets(run),
-        "test_error": _test_errors(run),
+        "test_error": test_errors(run),
         "thresholds": dict(thresholds),
     }
 
@@ -88,17 +90,6 @@ def _targets(run: RunTables) -> dict[str, float]:
     finite = run.lanes[np.isfinite(run.lanes["final_loss"].astype(float))]
     medians = finite.groupby(["problem", "label"])["final_loss"].median()
     return {str(problem): float(each.median()) for problem, each in medians.groupby("problem")}
-
-
-def _test_errors(run: RunTables) -> dict[str, dict[str, float]]:
-    """Return the mean test error at the end of each label's lanes, by problem."""
-    rows = run.evaluation[run.evaluation["split"] == "test"].dropna(subset="error")
-    last = rows.sort_values("iteration").groupby("lane").tail(1)
-    told = last.merge(run.lanes[["lane", "problem", "label"]], on="lane")
-    found: dict[str, dict[str, float]] = {}
-    for (problem, label), each in told.groupby(["problem", "label"])["error"]:
-        found.setdefault(str(problem), {})[str(label)] = float(each.mean())
-    return found
 
 
 def thinned(trace: Any) -> Any:
@@ -150,7 +141,7 @@ def _spread(block: Block, device: Device) -> np.ndarray:
 
 
 def _losses(block: Block, device: Device) -> np.ndarray:
-    rows = min(NUMERICS_ITERATIONS, block.iterations)
+    rows = min(NUMERICS_ITERATIONS, Ledger(block).full_rows)
     found: np.ndarray = Stepper(block, device).advance(0, rows).loss
     return found
 

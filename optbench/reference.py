@@ -23,7 +23,8 @@ class Baseline:
         baseline.json: ``name``, ``schema_version``, ``saved``, and of the run its ``suite``,
         ``seeds``, ``problems``, ``optimizers``, ``numerics_version``, ``device`` and
         ``environment`` as in run.json; ``calibration_seconds``, the time of the calibration loop
-        beside that run; ``targets``, a loss by problem.
+        beside that run; ``targets``, a loss by problem; ``test_error``, a mean by problem and
+        label; ``thresholds``, relative changes of the loss that are let through, by problem.
     lanes
         lanes.parquet of the run.
     trace

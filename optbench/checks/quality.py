@@ -116,7 +116,7 @@ def _without_pairs(group: Measured) -> Group:
             f"{group.finite_now} lanes have a finite loss, none had",
         )
     else:
-        verdict, note = Outcome.INCONCLUSIVE, "no lane has a finite loss now and then"
+        verdict, note = Outcome.INCONCLUSIVE, "no seed has a finite loss both then and now"
     return _group(group, verdict, None, None, None, None, note)
 
 

@@ -75,6 +75,7 @@ def _iterations(
 
 
 def _median(rows: pd.DataFrame, side: str, lanes: int, target: float) -> Reached | None:
+    rows = rows[rows[side].notna()]
     if rows.empty:
         return None
     first = rows[rows[side] <= target].groupby("pair")["iteration"].min()

@@ -4,10 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from optbench.checks.comparison import Comparison
-from optbench.checks.pairs import Pair
+from optbench.checks.pairs import Pair, Row
 from optbench.checks.verdict import Finding, Kind, Severity
+
+SHORTEST_SECONDS = 0.1
+"""Time of all steps of a block below which it says more of the machine's other work than of it."""
 
 CALIBRATION = "calibration_seconds"
 """Key of meta on both sides: the time of the calibration loop beside the run."""
@@ -17,26 +21,27 @@ def speed_findings(comparison: Comparison) -> list[Finding]:
     """Return the groups whose steps have become slower by more than the gate's ratio.
 
     Of each problem and label the medians over its lanes are compared. Time means something only
-    relative to the calibration loop, on one kind of device, and for lanes that shared their block
-    and the workers with as many others as then: what cannot be compared is said once.
+    relative to the calibration loop, on one kind of device, for lanes that shared their block and
+    the workers with as many others as then, and where there was enough of it. What cannot be
+    compared is told where a slower step is to fail.
     """
+    asked = comparison.gate.fail_on_speed
     if not comparison.matching.pairs:
         return []
-    severity = Severity.FAILURE if comparison.gate.fail_on_speed else Severity.WARNING
     reason = _why_not(comparison)
     if reason:
-        asked = comparison.gate.fail_on_speed
-        return [_uncompared(reason, Severity.WARNING)] if asked else []
-    findings, unlike = [], []
+        return [_uncompared(reason)] if asked else []
+    findings = []
+    others: dict[str, list[str]] = {}
     for pairs in _by_label(comparison):
-        if _plan(comparison, pairs):
-            findings += list(_slower(comparison, pairs, severity))
+        reason = _why_not_label(comparison, pairs)
+        if reason:
+            others.setdefault(reason, []).append(f"{pairs[0].problem}, {pairs[0].label}")
         else:
-            unlike.append(f"{pairs[0].problem}, {pairs[0].label}")
-    if unlike:
-        more = f" and {len(unlike) - 1} more" if unlike[1:] else ""
-        told = f"blocks or workers are others than then for {unlike[0]}{more}"
-        findings.append(_uncompared(told, Severity.NOTICE))
+            findings += list(_slower(comparison, pairs))
+    for reason, names in others.items() if asked else ():
+        more = f" and {len(names) - 1} more" if names[1:] else ""
+        findings.append(_uncompared(f"{reason} for {names[0]}{more}"))
     return findings
 
 
@@ -50,8 +55,8 @@ def _why_not(comparison: Comparison) -> str:
     return "" if kinds[0] == kinds[1] else f"device {kinds[0]} then, {kinds[1]} now"
 
 
-def _uncompared(reason: str, severity: Severity) -> Finding:
-    return Finding(severity, Kind.SPEED, "", "", f"speed not compared: {reason}")
+def _uncompared(reason: str) -> Finding:
+    return Finding(Severity.WARNING, Kind.SPEED, "", "", f"speed not compared: {reason}")
 
 
 def _by_label(comparison: Comparison) -> list[list[Pair]]:
@@ -61,24 +66,32 @@ def _by_label(comparison: Comparison) -> list[list[Pair]]:
     return list(found.values())
 
 
-def _plan(comparison: Comparison, pairs: Sequence[Pair]) -> bool:
-    """Say whether lanes ran in company as large as then."""
+def _why_not_label(comparison: Comparison, pairs: Sequence[Pair]) -> str:
+    """Say why the times of a label's lanes mean nothing; nothing where they do."""
     then, now = comparison.matching.then, comparison.matching.now
-    return all(
-        then[pair.then].get(name) == now[pair.now].get(name)
-        for pair in pairs
-        for name in ("block_lanes", "workers")
-    )
+    rows = [(then[pair.then], now[pair.now]) for pair in pairs]
+    if any(old[name] != new[name] for old, new in rows for name in ("block_lanes", "workers")):
+        return "blocks or workers are others than then"
+    for side in zip(*rows, strict=True):
+        if not _median([_stepping(lane) for lane in side]) >= SHORTEST_SECONDS:
+            return f"steps took less than {SHORTEST_SECONDS:g} s in all"
+    return ""
 
 
-def _slower(comparison: Comparison, pairs: Sequence[Pair], severity: Severity) -> Iterator[Finding]:
+def _stepping(lane: Row) -> float | None:
+    """Return the time of all steps of a lane's block in seconds."""
+    parts = [lane[name] for name in ("step_seconds", "iterations", "block_lanes")]
+    return None if pd.isna(parts).any() else float(np.prod(parts))
+
+
+def _slower(comparison: Comparison, pairs: Sequence[Pair]) -> Iterator[Finding]:
     then = _median([comparison.matching.then[pair.then]["step_seconds"] for pair in pairs])
     now = _median([comparison.matching.now[pair.now]["step_seconds"] for pair in pairs])
     loops = comparison.baseline.meta[CALIBRATION], comparison.run.meta[CALIBRATION]
     ratio = (now / loops[1]) / (then / loops[0]) if then > 0.0 else np.nan
     if ratio > comparison.gate.slowdown:
         yield Finding(
-            severity,
+            Severity.FAILURE if comparison.gate.fail_on_speed else Severity.WARNING,
             Kind.SPEED,
             pairs[0].problem,
             pairs[0].label,
