@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cupy test-parity bench check format ci clean
+.PHONY: help demo test test-slow test-cupy test-parity docs bench check format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,11 +37,17 @@ demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figur
 test: $(DEV) ## run all tests
 	$(PYTEST)
 
+test-slow: $(DEV) ## run the long tests: kills, damaged files, malformed input
+	$(PYTEST) -m slow tests/slow
+
 test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no GPU
 	$(CUPY_VENV)/bin/python -m pytest --noconftest tests/test_no_gpu.py
 
 test-parity: $(PARITY) ## compare with PyTorch, optax and SymPy
 	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/expressions/test_sympy.py
+
+docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check; takes 2 minutes
+	$(PARITY_VENV)/bin/python -m tests.parity.page
 
 bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 8 minutes on 2 cores
 	$(BIN)/python -m benchmarks.speed
@@ -56,7 +62,7 @@ format: $(DEV) ## mend format and lint where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ci: check test-cupy test-parity ## run what continuous integration runs
+ci: check test-slow test-cupy test-parity ## run what continuous integration runs
 
 clean: ## remove all .venv*, caches and build outputs; results/ stays
 	rm -rf $(VENV) $(CUPY_VENV) $(PARITY_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist
