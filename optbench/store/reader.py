@@ -18,7 +18,7 @@ from optbench.records import (
     Status,
 )
 from optbench.store.columns import Table
-from optbench.store.files import COLUMNS_KEY, arrow_table, arrow_type
+from optbench.store.files import COLUMNS_KEY, VERSION_KEY, arrow_table, arrow_type
 from optbench.store.unfinished import fill_in, journaled, status_now
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
             table, rows = opened.read(), opened.metadata.num_rows
         if table.num_rows != rows:
             raise pa.ArrowInvalid(f"{table.num_rows} of {rows} rows are there")
+        _check_file_version(table, file)
         for name in [*_names_written(table), *kinds]:
             column = table.column(name)
             if name in NEVER_NULL and column.null_count:
@@ -162,6 +163,13 @@ def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
         return table.cast(pa.schema([_field(each, kinds) for each in table.schema]))
     except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
         raise _damaged(file, error) from None
+
+
+def _check_file_version(table: "pa.Table", file: Path) -> None:
+    """Refuse a table of a later schema; one that says nothing is read as it is."""
+    version = (table.schema.metadata or {}).get(VERSION_KEY.encode())
+    if version is not None and version.isdigit():
+        check_version({"schema_version": int(version)}, file)
 
 
 def _names_written(table: "pa.Table") -> list[str]:

@@ -99,7 +99,7 @@ def test_a_newer_schema_asks_for_a_newer_optbench(copy):
     path = copy()
     change_meta(path, schema_version=SCHEMA_VERSION + 1)
     message = refused(path)
-    assert "has schema_version 2, this optbench reads up to 1; install a newer optbench" in message
+    assert "has schema_version 3, this optbench reads up to 2; install a newer optbench" in message
     with pytest.raises(ResultsError):
         read_meta(path)
 
@@ -221,3 +221,22 @@ def test_tables_that_were_written_by_others_in_wider_types_are_read(copy):
     trace = read_run(path).trace
     assert np.issubdtype(trace["lane"].dtype, np.integer)
     pd.testing.assert_series_equal(trace["loss"], pd.read_parquet(copy("b") / "trace")["loss"])
+
+
+def test_a_table_of_a_later_schema_is_refused_by_name(copy):
+    path = copy()
+    file = path / "lanes.parquet"
+    table = pq.read_table(file)
+    later = {**table.schema.metadata, b"optbench.schema_version": b"99"}
+    pq.write_table(table.replace_schema_metadata(later), file)
+    assert "lanes.parquet' has schema_version 99, this optbench reads up to 2" in refused(path)
+
+
+def test_a_run_of_the_version_before_is_read(copy):
+    path = copy()
+    change_meta(path, schema_version=1)
+    file = path / "lanes.parquet"
+    table = pq.read_table(file)
+    before = {**table.schema.metadata, b"optbench.schema_version": b"1"}
+    pq.write_table(table.replace_schema_metadata(before), file)
+    assert read_run(path).meta["schema_version"] == 1
