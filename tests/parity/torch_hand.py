@@ -7,12 +7,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
+import pytest
 
 from optbench.arrays import Tensor, stack
 from optbench.device import NumpyDevice
 from optbench.optimizers import complete_hyperparameters, get_optimizer, stepping
 from optbench.suite import Suite
+
+torch = pytest.importorskip("torch")
 
 NETWORK = (Tensor("a", (5, 7)), Tensor("b", (7,)), Tensor("c", (7, 3)), Tensor("d"))
 MATRICES = (Tensor("a", (5, 7)), Tensor("c", (7, 3)))

@@ -1,0 +1,100 @@
+"""Measures the differences between our optimizers and others', and writes docs/optimizers.md.
+
+Run as ``python -m tests.parity.page``. What is measured is what the tests beside this file hold
+against their bounds; each result is kept, so that a session of tests measures once.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from optbench.optimizers import OPTIMIZERS, PRESETS
+from optbench.optimizers.prodigy import Prodigy
+from optbench.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, largest_difference, settings
+from tests.optimizers.elementwise_settings import SETTINGS, cases, rule_of
+from tests.optimizers.page import PAGE, PLAIN, page, rounded_up
+from tests.optimizers.test_elementwise import in_scalars
+from tests.parity import test_authors_packages as packages
+from tests.parity import test_elementwise as elementwise
+from tests.parity import test_layerwise as layerwise
+from tests.parity import test_muon as muon
+from tests.parity import test_prodigy as prodigy
+from tests.parity import test_schedule_free as schedule_free
+
+Difference = Callable[[str, str], float]
+"""Returns the largest difference on a recording at a precision."""
+
+
+def _torch(name: str) -> str:
+    """Return the place of PyTorch's optimizer that a name is compared with."""
+    params = [elementwise.torch.nn.Parameter(elementwise.torch.zeros(1))]
+    given = settings(rule_of(name), cases(name)[0])
+    return f"torch.optim.{type(elementwise.TORCH[name](params, given)).__name__}"
+
+
+def _optax(name: str) -> str:
+    """Return the place of optax's: the partner that is declared, or PyTorch's in small letters."""
+    declared = (OPTIMIZERS | PRESETS)[name].partner or ""
+    return (
+        declared
+        if declared.startswith("optax.")
+        else f"optax.{_torch(name).rpartition('.')[2].lower()}"
+    )
+
+
+def _plain(name: str, recording: str, dtype: str) -> float:
+    rule = rule_of(name)
+    return largest_difference(rule, cases(name), in_scalars(rule), RECORDINGS[recording], dtype)
+
+
+def _at_both_points(difference: Callable[..., float], rule: type) -> Difference:
+    """Return the larger of the differences where gradients are taken and of what is evaluated."""
+    return lambda recording, dtype: max(
+        difference(rule, recording, dtype, point) for point in schedule_free.SEEN
+    )
+
+
+def _comparisons() -> dict[tuple[str, str], Difference]:
+    found: dict[tuple[str, str], Difference] = {}
+    for name in SETTINGS:
+        if name in elementwise.TORCH:
+            found[name, _torch(name)] = partial(elementwise.from_pytorch, name)
+        if name in elementwise.OPTAX:
+            found[name, _optax(name)] = partial(elementwise.from_optax, name)
+        if name not in elementwise.TORCH.keys() | elementwise.OPTAX.keys():
+            found[name, PLAIN] = partial(_plain, name)
+    for rule in layerwise.CASES:
+        found[rule.name, rule.partner] = partial(layerwise.from_optax, rule)
+    found["muon", "torch.optim.Muon"] = muon.from_pytorch
+    found["muon", "optax.contrib.muon"] = muon.from_optax
+    for rule, package in (
+        (ScheduleFreeSGD, "schedulefree.SGDScheduleFree"),
+        (ScheduleFreeAdamW, "schedulefree.AdamWScheduleFree"),
+    ):
+        found[rule.name, rule.partner] = _at_both_points(schedule_free.from_optax, rule)
+        found[rule.name, package] = _at_both_points(packages.from_schedulefree, rule)
+    found[Prodigy.name, Prodigy.partner] = prodigy.from_optax
+    found[Prodigy.name, "prodigyopt.Prodigy"] = packages.from_prodigyopt
+    return found
+
+
+COMPARISONS = _comparisons()
+"""How far a rule or preset is from another implementation, by name and the other's place."""
+
+
+def largest(name: str, partner: str, dtype: str) -> float:
+    """Return the largest difference on all recordings."""
+    difference = COMPARISONS[name, partner]
+    return max(difference(recording, dtype) for recording in RECORDINGS)
+
+
+def main() -> None:
+    """Write the page."""
+    measured = {
+        each: tuple(rounded_up(largest(*each, dtype)) for dtype in BOUNDS) for each in COMPARISONS
+    }
+    PAGE.write_text(page(measured), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
