@@ -28,9 +28,9 @@ def test_the_package_names_what_it_offers():
 
 
 def test_a_notebook_needs_no_shell(tmp_path, capsys):
-    results = optbench.run("anisotropic", optimizers=["adam"], seeds=3)
+    results = optbench.run("anisotropic", optimizers=["adam", "sgd", "nadam"], seeds=3)
     assert isinstance(results, optbench.Results)
-    assert results.lanes["seed"].tolist() == [0, 1, 2]
+    assert results.lanes["seed"].tolist() == [0, 0, 0]  # nothing is random
     assert len(results.trace) == 3 * 31
     assert list(results.evaluation.columns) == ["lane", "iteration", "split", "loss", "error"]
     assert results.evaluation.empty

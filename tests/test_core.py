@@ -10,7 +10,7 @@ import pytest
 from optbench.device import Device, NumpyDevice
 from optbench.problems.functions import Function
 from optbench.records import Status
-from tests.optimizers.driving import REFERENCE
+from tests.optimizers.driving import REFERENCE, textbook
 from tests.reference.training import minimise, train_network
 from tests.small import (
     TEXTBOOK,
@@ -42,7 +42,7 @@ def reference_losses(network, lane, iterations: int = ITERATIONS) -> list[float]
     """Return the losses of a lane, and leave the trained network in ``network.trained``."""
     batches = reference_batches(network, lane.seed, iterations + (network.record == "before"))
     trained = reference_network(network, lane.seed)
-    optimizer = REFERENCE[lane.optimizer](**lane.hyperparameters)
+    optimizer = textbook(lane.optimizer, lane.hyperparameters)
     with np.errstate(all="ignore"):
         losses = train_network(trained, optimizer, batches, record=network.record)
     return losses, trained
@@ -60,7 +60,7 @@ def test_positions_and_losses_of_a_function_are_the_references(
     outcomes = run_suite(settled, device=core_device)
     assert len(outcomes) == len(RATES)
     for outcome in outcomes.values():
-        optimizer = REFERENCE[name](**outcome.lane.hyperparameters)
+        optimizer = textbook(name, outcome.lane.hyperparameters)
         value, gradient = PLAIN[function.name]
         positions, losses = minimise(value, gradient, function.origin, optimizer, ITERATIONS)
         scale = np.abs(positions).max()
@@ -103,7 +103,7 @@ def test_single_precision_follows_the_reference(core_device: Device, name: str, 
     settled = suite(*problems, optimizers=[name], seeds=seeds, iterations=20)
     for outcome in run_suite(settled, device=core_device).values():
         if outcome.lane.problem == "anisotropic":
-            optimizer = REFERENCE[name](**outcome.lane.hyperparameters)
+            optimizer = textbook(name, outcome.lane.hyperparameters)
             _, losses = minimise(*PLAIN["anisotropic"], (-7.0, 2.0), optimizer, 20)
         else:
             losses, _ = reference_losses(problems[0], outcome.lane, 20)

@@ -16,7 +16,7 @@ from optbench.problems import make_problem
 from optbench.problems.base import Minimum
 from optbench.problems.functions import Anisotropic, Function
 from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
-from tests.optimizers.driving import REFERENCE
+from tests.optimizers.driving import REFERENCE, textbook
 from tests.reference.training import minimise, train_network
 from tests.small import (
     TEXTBOOK,
@@ -149,7 +149,7 @@ def test_positions_and_losses_are_the_references(function, name):
     ours, value, gradient = FUNCTIONS[function]
     settled = suite(ours, optimizers=[(name, RATES_OF[name])], iterations=70)
     for outcome, hyperparameters in zip(run_here(settled).values(), RATES_OF[name], strict=True):
-        optimizer = REFERENCE[name](**hyperparameters)
+        optimizer = textbook(name, hyperparameters)
         positions, losses = minimise(value, gradient, ours.origin, optimizer, 70)
         scale = np.abs(positions).max()
         np.testing.assert_allclose(outcome.position, positions, rtol=1e-12, atol=1e-14 * scale)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from datetime import datetime
-from inspect import signature
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,7 @@ from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
 from optbench.store.reader import read_run
 from optbench.suite import resolve
 from optbench.suitefile import parse_suite, read_suite
-from tests.optimizers.driving import REFERENCE
+from tests.optimizers.driving import REFERENCE, textbook
 from tests.reference.training import train_network
 from tests.small import (
     TEXTBOOK,
@@ -85,9 +84,7 @@ def test_losses_of_a_small_network_are_the_references(name, record):
         seed = outcome.lane.seed
         batches = reference_batches(network, seed, 271 if record == "before" else 270)
         reference = reference_network(network, seed)
-        taken = signature(REFERENCE[name]).parameters
-        given = outcome.lane.hyperparameters.items()
-        optimizer = REFERENCE[name](**{key: each for key, each in given if key in taken})
+        optimizer = textbook(name, outcome.lane.hyperparameters)
         expected = train_network(reference, optimizer, batches, record=record)
         assert len(expected) == {"before": 271, "after": 270}[record]
         np.testing.assert_allclose(outcome.loss, expected, rtol=1e-9)
@@ -160,7 +157,13 @@ def test_run_json_says_how_the_run_was_made(tmp_path, mixed):
     assert meta["status"] == "done"
     assert meta["failures"] == []
     assert meta["seeds"] == [0, 7]
-    assert meta["suite"] == {"name": "small", "written": mixed.written, "resolved": mixed.resolved}
+    assert meta["suite"] == {
+        "name": "small",
+        "written": mixed.written,
+        "given": mixed.given,
+        "resolved": mixed.resolved,
+    }
+    assert meta["calibration_seconds"] > 0
     assert meta["device"] == {"kind": "cpu", "namespace": "numpy"}
     assert meta["environment"]["optbench"] == __version__
     assert meta["environment"]["blas"]

@@ -13,7 +13,7 @@ from optbench import rng
 from optbench.problems import make_problem
 from optbench.records import Status
 from optbench.stopping import Rules
-from tests.optimizers.driving import REFERENCE
+from tests.optimizers.driving import textbook
 from tests.reference.extended import MultiLayerNetExtend, SimpleConvNet
 from tests.reference.tutorials import TutorialMLP, train_until_patience
 from tests.small import run_suite, suite
@@ -85,7 +85,7 @@ def steps_of(problem, net, seed, count):
 
 def trained(problem, net, lane, steps):
     """Train the script's network as a lane was; return rows of loss and penalty."""
-    optimizer = REFERENCE[lane.optimizer](**lane.hyperparameters)
+    optimizer = textbook(lane.optimizer, lane.hyperparameters)
     before = problem.record == "before"
     rows = []
     for step, (x, t) in enumerate(steps_of(problem, net, lane.seed, steps + before)):

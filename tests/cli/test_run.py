@@ -172,16 +172,19 @@ def test_set_and_grid_change_hyperparameters(tmp_path):
 
 
 def test_seeds_count_and_seed_names_them(tmp_path):
-    counted = run(*FUNCTION, "-o", "sgd", "--seeds", 3, cwd=tmp_path)
+    noisy = ("--problem", "noisy-beale", "-o", "sgd", "--set", "sgd.lr=1e-6", "--iterations", 2)
+    counted = run(*noisy, "--seeds", 3, cwd=tmp_path)
     assert lanes(counted)["seed"].tolist() == [0, 1, 2]
-    named = run(*FUNCTION, "-o", "sgd", "--seed", "3,7,11", cwd=tmp_path)
+    named = run(*noisy, "--seed", "3,7,11", cwd=tmp_path)
     assert lanes(named)["seed"].tolist() == [3, 7, 11]
     assert meta(named)["seeds"] == [3, 7, 11]
 
 
 def test_seeds_of_a_function_are_said_to_change_nothing(tmp_path):
     seen = optbench("run", *FUNCTION, "--seeds", 2, cwd=tmp_path)
-    assert "note: nothing in suite 'anisotropic' is random" in seen.err
+    assert "note: nothing in suite 'anisotropic' is random: one seed says all" in seen.err
+    (path,) = (tmp_path / "results").iterdir()
+    assert set(lanes(path)["seed"]) == {0}
 
 
 def test_iterations_batch_size_dtype_and_data_are_the_problems(tmp_path):

@@ -1,6 +1,8 @@
 """Drives one optimizer of the package, and the reference's, over given gradients."""
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,12 @@ ELEMENTWISE = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, Ele
 
 Gradient = Callable[[np.ndarray, int], np.ndarray]
 """Gradients at positions (lanes, parameters), or (parameters,), for update t from 1."""
+
+
+def textbook(name: str, hyperparameters: Mapping[str, Any]) -> Any:
+    """Return the reference's optimizer; what is no hyperparameter of its is left out."""
+    taken = signature(REFERENCE[name]).parameters
+    return REFERENCE[name](**{key: each for key, each in hyperparameters.items() if key in taken})
 
 
 class Driver:
@@ -100,7 +108,7 @@ def reference_path(
     steps: int,
 ) -> np.ndarray:
     """Return the positions after each step of the reference, shape (steps, parameters)."""
-    optimizer = REFERENCE[name](**hyperparameters)
+    optimizer = textbook(name, hyperparameters)
     params = {"w": np.array(start, dtype=np.float64)}
     path = []
     for t in range(1, steps + 1):

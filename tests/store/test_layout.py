@@ -156,8 +156,8 @@ def test_all_files_of_a_folder_have_the_same_columns(finished, folder, kinds):
 
 def test_every_file_knows_its_schema(finished):
     for file in finished.rglob("*.parquet"):
-        assert pq.read_schema(file).metadata[b"optbench.schema_version"] == b"1"
-    assert json.loads((finished / "run.json").read_text("utf-8"))["schema_version"] == 1
+        assert pq.read_schema(file).metadata[b"optbench.schema_version"] == b"2"
+    assert json.loads((finished / "run.json").read_text("utf-8"))["schema_version"] == 2
 
 
 def test_run_json_is_plain_json_in_utf_8(finished):
