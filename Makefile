@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cupy test-parity docs bench check format ci clean
+.PHONY: help demo test test-slow test-cupy test-parity docs bench check gate format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,11 +58,14 @@ check: $(DEV) ## check format, lint, types, tests and their coverage
 	$(BIN)/mypy
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
+gate: $(PACKAGE) ## fail where an optimizer got worse than results/baselines/ci; about 10 seconds
+	$(BIN)/optbench check ci --format $(if $(GITHUB_ACTIONS),github,text)
+
 format: $(DEV) ## mend format and lint where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ci: check test-slow test-cupy test-parity ## run what continuous integration runs
+ci: check gate test-slow test-cupy test-parity ## run what continuous integration runs
 
 clean: ## remove all .venv*, caches and build outputs; results/ stays
 	rm -rf $(VENV) $(CUPY_VENV) $(PARITY_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build dist

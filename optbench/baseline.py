@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from optbench import rng
+from optbench.arrays import Stacked
 from optbench.checks import test_errors
 from optbench.device import Device
 from optbench.errors import ResultsError
@@ -16,14 +17,14 @@ from optbench.executor import one_blas_thread
 from optbench.lanes import Block
 from optbench.ledger import Ledger
 from optbench.pipeline import prepare
-from optbench.problems.base import Problem
+from optbench.problems.base import Arrays, Losses, Problem
 from optbench.records import SCHEMA_VERSION, RunTables, Status
 from optbench.reference import NUMERICS_ITERATIONS
 from optbench.stepper import Stepper
 from optbench.suite import Suite
 
 NUDGES = 8
-"""Starts, each one ulp beside a lane's own, whose traces are the envelope."""
+"""Runs of each lane whose traces are the envelope, see :func:`nudged_problem`."""
 
 ENVELOPES = 10.0
 """The tolerance is so many times the envelope."""
@@ -105,8 +106,9 @@ def thinned(trace: Any) -> Any:
 def tolerances(suite: Suite, device: Device) -> dict[str, np.ndarray]:
     """Return how far losses may lie from those of a suite's lanes in their first rows.
 
-    The tolerance is :data:`ENVELOPES` times the largest change of the loss that :data:`NUDGES`
-    starts cause which lie one ulp beside a lane's own, and at least as many ulps of the loss.
+    The tolerance is :data:`ENVELOPES` times the largest change of the loss in :data:`NUDGES` runs
+    from starts one ulp beside a lane's own, and at least as many ulps of the loss. Relative to the
+    loss it never shrinks from row to row: two traces that have parted cross now and then.
 
     Returns
     -------
@@ -131,10 +133,13 @@ def _spread(block: Block, device: Device) -> np.ndarray:
     plain = _losses(block, device)
     eps = np.finfo(block.problem.dtype).eps
     with np.errstate(invalid="ignore", over="ignore"):
-        envelope = eps * np.abs(plain)
+        size = np.abs(plain)
+        envelope = eps * size
         for nudge in range(1, NUDGES + 1):
-            nudged = replace(block, problem=nudged_problem(block.problem, nudge))
+            nudged = replace(block, problem=nudged_problem(block.problem, nudge, device))
             envelope = np.maximum(envelope, np.abs(_losses(nudged, device) - plain))
+        relative = np.divide(envelope, size, out=np.zeros_like(size), where=size > 0.0)
+        envelope = np.maximum(envelope, np.maximum.accumulate(relative, axis=0) * size)
         spread: np.ndarray = np.asarray(ENVELOPES * envelope)
     spread[~np.isfinite(spread)] = np.inf
     return spread
@@ -146,16 +151,39 @@ def _losses(block: Block, device: Device) -> np.ndarray:
     return found
 
 
-def nudged_problem(problem: Problem, nudge: int) -> Problem:
-    """Return a problem whose starts lie one ulp beside: each number up or down, as a nudge says."""
+def nudged_problem(problem: Problem, nudge: int, device: Device) -> Problem:
+    """Return a problem whose starts and gradients lie a unit of rounding beside, up or down.
+
+    Each number of a start is the next one. Every gradient that is not 0 changes by a unit of
+    rounding of itself, or of the root mean square of its tensor where that is larger: about what a
+    sum in another order changes. Nudged starts alone would not show how a rule answers to that if
+    it looks at little but signs, where a start of 0 has next to nothing beside it, or where a
+    gradient is the rounding of what cancels, as behind a saturated tanh.
+    """
+    up = rng.stream(0, f"nudge/{nudge}/gradients")
+    unit = float(np.finfo(problem.dtype).eps)
+    kind = type(problem)
 
     def start(self: Problem, seed: int) -> np.ndarray:
         own = problem.start(seed).astype(problem.dtype)
-        up = rng.stream(seed, f"nudge/{nudge}").integers(2, size=own.size).astype(bool)
-        beside: np.ndarray = np.nextafter(own, np.where(up, np.inf, -np.inf).astype(own.dtype))
+        above = rng.stream(seed, f"nudge/{nudge}").integers(2, size=own.size).astype(bool)
+        beside: np.ndarray = np.nextafter(own, np.where(above, np.inf, -np.inf).astype(own.dtype))
         return beside.astype(np.float64)
 
-    kind = type(problem)
+    def loss_and_grad(
+        self: Problem, params: Stacked, grads: Stacked, batch: Arrays, **others: Any
+    ) -> Losses:
+        losses = kind.loss_and_grad(self, params, grads, batch, **others)
+        for tensor in problem.tensors:
+            grad, xp = grads.views[tensor.name], device.xp
+            signs = up.integers(2, size=tensor.shape, dtype=np.int8) * 2.0 - 1.0
+            axes = tuple(range(1, grad.ndim))
+            typical = xp.sqrt(xp.mean(grad * grad, axis=axes, keepdims=True)) if axes else 0.0
+            by = xp.where(grad != 0.0, xp.maximum(xp.abs(grad), typical), 0.0)
+            grad += device.put(unit * signs.astype(problem.dtype)) * by
+        return losses
+
     found = copy(problem)
-    found.__class__ = type(kind.__name__, (kind,), {"start": start, "__module__": kind.__module__})
+    changed = {"start": start, "loss_and_grad": loss_and_grad, "__module__": kind.__module__}
+    found.__class__ = type(kind.__name__, (kind,), changed)
     return found

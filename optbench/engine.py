@@ -72,7 +72,7 @@ class _BlockRun:
 
     def _go_on(self, begun: Begun) -> Stepper:
         """Take up what a checkpoint holds, and return the stepper of the lanes that were left."""
-        arrays = begun.arrays
+        arrays = {name: np.array(each) for name, each in begun.arrays.items()}  # they are changed
         self._ledger.restore(_named(arrays, "ledger"), begun.loss)
         if self._patience is not None:
             self._patience.restore(_named(arrays, "patience"))
@@ -120,7 +120,7 @@ class _BlockRun:
 
     def records(self, cancelled: Callable[[], bool]) -> Iterator[Record]:
         ledger, first = self._ledger, self._ledger.entered
-        last = time.monotonic()
+        kept, last = first, time.monotonic()
         if self._block.rules.evaluate_every is not None and not first:
             yield from self._evaluate(self._stepper, ledger.places, 0)
         while first < ledger.full_rows and ledger.places.size and not cancelled():
@@ -137,8 +137,8 @@ class _BlockRun:
             first = until
             if time.monotonic() - last >= self._checkpoint_seconds and ledger.places.size:
                 yield self._checkpoint()
-                last = time.monotonic()
-        unfinished = first < ledger.full_rows and bool(ledger.places.size)
+                kept, last = first, time.monotonic()
+        unfinished = kept < first < ledger.full_rows and bool(ledger.places.size)
         if unfinished and isfinite(self._checkpoint_seconds):
             yield self._checkpoint()
         if ledger.complete:

@@ -126,9 +126,10 @@ class _Worker:
             with self._device.active():
                 self._put_all(block)
         # Whatever a rule or a problem raises must not end other blocks, nor this thread.
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except BaseException as error:
             lacks_memory = isinstance(error, Exception) and self._device.lacks_memory(error)
-            said = _message(block, error), traceback.format_exc()
+            text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
+            said = _message(block, error), text
             if len(block.lanes) > 1:
                 return self._split(block, *(("", "") if lacks_memory else said))
             self._fail(block, *said)

@@ -29,6 +29,7 @@ def toml_value(text: str) -> Any:
     """
     try:
         whole = tomllib.loads(f"value = {text}")
+        repr(whole)  # Python writes no integers of thousands of digits, and TOML has them in hex
     except (ValueError, RecursionError):  # also too many digits, or brackets too deep
         return text
     return whole["value"] if len(whole) == 1 else text

@@ -14,18 +14,32 @@ from optbench.environment import describe_environment
 from optbench.errors import ResultsError
 from optbench.executor import default_workers
 from optbench.lanes import Begun, Block, lay_out, plan_blocks
-from optbench.pipeline import CHECKPOINT_SECONDS, Outcome, Plan, carry_out, extra_columns
-from optbench.records import NUMERICS_VERSION, Lane, Record, Status
+from optbench.pipeline import (
+    CHECKPOINT_SECONDS,
+    Outcome,
+    Plan,
+    _write_surfaces,
+    carry_out,
+    extra_columns,
+)
+from optbench.records import (
+    EVALUATION_COLUMNS,
+    NUMERICS_VERSION,
+    TRACE_COLUMNS,
+    Lane,
+    Record,
+    Status,
+)
 from optbench.store.journal import Journal
 from optbench.store.lock import locked
-from optbench.store.reader import read_description, read_lanes
+from optbench.store.reader import read_description, read_lanes, read_table
 from optbench.store.writer import RunWriter
 from optbench.suite import Suite
 
 CHANGES_NOTHING = ("cores", "git")
 """What of an environment has no say in a run's numbers."""
 
-TOLD_BY_WRITER = ("schema_version", "status", "ended", "timings", "failures")
+TOLD_BY_WRITER = ("schema_version", "status", "ended", "timings")
 """What of a run.json the writer writes itself."""
 
 
@@ -63,8 +77,15 @@ def environment_changes(meta: Mapping[str, Any], device: Device) -> list[str]:
     return [
         f"{name}: {_short(then.get(name))} then, {_short(now.get(name))} now"
         for name in dict.fromkeys(names)
-        if then.get(name) != now.get(name)
+        if not _same(name, then.get(name), now.get(name))
     ]
+
+
+def _same(name: str, then: Any, now: Any) -> bool:
+    """Say whether something is as it was; BLAS libraries may come later, with other packages."""
+    if name == "blas" and isinstance(then, list) and isinstance(now, list):
+        return all(library in then for library in now) or all(library in now for library in then)
+    return bool(then == now)
 
 
 def _short(value: Any) -> str:
@@ -77,19 +98,25 @@ def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = Non
     Raises
     ------
     ResultsError
-        If the suite gives other lanes than it did when the run began, or a file is damaged.
+        If the suite gives other lanes than it did when the run began, if a file is damaged, or if
+        another process is writing the run.
     """
-    meta, lanes = read_description(run), lay_out(suite, device.kind)
-    _check_lanes(run, lanes)
-    rest = [
-        block
-        for block in _recorded_blocks(run, meta, suite, lanes)
-        if Journal(run, block.number).result() is None
-    ]
-    blocks = tuple(_begun(run, block) for block in rest)
+    lanes = lay_out(suite, device.kind)
+    with locked(run):  # what another process is writing would seem to be damaged
+        meta = read_description(run)
+        _check_lanes(run, lanes)
+        entries = _entries(run, meta, lanes)
+        known = [each for each in entries if not _is_gone(run, each)]
+        left = [_recorded_block(run, each, suite, lanes) for each in known if not _ended(run, each)]
+        blocks = [_begun(run, block) for block in left]
+    first_new = 1 + max(each["block"] for each in entries)
+    gone = [lanes[number] for each in entries if each not in known for number in each["lanes"]]
+    if gone:
+        anew = plan_blocks(suite, gone, device.block_bytes)
+        blocks += [replace(block, number=first_new + block.number) for block in anew]
+        first_new += len(anew)
     workers = default_workers(device) if workers is None else workers
-    first_new = 1 + max(each["block"] for each in meta["blocks"])
-    return Plan(suite, lanes, blocks, max(1, min(workers, len(blocks))), first_new)
+    return Plan(suite, lanes, tuple(blocks), max(1, min(workers, len(blocks))), first_new)
 
 
 def resume(
@@ -104,14 +131,18 @@ def resume(
     Raises
     ------
     ResultsError
-        If another process is writing it, or the results cannot be written.
+        If another process is writing it, or has gone on with it since the plan was made, or the
+        results cannot be written.
     """
     with locked(run):
         meta = read_description(run)
+        blocks, failures = _blocks_now(run, meta, plan), _failures(run, meta)
         kept = {name: value for name, value in meta.items() if name not in TOLD_BY_WRITER}
+        kept |= {"blocks": blocks, "failures": failures}
         kept["resumes"] = [*kept.get("resumes", []), _resumption(meta, plan, device)]
         extra = extra_columns(plan.suite)
         writer = RunWriter(run, kept, plan.lanes, workers=plan.workers, extra=extra, resumed=True)
+        _write_surfaces(writer, plan.suite)  # what ended it may have come before their last
         return carry_out(plan, device, writer, observe, checkpoint_seconds)
 
 
@@ -124,6 +155,44 @@ def _resumption(meta: Mapping[str, Any], plan: Plan, device: Device) -> dict[str
     if changes:
         found |= {"environment": describe_environment(), "device": device.describe()}
     return found
+
+
+def _blocks_now(run: Path, meta: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
+    """Return what run.json is to say of the blocks; none goes on that another process went on with.
+
+    Raises
+    ------
+    ResultsError
+        If the plan was made before that.
+    """
+    entries = _entries(run, meta, plan.lanes)
+    kept = [each for each in entries if not _is_gone(run, each)]
+    anew = [
+        {"block": block.number, "lanes": [lane.number for lane in block.lanes]}
+        for block in plan.blocks
+        if block.number not in {each["block"] for each in entries}
+    ]
+    waits = [each for each in kept if not Journal(run, each["block"]).ended]
+    # The lock is ours, so that a run that nobody has ended says that it is running.
+    has_ended = meta["status"] not in (Status.RUNNING, Status.INTERRUPTED)
+    if has_ended or [each["block"] for each in [*waits, *anew]] != [b.number for b in plan.blocks]:
+        raise ResultsError(f"'{run}' has gone on in another process meanwhile; look at it again")
+    for each in entries:
+        if each not in kept:
+            Journal(run, each["block"]).forget()
+    return [*kept, *anew]
+
+
+def _failures(run: Path, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what lanes have raised so far."""
+    failures = meta.get("failures", [])
+    try:
+        told = [text for each in failures for text in (each["message"], each["traceback"])]
+    except (KeyError, TypeError):
+        told = [None]
+    if not all(isinstance(text, str) for text in told):
+        raise ResultsError(f"'{run / 'run.json'}' is damaged: it does not tell its failures")
+    return [{**each} for each in failures]
 
 
 def _check_lanes(run: Path, lanes: Sequence[Lane]) -> None:
@@ -141,21 +210,54 @@ def _check_lanes(run: Path, lanes: Sequence[Lane]) -> None:
             )
 
 
-def _recorded_blocks(
-    run: Path, meta: Mapping[str, Any], suite: Suite, lanes: Sequence[Lane]
-) -> list[Block]:
-    """Return the blocks that run.json names."""
-    blocks = []
-    for each in meta.get("blocks") or [None]:
-        try:
-            members = [lanes[number] for number in each["lanes"]]
-            (block,) = plan_blocks(suite, members, block_bytes=2**62)
-        except (IndexError, ValueError, TypeError, KeyError, AttributeError):
-            raise ResultsError(
-                f"'{run / 'run.json'}' is damaged: block {each!r} is none of its suite"
-            ) from None
-        blocks.append(replace(block, number=each["block"]))
-    return blocks
+def _entries(run: Path, meta: Mapping[str, Any], lanes: Sequence[Lane]) -> list[dict[str, Any]]:
+    """Return what run.json says of its blocks: each lane is in one of them."""
+    damaged = ResultsError(f"'{run / 'run.json'}' is damaged: its blocks do not share the lanes")
+    try:
+        entries = [{**each} for each in meta["blocks"]]
+        numbers = [each["block"] for each in entries]
+        members = sorted(number for each in entries for number in each["lanes"])
+    except (KeyError, TypeError):
+        raise damaged from None
+    whole = all(type(number) is int and number >= 0 for number in [*numbers, *members])
+    if not whole or members != list(range(len(lanes))) or len({*numbers}) < len(numbers):
+        raise damaged
+    return entries
+
+
+def _is_gone(run: Path, entry: Mapping[str, Any]) -> bool:
+    """Say whether a block was to be taken over from another run and was not: it is run here."""
+    return "reused_from" in entry and not Journal(run, entry["block"]).ended
+
+
+def _recorded_block(
+    run: Path, entry: Mapping[str, Any], suite: Suite, lanes: Sequence[Lane]
+) -> Block:
+    """Return a block that run.json names."""
+    members = [lanes[number] for number in entry["lanes"]]
+    try:
+        (block,) = plan_blocks(suite, members, block_bytes=2**62)
+    except ValueError:
+        raise ResultsError(
+            f"'{run / 'run.json'}' is damaged: block {entry['block']} is none of its suite"
+        ) from None
+    return replace(block, number=entry["block"])
+
+
+def _ended(run: Path, entry: Mapping[str, Any]) -> bool:
+    """Say whether a block has ended; its rows are files then, that have to be whole."""
+    journal = Journal(run, entry["block"])
+    result = journal.result()
+    if result is None:
+        return False
+    if {lane.lane for lane in result.lanes} != {*entry["lanes"]}:
+        raise ResultsError(f"'{run}' is damaged: {journal.name} has ended with lanes of another")
+    trace, evaluation = (run / each / f"{journal.name}.parquet" for each in ("trace", "evaluation"))
+    if any(lane.status is not Status.FAILED for lane in result.lanes):
+        read_table([trace], TRACE_COLUMNS)
+    if evaluation.exists():
+        read_table([evaluation], EVALUATION_COLUMNS)
+    return True
 
 
 def _begun(run: Path, block: Block) -> Block:
@@ -168,7 +270,9 @@ def _begun(run: Path, block: Block) -> Block:
     rows = 0 if chunk is None else len(chunk.loss)
     if chunk is None or rows < checkpoint.rows:
         raise ResultsError(
-            f"'{run}' is damaged: block {block.number} has {rows} rows in its journal, "
+            f"'{run}' is damaged: {journal.name} has {rows} rows in its journal, "
             f"and its checkpoint follows {checkpoint.rows}"
         )
+    if chunk.lanes.tolist() != [lane.number for lane in block.lanes]:
+        raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another")
     return replace(block, begun=Begun(checkpoint.arrays, np.array(chunk.loss[: checkpoint.rows])))

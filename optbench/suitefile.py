@@ -288,7 +288,9 @@ def read_suite(source: str) -> SuiteFile:
 
 def _from_toml(text: str, place: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        plain = tomllib.loads(text)
+        repr(plain)  # Python writes no integers of thousands of digits, and TOML has them in hex
+        return plain
     except RecursionError:
         raise SuiteError(f"{place}: arrays or tables are nested too deep") from None
     except ValueError as error:  # the decoder's own, or that of an integer with too many digits

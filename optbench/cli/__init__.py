@@ -9,7 +9,7 @@ import sys
 import traceback
 from errno import ENOSPC
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -29,6 +29,11 @@ from optbench.cli import (
 from optbench.cli.options import Debug, Version
 from optbench.cli.output import debug, want_tracebacks
 from optbench.errors import ExitCode, OptbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optbench.plugins import Source
 
 app = typer.Typer(
     help="Benchmark first-order optimizers: run a suite, then plot it.",
@@ -71,6 +76,7 @@ def main() -> NoReturn:
 
 def _main() -> int:
     want_tracebacks(False)
+    before = len(_foreign_code())
     try:
         code: Any = app(prog_name="optbench", standalone_mode=False)
         sys.stdout.flush()
@@ -83,21 +89,41 @@ def _main() -> int:
     except BrokenPipeError:  # whoever read the output has seen enough
         _discard_output()
         return ExitCode.DONE
-    except MemoryError as error:
+    except BaseException as error:
+        said = _complaint(error, _foreign_code()[before:])
+        if said is None:
+            raise
+        debug(traceback.format_exc())
+        return _fail(said, ExitCode.USAGE)
+
+
+def _complaint(error: BaseException, foreign: "Sequence[Source]") -> str | None:
+    """Say in one line what a user can mend; None where the fault is optbench's.
+
+    ``foreign`` is where the user's own code lies that was taken.
+    """
+    if isinstance(error, MemoryError):
         said = str(error) or "an array does not fit"
-        return _fail(f"memory does not suffice: {said}; make the problem smaller", ExitCode.USAGE)
-    except OSError as error:
-        if error.errno != ENOSPC:
-            raise
+        return f"memory does not suffice: {said}; make the problem smaller"
+    if isinstance(error, OSError) and error.errno == ENOSPC:
         _discard_output()
-        return _fail("no space is left where the output goes; free some", ExitCode.USAGE)
-    except Exception as error:
-        # Typer reports wrong usage by exceptions of the click that it uses, its own copy or the
-        # package; both tell a user what is wrong by this method.
-        message = getattr(error, "format_message", None)
-        if message is None:
-            raise
-        return _fail(_one_line(message()), ExitCode.USAGE)
+        return "no space is left where the output goes; free some"
+    # Typer reports wrong usage by exceptions of the click that it uses, its own copy or the
+    # package; both tell a user what is wrong by this method.
+    message = getattr(error, "format_message", None)
+    if message is not None:
+        return _one_line(message())
+    if not foreign:
+        return None
+    from optbench.plugins import blame
+
+    return blame(error, foreign)
+
+
+def _foreign_code() -> "Sequence[Source]":
+    """Return where all code of users lies that was taken in this process."""
+    plugins = sys.modules.get("optbench.plugins")
+    return () if plugins is None else tuple(plugins.loaded)
 
 
 def _discard_output() -> None:

@@ -54,6 +54,7 @@ def save(
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Keep a run as a reference under OUT/baselines/NAME, small enough for git."""
+    from optbench.store.baselines import FOLDER, check_free
     from optbench.store.find import find_runs
     from optbench.store.reader import read_run
 
@@ -62,7 +63,9 @@ def save(
     title = tables.meta["suite"]["name"] if name is None else name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", title):
         raise UsageError(f"'{title}' names no folder; use letters, digits, '.', '_' and '-'")
-    folder = keep(tables, title, parse_thresholds(threshold or []), out, data_dir)
+    folder = out / FOLDER / title
+    check_free(folder)
+    keep(tables, folder, parse_thresholds(threshold or []), data_dir)
     size = sum(file.stat().st_size for file in folder.iterdir())
     say(f"{len(tables.lanes)} lanes, {size / 1024:.0f} KiB; compare with: optbench check {title}")
     typer.echo(folder)
@@ -91,36 +94,33 @@ def list_(out: Out = DEFAULT_OUT) -> None:
 
 def keep(
     tables: "RunTables",
-    name: str,
+    folder: Path,
     thresholds: "Mapping[str, float]",
-    out: Path,
     data_dir: Path | None,
     *,
     replace: bool = False,
-) -> Path:
-    """Save a run as a baseline and return its folder."""
+) -> None:
+    """Save a run as a baseline in a folder."""
     from optbench import baseline
     from optbench.cli.resume import device_name
     from optbench.device import get_device
-    from optbench.store.baselines import FOLDER, Content, check_free
+    from optbench.store.baselines import Content
     from optbench.store.baselines import save as write
     from optbench.suite import resolve
     from optbench.suitefile import parse_suite
 
-    if not replace:
-        check_free(out / FOLDER / name)
     baseline.check_savable(tables)
     plain = tables.meta["suite"]["resolved"]
     suite = resolve(parse_suite(plain, str(tables.path)), data_dir=data_dir)
     device = get_device(device_name(tables.meta))
     baseline.check_lanes(tables, suite, device)
     content = Content(
-        baseline.description(tables, name, thresholds),
+        baseline.description(tables, folder.name, thresholds),
         tables.lanes,
         baseline.thinned(tables.trace),
         baseline.tolerances(suite, device),
     )
-    return write(out, name, content, replace=replace)
+    write(folder, content, replace=replace)
 
 
 def parse_thresholds(given: list[str]) -> dict[str, float]:

@@ -181,7 +181,7 @@ def _draw(
 
 
 def _refresh(judged: "Judged", given: dict[str, float], how: _How) -> None:
-    name, out = judged.baseline.path.name, judged.baseline.path.parent.parent
+    folder = judged.baseline.path
     thresholds = {**judged.baseline.meta.get("thresholds", {}), **given}
-    folder = keep(judged.run, name, thresholds, out, how.data_dir, replace=True)
+    keep(judged.run, folder, thresholds, how.data_dir, replace=True)
     say(f"refreshed: {folder}")

@@ -31,7 +31,7 @@ def print_plan(plan: "Plan", device: "Device") -> None:
         column.justify = "right"
     console().print(listed)
     data = sum(array.nbytes for array in _data(plan).values())
-    at_work = plan.workers * max(each.block_bytes for each in estimates)
+    at_work = plan.workers * max((each.block_bytes for each in estimates), default=0)
     seconds = sum(each.seconds for each in estimates) / plan.workers
     workers = f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"
     typer.echo(

@@ -5,11 +5,12 @@ A name is ``path/to/file.py:NAME`` or ``package.module:NAME`` for a class of thi
 name of an entry point of the group ``optbench.optimizers``.
 """
 
+import json
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from optbench import plugins
 from optbench.errors import SuiteError
@@ -99,15 +100,34 @@ class PluginOptimizer(Optimizer):
         Raises
         ------
         SuiteError
-            If it raises.
+            If it raises, or returns anything but notices.
         """
         try:
-            return super().fit(task)
+            notices = super().fit(task)
+            if not isinstance(notices, tuple) or not all(isinstance(each, str) for each in notices):
+                raise TypeError("fit() is to return a tuple of texts")
+            return notices
         except SuiteError:
             raise
         except (Exception, SystemExit) as error:  # a user's code may raise anything
             said = complaint(error, self.plugin.source.root)
             raise SuiteError(f"{self.name} cannot run on {task.problem}: {said}") from error
+
+    def identity(self) -> dict[str, Any]:
+        """Return what identifies its code, and what else the user's own says of it.
+
+        Raises
+        ------
+        SuiteError
+            If that is no plain data.
+        """
+        own = cast(Any, super()).identity()
+        code = {"name": self.plugin.name, "source": self.plugin.source.identity()}
+        try:
+            json.dumps(own, allow_nan=False, sort_keys=True, ensure_ascii=False).encode()
+            return {**own, **code}
+        except (TypeError, ValueError) as error:
+            raise SuiteError(f"{self.name}: identity() is no plain data: {error}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the code out of pickles: whoever takes one loads it again."""
@@ -137,10 +157,9 @@ def _build(plugin: Plugin, name: str) -> Callable[[], Optimizer]:
     if not (isinstance(found, type) and issubclass(found, Optimizer)):
         raise SuiteError(f"{_place(plugin)} is {_what(found)}; {_remedy(found, plugin)}")
     _check(found, plugin)
-    summary = (found.__doc__ or name).strip().splitlines()[0]
     attributes = {
         "name": name,
-        "summary": getattr(found, "summary", summary),
+        "summary": getattr(found, "summary", plugins.first_line(found.__doc__) or name),
         "plugin": plugin,
         "__doc__": found.__doc__,
         "__module__": found.__module__,
@@ -190,6 +209,8 @@ def _check(kind: type[Optimizer], plugin: Plugin) -> None:
         raise SuiteError(
             f"{place}: hyperparameters = {settings!r}; it is a tuple of Hyperparameter"
         )
+    for each in settings:
+        _check_setting(each, place)
     for attribute in NAMES:
         names = getattr(kind, attribute)
         if not isinstance(names, tuple) or not all(isinstance(each, str) for each in names):
@@ -198,3 +219,13 @@ def _check(kind: type[Optimizer], plugin: Plugin) -> None:
             )
     if stray := [each for each in kind.copies if each not in kind.slots]:
         raise SuiteError(f"{place}: copies names {stray[0]!r}, which is none of its slots")
+
+
+def _check_setting(setting: Any, place: str) -> None:
+    """Refuse a hyperparameter that no suite could name, or that does not take its own default."""
+    if not isinstance(setting.name, str) or not setting.name.isidentifier():
+        raise SuiteError(f"{place}: {setting.name!r} names no hyperparameter; write it as Python's")
+    try:
+        setting.check(setting.default)
+    except (SuiteError, TypeError, ValueError) as error:
+        raise SuiteError(f"{place}: {setting.name} does not take its default: {error}") from None

@@ -36,18 +36,22 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
     now = now[now.index.isin(then.index) | (now.index == now.index.max())]
     if analysis.describe(tables, problem)["batch_size"]:
         then, now = (
-            each.rolling(SMOOTHING_ROWS, min_periods=1, center=True).mean() for each in (then, now)
+            each.rolling(SMOOTHING_ROWS, min_periods=1, center=True).mean().where(each.notna())
+            for each in (then, now)
         )
+    worst = [_worst(each, lanes) for each, lanes in ((then, baseline.lanes), (now, tables.lanes))]
     figure = new_figure(4.2)
     axes = figure.add_subplot()
     positive = [each.to_numpy()[each.to_numpy() > 0] for each in (then, now)]
     if spans_decades(np.concatenate(positive), LOG_DECADES):
         axes.set_yscale("log")
     handles = []
-    for losses, color, style in ((then, THEN, "-"), (now, NOW, "--")):
+    for losses, ranked, color, style in zip(
+        (then, now), worst, (THEN, NOW), ("-", "--"), strict=True
+    ):
         if losses.shape[1] > 1:
             axes.plot(losses.index, losses, color=color, linewidth=0.7, alpha=FAINT)
-        median = losses.median(axis=1)
+        median = ranked.median(axis=1)
         handles += axes.plot(losses.index, median, color=color, linestyle=style, linewidth=1.8)
     axes.set_xscale("symlog", linthresh=10)
     axes.set_xlim(left=0)
@@ -62,10 +66,6 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
     return figure
 
 
-def _smoothed(losses: "pd.DataFrame") -> "pd.DataFrame":
-    return losses.rolling(SMOOTHING_ROWS, min_periods=1, center=True).mean()
-
-
 def _losses(
     lanes: "pd.DataFrame", trace: "pd.DataFrame", problem: str, label: str
 ) -> "pd.DataFrame":
@@ -73,3 +73,9 @@ def _losses(
     chosen = lanes[(lanes["problem"] == problem) & (lanes["label"] == label)]["lane"]
     rows = trace[trace["lane"].isin(chosen)]
     return rows.pivot(index="iteration", columns="lane", values="loss")
+
+
+def _worst(losses: "pd.DataFrame", lanes: "pd.DataFrame") -> "pd.DataFrame":
+    """Return losses with infinity after the end of lanes that diverged or failed."""
+    ended = lanes.loc[lanes["status"].isin(analysis.ENDED_WORST), "lane"]
+    return losses.where(losses.notna() | ~losses.columns.isin(ended), np.inf)

@@ -13,17 +13,23 @@ from typing import Any
 from optbench.errors import SuiteError, nearest
 from optbench.plugins.files import load_file
 from optbench.plugins.modules import load_module
-from optbench.plugins.source import Source, complaint
+from optbench.plugins.source import Source, blame, complaint
 
 __all__ = [
     "Plugin",
     "Source",
+    "blame",
     "complaint",
     "entry_point_names",
+    "first_line",
     "is_spec",
     "load",
     "load_entry_point",
+    "loaded",
 ]
+
+loaded: list[Source] = []
+"""Where all code is that was asked for in this process, in that order."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def load(spec: str) -> Plugin:
         module, source = load_module(place)
     else:
         raise SuiteError(f"'{place}' names no module; a plug-in's file ends in .py")
+    loaded.append(source)
     return Plugin(_attribute(module, name, place), name, source)
 
 
@@ -95,6 +102,16 @@ def load_entry_point(group: str, name: str) -> Plugin | None:
         return plugin
     source = replace(plugin.source, package=point.dist.name, version=point.dist.version)
     return replace(plugin, source=source)
+
+
+def first_line(text: object) -> str:
+    """Return the first line of a docstring; nothing where there is none.
+
+    >>> first_line("  Steps downhill.\\n\\n    Slowly."), first_line(" "), first_line(None)
+    ('Steps downhill.', '', '')
+    """
+    lines = text.strip().splitlines() if isinstance(text, str) else []
+    return lines[0] if lines else ""
 
 
 def _dotted(name: str) -> bool:

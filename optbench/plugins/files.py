@@ -71,7 +71,9 @@ def _execute(path: Path, text: bytes, source: Source, beside: dict[str, Path]) -
     try:
         with _importable(path.parent, beside):
             exec(compile(text, str(path), "exec"), vars(module))
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's code may raise anything
         del sys.modules[module.__name__]
         raise SuiteError(
             f"{path.name} cannot be imported: {complaint(error, path.parent)}"

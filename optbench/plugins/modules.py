@@ -22,7 +22,9 @@ def load_module(name: str) -> tuple[ModuleType, Source]:
     """
     try:
         module = import_module(name)
-    except (Exception, SystemExit) as error:  # a package's code may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a package's code may raise anything
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             file = f"{name.replace('.', '/')}.py"

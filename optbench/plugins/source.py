@@ -2,11 +2,15 @@
 
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from optbench.errors import UsageError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+"""Where optbench itself lies."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,13 @@ def complaint(error: BaseException, root: Path | None = None) -> str:
         The file or folder whose code counts; libraries that it calls do not. Without one no line
         is named.
     """
-    lines = str(error).splitlines()
+    said = _said(error)
+    lines = said.splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     places = [(Path(frame.filename), frame.lineno) for frame in frames]
     if isinstance(error, UsageError):
-        text = str(error)
+        text = said
     elif isinstance(error, SyntaxError) and error.filename is not None:
         text = f"{type(error).__name__}: {error.msg}"
         places.append((Path(error.filename), error.lineno))
@@ -79,5 +84,39 @@ def complaint(error: BaseException, root: Path | None = None) -> str:
     return f"{text} ({name}, line {line})"
 
 
+def _said(error: BaseException) -> str:
+    """Return what an exception says, as text that any file takes; a user's may fail even in that.
+
+    >>> _said(ValueError("caf\\xe9 \\udcff"))
+    'café \\\\udcff'
+    """
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception:
+        return ""
+
+
 def _is_own(path: Path, root: Path) -> bool:
+    if path.is_relative_to(PACKAGE) and not root.is_relative_to(PACKAGE):
+        return False  # the user's code may lie in a folder that optbench lies in
     return path.is_relative_to(root) and "site-packages" not in path.relative_to(root).parts
+
+
+def blame(error: BaseException, sources: Sequence[Source]) -> str | None:
+    """Say in one line which of some code is behind an error that nobody expected.
+
+    Returns
+    -------
+    str or None
+        None where that cannot be: the error did not pass through the code, and none of it is a
+        user's own file, whose answers may be what nobody could go on with.
+    """
+    for source in reversed(sources):
+        said = complaint(error, source.root)
+        if said != complaint(error):
+            return f"{Path(source.place).name} fails: {said}"
+    files = [Path(each.place).name for each in sources if each.place.endswith(".py")]
+    if not files or not isinstance(error, Exception):
+        return None
+    names = ", ".join(dict.fromkeys(files))
+    return f"what {names} gives does not fit: {complaint(error)}; --debug shows where"

@@ -104,14 +104,15 @@ class PluginProblem(Problem):
         own = cast(Any, super()).definition()
         code = {"name": self.plugin.name, **self.plugin.source.identity()}
         try:
-            json.dumps(own, allow_nan=False)
+            json.dumps(own, allow_nan=False, sort_keys=True, ensure_ascii=False).encode()
             return {**own, "plugin": code}
         except (TypeError, ValueError) as error:
             raise SuiteError(f"{self.name}: definition() is no plain data: {error}") from None
 
     def describe(self) -> dict[str, Any]:
         """Return the problem's own description and its source; functions say their variables."""
-        found = {**super().describe(), "source": self.plugin.source.describe()}
+        source = {"source": self.plugin.source.describe()}
+        found = {**Problem.describe(self), **super().describe(), **source}
         if self.kind == "function":
             variables = [tensor.name for tensor in self.tensors]
             found = {"variables": variables, "minima": [], "plot": None, **found}
@@ -155,10 +156,9 @@ def _build(plugin: Plugin, name: str) -> type[Problem]:
             "an instance of one, or a function under @stacked_function"
         )
     _check(base, plugin)
-    summary = (base.__doc__ or name).strip().splitlines()[0]
     attributes = {
         "name": name,
-        "summary": getattr(base, "summary", summary),
+        "summary": getattr(base, "summary", plugins.first_line(base.__doc__) or name),
         "plugin": plugin,
         "__doc__": base.__doc__,
         "__module__": base.__module__,
@@ -188,6 +188,18 @@ def _check(kind: type[Problem], plugin: Plugin) -> None:
         )
     if not any(each.name == "dtype" for each in options):
         raise SuiteError(f"{_place(plugin)} lacks the option dtype; add it to its options")
+    for each in options:
+        _check_option(each, _place(plugin))
+
+
+def _check_option(option: Option, place: str) -> None:
+    """Refuse an option that no suite could name, or that does not take its own default."""
+    if not isinstance(option.name, str) or not option.name.isidentifier():
+        raise SuiteError(f"{place}: {option.name!r} names no option; write it as Python's names")
+    try:
+        option.check(option.default)
+    except (SuiteError, TypeError, ValueError) as error:
+        raise SuiteError(f"{place}: {option.name} does not take its default: {error}") from None
 
 
 def _settled(instance: Problem) -> type[Problem]:

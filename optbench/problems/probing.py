@@ -49,6 +49,8 @@ def _check_tensors(tensors: Any) -> None:
     if not good or not tensors:
         raise TypeError("tensors is to be a tuple of Tensor(name, shape), at least one")
     names = [each.name for each in tensors]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"the tensors' names are to be texts, not {names!r}")
     if len(set(names)) < len(names) or any(min(each.shape, default=1) < 1 for each in tensors):
         raise ValueError("tensors are to have different names, and sizes of at least 1")
 
@@ -61,7 +63,7 @@ def _check_shape(what: str, given: Any, shape: tuple[int, ...]) -> None:
 
 def _check_plain(description: dict[str, Any]) -> None:
     try:
-        json.dumps(description, allow_nan=False)
+        json.dumps(description, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise TypeError(f"describe() is no plain data: {error}") from None
 
@@ -79,6 +81,9 @@ def _step(problem: Problem) -> None:
     for what, given in (("data", data), ("batch", batch)):
         if not isinstance(given, Mapping):
             raise TypeError(f"{what}() gives {type(given).__name__}; it is to give arrays by name")
+        for name, each in given.items():
+            if not isinstance(each, np.ndarray):
+                raise TypeError(f"{what}() gives no array for {name!r}")
     params, grads = _stacked(problem, problem.start(0)), _stacked(problem, 0.0)
     buffers = {
         each.name: np.full((LANES, *each.shape), each.start, dtype=problem.dtype)

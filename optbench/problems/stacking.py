@@ -12,7 +12,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor
 from optbench.errors import DeviceError, SuiteError
-from optbench.plugins import complaint
+from optbench.plugins import complaint, first_line
 from optbench.problems.base import Arrays, Losses, Minimum
 from optbench.problems.functions import Function, Interval
 from optbench.workspace import Workspace
@@ -229,7 +229,7 @@ def _problem(function: Single, gradient: Single | None, setting: _Setting) -> ty
 
     name = function.__name__
     code = getattr(function, "__code__", None)
-    summary = (function.__doc__ or name).strip().splitlines()[0]
+    summary = first_line(function.__doc__) or name
     attributes = {
         **setting._asdict(),
         "name": name,

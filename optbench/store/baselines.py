@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat, ValidationError
+
 from optbench.errors import NothingToCompareError, ResultsError, nearest
 from optbench.records import LANE_COLUMNS, TRACE_COLUMNS
 from optbench.reference import Baseline
@@ -26,8 +28,32 @@ DESCRIPTION = "baseline.json"
 TOLERANCE_COLUMNS = {"lane": "int32", "iteration": "int32", "tolerance": "float64"}
 """Columns of tolerance.parquet."""
 
-NEEDED = ("suite", "seeds", "problems", "optimizers", "environment", "device", "targets")
-"""Keys of baseline.json without which nothing can be compared."""
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Suite(_Part):
+    given: dict[str, Any]
+    resolved: dict[str, Any]
+
+
+class _Optimizer(_Part):
+    label: str
+
+
+class _Description(_Part):
+    """What a check needs of baseline.json beside what readers need of a run.json."""
+
+    suite: _Suite
+    seeds: list[int]
+    optimizers: list[_Optimizer]
+    environment: dict[str, Any]
+    device: dict[str, Any]
+    targets: dict[str, FiniteFloat]
+    test_error: dict[str, dict[str, FiniteFloat]] = {}
+    thresholds: dict[str, PositiveFloat] = {}
+    calibration_seconds: PositiveFloat | None = None
 
 
 @dataclass(frozen=True)
@@ -40,18 +66,17 @@ class Content:
     tolerance: Mapping[str, Any]
 
 
-def save(out: Path, name: str, content: Content, *, replace: bool = False) -> Path:
-    """Write a baseline and return its folder; a kill leaves the old one or the new one.
+def save(folder: Path, content: Content, *, replace: bool = False) -> None:
+    """Write a baseline into a folder of its own; a kill leaves the old one or the new one.
 
     Raises
     ------
     ResultsError
         If there is one of that name and it is not to be replaced, or it cannot be written.
     """
-    folder = out / FOLDER / name
     if not replace:
         check_free(folder)
-    beside, old = (folder.with_name(f".{name}.{end}") for end in ("part", "old"))
+    beside, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
     with writing(folder):
         for left in (beside, old):
             shutil.rmtree(left, ignore_errors=True)
@@ -61,7 +86,6 @@ def save(out: Path, name: str, content: Content, *, replace: bool = False) -> Pa
             folder.rename(old)
         beside.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
-    return folder
 
 
 def check_free(folder: Path) -> None:
@@ -126,17 +150,29 @@ def load(folder: Path) -> Baseline:
     except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"'{file}' cannot be read: {error}") from None
     check_version(meta, file)
-    lacking = [key for key in NEEDED if key not in meta]
-    if lacking:
-        raise ResultsError(f"'{file}' is damaged: it has no {lacking[0]}")
-    check_description({"started": "", "status": "", "invocation_id": "", **meta}, file)
+    _check(meta, file)
+    lanes = read_table([folder / "lanes.parquet"], LANE_COLUMNS)
+    lost = set(lanes["problem"]) - {each["problem"] for each in meta["problems"]}
+    if lost:
+        raise ResultsError(f"'{file}' is damaged: problems: there is no '{min(lost)}'")
     return Baseline(
         path=folder,
         meta=meta,
-        lanes=read_table([folder / "lanes.parquet"], LANE_COLUMNS),
+        lanes=lanes,
         trace=read_table([folder / "trace.parquet"], TRACE_COLUMNS),
         tolerance=read_table([folder / "tolerance.parquet"], TOLERANCE_COLUMNS),
     )
+
+
+def _check(meta: Mapping[str, Any], file: Path) -> None:
+    try:
+        _Description.model_validate(meta)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        raise ResultsError(f"'{file}' is damaged: {where}: {reason}") from None
+    check_description({"started": "", "status": "", "invocation_id": "", **meta}, file)
 
 
 def find(names: list[str], out: Path) -> list[Path]:

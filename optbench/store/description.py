@@ -1,8 +1,10 @@
 """What readers need of a run.json, checked before anything relies on it.
 
-Keys that stand nowhere here may be missing or hold anything; a later optbench may add others.
+Keys that stand nowhere here may be missing or hold anything; a later optbench may add others. What
+has a default may be missing: earlier ones did not write it.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,14 +20,26 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
+class _Entry(_Part):
+    name: str
+
+
+class _Resolved(_Part):
+    problem: list[_Entry] = []
+
+
 class _Suite(_Part):
     name: str
+    resolved: _Resolved = _Resolved()
 
 
 class _Problem(_Part):
     problem: str
     batch_size: int | None
     iterations_per_epoch: int | None
+    iterations: int = 1
+    definition: dict[str, Any] = {}
+    stream_digests: dict[str, str] = {}
 
 
 class _Network(_Problem):
@@ -57,11 +71,24 @@ class _Function(_Problem):
         return self
 
 
+class _Optimizer(_Part):
+    label: str
+
+
+class _Environment(_Part):
+    packages: dict[str, Any] = {}
+    blas: list[dict[str, Any]] = []
+
+
 class _Description(_Part):
     started: str
     status: str
     invocation_id: str
     suite: _Suite
+    optimizers: list[_Optimizer] = []
+    environment: _Environment = _Environment()
+    device: dict[str, Any] = {}
+    calibration_seconds: Annotated[Finite, Field(gt=0.0)] | None = None
     problems: list[Annotated[_Function | _Network, Field(discriminator="kind")]]
 
 
@@ -81,3 +108,7 @@ def check_description(meta: Mapping[str, Any], file: Path) -> None:
         message = first["msg"].removeprefix("Value error, ")
         reason = f"{message[0].lower()}{message[1:]}"
         raise ResultsError(f"'{file}' is damaged: {where}: {reason}") from None
+    try:
+        json.dumps(meta, allow_nan=False)
+    except ValueError:  # Python reads NaN and Infinity, which are no JSON
+        raise ResultsError(f"'{file}' is damaged: it holds a number that is not finite") from None

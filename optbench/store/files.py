@@ -1,5 +1,6 @@
 """Writing files so that nothing half written is ever seen."""
 
+import json
 import lzma
 import os
 import shutil
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 VERSION_KEY = "optbench.schema_version"
 """Where the metadata of a parquet file hold the version of the schema."""
 
-COLUMNS_KEY = "optbench.columns"
-"""Where they hold the names of all columns once more: checksums cover the pages only."""
+CHECKSUMS_KEY = "optbench.checksums"
+"""Where they hold the checksum of each column: those of parquet itself leave its footer out, in
+which a single bit may give a column another name, fewer rows, or the values of another one."""
+
+COUNT = "number of arrays"
+"""Name of a number in npz files: a damaged directory may leave some of the arrays out."""
 
 
 @contextmanager
@@ -89,7 +94,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     def write(place: Path) -> None:
         with place.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, allow_pickle=False, **{COUNT: np.array(len(arrays))}, **arrays)
 
     write_beside(path, write)
 
@@ -112,7 +117,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         if damaged is not None:
             raise BadZipFile(f"bad checksum of '{damaged}'")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
+        if int(arrays.pop(COUNT)) != len(arrays):
+            raise BadZipFile("arrays are missing")
+        return arrays
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, *_NO_ZIP) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise ResultsError(f"'{path}' is damaged: {reason}") from None
@@ -123,8 +131,7 @@ def arrow_table(kinds: Mapping[str, str], columns: Mapping[str, Any]) -> "pa.Tab
     import pyarrow as pa
 
     fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
-    metadata = {VERSION_KEY: str(SCHEMA_VERSION), COLUMNS_KEY: ",".join(kinds)}
-    schema = pa.schema(fields, metadata=metadata)
+    schema = pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
     return pa.table([columns[name] for name in kinds], schema=schema)
 
 
@@ -133,6 +140,9 @@ def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, An
     import pyarrow.parquet as pq
 
     table = arrow_table(kinds, columns)
+    checksums = {name: checksum(table.column(name)) for name in kinds}
+    metadata = {**table.schema.metadata, CHECKSUMS_KEY: json.dumps(checksums)}
+    table = table.replace_schema_metadata(metadata)
     # Floats hardly ever repeat; looking for it would take most of the time.
     repeating = [name for name, kind in kinds.items() if not kind.startswith("float")]
     write_beside(
@@ -145,6 +155,20 @@ def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, An
             write_page_checksum=True,
         ),
     )
+
+
+def checksum(column: "pa.ChunkedArray") -> int:
+    """Return a CRC-32 of a column's values, whatever parts they come in.
+
+    >>> import pyarrow as pa
+    >>> parts = [[1.0], [None, 2.0]], [[1.0, None], [2.0]], [[1.0, 0.0, 2.0]]
+    >>> len({checksum(pa.chunked_array(each)) for each in parts})
+    2
+    """
+    if str(column.type) == "string":
+        return zlib.crc32(json.dumps(column.to_pylist()).encode())
+    gaps = zlib.crc32(column.is_null().to_numpy()) if column.null_count else 0
+    return zlib.crc32(column.fill_null(0).to_numpy(), gaps)
 
 
 def arrow_type(kind: str) -> "pa.DataType":

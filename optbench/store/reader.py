@@ -18,7 +18,13 @@ from optbench.records import (
     Status,
 )
 from optbench.store.columns import Table
-from optbench.store.files import COLUMNS_KEY, VERSION_KEY, arrow_table, arrow_type
+from optbench.store.files import (
+    CHECKSUMS_KEY,
+    VERSION_KEY,
+    arrow_table,
+    arrow_type,
+    checksum,
+)
 from optbench.store.unfinished import fill_in, journaled, status_now
 
 if TYPE_CHECKING:
@@ -152,16 +158,17 @@ def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
 
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as opened:
-            table, rows = opened.read(), opened.metadata.num_rows
-        if table.num_rows != rows:
-            raise pa.ArrowInvalid(f"{table.num_rows} of {rows} rows are there")
+            table = opened.read()
         _check_file_version(table, file)
-        for name in [*_names_written(table), *kinds]:
+        for name in kinds:
             column = table.column(name)
             if name in NEVER_NULL and column.null_count:
                 raise pa.ArrowInvalid(f"column '{name}' has gaps")
-        return table.cast(pa.schema([_field(each, kinds) for each in table.schema]))
-    except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
+        fields = [_field(each, kinds) for each in table.schema]
+        table = table.cast(pa.schema(fields, metadata=table.schema.metadata))
+        _check_values(table)
+        return table
+    except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
         raise _damaged(file, error) from None
 
 
@@ -172,10 +179,16 @@ def _check_file_version(table: "pa.Table", file: Path) -> None:
         check_version({"schema_version": int(version)}, file)
 
 
-def _names_written(table: "pa.Table") -> list[str]:
-    """Return the columns that a table was written with, where it tells; others may be there."""
-    written = (table.schema.metadata or {}).get(COLUMNS_KEY.encode())
-    return [] if written is None else written.decode().split(",")
+def _check_values(table: "pa.Table") -> None:
+    """Compare columns with the checksums that they were written with; others may be there."""
+    import pyarrow as pa
+
+    if not table.num_rows:  # that it lacks rows is told where they are needed
+        return
+    written = (table.schema.metadata or {}).get(CHECKSUMS_KEY.encode(), b"{}")
+    for name, expected in json.loads(written).items():
+        if checksum(table.column(name)) != expected:
+            raise pa.ArrowInvalid(f"column '{name}' has other values than were written")
 
 
 def _field(field: "pa.Field", kinds: Mapping[str, str]) -> "pa.Field":

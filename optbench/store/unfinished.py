@@ -11,6 +11,7 @@ from optbench.records import (
     LANE_COLUMNS,
     PENALTY,
     POSITION_NAMES,
+    REUSED_FROM,
     EvaluationRows,
     LaneResult,
     Status,
@@ -23,6 +24,10 @@ from optbench.store.lock import is_locked
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+RARE = {BEST_AT: "int32", REUSED_FROM: "string"}
+"""Columns of lanes.parquet that are there only where some lane has one."""
 
 
 def status_now(run: Path, meta: Mapping[str, Any]) -> str:
@@ -55,9 +60,10 @@ def fill_in(lanes: "pd.DataFrame", run: Path, status: str) -> "pd.DataFrame":
     }
     ends = [results.get(lane, LaneResult(lane, waiting, None)) for lane in lanes["lane"].tolist()]
     filled = lanes.copy()
-    if BEST_AT not in filled.columns and any(end.best_at is not None for end in ends):
-        filled.insert(0, BEST_AT, 0)
-    kinds = {BEST_AT: "int32", **LANE_COLUMNS}
+    for name in RARE:
+        if name not in filled.columns and any(getattr(end, name) is not None for end in ends):
+            filled[name] = None
+    kinds = LANE_COLUMNS | RARE
     for name in {field.name for field in fields(LaneResult)} & set(filled.columns):
         values = [getattr(end, name) for end in ends]
         filled[name] = pa.array(values, arrow_type(kinds[name])).to_pandas()

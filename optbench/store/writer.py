@@ -95,9 +95,13 @@ class RunWriter:
         if resumed:
             self._take_up()
         self._write_state(Status.RUNNING)
+        for block in self._open.values():  # what was written of it as interrupted is made anew
+            for folder in ("trace", "evaluation"):
+                with writing(path / folder):
+                    (path / folder / f"{block.journal.name}.parquet").unlink(missing_ok=True)
 
     def _take_up(self) -> None:
-        """Take the results of ended blocks; tables of the others, if any, are made anew."""
+        """Take the results of ended blocks, and the journals of the others."""
         for failure in self._meta.get("failures", ()):  # lanes are entered with their results
             message, text = failure["message"], failure["traceback"]
             self._failures[message] = Failure(message, (), text)
@@ -105,11 +109,8 @@ class RunWriter:
             result = journal.result()
             if result is not None:
                 self._enter(result)
-                continue
-            self._open[journal.block] = _OpenBlock(journal)
-            for folder in ("trace", "evaluation"):
-                with writing(self.path / folder):
-                    (self.path / folder / f"{journal.name}.parquet").unlink(missing_ok=True)
+            else:
+                self._open[journal.block] = _OpenBlock(journal)
 
     def add(self, record: Record) -> Sequence[Record]:
         """Take a record, and return those that lie on the disk now and did not before."""

@@ -53,7 +53,7 @@ def _problem(name: str, own: Mapping[str, Any], shared: Mapping[str, Any]) -> Pr
     if "data" in known:
         data = options.get("data", known["data"].default)
         # Images of one shape; the embedded ones are always there.
-        if data == "auto" or data in datasets.COLLECTIONS:
+        if data == "auto" or data in tuple(datasets.COLLECTIONS):
             options["data"] = EMBEDDED
     problem, _ = make_problem(name, options)
     return problem

@@ -1,0 +1,21 @@
+"""A run and its baseline for tests of the gate."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.gate import Desk, made
+
+
+@pytest.fixture(scope="session")
+def saved_gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the run and the baseline, to be copied."""
+    return made(tmp_path_factory.mktemp("gate"))
+
+
+@pytest.fixture
+def desk(saved_gate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Return a copy to work on."""
+    shutil.copytree(saved_gate, tmp_path, dirs_exist_ok=True)
+    return Desk(tmp_path, monkeypatch)

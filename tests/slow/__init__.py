@@ -1,0 +1,45 @@
+"""Runs that are cut, killed and damaged, and what is compared then.
+
+Tests here that take more than a few seconds bear the mark ``slow``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+FOLDERS = ("trace", "evaluation", "surface")
+
+MAY_DIFFER = ("step_seconds", "workers")
+"""Columns of lanes.parquet that tell how a run was carried out, not what it found."""
+
+
+def tables(path: Path) -> dict[str, pd.DataFrame]:
+    """Return a run's tables, read with pandas alone."""
+    lanes = pd.read_parquet(path / "lanes.parquet")
+    found = {"lanes": lanes.drop(columns=list(MAY_DIFFER))}
+    for name in FOLDERS:
+        if (path / name).exists():
+            found[name] = pd.read_parquet(path / name)
+    return found
+
+
+def assert_same_run(path: Path, expected: Path, left: tuple[str, ...] = ()) -> None:
+    """Compare all tables of two runs row for row and bit for bit, and the names of their files.
+
+    ``left`` names what may have been left at the top beside them.
+    """
+    ours, theirs = tables(path), tables(expected)
+    assert ours.keys() == theirs.keys()
+    for name, table in theirs.items():
+        pd.testing.assert_frame_equal(ours[name], table, check_exact=True, obj=name)
+        for column in table.select_dtypes("float"):
+            assert ours[name][column].to_numpy().tobytes() == table[column].to_numpy().tobytes()
+    ours_only = [each for each in files(path) if each.partition("/")[0] not in left]
+    assert ours_only == files(expected), "other files"
+
+
+def files(path: Path) -> list[str]:
+    """Return the names of all files of a run."""
+    return sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())

@@ -1,0 +1,402 @@
+"""Runs that are killed at random moments, interrupted twice, or left without space.
+
+Each runs the real command line in a process of its own, which notes every record that it reports.
+Whatever ends it, what was reported is read; resumed, it ends with the tables of a run that nothing
+ended. Moments are drawn from fixed seeds and printed: how many records have been reported, and how
+many seconds later.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from optbench.store.reader import read_run
+from tests.cli.command import meta, optbench, suite
+from tests.slow import assert_same_run
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="needs signals and locks of POSIX systems"),
+]
+
+SUITE = """
+name = "killed"
+seeds = 2
+evaluate_every = 100
+
+[[problem]]
+name = "network"
+data = "mnist-5k"
+layers = ["dense 20", "batch-norm", "relu", "dropout 0.3", "dense 10"]
+batch_size = 32
+iterations = 250
+
+[[problem]]
+name = "anisotropic"
+iterations = 2500
+
+[[problem]]
+name = "noisy-rosenbrock"
+iterations = 1500
+
+[[optimizer]]
+name = "sgd"
+grid.lr = [0.01, 1e30]
+
+[[optimizer]]
+name = "adam"
+
+[[optimizer]]
+name = "schedule-free-sgd"
+"""
+
+DRIVER = """
+import os, sys
+from contextlib import contextmanager
+import optbench.cli.display
+from optbench.cli import main
+from optbench.records import BlockResult, EvaluationRows, TraceChunk
+from optbench.store import writer
+
+writer.JOURNAL_SECONDS = 0.05
+noted = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def observe(record):
+    match record:
+        case TraceChunk():
+            said = [f"row {lane} {record.first_iteration + rows - 1}"
+                    for lane, rows in zip(record.lanes.tolist(), record.rows.tolist()) if rows]
+        case EvaluationRows():
+            said = [f"evaluation {lane} {record.iteration} {record.split}"
+                    for lane in record.lanes.tolist()]
+        case BlockResult():
+            said = [f"end {lane.lane} {lane.status}" for lane in record.lanes
+                    if lane.status != "interrupted"]
+        case _:
+            said = []
+    os.write(noted, "".join(f"{each}\\n" for each in said).encode())
+
+@contextmanager
+def display(plan, *, quiet):
+    os.write(noted, b"begin\\n")
+    yield observe
+
+optbench.cli.display.display = display
+main()
+"""
+"""The command line, which notes what it reports and keeps its journal close behind."""
+
+OPTIONS = ("-q", "--workers", "2", "--checkpoint-every", "0.1", "--out", "results")
+
+KILLS = 50
+"""Half of them in runs that go on with a run killed before."""
+
+SEED = 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder to run in."""
+
+    folder: Path
+
+    @property
+    def noted(self) -> Path:
+        return self.folder / "noted"
+
+    @property
+    def run(self) -> Path:
+        (found,) = (self.folder / "results").iterdir()
+        return found
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command and return once it begins to run blocks."""
+        self.noted.unlink(missing_ok=True)
+        command = [sys.executable, "-c", DRIVER, str(self.noted), "run", *arguments, *OPTIONS]
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        while not self.noted.exists() and process.poll() is None:
+            time.sleep(0.005)
+        return process
+
+    def reported(self) -> list[list[str]]:
+        lines = self.noted.read_text().splitlines() if self.noted.exists() else []
+        return [line.split() for line in lines]
+
+    def await_reports(self, process: subprocess.Popen[str], count: int, delay: float) -> None:
+        """Wait until so many records are reported, and some seconds more."""
+        while process.poll() is None and self.noted.read_bytes().count(b"\n") < count:
+            time.sleep(0.001)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(delay)
+
+    def resume(self) -> None:
+        """Go on to the end, here."""
+        seen = optbench("run", "--resume", "latest", "-q", cwd=self.folder)
+        assert seen.code == 0, seen
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """The run that nothing ends, and how many records it reports."""
+    place = Place(tmp_path_factory.mktemp("whole"))
+    suite(place.folder, SUITE)
+    process = place.start("mine.toml")
+    out, err = process.communicate()
+    assert process.returncode == 0, (out, err)
+    check_reported(place, place.run, place.run)
+    return place.run, len(place.reported())
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    suite(tmp_path, SUITE)
+    return Place(tmp_path)
+
+
+def check_reported(place: Place, run: Path, whole: Path) -> None:
+    """Look for all that was reported in a run as readers see it; nothing of it may be wrong."""
+    found = read_run(run)
+    keys = ["lane", "iteration"]
+    for name, key in (("trace", keys), ("evaluation", [*keys, "split"])):
+        table, true = getattr(found, name), pd.read_parquet(whole / name)
+        assert not table.duplicated(key).any()
+        known = true.merge(table[key])
+        assert len(known) == len(table), f"{name} holds rows that are none of this run"
+        columns = [each for each in true if each in table]
+        pd.testing.assert_frame_equal(
+            table[columns].sort_values(key, ignore_index=True),
+            known[columns].sort_values(key, ignore_index=True),
+            check_exact=True,
+            check_dtype=False,
+        )
+    rows = found.trace.groupby("lane")["iteration"].agg(["size", "max"])
+    assert (rows["size"] == rows["max"] + 1).all(), "rows are missing before others"
+    evaluations = {*found.evaluation[[*keys, "split"]].itertuples(index=False, name=None)}
+    statuses = found.lanes.set_index("lane")["status"]
+    for kind, *said in place.reported():
+        if kind == "row":
+            assert rows.loc[int(said[0]), "max"] >= int(said[1])
+        elif kind == "evaluation":
+            assert (int(said[0]), int(said[1]), said[2]) in evaluations
+        elif kind == "end":
+            assert statuses[int(said[0])] == said[1]
+
+
+def say(line: str) -> None:
+    """Print a line, which is seen where the test fails."""
+    sys.stdout.write(f"{line}\n")
+
+
+def kill(place: Place, process: subprocess.Popen[str], count: int, delay: float) -> None:
+    """Kill a process some seconds after it has reported so many records."""
+    place.await_reports(process, count, delay)
+    process.kill()
+    out, err = process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0), (process.returncode, out, err)
+
+
+@pytest.mark.parametrize("number", range(KILLS // 2))
+def test_a_run_survives_being_killed_twice(number, place, expected):
+    whole, records = expected
+    drawn = random.Random(f"{SEED} {number}")
+    first = round(drawn.uniform(0.0, 0.9) * records)
+    second = round(drawn.uniform(0.0, 0.9) * (records - first))
+    moments = [(first, drawn.uniform(0.0, 0.1)), (second, drawn.uniform(0.0, 0.1))]
+    say(f"seed {SEED} {number}: killed after {moments} of {records} records")
+    kill(place, place.start("mine.toml"), *moments[0])
+    check_reported(place, place.run, whole)
+    show = optbench("show", "--format", "csv", cwd=place.folder)
+    assert (show.code, show.err) == (0, "")
+    if meta(place.run)["status"] == "running":
+        assert read_run(place.run).meta["status"] == "interrupted"
+        kill(place, place.start("--resume", "latest"), *moments[1])
+        check_reported(place, place.run, whole)
+    if meta(place.run)["status"] == "running":
+        place.resume()
+        assert_same_run(place.run, whole)
+    else:
+        assert_same_run(place.run, whole, left=(".lock", ".journal.gone"))
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_second_interrupt_stops_at_once_and_loses_nothing(number, place, expected):
+    whole, records = expected
+    drawn = random.Random(f"{SEED} interrupts {number}")
+    count, delays = round(drawn.uniform(0.0, 0.6) * records), [drawn.uniform(0.0, 0.05)] * 2
+    say(f"seed {SEED} interrupts {number}: after {count} of {records} records and {delays} s")
+    process = place.start("mine.toml")
+    place.await_reports(process, count, delays[0])
+    process.send_signal(signal.SIGINT)
+    time.sleep(delays[1])
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    check_reported(place, place.run, whole)
+    assert meta(place.run)["status"] in ("interrupted", "running")
+    place.resume()
+    assert_same_run(place.run, whole)
+
+
+def test_two_processes_in_one_results_directory_do_not_meet(place, expected):
+    whole, _ = expected
+    other = Place(place.folder / "other")
+    other.folder.mkdir()
+    (other.folder / "results").symlink_to(place.folder / "results")
+    (place.folder / "results").mkdir()
+    suite(other.folder, SUITE)
+    both = [place.start("mine.toml"), other.start("mine.toml")]
+    for process in both:
+        out, err = process.communicate()
+        assert process.returncode == 0, (out, err)
+    runs = list((place.folder / "results").iterdir())
+    assert len(runs) == 2
+    for run in runs:
+        assert_same_run(run, whole)
+
+
+def test_only_one_of_two_processes_goes_on_with_a_run(place, expected):
+    whole, records = expected
+    kill(place, place.start("mine.toml"), records // 5, 0.0)
+    first = place.start("--resume", "latest")
+    second = Place(place.folder / "second")
+    second.folder.mkdir()
+    (second.folder / "results").symlink_to(place.folder / "results")
+    processes = [first, second.start("--resume", "latest")]
+    errors = [process.communicate()[1] for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 2], errors
+    (told,) = filter(None, errors)
+    assert "another process" in told
+    assert_same_run(place.run, whole)
+
+
+# No space
+
+
+TMPFS = 'mount -t tmpfs -o size="$1" none results || exit 99; shift; "$@"; code=$?; ' + (
+    "cp -a results/. kept; exit $code"
+)
+"""Run a command with its results on a disk of so many bytes, then copy them from there."""
+
+
+def can_mount(folder: Path) -> bool:
+    with suppress(OSError):
+        command = ["unshare", "-Urm", "mount", "-t", "tmpfs", "none", str(folder)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return False
+
+
+@pytest.mark.parametrize("size", ["96k", "200k", "400k", "600k"])
+def test_a_disk_that_is_full_ends_the_run_in_one_line(size, place, expected):
+    whole, _ = expected
+    folder = place.folder
+    for name in ("results", "kept"):
+        (folder / name).mkdir()
+    if not can_mount(folder / "results"):
+        pytest.skip("this machine does not let us mount a small disk")
+    command = [sys.executable, "-c", DRIVER, str(place.noted), "run", "mine.toml", *OPTIONS]
+    process = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", TMPFS, "sh", size, *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.returncode == 2, process.stderr
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("error: cannot write results to 'results/killed-"), line
+    assert "No space left on device" in line
+    (run,) = (folder / "kept").iterdir()
+    assert not list(run.rglob("*.part"))
+    if not (run / "run.json").exists():  # there was no room to begin
+        assert place.reported() == [["begin"]]
+        return
+    check_reported(place, run, whole)
+    shown = optbench("show", "--out", "kept", cwd=folder)
+    assert (shown.code, shown.err) == (0, "")
+    seen = optbench("run", "--resume", "latest", "-q", "--out", "kept", cwd=folder)
+    assert seen.code == 0, seen
+    assert_same_run(run, whole)
+
+
+FAILING = """
+import errno, os, sys
+left, name, number = int(sys.argv.pop(1)), sys.argv.pop(1), int(sys.argv.pop(1))
+real = getattr(os, name)
+
+def failing(*arguments, **options):
+    global left
+    if any(str(each).endswith((".part", ".npz", ".parquet", ".json")) for each in arguments[:1]) \\
+            or name == "fsync":
+        left -= 1
+        if left < 0:
+            raise OSError(number, os.strerror(number))
+    return real(*arguments, **options)
+
+setattr(os, name, failing)
+"""
+"""From the n-th time on, files can be neither synced nor renamed."""
+
+
+@pytest.mark.parametrize(
+    ("left", "name", "error"),
+    [
+        *((left, "fsync", "EIO") for left in (3, 25, 60)),
+        *((left, "replace", "EROFS") for left in (2, 12, 25)),
+    ],
+)
+def test_a_place_that_cannot_be_written_any_more_ends_the_run(left, name, error, place, expected):
+    whole, _ = expected
+    number = getattr(errno, error)
+    code = FAILING + DRIVER
+    command = [sys.executable, "-c", code, str(left), name, str(number), str(place.noted)]
+    process = subprocess.run(
+        [*command, "run", "mine.toml", *OPTIONS],
+        cwd=place.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.returncode == 2, process.stderr
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("error: cannot write results to 'results"), line
+    assert os.strerror(number) in line
+    if not list((place.folder / "results").glob("*/run.json")):
+        return
+    check_reported(place, place.run, whole)
+    place.resume()
+    assert_same_run(place.run, whole)
+
+
+def test_results_that_are_deleted_meanwhile_end_the_run(place, expected):
+    _, records = expected
+    process = place.start("mine.toml")
+    place.await_reports(process, records // 5, 0.0)
+    run = place.run
+    os.replace(run, place.folder / "taken")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    (line,) = err.splitlines()
+    assert line.startswith("error: cannot write results to 'results/killed-")
+    assert not run.exists(), "a folder that was deleted is not to come back"

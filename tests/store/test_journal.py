@@ -1,0 +1,429 @@
+"""The journal of a block: what was put there is read back to the bit, or said to be damaged."""
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+
+import numpy as np
+import pytest
+
+from optbench.errors import ResultsError
+from optbench.records import (
+    BlockResult,
+    Checkpoint,
+    EvaluationRows,
+    LaneResult,
+    Status,
+    TraceChunk,
+)
+from optbench.store import files
+from optbench.store.files import make_folder, read_arrays, remove_folder, write_arrays, write_beside
+from optbench.store.journal import FOLDER, Journal, after, clear, joined, journals
+
+LANES = np.array([3, 5], dtype=np.int32)
+
+
+def chunk(first, rows, *, axes=None, penalty=False, seed=0) -> TraceChunk:
+    """Rows of both lanes; ``rows`` says how many of each count."""
+    random = np.random.default_rng([seed, first])
+    height = max(rows)
+    return TraceChunk(
+        4,
+        LANES,
+        first,
+        random.random((height, 2)),
+        np.array(rows),
+        None if axes is None else random.random((height, 2, axes)),
+        random.random((height, 2)) if penalty else None,
+    )
+
+
+def evaluation(iteration, split="test", lanes=LANES) -> EvaluationRows:
+    loss = np.random.default_rng(iteration).random(len(lanes))
+    return EvaluationRows(4, lanes, iteration, split, loss, np.array([np.nan, 0.5])[: len(lanes)])
+
+
+def bits(record):
+    """Return a record's fields as what can be compared to the last bit; NaN equals itself."""
+    if record is None:
+        return None
+    values = [getattr(record, field.name) for field in fields(record)]
+    return [
+        (each.dtype.str, each.shape, each.tobytes()) if isinstance(each, np.ndarray) else each
+        for each in values
+    ]
+
+
+def result(*statuses, **given) -> BlockResult:
+    lanes = [LaneResult(int(n), s, iterations=7) for n, s in zip(LANES, statuses, strict=True)]
+    return BlockResult(4, tuple(lanes), **given)
+
+
+# What comes back
+
+
+@pytest.mark.parametrize("axes", [None, 1, 2, 3])
+@pytest.mark.parametrize("penalty", [False, True])
+def test_what_is_appended_is_read_back(axes, penalty, tmp_path):
+    chunks = [
+        chunk(0, (4, 4), axes=axes, penalty=penalty),
+        chunk(4, (3, 1), axes=axes, penalty=penalty),
+        chunk(7, (2, 0), axes=axes, penalty=penalty),
+    ]
+    evaluations = [evaluation(0), evaluation(4, "validation"), evaluation(7, lanes=LANES[:1])]
+    journal = Journal(tmp_path, 4)
+    journal.append(chunks[:1], evaluations[:1])
+    journal.append([], evaluations[1:2])
+    journal.append(chunks[1:], [])
+    journal.append([], [])
+    journal.append([], evaluations[2:])
+    found, rows = Journal(tmp_path, 4).rows()
+    assert found.rows.tolist() == [9, 5]
+    assert bits(found) == bits(joined(chunks))
+    assert found.loss.tobytes() == b"".join(each.loss.tobytes() for each in chunks)
+    assert [bits(each) for each in rows] == [bits(each) for each in evaluations]
+
+
+def test_single_precision_stays(tmp_path):
+    single = chunk(0, (2, 2), axes=2)
+    single = replace(single, position=single.position.astype(np.float32))
+    Journal(tmp_path, 4).append([single], [])
+    assert bits(Journal(tmp_path, 4).rows()[0]) == bits(single)
+
+
+def test_a_block_without_rows_has_none(tmp_path):
+    assert Journal(tmp_path, 4).rows() == (None, [])
+    assert Journal(tmp_path, 4).checkpoint() is None
+    assert Journal(tmp_path, 4).result() is None
+    assert not Journal(tmp_path, 4).ended
+    assert journals(tmp_path) == []
+
+
+def test_a_journal_taken_up_again_goes_on_behind_its_last_part(tmp_path):
+    Journal(tmp_path, 4).append([chunk(0, (4, 4))], [])
+    Journal(tmp_path, 4).append([chunk(4, (2, 2))], [])
+    names = sorted(each.name for each in (tmp_path / FOLDER / "block-00004").iterdir())
+    assert names == ["rows-000001.npz", "rows-000002.npz"]
+    assert len(Journal(tmp_path, 4).rows()[0].loss) == 6
+
+
+def test_parts_that_were_written_twice_count_once(tmp_path):
+    """An interrupt may come after a part is there and before that is noted."""
+    first, second = chunk(0, (4, 4), axes=2, penalty=True), chunk(4, (4, 2), axes=2, penalty=True)
+    journal = Journal(tmp_path, 4)
+    journal.append([first], [evaluation(0)])
+    journal.append([first, second], [evaluation(0), evaluation(4)])
+    journal.append([second], [evaluation(4)])
+    found, rows = journal.rows()
+    assert bits(found) == bits(joined([first, second]))
+    assert [each.iteration for each in rows] == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("iteration", "kept", "counts"),
+    [(0, 5, [5, 2]), (7, 5, [5, 2]), (8, 4, [4, 1]), (9, 3, [3, 0]), (11, 1, [1, 0])],
+)
+def test_what_comes_after_an_iteration(iteration, kept, counts):
+    whole = chunk(7, (5, 2), axes=2, penalty=True)
+    found = after(whole, iteration)
+    assert found.first_iteration == max(7, iteration)
+    assert (len(found.loss), found.rows.tolist()) == (kept, counts)
+    for name in ("loss", "position", "penalty"):
+        assert getattr(found, name).tobytes() == getattr(whole, name)[5 - kept :].tobytes()
+
+
+@pytest.mark.parametrize("iteration", [12, 13, 100])
+def test_nothing_comes_after_the_last_row(iteration):
+    assert after(chunk(7, (5, 2)), iteration) is None
+
+
+def test_numbers_tell_journals_apart(tmp_path):
+    for number in (11, 2, 100_000):
+        part = replace(chunk(0, (1, 1)), block=number)
+        Journal(tmp_path, number).append([part], [])
+    assert [each.block for each in journals(tmp_path)] == [2, 11, 100_000]
+    Journal(tmp_path, 2).forget()
+    assert [each.block for each in journals(tmp_path)] == [11, 100_000]
+    assert not Journal(tmp_path, 2).exists
+    clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    clear(tmp_path)
+
+
+# Checkpoints
+
+
+def checkpoint(rows, scale=1.0) -> Checkpoint:
+    arrays = {
+        "params": scale * np.random.default_rng(1).random((2, 4)).astype(np.float32),
+        "seen/split": np.array(["train", "validation"], dtype="U16"),
+        "seen/place": np.zeros(0, dtype=np.int64),
+        "slots/mean": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "ledger/entered": np.array(rows),
+    }
+    return Checkpoint(4, rows, arrays)
+
+
+def test_a_checkpoint_is_read_back_to_the_bit(tmp_path):
+    kept = checkpoint(6)
+    Journal(tmp_path, 4).keep(kept)
+    found = Journal(tmp_path, 4).checkpoint()
+    assert (found.block, found.rows, [*found.arrays]) == (4, 6, [*kept.arrays])
+    for name, array in kept.arrays.items():
+        assert found.arrays[name].dtype == array.dtype
+        assert found.arrays[name].shape == array.shape
+        assert found.arrays[name].tobytes() == array.tobytes()
+
+
+def test_arrays_are_stored_without_pickles(tmp_path):
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        write_arrays(tmp_path / "a.npz", {"a": np.array([{}, None], dtype=object)})
+    assert list(tmp_path.iterdir()) == []
+    np.savez(tmp_path / "a.npz", a=np.array([{}, None], dtype=object))
+    with pytest.raises(ResultsError, match="is damaged: Object arrays cannot be loaded"):
+        read_arrays(tmp_path / "a.npz")
+
+
+class Killed(BaseException):
+    """A kill that a test can survive."""
+
+
+@pytest.mark.parametrize("at", ["open", "fsync", "replace"])
+def test_a_checkpoint_is_replaced_at_once(at, tmp_path, monkeypatch):
+    """Wherever the process ends, the old checkpoint or the new one is there, and nothing else."""
+    journal = Journal(tmp_path, 4)
+    journal.keep(checkpoint(6))
+    real, left = getattr(os, at), []
+
+    def killed(*arguments):
+        if not left:
+            raise Killed
+        left.pop()
+        return real(*arguments)
+
+    for calls in range(3):
+        left[:] = [None] * calls
+        with monkeypatch.context() as patch, suppress(Killed):
+            patch.setattr(files.os, at, killed)
+            journal.keep(checkpoint(12, scale=2.0))
+        found = Journal(tmp_path, 4).checkpoint()
+        expected = {6: checkpoint(6), 12: checkpoint(12, scale=2.0)}[found.rows]
+        assert found.arrays["params"].tobytes() == expected.arrays["params"].tobytes()
+    assert found.rows == 12
+
+
+# The end
+
+
+def test_results_are_read_back(tmp_path):
+    ends = (
+        LaneResult(
+            lane=3,
+            status=Status.STOPPED,
+            iterations=17,
+            stopped_at=16,
+            best_at=12,
+            final_loss=0.1 + 0.2,
+            best_loss=5e-324,
+            step_seconds=1e-5,
+            block_lanes=2,
+        ),
+        LaneResult(5, Status.DIVERGED, 3, diverged_at=3, final_loss=float("inf")),
+    )
+    expected = BlockResult(4, ends, "ValueError: ∞", "Traceback …\n  line")
+    Journal(tmp_path, 4).end(expected)
+    found = Journal(tmp_path, 4).result()
+    assert found == expected
+    assert found.traceback == expected.traceback
+    assert all(isinstance(lane.status, Status) for lane in found.lanes)
+    assert Journal(tmp_path, 4).ended
+
+
+def test_what_has_ended_is_thinned(tmp_path):
+    journal = Journal(tmp_path, 4)
+    journal.append([chunk(0, (2, 2))], [])
+    journal.keep(checkpoint(2))
+    journal.end(result(Status.DONE, Status.DONE))
+    assert len(journal.rows()[0].loss) == 2
+    journal.thin()
+    folder = tmp_path / FOLDER / "block-00004"
+    assert [each.name for each in folder.iterdir()] == ["result.json"]
+
+
+# Damage
+
+
+def damaged(call) -> str:
+    with pytest.raises(ResultsError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A journal of three parts and a checkpoint."""
+    journal = Journal(tmp_path, 4)
+    for first in (0, 4, 8):
+        journal.append([chunk(first, (4, 4))], [evaluation(first)])
+    journal.keep(checkpoint(8))
+    return journal
+
+
+def folder_of(journal, tmp_path):
+    return tmp_path / FOLDER / journal.name
+
+
+@pytest.mark.parametrize("name", ["rows-000002.npz", "checkpoint.npz"])
+@pytest.mark.parametrize("size", [0, 1, 30, 200, -30, -1])
+def test_a_truncated_file_is_named(name, size, written, tmp_path):
+    file = folder_of(written, tmp_path) / name
+    file.write_bytes(file.read_bytes()[:size])
+    call = written.checkpoint if name.startswith("check") else written.rows
+    assert damaged(call).startswith(f"'{file}' is damaged: ")
+
+
+def test_a_part_that_is_missing_is_named(written, tmp_path):
+    (folder_of(written, tmp_path) / "rows-000002.npz").unlink()
+    message = damaged(written.rows)
+    assert message == f"'{folder_of(written, tmp_path)}' is damaged: part 2 is missing"
+
+
+def test_parts_that_do_not_follow_each_other_are_damaged(written, tmp_path):
+    folder = folder_of(written, tmp_path)
+    os.replace(folder / "rows-000003.npz", folder / "rows-000002.npz")
+    expected = f"'{folder / 'rows-000002.npz'}' is damaged: it does not follow row 4"
+    assert damaged(written.rows) == expected
+
+
+@pytest.mark.parametrize("lacking", ["rows", "first_iteration", "lanes", "evaluation/0/split"])
+def test_a_part_that_lacks_an_array_is_named(lacking, written, tmp_path):
+    file = folder_of(written, tmp_path) / "rows-000001.npz"
+    arrays = read_arrays(file)
+    del arrays[lacking]
+    write_arrays(file, arrays)
+    assert damaged(written.rows) == f"'{file}' is damaged: '{lacking}'"
+
+
+def test_a_checkpoint_that_does_not_say_how_far_it_goes_is_damaged(written, tmp_path):
+    file = folder_of(written, tmp_path) / "checkpoint.npz"
+    write_arrays(file, {"params": np.zeros(3)})
+    assert damaged(written.checkpoint) == f"'{file}' is damaged: it does not say how far it goes"
+
+
+GOOD = asdict(result(Status.DONE, Status.DONE))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        json.dumps(GOOD)[:-5],
+        json.dumps(GOOD).replace('"message"', '"massage"'),
+        json.dumps(GOOD).replace('"iterations"', '"iteration"'),
+        json.dumps(GOOD).replace('"done"', '"dome"'),
+        json.dumps({**GOOD, "lanes": [3]}),
+        "\x00",
+        b"\xff\xfe",
+    ],
+)
+def test_a_result_that_cannot_be_read_is_named(content, written, tmp_path):
+    file = folder_of(written, tmp_path) / "result.json"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert damaged(written.result).startswith(f"'{file}' is damaged: ")
+
+
+def test_every_flipped_bit_of_stored_arrays_is_harmless_or_noticed(tmp_path):
+    """All data have checksums; much of a zip file's headers stands there twice, or for nothing."""
+    small = {"loss": np.array([[0.5], [0.25]]), "rows": np.array([2]), "split": np.array("test")}
+    write_arrays(tmp_path / "good.npz", small)
+    content = (tmp_path / "good.npz").read_bytes()
+    noticed = []
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "bad.npz").unlink(missing_ok=True)
+        (tmp_path / "bad.npz").write_bytes(flipped)
+        try:
+            found = read_arrays(tmp_path / "bad.npz")
+        except ResultsError as error:
+            noticed.append(str(error))
+        else:
+            assert [*found] == [*small], bit
+            for name, array in small.items():
+                assert found[name].dtype == array.dtype, bit
+                assert found[name].tobytes() == array.tobytes(), bit
+    assert len(noticed) > 0.6 * 8 * len(content)
+    assert all(str(tmp_path / "bad.npz") in message for message in noticed)
+
+
+# Places that cannot be written, and what is seen on the disk
+
+
+def test_a_journal_is_not_written_where_there_is_no_run(tmp_path):
+    journal = Journal(tmp_path / "gone", 4)
+    for write in (
+        lambda: journal.append([chunk(0, (2, 2))], []),
+        lambda: journal.keep(checkpoint(2)),
+        lambda: journal.end(result(Status.DONE, Status.DONE)),
+    ):
+        assert damaged(write).startswith(f"cannot write results to '{tmp_path / 'gone'}")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_folder_that_goes_is_gone_at_once(tmp_path, monkeypatch):
+    journal = Journal(tmp_path, 4)
+    journal.append([chunk(0, (2, 2))], [])
+    journal.append([chunk(2, (2, 2))], [])
+
+    def killed(place, **options):
+        if place.exists():
+            raise Killed
+
+    monkeypatch.setattr(files.shutil, "rmtree", killed)
+    with pytest.raises(Killed):
+        journal.forget()
+    assert journals(tmp_path) == []
+    assert Journal(tmp_path, 4).rows() == (None, [])
+
+
+def test_a_folder_that_was_half_removed_before_is_in_nobodys_way(tmp_path):
+    for _ in range(2):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "file").write_text("x")
+        (tmp_path / ".a.gone").mkdir()
+        (tmp_path / ".a.gone" / "file").write_text("x")
+        remove_folder(tmp_path / "a")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_and_all_names_on_the_way_to_it_are_on_the_disk_before_it_counts(
+    tmp_path, monkeypatch
+):
+    """The order is: file, rename, folder; and a new folder's name in the one above it."""
+    steps = []
+    monkeypatch.setattr(files, "sync", lambda place: steps.append(("sync", place.name)))
+    real = os.replace
+    monkeypatch.setattr(
+        files.os,
+        "replace",
+        lambda old, new: (steps.append(("rename", new.name)), real(old, new)),
+    )
+    write_beside(tmp_path / "trace" / "a", lambda place: place.write_text("x"))
+    assert steps == [
+        ("sync", tmp_path.name),
+        ("sync", ".a.part"),
+        ("rename", "a"),
+        ("sync", "trace"),
+    ]
+    steps.clear()
+    make_folder(tmp_path / "trace")
+    assert steps == []
+    Journal(tmp_path, 4).append([chunk(0, (1, 1))], [])
+    names = [name for step, name in steps if step == "sync"]
+    assert names == [tmp_path.name, FOLDER, ".rows-000001.npz.part", "block-00004"]

@@ -1,0 +1,397 @@
+"""What readers see of a run that is still going, and of one that was killed."""
+
+import json
+import os
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from optbench import engine
+from optbench.device import NumpyDevice
+from optbench.engine import run_block
+from optbench.errors import ResultsError
+from optbench.pipeline import extra_columns, prepare, run_plan
+from optbench.records import BlockResult, Checkpoint, EvaluationRows, Status, TraceChunk
+from optbench.stopping import Rules
+from optbench.store import journal, unfinished, writer
+from optbench.store.find import find_runs
+from optbench.store.journal import FOLDER, Journal
+from optbench.store.lock import locked
+from optbench.store.reader import read_meta, read_run
+from optbench.store.unfinished import journaled
+from optbench.store.writer import RunWriter
+from tests.small import anisotropic, quadratic, small_network, suite
+
+STOP = Rules(patience=8, evaluate_every=5)
+
+
+def mixed(**options):
+    """A suite whose lanes end in every way: done, diverged and stopped by patience."""
+    network = suite(
+        small_network(),
+        optimizers=[("sgd", [{"lr": 0.1}, {"lr": 1e-9}]), "adam"],
+        seeds=(0, 7),
+        iterations=40,
+        rules=options.get("rules", STOP),
+    )
+    functions = suite(
+        anisotropic(),
+        quadratic(),
+        optimizers=[("sgd", [{"lr": 0.1}, {"lr": 1e200}]), "adam"],
+        seeds=(0, 7),
+        iterations=40,
+    )
+    return suite_of(network, functions)
+
+
+def suite_of(first, second):
+    return replace(first, problems=(*first.problems, *second.problems))
+
+
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch):
+    """Make chunks short; that files are synced is no matter here and takes most of the time."""
+    monkeypatch.setattr(engine, "CHUNK_ROWS", 6)
+    monkeypatch.setattr(os, "fsync", lambda opened: None)
+
+
+def brief():
+    """Two blocks of two chunks each, one of them with evaluations on the way."""
+    return suite_of(
+        suite(small_network(), optimizers=["sgd"], iterations=8, rules=Rules(evaluate_every=5)),
+        suite(anisotropic(), optimizers=["sgd"], iterations=8),
+    )
+
+
+class Stage:
+    """A run that is written record by record, as by a process that may end at any moment."""
+
+    def __init__(self, path, settled, monkeypatch, seconds=0.0):
+        monkeypatch.setattr(writer, "JOURNAL_SECONDS", seconds)
+        path.mkdir()
+        self.path, self.plan = path, prepare(settled, NumpyDevice(), workers=1)
+        problems = [
+            {
+                "problem": each.label,
+                "name": each.problem.name,
+                **each.problem.describe(),
+                "iterations": each.iterations,
+                "fingerprint": each.problem.fingerprint,
+            }
+            for each in settled.problems
+        ]
+        meta = {"invocation_id": "i", "suite": {"name": "small"}, "problems": problems}
+        extra = extra_columns(settled)
+        self.writer = RunWriter(path, meta, self.plan.lanes, workers=1, extra=extra)
+
+    def records(self):
+        for block in self.plan.blocks:
+            yield from run_block(block, NumpyDevice(), checkpoint_seconds=0.0)
+
+
+def rows_of(records) -> pd.DataFrame:
+    """Return the trace that records hold, by lane and iteration, without the store's code."""
+    rows = []
+    for record in records:
+        if isinstance(record, TraceChunk):
+            for place, lane in enumerate(record.lanes.tolist()):
+                for row in range(record.rows[place]):
+                    where = [None] * 2
+                    if record.position is not None:
+                        found = record.position[row, place].tolist()
+                        where[: len(found)] = found
+                    rows.append(
+                        (lane, record.first_iteration + row, record.loss[row, place], *where)
+                    )
+    return ordered(pd.DataFrame(rows, columns=["lane", "iteration", "loss", "x", "y"]))
+
+
+def evaluations_of(records) -> pd.DataFrame:
+    rows = [
+        (lane, record.iteration, record.split, record.loss[place], record.error[place])
+        for record in records
+        if isinstance(record, EvaluationRows)
+        for place, lane in enumerate(record.lanes.tolist())
+    ]
+    frame = pd.DataFrame(rows, columns=["lane", "iteration", "split", "loss", "error"])
+    return frame.sort_values(["lane", "iteration", "split"], ignore_index=True)
+
+
+def ordered(trace: pd.DataFrame) -> pd.DataFrame:
+    names = [name for name in ("lane", "iteration", "loss", "x", "y") if name in trace]
+    return trace[names].sort_values(["lane", "iteration"], ignore_index=True)
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    shared = [name for name in left.columns if name in right.columns]
+    pd.testing.assert_frame_equal(left[shared], right[shared], check_exact=True, check_dtype=False)
+    for name in {*left.columns} ^ {*right.columns}:
+        frame = left if name in left.columns else right
+        assert frame[name].isna().all(), name
+
+
+# Whatever was given back can be read
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3600.0])
+def test_what_is_given_back_is_read_at_that_moment(seconds, tmp_path, monkeypatch):
+    """After every record: readers see all that was given back, and nothing that was not taken."""
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch, seconds)
+    told, taken = [], []
+    for record in stage.records():
+        taken.append(record)
+        new = stage.writer.add(record)
+        told += [each for each in new if not isinstance(each, Checkpoint)]
+        if not new:
+            continue
+        found = read_run(stage.path)
+        assert found.meta["status"] == "interrupted"
+        same(ordered(found.trace), rows_of(told))
+        if not found.evaluation.empty or evaluations_of(told).size:
+            keys = ["lane", "iteration", "split"]
+            same(found.evaluation.sort_values(keys, ignore_index=True), evaluations_of(told))
+    kinds = [type(each) for each in taken if not isinstance(each, Checkpoint)]
+    assert sorted(map(str, kinds)) == sorted(map(str, map(type, told)))
+    stage.writer.finish(Status.DONE)
+    same(ordered(read_run(stage.path).trace), rows_of(taken))
+    assert not (stage.path / FOLDER).exists()
+
+
+def test_records_come_back_in_order_and_once(tmp_path, monkeypatch):
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch, 3600.0)
+    for record in stage.records():
+        told = stage.writer.add(record)
+        if isinstance(record, Checkpoint):
+            assert all(isinstance(each, TraceChunk | EvaluationRows) for each in told)
+        elif isinstance(record, BlockResult):
+            assert told[-1] is record
+        else:
+            assert told == ()
+
+
+def test_a_journal_is_not_read_anew_with_every_record(tmp_path, monkeypatch):
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
+    real, reads = Journal.rows, []
+    monkeypatch.setattr(Journal, "rows", lambda self: (reads.append(self.block), real(self))[1])
+    for record in stage.records():
+        stage.writer.add(record)
+    assert max(reads.count(block.number) for block in stage.plan.blocks) <= 2
+
+
+# Status
+
+
+def test_a_run_is_running_while_it_is_locked_and_interrupted_once_it_is_not(tmp_path, monkeypatch):
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
+    records = stage.records()
+    for _ in range(4):
+        stage.writer.add(next(records))
+    with locked(stage.path):
+        found = read_run(stage.path)
+        assert found.meta["status"] == read_meta(stage.path)["status"] == "running"
+        assert set(found.lanes["status"]) == {"running"}
+    found = read_run(stage.path)
+    assert found.meta["status"] == read_meta(stage.path)["status"] == "interrupted"
+    assert set(found.lanes["status"]) == {"interrupted"}
+    assert json.loads((stage.path / "run.json").read_text("utf-8"))["status"] == "running"
+
+
+def test_what_has_ended_keeps_its_status(tmp_path):
+    settled = suite(anisotropic(), optimizers=["sgd"])
+    plan = prepare(settled, NumpyDevice(), workers=1)
+    path = run_plan(plan, NumpyDevice(), tmp_path, "i").path
+    with locked(path):
+        assert read_meta(path)["status"] == "done"
+    assert read_meta(path)["status"] == "done"
+    assert find_runs([], tmp_path) == [path]
+
+
+# The table of lanes
+
+
+@pytest.mark.parametrize("rules", [STOP, Rules()])
+def test_lanes_of_an_unfinished_run_have_the_types_of_a_finished_one(rules, tmp_path, monkeypatch):
+    """All blocks but the last have ended: the same table, but for lanes that have not."""
+    stage = Stage(tmp_path / "run", mixed(rules=rules), monkeypatch)
+    last = stage.plan.blocks[-1]
+    waiting = [lane.number for lane in last.lanes]
+    records = list(stage.records())
+    for record in records:
+        if not (record.block == last.number and isinstance(record, BlockResult)):
+            stage.writer.add(record)
+    found = read_run(stage.path).lanes
+    stage.writer.add(records[-1])
+    stage.writer.finish(Status.DONE)
+    whole = pd.read_parquet(stage.path / "lanes.parquet")
+    assert found.columns.tolist() == whole.columns.tolist()
+    ended = ~whole["lane"].isin(waiting)
+    pd.testing.assert_frame_equal(
+        found[ended].reset_index(drop=True),
+        whole[ended].reset_index(drop=True),
+        check_exact=True,
+        check_dtype=False,
+    )
+    assert {*whole["status"]} >= {"done", "diverged"}
+    assert set(found.loc[~ended, "status"]) == {"interrupted"}
+    assert found.loc[~ended, ["iterations", "final_loss", "best_loss"]].isna().all(axis=None)
+    expected = pd.read_parquet(stage.path / "lanes.parquet")
+    expected.loc[~ended, "iterations"] = np.nan
+    kinds = {name: expected[name].dtype for name in expected if name != "block_lanes"}
+    assert {name: found[name].dtype for name in kinds} == kinds
+
+
+def test_lanes_that_have_all_ended_are_those_of_a_finished_run(tmp_path, monkeypatch):
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
+    for record in stage.records():
+        stage.writer.add(record)
+    found = read_run(stage.path).lanes
+    stage.writer.finish(Status.DONE)
+    pd.testing.assert_frame_equal(found, pd.read_parquet(stage.path / "lanes.parquet"))
+    assert "best_at" in found
+
+
+# Between the steps of writing
+
+
+STEPS = (
+    (writer, "write_parquet"),
+    (writer, "write_beside"),
+    (journal, "write_arrays"),
+    (journal, "write_beside"),
+    (journal, "remove_folder"),
+)
+
+
+class Killed(BaseException):
+    """A kill that a test can survive."""
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_kill_between_any_two_steps_of_writing_loses_nothing_given_back(
+    after, tmp_path, monkeypatch
+):
+    """Ends before or after the 1st, 2nd, … file is written, and reads the run."""
+    settled = brief()
+    for stop in count(1):
+        steps = count(1)
+
+        def stepped(real, stop=stop, steps=steps):
+            def step(*arguments):
+                last = next(steps) == stop
+                if last and not after:
+                    raise Killed
+                real(*arguments)
+                if last:
+                    raise Killed
+
+            return step
+
+        with monkeypatch.context() as patch:
+            stage = Stage(tmp_path / f"run-{stop}", settled, patch)
+            for module, name in STEPS:
+                patch.setattr(module, name, stepped(getattr(module, name)))
+            told, survived = [], False
+            try:
+                for record in stage.records():
+                    told += stage.writer.add(record)
+                stage.writer.finish(Status.DONE)
+                survived = True
+            except Killed:
+                pass
+        found = read_run(stage.path)
+        trace, expected = ordered(found.trace), rows_of(told)
+        assert not trace.duplicated(["lane", "iteration"]).any()
+        known = trace.merge(expected[["lane", "iteration"]])
+        same(ordered(known), expected)
+        keys = ["lane", "iteration", "split"]
+        assert not found.evaluation.duplicated(keys).any()
+        if len(evaluations_of(told)):
+            seen = found.evaluation.merge(evaluations_of(told)[keys])
+            same(seen.sort_values(keys, ignore_index=True), evaluations_of(told))
+        if survived:
+            break
+    assert stop > 15
+
+
+@pytest.mark.parametrize("place", ["fsync", "replace", "unlink"])
+def test_an_interrupt_anywhere_in_writing_loses_nothing_given_back(place, tmp_path, monkeypatch):
+    """A second Ctrl-C may come in the midst of a system call; the run is then written out."""
+    settled = brief()
+    real = getattr(os, place)
+    for stop in count(1):
+        calls = count(1)
+
+        def interrupted(*arguments, stop=stop, calls=calls, **options):
+            real(*arguments, **options)
+            if next(calls) == stop:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            stage = Stage(tmp_path / f"{place}-{stop}", settled, patch)
+            told, survived = [], False
+            patch.setattr(os, place, interrupted)
+            try:
+                for record in stage.records():
+                    told += stage.writer.add(record)
+                survived = True
+            except KeyboardInterrupt:
+                patch.setattr(os, place, real)
+                stage.writer.finish(Status.INTERRUPTED)
+        if survived:
+            break
+        found = read_run(stage.path)
+        assert found.meta["status"] == "interrupted"
+        trace, expected = ordered(found.trace), rows_of(told)
+        assert not trace.duplicated(["lane", "iteration"]).any()
+        same(ordered(trace.merge(expected[["lane", "iteration"]])), expected)
+        every = ordered(trace)
+        for _, lane in every.groupby("lane"):
+            assert lane["iteration"].tolist() == list(range(len(lane)))
+    assert stop > 5
+
+
+# What is damaged, and what ends while it is read
+
+
+def test_a_damaged_part_is_named_where_the_run_is_read(tmp_path, monkeypatch):
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
+    records = stage.records()
+    for _ in range(4):
+        stage.writer.add(next(records))
+    part = stage.path / FOLDER / "block-00000" / "rows-000001.npz"
+    part.write_bytes(part.read_bytes()[:-40])
+    with pytest.raises(ResultsError) as caught:
+        read_run(stage.path)
+    assert str(caught.value).startswith(f"'{part}' is damaged: ")
+
+
+@pytest.mark.parametrize("how", ["end", "forget"])
+def test_a_block_that_ends_while_it_is_read_is_not_damaged(how, tmp_path, monkeypatch):
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
+    for record in stage.records():
+        if isinstance(record, BlockResult):
+            break
+        stage.writer.add(record)
+    real = unfinished.Journal.rows
+
+    def rows(self):
+        monkeypatch.setattr(unfinished.Journal, "rows", real)
+        if how == "end":
+            stage.writer.add(record)
+        else:
+            self.forget()
+        raise ResultsError("a part went away")
+
+    monkeypatch.setattr(unfinished.Journal, "rows", rows)
+    assert journaled(stage.path, ()) == ([], [])
+
+
+def test_a_run_without_a_row_is_read(tmp_path, monkeypatch):
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
+    found = read_run(stage.path)
+    assert found.trace.empty
+    assert found.evaluation.empty
+    assert set(found.lanes["status"]) == {"interrupted"}
