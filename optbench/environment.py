@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_info
 
 import optbench
@@ -42,8 +43,15 @@ def describe_environment() -> dict[str, Any]:
             for library in threadpool_info()
             if library["user_api"] == "blas"
         ],
+        "simd": _simd(),
         "git": _git(),
     }
+
+
+def _simd() -> list[str]:
+    """Return the instruction sets beyond the least that NumPy's own loops take here."""
+    config: Any = np.show_config(mode="dicts")
+    return list(config.get("SIMD Extensions", {}).get("found", []))
 
 
 def _version(name: str) -> str | None:

@@ -61,6 +61,7 @@ def _surroundings(meta: Mapping[str, Any]) -> dict[str, Any]:
         "numerics_version": meta.get("numerics_version"),
         "device": device,
         **{name: environment.get(name) for name in MACHINE},
+        "simd": environment.get("simd"),
         "blas": sorted({" ".join(str(each.get(name)) for name in names) for each in libraries}),
         "packages": {name: found for name, found in packages.items() if name not in READERS},
     }

@@ -91,7 +91,7 @@ def _slower(comparison: Comparison, pairs: Sequence[Pair]) -> Iterator[Finding]:
     ratio = (now / loops[1]) / (then / loops[0]) if then > 0.0 else np.nan
     if ratio > comparison.gate.slowdown:
         yield Finding(
-            Severity.FAILURE if comparison.gate.fail_on_speed else Severity.WARNING,
+            Severity.FAILURE if comparison.gate.fail_on_speed else Severity.NOTICE,
             Kind.SPEED,
             pairs[0].problem,
             pairs[0].label,

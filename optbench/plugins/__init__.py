@@ -105,7 +105,7 @@ def load_entry_point(group: str, name: str) -> Plugin | None:
 
 
 def first_line(text: object) -> str:
-    """Return the first line of a docstring; nothing where there is none.
+    r"""Return the first line of a docstring; nothing where there is none.
 
     >>> first_line("  Steps downhill.\\n\\n    Slowly."), first_line(" "), first_line(None)
     ('Steps downhill.', '', '')

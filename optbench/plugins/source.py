@@ -85,7 +85,7 @@ def complaint(error: BaseException, root: Path | None = None) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """Return what an exception says, as text that any file takes; a user's may fail even in that.
+    r"""Return what an exception says, as text that any file takes; a user's may fail even in that.
 
     >>> _said(ValueError("caf\\xe9 \\udcff"))
     'café \\\\udcff'

@@ -90,7 +90,7 @@ def test_findings_of_all_kinds_come_worst_first():
         *[("failure", "numerics")] * 3,
         ("failure", "quality"),
         ("failure", "presence"),
-        ("warning", "speed"),
+        ("notice", "speed"),
     ]
 
 

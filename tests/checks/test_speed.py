@@ -16,11 +16,11 @@ def slower(factor, label="adam"):
     return with_lanes(RUN, change)
 
 
-def test_a_slower_step_warns_with_the_ratio():
+def test_a_slower_step_is_noticed_with_the_ratio():
     verdict = compare(BASELINE, slower(1.6))
     finding = only(verdict)
     assert (finding.severity, finding.kind, finding.where) == (
-        "warning",
+        "notice",
         "speed",
         "mnist-mlp, adam",
     )

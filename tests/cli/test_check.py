@@ -170,7 +170,7 @@ CASES = [
     ),
     Case("a lane failed", changes.failed_now, 3, (FAILED_PRESENCE,), "failed, was done"),
     Case("other seeds", changes.ran("--seed", "20,21,22"), 5, says="no lane of"),
-    Case("slower", changes.steps_slower, 0, ("warning speed",), "2.00 times as long"),
+    Case("slower", changes.steps_slower, 0, ("notice speed",), "2.00 times as long"),
     Case(
         "slower, to fail",
         changes.steps_slower,

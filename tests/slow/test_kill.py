@@ -398,5 +398,6 @@ def test_results_that_are_deleted_meanwhile_end_the_run(place, expected):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     (line,) = err.splitlines()
-    assert line.startswith("error: cannot write results to 'results/killed-")
+    assert line.startswith("error: ")
+    assert f"'results/{run.name}" in line
     assert not run.exists(), "a folder that was deleted is not to come back"
