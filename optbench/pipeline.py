@@ -157,7 +157,7 @@ def run_plan(
         meta = {"invocation_id": invocation, **_describe(plan, device)}
         extra = extra_columns(plan.suite)
         writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
-        _write_surfaces(writer, plan.suite)
+        write_surfaces(writer, plan.suite)
         return carry_out(plan, device, writer, observe, checkpoint_seconds)
 
 
@@ -225,7 +225,8 @@ def extra_columns(suite: Suite) -> tuple[str, ...]:
     return POSITION_NAMES[: max(sizes, default=0)] + penalty
 
 
-def _write_surfaces(writer: RunWriter, suite: Suite) -> None:
+def write_surfaces(writer: RunWriter, suite: Suite) -> None:
+    """Write each function of two variables on the grid of its plot domain."""
     for setting in suite.problems:
         if isinstance(setting.problem, Function):
             surface = setting.problem.surface()

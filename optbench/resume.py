@@ -18,9 +18,9 @@ from optbench.pipeline import (
     CHECKPOINT_SECONDS,
     Outcome,
     Plan,
-    _write_surfaces,
     carry_out,
     extra_columns,
+    write_surfaces,
 )
 from optbench.records import (
     EVALUATION_COLUMNS,
@@ -142,7 +142,7 @@ def resume(
         kept["resumes"] = [*kept.get("resumes", []), _resumption(meta, plan, device)]
         extra = extra_columns(plan.suite)
         writer = RunWriter(run, kept, plan.lanes, workers=plan.workers, extra=extra, resumed=True)
-        _write_surfaces(writer, plan.suite)  # what ended it may have come before their last
+        write_surfaces(writer, plan.suite)  # what ended it may have come before their last
         return carry_out(plan, device, writer, observe, checkpoint_seconds)
 
 

@@ -93,7 +93,6 @@ def _main() -> int:
         said = _complaint(error, _foreign_code()[before:])
         if said is None:
             raise
-        debug(traceback.format_exc())
         return _fail(said, ExitCode.USAGE)
 
 
@@ -103,8 +102,8 @@ def _complaint(error: BaseException, foreign: "Sequence[Source]") -> str | None:
     ``foreign`` is where the user's own code lies that was taken.
     """
     if isinstance(error, MemoryError):
-        said = str(error) or "an array does not fit"
-        return f"memory does not suffice: {said}; make the problem smaller"
+        what = str(error) or "an array does not fit"
+        return f"memory does not suffice: {what}; make the problem smaller"
     if isinstance(error, OSError) and error.errno == ENOSPC:
         _discard_output()
         return "no space is left where the output goes; free some"
@@ -117,7 +116,10 @@ def _complaint(error: BaseException, foreign: "Sequence[Source]") -> str | None:
         return None
     from optbench.plugins import blame
 
-    return blame(error, foreign)
+    said = blame(error, foreign)
+    if said is not None:
+        debug(traceback.format_exc())
+    return said
 
 
 def _foreign_code() -> "Sequence[Source]":

@@ -44,7 +44,7 @@ def clean(
 
     if runs and keep is not None:
         raise UsageError("--keep chooses among all runs; leave RUN or --keep out")
-    if out.resolve().name == BASELINES:
+    if _resolved(out).name == BASELINES:
         raise UsageError(f"'{out}' holds baselines, no runs; give another --out")
     chosen = _given(runs, out) if runs else _all_but(keep or 0, out)
     chosen = [run for run in chosen if not _is_written(run.path)]
@@ -55,6 +55,13 @@ def clean(
         return
     # Resolved, since the working directory may be in a run: ".." is another folder once that moves.
     _delete({run.path: run.path.resolve() for run in chosen}, leftovers(out.resolve()))
+
+
+def _resolved(out: Path) -> Path:
+    try:
+        return out.resolve()
+    except (OSError, RuntimeError):
+        raise UsageError(f"'{out}' is a link to itself; give another --out") from None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from json import dumps, loads
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -98,7 +99,7 @@ def print_end(finished: list[RunTables], out: Path, *, quiet: bool) -> None:
     for tables in finished:
         typer.echo(str(tables.path) if quiet else f"results: {tables.path}")
     if not quiet:
-        option = "" if out == DEFAULT_OUT else f" --out {out}"
+        option = "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
         say(f"plot them with: optbench plot{option}")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import typer
@@ -72,5 +73,5 @@ def device_name(meta: Mapping[str, object]) -> str:
 
 def how_to_go_on(run: Path, out: Path) -> str:
     """Return the command that goes on with a run."""
-    option = "" if out == DEFAULT_OUT else f" --out {out}"
-    return f"optbench run --resume {run.name}{option}"
+    option = "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
+    return f"optbench run --resume {quote(run.name)}{option}"

@@ -1,13 +1,15 @@
 """What a user can choose about a figure; loads nothing of matplotlib."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal
 
 from optbench.errors import UsageError
 
 SMOOTHING_ROWS = 11
 """Window for the loss of minibatch problems, as in the textbook."""
+
+LARGEST_LIMIT = 1e300
+"""Beyond it the arithmetic of axes overflows."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class PlotOptions:
             raise UsageError(f"x is iteration, epoch or seconds; got '{self.x}'")
         if self.ylim is not None:
             low, high = self.ylim
-            if not (low < high and isfinite(low) and isfinite(high)):
+            if not -LARGEST_LIMIT <= low < high <= LARGEST_LIMIT:
                 raise UsageError(f"ylim is two numbers, the smaller first; got {low:g}, {high:g}")
             if self.log and low <= 0:
                 raise UsageError(f"a logarithmic axis needs a ylim above 0; got {low:g}")

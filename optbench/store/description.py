@@ -38,6 +38,7 @@ class _Problem(_Part):
     batch_size: int | None
     iterations_per_epoch: int | None
     iterations: int = 1
+    dtype: Literal["float32", "float64"] = "float64"
     definition: dict[str, Any] = {}
     stream_digests: dict[str, str] = {}
 

@@ -104,26 +104,46 @@ def read_lanes(path: Path) -> "pd.DataFrame":
 
 
 def read_run(path: Path) -> RunTables:
-    """Return all tables of a run.
+    """Return all tables of a run, also of one that is being written.
 
     Raises
     ------
     ResultsError
         If the directory is no run, or one of its files is damaged.
     """
-    meta, lanes = read_description(path), read_lanes(path)
+    meta = read_description(path)
+    try:
+        tables = _read_as(meta, path)
+    except ResultsError:
+        if read_meta(path)["status"] == meta["status"]:
+            raise
+        return read_run(path)
+    # A run that began or ended meanwhile has other files now.
+    return tables if read_meta(path)["status"] == meta["status"] else read_run(path)
+
+
+def _read_as(meta: dict[str, Any], path: Path) -> RunTables:
+    """Return all tables of a run with this run.json."""
+    lanes = read_lanes(path)
     if (lanes["status"] == Status.RUNNING).any():
         lanes = fill_in(lanes, path, meta["status"])
-    files = _tables(path / "trace")
-    traces, evaluations = journaled(path, {file.stem for file in files})
+    # A block that ends is first a file and then no longer in the journal, so that is read first.
+    rows, evaluations = journaled(path)
+    traces, evaluated = _tables(path / "trace"), _tables(path / "evaluation")
     return RunTables(
         path=path,
         meta=meta,
         lanes=lanes,
-        trace=read_table(files, TRACE_COLUMNS, traces),
-        evaluation=read_table(_tables(path / "evaluation"), EVALUATION_COLUMNS, evaluations),
+        trace=read_table(traces, TRACE_COLUMNS, _without(rows, traces)),
+        evaluation=read_table(evaluated, EVALUATION_COLUMNS, _without(evaluations, evaluated)),
         surface=read_table(_tables(path / "surface"), SURFACE_COLUMNS),
     )
+
+
+def _without(tables: Mapping[str, Table], files: Sequence[Path]) -> list[Table]:
+    """Return the tables of blocks that have no file."""
+    written = {file.stem for file in files}
+    return [table for name, table in tables.items() if name not in written]
 
 
 def _tables(folder: Path) -> list[Path]:

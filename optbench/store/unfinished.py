@@ -1,6 +1,6 @@
 """What readers see of a run that is still going, or that ended before its end."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,28 +70,23 @@ def fill_in(lanes: "pd.DataFrame", run: Path, status: str) -> "pd.DataFrame":
     return filled
 
 
-def journaled(run: Path, written: Collection[str]) -> tuple[list[Table], list[Table]]:
-    """Return trace and evaluation of the blocks that are only in the journal.
+def journaled(run: Path) -> tuple[dict[str, Table], dict[str, Table]]:
+    """Return trace and evaluations of the blocks that have not ended.
 
-    Parameters
-    ----------
-    run
-        The run's directory.
-    written
-        Names of the blocks whose trace is a file already, such as ``block-00003``.
+    Both by the block's name, such as ``block-00003``; some may be files as well.
     """
-    traces, evaluations = [], []
+    traces, evaluations = {}, {}
     for journal in journals(run):
         rows = _rows(journal)
         if rows is None:
             continue
         chunk, evaluated = rows
-        if chunk is not None and journal.name not in written:
+        if chunk is not None:
             axes = 0 if chunk.position is None else chunk.position.shape[2]
             extra = [*POSITION_NAMES[:axes], *([] if chunk.penalty is None else [PENALTY])]
-            traces.append(trace_table([chunk], extra))
-        if evaluated and not (run / "evaluation" / f"{journal.name}.parquet").exists():
-            evaluations.append(evaluation_table(evaluated))
+            traces[journal.name] = trace_table([chunk], extra)
+        if evaluated:
+            evaluations[journal.name] = evaluation_table(evaluated)
     return traces, evaluations
 
 

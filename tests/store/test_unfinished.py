@@ -16,7 +16,7 @@ from optbench.errors import ResultsError
 from optbench.pipeline import extra_columns, prepare, run_plan
 from optbench.records import BlockResult, Checkpoint, EvaluationRows, Status, TraceChunk
 from optbench.stopping import Rules
-from optbench.store import journal, unfinished, writer
+from optbench.store import journal, reader, unfinished, writer
 from optbench.store.find import find_runs
 from optbench.store.journal import FOLDER, Journal
 from optbench.store.lock import locked
@@ -386,7 +386,7 @@ def test_a_block_that_ends_while_it_is_read_is_not_damaged(how, tmp_path, monkey
         raise ResultsError("a part went away")
 
     monkeypatch.setattr(unfinished.Journal, "rows", rows)
-    assert journaled(stage.path, ()) == ([], [])
+    assert journaled(stage.path) == ({}, {})
 
 
 def test_a_run_without_a_row_is_read(tmp_path, monkeypatch):
@@ -395,3 +395,36 @@ def test_a_run_without_a_row_is_read(tmp_path, monkeypatch):
     assert found.trace.empty
     assert found.evaluation.empty
     assert set(found.lanes["status"]) == {"interrupted"}
+
+
+@pytest.mark.parametrize("place", ["journaled", "fill_in", "_tables", "read_lanes"])
+def test_what_ends_while_a_run_is_read_is_there_once(place, tmp_path, monkeypatch):
+    """A block ends, or the whole run, before any of the steps of reading it."""
+    whole = []
+    for last in (False, True):
+        stage = Stage(tmp_path / f"run-{last}", brief(), monkeypatch)
+        records = list(stage.records())
+        ends = [number for number, each in enumerate(records) if isinstance(each, BlockResult)]
+        cut = ends[-1] if last else ends[0]
+        for record in records[:cut]:
+            stage.writer.add(record)
+        real, done = getattr(reader, place), []
+
+        def step(*arguments, real=real, done=done, stage=stage, record=records[cut], last=last):
+            if not done:
+                done.append(True)
+                stage.writer.add(record)
+                if last:
+                    stage.writer.finish(Status.DONE)
+            return real(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reader, place, step)
+            found = read_run(stage.path)
+        assert done
+        same(ordered(found.trace), rows_of(records[:cut]))
+        keys = ["lane", "iteration", "split"]
+        evaluations = evaluations_of(records[:cut])
+        same(found.evaluation.sort_values(keys, ignore_index=True), evaluations)
+        whole.append(found.meta["status"])
+    assert whole == ["interrupted", "done"]
