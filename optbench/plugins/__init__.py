@@ -107,7 +107,7 @@ def load_entry_point(group: str, name: str) -> Plugin | None:
 def first_line(text: object) -> str:
     r"""Return the first line of a docstring; nothing where there is none.
 
-    >>> first_line("  Steps downhill.\\n\\n    Slowly."), first_line(" "), first_line(None)
+    >>> first_line("  Steps downhill.\n\n    Slowly."), first_line(" "), first_line(None)
     ('Steps downhill.', '', '')
     """
     lines = text.strip().splitlines() if isinstance(text, str) else []

@@ -87,8 +87,8 @@ def complaint(error: BaseException, root: Path | None = None) -> str:
 def _said(error: BaseException) -> str:
     r"""Return what an exception says, as text that any file takes; a user's may fail even in that.
 
-    >>> _said(ValueError("caf\\xe9 \\udcff"))
-    'café \\\\udcff'
+    >>> _said(ValueError("caf\xe9 \udcff"))
+    'café \\udcff'
     """
     try:
         return str(error).encode("utf-8", "backslashreplace").decode()

@@ -79,7 +79,7 @@ FILES = (
     *("", "Mine =", "import nowhere", "import sys; sys.exit(3)", "raise BaseException('x')"),
     *("import asyncio; raise asyncio.CancelledError", "Mine = 3", "def Mine(): pass"),
     *("class Mine: pass", "\0", "# coding: nowhere", "Mine = " + "(" * 300, "Mine = None"),
-    *("def __getattr__(name): raise ValueError(name)", "import sys; del sys.modules[__name__]"),
+    *("import sys; del sys.modules[__name__]"),
     "raise type('Mute', (Exception,), {'__str__': lambda self: 3})",
     "class Meta(type):\n  def __subclasscheck__(*_): 1 / 0\nclass Mine(metaclass=Meta): pass",
 )
@@ -120,9 +120,9 @@ def test_methods_of_optimizers(method, tmp_path):
     suite(tmp_path, RUNS)
     for mistake in MISTAKES:
         text = f"    {METHODS[method]}\n    {method}:\n        {mistake}\n"
-        *_, checked = answers(HEAD + OPTIMIZER + text, tmp_path, *USES)
+        found = answers(HEAD + OPTIMIZER + text, tmp_path, *USES)
         fine = mistake.startswith("return") and "__init" in method
-        assert fine or checked.code != ExitCode.DONE, (method, mistake)
+        assert fine or {seen.code for seen in found} != {ExitCode.DONE}, (method, mistake)
 
 
 def test_attributes_of_optimizers(tmp_path):
