@@ -131,9 +131,7 @@ def test_the_path_is_as_before_when_the_code_raises_or_has_changed_it(tmp_path):
     complaint(f"{tmp_path}/bad.py:value")
     assert sys.path == path
     assert not [
-        name
-        for name in sys.modules
-        if name.startswith("optbench_plugin") and name.endswith("_bad")
+        name for name in sys.modules if name.startswith("optbench_plugin") and name.endswith("_bad")
     ]
 
 
