@@ -270,7 +270,7 @@ READERS = {
 
 @pytest.mark.parametrize("name", READERS)
 @given(st.data())
-@settings(parent=EXAMPLES, max_examples=150)
+@settings(parent=EXAMPLES, max_examples=90)
 def test_any_other_value_in_a_description(name, made, tmp_path, data):
     cwd = fresh(made, tmp_path)
     meta = plain(made / "results" / name)
