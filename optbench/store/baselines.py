@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os.path import isfile  # unlike Path.is_file, False for what can be no path at all
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,9 +160,17 @@ def load(folder: Path) -> Baseline:
         path=folder,
         meta=meta,
         lanes=lanes,
-        trace=read_table([folder / "trace.parquet"], TRACE_COLUMNS),
-        tolerance=read_table([folder / "tolerance.parquet"], TOLERANCE_COLUMNS),
+        trace=_rows(folder / "trace.parquet", TRACE_COLUMNS),
+        tolerance=_rows(folder / "tolerance.parquet", TOLERANCE_COLUMNS),
     )
+
+
+def _rows(file: Path, kinds: Mapping[str, str]) -> "pd.DataFrame":
+    """Return a table of lanes and iterations, each pair of which stands there once."""
+    found: pd.DataFrame = read_table([file], kinds)
+    if found.duplicated(["lane", "iteration"]).any():
+        raise ResultsError(f"'{file}' is damaged: it holds an iteration of a lane twice")
+    return found
 
 
 def _check(meta: Mapping[str, Any], file: Path) -> None:
@@ -182,8 +191,14 @@ def find(names: list[str], out: Path) -> list[Path]:
     ------
     NothingToCompareError
         If there is none at all, or none of a name.
+    ResultsError
+        If the folder cannot be searched.
     """
-    known = sorted(file.parent for file in (out / FOLDER).glob(f"[!.]*/{DESCRIPTION}"))
+    try:
+        known = sorted(file.parent for file in (out / FOLDER).glob(f"[!.]*/{DESCRIPTION}"))
+    except OSError as error:
+        reason = error.strerror
+        raise ResultsError(f"'{out}' cannot be searched for baselines: {reason}") from None
     if not names and not known:
         raise NothingToCompareError(
             f"there are no baselines under '{out / FOLDER}'; make one with: "
@@ -196,7 +211,7 @@ def find(names: list[str], out: Path) -> list[Path]:
 
 def _find(name: str, known: list[Path], out: Path) -> Path:
     for folder in (out / FOLDER / name, Path(name)):
-        if name and (folder / DESCRIPTION).is_file():
+        if name and isfile(folder / DESCRIPTION):
             return folder
     titles = [each.name for each in known]
     meant = nearest(name, titles) if titles else "make one with: optbench baseline save RUN"

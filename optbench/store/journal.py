@@ -123,7 +123,7 @@ class Journal:
                 # What was interrupted while it wrote a part may have written it once more.
                 chunk = after(self._chunk(arrays), count) if "loss" in arrays else None
                 evaluations |= {place_of(rows): rows for rows in self._evaluations(arrays)}
-            except (KeyError, ValueError, IndexError) as error:
+            except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise ResultsError(f"'{part}' is damaged: {error}") from None
             if chunk is not None:
                 if chunk.first_iteration > count:

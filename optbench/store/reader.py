@@ -166,7 +166,7 @@ def read_table(files: Sequence[Path], kinds: Mapping[str, str], more: Sequence[T
     tables = [_read_file(file, kinds) for file in files]
     tables += [arrow_table(*each) for each in more]
     try:
-        return pa.concat_tables(tables, promote_options="default").to_pandas()
+        return pa.concat_tables(tables, promote_options="default").to_pandas(ignore_metadata=True)
     except pa.ArrowException as error:
         raise _damaged(files[0].parent if files else Path(), error) from None
 
