@@ -16,7 +16,7 @@ from optbench.optimizers.common import LEARNING_RATE
 from optbench.optimizers.optax_factory import Factory, factory_of, find, jax_on
 from optbench.optimizers.optax_program import Program, program_of
 from optbench.optimizers.optax_updates import OptaxUpdates
-from optbench.plugins import Plugin, Source
+from optbench.plugins import Plugin, Source, check_unchanged
 
 
 def optax_optimizer(rest: str) -> "OptaxOptimizer":
@@ -139,13 +139,12 @@ class OptaxOptimizer(Optimizer):
         return OptaxUpdates(self._factory, lanes, state)
 
     def step(self, step: Step) -> None:
-        """Do nothing that anybody asks for: :meth:`begin` returns what updates."""
-        raise NotImplementedError
+        """Do nothing: :class:`~optbench.optimizers.optax_updates.OptaxUpdates` steps."""
+        raise AssertionError("optax's transformations are stepped by OptaxUpdates")
 
 
 def _again(spec: str, name: str, source: Source) -> OptaxOptimizer:
     """Return an optimizer anew, if its code is still what it was."""
     found = find(spec)
-    if (found.source.sha256, found.source.beside) != (source.sha256, source.beside):
-        raise SuiteError(f"{source.place} has changed since {name} was taken from it")
+    check_unchanged(found.source, source, name)
     return OptaxOptimizer(factory_of(found), name)

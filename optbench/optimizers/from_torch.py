@@ -265,6 +265,5 @@ _printing = Lock()
 def _again(spec: str, name: str, source: Source) -> TorchOptimizer:
     """Return an optimizer anew, if its code is still what it was."""
     plugin = plugins.load(spec)
-    if (plugin.source.sha256, plugin.source.beside) != (source.sha256, source.beside):
-        raise SuiteError(f"{source.place} has changed since {name} was taken from it")
+    plugins.check_unchanged(plugin.source, source, name)
     return _adapted(plugin, name)

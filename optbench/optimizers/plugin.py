@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, cast
 
 from optbench import plugins
@@ -137,8 +136,7 @@ class PluginOptimizer(Optimizer):
 def _again(spec: str, name: str, source: Source) -> Optimizer:
     """Return an optimizer anew, if its code is still what it was."""
     found = plugins.load(spec)
-    if (found.source.sha256, found.source.beside) != (source.sha256, source.beside):
-        raise SuiteError(f"{source.place} has changed since {name} was taken from it")
+    plugins.check_unchanged(found.source, source, name)
     return _instance(found, name)
 
 
@@ -155,7 +153,7 @@ def _instance(plugin: Plugin, name: str) -> Optimizer:
 def _build(plugin: Plugin, name: str) -> Callable[[], Optimizer]:
     found = plugin.object
     if not (isinstance(found, type) and issubclass(found, Optimizer)):
-        raise SuiteError(f"{_place(plugin)} is {_what(found)}; {_remedy(found, plugin)}")
+        raise SuiteError(f"{plugin.title} is {_what(found)}; {_remedy(found, plugin)}")
     _check(found, plugin)
     attributes = {
         "name": name,
@@ -165,10 +163,6 @@ def _build(plugin: Plugin, name: str) -> Callable[[], Optimizer]:
         "__module__": found.__module__,
     }
     return type(name, (PluginOptimizer, found), attributes)
-
-
-def _place(plugin: Plugin) -> str:
-    return f"{Path(plugin.source.place).name}:{plugin.name}"
 
 
 def _what(found: Any) -> str:
@@ -196,7 +190,7 @@ def _remedy(found: Any, plugin: Plugin) -> str:
 
 def _check(kind: type[Optimizer], plugin: Plugin) -> None:
     """Refuse a class that lacks what the contract asks for."""
-    place = _place(plugin)
+    place = plugin.title
     lacking = [each for each in ("hyperparameters",) if not hasattr(kind, each)]
     lacking += sorted(kind.__abstractmethods__)
     if getattr(kind, "step", None) is Elementwise.step and not hasattr(kind, "rule"):

@@ -7,6 +7,7 @@ package under an entry point. What a file imports from beside it is hashed with 
 
 from dataclasses import dataclass, field, replace
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = [
     "Plugin",
     "Source",
     "blame",
+    "check_unchanged",
     "complaint",
     "entry_point_names",
     "first_line",
@@ -39,6 +41,11 @@ class Plugin:
     object: Any = field(repr=False)
     name: str
     source: Source
+
+    @property
+    def title(self) -> str:
+        """What messages call it: the file's or module's last part, and the name in it."""
+        return f"{Path(self.source.place).name}:{self.name}"
 
     @property
     def spec(self) -> str:
@@ -76,6 +83,18 @@ def load(spec: str) -> Plugin:
         raise SuiteError(f"'{place}' names no module; a plug-in's file ends in .py")
     loaded.append(source)
     return Plugin(_attribute(module, name, place), name, source)
+
+
+def check_unchanged(found: Source, source: Source, name: str) -> None:
+    """Refuse code that is no longer what it was.
+
+    Raises
+    ------
+    SuiteError
+        If its text has changed, or that of a module beside it.
+    """
+    if (found.sha256, found.beside) != (source.sha256, source.beside):
+        raise SuiteError(f"{source.place} has changed since {name} was taken from it")
 
 
 def entry_point_names(group: str) -> list[str]:

@@ -127,8 +127,7 @@ class PluginProblem(Problem):
 def _empty(spec: str, name: str, source: Source) -> Problem:
     """Return a problem without its state, if its code is still what it was."""
     found = plugins.load(spec)
-    if (found.source.sha256, found.source.beside) != (source.sha256, source.beside):
-        raise SuiteError(f"{source.place} has changed since {name} was taken from it")
+    plugins.check_unchanged(found.source, source, name)
     kind = _class_of(replace(found, source=source), name)
     return kind.__new__(kind)
 
@@ -152,7 +151,7 @@ def _build(plugin: Plugin, name: str) -> type[Problem]:
     else:
         what = "a function" if callable(found) else f"of type {type(found).__name__}"
         raise SuiteError(
-            f"{_place(plugin)} is {what}, no problem; give a subclass of Problem, "
+            f"{plugin.title} is {what}, no problem; give a subclass of Problem, "
             "an instance of one, or a function under @stacked_function"
         )
     _check(base, plugin)
@@ -166,30 +165,26 @@ def _build(plugin: Plugin, name: str) -> type[Problem]:
     return type(name, (PluginProblem, base), attributes)
 
 
-def _place(plugin: Plugin) -> str:
-    return f"{Path(plugin.source.place).name}:{plugin.name}"
-
-
 def _check(kind: type[Problem], plugin: Plugin) -> None:
     """Refuse a class that lacks what the contract asks for."""
     lacking = [each for each in REQUIRED if not hasattr(kind, each)]
     lacking += sorted(kind.__abstractmethods__)
     if lacking:
-        raise SuiteError(f"{_place(plugin)} is not a whole problem; it lacks {', '.join(lacking)}")
+        raise SuiteError(f"{plugin.title} is not a whole problem; it lacks {', '.join(lacking)}")
     if kind.kind not in KINDS:
-        raise SuiteError(f"{_place(plugin)}: kind = {kind.kind!r}; it is one of {', '.join(KINDS)}")
+        raise SuiteError(f"{plugin.title}: kind = {kind.kind!r}; it is one of {', '.join(KINDS)}")
     options = kind.options
     if not isinstance(options, tuple) or not all(isinstance(each, Option) for each in options):
-        raise SuiteError(f"{_place(plugin)}: options = {options!r}; it is a tuple of Option")
+        raise SuiteError(f"{plugin.title}: options = {options!r}; it is a tuple of Option")
     if type(kind.default_iterations) is not int or kind.default_iterations < 1:
         raise SuiteError(
-            f"{_place(plugin)}: default_iterations = {kind.default_iterations!r}; "
+            f"{plugin.title}: default_iterations = {kind.default_iterations!r}; "
             "it is a whole number of at least 1"
         )
     if not any(each.name == "dtype" for each in options):
-        raise SuiteError(f"{_place(plugin)} lacks the option dtype; add it to its options")
+        raise SuiteError(f"{plugin.title} lacks the option dtype; add it to its options")
     for each in options:
-        _check_option(each, _place(plugin))
+        _check_option(each, plugin.title)
 
 
 def _check_option(option: Option, place: str) -> None:
