@@ -44,7 +44,7 @@ test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no 
 	$(CUPY_VENV)/bin/python -m pytest --noconftest tests/test_no_gpu.py
 
 test-parity: $(PARITY) ## compare with PyTorch, optax and SymPy
-	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/expressions/test_sympy.py
+	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/problems/expressions/test_sympy.py
 
 docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check; takes 2 minutes
 	$(PARITY_VENV)/bin/python -m tests.parity.page

@@ -61,7 +61,7 @@ class Results:
 
     def summary(self) -> "pd.DataFrame":
         """Return a row an optimizer: its best configuration, medians over its seeds."""
-        from optbench.analysis import summary
+        from optbench.report import summary
 
         return summary(self.tables)
 
@@ -75,15 +75,15 @@ class Results:
         problem
             Which problem of the run; the first where it is not given.
         options
-            As in :class:`optbench.plots.PlotOptions`.
+            As in :class:`optbench.report.plots.PlotOptions`.
 
         Raises
         ------
         UsageError
             If the run has no such problem, or it cannot be drawn so.
         """
-        from optbench.analysis import problems
-        from optbench.plots import PlotOptions, draw, kinds_for
+        from optbench.report import problems
+        from optbench.report.plots import PlotOptions, draw, kinds_for
 
         chosen = problems(self.tables)[0] if problem is None else problem
         fitting = kinds_for(self.tables, chosen) or ["loss"]
@@ -143,12 +143,12 @@ def run(
     KeyboardInterrupt
         After an interrupt; what was done has been written.
     """
-    from optbench.device import get_device
-    from optbench.flags import Flags, apply_flags
-    from optbench.pipeline import new_invocation, prepare, run_plan
+    from optbench.device.choose import get_device
     from optbench.records import Status
-    from optbench.suite import resolve
-    from optbench.suitefile import parse_suite, read_suite
+    from optbench.run.pipeline import new_invocation, prepare, run_plan
+    from optbench.suite.flags import Flags, apply_flags
+    from optbench.suite.format import parse_suite, read_suite
+    from optbench.suite.resolve import resolve
 
     file = parse_suite(suite, "suite") if isinstance(suite, Mapping) else read_suite(str(suite))
     flags = Flags(

@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import settings
 
-from optbench.device import CupyDevice, Device, NumpyDevice, why_no_gpu
-from optbench.problems import PROBLEMS
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
+from optbench.device.gpu import CupyDevice, why_no_gpu
+from optbench.problems.registry import PROBLEMS
 from tests.small import SmallNetwork
 from tests.strict import StrictDevice
 

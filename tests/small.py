@@ -11,17 +11,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optbench.datasets.base import Dataset, Split
-from optbench.device import CPU_BLOCK_BYTES, Device, NumpyDevice
-from optbench.executor import execute
-from optbench.lanes import Block
-from optbench.nn.initializers import he
-from optbench.nn.losses import SoftmaxCrossEntropy
-from optbench.nn.network import Network, dense_relu_layers
-from optbench.optimizers import complete_hyperparameters, get_optimizer
-from optbench.pipeline import prepare
-from optbench.problems.base import DTYPES, RECORDS, Option, Problem
-from optbench.problems.functions import Anisotropic, Quadratic1D
-from optbench.problems.networks import Classifier
+from optbench.device.base import Device
+from optbench.device.base import CPU_BLOCK_BYTES
+from optbench.device.cpu import NumpyDevice
+from optbench.engine.block import Block
+from optbench.engine.executor import execute
+from optbench.engine.stopping import Rules
+from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
+from optbench.problems.base import DTYPES, RECORDS, Problem
+from optbench.problems.functions.textbook import Anisotropic, Quadratic1D
+from optbench.problems.networks.classifier import Classifier
+from optbench.problems.networks.nn.initializers import he
+from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy
+from optbench.problems.networks.nn.network import Network, dense_relu_layers
 from optbench.records import (
     BlockResult,
     BlockSplit,
@@ -32,8 +34,9 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.rng import ITERATIONS_PER_BLOCK
-from optbench.stopping import Rules
-from optbench.suite import OptimizerSetting, ProblemSetting, Suite
+from optbench.run.pipeline import prepare
+from optbench.settings import Option
+from optbench.suite.resolve import OptimizerSetting, ProblemSetting, Suite
 from tests.reference.network import MultiLayerNet
 from tests.reference.training import Batch
 

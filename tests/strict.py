@@ -10,7 +10,7 @@ from typing import Any
 import array_api_strict
 import numpy as np
 
-from optbench.device import Device
+from optbench.device.base import Device
 
 PLACE = array_api_strict.Device("device1")
 

@@ -190,7 +190,7 @@ def test_a_place_that_cannot_be_written_raises(tmp_path):
 
 
 def test_a_run_that_was_interrupted_raises_after_writing(tmp_path, monkeypatch):
-    from optbench import pipeline
+    from optbench.run import pipeline
 
     real = pipeline.execute
 

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 import pytest
 
 from optbench.cli import _main
-from optbench.device import get_device, list_gpus, why_no_gpu
+from optbench.device.choose import get_device
+from optbench.device.gpu import list_gpus, why_no_gpu
 
 HAS_CUPY = find_spec("cupy") is not None
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from optbench import workspace
-from optbench.device import Device, NumpyDevice
-from optbench.optimizers import OPTIMIZERS
-from optbench.stepper import Stepper
-from optbench.workspace import Workspace
+from optbench import arrays as workspace
+from optbench.arrays import Workspace
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
+from optbench.engine.stepper import Stepper
+from optbench.optimizers.registry import OPTIMIZERS
 from tests.small import anisotropic, blocks_of, small_network, suite
 from tests.strict import OnDevice, StrictDevice
 

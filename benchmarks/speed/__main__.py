@@ -9,16 +9,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.speed import (
-    function,
-    machine,
-    memory,
-    network,
-    overhead,
-    parquet,
-    processes,
-    rules,
-)
+from benchmarks.speed import function, machine, memory, network, overhead, parquet, processes, rules
 from benchmarks.speed.contenders import missing, set_threads
 from benchmarks.speed.report import document, to_json, to_text
 

@@ -3,7 +3,7 @@
 import os
 from importlib.util import find_spec
 
-from optbench.executor import usable_cores
+from optbench.engine.executor import usable_cores
 
 LIBRARIES = {"torch": "PyTorch", "jax": "JAX"}
 

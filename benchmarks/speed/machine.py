@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from benchmarks.speed.contenders import LIBRARIES
-from optbench.environment import describe_environment
+from optbench.store.environment import describe_environment
 
 THREADS = (
     "every contender has as many threads as there are usable cores: NumPy's BLAS by threadpoolctl "

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from threading import Event
 from typing import Any
 
-from optbench import jit
-from optbench.device import NumpyDevice
-from optbench.executor import execute
-from optbench.pipeline import Plan, prepare
+from optbench.device import jit
+from optbench.device.cpu import NumpyDevice
+from optbench.engine.executor import execute
 from optbench.records import Record, TraceChunk
-from optbench.suite import Suite, resolve
-from optbench.suitefile import parse_suite
+from optbench.run.pipeline import Plan, prepare
+from optbench.suite.format import parse_suite
+from optbench.suite.resolve import Suite, resolve
 
 
 class FirstReading:
@@ -58,7 +58,7 @@ def leave_out(suite: Suite, start: Callable[[int], Any] | None = None) -> None:
 def compile_rule(optimizer: str, lanes: int, *, function: bool) -> None:
     """Have the rule compiled before it is timed, as JAX's training is, where Numba is installed.
 
-    A run of ``optbench run`` compiles once it has worked for about a second; see optbench.jit.
+    A run of ``optbench run`` compiles once it has worked for about a second; see optbench.device.jit.
     """
     jit.COMPILE_AFTER = 0
     suite = function_suite(lanes, 2) if function else network_suite(optimizer, 0.01, lanes, 2)

@@ -16,11 +16,11 @@ from typing import Any
 from benchmarks.speed import ours
 from benchmarks.speed.processes import import_all, part
 from optbench.cli.display import display
-from optbench.device import NumpyDevice
-from optbench.pipeline import new_invocation, run_plan
+from optbench.device.cpu import NumpyDevice
 from optbench.records import Record
-from optbench.suite import resolve
-from optbench.suitefile import read_suite
+from optbench.run.pipeline import new_invocation, run_plan
+from optbench.suite.format import read_suite
+from optbench.suite.resolve import resolve
 
 WORKERS = "optbench"
 """How the names of worker threads begin."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.speed import ours
 from benchmarks.speed.measure import interleave
-from optbench.optimizers import OPTIMIZERS
+from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.base import Elementwise
 
 LANES = 4

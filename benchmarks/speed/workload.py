@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from optbench.problems.mnist import TEXTBOOK_SIZES
+from optbench.problems.networks.catalogue import TEXTBOOK_SIZES
 from optbench.rng import ITERATIONS_PER_BLOCK
-from optbench.suite import resolve
-from optbench.suitefile import parse_suite, read_suite
+from optbench.suite.format import parse_suite, read_suite
+from optbench.suite.resolve import resolve
 
 SIZES = (784, *TEXTBOOK_SIZES)
 BATCH = 128

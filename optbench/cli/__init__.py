@@ -13,19 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from optbench.cli import (
-    baseline,
-    check,
-    clean,
-    data,
-    export,
-    list_,
-    new,
-    plot,
-    run,
-    show,
-    verify,
-)
+from optbench.cli import baseline, check, clean, data, export, list_, new, plot, run, show, verify
 from optbench.cli.options import Debug, Version
 from optbench.cli.output import debug, want_tracebacks
 from optbench.errors import ExitCode, OptbenchError

@@ -54,7 +54,7 @@ def save(
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Keep a run as a reference under OUT/baselines/NAME, small enough for git."""
-    from optbench.store.baselines import FOLDER, check_free
+    from optbench.gate.baseline import FOLDER, check_free
     from optbench.store.find import find_runs
     from optbench.store.reader import read_run
 
@@ -74,7 +74,7 @@ def save(
 @app.command("list")
 def list_(out: Out = DEFAULT_OUT) -> None:
     """List the baselines under OUT/baselines."""
-    from optbench.store.baselines import find, load
+    from optbench.gate.baseline import find, load
 
     listed = table("baseline", "suite", "lanes", "saved", "optbench", "processor")
     for folder in find([], out):
@@ -101,13 +101,13 @@ def keep(
     replace: bool = False,
 ) -> None:
     """Save a run as a baseline in a folder."""
-    from optbench import baseline
-    from optbench.cli.resume import device_name
-    from optbench.device import get_device
-    from optbench.store.baselines import Content
-    from optbench.store.baselines import save as write
-    from optbench.suite import resolve
-    from optbench.suitefile import parse_suite
+    from optbench.device.choose import get_device
+    from optbench.gate import save as baseline
+    from optbench.gate.baseline import Content
+    from optbench.gate.baseline import save as write
+    from optbench.run.resume import device_name
+    from optbench.suite.format import parse_suite
+    from optbench.suite.resolve import resolve
 
     baseline.check_savable(tables)
     plain = tables.meta["suite"]["resolved"]

@@ -13,10 +13,10 @@ from optbench.cli.output import say
 from optbench.errors import ExitCode, UsageError, nearest
 
 if TYPE_CHECKING:
-    from optbench.checks.verdict import Gate, Verdict
-    from optbench.cli.verdicts import Judged
+    from optbench.gate.baseline import Baseline
+    from optbench.gate.formats import Judged
+    from optbench.gate.verdict import Gate, Verdict
     from optbench.records import RunTables
-    from optbench.reference import Baseline
 
 MOST_FIGURES = 12
 
@@ -79,9 +79,9 @@ def check(
 
     Exit codes: 0 no worse, 3 worse or another thing that fails, 5 nothing to compare with.
     """
-    from optbench.checks.verdict import LOSS_THRESHOLD, Gate
     from optbench.cli.verdicts import print_verdicts
-    from optbench.store.baselines import find, load
+    from optbench.gate.baseline import find, load
+    from optbench.gate.verdict import LOSS_THRESHOLD, Gate
 
     if format_ not in FORMATS:
         raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
@@ -119,8 +119,8 @@ def _worst(codes: list[ExitCode]) -> ExitCode:
 
 def _judge(baseline: "Baseline", run: str | None, gate: "Gate", how: _How) -> "Judged":
     """Compare a baseline with a run that is there, or that is made now."""
-    from optbench.checks import compare
-    from optbench.cli.verdicts import Judged
+    from optbench.gate.compare import compare
+    from optbench.gate.formats import Judged
     from optbench.store.find import find_runs
     from optbench.store.reader import read_run
 
@@ -133,12 +133,12 @@ def _judge(baseline: "Baseline", run: str | None, gate: "Gate", how: _How) -> "J
 
 def _run_anew(baseline: "Baseline", how: _How) -> Path:
     from optbench.cli.display import display
-    from optbench.cli.resume import device_name
-    from optbench.device import get_device
-    from optbench.pipeline import new_invocation, prepare, run_plan
+    from optbench.device.choose import get_device
     from optbench.records import Status
-    from optbench.suite import resolve
-    from optbench.suitefile import parse_suite
+    from optbench.run.pipeline import new_invocation, prepare, run_plan
+    from optbench.run.resume import device_name
+    from optbench.suite.format import parse_suite
+    from optbench.suite.resolve import resolve
 
     file = parse_suite(baseline.meta["suite"]["given"], f"baseline '{baseline.path.name}'")
     suite = resolve(file, data_dir=how.data_dir)
@@ -168,7 +168,7 @@ def _draw(
     if not groups:
         return ()
     from optbench.cli.plot import write_figure
-    from optbench.plots.beside import draw_beside
+    from optbench.gate.figure import draw_beside
 
     paths = []
     for problem, label in groups:

@@ -40,7 +40,7 @@ def clean(
 
     Baselines, links, runs that are still being written and all that is no run are kept.
     """
-    from optbench.store.delete import leftovers
+    from optbench.store.find import leftovers
 
     if runs and keep is not None:
         raise UsageError("--keep chooses among all runs; leave RUN or --keep out")
@@ -83,9 +83,8 @@ def _look(path: Path) -> _Run:
     ResultsError
         If it is damaged, or not of this optbench.
     """
-    from optbench.store.delete import size_bytes
-    from optbench.store.reader import read_description
-    from optbench.store.unfinished import status_now
+    from optbench.store.find import size_bytes
+    from optbench.store.reader import read_description, status_now
 
     meta = read_description(path)
     status = status_now(path, meta)
@@ -175,7 +174,7 @@ def _delete(runs: dict[Path, Path], left: list[Path]) -> None:
     ResultsError
         If some cannot be deleted; the others are all the same.
     """
-    from optbench.store.delete import delete_run, remove_leftover
+    from optbench.store.find import delete_run, remove_leftover
 
     failures, deleted = [], []
     try:

@@ -6,19 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from optbench.cli.output import console, say
-from optbench.records import (
-    BlockResult,
-    BlockSplit,
-    EvaluationRows,
-    Lane,
-    Record,
-    TraceChunk,
-)
+from optbench.records import BlockResult, BlockSplit, EvaluationRows, Lane, Record, TraceChunk
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from optbench.pipeline import Plan
+    from optbench.run.pipeline import Plan
 
 MOST_BARS = 12
 """Blocks from which on only those at work have a bar, beside one for all."""

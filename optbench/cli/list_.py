@@ -11,7 +11,7 @@ from optbench.cli.output import console, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from optbench.suitefile import SuiteFile
+    from optbench.suite.format import SuiteFile
 
 MOST_TITLES = 4
 """Problems or optimizers of a suite beyond which they are counted, not named."""
@@ -25,7 +25,7 @@ app.command("datasets")(data.list_)
 @app.command()
 def suites() -> None:
     """List the built-in suites."""
-    from optbench.suitefile import builtin_suites, read_suite
+    from optbench.suite.format import builtin_suites, read_suite
 
     listed = table("suite", "problems", "optimizers", "iterations", "what it is")
     for name in builtin_suites():
@@ -59,7 +59,7 @@ def problems(
     ] = None,
 ) -> None:
     """List the problems, or the options of one."""
-    from optbench.problems import PROBLEMS, get_problem_class
+    from optbench.problems.registry import PROBLEMS, get_problem_class
 
     if name is None:
         listed = table("problem", "kind", "iterations", "what it is")
@@ -77,8 +77,8 @@ def problems(
 @app.command()
 def optimizers() -> None:
     """List the optimizers with their hyperparameters, and the presets."""
-    from optbench.optimizers import OPTIMIZERS
-    from optbench.optimizers.common import COMMON
+    from optbench.optimizers.registry import OPTIMIZERS
+    from optbench.optimizers.modifiers import COMMON
     from optbench.optimizers.presets import PRESETS
 
     listed = table("optimizer", "default", "range", "meaning")
@@ -113,8 +113,8 @@ def _value(value: float | str) -> str:
 @app.command()
 def devices() -> None:
     """List the devices, and say why the GPU cannot be used if it cannot."""
-    from optbench.device import list_gpus, why_no_gpu
-    from optbench.executor import usable_cores
+    from optbench.device.gpu import list_gpus, why_no_gpu
+    from optbench.engine.executor import usable_cores
 
     listed = table("device", "usable", "memory", "what it is")
     listed.add_row("cpu", "yes", "", f"NumPy on {usable_cores()} cores")

@@ -9,8 +9,128 @@ from typing import Annotated
 import typer
 
 from optbench.cli.output import say
-from optbench.cli.templates import OPTIMIZER, OPTIMIZER_TEST, PROBLEM
 from optbench.errors import UsageError
+
+PROBLEM = '''\
+"""A problem for optbench, stacked over lanes: arrays hold all training runs at once."""
+
+from optbench import rng
+from optbench.problems import DTYPES, Losses, Option, Problem, Tensor
+
+
+class Valley(Problem):
+    """A valley in ten dimensions: f(w) = sum(c * (w - 1)**2) / 2, minimum 0 at 1."""
+
+    kind = "function"  # or "network"
+    default_iterations = 2000
+    random = True  # something depends on the seed: here the start
+    minibatch = False  # the loss is that of the whole problem, not of one batch
+    record = "before"  # a row of a trace is the loss before the update
+    tensors = (Tensor("w", (10,)),)  # the parameters of one lane
+    options = (  # what a suite may set; dtype is always among them
+        Option("condition", 100.0, "largest curvature over the smallest", low=1),
+        Option("dtype", "float64", "of parameters and arithmetic", choices=DTYPES),
+    )
+
+    def definition(self):
+        """Return, as plain data, all that makes the problem what it is."""
+        rule = {"formula": "sum(c * (w - 1)**2) / 2", "start": "N(0, 1)"}
+        return {**rule, "streams": ["start"], "record": self.record, **self.settings}
+
+    def start(self, seed):
+        """Return the start of one lane; a seed gives every optimizer the same."""
+        return rng.stream(seed, "start").normal(size=self.parameters)
+
+    def loss_and_grad(self, params, grads, batch, *, buffers, work):
+        """Write the gradients and return the losses, one a lane."""
+        distance, slope = self._distance_and_slope(params, work.xp)
+        grads.views["w"][...] = slope
+        return Losses(work.xp.sum(distance * slope, axis=1) / 2)
+
+    def loss(self, params, batch, *, buffers, work):
+        """Return the losses only."""
+        distance, slope = self._distance_and_slope(params, work.xp)
+        return Losses(work.xp.sum(distance * slope, axis=1) / 2)
+
+    def _distance_and_slope(self, params, xp):
+        w = params.views["w"]  # shape (lanes, 10); xp is NumPy, or CuPy on a GPU
+        c = self.settings["condition"] ** xp.linspace(-1, 0, 10, dtype=w.dtype)
+        return w - 1, c * (w - 1)
+'''
+"""The file that ``optbench new problem`` writes; ``Valley`` is the problem in it."""
+
+
+OPTIMIZER = '''\
+"""An optimizer for optbench: a rule that treats every parameter alike and apart."""
+
+from optbench.optimizers import Elementwise, Hyperparameter, fraction
+
+
+class Tempered(Elementwise):
+    """Momentum whose long steps are shortened, each parameter's for itself.
+
+    ::
+
+        m <- beta*m + (1 - beta)*g                      m is 0 at the start
+        w <- w - lr * m / sqrt(1 + (m/cap)**2)
+
+    Where abs(m) is far below cap this is momentum; no step is longer than lr*cap.
+    """
+
+    summary = "m <- mean of g;  w <- w - lr*m/sqrt(1 + (m/cap)**2)"
+    hyperparameters = (  # what a suite may set: name, default, meaning, range
+        Hyperparameter("lr", 0.01, "learning rate"),
+        fraction("beta", 0.9, "share of the mean gradient kept"),  # in [0, 1)
+        Hyperparameter("cap", 1.0, "where steps begin to be shortened", low=1e-6),
+    )
+    slots = ("mean",)  # state in the shape of the parameters, 0 at the start
+
+    @staticmethod
+    def rule(w, g, m, *, lr, beta, cap, xp):
+        """Return the new parameters, then the new slots.
+
+        w, g and m are those of all training runs, shape (lanes, parameters);
+        hyperparameters have the shape (lanes, 1); xp is NumPy, or CuPy on a GPU. The
+        rule is read once, as a formula: no if, no loop, nothing changed in place.
+        """
+        m = beta * m + (1 - beta) * g
+        ratio = m / cap
+        return w - lr * m / xp.sqrt(1 + ratio * ratio), m
+'''
+"""The file that ``optbench new optimizer`` writes; ``Tempered`` is the optimizer in it."""
+
+
+OPTIMIZER_TEST = '''\
+"""Tests of an optimizer for optbench; python -m pytest runs them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from optbench.verify.optimizers import check_optimizer, positions
+
+FILE = Path(__file__).with_name(FILE_NAME)
+TEMPERED = f"{FILE}:Tempered"
+
+
+def test_its_updates_are_those_of_its_docstring():
+    """Make two updates, and write them out with plain arithmetic."""
+    lr, beta, cap = 0.1, 0.5, 2.0
+    w, m = np.array([1.0, -2.0]), np.array([0.0, 0.0])
+    gradients = np.array([[0.5, -4.0], [0.25, 3.0]])
+    found = positions(TEMPERED, w, gradients, lr=lr, beta=beta, cap=cap)
+    for g, position in zip(gradients, found, strict=True):
+        m = beta * m + (1 - beta) * g
+        w = w - lr * m / np.sqrt(1 + (m / cap) ** 2)
+        np.testing.assert_allclose(position, w, rtol=1e-12)
+
+
+def test_it_keeps_what_every_optimizer_promises():
+    """Make the checks of optbench verify optimizer."""
+    assert [each for each in check_optimizer(TEMPERED) if not each.passed] == []
+'''
+"""The test beside it; ``FILE_NAME`` stands for the name of its file."""
+
 
 app = typer.Typer(no_args_is_help=True, help="Write a file to start from.")
 

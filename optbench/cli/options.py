@@ -13,14 +13,14 @@ DEFAULT_OUT = Path("results")
 
 def complete_suite(incomplete: str) -> list[str]:
     """Return the built-in suites that start so."""
-    from optbench.suitefile import builtin_suites
+    from optbench.suite.format import builtin_suites
 
     return [name for name in builtin_suites() if name.startswith(incomplete)]
 
 
 def complete_optimizer(incomplete: str) -> list[str]:
     """Return the optimizers that start so."""
-    from optbench.optimizers import optimizer_names
+    from optbench.optimizers.registry import optimizer_names
 
     return [name for name in optimizer_names() if name.startswith(incomplete)]
 
@@ -71,7 +71,7 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The results dir
 
 def complete_problem(incomplete: str) -> list[str]:
     """Return the problems that start so: built in and offered by packages; none is imported."""
-    from optbench.problems import PROBLEMS
+    from optbench.problems.registry import PROBLEMS
     from optbench.problems.plugin import offered
 
     names = dict.fromkeys([*PROBLEMS, *offered()])

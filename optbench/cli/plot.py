@@ -3,23 +3,81 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from os.path import lexists  # unlike Path.exists, True for a broken link
+from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.animation import RACE, check_animation, write_animation
 from optbench.cli.options import DEFAULT_OUT, Runs
 from optbench.errors import ResultsError, UsageError, nearest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from optbench.plots import PlotOptions
     from optbench.records import RunTables
+    from optbench.report.plots import PlotOptions
+
+RACE = "trajectory"
+"""The kind of figure whose animation a race is."""
+
+
+def check_animation(place: Path, *, kind: str, format_: str | None) -> None:
+    """Refuse a file that cannot be written, before anything is read or drawn.
+
+    Raises
+    ------
+    UsageError
+        The suffix is neither .gif nor .mp4, ffmpeg is missing for the latter, or another option
+        asks for something else.
+    ResultsError
+        The file is there already.
+    """
+    from optbench.report.plots.animation import form_of
+
+    if kind not in ("auto", RACE):
+        raise UsageError(f"--animate shows a {RACE}, not a {kind}; leave out one of the two")
+    if format_ is not None:
+        raise UsageError(
+            "--format is for figures; the suffix of the file says what --animate writes"
+        )
+    form_of(place)
+    if lexists(place):
+        raise ResultsError(f"'{place}' is there already; move it or choose another file")
+
+
+def write_animation(races: "list[tuple[RunTables, str]]", place: Path) -> None:
+    """Write the only race, beside its place first, so that nothing half written is ever seen.
+
+    Parameters
+    ----------
+    races
+        Runs and the problem of each that can be shown.
+
+    Raises
+    ------
+    UsageError
+        There are several.
+    ResultsError
+        The place cannot be written.
+    """
+    from optbench.report.plots import animate
+    from optbench.report.plots.animation import form_of
+    from optbench.store.files import write_beside, writing
+
+    if len(races) > 1:
+        titles = list(dict.fromkeys(problem for _, problem in races))
+        remedy = "choose one with --problem" if len(titles) > 1 else "name one run"
+        raise UsageError(f"'{place}' shows one race and there are {len(races)}; {remedy}")
+    ((tables, problem),) = races
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write_beside(place, lambda beside: animate(tables, problem, beside, form_of(place)))
+
 
 FORMATS = ("png", "svg", "pdf")
+
+
 AUTO = "auto"
 
 
@@ -73,7 +131,7 @@ def plot(
     ] = False,
 ) -> None:
     """Draw figures of runs and print the paths of the files."""
-    from optbench.plots import KINDS, PlotOptions
+    from optbench.report.plots import KINDS, PlotOptions
 
     if kind != AUTO and kind not in KINDS:
         raise UsageError(f"unknown kind '{kind}'; {nearest(kind, (AUTO, *KINDS))}")
@@ -129,7 +187,7 @@ class _Figure:
 
     def draw(self, options: "PlotOptions") -> "Figure":
         """Draw it."""
-        from optbench.plots import draw
+        from optbench.report.plots import draw
 
         return draw(self.kind, self.tables, self.problem, options)
 
@@ -154,8 +212,8 @@ def _limits(text: str | None) -> tuple[float, float] | None:
 
 
 def _what_fits(found: "list[RunTables]", chosen: set[str]) -> str:
-    from optbench.analysis import problems
-    from optbench.plots import drawable
+    from optbench.report import problems
+    from optbench.report.plots import drawable
 
     pairs = [(run, each) for run in found for each in problems(run) if each in chosen]
     kinds = [kind for run, problem in pairs for kind in drawable(run, problem)]
@@ -164,7 +222,7 @@ def _what_fits(found: "list[RunTables]", chosen: set[str]) -> str:
 
 def _chosen(found: "list[RunTables]", names: list[str] | None) -> set[str]:
     """Return the problems to be drawn: those named, or all."""
-    from optbench.analysis import problems
+    from optbench.report import problems
 
     known = dict.fromkeys(problem for run in found for problem in problems(run))
     for name in names or []:
@@ -179,8 +237,8 @@ def _all_figures(found: "list[RunTables]", kind: str) -> list[_Figure]:
 
 def _figures(tables: "RunTables", kind: str) -> list[_Figure]:
     """Return what is to be drawn of a run: of every problem the kinds that fit."""
-    from optbench.analysis import problems
-    from optbench.plots import drawable, kinds_for
+    from optbench.report import problems
+    from optbench.report.plots import drawable, kinds_for
 
     return [
         _Figure(tables, problem, each)

@@ -9,18 +9,17 @@ import typer
 
 from optbench.cli.options import DEFAULT_OUT
 from optbench.cli.output import console, debug, say, table
-from optbench.cli.resume import how_to_go_on
 from optbench.records import Failure, RunTables, Status
 
 if TYPE_CHECKING:
-    from optbench.device import Device
-    from optbench.pipeline import Outcome, Plan
+    from optbench.device.base import Device
+    from optbench.run.pipeline import Outcome, Plan
 
 
 def print_plan(plan: "Plan", device: "Device") -> None:
     """Print what a run would take."""
-    from optbench.estimate import estimate_plan
-    from optbench.tables import duration
+    from optbench.report.tables import duration
+    from optbench.run.estimate import estimate_plan
 
     listed = table("problem", "optimizer", "lanes", "blocks", "iterations", "a block", "time")
     estimates = estimate_plan(plan, device)
@@ -71,8 +70,8 @@ def print_outcome(outcome: "Outcome", out: Path, *, quiet: bool) -> RunTables:
         say(_failure(failure, tables))
         debug(failure.traceback)
     if not quiet:
-        from optbench.analysis import summary
-        from optbench.tables import to_rich
+        from optbench.report import summary
+        from optbench.report.tables import to_rich
 
         console().print(to_rich(summary(tables)))
     return tables
@@ -105,8 +104,8 @@ def print_end(finished: list[RunTables], out: Path, *, quiet: bool) -> None:
 
 def print_json(finished: list[RunTables], invocation: str) -> None:
     """Print the summaries of all runs of an invocation as one JSON object."""
-    from optbench.analysis import summary
-    from optbench.tables import to_json
+    from optbench.report import summary
+    from optbench.report.tables import to_json
 
     runs: list[dict[str, Any]] = [
         {
@@ -118,3 +117,9 @@ def print_json(finished: list[RunTables], invocation: str) -> None:
         for tables in finished
     ]
     typer.echo(dumps({"invocation_id": invocation, "runs": runs}, indent=2, ensure_ascii=False))
+
+
+def how_to_go_on(run: Path, out: Path) -> str:
+    """Return the command that goes on with a run."""
+    option = "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
+    return f"optbench run --resume {quote(run.name)}{option}"

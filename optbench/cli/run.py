@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.execution import How, plan_all, run_all
 from optbench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -15,11 +14,11 @@ from optbench.cli.options import (
     complete_problem,
     complete_suite,
 )
-from optbench.cli.resume import check_alone, resume_run
+from optbench.cli.running import How, check_alone, plan_all, resume_run, run_all
 from optbench.errors import SuiteError
 
 if TYPE_CHECKING:
-    from optbench.suitefile import SuiteFile
+    from optbench.suite.format import SuiteFile
 
 
 def run(
@@ -164,8 +163,8 @@ def run(
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
-    from optbench.flags import Flags
-    from optbench.pipeline import CHECKPOINT_SECONDS
+    from optbench.run.pipeline import CHECKPOINT_SECONDS
+    from optbench.suite.flags import Flags
 
     seconds = CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
     how = How(
@@ -215,10 +214,9 @@ def _written(
     starts: list[str],
 ) -> "list[SuiteFile]":
     """Return the suites that were asked for, before any flag changes them."""
-    from optbench.cli.function_options import function_suite
-    from optbench.cli.problem_options import suite_of_problems, with_problems
-    from optbench.suite import DEFAULT_SUITES
-    from optbench.suitefile import parse_suite, read_suite
+    from optbench.suite.format import parse_suite, read_suite
+    from optbench.suite.resolve import DEFAULT_SUITES
+    from optbench.suite.shorthand import function_suite, suite_of_problems, with_problems
 
     if function is not None:
         if names or problems:

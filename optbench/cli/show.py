@@ -22,9 +22,9 @@ def show(
         raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
     import pandas as pd
 
-    from optbench import tables as texts
-    from optbench.analysis import summary
     from optbench.cli.output import console
+    from optbench.report import summary
+    from optbench.report import tables as texts
     from optbench.store.find import find_runs
     from optbench.store.reader import read_run
 

@@ -4,26 +4,91 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optbench.cli import verify_optimizer
+from optbench.cli import verify as verify_optimizer
 from optbench.cli.options import complete_optimizer
 from optbench.cli.output import console, say, table
 from optbench.errors import CheckError, DeviceError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from optbench.device import Device
+    from optbench.device.base import Device
     from optbench.problems.base import Problem
     from optbench.verify.devices import Comparison
     from optbench.verify.gradients import GradientCheck, TensorCheck
+    from optbench.verify.optimizers import Finding
+
+VERDICTS = {True: "good", False: "wrong", None: "not checked"}
+
+
+STYLES = {True: None, False: "red", None: "yellow"}
+
+
+def settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read hyperparameters, each as ``KEY=VALUE``.
+
+    >>> settings(["lr=0.5", "variant=fast"])
+    {'lr': 0.5, 'variant': 'fast'}
+
+    Raises
+    ------
+    UsageError
+        If one is malformed.
+    """
+    from optbench.suite.values import toml_value
+
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise UsageError(f"--set '{text}' is malformed; write KEY=VALUE, as lr=0.01")
+        found[key] = toml_value(value)
+    return found
+
+
+def report(name: str, found: "Sequence[Finding]", *, as_json: bool) -> None:
+    """Print a row a check, or an array of objects; what was not checked has passed null."""
+    if as_json:
+        rows = [
+            {"optimizer": name, "check": each.check, "passed": each.passed, "note": each.note}
+            for each in found
+        ]
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    listed = table("check", "result", "what was seen")
+    for each in found:
+        listed.add_row(each.check, VERDICTS[each.passed], each.note, style=STYLES[each.passed])
+    screen = console()
+    screen.print(f"What every optimizer promises, checked of {name}\n")
+    screen.print(listed)
+
+
+def raise_wrong(name: str, found: "Sequence[Finding]") -> None:
+    """Name the first check that was not passed, if there is one.
+
+    Raises
+    ------
+    CheckError
+        If there is one.
+    """
+    wrong = [each for each in found if not each.passed]
+    if wrong:
+        first = wrong[0]
+        raise CheckError(
+            f"{name} did not pass {len(wrong)} of {len(found)} checks; "
+            f"the first: {first.check}: {first.note}"
+        )
+
 
 FORMATS = ("table", "json")
+
 
 Format = Annotated[
     str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print it.")
 ]
+
 
 app = typer.Typer(no_args_is_help=True, help="Check what optbench computes on this machine.")
 
@@ -45,7 +110,8 @@ def devices(
     Prints the largest relative differences beside their tolerances; exits with 3 beyond them.
     """
     _check_format(format_)
-    from optbench.device import NumpyDevice, get_device
+    from optbench.device.choose import get_device
+    from optbench.device.cpu import NumpyDevice
     from optbench.verify.devices import verify_devices
 
     chosen = get_device(device)

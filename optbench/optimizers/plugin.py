@@ -13,15 +13,9 @@ from typing import Any, cast
 
 from optbench import plugins
 from optbench.errors import SuiteError
-from optbench.optimizers.base import (
-    Choice,
-    Elementwise,
-    Hyperparameter,
-    Optimizer,
-    Switch,
-    Task,
-)
+from optbench.optimizers.base import Elementwise, Optimizer, Task
 from optbench.plugins import Plugin, Source, complaint
+from optbench.settings import Choice, Hyperparameter, Switch
 
 GROUP = "optbench.optimizers"
 """The group of entry points under which installed packages offer optimizers."""
@@ -73,10 +67,10 @@ def _from_library(library: str, name: str, rest: str) -> Optimizer:
             f"'{name}' needs {library}, which is not installed; pip install 'optbench[{library}]'"
         )
     if library == "torch":
-        from optbench.optimizers.from_torch import torch_optimizer
+        from optbench.optimizers.torch.optimizer import torch_optimizer
 
         return torch_optimizer(rest)
-    from optbench.optimizers.from_optax import optax_optimizer
+    from optbench.optimizers.optax.optimizer import optax_optimizer
 
     return optax_optimizer(rest)
 

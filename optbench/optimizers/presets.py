@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from optbench.optimizers.adam import AdamW, AMSGrad
-from optbench.optimizers.adan import Adan
-from optbench.optimizers.adaptive import AdaGrad, Adam, RMSprop
 from optbench.optimizers.base import Optimizer
-from optbench.optimizers.momentum import SGDTorch
-from optbench.optimizers.nadam import NAdam
-from optbench.optimizers.radam import RAdam
-from optbench.optimizers.rmsprop import RMSpropTorch
-from optbench.optimizers.signs import Signum
+from optbench.optimizers.rules.adagrad import AdaGrad
+from optbench.optimizers.rules.adam import Adam
+from optbench.optimizers.rules.adamw import AdamW
+from optbench.optimizers.rules.adan import Adan
+from optbench.optimizers.rules.amsgrad import AMSGrad
+from optbench.optimizers.rules.nadam import NAdam
+from optbench.optimizers.rules.radam import RAdam
+from optbench.optimizers.rules.rmsprop import RMSprop, RMSpropTorch
+from optbench.optimizers.rules.sgd import SGDTorch
+from optbench.optimizers.rules.signum import Signum
 
 
 @dataclass(frozen=True)

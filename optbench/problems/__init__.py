@@ -1,74 +1,26 @@
-"""The registry of problems; importing it loads no data."""
+"""What a problem of your own is made of.
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+``optbench new problem FILE`` writes a complete one; docs/problems.md explains it. The built-in
+problems are in :mod:`optbench.problems.functions` and :mod:`optbench.problems.networks`, and
+:mod:`optbench.problems.registry` finds a problem by its name.
+"""
 
-from optbench.errors import SuiteError, nearest
-from optbench.problems.base import Problem
-from optbench.problems.expression import ExpressionFunction
-from optbench.problems.functions import FUNCTIONS as TEXTBOOK
-from optbench.problems.mnist import NETWORKS
-from optbench.problems.multimodal import FUNCTIONS as MULTIMODAL
-from optbench.problems.noisy import NOISY
-from optbench.problems.oscillating import FUNCTIONS as OSCILLATING
-from optbench.problems.plugin import offered, plugin_problem
-from optbench.problems.quadratic_deep import QuadraticDeep
-from optbench.problems.quadratics import FUNCTIONS as QUADRATICS
-from optbench.problems.valleys import FUNCTIONS as VALLEYS
+from optbench.arrays import Array, Buffer, Namespace, Stacked, Tensor, Workspace
+from optbench.problems.base import DTYPES, Losses, Minimum, Problem
+from optbench.problems.stacking import stacked_function
+from optbench.settings import Option
 
-FUNCTIONS = (*TEXTBOOK, *QUADRATICS, *VALLEYS, *MULTIMODAL, *OSCILLATING)
-"""All functions without noise."""
-
-_ALL: tuple[type[Problem], ...] = (
-    *FUNCTIONS,
-    *NOISY,
-    QuadraticDeep,
-    ExpressionFunction,
-    *NETWORKS,
-)
-
-PROBLEMS: dict[str, type[Problem]] = {problem.name: problem for problem in _ALL}
-"""All built-in problems by name."""
-
-
-def get_problem_class(name: str) -> type[Problem]:
-    """Return the class of the problem of that name, built in or from a plug-in.
-
-    Raises
-    ------
-    SuiteError
-        If there is none, it names the nearest; or if a plug-in cannot be loaded.
-    """
-    found = PROBLEMS.get(name) or plugin_problem(name)
-    if found is None:
-        raise SuiteError(f"unknown problem '{name}'; {nearest(name, [*PROBLEMS, *offered()])}")
-    return found
-
-
-def make_problem(
-    name: str, given: Mapping[str, Any], data_dir: Path | None = None
-) -> tuple[Problem, tuple[str, ...]]:
-    """Return a problem with the options given and defaults for the others, checked and settled.
-
-    Data sets are found, loaded and verified here; ``data = "auto"`` becomes the one that was found,
-    and what the user should know of that is returned as notices.
-
-    Raises
-    ------
-    SuiteError
-        For an unknown problem or option, a value out of range, or a batch larger than the data.
-    DataError
-        If a data set is missing or damaged.
-    """
-    kind = get_problem_class(name)
-    known = {option.name: option for option in kind.options}
-    for key in given:
-        if key not in known:
-            raise SuiteError(f"{name} has no option '{key}'; {nearest(key, known)}")
-    try:
-        options = {key: each.check(given.get(key, each.default)) for key, each in known.items()}
-    except SuiteError as error:
-        raise error.within(name) from None
-    problem = kind(options, data_dir)
-    return problem, problem.settle()
+__all__ = [
+    "DTYPES",
+    "Array",
+    "Buffer",
+    "Losses",
+    "Minimum",
+    "Namespace",
+    "Option",
+    "Problem",
+    "Stacked",
+    "Tensor",
+    "Workspace",
+    "stacked_function",
+]

@@ -7,8 +7,6 @@ no state between calls, so one object serves all lanes.
 
 import hashlib
 import json
-import math
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +15,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from optbench.arrays import Array, Buffer, Stacked, Tensor
-from optbench.errors import SuiteError
-from optbench.workspace import Workspace
+from optbench.arrays import Array, Buffer, Stacked, Tensor, Workspace
+from optbench.settings import Option
 
 DTYPES = ("float32", "float64")
+
+
 RECORDS = ("before", "after")
+
 
 Arrays = Mapping[str, Array]
 
@@ -40,73 +40,6 @@ class Losses(NamedTuple):
 
     total: Array
     penalty: Array | None = None
-
-
-@dataclass(frozen=True)
-class Option:
-    """A setting of a problem, with its default.
-
-    The default's type says what it takes: a boolean; a whole number or a number, of at least
-    ``low`` and at most ``high``; or a list of strings, given by a tuple. Text takes one of
-    ``choices``.
-
-    Attributes
-    ----------
-    choices
-        The texts that it takes; beside numbers, those that may stand in a number's place.
-    """
-
-    name: str
-    default: Any
-    meaning: str
-    choices: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = math.inf
-
-    def check(self, value: Any) -> Any:
-        """Return ``value`` in the default's type.
-
-        Raises
-        ------
-        SuiteError
-            If it is not of that type, not one of the choices, or out of range.
-        """
-        if isinstance(value, str) and value in self.choices:
-            return value
-        if isinstance(self.default, bool):
-            right = isinstance(value, bool)
-        elif isinstance(self.default, tuple):
-            right = isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
-        elif isinstance(self.default, str):
-            right = False
-        else:
-            right = self._is_number(value)
-        if not right:
-            raise SuiteError(self._complaint(value))
-        return type(self.default)(value)
-
-    def _is_number(self, value: Any) -> bool:
-        allowed = int if isinstance(self.default, int) else int | float
-        is_number = isinstance(value, allowed) and not isinstance(value, bool)
-        return is_number and bool(self.low <= value <= min(self.high, sys.float_info.max))
-
-    def _complaint(self, value: Any) -> str:
-        if isinstance(self.default, str):
-            return f"{self.name} = {value!r} is not known; it takes {', '.join(self.choices)}"
-        noun = {bool: "true or false", tuple: "a list of texts"}.get(type(self.default))
-        if noun is None:
-            noun = "a whole number" if isinstance(self.default, int) else "a number"
-            noun += f" of at least {self.low:g}"
-            noun += "" if math.isinf(self.high) else f" and at most {self.high:g}"
-        return f"{self.name} = {value!r}; it takes {' or '.join((noun, *self.choices))}"
-
-    @property
-    def range(self) -> str:
-        """The values that it takes, for lists."""
-        numbers = {bool: "true | false", tuple: "list", str: ""}
-        high = "∞)" if math.isinf(self.high) else f"{self.high:g}]"
-        plain = numbers.get(type(self.default), f"[{self.low:g}, {high}")
-        return " | ".join(filter(None, (plain, *self.choices)))
 
 
 @dataclass(frozen=True)

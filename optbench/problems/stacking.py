@@ -10,12 +10,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace, Stacked, Tensor
+from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
 from optbench.errors import DeviceError, SuiteError
 from optbench.plugins import complaint, first_line
 from optbench.problems.base import Arrays, Losses, Minimum
-from optbench.problems.functions import Function, Interval
-from optbench.workspace import Workspace
+from optbench.problems.functions.base import Function, Interval
 
 SHORT_NAMES = ("x", "y", "z")
 """Names of variables where they are so few; such functions leave their path in the trace."""

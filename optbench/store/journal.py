@@ -14,14 +14,7 @@ from typing import Any
 import numpy as np
 
 from optbench.errors import ResultsError
-from optbench.records import (
-    BlockResult,
-    Checkpoint,
-    EvaluationRows,
-    LaneResult,
-    Status,
-    TraceChunk,
-)
+from optbench.records import BlockResult, Checkpoint, EvaluationRows, LaneResult, Status, TraceChunk
 from optbench.store.files import (
     make_folder,
     read_arrays,

@@ -1,4 +1,4 @@
-"""An optimizer on quadratics, led through its contract as :mod:`optbench.stepper` leads it."""
+"""An optimizer on quadratics, led through its contract as :mod:`optbench.engine.stepper` leads it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,8 @@ import numpy as np
 
 from optbench import rng
 from optbench.arrays import Array, Stacked, Tensor, stack
-from optbench.device import NumpyDevice
-from optbench.optimizers.base import Lanes, Optimizer, Step, Task
-from optbench.optimizers.stepping import StackedUpdates
+from optbench.device.cpu import NumpyDevice
+from optbench.optimizers.base import Lanes, Optimizer, StackedUpdates, Step, Task
 
 NOISES = 256
 """Updates after which the noise of gradients begins anew."""
@@ -33,7 +32,7 @@ class Quadratic:
     tensors, dtype
         The parameters of one lane, and their precision.
     by_coordinate
-        How lanes are stored; see :meth:`optbench.device.Device.rows`.
+        How lanes are stored; see :meth:`optbench.device.base.Device.rows`.
     """
 
     title: str
@@ -52,7 +51,7 @@ class Quadratic:
 
     @property
     def task(self) -> tuple[str, tuple[Tensor, ...], str, bool]:
-        """What an optimizer is told of it: see :class:`~optbench.optimizers.stepping.Task`."""
+        """What an optimizer is told of it: see :class:`~optbench.optimizers.base.Task`."""
         return self.title, self.tensors, self.dtype, False
 
     def starts(self, seeds: Sequence[int]) -> np.ndarray:

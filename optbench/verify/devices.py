@@ -8,10 +8,10 @@ from threading import Event
 
 import numpy as np
 
-from optbench.device import Device
-from optbench.executor import default_workers, execute
-from optbench.lanes import Block
-from optbench.optimizers import OPTIMIZERS, complete_hyperparameters, get_optimizer
+from optbench.device.base import Device
+from optbench.engine.block import Block
+from optbench.engine.executor import default_workers, execute
+from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
 from optbench.problems.base import DTYPES
 from optbench.records import BlockResult, BlockSplit, Lane, TraceChunk
 from optbench.verify.problems import PROBLEMS, NudgedFunction, NudgedNetwork, nudged_problem

@@ -8,7 +8,7 @@ import numpy as np
 
 from optbench import rng
 from optbench.arrays import Array, stack
-from optbench.device import NumpyDevice
+from optbench.device.cpu import NumpyDevice
 from optbench.problems.base import Problem
 
 AWAY = 0.01

@@ -12,7 +12,7 @@ import numpy as np
 
 from optbench import rng
 from optbench.arrays import Tensor
-from optbench.executor import one_blas_thread
+from optbench.engine.executor import one_blas_thread
 from optbench.problems.base import Problem
 from optbench.verify.differences import Point, derivatives, scale
 

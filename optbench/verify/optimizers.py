@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from optbench.arrays import Tensor
-from optbench.device import NumpyDevice
+from optbench.device.cpu import NumpyDevice
+from optbench.engine.executor import one_blas_thread
 from optbench.errors import SuiteError, nearest
-from optbench.executor import one_blas_thread
-from optbench.optimizers import complete_hyperparameters, get_optimizer
+from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.optimizers.base import Optimizer, Task
 from optbench.plugins import complaint
 from optbench.verify.descent import Configuration, Descent, Quadratic

@@ -8,35 +8,18 @@ import numpy as np
 
 from optbench import rng
 from optbench.datasets.base import EMBEDDED, Dataset, Split
-from optbench.nn.initializers import he
-from optbench.nn.losses import SoftmaxCrossEntropy
-from optbench.nn.network import Network, dense_relu_layers
+from optbench.engine.nudge import one_ulp_away
 from optbench.problems.base import Problem
-from optbench.problems.functions import Anisotropic
-from optbench.problems.networks import Classifier
+from optbench.problems.functions.textbook import Anisotropic
+from optbench.problems.networks.classifier import Classifier
+from optbench.problems.networks.nn.initializers import he
+from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy
+from optbench.problems.networks.nn.network import Network, dense_relu_layers
 
 EXAMPLES, FEATURES, HIDDEN, CLASSES = 256, 64, (32, 24), 10
+
+
 BATCH_SIZE = 32
-
-
-def one_ulp_away(start: np.ndarray, nudge: int, dtype: str) -> np.ndarray:
-    """Return a start in which random coordinates lie one unit in the last place away.
-
-    Parameters
-    ----------
-    start
-        float64, shape (parameters,).
-    nudge
-        Which change to make: about a third of the coordinates goes up, a third down. 0 makes none.
-    dtype
-        The type whose last place counts; float64 is returned all the same.
-    """
-    near = start.astype(dtype)
-    if nudge:
-        directions = rng.stream(nudge, "verify/nudge").integers(-1, 2, size=start.shape)
-        bounds = np.copysign(np.inf, directions).astype(dtype)
-        near = np.where(directions == 0, near, np.nextafter(near, bounds))
-    return near.astype(np.float64)
 
 
 class NudgedFunction(Anisotropic):

@@ -13,7 +13,8 @@ import numpy as np
 
 from optbench.arrays import Tensor
 from optbench.errors import SuiteError
-from optbench.optimizers.base import Optimizer, Setting
+from optbench.optimizers.base import Optimizer
+from optbench.settings import Setting
 from optbench.verify.descent import Configuration, Descent, Gradient, Quadratic, no_gradient
 
 VALLEY = Quadratic("the function", (Tensor("w", (10,)),), "float64", by_coordinate=True)

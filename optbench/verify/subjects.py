@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from optbench import datasets
-from optbench.problems import PROBLEMS, get_problem_class, make_problem
+from optbench.problems.registry import PROBLEMS, get_problem_class, make_problem
 from optbench.problems.base import Problem
-from optbench.suite import SHARED_OPTIONS
-from optbench.suitefile import builtin_suites, read_suite
+from optbench.suite.format import builtin_suites, read_suite
+from optbench.suite.resolve import SHARED_OPTIONS
 
 EMBEDDED = "mnist-5k"
 BATCH_SIZE = 4

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from optbench.optimizers import adaptive
+from optbench.engine.stepper import Stepper
 from optbench.optimizers.base import powers
-from optbench.problems.networks import Classifier
+from optbench.optimizers.rules import moments as adaptive
+from optbench.problems.networks.classifier import Classifier
 from optbench.records import SCHEMA_VERSION
-from optbench.stepper import Stepper
 from tests.cli.command import optbench
 from tests.cli.gate import SUITE, Desk, described, is_lane, table
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optbench.store import delete
+from optbench.store import find as delete
 from tests.cli.command import meta, optbench, run
 
 FIRST = datetime(2025, 1, 31, 23, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 
 from optbench.cli import _main
 from optbench.cli.options import complete_optimizer, complete_run, complete_suite
-from optbench.optimizers import optimizer_names
-from optbench.suitefile import builtin_suites
+from optbench.optimizers.registry import optimizer_names
+from optbench.suite.format import builtin_suites
 from tests.cli.command import run
 
 

@@ -7,11 +7,11 @@ import json
 import pytest
 from rich.cells import cell_len
 
-from optbench.executor import usable_cores
-from optbench.optimizers import OPTIMIZERS, PRESETS
-from optbench.optimizers.common import COMMON
-from optbench.problems import PROBLEMS
-from optbench.suitefile import builtin_suites
+from optbench.engine.executor import usable_cores
+from optbench.optimizers.registry import OPTIMIZERS, PRESETS
+from optbench.optimizers.modifiers import COMMON
+from optbench.problems.registry import PROBLEMS
+from optbench.suite.format import builtin_suites
 from tests.cli.command import meta, optbench, run
 
 
@@ -140,8 +140,8 @@ CARD = {"number": 1, "name": "Some [fine] card", "memory_bytes": 80 * 2**30}
     ],
 )
 def test_devices_say_why_there_is_no_gpu(tmp_path, monkeypatch, reason, cards, gpu):
-    monkeypatch.setattr("optbench.device.why_no_gpu", lambda: reason)
-    monkeypatch.setattr("optbench.device.list_gpus", lambda: cards)
+    monkeypatch.setattr("optbench.device.gpu.why_no_gpu", lambda: reason)
+    monkeypatch.setattr("optbench.device.gpu.list_gpus", lambda: cards)
     listed = [" ".join(" ".join(row).split()) for row in rows(tmp_path, "devices")]
     assert listed == [f"cpu yes NumPy on {usable_cores()} cores", gpu]
 

@@ -103,20 +103,20 @@ def raising(error: BaseException):
     ],
 )
 def test_errors_end_with_their_own_code(tmp_path, monkeypatch, error, code, says):
-    monkeypatch.setattr("optbench.suitefile.builtin_suites", raising(error))
+    monkeypatch.setattr("optbench.suite.format.builtin_suites", raising(error))
     seen = optbench("list", "suites", cwd=tmp_path)
     assert (seen.code, seen.out, seen.err) == (code, "", says)
 
 
 def test_an_interrupt_has_its_code(tmp_path, monkeypatch):
     """Whether there is a line as well depends on typer's version."""
-    monkeypatch.setattr("optbench.suitefile.builtin_suites", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("optbench.suite.format.builtin_suites", raising(KeyboardInterrupt()))
     seen = optbench("list", "suites", cwd=tmp_path)
     assert (seen.code, seen.out, seen.err.strip() in ("", "error: interrupted")) == (130, "", True)
 
 
 def test_a_fault_of_the_program_is_not_hidden(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.suitefile.builtin_suites", raising(ZeroDivisionError("ours")))
+    monkeypatch.setattr("optbench.suite.format.builtin_suites", raising(ZeroDivisionError("ours")))
     with pytest.raises(ZeroDivisionError, match="ours"):
         optbench("list", "suites", cwd=tmp_path)
 
@@ -163,7 +163,7 @@ def test_a_lack_of_memory_is_told_in_one_line(monkeypatch, tmp_path):
     def fail(*arguments):
         raise MemoryError("Unable to allocate 5 TiB")
 
-    monkeypatch.setattr("optbench.suitefile.read_suite", fail)
+    monkeypatch.setattr("optbench.suite.format.read_suite", fail)
     message = optbench("run", "anisotropic", cwd=tmp_path).message
     assert message == (
         "memory does not suffice: Unable to allocate 5 TiB; make the problem smaller"

@@ -13,11 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from optbench.arrays import stack
-from optbench.cli.new import app, write_new, write_new_files
-from optbench.cli.templates import OPTIMIZER, OPTIMIZER_TEST, PROBLEM
-from optbench.device import NumpyDevice
+from optbench.cli.new import OPTIMIZER, OPTIMIZER_TEST, PROBLEM, app, write_new, write_new_files
+from optbench.device.cpu import NumpyDevice
 from optbench.errors import UsageError
-from optbench.optimizers import get_optimizer
+from optbench.optimizers.registry import get_optimizer
 from optbench.problems.plugin import plugin_problem
 from optbench.records import Status
 from tests.cli import command

@@ -9,8 +9,8 @@ import matplotlib
 import pytest
 
 from optbench.cli import plot as command
-from optbench.plots import KINDS
-from optbench.plots.options import PlotOptions
+from optbench.report.plots import KINDS
+from optbench.report.plots.options import PlotOptions
 from tests.cli.command import optbench, run, suite
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -49,7 +49,7 @@ def drawn(monkeypatch):
         calls.append((kind, tables.path.name.split("-2")[0], problem, options))
         return Paper()
 
-    monkeypatch.setattr("optbench.plots.draw", draw)
+    monkeypatch.setattr("optbench.report.plots.draw", draw)
     return calls
 
 
@@ -300,7 +300,7 @@ def raced(monkeypatch):
         calls.append((tables.path.name.split("-2")[0], problem, form))
         place.write_text("race")
 
-    monkeypatch.setattr("optbench.plots.animate", animate)
+    monkeypatch.setattr("optbench.report.plots.animate", animate)
     return calls
 
 
@@ -346,7 +346,7 @@ def test_a_race_that_fails_leaves_nothing(cwd, monkeypatch):
         place.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("optbench.plots.animate", animate)
+    monkeypatch.setattr("optbench.report.plots.animate", animate)
     message = optbench("plot", "sweep", "--animate", "new/race.gif", cwd=cwd).message
     assert message.startswith("cannot write results to 'new/race.gif': No space left on device")
     assert list((cwd / "new").iterdir()) == []

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from optbench import cli, device
-from optbench.device import NumpyDevice, why_no_gpu
+from optbench import cli
+from optbench.device import base as device
+from optbench.device.cpu import NumpyDevice
+from optbench.device.gpu import why_no_gpu
 from optbench.errors import DeviceError
-from optbench.optimizers import OPTIMIZERS
+from optbench.optimizers.registry import OPTIMIZERS
 from optbench.verify import devices
 from tests.strict import StrictDevice
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from optbench.arrays import Stacked, Tensor, stack
-from optbench.device import Device, NumpyDevice
-from optbench.optimizers import OPTIMIZERS, complete_hyperparameters, get_optimizer
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
+from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
 from optbench.optimizers.base import Elementwise, Step
 from tests.reference import optimizers as reference
 

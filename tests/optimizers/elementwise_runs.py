@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from optbench.arrays import Tensor, stack
-from optbench.device import Device, NumpyDevice
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
 from optbench.optimizers.base import Elementwise, Optimizer, Step
 from tests.reference.network import MultiLayerNet
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from optbench.optimizers import OPTIMIZERS, PRESETS
+from optbench.optimizers.registry import OPTIMIZERS, PRESETS
 from optbench.optimizers.base import Elementwise
 
 ALL = tuple(kind for kind in OPTIMIZERS.values() if issubclass(kind, Elementwise))

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context
 from pathlib import Path
 
-from optbench.optimizers import COMMON, OPTIMIZERS, PRESETS, get_optimizer
-from optbench.optimizers.base import Elementwise, Optimizer, Setting
+from optbench.optimizers.registry import COMMON, OPTIMIZERS, PRESETS, get_optimizer
+from optbench.optimizers.base import Elementwise, Optimizer
+from optbench.settings import Setting
 from tests.optimizers.elementwise_runs import BOUNDS, UPDATES
 from tests.optimizers.library_differences import NOTES, ROWS, STATED
 from tests.optimizers.markdown import code, linked, plain, rows_of, table, unlinked

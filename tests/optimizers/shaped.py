@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from optbench.arrays import Stacked, Tensor, stack
-from optbench.device import Device, NumpyDevice
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
 from optbench.optimizers.base import Optimizer, Step
 from tests.reference.network import MultiLayerNet
 

@@ -9,7 +9,8 @@ from collections import namedtuple
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.optimizers import arguments, get_optimizer, plugin
+from optbench.optimizers import arguments, plugin
+from optbench.optimizers.registry import get_optimizer
 from optbench.optimizers.arguments import Argument, arguments_of
 
 
@@ -200,6 +201,6 @@ def test_a_library_that_is_missing_is_named_with_its_extra(library, monkeypatch)
 
 
 def test_reserved_names_are_those_of_an_entry():
-    from optbench.suitefile import OptimizerEntry
+    from optbench.suite.format import OptimizerEntry
 
     assert set(arguments.RESERVED) == set(OptimizerEntry.model_fields)

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-from optbench import jit, kernels
-from optbench.device import Device, NumpyDevice
-from optbench.kernels import cuda_source
-from optbench.optimizers import PRESETS
-from optbench.optimizers.base import Choice, Optimizer, Switch
-from optbench.programs import trace
-from tests.cuda import run_source
+from optbench.device import jit, kernels
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
+from optbench.device.gpu import cuda_source
+from optbench.device.programs import trace
+from optbench.optimizers.registry import PRESETS
+from optbench.optimizers.base import Optimizer
+from optbench.settings import Choice, Switch
+from tests.device.cuda import run_source
 from tests.optimizers import scalar
 from tests.optimizers.elementwise_runs import (
     BOUNDS,

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.optimizers.adan import Adan
-from optbench.optimizers.adaptive import Adam, RMSprop
-from optbench.optimizers.momentum import Nesterov, SGDTorch
-from optbench.optimizers.muon import Muon
-from optbench.optimizers.nadam import NAdam, momenta, momentum_products
-from optbench.optimizers.radam import RAdam, rectification
-from optbench.optimizers.rmsprop import RMSpropTorch
-from optbench.optimizers.rprop import Rprop
-from optbench.optimizers.signs import Lion
-from optbench.optimizers.squares import Yogi
+from optbench.optimizers.rules.adam import Adam
+from optbench.optimizers.rules.adan import Adan
+from optbench.optimizers.rules.lion import Lion
+from optbench.optimizers.rules.muon import Muon
+from optbench.optimizers.rules.nadam import NAdam, momenta, momentum_products
+from optbench.optimizers.rules.nesterov import Nesterov
+from optbench.optimizers.rules.radam import RAdam, rectification
+from optbench.optimizers.rules.rmsprop import RMSprop, RMSpropTorch
+from optbench.optimizers.rules.rprop import Rprop
+from optbench.optimizers.rules.sgd import SGDTorch
+from optbench.optimizers.rules.yogi import Yogi
 from tests.optimizers.elementwise_runs import BOUNDS, Lanes, hyperparameters_of, settings
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.optimizers import get_optimizer, plugin
+from optbench.optimizers import plugin
+from optbench.optimizers.registry import get_optimizer
 from tests.cli.command import optbench
 
 

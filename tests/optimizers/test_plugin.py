@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.optimizers import get_optimizer, known_hyperparameters
+from optbench.optimizers.registry import get_optimizer, known_hyperparameters
 from optbench.optimizers.plugin import offered
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401

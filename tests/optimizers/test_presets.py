@@ -3,8 +3,7 @@
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.lanes import lay_out
-from optbench.optimizers import (
+from optbench.optimizers.registry import (
     OPTIMIZERS,
     PRESETS,
     complete_hyperparameters,
@@ -12,6 +11,7 @@ from optbench.optimizers import (
     known_hyperparameters,
     optimizer_names,
 )
+from optbench.run.layout import lay_out
 from tests.small import anisotropic, blocks_of, run_suite, suite
 
 every_preset = pytest.mark.parametrize("name", PRESETS)

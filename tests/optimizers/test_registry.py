@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.optimizers import OPTIMIZERS, complete_hyperparameters, get_optimizer
-from optbench.optimizers.base import Hyperparameter, fraction, powers
+from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
+from optbench.optimizers.base import powers
+from optbench.settings import Hyperparameter, fraction
 
 DEFAULTS = {
     "sgd": {"lr": 0.01},

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optbench import kernels
-from optbench.optimizers import OPTIMIZERS
+from optbench.device import kernels
+from optbench.optimizers.registry import OPTIMIZERS
 from tests.optimizers.driving import REFERENCE, Driver, Gradient, reference_path
 from tests.reference.network import MultiLayerNet
 

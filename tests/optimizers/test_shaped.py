@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from optbench.arrays import Tensor
-from optbench.optimizers.layerwise import LAMB, LARS
-from optbench.optimizers.muon import Muon
-from optbench.optimizers.prodigy import Prodigy
-from optbench.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from optbench.optimizers.rules.lamb import LAMB
+from optbench.optimizers.rules.lars import LARS
+from optbench.optimizers.rules.muon import Muon
+from optbench.optimizers.rules.prodigy import Prodigy
+from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from tests.optimizers.shaped import RECORDINGS, Lanes, Recording
 from tests.strict import StrictDevice
 

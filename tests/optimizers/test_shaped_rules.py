@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from optbench.arrays import Tensor, inner, lane_sum
-from optbench.optimizers import OPTIMIZERS
+from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.base import Task
-from optbench.optimizers.layerwise import LAMB, LARS, norm
-from optbench.optimizers.muon import Muon, fans, hidden_matrices, orthogonalize
-from optbench.optimizers.prodigy import Prodigy
-from optbench.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD, raised
+from optbench.optimizers.rules.lamb import LAMB
+from optbench.optimizers.rules.lars import LARS
+from optbench.optimizers.rules.layerwise import norm
+from optbench.optimizers.rules.muon import Muon, fans, hidden_matrices, orthogonalize
+from optbench.optimizers.rules.prodigy import Prodigy
+from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD, raised
 from tests.optimizers import plain
 from tests.optimizers.shaped import (
     BOUNDS,

@@ -7,9 +7,9 @@ against their bounds; each result is kept, so that a session of tests measures o
 from collections.abc import Callable
 from functools import partial
 
-from optbench.optimizers import OPTIMIZERS, PRESETS
-from optbench.optimizers.prodigy import Prodigy
-from optbench.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from optbench.optimizers.registry import OPTIMIZERS, PRESETS
+from optbench.optimizers.rules.prodigy import Prodigy
+from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, largest_difference, settings
 from tests.optimizers.elementwise_settings import SETTINGS, cases, rule_of
 from tests.optimizers.page import PAGE, PLAIN, page, rounded_up

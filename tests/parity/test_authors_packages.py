@@ -5,8 +5,8 @@ from functools import cache, partial
 import numpy as np
 import pytest
 
-from optbench.optimizers.prodigy import Prodigy
-from optbench.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from optbench.optimizers.rules.prodigy import Prodigy
+from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from tests.optimizers import plain
 from tests.optimizers.shaped import (
     BOUNDS,

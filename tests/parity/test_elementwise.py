@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from optbench.optimizers import OPTIMIZERS, PRESETS
+from optbench.optimizers.registry import OPTIMIZERS, PRESETS
 from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, Recording, largest_difference
 from tests.optimizers.elementwise_settings import SETTINGS, rule_of, whole
 

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from optbench.arrays import Tensor, stack
-from optbench.device import Device, NumpyDevice
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
+from optbench.engine.stepper import Stepper
 from optbench.errors import SuiteError
-from optbench.optimizers import complete_hyperparameters, get_optimizer, known_hyperparameters
+from optbench.optimizers.registry import complete_hyperparameters, get_optimizer, known_hyperparameters
 from optbench.optimizers.base import Lanes, Step, Task
-from optbench.stepper import Stepper
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401
 from tests.small import anisotropic, blocks_of, run_suite, small_network, suite

@@ -7,24 +7,15 @@ from functools import partial
 import numpy as np
 import pytest
 
-from optbench.device import NumpyDevice
-from optbench.stepper import Stepper
+from optbench.device.cpu import NumpyDevice
+from optbench.engine.stepper import Stepper
 from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
 
 torch = pytest.importorskip("torch")
 
-from optbench.optimizers.torch_lanes import Layout  # noqa: E402
-from optbench.optimizers.torch_updates import TorchUpdates  # noqa: E402
-from tests.parity.torch_hand import (  # noqa: E402  # needs torch
-    MATRICES,
-    NETWORK,
-    RULES,
-    Hand,
-    fit,
-    fresh,
-    plain_rows,
-    rows_of,
-)
+from optbench.optimizers.torch.lanes import Layout  # noqa: E402
+from optbench.optimizers.torch.updates import TorchUpdates  # noqa: E402
+from tests.parity.torch_hand import MATRICES, NETWORK, RULES, Hand, fit, fresh, plain_rows, rows_of
 
 # Bits.
 

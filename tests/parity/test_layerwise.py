@@ -4,7 +4,8 @@ from functools import cache, partial
 
 import pytest
 
-from optbench.optimizers.layerwise import LAMB, LARS
+from optbench.optimizers.rules.lamb import LAMB
+from optbench.optimizers.rules.lars import LARS
 from tests.optimizers.shaped import BOUNDS, RECORDINGS, largest_difference
 
 optax = pytest.importorskip("optax")

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from optbench.optimizers.muon import Muon
+from optbench.optimizers.rules.muon import Muon
 from tests.optimizers.shaped import BOUNDS, RECORDINGS, largest_difference
 
 torch = pytest.importorskip("torch")

@@ -4,7 +4,7 @@ from functools import cache, partial
 
 import pytest
 
-from optbench.optimizers.prodigy import Prodigy
+from optbench.optimizers.rules.prodigy import Prodigy
 from tests.optimizers import plain
 from tests.optimizers.shaped import BOUNDS, following, largest_difference, network, quadratic
 

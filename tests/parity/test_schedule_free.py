@@ -4,7 +4,7 @@ from functools import cache, partial
 
 import pytest
 
-from optbench.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from tests.optimizers.shaped import BOUNDS, RECORDINGS, largest_difference
 
 optax = pytest.importorskip("optax")

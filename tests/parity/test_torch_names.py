@@ -17,7 +17,7 @@ from tests.small import anisotropic, run_suite, suite
 
 pytest.importorskip("torch")
 
-from optbench.optimizers.torch_lanes import Layout
+from optbench.optimizers.torch.lanes import Layout
 from tests.parity.torch_hand import Hand, fit, fresh, rows_of  # needs torch
 
 # Names, and what is refused.

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from optbench.arrays import Tensor, stack
-from optbench.device import NumpyDevice
-from optbench.optimizers import complete_hyperparameters, get_optimizer, stepping
-from optbench.suite import Suite
+from optbench.device.cpu import NumpyDevice
+from optbench.optimizers import base as stepping
+from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
+from optbench.suite.resolve import Suite
 
 torch = pytest.importorskip("torch")
 

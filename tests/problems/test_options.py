@@ -3,7 +3,7 @@
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.problems.base import Option
+from optbench.settings import Option
 
 FLAG = Option("flag", False, "")
 TEXTS = Option("texts", ("a", "b"), "")

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.problems import PROBLEMS, make_problem
-from optbench.problems.base import Option
+from optbench.problems.registry import PROBLEMS, make_problem
+from optbench.settings import Option
 from tests.small import anisotropic, small_network
 
 

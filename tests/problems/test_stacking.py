@@ -7,11 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from optbench.arrays import stack
+from optbench.arrays import Workspace, stack
 from optbench.errors import DeviceError, SuiteError
 from optbench.problems.stacking import StackedFunction, stacked_function
 from optbench.records import Status
-from optbench.workspace import Workspace
 from tests.small import anisotropic, problem, run_suite, suite
 from tests.strict import StrictDevice
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from optbench.cli.templates import PROBLEM
+from optbench.cli.new import PROBLEM
 from optbench.errors import ExitCode
 from tests.cli.command import suite
 from tests.forget import forget  # noqa: F401

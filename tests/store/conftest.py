@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from optbench.device import NumpyDevice
-from optbench.pipeline import prepare, run_plan
+from optbench.device.cpu import NumpyDevice
+from optbench.run.pipeline import prepare, run_plan
 from tests.small import anisotropic, quadratic, small_network, suite
 
 

@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 
 from optbench.errors import ResultsError
-from optbench.records import (
-    BlockResult,
-    Checkpoint,
-    EvaluationRows,
-    LaneResult,
-    Status,
-    TraceChunk,
-)
+from optbench.records import BlockResult, Checkpoint, EvaluationRows, LaneResult, Status, TraceChunk
 from optbench.store import files
 from optbench.store.files import make_folder, read_arrays, remove_folder, write_arrays, write_beside
 from optbench.store.journal import FOLDER, Journal, after, clear, joined, journals

@@ -7,12 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from optbench.records import (
-    EVALUATION_COLUMNS,
-    LANE_COLUMNS,
-    SURFACE_COLUMNS,
-    TRACE_COLUMNS,
-)
+from optbench.records import EVALUATION_COLUMNS, LANE_COLUMNS, SURFACE_COLUMNS, TRACE_COLUMNS
 
 NETWORK, VALLEY, LINE = (range(6 * part, 6 * part + 6) for part in range(3))
 """Lanes of each problem: sgd at two rates and adam, each with two seeds."""

@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optbench import engine
-from optbench.device import NumpyDevice
-from optbench.engine import run_block
+from optbench.device.cpu import NumpyDevice
+from optbench.engine import loop as engine
+from optbench.engine.loop import run_block
+from optbench.engine.stopping import Rules
 from optbench.errors import ResultsError
-from optbench.pipeline import extra_columns, prepare, run_plan
 from optbench.records import BlockResult, Checkpoint, EvaluationRows, Status, TraceChunk
-from optbench.stopping import Rules
-from optbench.store import journal, reader, unfinished, writer
+from optbench.run.pipeline import extra_columns, prepare, run_plan
+from optbench.store import journal, reader, writer
+from optbench.store import reader as unfinished
 from optbench.store.find import find_runs
 from optbench.store.journal import FOLDER, Journal
 from optbench.store.lock import locked
-from optbench.store.reader import read_meta, read_run
-from optbench.store.unfinished import journaled
+from optbench.store.reader import journaled, read_meta, read_run
 from optbench.store.writer import RunWriter
 from tests.small import anisotropic, quadratic, small_network, suite
 

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from optbench.errors import ResultsError
-from optbench.lanes import lay_out
 from optbench.records import (
     BlockResult,
     BlockSplit,
@@ -20,6 +19,7 @@ from optbench.records import (
     Status,
     TraceChunk,
 )
+from optbench.run.layout import lay_out
 from optbench.store import files, writer
 from optbench.store.files import write_beside
 from optbench.store.writer import RunWriter, new_run_directory

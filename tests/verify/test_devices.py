@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optbench.device import Device, NumpyDevice
-from optbench.optimizers import OPTIMIZERS
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
+from optbench.optimizers.registry import OPTIMIZERS
 from optbench.records import Status
 from optbench.verify import devices
 from optbench.verify.devices import Comparison, relative_difference, verify_devices, worst

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.optimizers import OPTIMIZERS, optimizer_names
+from optbench.optimizers.registry import OPTIMIZERS, optimizer_names
 from optbench.optimizers.base import Optimizer
 from optbench.verify.optimizers import check_optimizer, positions
 from optbench.verify.promises import CHECKS, NETWORK, VALLEY
@@ -20,7 +20,7 @@ WRONG = '''
 import numpy as np
 
 from optbench.optimizers.base import Choice, Hyperparameter, Optimizer, Updates, fraction
-from optbench.optimizers.stepping import StackedUpdates
+from optbench.optimizers.base import StackedUpdates
 from optbench.errors import SuiteError
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from optbench.problems.functions import Anisotropic
-from optbench.verify.problems import PROBLEMS, made_up_images, nudged_problem, one_ulp_away
+from optbench.engine.nudge import one_ulp_away
+from optbench.problems.functions.textbook import Anisotropic
+from optbench.verify.problems import PROBLEMS, made_up_images, nudged_problem
 
 START = np.random.default_rng(0).standard_normal(3000)
 WHOLE = {"float32": np.int32, "float64": np.int64}

@@ -1,0 +1,43 @@
+"""NumPy on the CPU."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from optbench.arrays import Array, Workspace
+from optbench.device.base import Device, Elementwise
+from optbench.device.jit import CpuKernel
+from optbench.device.programs import Rule, trace
+from optbench.device.stopwatch import Clock
+
+class NumpyDevice(Device):
+    """The CPU."""
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        super().__init__(np, "cpu", clock)
+
+    def put(self, array: np.ndarray) -> Array:
+        """Return the array itself."""
+        return array
+
+    def resident(self, array: np.ndarray) -> Array:
+        """Return the array itself."""
+        return array
+
+    def workspace(self) -> Workspace:
+        """Return work arrays for one block, which operations write into."""
+        return Workspace(np, writes_out=True)
+
+    def elementwise(self) -> Elementwise:
+        """Return what runs rules as programs, tile by tile in the cache or compiled."""
+        kernels: dict[tuple[Any, ...], CpuKernel] = {}
+
+        def apply(rule: Rule, arrays: Sequence[Array], columns: Mapping[str, Array]) -> None:
+            key = (rule, *map(id, arrays))  # a kernel keeps its arrays, so no id comes twice
+            if key not in kernels:
+                kernels[key] = CpuKernel(trace(rule, len(arrays), tuple(columns)), arrays)
+            kernels[key](columns)
+
+        return apply

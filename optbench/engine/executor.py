@@ -1,0 +1,164 @@
+"""Spreads blocks over worker threads.
+
+BLAS runs on one thread inside every worker, so that a product's bits do not depend on the number of
+workers; threads suffice since NumPy lets go of the interpreter's lock while it computes.
+"""
+
+import os
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from itertools import count
+from math import inf
+from queue import SimpleQueue
+from threading import Event
+
+from threadpoolctl import threadpool_limits
+
+from optbench.device.base import Device
+from optbench.engine.block import Block, halves
+from optbench.engine.loop import run_block
+from optbench.plugins import complaint
+from optbench.records import BlockResult, BlockSplit, LaneResult, Record, Status
+
+WAITING_RECORDS = 32
+"""Once so many records wait to be taken, workers pause: a thread that computes on small arrays
+hardly ever lets another one in, and an interrupt or a display has to get its turn."""
+
+PAUSE_SECONDS = 0.001
+
+
+def default_workers(device: Device) -> int:
+    """Return how many workers to use: one for a GPU, else as many as usable cores."""
+    return 1 if device.kind == "gpu" else usable_cores()
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Return a context in which BLAS uses one thread in every thread of the process."""
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
+
+
+def execute(
+    blocks: Sequence[Block],
+    device: Device,
+    workers: int,
+    cancelled: Event,
+    checkpoint_seconds: float = inf,
+    first_new: int | None = None,
+) -> Iterator[Record]:
+    """Run blocks and yield their records as they come; each block's own are in order.
+
+    Parameters
+    ----------
+    blocks
+        What to run.
+    device, workers
+        What computes, and on how many threads.
+    cancelled
+        See below.
+    checkpoint_seconds
+        As of :func:`optbench.engine.loop.run_block`.
+    first_new
+        Number of the first block that is made by splitting; by default that after all of these.
+
+    Once ``cancelled`` is set, running blocks end after their current chunk and waiting ones yield
+    their result only, with status ``interrupted``. A block that does not fit into memory, or whose
+    code raises, is split in two, which run in its place: a lane that raises ends up alone and gets
+    the status ``failed``, the others of its block go on.
+    """
+    records: SimpleQueue[Record] = SimpleQueue()
+    if first_new is None:
+        first_new = max((block.number for block in blocks), default=-1) + 1
+    worker = _Worker(device, cancelled, records, count(first_new), checkpoint_seconds)
+    running = len(blocks)
+    with one_blas_thread():
+        pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="optbench")
+        try:
+            for block in blocks:
+                pool.submit(worker.run, block)
+            while running:
+                record = records.get()
+                if isinstance(record, BlockSplit):
+                    running += len(record.parts) - 1
+                running -= isinstance(record, BlockResult)
+                yield record
+        finally:
+            if running:  # nobody takes the records any more
+                cancelled.set()
+            pool.shutdown(wait=not running, cancel_futures=True)
+
+
+class _Worker:
+    """What every worker thread does with a block."""
+
+    def __init__(
+        self,
+        device: Device,
+        cancelled: Event,
+        records: SimpleQueue[Record],
+        numbers: Iterator[int],
+        checkpoint_seconds: float,
+    ) -> None:
+        self._device = device
+        self._checkpoint_seconds = checkpoint_seconds
+        self._cancelled = cancelled
+        self._records = records
+        self._numbers = numbers
+
+    def run(self, block: Block) -> None:
+        """Run a block, or its halves where it does not fit into memory or raises."""
+        for part in self._attempt(block):
+            self.run(part)
+
+    def _attempt(self, block: Block) -> tuple[Block, ...]:
+        """Run a block; return its halves if it has to be split, else nothing."""
+        try:
+            with self._device.active():
+                self._put_all(block)
+        # Whatever a rule or a problem raises must not end other blocks, nor this thread.
+        except BaseException as error:
+            lacks_memory = isinstance(error, Exception) and self._device.lacks_memory(error)
+            text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
+            said = _message(block, error), text
+            if len(block.lanes) > 1:
+                return self._split(block, *(("", "") if lacks_memory else said))
+            self._fail(block, *said)
+        return ()
+
+    def _split(self, block: Block, message: str, text: str) -> tuple[Block, ...]:
+        self._device.release()
+        parts = halves(block, self._numbers)
+        lanes = tuple((part.number, tuple(lane.number for lane in part.lanes)) for part in parts)
+        self._records.put(BlockSplit(block.number, lanes, message, text))
+        return parts
+
+    def _put_all(self, block: Block) -> None:
+        cancelled = self._cancelled.is_set
+        for record in run_block(block, self._device, cancelled, self._checkpoint_seconds):
+            self._records.put(record)
+            while self._records.qsize() > WAITING_RECORDS and not self._cancelled.is_set():
+                time.sleep(PAUSE_SECONDS)
+
+    def _fail(self, block: Block, message: str, text: str) -> None:
+        results = tuple(
+            LaneResult(lane.number, Status.FAILED, iterations=None, block_lanes=len(block.lanes))
+            for lane in block.lanes
+        )
+        self._records.put(BlockResult(block.number, results, message, text))
+
+
+def _message(block: Block, error: BaseException) -> str:
+    """Say in one line what was raised, and where in a plug-in's code."""
+    plugins = [getattr(each, "plugin", None) for each in (block.optimizer, block.problem)]
+    roots = [each.source.root for each in plugins if each is not None]
+    return max((complaint(error, root) for root in (None, *roots)), key=len)

@@ -1,0 +1,81 @@
+"""Rows of a chunk, kept on the device until the last one is there."""
+
+from optbench.arrays import Array, Workspace, inner
+from optbench.device.base import Device
+from optbench.engine.block import Rows
+from optbench.problems.base import Losses
+from optbench.records import POSITION_NAMES
+
+
+class Recorder:
+    """What is told of each lane at each row.
+
+    Parameters
+    ----------
+    params
+        Parameters of all lanes, shape (lanes, parameters), as they stand at each row.
+    count
+        How many rows.
+    penalized, grad_norm
+        Whether penalties, and norms of gradients, are kept.
+    """
+
+    def __init__(
+        self,
+        params: Array,
+        count: int,
+        device: Device,
+        work: Workspace,
+        *,
+        penalized: bool,
+        grad_norm: bool,
+    ) -> None:
+        xp = device.xp
+        lanes, parameters = params.shape
+        self._params, self._device, self._work = params, device, work
+        self._loss = xp.zeros((count, lanes), dtype=xp.float64)
+        self._penalty: Array = xp.zeros_like(self._loss) if penalized else None
+        self._grad_norm: Array = xp.zeros_like(self._loss) if grad_norm else None
+        self._position: Array = None
+        self._finite: Array = None
+        if parameters <= len(POSITION_NAMES):  # by coordinate, as such parameters are stored
+            self._position = xp.zeros((count, parameters, lanes), dtype=params.dtype)
+        else:
+            self._finite = xp.zeros((count, lanes), dtype=xp.bool)
+
+    def enter(self, row: int, losses: Losses) -> None:
+        """Keep the losses, and what is told of the parameters."""
+        xp = self._device.xp
+        self._loss[row, :] = xp.astype(losses.total, xp.float64, copy=False)
+        if self._penalty is not None:
+            self._penalty[row, :] = xp.astype(losses.penalty, xp.float64, copy=False)
+        if self._position is not None:
+            self._position[row, ...] = xp.permute_dims(self._params, (1, 0))
+        else:
+            self._work.begin("record")
+            each = self._work.take(self._params.shape, xp.bool)
+            self._work.into(each, xp.isfinite, self._params)
+            self._finite[row, :] = xp.all(each, axis=1)
+
+    def enter_gradient(self, row: int, grads: Array) -> None:
+        """Keep the Euclidean norm of each lane's gradient, (lanes, parameters), where asked for."""
+        if self._grad_norm is not None:
+            xp = self._device.xp
+            precise = xp.astype(grads, xp.float64, copy=False)
+            self._grad_norm[row, :] = xp.sqrt(inner(precise, precise, xp))[:, 0]
+
+    def rows(self, first: int) -> Rows:
+        """Bring the rows down; ``first`` is the iteration of the first."""
+        xp, get = self._device.xp, self._device.get
+        position, finite = self._position, self._finite
+        if position is not None:
+            finite = xp.all(xp.isfinite(position), axis=1)
+            position = get(xp.permute_dims(position, (0, 2, 1)))
+        return Rows(
+            first,
+            get(self._loss),
+            get(finite & xp.isfinite(self._loss)),
+            position,
+            None if self._penalty is None else get(self._penalty),
+            None if self._grad_norm is None else get(self._grad_norm),
+        )

@@ -1,0 +1,1 @@
+"""The gate: did convergence get worse than a baseline's?"""

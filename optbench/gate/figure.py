@@ -1,0 +1,81 @@
+"""A baseline's losses beside those of a run, for one optimizer on one problem."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from optbench import report as analysis
+from optbench.gate.baseline import Baseline
+from optbench.records import RunTables
+from optbench.report.plots.axes import spans_decades
+from optbench.report.plots.options import SMOOTHING_ROWS
+from optbench.report.plots.style import display_name, legend_below, literal, new_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+THEN, NOW = "#0072B2", "#D55E00"
+
+LOG_DECADES = 3
+"""Decades that losses span before their axis becomes logarithmic."""
+
+FAINT = 0.35
+
+
+def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str) -> Figure | None:
+    """Draw every lane of both, faint, and their medians; None if one of them has no rows.
+
+    The losses of minibatches are smoothed for both alike, over as many of the rows that a baseline
+    keeps, which lie farther apart later on.
+    """
+    then = _losses(baseline.lanes, baseline.trace, problem, label)
+    now = _losses(tables.lanes, tables.trace, problem, label)
+    if then.empty or now.empty:
+        return None
+    now = now[now.index.isin(then.index) | (now.index == now.index.max())]
+    if analysis.describe(tables, problem)["batch_size"]:
+        then, now = (
+            each.rolling(SMOOTHING_ROWS, min_periods=1, center=True).mean().where(each.notna())
+            for each in (then, now)
+        )
+    worst = [_worst(each, lanes) for each, lanes in ((then, baseline.lanes), (now, tables.lanes))]
+    figure = new_figure(4.2)
+    axes = figure.add_subplot()
+    positive = [each.to_numpy()[each.to_numpy() > 0] for each in (then, now)]
+    if spans_decades(np.concatenate(positive), LOG_DECADES):
+        axes.set_yscale("log")
+    handles = []
+    for losses, ranked, color, style in zip(
+        (then, now), worst, (THEN, NOW), ("-", "--"), strict=True
+    ):
+        if losses.shape[1] > 1:
+            axes.plot(losses.index, losses, color=color, linewidth=0.7, alpha=FAINT)
+        median = ranked.median(axis=1)
+        handles += axes.plot(losses.index, median, color=color, linestyle=style, linewidth=1.8)
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set_xlim(left=0)
+    axes.set(xlabel="iteration", ylabel="loss")
+    axes.set_title(f"{display_name(label)} on {literal(problem)}")
+    many = then.shape[1] > 1
+    names = [
+        f"{name}, median of {each.shape[1]} lanes" if many else name
+        for name, each in (("baseline", then), ("now", now))
+    ]
+    legend_below(figure, handles, names)
+    return figure
+
+
+def _losses(
+    lanes: "pd.DataFrame", trace: "pd.DataFrame", problem: str, label: str
+) -> "pd.DataFrame":
+    """Return the losses of a group: a row an iteration, a column a lane."""
+    chosen = lanes[(lanes["problem"] == problem) & (lanes["label"] == label)]["lane"]
+    rows = trace[trace["lane"].isin(chosen)]
+    return rows.pivot(index="iteration", columns="lane", values="loss")
+
+
+def _worst(losses: "pd.DataFrame", lanes: "pd.DataFrame") -> "pd.DataFrame":
+    """Return losses with infinity after the end of lanes that diverged or failed."""
+    ended = lanes.loc[lanes["status"].isin(analysis.ENDED_WORST), "lane"]
+    return losses.where(losses.notna() | ~losses.columns.isin(ended), np.inf)

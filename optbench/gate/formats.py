@@ -1,0 +1,263 @@
+"""Verdicts of ``optbench check`` for programs: JSON, GitHub's workflow commands, and JUnit."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from optbench.errors import ExitCode, ResultsError
+
+if TYPE_CHECKING:
+    from optbench.gate.baseline import Baseline
+    from optbench.gate.verdict import Finding, Group, Verdict
+    from optbench.records import RunTables
+
+SEVERITIES = ("failure", "warning", "notice")
+
+
+NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A baseline, the run that was compared with it, what was found, and figures of that."""
+
+    baseline: "Baseline"
+    run: "RunTables"
+    verdict: "Verdict"
+    figures: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """The baseline's name."""
+        return self.baseline.path.name
+
+    @property
+    def heading(self) -> str:
+        """The verdict in a line."""
+        verdict = self.verdict
+        if verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:
+            return f"{self.name}: no lane of {self.run.path} is one of the baseline's"
+        result = "FAILED" if verdict.failed else "passed"
+        counts = [_count(verdict.matched, "lane") + " compared"]
+        for severity in SEVERITIES:
+            found = sum(each.severity == severity for each in verdict.findings)
+            counts += [_count(found, severity)] if found else []
+        return f"{self.name}: {result}, {', '.join(counts)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def line(finding: "Finding") -> str:
+    """Return what a finding is about, where it was found, and its message."""
+    where = f"{finding.where}: " if finding.where else ""
+    return f"{finding.kind}: {where}{finding.message}"
+
+
+def titled(what: "Finding | Group") -> str:
+    """Return the label of something, with what tells its configuration from others."""
+    return f"{what.label} ({what.setting})" if what.setting else what.label
+
+
+def used_cells(groups: "Sequence[Group]") -> list[dict[str, str]]:
+    """Return the texts of each group by column, without columns that are empty for all."""
+    rows = [_cells(group) for group in groups]
+    names = [name for name in rows[0] if any(row[name] for row in rows)]
+    return [{name: row[name] for name in names} for row in rows]
+
+
+def _cells(group: "Group") -> dict[str, str]:
+    return {
+        "problem": group.problem,
+        "optimizer": titled(group),
+        "verdict": str(group.verdict),
+        "change": share(group.effect),
+        "between": _between(group),
+        "detects": share(group.detectable),
+        "seeds": str(group.seeds),
+        "p": "" if group.p is None or not group.effect else f"{group.p:.2g}",
+        "test error": _then_now(_percent(group.test_error_then), _percent(group.test_error_now)),
+        "to target": _then_now(_text(group.reached_then), _text(group.reached_now)),
+        NOTE: group.note,
+    }
+
+
+def share(value: float | None) -> str:
+    """Write a relative change to three digits; what is less than 0.005 % is rounding.
+
+    >>> share(0.213), share(-0.05), share(3e-16), share(12.5), share(None)
+    ('+21.3 %', '-5 %', '0 %', '13.5 ×', '')
+    """
+    if value is None:
+        return ""
+    if abs(value) < 5e-5:
+        return "0 %"
+    return f"{1.0 + value:.3g} ×" if value >= 9.995 else f"{100.0 * value:+.3g} %"
+
+
+def _between(group: "Group") -> str:
+    """Write an interval; none where it is a point."""
+    ends = share(group.low), share(group.high)
+    return "" if ends[0] == ends[1] else f"{ends[0].removesuffix(' %')} to {ends[1]}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100.0 * value:.2f} %"
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _then_now(then: str, now: str) -> str:
+    return then if then == now else f"{then or '?'} → {now or '?'}"
+
+
+GITHUB_LEVELS = {"failure": "error", "warning": "warning", "notice": "notice"}
+
+
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 has no way to write."""
+
+
+Place = tuple[str, str]
+
+
+def to_json(judged: Sequence[Judged]) -> str:
+    """Return all that was found; numbers that JSON cannot say are null."""
+    plain = {"baselines": [_finite(_plain(each)) for each in judged]}
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(judged: Judged) -> dict[str, Any]:
+    verdict = judged.verdict
+    return {
+        "baseline": judged.name,
+        "run": str(judged.run.path),
+        "exit_code": int(verdict.exit_code),
+        "failed": verdict.failed,
+        "lanes": verdict.matched,
+        "findings": [asdict(each) for each in verdict.findings],
+        "groups": [asdict(each) for each in verdict.groups],
+        "figures": [str(path) for path in judged.figures],
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Return plain data with null in place of what JSON cannot say."""
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value
+
+
+def annotations(judged: Sequence[Judged]) -> Iterator[str]:
+    """Yield workflow commands, which GitHub shows beside the job."""
+    for each in judged:
+        nothing = each.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE
+        if nothing:
+            yield f"::error title=optbench::{_escaped(each.heading)}"
+        for finding in each.verdict.findings:
+            title = _escaped(f"optbench {each.name}: {finding.kind}", inside=True)
+            text = f"{finding.where}: {finding.message}" if finding.where else finding.message
+            yield f"::{GITHUB_LEVELS[finding.severity]} title={title}::{_escaped(text)}"
+        if not nothing:
+            yield each.heading
+
+
+def _escaped(text: str, *, inside: bool = False) -> str:
+    """Return a text as workflow commands take it; ``inside`` a property.
+
+    >>> _escaped("5 %"), _escaped("ci: quality", inside=True)
+    ('5 %25', 'ci%3A quality')
+    """
+    for character, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+        text = text.replace(character, code)
+    return text.replace(":", "%3A").replace(",", "%2C") if inside else text
+
+
+def write_summary(judged: Sequence[Judged]) -> None:
+    """Append Markdown to the summary of the job, if this is one.
+
+    Raises
+    ------
+    ResultsError
+        If the file that ``GITHUB_STEP_SUMMARY`` names cannot be written.
+    """
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not place:
+        return
+    text = "\n".join(_markdown(each) for each in judged)
+    try:
+        with Path(place).open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    except OSError as error:
+        raise ResultsError(f"GITHUB_STEP_SUMMARY '{place}' cannot be written: {error}") from None
+
+
+def _markdown(judged: Judged) -> str:
+    lines = [f"### optbench: {_cell(judged.heading)}", ""]
+    lines += [f"- **{each.severity}** {_cell(line(each))}" for each in judged.verdict.findings]
+    if judged.verdict.groups:
+        rows = used_cells(judged.verdict.groups)
+        lines += ["", f"| {' | '.join(rows[0])} |", f"|{' --- |' * len(rows[0])}"]
+        lines += [f"| {' | '.join(map(_cell, row.values()))} |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    return re.sub(r"([\\|*_`<\[\]])", r"\\\1", text)
+
+
+def to_junit(judged: Sequence[Judged]) -> str:
+    """Return a suite a baseline, a case a group, and one for what concerns no group."""
+    suites = ElementTree.Element("testsuites", name="optbench check")
+    for each in judged:
+        cases = _cases(each)
+        suite = ElementTree.SubElement(
+            suites,
+            "testsuite",
+            name=each.name,
+            tests=str(len(cases)),
+            failures=str(sum(bool(messages) for messages in cases.values())),
+            errors="0",
+            skipped="0",
+        )
+        for (problem, label), messages in cases.items():
+            name = f"{each.name}.{problem or 'all'}"
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=_xml(name), name=_xml(label or "all")
+            )
+            if messages:
+                failure = ElementTree.SubElement(case, "failure", message=_xml(messages[0]))
+                failure.text = _xml("\n".join(messages))
+    ElementTree.indent(suites)
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True)
+
+
+def _xml(text: str) -> str:
+    return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _cases(judged: Judged) -> dict[Place, list[str]]:
+    """Return what failed of each group, then of everything else, by problem and title."""
+    failed: dict[Place, list[str]] = {
+        (group.problem, titled(group)): [] for group in judged.verdict.groups
+    }
+    if judged.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:
+        failed["", ""] = [judged.heading]
+    for finding in judged.verdict.findings:
+        if finding.severity == "failure":
+            failed.setdefault((finding.problem, titled(finding)), []).append(line(finding))
+    return failed

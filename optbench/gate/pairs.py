@@ -1,0 +1,277 @@
+"""Which lane of a run belongs to which lane of a baseline."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from optbench.gate.baseline import Baseline
+from optbench.gate.verdict import Finding, Gate
+from optbench.records import HYPERPARAMETER_PREFIX, RunTables
+
+Hyperparameters = dict[str, float | str]
+
+
+Row = Mapping[str, Any]
+"""A row of lanes.parquet."""
+
+
+class Place(NamedTuple):
+    """What lanes are matched by first."""
+
+    problem: str
+    label: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two lanes that are to be the same run.
+
+    Attributes
+    ----------
+    then, now
+        Lane numbers in the baseline and in the run.
+    configuration
+        Place of the baseline's lane among those of its problem, label and seed, from 0.
+    setting
+        Hyperparameters in which the configurations of its label differ, as text.
+    """
+
+    problem: str
+    label: str
+    seed: int
+    then: int
+    now: int
+    configuration: int
+    setting: str
+
+    @property
+    def group(self) -> tuple[str, str, int]:
+        """Problem, label and configuration."""
+        return self.problem, self.label, self.configuration
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Pairs of lanes, and the places of lanes that have no partner.
+
+    Attributes
+    ----------
+    then, now
+        The rows of lanes.parquet by lane number, on both sides.
+    hyperparameters_then, hyperparameters_now
+        By lane number.
+    """
+
+    pairs: tuple[Pair, ...]
+    missing: tuple[Place, ...]
+    new: tuple[Place, ...]
+    then: dict[int, Row]
+    now: dict[int, Row]
+    hyperparameters_then: dict[int, Hyperparameters]
+    hyperparameters_now: dict[int, Hyperparameters]
+
+    def groups(self) -> Iterator[list[Pair]]:
+        """Yield the pairs of each problem, label and configuration, one pair a seed."""
+        found: dict[Hashable, list[Pair]] = defaultdict(list)
+        for pair in self.pairs:
+            found[pair.group].append(pair)
+        yield from found.values()
+
+
+def match(then: pd.DataFrame, now: pd.DataFrame) -> Matching:
+    """Match lanes by problem, label and seed; of a grid's by hyperparameters, then by order.
+
+    Lanes of one problem, label and seed are the points of a grid. Those with the same
+    hyperparameters belong together; of the others the first belongs to the first, and so on, in
+    the order of lanes: a default that changed leaves no two alike, and is to be found as a
+    difference of settings. What is left over is missing or new.
+    """
+    known_then, known_now = hyperparameters(then), hyperparameters(now)
+    places_then, places_now = _places(then), _places(now)
+    settings = _settings(places_then, known_then)
+    pairs: list[Pair] = []
+    missing: list[Place] = []
+    new: list[Place] = []
+    for place, lanes in places_then.items():
+        rest = list(places_now.get(place, ()))
+        partners = _partners(lanes, rest, known_then, known_now)
+        for position, lane in enumerate(lanes):
+            if lane in partners:
+                pairs.append(Pair(*place, lane, partners[lane], position, settings[lane]))
+            else:
+                missing.append(place)
+        new += [place] * len(rest)
+    for place, lanes in places_now.items():
+        if place not in places_then:
+            new += [place] * len(lanes)
+    return Matching(
+        pairs=tuple(pairs),
+        missing=tuple(missing),
+        new=tuple(new),
+        then=_rows(then),
+        now=_rows(now),
+        hyperparameters_then=known_then,
+        hyperparameters_now=known_now,
+    )
+
+
+def _partners(
+    lanes: Sequence[int],
+    rest: list[int],
+    known_then: dict[int, Hyperparameters],
+    known_now: dict[int, Hyperparameters],
+) -> dict[int, int]:
+    """Return the partner of each lane that has one, and take it from ``rest``."""
+    partners = {}
+    for lane in lanes:
+        same = next((each for each in rest if known_now[each] == known_then[lane]), None)
+        if same is not None:
+            rest.remove(same)
+            partners[lane] = same
+    others = [lane for lane in lanes if lane not in partners]
+    for lane, other in zip(others, list(rest), strict=False):
+        rest.remove(other)
+        partners[lane] = other
+    return partners
+
+
+def _rows(lanes: pd.DataFrame) -> dict[int, Row]:
+    names = [str(name) for name in lanes]
+    rows = (dict(zip(names, row, strict=True)) for row in lanes.itertuples(index=False, name=None))
+    return {int(row["lane"]): row for row in rows}
+
+
+def hyperparameters(lanes: pd.DataFrame) -> dict[int, Hyperparameters]:
+    """Return the hyperparameters of each lane by name, without those that it has not."""
+    columns = [str(name) for name in lanes if str(name).startswith(HYPERPARAMETER_PREFIX)]
+    names = [name.removeprefix(HYPERPARAMETER_PREFIX) for name in columns]
+    rows = lanes[columns].astype(object).itertuples(index=False, name=None)
+    return {
+        int(lane): {
+            name: _plain(value)
+            for name, value in zip(names, row, strict=True)
+            if not pd.isna(value)
+        }
+        for lane, row in zip(lanes["lane"], rows, strict=True)
+    }
+
+
+def _plain(value: Any) -> float | str:
+    """Return a number where it is one: a column that holds any word holds numbers as text."""
+    try:
+        return float(value)
+    except ValueError:
+        return str(value)
+
+
+def _places(lanes: pd.DataFrame) -> dict[Place, list[int]]:
+    found: dict[Place, list[int]] = defaultdict(list)
+    ordered = lanes.sort_values("lane", kind="stable")
+    columns = (ordered[name] for name in ("problem", "label", "seed", "lane"))
+    for problem, label, seed, lane in zip(*columns, strict=True):
+        found[Place(str(problem), str(label), int(seed))].append(int(lane))
+    return dict(found)
+
+
+def _settings(places: dict[Place, list[int]], known: dict[int, Hyperparameters]) -> dict[int, str]:
+    """Return what tells each lane from the others of its problem and label, but for the seed."""
+    labels: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, lanes in places.items():
+        labels[place.problem, place.label] += lanes
+    found = {}
+    for lanes in labels.values():
+        names = dict.fromkeys(name for lane in lanes for name in known[lane])
+        swept = [name for name in names if len({known[lane].get(name) for lane in lanes}) > 1]
+        for lane in lanes:
+            found[lane] = ", ".join(_assignment(name, known[lane].get(name)) for name in swept)
+    return found
+
+
+def _assignment(name: str, value: float | str | None) -> str:
+    if value is None:
+        return f"no {name}"
+    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A baseline, a run, and which of their lanes belong together."""
+
+    baseline: Baseline
+    run: RunTables
+    gate: Gate
+
+    @cached_property
+    def matching(self) -> Matching:
+        """The pairs of lanes."""
+        return match(self.baseline.lanes, self.run.lanes)
+
+    @cached_property
+    def places(self) -> dict[Pair, int]:
+        """The place of each pair among the pairs."""
+        return {pair: place for place, pair in enumerate(self.matching.pairs)}
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The stored rows of each matched lane beside those of the run.
+
+        Columns: pair (its place in ``matching.pairs``), iteration, then and now (losses), tolerance
+        (NaN where none is stored), found (whether the run has the row); ordered by pair and
+        iteration.
+        """
+        pairs = self.matching.pairs
+        numbers = pd.DataFrame(
+            {
+                "pair": range(len(pairs)),
+                "lane": pd.Series([pair.then for pair in pairs], dtype="int64"),
+                "other": pd.Series([pair.now for pair in pairs], dtype="int64"),
+            }
+        )
+        stored = self.baseline.trace[["lane", "iteration", "loss"]].merge(numbers, on="lane")
+        tolerance = self.baseline.tolerance[["lane", "iteration", "tolerance"]]
+        stored = stored.merge(tolerance, how="left", on=["lane", "iteration"])
+        fresh = self.run.trace[["lane", "iteration", "loss"]]
+        fresh = fresh.rename(columns={"lane": "other", "loss": "now"})
+        rows = stored.merge(fresh, how="left", on=["other", "iteration"], indicator="found")
+        rows["found"] = rows["found"] == "both"
+        rows = rows.rename(columns={"loss": "then"}).sort_values(["pair", "iteration"])
+        return rows[["pair", "iteration", "then", "now", "tolerance", "found"]].reset_index(
+            drop=True
+        )
+
+    @cached_property
+    def problems_then(self) -> dict[str, dict[str, Any]]:
+        """What the baseline says of each problem, by title."""
+        return {str(each["problem"]): each for each in self.baseline.meta["problems"]}
+
+    @cached_property
+    def problems_now(self) -> dict[str, dict[str, Any]]:
+        """What the run says of each problem, by title."""
+        return {str(each["problem"]): each for each in self.run.meta["problems"]}
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Which lanes have other settings than in the baseline.
+
+    Attributes
+    ----------
+    places
+        Problem and label of findings; an empty text stands for all.
+    """
+
+    places: frozenset[tuple[str, str]]
+
+    @classmethod
+    def by(cls, findings: list[Finding]) -> "Changed":
+        """Return what findings of settings name."""
+        return cls(frozenset((each.problem, each.label) for each in findings))
+
+    def has(self, problem: str, label: str) -> bool:
+        """Say whether a difference in lanes of a problem and label has this explanation."""
+        return not self.places.isdisjoint({(problem, label), (problem, ""), ("", label)})

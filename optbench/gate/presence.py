@@ -1,0 +1,173 @@
+"""Lanes that are there or not, how they ended, and numbers that are no longer numbers."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from optbench.gate.differences import seeds_text, share_of_lanes
+from optbench.gate.pairs import Changed, Comparison, Pair, Place, Row
+from optbench.gate.verdict import Finding, Kind, Severity
+from optbench.records import Status
+from optbench.report import ENDED_WORST
+
+UNFINISHED = (Status.RUNNING, Status.INTERRUPTED)
+
+
+def presence_findings(comparison: Comparison, changed: Changed) -> list[Finding]:
+    """Return lanes missing or new, ends that differ, and values that are no longer finite.
+
+    Lanes of one configuration that ended alike share a finding, which quotes the first.
+    """
+    matching = comparison.matching
+    if not matching.pairs:
+        return [_nothing_paired(comparison)]
+    findings = [*_unmatched(matching.missing, Severity.FAILURE, "missing from the run")]
+    findings += _unmatched(matching.new, Severity.NOTICE, "not in the baseline")
+    lost = _lost_rows(comparison)
+    for pairs in matching.groups():
+        found: dict[tuple[Severity, str], list[tuple[Pair, _End]]] = defaultdict(list)
+        for pair in pairs:
+            end = _end(matching.then[pair.then], matching.now[pair.now], lost.get(pair))
+            if end is not None:
+                found[end.severity, end.what].append((pair, end))
+        findings += [_finding(cases, len(pairs), changed) for cases in found.values()]
+    return findings
+
+
+def _nothing_paired(comparison: Comparison) -> Finding:
+    def told(lanes: pd.DataFrame) -> str:
+        names = [", ".join(map(str, lanes[name].unique()[:3])) for name in ("problem", "label")]
+        return f"{' with '.join(names)}, {seeds_text(lanes['seed'].astype(int))}"
+
+    then, now = told(comparison.baseline.lanes), told(comparison.run.lanes)
+    return Finding(
+        Severity.FAILURE,
+        Kind.PRESENCE,
+        "",
+        "",
+        f"no lane has the problem, label and seed of one in the baseline, which has {then}; "
+        f"the run has {now}",
+    )
+
+
+def _unmatched(places: tuple[Place, ...], severity: Severity, what: str) -> Iterator[Finding]:
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place in places:
+        found[place.problem, place.label].append(place.seed)
+    for (problem, label), seeds in found.items():
+        noun = "lane" if len(seeds) == 1 else "lanes"
+        yield Finding(
+            severity,
+            Kind.PRESENCE,
+            problem,
+            label,
+            f"{len(seeds)} {noun} {what}: {seeds_text(seeds)}",
+            size=float(len(seeds)),
+            values={"seeds": sorted(set(seeds)), "lanes": len(seeds)},
+        )
+
+
+class _Lost(NamedTuple):
+    """The first row that held a number and does not any more; ``now`` says what is there."""
+
+    iteration: int
+    then: float
+    now: str
+
+
+def _lost_rows(comparison: Comparison) -> dict[Pair, _Lost]:
+    """Return the first lost row of each lane that has one; rows after a lane's end are not lost."""
+    rows = comparison.rows
+    lost = np.isfinite(rows["then"].to_numpy()) & ~np.isfinite(rows["now"].to_numpy())
+    first: dict[Pair, _Lost] = {}
+    for row in rows[lost].to_dict("records"):
+        pair = comparison.matching.pairs[int(row["pair"])]
+        updates = _whole(comparison.matching.now[pair.now]["iterations"])
+        if row["found"] or int(row["iteration"]) < (updates or 0):
+            now = repr(float(row["now"])) if row["found"] else "no row"
+            first.setdefault(pair, _Lost(int(row["iteration"]), float(row["then"]), now))
+    return first
+
+
+class _End(NamedTuple):
+    """What is to be told of how a lane ended.
+
+    Attributes
+    ----------
+    what
+        Lanes of which the same is to be told share it.
+    """
+
+    severity: Severity
+    what: str
+    message: str
+    iteration: int | None = None
+
+
+def _end(old: Row, new: Row, lost: _Lost | None) -> _End | None:
+    """Return what is to be told of a pair of ends; None where nothing is."""
+    before, after = str(old["status"]), str(new["status"])
+    if after == Status.FAILED:
+        return _End(Severity.FAILURE, after, f"failed, was {before}")
+    if after in UNFINISHED:
+        return _End(Severity.FAILURE, after, f"did not end: it is {after}, was {before}")
+    if after == Status.DIVERGED and before != after:
+        at = _whole(new["diverged_at"])
+        where = "" if at is None else f" at iteration {at}"
+        return _End(Severity.FAILURE, after, f"diverged{where}, was {_told(old)}", at)
+    if after != before and before in ENDED_WORST:
+        return _End(Severity.NOTICE, before, f"was {before}, is {_told(new)}")
+    if after != Status.DIVERGED and lost is not None:
+        message = f"loss {lost.then!r} then, {lost.now} now at iteration {lost.iteration}"
+        return _End(Severity.FAILURE, "row", message, lost.iteration)
+    if _finite(old["final_loss"]) and not _finite(new["final_loss"]):
+        message = f"final loss {float(old['final_loss']):.6g} then, none now"
+        return _End(Severity.FAILURE, "final", message)
+    at_then, at_now = (
+        _whole(row["diverged_at" if after == Status.DIVERGED else "stopped_at"])
+        for row in (old, new)
+    )
+    if before != after or at_then != at_now:
+        ends = (_when(before, at_then), _when(after, at_now))
+        return _End(Severity.NOTICE, "when", f"{ends[0]} then, {ends[1]} now", at_now)
+    return None
+
+
+def _finite(value: Any) -> bool:
+    return not pd.isna(value) and bool(np.isfinite(float(value)))
+
+
+def _whole(value: Any) -> int | None:
+    return None if pd.isna(value) else int(value)
+
+
+def _when(status: str, at: int | None) -> str:
+    return status if at is None else f"{status} at iteration {at}"
+
+
+def _told(lane: Row) -> str:
+    loss = lane["final_loss"]
+    return f"{lane['status']}" + (f" with loss {float(loss):.6g}" if _finite(loss) else "")
+
+
+def _finding(cases: list[tuple[Pair, _End]], lanes: int, changed: Changed) -> Finding:
+    """Return what is to be told of some lanes of a configuration, quoting the first."""
+    pair, end = cases[0]
+    consequence = changed.has(pair.problem, pair.label)
+    more = "; its settings differ too" if consequence else ""
+    return Finding(
+        end.severity,
+        Kind.PRESENCE,
+        pair.problem,
+        pair.label,
+        f"{end.message}{share_of_lanes(len(cases), lanes)}{more}",
+        seed=pair.seed,
+        iteration=end.iteration,
+        setting=pair.setting,
+        consequence=consequence,
+        size=float(len(cases)),
+        values={"seeds": [case.seed for case, _ in cases]},
+    )

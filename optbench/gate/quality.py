@@ -1,0 +1,214 @@
+"""Whether the losses that groups of lanes reach have become worse.
+
+A group is the lanes of one problem, label and configuration over all seeds. Its metric is that of
+:mod:`optbench.gate.metric`, its test that of :mod:`optbench.gate.flips`. A regression is a
+change for the worse that is larger than the threshold and significant; an improvement is the same
+with then and now exchanged. Where neither holds, a group passes unless its interval reaches beyond
+the threshold: then it is inconclusive.
+
+Groups without randomness are judged by the threshold alone: all their seeds are one lane.
+"""
+
+from collections.abc import Sequence
+from math import ceil, expm1, inf, isfinite, log1p, log2
+
+import numpy as np
+
+from optbench.gate.flips import SignFlips
+from optbench.gate.metric import Measured
+from optbench.gate.pairs import Changed
+from optbench.gate.power import detectable_change
+from optbench.gate.verdict import Finding, Gate, Group, Kind, Outcome, Severity
+
+FEWEST_SEEDS = 8
+
+
+def judge(measured: Sequence[Measured], gate: Gate) -> list[Group]:
+    """Return the verdict of each group."""
+    groups: dict[int, Group] = {}
+    family = {
+        place: each
+        for place, each in enumerate(measured)
+        if each.random and each.seeds >= seeds_needed(gate)
+    }
+    if family:
+        test = SignFlips.of(np.stack([each.difference for each in family.values()]))
+        for_worse, for_better = test.adjusted(1.0), test.adjusted(-1.0)
+        for row, (place, each) in enumerate(family.items()):
+            interval = test.interval(row, gate.level)
+            p = (float(for_worse[row]), float(for_better[row]))
+            groups[place] = _tested(each, gate, p, interval, len(family))
+    return [
+        groups[place] if place in groups else _untested(each, gate)
+        for place, each in enumerate(measured)
+    ]
+
+
+def seeds_needed(gate: Gate) -> int:
+    """Return how many seeds a group needs: 8, or more if so few cannot reach the level.
+
+    >>> seeds_needed(Gate()), seeds_needed(Gate(level=0.001))
+    (8, 10)
+    """
+    return max(FEWEST_SEEDS, ceil(-log2(gate.level) - 1e-12))
+
+
+def _tested(
+    group: Measured,
+    gate: Gate,
+    p: tuple[float, float],
+    interval: tuple[float, float],
+    family: int,
+) -> Group:
+    """Judge a group by test and threshold; ``p`` is for the worse and for the better."""
+    effect = float(np.nanmean(group.difference))
+    beyond = log1p(gate.threshold_of(group.problem))
+    if effect > beyond and p[0] <= gate.level:
+        verdict = Outcome.REGRESSION
+    elif effect < -beyond and p[1] <= gate.level:
+        verdict = Outcome.IMPROVEMENT
+    elif interval[0] < -beyond or interval[1] > beyond:
+        verdict = Outcome.INCONCLUSIVE
+    else:
+        verdict = Outcome.PASS
+    used = group.then[np.isfinite(group.difference)]
+    detectable = detectable_change(float(used.std(ddof=1)), beyond, group.seeds, family, gate.level)
+    return _group(
+        group,
+        verdict,
+        effect,
+        interval,
+        detectable,
+        p[0] if effect >= 0 else p[1],
+        _lost(group),
+    )
+
+
+def _untested(group: Measured, gate: Gate) -> Group:
+    """Judge a group that is not random by the threshold, and say why of one with few seeds."""
+    if not group.seeds:
+        return _without_pairs(group)
+    effect = float(np.nanmean(group.difference))
+    beyond = log1p(gate.threshold_of(group.problem))
+    if not group.random:
+        verdict = Outcome.PASS
+        if abs(effect) > beyond:
+            verdict = Outcome.REGRESSION if effect > 0.0 else Outcome.IMPROVEMENT
+        note = "; ".join(filter(None, ("nothing random, judged by the threshold", _lost(group))))
+        return _group(group, verdict, effect, (effect, effect), beyond, None, note)
+    note = f"needs at least {seeds_needed(gate)} seeds, has {group.seeds}"
+    same = bool((group.difference[np.isfinite(group.difference)] == 0.0).all())
+    verdict = Outcome.PASS if same else Outcome.INCONCLUSIVE
+    note += "; all of them end with the same loss as then" if same else ""
+    note = "; ".join(filter(None, (note, _lost(group))))
+    return _group(group, verdict, effect, None, None, None, note)
+
+
+def _without_pairs(group: Measured) -> Group:
+    """Judge a group of which no pair has finite losses: diverged lanes are the worst there are."""
+    if not group.finite_now and not group.finite_then:
+        verdict, note = Outcome.PASS, "no lane has a finite loss, now as then"
+    elif not group.finite_now:
+        verdict, note = Outcome.REGRESSION, f"no lane has a finite loss, {group.finite_then} had"
+    elif not group.finite_then:
+        verdict, note = (
+            Outcome.IMPROVEMENT,
+            f"{group.finite_now} lanes have a finite loss, none had",
+        )
+    else:
+        verdict, note = Outcome.INCONCLUSIVE, "no seed has a finite loss both then and now"
+    return _group(group, verdict, None, None, None, None, note)
+
+
+def _lost(group: Measured) -> str:
+    lost = group.lanes - group.seeds
+    noun = "lane" if lost == 1 else "lanes"
+    return f"{lost} {noun} without a finite loss left out" if lost else ""
+
+
+def _group(
+    group: Measured,
+    verdict: Outcome,
+    effect: float | None,
+    interval: tuple[float, float] | None,
+    detectable: float | None,
+    p: float | None,
+    note: str,
+) -> Group:
+    """Return a verdict with changes of logarithms made relative ones."""
+    low, high = interval or (-inf, inf)
+    return Group(
+        group.problem,
+        group.label,
+        verdict,
+        effect=_relative(effect),
+        low=_relative(low),
+        high=_relative(high),
+        detectable=_relative(detectable),
+        p=p,
+        seeds=group.seeds,
+        note=note,
+        configuration=group.configuration,
+        setting=group.setting,
+    )
+
+
+def _relative(change: float | None) -> float | None:
+    """Return exp(change) − 1; None for what is not known."""
+    if change is None or not isfinite(change):
+        return None
+    return expm1(min(change, 700.0))  # what is larger is no float
+
+
+def quality_findings(groups: Sequence[Group], gate: Gate, changed: Changed) -> list[Finding]:
+    """Return what is to be told of groups that did not simply pass.
+
+    What has no loss to be compared is told by presence.
+    """
+    return [
+        _finding(group, group.effect, gate, changed)
+        for group in groups
+        if group.verdict != Outcome.PASS and group.effect is not None
+    ]
+
+
+def _finding(group: Group, effect: float, gate: Gate, changed: Changed) -> Finding:
+    consequence = changed.has(group.problem, group.label)
+    threshold = gate.threshold_of(group.problem)
+    severity = Severity.NOTICE
+    if group.verdict == Outcome.REGRESSION:
+        severity = Severity.FAILURE
+    elif group.verdict == Outcome.INCONCLUSIVE and effect > threshold:
+        severity = Severity.WARNING
+    return Finding(
+        severity,
+        Kind.QUALITY,
+        group.problem,
+        group.label,
+        _message(group, effect, threshold) + ("; its settings differ too" if consequence else ""),
+        setting=group.setting,
+        consequence=consequence,
+        size=abs(log1p(effect)),
+        values={
+            name: getattr(group, name)
+            for name in ("verdict", "effect", "low", "high", "detectable", "p", "seeds")
+        },
+    )
+
+
+def _message(group: Group, effect: float, threshold: float) -> str:
+    told = f"{group.verdict}: final loss {_percent(effect)}"
+    if group.low is not None and group.high is not None and group.low != group.high:
+        told += f" ({_percent(group.low)} to {_percent(group.high)})"
+    told += f", threshold {100.0 * threshold:g} %"
+    test = "" if group.p is None else f"p = {group.p:.3g}, {group.seeds} seeds"
+    return "; ".join(filter(None, (told, test, group.note)))
+
+
+def _percent(change: float) -> str:
+    """Return a relative change as people read it.
+
+    >>> _percent(0.2), _percent(-0.0512345)
+    ('+20 %', '-5.12 %')
+    """
+    return f"{100.0 * change:+.3g} %"

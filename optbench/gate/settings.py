@@ -1,0 +1,178 @@
+"""What was asked for: hyperparameters, problems, streams, rules, and where optimizers come from.
+
+A difference makes all others of its lanes consequences. It is a failure, but for the code of a
+plug-in, which is what a gate for an optimizer of one's own is to try: that it changed is a notice.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from optbench.gate.differences import (
+    MISSING,
+    Difference,
+    differences,
+    plain,
+    seeds_text,
+    share_of_lanes,
+    shown,
+)
+from optbench.gate.pairs import Comparison, Pair
+from optbench.gate.verdict import Finding, Kind, Severity
+
+MOST_DIFFERENCES = 8
+"""Differences of one problem's definition that are told one by one."""
+
+RULES = ("iterations", "evaluate_every", "stop")
+"""Keys of a problem entry that decide how long lanes run; its definition holds the others."""
+
+
+def settings_findings(comparison: Comparison) -> list[Finding]:
+    """Return what differs between the settings of matched lanes, one finding a difference.
+
+    Seeds and lanes with the same difference share a finding.
+    """
+    if not comparison.matching.pairs:
+        return []
+    return [
+        *_hyperparameters(comparison),
+        *_problems(comparison),
+        *_optimizers(comparison),
+    ]
+
+
+def _finding(
+    problem: str,
+    label: str,
+    found: Difference,
+    message: str = "",
+    *,
+    severity: Severity = Severity.FAILURE,
+    seed: int | None = None,
+    setting: str = "",
+    size: float = 1.0,
+) -> Finding:
+    values = {"path": found.path, "then": plain(found.then), "now": plain(found.now)}
+    return Finding(
+        severity,
+        Kind.SETTINGS,
+        problem,
+        label,
+        message or str(found),
+        seed=seed,
+        setting=setting,
+        size=size,
+        values=values,
+    )
+
+
+def _hyperparameters(comparison: Comparison) -> Iterator[Finding]:
+    matching = comparison.matching
+    lanes: dict[tuple[str, str], int] = defaultdict(int)
+    found: dict[tuple[str, str, str], list[tuple[Pair, Difference]]] = defaultdict(list)
+    for pair in matching.pairs:
+        lanes[pair.problem, pair.label] += 1
+        then = matching.hyperparameters_then[pair.then]
+        now = matching.hyperparameters_now[pair.now]
+        for each in differences(then, now):
+            found[pair.problem, pair.label, each.path].append((pair, each))
+    for (problem, label, name), cases in found.items():
+        pair, first = cases[0]
+        total = lanes[problem, label]
+        setting = pair.setting if len({case.setting for case, _ in cases}) == 1 else ""
+        yield _finding(
+            problem,
+            label,
+            Difference(f"hyperparameters.{name}", first.then, first.now),
+            f"{first}{share_of_lanes(len(cases), total)}",
+            setting=setting,
+            size=float(len(cases)),
+        )
+
+
+def _problems(comparison: Comparison) -> Iterator[Finding]:
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for pair in comparison.matching.pairs:
+        seeds[pair.problem].add(pair.seed)
+    entries_then = _entries(comparison.baseline.meta)
+    entries_now = _entries(comparison.run.meta)
+    for problem, paired in seeds.items():
+        then, now = comparison.problems_then[problem], comparison.problems_now[problem]
+        yield from _definition(problem, then, now)
+        yield from _streams(problem, paired, then, now)
+        rules_then = {"iterations": then.get("iterations", MISSING)}
+        rules_now = {"iterations": now.get("iterations", MISSING)}
+        rules_then |= _rules(entries_then.get(problem, {}))
+        rules_now |= _rules(entries_now.get(problem, {}))
+        for each in differences(rules_then, rules_now):
+            yield _finding(problem, "", each)
+
+
+def _definition(problem: str, then: dict[str, Any], now: dict[str, Any]) -> Iterator[Finding]:
+    """Explain another fingerprint by the definitions behind it."""
+    if then.get("fingerprint") == now.get("fingerprint"):
+        return
+    old, new = then.get("definition", {}), now.get("definition", {})
+    found = list(differences(old, new, "definition"))
+    if not found:
+        whole = Difference("fingerprint", then.get("fingerprint"), now.get("fingerprint"))
+        yield _finding(problem, "", whole)
+    for each in found[:MOST_DIFFERENCES]:
+        yield _finding(problem, "", each)
+    rest = found[MOST_DIFFERENCES:]
+    if rest:
+        paths = ", ".join(each.path for each in rest[:MOST_DIFFERENCES])
+        more = Difference("definition", len(found), len(found))
+        message = f"its definition differs in {len(rest)} more places: {paths}"
+        yield _finding(problem, "", more, message, size=0.5)
+
+
+def _streams(
+    problem: str, seeds: set[int], then: dict[str, Any], now: dict[str, Any]
+) -> Iterator[Finding]:
+    old, new = then.get("stream_digests", {}), now.get("stream_digests", {})
+    other = [seed for seed in sorted(seeds) if old.get(str(seed)) != new.get(str(seed))]
+    if other:
+        key = str(other[0])
+        first = Difference(f"stream_digests.{key}", old.get(key, MISSING), new.get(key, MISSING))
+        message = (
+            f"start or first batches differ for {seeds_text(other)}: stream digest "
+            f"{shown(first.then)} then, {shown(first.now)} now for seed {key}"
+        )
+        yield _finding(problem, "", first, message, seed=other[0])
+
+
+def _entries(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the problem entries of the resolved suite, by title."""
+    entries = meta.get("suite", {}).get("resolved", {}).get("problem", [])
+    return {str(entry.get("label", entry["name"])): entry for entry in entries}
+
+
+def _rules(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: entry[name] for name in RULES if name in entry}
+
+
+def _optimizers(comparison: Comparison) -> Iterator[Finding]:
+    """Compare rule and source of each label; where a plug-in's code lies does not matter."""
+    then, now = (
+        {str(each["label"]): each for each in meta.get("optimizers", [])}
+        for meta in (comparison.baseline.meta, comparison.run.meta)
+    )
+    labels = dict.fromkeys(pair.label for pair in comparison.matching.pairs)
+    for label in labels:
+        if label not in then or label not in now:
+            continue
+        old, new = (_without_place(each[label]) for each in (then, now))
+        for each in differences(old, new):
+            code = isinstance(old["source"], dict) and isinstance(new["source"], dict)
+            own = code and each.path.startswith("source.")
+            severity = Severity.NOTICE if own else Severity.FAILURE
+            yield _finding("", label, each, severity=severity)
+
+
+def _without_place(optimizer: dict[str, Any]) -> dict[str, Any]:
+    """Return rule and source of an optimizer as run.json has them."""
+    source = optimizer.get("source")
+    if isinstance(source, dict):
+        source = {name: value for name, value in source.items() if name != "place"}
+    return {"rule": optimizer.get("rule"), "source": source}

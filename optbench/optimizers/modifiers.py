@@ -1,0 +1,144 @@
+"""What any optimizer takes beside its own hyperparameters: schedules, decay and clipping.
+
+In each update the gradient is clipped, then the penalty's gradient is added, then weights decay,
+and the optimizer's own rule is last. Lanes that are given different ones of these stand in
+different blocks, so nothing is computed for a lane that did not ask for it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from optbench.arrays import Array, Namespace, inner
+from optbench.errors import SuiteError
+from optbench.optimizers.base import HostColumns, Step
+from optbench.schedules import CONSTANT, SCHEDULES, learning_rate_factors
+from optbench.settings import Choice, Hyperparameter
+
+SCHEDULE = (
+    Choice("schedule", CONSTANT, "how the learning rate changes", SCHEDULES),
+    Hyperparameter("warmup", 0.0, "updates in which it rises linearly at first"),
+    Hyperparameter("schedule_every", 1000.0, "updates of one decay (step, exponential, 1/t)", 1.0),
+    Hyperparameter("schedule_decay", 0.1, "what one decay multiplies by, or adds below for 1/t"),
+    Hyperparameter("schedule_floor", 0.0, "share that linear and cosine end at", high=1.0),
+)
+
+LEAST_CLIP = 1e-30
+"""Smallest bound of a gradient: 0 would divide 0 by 0."""
+
+GRADIENT = (
+    Hyperparameter("l2", 0.0, "times w, added to the gradient"),
+    Hyperparameter("weight_decay", 0.0, "times lr and w, taken from w before the update"),
+    Hyperparameter("clip_norm", 1.0, "largest Euclidean norm of a lane's gradient", LEAST_CLIP),
+    Hyperparameter("clip_value", 1.0, "largest size of a gradient's entry", LEAST_CLIP),
+)
+
+LEARNING_RATE = (*(each.name for each in SCHEDULE), "weight_decay")
+"""What scales the learning rate, or is scaled by it."""
+
+COMMON = {each.name: each for each in (*SCHEDULE, *GRADIENT)}
+"""All of them by name; a lane has those that it was given."""
+
+
+def check_common(given: Mapping[str, object], own: Sequence[str]) -> None:
+    """Refuse settings that would change nothing.
+
+    Parameters
+    ----------
+    given
+        The hyperparameters that a suite gives.
+    own
+        Names of the optimizer's own.
+
+    Raises
+    ------
+    SuiteError
+        If one belongs to a schedule and there is none, or scales a learning rate that the
+        optimizer has not.
+    """
+    scaling = [key for key in given if key in LEARNING_RATE and key not in own]
+    if scaling and "lr" not in own:
+        raise SuiteError(f"{scaling[0]} means nothing without a learning rate; it has none")
+    idle = [each.name for each in SCHEDULE[2:] if each.name in given]
+    if idle and given.get("schedule", CONSTANT) == CONSTANT:
+        raise SuiteError(f"{idle[0]} means nothing without a schedule; give one as well")
+
+
+class Common:
+    """What the lanes of a block were given of :data:`COMMON`; all were given the same ones.
+
+    Parameters
+    ----------
+    lanes
+        All hyperparameters of each lane.
+    own
+        Names of the optimizer's own hyperparameters, which are not ours.
+    iterations
+        Updates of a lane, from which schedules know their end.
+    """
+
+    def __init__(
+        self, lanes: Sequence[Mapping[str, float | str]], own: Sequence[str], iterations: int
+    ) -> None:
+        names = [name for name in COMMON if name in lanes[0] and name not in own]
+        self._scheduled = any(each.name in names for each in SCHEDULE)
+        self._lanes = lanes
+        self._iterations = iterations
+        self._numbers = {
+            each.name: np.array([[[float(lane[each.name])] for lane in lanes]])
+            for each in GRADIENT
+            if each.name in names
+        }
+
+    @property
+    def changes_gradients(self) -> bool:
+        """Whether there is anything for :meth:`prepare` to do."""
+        return bool(self._numbers)
+
+    def scheduled(self, hyperparameters: HostColumns, updates: range) -> HostColumns:
+        """Return hyperparameters, (1, lanes, 1) each, with the learning rate of each update."""
+        if not self._scheduled:
+            return hyperparameters
+        factors = np.stack(
+            [learning_rate_factors(lane, updates, self._iterations) for lane in self._lanes],
+            axis=1,
+        )
+        return {**hyperparameters, "lr": hyperparameters["lr"] * factors[:, :, None]}
+
+    def columns(self, hyperparameters: HostColumns) -> dict[str, np.ndarray]:
+        """Return the columns that :meth:`prepare` takes, from hyperparameters as scheduled."""
+        columns = dict(self._numbers)
+        if "weight_decay" in columns:
+            columns["weight_decay"] = hyperparameters["lr"] * columns["weight_decay"]
+        return columns
+
+    def prepare(self, step: Step, columns: Mapping[str, Array]) -> None:
+        """Clip the gradients, add the penalty's and let the weights decay, in place."""
+        params, grads, xp = step.params.rows, step.grads.rows, step.xp
+        if "clip_value" in columns:
+            step.elementwise(_clip, [grads, params], {"limit": columns["clip_value"]})
+        if "clip_norm" in columns:
+            limit = columns["clip_norm"]
+            norm = xp.sqrt(inner(grads, grads, xp))
+            factor = limit / xp.maximum(norm, limit)
+            step.elementwise(_scale, [grads, params], {"factor": factor})
+        if "l2" in columns:
+            step.elementwise(_add_penalty, [grads, params], {"l2": columns["l2"]})
+        if "weight_decay" in columns:
+            step.elementwise(_decay, [params, grads], {"rate": columns["weight_decay"]})
+
+
+def _clip(g: Array, w: Array, *, limit: Array, xp: Namespace) -> tuple[Array, ...]:
+    return (xp.maximum(xp.minimum(g, limit), -limit),)
+
+
+def _scale(g: Array, w: Array, *, factor: Array, xp: Namespace) -> tuple[Array, ...]:
+    return (factor * g,)
+
+
+def _add_penalty(g: Array, w: Array, *, l2: Array, xp: Namespace) -> tuple[Array, ...]:
+    return (g + l2 * w,)
+
+
+def _decay(w: Array, g: Array, *, rate: Array, xp: Namespace) -> tuple[Array, ...]:
+    return (w - rate * w,)

@@ -1,0 +1,1 @@
+"""optax's transformations on lanes."""

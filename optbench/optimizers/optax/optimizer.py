@@ -1,0 +1,150 @@
+"""Optimizers of optax, or written for it, in optbench's engine.
+
+:mod:`optbench.optimizers.optax.factory` finds what makes them,
+:mod:`optbench.optimizers.optax.updates` runs them.
+"""
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from optbench.arrays import Array
+from optbench.errors import SuiteError
+from optbench.optimizers.base import Lanes, Optimizer, Step, Task, Updates
+from optbench.optimizers.modifiers import LEARNING_RATE
+from optbench.optimizers.optax.factory import Factory, factory_of, find, jax_on
+from optbench.optimizers.optax.program import Program, program_of
+from optbench.optimizers.optax.updates import OptaxUpdates
+from optbench.plugins import Plugin, Source, check_unchanged
+
+
+def optax_optimizer(rest: str) -> "OptaxOptimizer":
+    """Return the optimizer that ``optax:REST`` means.
+
+    Parameters
+    ----------
+    rest
+        A factory's name in optax or optax.contrib, such as ``lion``, or where another one is:
+        ``my_module.my_opt`` or ``path/to/file.py:my_opt``.
+
+    Raises
+    ------
+    SuiteError
+        If there is none, or if it is no factory that a suite can call.
+    """
+    return OptaxOptimizer(factory_of(find(rest)), rest.rpartition(":")[2])
+
+
+class OptaxOptimizer(Optimizer):
+    """An optimizer of optax, or one that is written for it.
+
+    Parameters
+    ----------
+    factory
+        Returns the gradient transformation.
+    name
+        What it is called.
+    """
+
+    evaluates_elsewhere: ClassVar[bool] = True
+    plugin: Plugin
+
+    def __init__(self, factory: Factory, name: str) -> None:
+        self._factory = factory
+        self.name = name
+        self.plugin = factory.plugin
+        self.hyperparameters = factory.arguments
+        function = getattr(factory.plugin.object, "func", factory.plugin.object)  # of a partial
+        self.summary = (inspect.getdoc(function) or name).splitlines()[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the code out of pickles: whoever takes one loads it again."""
+        return _again, (self.plugin.spec, self.name, self.plugin.source)
+
+    def identity(self) -> dict[str, Any]:
+        """Return its name with optax before it, and what code it comes from."""
+        name = f"optax:{self.plugin.name}"
+        return {"name": name, "source": self.plugin.source.identity()}
+
+    def fit(self, task: Task) -> tuple[str, ...]:
+        """Make the transformation of every configuration, and trace an update of it.
+
+        Raises
+        ------
+        SuiteError
+            If one raises, if it asks for more than gradients, state and parameters, or if its
+            learning rate is to be scheduled and cannot be.
+        """
+        uphill = False
+        programs: set[Program] = set()
+        for recorded in task.configurations:
+            self._make(task, recorded)
+            program = program_of(self._factory, recorded, task.tensors, task.dtype)
+            self._check_program(task, program)
+            self._check_rate(task, recorded, program)
+            if program not in programs and not isinstance(recorded.get("lr"), float):
+                uphill |= program.trial(self._factory.values(recorded)) > 0
+            programs.add(program)
+        if not uphill:
+            return ()
+        return (
+            f"{task.label} steps along the gradient and not against it; optax adds updates to "
+            "parameters, so that they have to be scaled by a negative learning rate",
+        )
+
+    def _make(self, task: Task, recorded: Mapping[str, float | str]) -> None:
+        try:
+            with jax_on(None, task.dtype):
+                self._factory(self._factory.values(recorded))
+        except SuiteError:
+            raise
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
+            said = self._factory.complaint(error)
+            raise SuiteError(f"{task.label} cannot be made: {said}") from error
+
+    def _check_program(self, task: Task, program: Program) -> None:
+        if program.error is None:
+            return
+        said = self._factory.complaint(program.error)
+        _, needs_more, arguments = said.partition("required keyword-only argument")
+        if needs_more:
+            names = ", ".join(re.findall(r"'(\w+)'", arguments))
+            raise SuiteError(
+                f"{task.label} asks for {names} in every update; "
+                "an optimizer of a suite gets gradients, state and parameters only"
+            ) from program.error
+        raise SuiteError(f"{task.label} cannot run on {task.problem}: {said}") from program.error
+
+    def _check_rate(
+        self, task: Task, recorded: Mapping[str, float | str], program: Program
+    ) -> None:
+        """Refuse what scales a learning rate that is not there or that the code looks at."""
+        own = [each.name for each in self.hyperparameters]
+        scaling = [name for name in LEARNING_RATE if name in recorded and name not in own]
+        if not scaling or "lr" in program.traced:
+            return
+        if isinstance(recorded["lr"], str):
+            raise SuiteError(
+                f"{task.label}: {scaling[0]} means nothing without a learning rate; give lr as well"
+            )
+        if scaling != ["weight_decay"]:
+            raise SuiteError(
+                f"{task.label} cannot have its learning rate scheduled: its code looks at the "
+                "value when it is made; leave schedule and warmup out"
+            )
+
+    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> Updates:
+        """Return what updates the lanes of a block."""
+        return OptaxUpdates(self._factory, lanes, state)
+
+    def step(self, step: Step) -> None:
+        """Do nothing: :class:`~optbench.optimizers.optax.updates.OptaxUpdates` steps."""
+        raise AssertionError("optax's transformations are stepped by OptaxUpdates")
+
+
+def _again(spec: str, name: str, source: Source) -> OptaxOptimizer:
+    """Return an optimizer anew, if its code is still what it was."""
+    found = find(spec)
+    check_unchanged(found.source, source, name)
+    return OptaxOptimizer(factory_of(found), name)

@@ -1,0 +1,190 @@
+"""Compiled updates of gradient transformations.
+
+The update of one lane is a function of its hyperparameters, parameters, gradient and state. It is
+vectorised over lanes and compiled once:
+
+    updates, state = transformation(hyperparameters).update(gradient, state, parameters)
+    parameters = apply_updates(parameters, updates)
+
+Lanes meet nowhere in it, but XLA may order an operation within a lane by the number of lanes, so
+that lanes are independent to 1e-6 relative and not to the bit. Hyperparameters have the precision
+of the parameters, as with optax.inject_hyperparams.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from optbench.arrays import Tensor
+from optbench.optimizers.optax.factory import Factory, jax_on
+
+PROGRAMS = 256
+"""Compiled updates that are kept for later blocks."""
+
+
+class Program:
+    """The update of lanes that differ in traced hyperparameters only.
+
+    Parameters
+    ----------
+    factory
+        Makes the transformation.
+    traced
+        Names of the hyperparameters that are arguments of the compiled update.
+    static
+        The others as recorded; they are compiled in.
+    tensors, dtype
+        Of the parameters.
+
+    Attributes
+    ----------
+    begin
+        Of columns (lanes,) by name and parameters (lanes, parameters): returns the state.
+    step
+        Of columns, parameters, gradients and state: returns new parameters and state. The state
+        that it is given is no more afterwards.
+    average
+        Of parameters and the state of schedule_free: returns the parameters to evaluate.
+    error
+        What the transformation raises where these names are traced; None if it works.
+    """
+
+    def __init__(
+        self,
+        factory: Factory,
+        traced: tuple[str, ...],
+        static: tuple[tuple[str, float | str], ...],
+        tensors: tuple[Tensor, ...],
+        dtype: str,
+    ) -> None:
+        import jax
+
+        self.traced = traced
+        self._factory = factory
+        recorded = dict(static)
+        self._fixed = {
+            each.name: each.value(recorded[each.name])
+            for each in factory.arguments
+            if each.name in recorded
+        }
+        self._tensors = tensors
+        self._dtype = dtype
+        self.begin: Callable[..., Any] = jax.jit(jax.vmap(self._begin))
+        self.step: Callable[..., Any] = jax.jit(jax.vmap(self._step), donate_argnums=3)
+        self.average: Callable[..., Any] = jax.jit(jax.vmap(self._average))
+        self.error = self._attempt()
+
+    def trial(self, values: Mapping[str, Any]) -> float:
+        """Return the product of a made-up gradient with the step that a lane takes for it."""
+        generator = np.random.default_rng(0)
+        size = sum(tensor.size for tensor in self._tensors)
+        with jax_on(None, self._dtype):
+            params = 0.1 * generator.standard_normal((1, size)).astype(self._dtype)
+            grads = generator.standard_normal((1, size)).astype(self._dtype)
+            columns = {name: np.array([values[name]], self._dtype) for name in self.traced}
+            moved, _ = self.step(columns, params, grads, self.begin(columns, params))
+            return float(np.sum((np.asarray(moved) - params) * grads))
+
+    def _attempt(self) -> BaseException | None:
+        """Trace state and update without computing anything."""
+        import jax
+
+        size = sum(tensor.size for tensor in self._tensors)
+        with jax_on(None, self._dtype):
+            rows = jax.ShapeDtypeStruct((1, size), self._dtype)
+            columns = {name: jax.ShapeDtypeStruct((1,), self._dtype) for name in self.traced}
+            try:
+                state = jax.eval_shape(self.begin, columns, rows)
+                jax.eval_shape(self.step, columns, rows, rows, state)
+            except (Exception, SystemExit) as error:  # a user's code may raise anything
+                return error
+        return None
+
+    def _tree(self, row: Any) -> dict[str, Any]:
+        """Return the tensors in a row (parameters,) by name."""
+        ends = np.cumsum([tensor.size for tensor in self._tensors])
+        return {
+            tensor.name: row[end - tensor.size : end].reshape(tensor.shape)
+            for tensor, end in zip(self._tensors, ends.tolist(), strict=True)
+        }
+
+    def _row(self, tree: Mapping[str, Any]) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.concatenate([tree[tensor.name].reshape(-1) for tensor in self._tensors])
+
+    def _made(self, hyperparameters: Mapping[str, Any]) -> Any:
+        """Return the transformation of one lane.
+
+        Its numbers have JAX's weak type, as Python's have: a float32 of the transformation's own
+        stays one in company with them.
+        """
+        import jax.numpy as jnp
+
+        weak = {name: jnp.asarray(0.0).at[()].set(each) for name, each in hyperparameters.items()}
+        return self._factory({**self._fixed, **weak})
+
+    def _begin(self, hyperparameters: Mapping[str, Any], row: Any) -> Any:
+        """Return the state of one lane at its start, of the types that it has after an update."""
+        import jax
+
+        params = self._tree(row)
+        made = self._made(hyperparameters)
+        state = made.init(params)
+        then = jax.eval_shape(lambda state: made.update(params, state, params)[1], state)
+        if jax.tree.structure(then) != jax.tree.structure(state):
+            raise TypeError("its state is of another structure after an update")
+        return jax.tree.map(_of_type, state, then)
+
+    def _step(self, hyperparameters: Mapping[str, Any], row: Any, grad: Any, state: Any) -> Any:
+        import optax
+
+        params = self._tree(row)
+        made = self._made(hyperparameters)
+        updates, state = made.update(self._tree(grad), state, params)
+        return self._row(optax.apply_updates(params, updates)), state
+
+    def _average(self, row: Any, state: Any) -> Any:
+        import optax.contrib
+
+        return self._row(optax.contrib.schedule_free_eval_params(state, self._tree(row)))
+
+
+def program_of(
+    factory: Factory,
+    recorded: Mapping[str, float | str],
+    tensors: tuple[Tensor, ...],
+    dtype: str,
+) -> Program:
+    """Return the program of a lane; lanes that differ in numbers only share one.
+
+    Numbers are traced. A factory that needs the value of one where Python decides, as in
+    ``if momentum > 0:``, gets all of them as they are but the learning rate, or that as well.
+    """
+    floats = [name for name, value in factory.values(recorded).items() if isinstance(value, float)]
+    ladder = dict.fromkeys((tuple(floats), tuple(name for name in floats if name == "lr"), ()))
+    for traced in ladder:
+        names = [each.name for each in factory.arguments if each.name not in traced]
+        static = tuple((name, recorded[name]) for name in names)
+        program = _program(factory, traced, static, tensors, dtype)
+        if program.error is None:
+            break
+    return program
+
+
+_program = lru_cache(maxsize=PROGRAMS)(Program)
+
+
+def is_key(leaf: Any) -> bool:
+    """Say whether a leaf is a key of random numbers, which no other library has."""
+    import jax
+
+    return bool(jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+
+
+def _of_type(leaf: Any, like: Any) -> Any:
+    import jax
+
+    return leaf if is_key(like) else jax.lax.convert_element_type(leaf, like.dtype)

@@ -1,0 +1,180 @@
+"""What PyTorch optimizers do with lanes, seen by trial on gradients drawn once and for all.
+
+Lanes share an optimizer only if each then takes the same path as alone, and a lane is one flat
+tensor only if its path is the same as with a tensor for each of the problem's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from optbench.optimizers.torch.lanes import Arguments, Layout, Make, TorchLanes
+from optbench.optimizers.torch.state import alike, decode, encode, equal, leaves
+
+STEPS = 12
+FEWEST_STEPS = 4
+MOST_VALUES = 2**22
+"""Gradients of all lanes and steps beyond which a trial has the fewest steps."""
+
+
+class Trial:
+    """Lanes at made-up starts, and the gradients that they are given.
+
+    Parameters
+    ----------
+    make, arguments, shapes
+        As of :class:`~optbench.optimizers.torch.lanes.TorchLanes`.
+    dtype, device
+        Of the parameters.
+    """
+
+    def __init__(
+        self,
+        make: Make,
+        arguments: Sequence[Arguments],
+        shapes: Sequence[tuple[int, ...]],
+        dtype: str,
+        device: Any,
+    ) -> None:
+        import torch
+
+        size = sum(map(prod, shapes))
+        much = size * len(arguments) * STEPS > MOST_VALUES
+        self.steps = FEWEST_STEPS if much else STEPS
+        self._make = make
+        self._arguments = arguments
+        self._shapes = shapes
+        self._kind = getattr(torch, dtype)
+        self._device = device
+        self._shape = (len(arguments), size)
+
+    def _draw(self, place: int) -> Any:
+        """Return normal numbers (lanes, parameters), each lane's times a power of ten."""
+        import torch
+
+        rng = np.random.default_rng((20260117, place))
+        scale = 10.0 ** rng.uniform(-2.0, 1.0, (self._shape[0], 1))
+        drawn = torch.from_numpy(rng.standard_normal(self._shape) * scale)
+        return drawn.to(self._device, self._kind)
+
+    def path(
+        self, layout: Layout, *, poison: bool = False, pause: bool = False
+    ) -> Iterator[TorchLanes]:
+        """Yield the lanes after each step, which later steps change.
+
+        Parameters
+        ----------
+        poison
+            Whether the gradient of the last lane is not finite from the middle on.
+        pause
+            Whether the lanes are saved in the middle and go on as others.
+        """
+        import torch
+
+        lanes = self._lanes(layout, self._draw(self.steps))
+        for place in range(self.steps):
+            if pause and place == self.steps // 2:
+                saved = encode([each.carried() for each in lanes.lanes], _plain, self._device)
+                lanes = self._lanes(layout, lanes.params.clone())
+                for lane, carried in zip(lanes.lanes, decode(saved, len(lanes.lanes)), strict=True):
+                    lane.restore(carried)
+            lanes.grads.copy_(self._draw(place))
+            if poison and place >= self.steps // 2:
+                lanes.grads[-1, ::2] = torch.inf
+                lanes.grads[-1, 1::2] = torch.nan
+            lanes.step()
+            yield lanes
+
+    def _lanes(self, layout: Layout, params: Any) -> TorchLanes:
+        import torch
+
+        return TorchLanes(
+            self._make, self._arguments, params, torch.zeros_like(params), self._shapes, layout
+        )
+
+    def layout(self) -> Layout:
+        """Return the fastest layout that gives the same paths as lanes alone do."""
+        alone = list(self._seen(Layout()))
+        one_tensor = len(self._shapes) == 1 and len(self._shapes[0]) == 1
+        flats = (False,) if one_tensor else (True, False)
+        together = (True, False) if len(self._arguments) > 1 else (False,)
+        for layout in (Layout(both, flat) for both in together for flat in flats):
+            if layout != Layout() and self._is_path(layout, alone):
+                return layout
+        return Layout()
+
+    def _seen(self, layout: Layout, *, poison: bool = False) -> Iterator[tuple[Any, list[Any]]]:
+        """Yield parameters after each step and, after the last, what each lane carries."""
+        for place, lanes in enumerate(self.path(layout, poison=poison)):
+            last = place == self.steps - 1
+            yield lanes.params.clone(), [each.carried() for each in lanes.lanes] if last else []
+
+    def _is_path(self, layout: Layout, alone: Sequence[tuple[Any, list[Any]]]) -> bool:
+        """Say whether lanes take the same path, and none is touched by one that diverges."""
+        poison = layout.together
+        try:
+            for place, (params, carried) in enumerate(self._seen(layout, poison=poison)):
+                kept = slice(-1 if poison and place >= self.steps // 2 else None)
+                expected, alone_carried = alone[place]
+                if not equal(params[kept], expected[kept]) or not all(
+                    map(_carry_the_same, carried[kept], alone_carried[kept])
+                ):
+                    return False
+        except Exception:  # whatever an optimizer raises where lanes are given in this way
+            return False
+        return True
+
+
+def _carry_the_same(lane: Mapping[str, Any], alone: Mapping[str, Any]) -> bool:
+    """Say whether a lane carries what it would with tensors of its own, if in one flat tensor.
+
+    What is like the parameters is compared with all of the tensors one after the other.
+    """
+    rest = [leaves({key: each[key] for key in ("state", "beside")}) for each in (lane, alone)]
+    whole = [dict(each) for each in rest]
+    if not _alike(*whole):
+        return False
+    own = [dict(leaves(each)) for each in lane["params"]]
+    theirs = [dict(leaves(each)) for each in alone["params"]]
+    if len(own) == len(theirs):
+        return all(map(_alike, own, theirs))
+    return all(each.keys() == own[0].keys() for each in theirs) and all(
+        _joined(value, [each[path] for each in theirs]) for path, value in own[0].items()
+    )
+
+
+def _alike(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> bool:
+    return first.keys() == second.keys() and all(
+        alike(value, second[key]) for key, value in first.items()
+    )
+
+
+def _joined(value: Any, parts: Sequence[Any]) -> bool:
+    """Say whether a value is its parts one after the other, or the same as each of them."""
+    import torch
+
+    if isinstance(value, torch.Tensor) and value.ndim:
+        flat = [each.ravel() for each in parts if isinstance(each, torch.Tensor)]
+        joined = torch.cat(flat) if len(flat) == len(parts) else value[:0]
+        return joined.shape == value.shape and equal(joined, value)
+    return all(alike(value, each) for each in parts)
+
+
+def _plain(tensor: Any) -> Any:
+    return tensor
+
+
+def chosen(lanes: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the places of a few lanes that differ in all in which any differ.
+
+    >>> chosen([{"lr": 1, "k": 0}] * 9 + [{"lr": 2, "k": 0}] + [{"lr": 1, "k": 0}] * 5)
+    [0, 7, 14, 9]
+    """
+    places = list(dict.fromkeys([0, len(lanes) // 2, len(lanes) - 1]))
+    for name, value in lanes[0].items():
+        if all(lanes[place][name] == value for place in places):
+            other = (place for place, lane in enumerate(lanes) if lane[name] != value)
+            places += [place for place in [next(other, None)] if place is not None]
+    return places

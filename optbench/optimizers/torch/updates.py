@@ -1,0 +1,112 @@
+"""PyTorch optimizers at work on the lanes of a block."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optbench.arrays import Array
+from optbench.optimizers.base import HostColumns, Lanes, Updates
+from optbench.optimizers.torch.lanes import Arguments, Layout, Make, TorchLanes
+from optbench.optimizers.torch.state import decode, encode
+
+
+def one_thread() -> None:
+    """Let PyTorch compute on one thread, so that bits do not depend on the number of cores."""
+    import torch
+
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+class TorchUpdates(Updates):
+    """Updates by PyTorch optimizers.
+
+    Where the engine's rows are not stored by lane, lanes have rows of their own, so that paths do
+    not depend on the number of lanes; those are copied in each update.
+
+    Parameters
+    ----------
+    make, arguments, layout
+        As of :class:`~optbench.optimizers.torch.lanes.TorchLanes`.
+    lanes
+        The lanes, their parameters as they stand.
+    state
+        What :attr:`state` gave; None at the start.
+    scheduled
+        Whether learning rates change from update to update.
+    """
+
+    def __init__(
+        self,
+        make: Make,
+        arguments: Sequence[Arguments],
+        layout: Layout,
+        lanes: Lanes,
+        state: Mapping[str, Array] | None,
+        *,
+        scheduled: bool,
+    ) -> None:
+        import torch
+
+        self._make = make
+        self._arguments = arguments
+        self._shapes = [each.shape for each in lanes.step.tensors]
+        self._layout = layout
+        self._xp = lanes.step.xp
+        self._rows = lanes.step.params.rows
+        self._params = torch.from_dlpack(self._rows)
+        self._grads = torch.from_dlpack(lanes.step.grads.rows)
+        self._lanes = self._begun(self._by_lane(self._params), self._by_lane(self._grads), state)
+        self._scheduled = scheduled
+        self._rates: list[list[float]] | None = None
+        self._moved = bool(state)
+
+    def _by_lane(self, rows: Any) -> Any:
+        """Return rows that are stored by lane: the same, or a copy."""
+        import torch
+
+        return rows if rows.is_contiguous() else rows.clone(memory_format=torch.contiguous_format)
+
+    def _begun(self, params: Any, grads: Any, state: Mapping[str, Array] | None) -> TorchLanes:
+        given = self._arguments
+        lanes = TorchLanes(self._make, given, params, grads, self._shapes, self._layout)
+        if state:
+            for lane, carried in zip(lanes.lanes, decode(state, len(given)), strict=True):
+                lane.restore(carried)
+        return lanes
+
+    def plan(self, hyperparameters: HostColumns, updates: range) -> None:
+        """Take the learning rates of some updates, if they change."""
+        if self._scheduled:
+            self._rates = hyperparameters["lr"][:, :, 0].tolist()
+
+    def update(self, row: int) -> None:
+        """Make one of the planned updates."""
+        lanes = self._lanes
+        if lanes.params is not self._params:
+            lanes.params.copy_(self._params)
+        if lanes.grads is not self._grads:
+            lanes.grads.copy_(self._grads)
+        rates = self._rates
+        lanes.step(None if rates is None else rates[row if len(rates) > 1 else 0])
+        if lanes.params is not self._params:
+            self._params.copy_(lanes.params)
+        self._moved = True
+
+    @property
+    def state(self) -> Mapping[str, Array]:
+        """What the optimizers carry, as arrays by name; nothing before the first update."""
+        if not self._moved:
+            return {}
+        carried = [lane.carried() for lane in self._lanes.lanes]
+        return encode(carried, self._xp.from_dlpack, self._params.device)
+
+    def eval_params(self) -> Array:
+        """Return the parameters that evaluations take, from lanes made for this only."""
+        import torch
+
+        if not self._lanes.switches:
+            return self._rows
+        params = self._params.clone(memory_format=torch.contiguous_format)
+        lanes = self._begun(params, torch.zeros_like(params), self.state)
+        lanes.switch("eval")
+        return self._xp.from_dlpack(params)

@@ -1,0 +1,181 @@
+"""Symbolic derivatives by the chain rule, from the result back to the variables.
+
+One sweep gives all partial derivatives, as nodes of the same graph: what value and derivatives have
+in common is computed once. (A. Griewank and A. Walther, "Evaluating Derivatives", SIAM 2008,
+chapter 3.)
+
+Where a function has a kink, or its slope is infinite at a minimum, the derivative is defined as a
+subgradient: 0 for ``abs`` at 0, for ``sqrt`` at 0 and for ``u**c`` with 0 < c < 1 at 0; halfway
+between both sides where the arguments of ``minimum`` or ``maximum`` are equal.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from optbench.problems.expressions.graph import Graph, Shape
+
+Parts: TypeAlias = tuple[int | None, ...]
+"""What each argument of a node contributes; None for one that no variable can be in."""
+
+Rule: TypeAlias = Callable[[Graph, int, int], Parts]
+
+
+def gradient(graph: Graph, result: int, variables: Iterable[int]) -> tuple[int, ...]:
+    """Add the derivatives of a scalar by each variable to its graph.
+
+    Parameters
+    ----------
+    graph
+        The graph, which grows.
+    result
+        The node to differentiate, of shape ().
+    variables
+        Nodes of variables.
+
+    Returns
+    -------
+    tuple of int
+        A node a variable, each of the variable's shape.
+
+    >>> graph = Graph()
+    >>> x = graph.variable("x")
+    >>> square = graph.power(x, graph.number(2))
+    >>> gradient(graph, square, [x]) == (graph.multiply(graph.number(2), x),)
+    True
+    """
+    adjoints = {result: graph.number(1.0)}
+    for node in range(result, -1, -1):
+        described = graph.nodes[node]
+        if node not in adjoints or described.operation not in _RULES:
+            continue
+        parts = _RULES[described.operation](graph, node, adjoints[node])
+        for argument, part in zip(described.arguments, parts, strict=True):
+            if part is not None:
+                fitted = _fitted(graph, part, graph.shape(argument))
+                before = adjoints.get(argument)
+                adjoints[argument] = fitted if before is None else graph.add(before, fitted)
+    zero = graph.number(0.0)
+    return tuple(adjoints.get(each, graph.spread(zero, graph.shape(each))) for each in variables)
+
+
+def _fitted(graph: Graph, part: int, shape: Shape) -> int:
+    """Return a contribution in its argument's shape: a scalar met every coordinate of a vector."""
+    if shape == () and graph.shape(part) != ():
+        return graph.sum(part)
+    return graph.spread(part, shape)
+
+
+def _add(graph: Graph, node: int, adjoint: int) -> Parts:
+    return adjoint, adjoint
+
+
+def _subtract(graph: Graph, node: int, adjoint: int) -> Parts:
+    return adjoint, graph.apply("negative", adjoint)
+
+
+def _multiply(graph: Graph, node: int, adjoint: int) -> Parts:
+    one, other = graph.nodes[node].arguments
+    return graph.multiply(adjoint, other), graph.multiply(adjoint, one)
+
+
+def _divide(graph: Graph, node: int, adjoint: int) -> Parts:
+    _, divisor = graph.nodes[node].arguments
+    part = graph.divide(adjoint, divisor)
+    return part, graph.apply("negative", graph.multiply(part, node))
+
+
+def _power(graph: Graph, node: int, adjoint: int) -> Parts:
+    base, exponent = graph.nodes[node].arguments
+    known = graph.value(exponent)
+    if known is not None:
+        return graph.multiply(adjoint, _power_slope(graph, node, base, known)), None
+    # u**0 is 1 everywhere, so its slope is 0 even where u**(0 − 1) is infinite.
+    lowered = graph.subtract(graph.apply("or_one", exponent), graph.number(1.0))
+    by_base = graph.multiply(exponent, graph.power(base, lowered))
+    # Where the base is 0, the power stays 0 as the exponent changes.
+    by_exponent = graph.multiply(graph.apply("log", graph.apply("or_one", base)), node)
+    return graph.multiply(adjoint, by_base), graph.multiply(adjoint, by_exponent)
+
+
+def _power_slope(graph: Graph, node: int, base: int, exponent: float) -> int:
+    """Return the derivative of base**exponent by the base."""
+    factor = graph.number(exponent)
+    if 0.0 < exponent < 1.0:
+        return graph.multiply(factor, graph.apply("divide_or_zero", node, base))
+    return graph.multiply(factor, graph.power(base, graph.number(exponent - 1.0)))
+
+
+def _sqrt(graph: Graph, node: int, adjoint: int) -> Parts:
+    slope = graph.apply("divide_or_zero", graph.number(0.5), node)
+    return (graph.multiply(adjoint, slope),)
+
+
+def _minimum(graph: Graph, node: int, adjoint: int) -> Parts:
+    one, other = graph.nodes[node].arguments
+    return tuple(
+        graph.multiply(adjoint, graph.apply("below", *pair))
+        for pair in ((one, other), (other, one))
+    )
+
+
+def _maximum(graph: Graph, node: int, adjoint: int) -> Parts:
+    return _minimum(graph, node, adjoint)[::-1]
+
+
+def _slice(graph: Graph, node: int, adjoint: int) -> Parts:
+    described = graph.nodes[node]
+    start, stop = described.data
+    (n,) = graph.shape(described.arguments[0])
+    return (graph.pad(adjoint, start, stop, n),)
+
+
+def _sum(graph: Graph, node: int, adjoint: int) -> Parts:
+    return (adjoint,)
+
+
+def _matrix_product(graph: Graph, node: int, adjoint: int) -> Parts:
+    described = graph.nodes[node]
+    matrix, _ = described.arguments
+    return None, graph.matrix_product(matrix, adjoint, transposed=not described.data)
+
+
+def _slope(derivative: Callable[[Graph, int, int], int]) -> Rule:
+    """Return the rule of a function of one argument, from ``derivative(graph, argument, node)``."""
+
+    def rule(graph: Graph, node: int, adjoint: int) -> Parts:
+        (argument,) = graph.nodes[node].arguments
+        return (graph.multiply(adjoint, derivative(graph, argument, node)),)
+
+    return rule
+
+
+def _one_plus_square(graph: Graph, node: int) -> int:
+    return graph.add(graph.number(1.0), graph.multiply(node, node))
+
+
+def _one_less_square(graph: Graph, node: int) -> int:
+    return graph.subtract(graph.number(1.0), graph.multiply(node, node))
+
+
+_RULES: dict[str, Rule] = {
+    "add": _add,
+    "subtract": _subtract,
+    "multiply": _multiply,
+    "divide": _divide,
+    "power": _power,
+    "negative": lambda graph, node, adjoint: (graph.apply("negative", adjoint),),
+    "exp": _slope(lambda graph, one, node: node),
+    "log": lambda graph, node, adjoint: (graph.divide(adjoint, graph.nodes[node].arguments[0]),),
+    "sin": _slope(lambda graph, one, node: graph.apply("cos", one)),
+    "cos": _slope(lambda graph, one, node: graph.apply("negative", graph.apply("sin", one))),
+    "tan": _slope(lambda graph, one, node: _one_plus_square(graph, node)),
+    "tanh": _slope(lambda graph, one, node: _one_less_square(graph, node)),
+    "sqrt": _sqrt,
+    "abs": _slope(lambda graph, one, node: graph.apply("sign", one)),
+    "minimum": _minimum,
+    "maximum": _maximum,
+    "slice": _slice,
+    "sum": _sum,
+    "matrix_product": _matrix_product,
+}
+"""Rules by operation: what the adjoint of a node contributes to each of its arguments."""

@@ -1,0 +1,493 @@
+"""From text to a graph, through a whitelist of Python's own syntax tree.
+
+Nothing of the text is ever run. Only numbers, names that were given, arithmetic, calls of the
+functions in :data:`FUNCTIONS`, indices and slices become nodes; everything else is refused with a
+caret under it, and so is what would take long or end in no number: overlong text, deep nesting,
+huge exponents and numbers.
+"""
+
+import ast
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from optbench.errors import SuiteError, nearest
+from optbench.problems.expressions.graph import Graph, Shape
+
+SHOWN = 72
+"""Characters of an expression that are shown around a mistake."""
+
+
+class ExpressionError(SuiteError):
+    """An expression is wrong: one line that says how, and below it the place with a caret.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and what would be right.
+    text
+        The expression.
+    column
+        Number of the character, from 0, that the caret is to stand under.
+    """
+
+    def __init__(self, message: str, text: str, column: int) -> None:
+        super().__init__(message, text, column)
+        self.message, self.text, self.column = message, text, column
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.message.split())}\n{self.excerpt}"
+
+    @property
+    def excerpt(self) -> str:
+        """The expression around the mistake, and a line with the caret."""
+        line = "".join(_visible(character) for character in self.text)
+        column = min(max(self.column, 0), len(line))
+        first = 0 if len(line) <= SHOWN else max(0, min(column - SHOWN // 2, len(line) - SHOWN))
+        shown = line[first : first + SHOWN]
+        before = "…" if first else ""
+        after = "…" if first + SHOWN < len(line) else ""
+        margin = " " * (4 + len(before) + column - first)
+        return f"    {before}{shown}{after}\n{margin}^"
+
+    def within(self, place: str) -> "ExpressionError":
+        """Return the same mistake, its message begun with the place where it stands."""
+        return ExpressionError(f"{place}: {self.message}", self.text, self.column)
+
+
+def _visible(character: str) -> str:
+    """Return one character in one column's place: breaks as spaces, what cannot be printed as ?."""
+    if character.isspace():
+        return " "
+    return character if character.isprintable() else "?"
+
+
+MAX_NESTING = 50
+"""Levels of brackets, signs and powers in each other; a sum of many terms is one level."""
+
+
+MAX_EXPONENT = 1000.0
+
+
+NUMBERS = {"pi": math.pi, "e": math.e}
+
+
+FUNCTIONS: dict[str, int] = {
+    **dict.fromkeys(("exp", "log", "sin", "cos", "tan", "tanh", "sqrt", "abs", "sum"), 1),
+    **dict.fromkeys(("minimum", "maximum", "dot"), 2),
+}
+"""Functions, and how many arguments they take."""
+
+
+RESERVED = {*FUNCTIONS, *NUMBERS}
+"""Names that mean something already."""
+
+
+MOST_QUOTED = 40
+"""Characters that a message quotes of an expression."""
+
+
+BINARY: dict[type[ast.operator], tuple[str, str, int]] = {
+    ast.Add: ("add", " + ", 1),
+    ast.Sub: ("subtract", " - ", 1),
+    ast.Mult: ("multiply", "*", 2),
+    ast.Div: ("divide", "/", 2),
+}
+"""Operation, canonical text and rank of the operators that go from left to right."""
+
+
+SIGN_RANK, POWER_RANK, ATOM_RANK = 3, 4, 5
+
+
+WORDS: dict[type[ast.expr], str] = {
+    ast.Attribute: "an attribute",
+    ast.Lambda: "a lambda",
+    ast.IfExp: "a condition",
+    ast.Compare: "a comparison",
+    ast.Tuple: "a comma here",
+    ast.List: "a list",
+    ast.ListComp: "a loop",
+    ast.GeneratorExp: "a loop",
+    ast.Starred: "a star before a name",
+    ast.Slice: "a slice here",
+}
+"""How messages call the syntax that is refused most often."""
+
+
+class Part(NamedTuple):
+    """A part of an expression.
+
+    Attributes
+    ----------
+    node
+        Its node in the graph.
+    text
+        Its canonical text.
+    rank
+        How strongly its parts hold together: 1 for sums up to 5 for names and calls.
+    """
+
+    node: int
+    text: str
+    rank: int = ATOM_RANK
+
+    def inside(self, rank: int) -> str:
+        """Return the text, in brackets where its parts hold together less than ``rank``."""
+        return self.text if self.rank >= rank else f"({self.text})"
+
+
+def noun(shape: Shape) -> str:
+    """Say what has a shape."""
+    match shape:
+        case ():
+            return "a scalar"
+        case (n,):
+            return f"a vector of {n} coordinate{'s' * (n > 1)}"
+    return f"a {shape[0]}×{shape[1]} matrix"
+
+
+def cut(text: str) -> str:
+    """Return text short enough to be quoted in a line."""
+    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
+
+
+MAX_LENGTH = 4000
+"""Characters of an expression."""
+
+
+SYMBOLS = "+-*/()[].,:"
+
+
+PERHAPS_A_PRODUCT = ("invalid syntax", "invalid decimal literal")
+"""What Python says of ``x y`` and of ``2x``."""
+
+
+HINTS = {
+    "^": "powers are written **",
+    "=": "write only what is to be minimised",
+    "@": "write dot(A, x)",
+    "−": "the minus sign is written -",
+    "×": "products are written *",
+    "⋅": "products are written *",
+    "÷": "quotients are written /",
+    "√": "write sqrt(…)",
+    **dict.fromkeys("²³⁴⁵⁶⁷⁸⁹", "powers are written **"),
+    **dict.fromkeys("\"'", "text has no place here"),
+}
+
+
+def syntax_tree(text: str) -> ast.expr:
+    """Return the syntax tree of an expression, which may spread over lines.
+
+    Raises
+    ------
+    ExpressionError
+        If it is empty, too long, or no Python expression.
+    """
+    if len(text) > MAX_LENGTH:
+        message = f"the expression has {len(text)} characters; at most {MAX_LENGTH} are taken"
+        raise ExpressionError(message, text, MAX_LENGTH)
+    flat = _flat(text)
+    if not flat.strip():
+        raise ExpressionError("the expression is empty; write one as x**2/20 + y**2", text, 0)
+    _check_characters(flat, text)
+    indent = len(flat) - len(flat.lstrip())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # doubtful spellings, such as 1if
+            return ast.parse(flat.lstrip(), mode="eval").body
+    except SyntaxError as error:
+        reason = (error.msg or "invalid syntax").split(". ")[0]
+        # At the end of the text, Python names the line after it.
+        column = indent + error.offset - 1 if error.offset else len(flat.rstrip())
+        raise ExpressionError(_unreadable(reason, flat, column), text, column) from None
+    except (RecursionError, MemoryError):  # what Python's own parser says of deep nesting
+        raise ExpressionError("the expression is nested too deep", text, 0) from None
+
+
+def column_of(node: ast.expr, text: str) -> int:
+    """Return the character of a text, from 0, at which a node of its syntax tree begins."""
+    flat = _flat(text)
+    source = flat.lstrip()
+    return len(flat) - len(source) + len(source.encode()[: node.col_offset].decode())
+
+
+def _unreadable(reason: str, flat: str, column: int) -> str:
+    if column >= len(flat.rstrip()):
+        return "something is missing at the end"
+    hint = "; products are written *" if reason in PERHAPS_A_PRODUCT else ""
+    return f"this cannot be read: {reason}{hint}"
+
+
+def _flat(text: str) -> str:
+    """Return the text in one line, each character in its place."""
+    return "".join(" " if character.isspace() else character for character in text)
+
+
+def _check_characters(flat: str, text: str) -> None:
+    for column, character in enumerate(flat):
+        if not (character in SYMBOLS or character == " " or f"_{character}".isidentifier()):
+            hint = HINTS.get(character, "there are numbers, names, + - * / **, brackets and commas")
+            raise ExpressionError(f"{character!r} means nothing here; {hint}", text, column)
+    if "//" in flat:
+        raise ExpressionError("quotients are written /", text, flat.index("//"))
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An expression that was understood.
+
+    Attributes
+    ----------
+    text
+        The same in one way of writing: no needless blanks and brackets.
+    graph, result
+        The graph, and the node of its value, a scalar.
+    names
+        The variables and constants that stand in it.
+    """
+
+    text: str
+    graph: Graph
+    result: int
+    names: frozenset[str]
+
+
+def parse(
+    text: str, variables: Mapping[str, Shape], constants: Mapping[str, Shape | float]
+) -> Expression:
+    """Understand an expression.
+
+    Parameters
+    ----------
+    text
+        Such as ``"x**2/20 + y**2"``.
+    variables
+        Shapes by name: ``()`` or ``(n,)``.
+    constants
+        Numbers, and the shapes of vectors, ``(n,)``, and matrices, ``(m, n)``, by name.
+
+    Raises
+    ------
+    ExpressionError
+        If it is no scalar made of the names given; it shows where.
+
+    >>> parse("x**2/20+(y)**2.0", {"x": (), "y": ()}, {}).text
+    'x**2/20 + y**2'
+    """
+    return _Parser(text, variables, constants).expression()
+
+
+class _Parser:
+    def __init__(
+        self, text: str, variables: Mapping[str, Shape], constants: Mapping[str, Shape | float]
+    ) -> None:
+        self._text = text
+        self._graph = Graph()
+        self._used: set[str] = set()
+        self._names = {name: self._graph.variable(name, shape) for name, shape in variables.items()}
+        for name, value in (NUMBERS | dict(constants)).items():
+            self._names[name] = (
+                self._graph.constant(name, value)
+                if isinstance(value, tuple)
+                else self._graph.number(value)
+            )
+
+    def expression(self) -> Expression:
+        tree = syntax_tree(self._text)
+        whole = self._part(tree, 0)
+        shape = self._graph.shape(whole.node)
+        if shape != ():
+            raise self._mistake(
+                tree, f"the result is {noun(shape)}; it is to be one number, as sum(…) makes it"
+            )
+        return Expression(whole.text, self._graph, whole.node, frozenset(self._used))
+
+    def _mistake(self, node: ast.expr, message: str) -> ExpressionError:
+        return ExpressionError(message, self._text, column_of(node, self._text))
+
+    def _part(self, node: ast.expr, depth: int, *, matrix: bool = False) -> Part:
+        """Return what a node of the syntax tree stands for; a matrix only where one may stand."""
+        if depth > MAX_NESTING:
+            raise self._mistake(
+                node, f"this is nested too deep; at most {MAX_NESTING} levels are taken"
+            )
+        match node:
+            case ast.BinOp(op=ast.Pow()):
+                left, right = (self._part(each, depth + 1) for each in (node.left, node.right))
+                part = self._power(node, left, right)
+            case ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div()):
+                part = self._chain(node, depth + 1)
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
+                part = self._signed(node, depth + 1)
+            case ast.Call(keywords=[]):
+                part = self._call(node, depth + 1)
+            case ast.Subscript():
+                part = self._subscript(node, depth + 1)
+            case ast.Name():
+                part = self._name(node)
+            case ast.Constant():
+                part = self._number(node)
+            case _:
+                what = WORDS.get(type(node), "this")
+                raise self._mistake(
+                    node, f"{what} is not allowed; only arithmetic and functions are"
+                )
+        if len(self._graph.shape(part.node)) == 2 and not matrix:
+            raise self._mistake(node, f"'{part.text}' is a matrix, which stands only in dot(…)")
+        return self._finite(node, part)
+
+    def _finite(self, node: ast.expr, part: Part) -> Part:
+        value = self._graph.value(part.node)
+        if value is not None and not math.isfinite(value):
+            raise self._mistake(node, f"'{cut(part.text)}' is no finite number")
+        return part
+
+    def _chain(self, node: ast.BinOp, depth: int) -> Part:
+        """Return sums and products from left to right, however many terms they have."""
+        chain = [node]
+        while isinstance(inner := chain[-1].left, ast.BinOp) and type(inner.op) in BINARY:
+            chain.append(inner)
+        part = self._part(chain[-1].left, depth)
+        for each in reversed(chain):
+            operation, symbol, rank = BINARY[type(each.op)]
+            right = self._part(each.right, depth)
+            self._check_shapes(each.right, part, right)
+            text = f"{part.inside(rank)}{symbol}{right.inside(rank + 1)}"
+            made = self._graph.apply(operation, part.node, right.node)
+            part = self._finite(each, Part(made, text, rank))
+        return part
+
+    def _power(self, node: ast.BinOp, base: Part, exponent: Part) -> Part:
+        self._check_shapes(node.right, base, exponent)
+        known = self._graph.value(exponent.node)
+        if known is not None and abs(known) > MAX_EXPONENT:
+            raise self._mistake(
+                node.right, f"the exponent {known:g} is huge; at most {MAX_EXPONENT:g}"
+            )
+        text = f"{base.inside(ATOM_RANK)}**{exponent.inside(SIGN_RANK)}"
+        return Part(self._graph.apply("power", base.node, exponent.node), text, POWER_RANK)
+
+    def _signed(self, node: ast.UnaryOp, depth: int) -> Part:
+        part = self._part(node.operand, depth)
+        if isinstance(node.op, ast.UAdd):
+            return part
+        made = self._graph.apply("negative", part.node)
+        return Part(made, f"-{part.inside(SIGN_RANK)}", SIGN_RANK)
+
+    def _call(self, node: ast.Call, depth: int) -> Part:
+        name = self._function(node.func)
+        count = FUNCTIONS[name]
+        if len(node.args) != count:
+            arguments = "1 argument" if count == 1 else f"{count} arguments"
+            raise self._mistake(node, f"{name} takes {arguments}, not {len(node.args)}")
+        parts = [self._part(each, depth, matrix=name == "dot") for each in node.args]
+        if name == "dot":
+            made = self._dot(node, *(part.node for part in parts))
+        elif name == "sum":
+            made = self._sum(node.args[0], parts[0])
+        else:
+            self._check_shapes(node.args[-1], parts[0], parts[-1])
+            made = self._graph.apply(name, *(part.node for part in parts))
+        return Part(made, f"{name}({', '.join(part.text for part in parts)})")
+
+    def _function(self, node: ast.expr) -> str:
+        """Return the name of the function that is called."""
+        if not isinstance(node, ast.Name):
+            raise self._mistake(node, "only functions can be called; products are written *")
+        if node.id in self._names:
+            raise self._mistake(node, f"'{cut(node.id)}' is no function; products are written *")
+        if node.id not in FUNCTIONS:
+            meant = nearest(node.id, FUNCTIONS)
+            raise self._mistake(node, f"there is no function '{cut(node.id)}'; {meant}")
+        return node.id
+
+    def _sum(self, node: ast.expr, part: Part) -> int:
+        if self._graph.shape(part.node) == ():
+            raise self._mistake(node, f"sum takes a vector; '{cut(part.text)}' is a scalar")
+        return self._graph.sum(part.node)
+
+    def _dot(self, node: ast.Call, one: int, other: int) -> int:
+        first, second = self._graph.shape(one), self._graph.shape(other)
+        match len(first), len(second):
+            case 1, 1 if first == second:
+                return self._graph.sum(self._graph.multiply(one, other))
+            case 2, 1 if first[1] == second[0]:
+                return self._graph.matrix_product(one, other)
+            case 1, 2 if first == second[:1]:
+                return self._graph.matrix_product(other, one, transposed=True)
+        raise self._mistake(
+            node,
+            f"dot takes vectors of one size, or a matrix and a vector that fit; "
+            f"here are {noun(first)} and {noun(second)}",
+        )
+
+    def _check_shapes(self, node: ast.expr, one: Part, other: Part) -> None:
+        """Refuse two vectors of different sizes."""
+        first, second = self._graph.shape(one.node), self._graph.shape(other.node)
+        if first and second and first != second:
+            raise self._mistake(node, f"{noun(first)} and {noun(second)} do not fit together")
+
+    def _subscript(self, node: ast.Subscript, depth: int) -> Part:
+        vector = self._part(node.value, depth)
+        shape = self._graph.shape(vector.node)
+        if shape == ():
+            raise self._mistake(
+                node, f"'{cut(vector.text)}' is a scalar; only vectors take an index"
+            )
+        (n,) = shape
+        if isinstance(node.slice, ast.Slice) and node.slice.step is None:
+            bounds = [self._bound(each) for each in (node.slice.lower, node.slice.upper)]
+            start, stop, _ = slice(*bounds).indices(n)
+            if start >= stop:
+                raise self._mistake(node.slice, f"nothing is left of {noun(shape)}")
+            text = ":".join("" if bound is None else str(bound) for bound in bounds)
+            made = self._graph.slice(vector.node, start, stop)
+        else:
+            index = self._whole(node.slice)
+            if not -n <= index < n:
+                raise self._mistake(node.slice, f"{noun(shape)} has the indices 0 to {n - 1}")
+            text = str(index)
+            made = self._graph.slice(vector.node, index % n, index % n + 1, scalar=True)
+        return Part(made, f"{vector.inside(ATOM_RANK)}[{text}]")
+
+    def _bound(self, node: ast.expr | None) -> int | None:
+        return None if node is None else self._whole(node)
+
+    def _whole(self, node: ast.expr) -> int:
+        """Return an index or a bound of a slice."""
+        match node:
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=given)):
+                sign = -1
+            case ast.Constant(value=given):
+                sign = 1
+            case _:
+                given, sign = None, 0
+        if isinstance(given, int) and not isinstance(given, bool):
+            return sign * given
+        raise self._mistake(node, "an index is a whole number; write x[0], x[-1], x[1:] or x[:-1]")
+
+    def _name(self, node: ast.Name) -> Part:
+        if node.id in FUNCTIONS:
+            raise self._mistake(node, f"'{node.id}' is a function; write {node.id}(…)")
+        if node.id not in self._names:
+            known = [*dict.fromkeys(self._names)]
+            raise self._mistake(
+                node,
+                f"unknown name '{cut(node.id)}': the start gives it no value, "
+                f"and it is no constant; {nearest(node.id, known)}",
+            )
+        self._used.add(node.id)
+        return Part(self._names[node.id], node.id)
+
+    def _number(self, node: ast.Constant) -> Part:
+        given = node.value
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise self._mistake(node, f"{given!r} is no real number")
+        try:
+            value = float(given)
+        except OverflowError:
+            raise self._mistake(node, "the number is too large") from None
+        return Part(self._graph.number(value), f"{value!r}".removesuffix(".0"))

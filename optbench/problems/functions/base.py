@@ -1,0 +1,213 @@
+"""The base of all functions, and the two of the textbook.
+
+A lane is a point. Functions of a few variables store one variable after the other for all lanes, so
+that arithmetic on ``params.rows[:, 0]`` runs over contiguous memory; functions of any number of
+variables (:class:`VectorFunction`) keep each lane together, as networks do.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
+from optbench.problems.base import DTYPES, Arrays, Losses, Minimum, Problem
+from optbench.settings import Option
+
+Interval = tuple[float, float]
+
+
+Point = tuple[Array, ...]
+
+
+SURFACE_POINTS = 201
+"""Grid points along each axis of a stored surface."""
+
+
+DTYPE = Option("dtype", "float64", "of parameters and arithmetic", choices=DTYPES)
+
+
+class Function(Problem):
+    """A function minimised from a fixed start; nothing in it is random.
+
+    Attributes
+    ----------
+    formula
+        The function as Python, in terms of its variables.
+    variables
+        Their names.
+    origin
+        Where every lane starts.
+    minima
+        The known minima inside the domain, global ones first. Functions with a whole lattice of
+        local minima name the global ones only.
+    domain
+        What figures show, an interval a variable.
+    levels
+        Contour levels of figures; None leaves the choice to them.
+    """
+
+    kind = "function"
+    random = False
+    minibatch = False
+    by_coordinate = True
+    record = "before"
+    options: ClassVar[tuple[Option, ...]] = (DTYPE,)
+
+    formula: str
+    variables: tuple[str, ...]
+    origin: tuple[float, ...]
+    minima: tuple[Minimum, ...]
+    domain: tuple[Interval, ...]
+    levels: tuple[float, ...] | None = None
+
+    @abstractmethod
+    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
+        """Return f and its partial derivatives at points; every array has the shape (lanes,)."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """One scalar a variable."""
+        return tuple(Tensor(name) for name in self.variables)
+
+    def definition(self) -> dict[str, Any]:
+        """Return name, formula, start and dtype."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "formula": self.formula,
+            "start": list(self.origin),
+            "record": self.record,
+            "dtype": self.dtype,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return variables, minima and what figures show."""
+        minima = [{"position": list(each.position), "value": each.value} for each in self.minima]
+        levels = None if self.levels is None else list(self.levels)
+        plot = {"domain": [list(interval) for interval in self.domain], "levels": levels}
+        own = {"formula": self.formula, "variables": list(self.variables), "minima": minima}
+        return {**super().describe(), **own, "plot": plot}
+
+    def surface(self) -> dict[str, np.ndarray] | None:
+        """Return a function of two variables, and its gradient, on a grid of its plot domain.
+
+        Columns as in :data:`optbench.records.SURFACE_COLUMNS`, without ``problem``; None for
+        functions of another number of variables.
+        """
+        if len(self.variables) != 2:
+            return None
+        axes = [np.linspace(low, high, SURFACE_POINTS) for low, high in self.domain]
+        x, y = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
+        value, (gradient_x, gradient_y) = self.value_and_grad((x, y), np)
+        return {"x": x, "y": y, "value": value, "gradient_x": gradient_x, "gradient_y": gradient_y}
+
+    def start(self, seed: int) -> np.ndarray:
+        """Return the fixed start."""
+        return np.array(self.origin)
+
+    def loss_and_grad(
+        self,
+        params: Stacked,
+        grads: Stacked,
+        batch: Arrays,
+        *,
+        buffers: Arrays,
+        work: Workspace,
+    ) -> Losses:
+        """Return f of each lane and write its partial derivatives."""
+        value, partials = self._at(params, work.xp)
+        for index, partial in enumerate(partials):
+            grads.rows[:, index] = partial
+        return Losses(value)
+
+    def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
+        """Return f of each lane."""
+        return Losses(self._at(params, work.xp)[0])
+
+    def _at(self, params: Stacked, xp: Namespace) -> tuple[Array, Point]:
+        point = tuple(params.rows[:, index] for index in range(len(self.variables)))
+        return self.value_and_grad(point, xp)
+
+
+class VectorFunction(Function):
+    """A function of any number of variables x1 … xn, all in one tensor.
+
+    Lanes are rows in memory: sums over a lane run along contiguous numbers, so that a lane has the
+    same bits whatever its company.
+
+    Attributes
+    ----------
+    cycle
+        Coordinates of the start, repeated as often as there are variables.
+    interval
+        What figures show of each variable.
+    """
+
+    by_coordinate = False
+    cycle: tuple[float, ...]
+    interval: Interval
+
+    def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
+        super().__init__(options, data_dir)
+        n: int = options["dimensions"]
+        self.dimensions = n
+        self.variables = tuple(f"x{index + 1}" for index in range(n))
+        self.origin = (self.cycle * n)[:n]
+        self.domain = (self.interval,) * n
+        self.minima = self.find_minima()
+
+    @abstractmethod
+    def find_minima(self) -> tuple[Minimum, ...]:
+        """Return the known minima inside the domain, global ones first."""
+
+    @abstractmethod
+    def value_and_grad_rows(
+        self, x: Array, constants: Arrays, xp: Namespace
+    ) -> tuple[Array, Array]:
+        """Return f, shape (lanes,), and its gradient, (lanes, n), at the rows of x, (lanes, n).
+
+        Parameters
+        ----------
+        constants
+            The arrays of :meth:`data`, with a leading axis of one.
+        """
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """One vector."""
+        return (Tensor("x", (self.dimensions,)),)
+
+    def definition(self) -> dict[str, Any]:
+        """Return name, formula, dimensions, what the start repeats, and dtype."""
+        start = {"repeat": list(self.cycle)}
+        return {**super().definition(), "start": start, "dimensions": self.dimensions}
+
+    def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
+        """Return the constants; all lanes share them."""
+        return {name: array[None, ...] for name, array in data.items()}
+
+    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
+        """Return f and its partial derivatives at points; every array has the shape (lanes,)."""
+        constants = {name: xp.asarray(array)[None, ...] for name, array in self.data().items()}
+        value, grad = self.value_and_grad_rows(xp.stack(point, axis=1), constants, xp)
+        return value, tuple(grad[:, index] for index in range(self.dimensions))
+
+    def loss_and_grad(
+        self,
+        params: Stacked,
+        grads: Stacked,
+        batch: Arrays,
+        *,
+        buffers: Arrays,
+        work: Workspace,
+    ) -> Losses:
+        """Return f of each lane and write its gradient."""
+        value, grads.rows[...] = self.value_and_grad_rows(params.rows, batch, work.xp)
+        return Losses(value)
+
+    def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
+        """Return f of each lane."""
+        return Losses(self.value_and_grad_rows(params.rows, batch, work.xp)[0])

@@ -1,0 +1,261 @@
+"""Networks that classify images: their data, start, batches and loss."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optbench import datasets, rng
+from optbench.arrays import Array, Buffer, Stacked, Tensor, Workspace
+from optbench.datasets.base import OWN, Dataset
+from optbench.errors import SuiteError
+from optbench.problems.base import Arrays, Losses, Problem
+from optbench.problems.batches import Batches
+from optbench.problems.networks.nn.base import Mode, Pass
+from optbench.problems.networks.nn.losses import zero_one_errors
+from optbench.problems.networks.nn.network import Network
+
+EVALUATION_EXAMPLES = 1_000
+"""Examples that a forward pass takes at a time, at most, when a whole split is evaluated."""
+
+EVALUATION_VALUES = 10**7
+"""Numbers that a lane's work arrays hold in such a pass; larger layers take fewer examples."""
+
+FULL = "full"
+"""The batch size that takes all training examples: batch gradient descent."""
+
+
+class Classifier(Problem):
+    """A network that classifies the images of a data set, on minibatches.
+
+    Pixels are brought to [0, 1] as a batch is gathered. Dropout's masks are hashed from keys of the
+    seed, so that all lanes of a seed have the same.
+    """
+
+    kind = "network"
+    random = True
+    minibatch = True
+    network: Network
+
+    def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
+        super().__init__(options, data_dir)
+        self.rule: str = options.get("batches", "replacement")
+        self._split: str = options.get("split", OWN)
+
+    def settle(self) -> tuple[str, ...]:
+        """Load the data set, replace ``data = "auto"`` by the one found, compare it with the batch.
+
+        Raises
+        ------
+        SuiteError
+            If a batch is larger than the training split.
+        DataError
+            If the data set is missing or damaged.
+        """
+        notices: tuple[str, ...] = ()
+        if self.settings["data"] == "auto":
+            found, notice = datasets.load_best(self.data_dir, self._split)
+            self.settings["data"] = found.name
+            notices = (notice,) if notice else ()
+        if self.batch_size > self.examples:
+            raise SuiteError(
+                f"batch_size = {self.batch_size} is larger than the data; "
+                f"{self.dataset.name} has {self.examples} training examples"
+            )
+        return notices
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set; loaded and verified once a process."""
+        return datasets.load(self.settings["data"], self.data_dir, self._split)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the data out of pickles: whoever takes one loads them again."""
+        return {key: value for key, value in self.__dict__.items() if key != "dataset"}
+
+    @property
+    def examples(self) -> int:
+        """Number of training examples."""
+        return len(self.dataset.splits["train"].labels)
+
+    @property
+    def batch_size(self) -> int:
+        """Examples of a batch."""
+        size = self.settings["batch_size"]
+        return self.examples if size == FULL else int(size)
+
+    @property
+    def batches(self) -> Batches:
+        """Which examples make a batch; all of them in order where the batch is full."""
+        rule = "in-order" if self.settings["batch_size"] == FULL else self.rule
+        return Batches(rule, self.examples, self.batch_size)
+
+    @property
+    def work_values(self) -> int:
+        """Outputs of all layers, and their gradients, for a minibatch."""
+        return self.network.work_values * self.batch_size
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        """Whole minibatches that the training split holds."""
+        return self.batches.per_epoch
+
+    @property
+    def record(self) -> str:
+        """As the option says."""
+        return str(self.settings["record"])
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The network's."""
+        return self.network.tensors
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """The network's."""
+        return self.network.buffers
+
+    @property
+    def penalized(self) -> bool:
+        """Whether weights are regularised."""
+        return self.network.regularization.active
+
+    def describe(self) -> dict[str, Any]:
+        """Return sizes of network, data and batches."""
+        return {
+            **super().describe(),
+            "parameters": self.parameters,
+            "data": self.dataset.name,
+            "batch_size": self.batch_size,
+        }
+
+    def definition(self) -> dict[str, Any]:
+        """Return network, data, start, batch rule, loss, regularisation, record and dtype."""
+        data = self.dataset
+        masks = (f"dropout/{layer.name}" for layer in self.network.dropouts)
+        starts = (f"start/{tensor.name}" for tensor in self.tensors)
+        return {
+            "kind": self.kind,
+            "network": self.architecture(),
+            "data": {
+                "checksums": dict(data.checksums),
+                "splits": self.split_sizes(),
+                "pixel_scale": data.scale,
+            },
+            "batch": {"rule": self.batches.rule, "size": self.batch_size},
+            "regularization": vars(self.network.regularization),
+            "record": self.record,
+            "dtype": self.dtype,
+            "streams": [*starts, *self.batches.streams, *masks],
+        }
+
+    @abstractmethod
+    def architecture(self) -> dict[str, Any]:
+        """Return layers, initialisation and loss as plain data."""
+
+    def start(self, seed: int) -> np.ndarray:
+        """Return the network's start, float64."""
+        return self.network.start(seed)
+
+    def data(self) -> dict[str, np.ndarray]:
+        """Return images as bytes and labels of every split."""
+        arrays = {}
+        for name, split in self.dataset.splits.items():
+            arrays[f"{name}.images"] = split.images
+            arrays[f"{name}.labels"] = split.labels
+        return arrays
+
+    def draws(self, seed: int, block: int) -> dict[str, np.ndarray]:
+        """Return indices of the batches, int64 (iterations, batch), and the keys of masks."""
+        keys = {
+            layer.name: rng.stream(seed, f"dropout/{layer.name}", block).integers(
+                2**32, size=(rng.ITERATIONS_PER_BLOCK, 2), dtype=np.uint32
+            )
+            for layer in self.network.dropouts
+        }
+        if self.settings["batch_size"] == FULL:
+            return keys
+        return {"indices": self.batches.indices(seed, block), **keys}
+
+    def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
+        """Gather images (seeds, batch, *shape), labels (seeds, batch) and masks by layer."""
+        xp = work.xp
+        work.begin("batch")
+        images, labels = data["train.images"], data["train.labels"]
+        shape: tuple[int, ...] = (1, self.batch_size)
+        if "indices" in draws:
+            indices = draws["indices"]
+            flat, shape = xp.reshape(indices, (-1,)), indices.shape
+            images, labels = work.gather(images, flat), work.gather(labels, flat)
+        pixels = self._pixels(images, work)
+        return {
+            "images": xp.reshape(pixels, (*shape, *self.network.layers[0].in_shape)),
+            "labels": xp.reshape(labels, shape),
+            **self._masks(draws, work),
+        }
+
+    def _masks(self, draws: Arrays, work: Workspace) -> dict[str, Array]:
+        """Return for each layer of dropout what it keeps: bool, (seeds, batch, *shape)."""
+        xp, masks = work.xp, {}
+        for layer in self.network.dropouts:
+            keys, units = draws[layer.name], (self.batch_size, *layer.out_shape)
+            words = rng.hash_bits(keys, int(np.prod(units)), xp)
+            kept = words >= xp.asarray(
+                int(layer.ratio * 2**32), dtype=xp.uint32, device=keys.device
+            )
+            masks[layer.name] = xp.reshape(kept, (keys.shape[0], *units))
+        return masks
+
+    def _pixels(self, raw: Array, work: Workspace) -> Array:
+        """Return bytes as numbers in [0, 1]; a work array."""
+        pixels = work.take(raw.shape, getattr(work.xp, self.dtype))
+        return work.ratio(pixels, raw, self.dataset.scale)
+
+    def _pass(
+        self, mode: Mode, params: Stacked, batch: Arrays, buffers: Arrays, work: Workspace
+    ) -> Pass:
+        masks = {layer.name: batch[layer.name] for layer in self.network.dropouts if batch}
+        return Pass(work, mode, params.views, buffers, masks)
+
+    def loss_and_grad(
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
+    ) -> Losses:
+        """Return the loss over each lane's batch, write gradients and running averages."""
+        given = self._pass(Mode.TRAIN, params, batch, buffers, work)
+        images, labels = batch["images"], batch["labels"]
+        return Losses(*self.network.loss_and_grad(images, labels, given, grads.views))
+
+    def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
+        """Return the loss over each lane's batch."""
+        given = self._pass(Mode.SCORE, params, batch, buffers, work)
+        return Losses(*self.network.loss_of(batch["images"], batch["labels"], given))
+
+    def split_sizes(self) -> dict[str, int]:
+        """Return the examples of each of the data set's splits."""
+        return {name: len(split.labels) for name, split in self.dataset.splits.items()}
+
+    def evaluate(
+        self, params: Stacked, data: Arrays, split: str, *, buffers: Arrays, work: Workspace
+    ) -> tuple[Array, Array]:
+        """Return the mean loss of an example and the zero-one error, summed in float64."""
+        xp = work.xp
+        images, labels = data[f"{split}.images"], data[f"{split}.labels"]
+        count = labels.shape[0]
+        given = self._pass(Mode.EVALUATE, params, {}, buffers, work)
+        step = EVALUATION_VALUES // self.network.work_values
+        step = max(1, min(step, EVALUATION_EXAMPLES))
+        loss = error = xp.zeros(params.rows.shape[0], dtype=xp.float64)
+        for first in range(0, count, step):
+            some = slice(first, min(first + step, count))
+            work.begin("evaluation")
+            pixels = self._pixels(images[some, :], work)
+            x = xp.reshape(pixels, (1, some.stop - first, *self.network.layers[0].in_shape))
+            scores = self.network.scores(x, given)
+            losses = self.network.loss.per_example(scores, labels[None, some], xp=xp)
+            wrong = zero_one_errors(scores, labels[None, some], xp=xp)
+            loss = loss + xp.sum(losses, axis=-1, dtype=xp.float64)
+            error = error + xp.sum(xp.astype(wrong, xp.float64), axis=-1)
+        return loss / count, error / count

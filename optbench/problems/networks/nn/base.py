@@ -1,0 +1,145 @@
+"""The contract of a layer: a description without state, stacked over lanes.
+
+Inputs have shape (lanes, batch, *in_shape), or (1, batch, *in_shape) where all lanes share them;
+weights have shape (lanes, …). No operation mixes lanes. What a pass needs beside its input comes in
+a :class:`Pass`, so that one layer object serves all lanes and all threads.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from optbench.arrays import Array, Buffer, Tensor, Workspace
+
+Shape = tuple[int, ...]
+
+
+def written(shape: Shape) -> str:
+    """Return a shape as messages show it.
+
+    >>> written((1, 28, 28))
+    '1x28x28'
+    """
+    return "x".join(map(str, shape))
+
+
+class Mode(Enum):
+    """What a pass is for.
+
+    ``TRAIN``: gradients; statistics are those of the batch, and buffers are updated in place.
+    ``SCORE``: the loss on the batch once more, with the same masks and batch statistics; buffers
+    are only read. ``EVALUATE``: examples on their own; running statistics and no masks.
+    """
+
+    TRAIN = auto()
+    SCORE = auto()
+    EVALUATE = auto()
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Everything that layers may look at in one pass.
+
+    Attributes
+    ----------
+    work
+        Work arrays, given out in the order in which layers ask.
+    weights
+        Tensor name to an array (lanes, *shape).
+    buffers
+        Buffer name to an array (lanes, *shape).
+    masks
+        Dropout layer's name to a bool array (lanes, batch, *shape), or (1, batch, *shape) where all
+        lanes share it; True keeps a value. ``EVALUATE`` needs none.
+    """
+
+    work: Workspace
+    mode: Mode
+    weights: Mapping[str, Array]
+    buffers: Mapping[str, Array] = field(default_factory=dict)
+    masks: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layer(ABC):
+    """One layer of a network, made for one shape of input.
+
+    Attributes
+    ----------
+    name
+        Kind and running number of that kind, such as ``"dense1"``; begins the names of tensors.
+    in_shape
+        Shape of one example's input, such as ``(784,)`` or ``(1, 28, 28)``.
+    """
+
+    name: str
+    in_shape: Shape
+
+    @property
+    def out_shape(self) -> Shape:
+        """Shape of one example's output; that of the input unless a layer says otherwise."""
+        return self.in_shape
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that are trained, in the order in which they lie in a row."""
+        return ()
+
+    @property
+    def penalized(self) -> tuple[str, ...]:
+        """Names of the tensors that regularisation takes in: weights, but no biases or scales."""
+        return ()
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """The arrays that training updates but does not train."""
+        return ()
+
+    @property
+    @abstractmethod
+    def work_values(self) -> int:
+        """How many numbers a lane's work arrays hold in training for each example.
+
+        Truth values, which take a byte each or less, are not counted.
+        """
+
+    @property
+    def input_gradient_values(self) -> int:
+        """How many of them are there for the gradient of the input alone."""
+        return 0
+
+    @property
+    def in_size(self) -> int:
+        """Numbers in one example's input."""
+        return prod(self.in_shape)
+
+    @property
+    def out_size(self) -> int:
+        """Numbers in one example's output."""
+        return prod(self.out_shape)
+
+    def start(self, seed: int) -> dict[str, np.ndarray]:
+        """Return the start of each tensor for one seed, on the host in float64."""
+        return {}
+
+    @abstractmethod
+    def forward(self, x: Array, given: Pass) -> tuple[Array, Any]:
+        """Return the output (lanes or 1, batch, *out_shape) and what :meth:`backward` needs.
+
+        ``x`` is only read.
+        """
+
+    @abstractmethod
+    def backward(
+        self, dy: Array, saved: Any, given: Pass, grads: Mapping[str, Array], *, first: bool
+    ) -> Array | None:
+        """Write the gradients of the tensors; return that of the input, which may reuse ``dy``.
+
+        ``dy``, the gradient of the output, has shape (lanes, batch, *out_shape). ``first`` says
+        that nobody needs the gradient of the input, which may then be None.
+        """

@@ -1,0 +1,131 @@
+"""Figures of a run: tables in, :class:`matplotlib.figure.Figure` out.
+
+Importing this package loads neither pandas nor matplotlib: both come with the first call. No figure
+is ever registered with pyplot, so drawing needs no display and is safe in threads.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optbench.errors import UsageError, nearest
+from optbench.report.plots.options import PlotOptions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from optbench.records import RunTables
+
+__all__ = ["KINDS", "PlotOptions", "animate", "draw", "drawable", "kinds_for"]
+
+KINDS = {
+    "trajectory": "the path of each optimizer over the contours of a function of two variables",
+    "surface": "a function of two variables in 3-D, with its contours",
+    "field": "the negative gradient of a function of two variables as arrows",
+    "loss": "the loss of all optimizers over the iterations",
+    "sensitivity": "the final loss against a hyperparameter that was swept",
+    "schedule": "the learning rate of each optimizer over the updates",
+}
+"""Every kind of figure, each drawn by the module of its name, and what it shows."""
+
+AUTOMATIC = ("trajectory", "loss", "sensitivity")
+LANDSCAPE = ("trajectory", "surface", "field")
+
+SWEPT_VALUES = 3
+"""Values of a hyperparameter from which its sensitivity is drawn unasked."""
+
+
+def kinds_for(tables: "RunTables", problem: str) -> list[str]:
+    """Return the kinds that ``--kind auto`` draws of a problem.
+
+    Raises
+    ------
+    UsageError
+        The run has no such problem.
+    """
+    return [kind for kind in AUTOMATIC if not _obstacle(kind, tables, problem, least=SWEPT_VALUES)]
+
+
+def drawable(tables: "RunTables", problem: str) -> list[str]:
+    """Return every kind that can be drawn of a problem."""
+    return [kind for kind in KINDS if not _obstacle(kind, tables, problem)]
+
+
+def draw(
+    kind: str, tables: "RunTables", problem: str, options: PlotOptions | None = None
+) -> "Figure":
+    """Draw one figure of one problem of a run.
+
+    Parameters
+    ----------
+    kind
+        A key of :data:`KINDS`.
+    tables
+        The run.
+    problem
+        A value of the lanes' ``problem`` column.
+    options
+        None takes the defaults of :class:`PlotOptions`.
+
+    Raises
+    ------
+    UsageError
+        There is no such kind or problem, or the figure cannot be drawn from these tables.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"there is no kind of figure '{kind}'; {nearest(kind, KINDS)}")
+    obstacle = _obstacle(kind, tables, problem)
+    if obstacle:
+        fitting = ", ".join(drawable(tables, problem)) or "nothing"
+        raise UsageError(f"no {kind} of '{problem}': {obstacle}; what fits: {fitting}")
+    module = import_module(f"optbench.report.plots.{kind}")
+    figure: Figure = module.draw(tables, problem, options or PlotOptions())
+    return figure
+
+
+def animate(tables: "RunTables", problem: str, place: Path, form: str) -> None:
+    """Write the race of all optimizers over a function of two variables.
+
+    Parameters
+    ----------
+    place
+        A file; what it holds is lost.
+    form
+        ``gif``, or ``mp4``, which needs ffmpeg.
+
+    Raises
+    ------
+    UsageError
+        There is no such problem, no trajectory of it can be drawn, or ffmpeg refuses.
+    """
+    obstacle = _obstacle("trajectory", tables, problem)
+    if obstacle:
+        raise UsageError(f"no race on '{problem}': {obstacle}")
+    from optbench.report.plots import animation
+
+    animation.animate(tables, problem, place, form)
+
+
+def _obstacle(kind: str, tables: "RunTables", problem: str, least: int = 2) -> str | None:
+    """Say why a kind of figure cannot be drawn of a problem, or return None."""
+    from optbench import report as analysis
+
+    meta = analysis.describe(tables, problem)
+    chosen = tables.lanes[tables.lanes["problem"] == problem]
+    rows = tables.trace[tables.trace["lane"].isin(chosen["lane"])]
+    if kind == "sensitivity":
+        swept = analysis.swept_numbers(chosen, least)
+        return None if swept else "no numeric hyperparameter was swept"
+    if kind == "schedule":
+        given = [name for name in ("hp_schedule", "hp_warmup") if name in chosen]
+        return None if chosen[given].notna().any(axis=None) else "no lane has a schedule"
+    if kind == "loss":
+        begun = rows.loc[rows["iteration"] == 0, "loss"].abs() < float("inf")
+        return None if begun.any() else "no lane has a finite loss"
+    if meta["kind"] != "function" or len(meta["variables"]) != 2:
+        return "it is not a function of two variables"
+    if meta["plot"] is None or not (tables.surface["problem"] == problem).any():
+        return "the run holds no surface of it"
+    if kind == "trajectory" and rows.reindex(columns=["x", "y"]).dropna().empty:
+        return "the run holds no positions"
+    return None

@@ -1,0 +1,132 @@
+"""A function of two variables on the grid of its plot domain, as its figures need it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from optbench import report as analysis
+from optbench.records import RunTables
+
+CONTOURS = 20
+"""Contours of a function that names no levels."""
+
+LOWEST_SHARE = 0.002
+"""Share of the domain that the lowest of those contours encloses, roughly."""
+
+MOST_DECADES = 8
+"""Decades below the highest value that they reach down to at most."""
+
+GLOBAL_TOLERANCE = 1e-9
+"""How far above the lowest minimum one is as low: values are known to about ten digits."""
+
+SHADES = (0.8, 1.0)
+"""Brightness from the lowest to the highest part of the domain: pale beside every path."""
+
+CONTOUR: dict[str, Any] = {
+    "colors": "#8a8a8a",
+    "linewidths": 0.5,
+    "linestyles": "solid",
+    "alpha": 0.8,
+}
+
+PLUS: dict[str, Any] = {
+    "marker": "+",
+    "markersize": 11,
+    "markeredgewidth": 1.6,
+    "linestyle": "none",
+}
+"""A global minimum."""
+
+SMALL_PLUS: dict[str, Any] = {**PLUS, "markersize": 7, "markeredgewidth": 1.0}
+"""A local minimum."""
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """A function of two variables.
+
+    Attributes
+    ----------
+    x, y
+        Points of the grid, ascending, shapes (nx,) and (ny,).
+    value, gradient_x, gradient_y
+        The function and its gradient, shape (nx, ny); NaN where they are not finite.
+    variables
+        Names of the two variables.
+    domain
+        Limits of the axes, ((x low, x high), (y low, y high)).
+    levels
+        Contour levels, ascending; none for a function that is the same everywhere.
+    minima
+        Positions of the known minima inside the domain, shape (minima, 2).
+    lowest
+        Which of them are as low as the lowest, booleans, shape (minima,).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    value: np.ndarray
+    gradient_x: np.ndarray
+    gradient_y: np.ndarray
+    variables: tuple[str, str]
+    domain: np.ndarray
+    levels: np.ndarray
+    minima: np.ndarray
+    lowest: np.ndarray
+
+
+def landscape(tables: RunTables, problem: str) -> Landscape:
+    """Read a function from the tables of a run."""
+    meta = analysis.describe(tables, problem)
+    rows = tables.surface[tables.surface["problem"] == problem].sort_values(["x", "y"])
+    x, y = np.unique(rows["x"]), np.unique(rows["y"])
+    shaped = {
+        name: rows[name].to_numpy(dtype=np.float64).reshape(x.size, y.size)
+        for name in ("value", "gradient_x", "gradient_y")
+    }
+    shaped = {name: np.where(np.isfinite(each), each, np.nan) for name, each in shaped.items()}
+    domain = np.asarray(meta["plot"]["domain"], dtype=np.float64)
+    positions = np.array([each["position"] for each in meta["minima"]], dtype=np.float64)
+    positions = positions.reshape(-1, 2)
+    inside = ((positions >= domain[:, 0]) & (positions <= domain[:, 1])).all(axis=1)
+    depths = np.array([each["value"] for each in meta["minima"]], dtype=np.float64)[inside]
+    return Landscape(
+        x=x,
+        y=y,
+        **shaped,
+        variables=(meta["variables"][0], meta["variables"][1]),
+        domain=domain,
+        levels=_levels(meta, shaped["value"]),
+        minima=positions[inside],
+        lowest=depths <= depths.min(initial=np.inf) + GLOBAL_TOLERANCE,
+    )
+
+
+def _levels(meta: dict[str, Any], value: np.ndarray) -> np.ndarray:
+    """Return the levels that the problem names, or log-spaced ones above its minimum."""
+    if meta["plot"]["levels"] is not None:
+        return np.asarray(meta["plot"]["levels"], dtype=np.float64)
+    values = value[np.isfinite(value)]
+    if not values.size or values.min() == values.max():
+        return np.array([])
+    lowest = min([float(values.min()), *(float(each["value"]) for each in meta["minima"])])
+    height = float(values.max()) - lowest
+    first = max(float(np.quantile(values, LOWEST_SHARE)) - lowest, height / 10**MOST_DECADES)
+    levels: np.ndarray = lowest + np.geomspace(first, height, CONTOURS, endpoint=False)
+    return levels
+
+
+def draw_contours(axes: Axes, function: Landscape) -> None:
+    """Draw contours and minima, and make the axes exactly the plot domain."""
+    if function.levels.size:
+        grid = (function.x, function.y, function.value.T)
+        axes.contour(*grid, levels=function.levels, zorder=1, **CONTOUR)
+        shades = np.linspace(*SHADES, len(function.levels) + 1).astype(str)
+        axes.contourf(*grid, levels=function.levels, extend="both", colors=shades, zorder=0)
+    for chosen, sign in ((function.lowest, PLUS), (~function.lowest, SMALL_PLUS)):
+        if chosen.any():
+            axes.plot(*function.minima[chosen].T, color="black", zorder=6, **sign)
+    axes.set_xlim(*function.domain[0])
+    axes.set_ylim(*function.domain[1])

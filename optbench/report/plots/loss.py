@@ -1,0 +1,258 @@
+"""The loss of all optimizers over the iterations, on one axis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from optbench import report as analysis
+from optbench.errors import UsageError
+from optbench.records import RunTables
+from optbench.report.plots.axes import (
+    MANY,
+    End,
+    axis_limits,
+    height_inches,
+    name_ends,
+    spans_decades,
+)
+from optbench.report.plots.options import PlotOptions
+from optbench.report.plots.style import (
+    CROSS,
+    FAINT,
+    Style,
+    display_name,
+    legend_below,
+    literal,
+    new_figure,
+    seeds_note,
+    styles,
+)
+
+HEIGHT = 4.6
+"""Height of the figure in inches, unless there is a crowd."""
+
+CROWD_WINDOWS = 15
+"""Smoothing windows that a run is divided into where there is a crowd."""
+
+MARKER_ROWS = 100
+"""Iterations between the markers of a long curve; one below ten times as many has about ten."""
+
+MOST_MARKERS = 50
+
+LOG_DECADES = 3
+"""Decades that the losses of a function span before their axis becomes logarithmic."""
+
+RUNAWAY_FACTOR = 1e3
+"""Losses above so many times the start do not stretch a logarithmic axis."""
+
+RUNAWAY_DESCENTS = 3.0
+"""Losses above the lowest by so many times the greatest descent do not stretch a linear axis."""
+
+AXIS_NAMES = {"iteration": "iteration", "epoch": "epoch", "seconds": "time in seconds"}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One configuration as it is drawn: row k lies at ``k * step`` on the horizontal axis.
+
+    A step of NaN, where a lane that failed has no time a step, draws nothing.
+    """
+
+    configuration: "pd.Series[Any]"
+    lanes: Sequence[analysis.LaneLoss]
+    curve: analysis.Curve
+    step: float
+    style: Style
+    text: str
+
+
+def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
+    """Draw the best configuration of each label, and the others of its grid faint.
+
+    Of more than :data:`~optbench.report.plots.axes.MANY` labels the names stand at the ends of the
+    curves, the loss axis is logarithmic, and curves are smoother.
+
+    Raises
+    ------
+    UsageError
+        The horizontal axis asked for is not known of this problem, or the axis is to be
+        logarithmic and no loss is above zero.
+    """
+    meta = analysis.describe(tables, problem)
+    crowded = len(_labels(tables, problem)) > MANY
+    window = _window(meta, options, crowded=crowded)
+    lines = _lines(tables, meta, options, window)
+    best = [line for line in lines if line.configuration["best"]]
+    log = _is_log(meta, best, options, crowded=crowded)
+    figure = new_figure(height_inches(len(best), HEIGHT) if crowded else HEIGHT)
+    axes = figure.add_subplot()
+    axes.set_yscale("log" if log else "linear")
+    axes.set_ylim(*(options.ylim or _limits(meta, best, log=log)))
+    for line in lines:
+        if not line.configuration["best"]:
+            _draw_faint(axes, line)
+    for line in best:
+        _draw_best(axes, line, window, marked=not crowded)
+    axes.set_title(literal(analysis.heading(tables, problem)))
+    axes.set_xlabel(AXIS_NAMES[options.x])
+    axes.set_ylabel(f"loss, smoothed over {window} iterations" if window > 1 else "loss")
+    note = seeds_note(max(len(line.lanes) for line in best))
+    if crowded:
+        name_ends(axes, [_end(line) for line in best])
+        axes.set_xlabel(f"{axes.get_xlabel()}{f'; {note}' if note else ''}")
+    else:
+        legend_below(figure, *axes.get_legend_handles_labels(), title=note or None)
+    return figure
+
+
+def _labels(tables: RunTables, problem: str) -> list[str]:
+    lanes = tables.lanes
+    return list(dict.fromkeys(lanes.loc[lanes["problem"] == problem, "label"]))
+
+
+def _window(meta: dict[str, Any], options: PlotOptions, *, crowded: bool) -> int:
+    """Return the rows that curves are smoothed over; more in a crowd, if nobody says how many."""
+    window = options.window(meta["batch_size"])
+    if crowded and options.smooth is None and window > 1:
+        return max(window, 2 * (int(meta["iterations"]) // CROWD_WINDOWS // 2) + 1)
+    return window
+
+
+def _end(line: _Line) -> End:
+    median = analysis.leading_finite(line.curve.median)
+    ended = median.size == len(line.curve.median) and median.size > 0
+    x = (median.size - 1) * line.step if median.size else 0.0
+    return End(line.text, line.style.color, x, float(median[-1]) if ended else np.inf)
+
+
+def _lines(
+    tables: RunTables, meta: dict[str, Any], options: PlotOptions, window: int
+) -> list[_Line]:
+    """Return every configuration of a problem as it is to be drawn."""
+    table = analysis.configurations(tables)
+    table = table[table["problem"] == meta["problem"]]
+    if options.x == "seconds" and table.loc[table["best"], "step_seconds"].isna().all():
+        raise UsageError(f"no time a step of '{meta['problem']}' is recorded; x is iteration")
+    losses = analysis.lane_losses(tables, meta["problem"])
+    look = styles(zip(table["label"], table["optimizer"], strict=True))
+    swept = {label: analysis.swept_columns(rows) for label, rows in table.groupby("label")}
+    lines = []
+    for _, configuration in table.iterrows():
+        label, numbers = configuration["label"], configuration["lane_numbers"]
+        lanes = [losses[number] for number in numbers]
+        setting = analysis.setting(configuration, swept[label])
+        ending = analysis.ending(tables.lanes, numbers)
+        lines.append(
+            _Line(
+                configuration,
+                lanes,
+                analysis.median_curve(lanes, window),
+                _step(configuration, meta, options.x),
+                look[label],
+                ", ".join(filter(None, [display_name(label), setting]))
+                + (f" ({ending})" if ending else ""),
+            )
+        )
+    return lines
+
+
+def _step(configuration: "pd.Series[Any]", meta: dict[str, Any], x: str) -> float:
+    """Return how far one iteration goes on the horizontal axis."""
+    if x == "iteration":
+        return 1.0
+    if x == "epoch":
+        if not meta["iterations_per_epoch"]:
+            raise UsageError(f"'{meta['problem']}' has no epochs; x is iteration or seconds")
+        return 1.0 / float(meta["iterations_per_epoch"])
+    return float(configuration["step_seconds"])
+
+
+def _is_log(
+    meta: dict[str, Any], best: Sequence[_Line], options: PlotOptions, *, crowded: bool
+) -> bool:
+    """Say whether the loss axis is logarithmic."""
+    losses = np.concatenate([analysis.leading_finite(line.curve.median) for line in best])
+    if options.log and losses.size and losses.max() <= 0:
+        raise UsageError(f"a logarithmic axis needs losses above 0; '{meta['problem']}' has none")
+    fitting = meta["kind"] == "function" and spans_decades(losses, LOG_DECADES)
+    in_crowd = crowded and losses.size > 0 and losses.min() > 0 and spans_decades(losses, 1)
+    return options.log_axis(fitting or in_crowd)
+
+
+def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[float, float]:
+    """Return limits of the loss axis: 0 to 1 for networks that come below 1, else what is there."""
+    curves = [line.curve for line in best]
+    values = np.concatenate([each for c in curves for each in (c.median, c.low, c.high)])
+    values = values[np.isfinite(values)]
+    if meta["kind"] == "network" and not log and (values < 1).any():
+        return 0.0, 1.0
+    start = analysis.starting_loss(lane for line in best for lane in line.lanes)
+    lowest = values.min(initial=start)
+    if log:
+        ceiling = start * RUNAWAY_FACTOR if start > 0 else np.inf
+    else:
+        ceiling = lowest + RUNAWAY_DESCENTS * (start - lowest)
+    return axis_limits(values, ceiling=ceiling, log=log)
+
+
+def _draw_faint(axes: Axes, line: _Line) -> None:
+    """Draw a configuration that is not the best: it tells how much the setting matters."""
+    median = analysis.leading_finite(line.curve.median)
+    x = np.arange(median.size) * line.step
+    axes.plot(x, median, color=line.style.color, linewidth=0.8, alpha=FAINT, zorder=1)
+
+
+def _draw_best(axes: Axes, line: _Line, window: int, *, marked: bool) -> None:
+    """Draw median and band of a configuration, and its lanes that ended badly with a cross."""
+    median = analysis.leading_finite(line.curve.median)
+    x = np.arange(len(line.curve.median)) * line.step
+    if len(line.lanes) > 1:
+        _draw_band(axes, x, line)
+    axes.plot(
+        x[: median.size],
+        median,
+        label=line.text,
+        markevery=_marker_rows(median.size),
+        markersize=5.5,
+        linewidth=1.4 if marked else 1.0,
+        zorder=3,
+        **(line.style.line() | ({} if marked else {"marker": None})),
+    )
+    for lane in line.lanes:
+        if lane.status in analysis.ENDED_WORST:
+            _draw_end(axes, line, analysis.smooth(lane.loss, window), alone=len(line.lanes) == 1)
+
+
+def _draw_band(axes: Axes, x: np.ndarray, line: _Line) -> None:
+    """Draw the band over seeds, paler where it reaches to infinity because a lane diverged."""
+    beyond = 10 * max(map(abs, axes.get_ylim()))
+    low, high = (np.minimum(edge, beyond) for edge in (line.curve.low, line.curve.high))
+    bounded = np.isfinite(line.curve.high)
+    for part, alpha in ((bounded, FAINT), (~bounded, FAINT / 3)):
+        axes.fill_between(
+            x, low, high, where=part, color=line.style.color, alpha=alpha, linewidth=0, zorder=2
+        )
+
+
+def _draw_end(axes: Axes, line: _Line, loss: np.ndarray, *, alone: bool) -> None:
+    """Draw a lane that ended badly, and a cross where it ended, at the edge if it is beyond."""
+    color = line.style.color
+    if not alone:
+        axes.plot(np.arange(loss.size) * line.step, loss, color=color, linewidth=0.8, zorder=2)
+    low, high = axes.get_ylim()
+    end = (loss.size - 1) * line.step if loss.size else 0.0
+    height = float(np.clip(loss[-1], low, high)) if loss.size else high
+    axes.plot(end, height, color=color, clip_on=False, zorder=5, **CROSS)
+
+
+def _marker_rows(rows: int) -> int:
+    """Return the distance between markers for a curve of so many rows."""
+    if rows < 10 * MARKER_ROWS:
+        return max(1, round(rows / 10))
+    return MARKER_ROWS * ceil(rows / MARKER_ROWS / MOST_MARKERS)

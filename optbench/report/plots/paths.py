@@ -1,0 +1,118 @@
+"""The best path of each optimizer over a function of two variables, and where it leaves."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optbench import report as analysis
+from optbench.records import RunTables
+from optbench.report.domain import best_inside, lanes_outside
+from optbench.report.plots.style import Style, display_name, styles
+
+FARTHEST = 1e100
+"""Coordinates beyond are cut to it: a canvas computes with them and would overflow."""
+
+LEFT = "left the domain"
+
+
+@dataclass(frozen=True)
+class Path:
+    """The first seed of the best configuration of a label.
+
+    Attributes
+    ----------
+    positions
+        As far as they are finite, shape (rows, 2).
+    exits
+        Where the path crosses the edge of the domain outwards, in order, shape (exits, 2).
+    lost
+        Where it does so for good, or stops being finite; None for a path that ends inside.
+    name, notes
+        The label for a reader, and what of its setting and its end needs saying.
+    """
+
+    positions: np.ndarray
+    exits: np.ndarray
+    lost: np.ndarray | None
+    style: Style
+    name: str
+    notes: str
+
+
+def best_paths(tables: RunTables, problem: str, domain: np.ndarray) -> list[Path]:
+    """Return a path a label; what ended outside the domain counts as best only where all did.
+
+    Parameters
+    ----------
+    domain
+        Limits, ((x low, x high), (y low, y high)).
+    """
+    tables = _only(tables, problem)
+    outside = lanes_outside(tables)
+    table = analysis.configurations(tables)
+    table = table.assign(best=best_inside(table, outside))
+    best = table[table["best"]]
+    look = styles(zip(best["label"], best["optimizer"], strict=True))
+    paths = []
+    for _, configuration in best.iterrows():
+        label, lane = configuration["label"], configuration["lane_numbers"][0]
+        swept = analysis.swept_columns(table[table["label"] == label])
+        ending = analysis.ending(tables.lanes, [lane])
+        positions = _positions(tables, lane)
+        notes = _notes(configuration, swept, ending or (LEFT if lane in outside else ""))
+        exits = exits_of(positions, domain)
+        lost = _lost(positions, exits, domain) if ending or lane in outside else None
+        paths.append(Path(positions, exits, lost, look[label], display_name(label), notes))
+    return paths
+
+
+def _only(tables: RunTables, problem: str) -> RunTables:
+    """Return the tables of one problem: the others would be ranked for nothing."""
+    lanes = tables.lanes[tables.lanes["problem"] == problem]
+    trace = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
+    return replace(tables, lanes=lanes, trace=trace)
+
+
+def _notes(configuration: "pd.Series[Any]", swept: list[str], ending: str) -> str:
+    return ", ".join(filter(None, [analysis.setting(configuration, swept), ending]))
+
+
+def _positions(tables: RunTables, lane: int) -> np.ndarray:
+    """Return the positions of a lane as far as they are finite, shape (rows, 2)."""
+    rows = tables.trace[tables.trace["lane"] == lane].sort_values("iteration")
+    path: np.ndarray = rows[["x", "y"]].to_numpy(dtype=np.float64)
+    finite = np.isfinite(path).all(axis=1)
+    path = path[: len(path) if finite.all() else int(np.argmin(finite))]
+    clipped: np.ndarray = np.clip(path, -FARTHEST, FARTHEST)
+    return clipped
+
+
+def exits_of(path: np.ndarray, domain: np.ndarray) -> np.ndarray:
+    """Return where a path, (rows, 2), crosses the edge of the domain outwards, (exits, 2)."""
+    seen = within(path, domain)
+    last = np.flatnonzero(seen[:-1] & ~seen[1:])
+    start, step = path[last], path[last + 1] - path[last]
+    edge = np.where(step > 0, domain[:, 1], domain[:, 0])
+    share = np.full(step.shape, np.inf)
+    np.divide(edge - start, step, out=share, where=step != 0)
+    crossing: np.ndarray = start + step * share.min(axis=1, keepdims=True)
+    return crossing
+
+
+def within(path: np.ndarray, domain: np.ndarray) -> np.ndarray:
+    """Say which positions, (rows, 2), lie in the domain: booleans, shape (rows,)."""
+    inside: np.ndarray = np.all((path >= domain[:, 0]) & (path <= domain[:, 1]), axis=1)
+    return inside
+
+
+def _lost(path: np.ndarray, exits: np.ndarray, domain: np.ndarray) -> np.ndarray | None:
+    """Return where a path that did not end well is seen for the last time."""
+    if not len(path):
+        return None
+    last: np.ndarray = path[-1]
+    if within(path[-1:], domain)[0]:
+        return last
+    seen: np.ndarray = exits[-1] if len(exits) else np.clip(path[0], domain[:, 0], domain[:, 1])
+    return seen

@@ -1,0 +1,56 @@
+"""The learning rate of each optimizer over the updates, as its schedule made it."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from optbench import report as analysis
+from optbench.records import HYPERPARAMETER_PREFIX, RunTables
+from optbench.report.plots.axes import spans_decades
+from optbench.report.plots.options import PlotOptions
+from optbench.report.plots.style import display_name, legend_below, new_figure, styles
+from optbench.schedules import learning_rate_factors
+
+SETTINGS = ("schedule", "warmup", "schedule_every", "schedule_decay", "schedule_floor")
+
+MOST_POINTS = 2_000
+"""Updates that a curve goes through, at most."""
+
+LOG_DECADES = 2
+"""Decades that learning rates span before their axis becomes logarithmic."""
+
+
+def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
+    """Draw the learning rate of the best configuration of each label, constant ones too."""
+    table = analysis.configurations(tables)
+    rows = table[(table["problem"] == problem) & table["best"]]
+    iterations = int(analysis.describe(tables, problem)["iterations"])
+    updates = np.unique(np.linspace(1, iterations, MOST_POINTS).round().astype(int))
+    style = styles(zip(rows["label"], rows["optimizer"], strict=True))
+    figure = new_figure(4.0)
+    axes = figure.add_subplot()
+    handles, rates = [], []
+    for _, row in rows.iterrows():
+        rates.append(_rates(row, updates, iterations))
+        chosen = style[str(row["label"])]
+        handles += axes.plot(updates, rates[-1], color=chosen.color, linestyle=chosen.linestyle)
+    positive = np.concatenate(rates)
+    positive = positive[positive > 0]
+    if options.log_axis(positive.size > 0 and spans_decades(positive, LOG_DECADES)):
+        axes.set_yscale("log")
+    axes.set(xlabel="update", ylabel="learning rate")
+    axes.set_title(analysis.heading(tables, problem))
+    legend_below(figure, handles, [display_name(str(label)) for label in rows["label"]])
+    return figure
+
+
+def _rates(row: "pd.Series[float]", updates: np.ndarray, iterations: int) -> np.ndarray:
+    """Return a configuration's learning rate at some updates."""
+    columns = {name: HYPERPARAMETER_PREFIX + name for name in SETTINGS}
+    given = {
+        name: row[column]
+        for name, column in columns.items()
+        if column in row.index and not pd.isna(row[column])
+    }
+    factors = learning_rate_factors(given, updates.tolist(), iterations)
+    return np.asarray(row[HYPERPARAMETER_PREFIX + "lr"] * factors, dtype=np.float64)

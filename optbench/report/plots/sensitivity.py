@@ -1,0 +1,207 @@
+"""The final loss against each hyperparameter that was swept, one curve a label."""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from optbench import report as analysis
+from optbench.records import HYPERPARAMETER_PREFIX, RunTables
+from optbench.report.plots.axes import axis_limits, spans_decades
+from optbench.report.plots.options import PlotOptions
+from optbench.report.plots.style import (
+    FAINT,
+    Style,
+    display_name,
+    legend_below,
+    literal,
+    new_figure,
+    seeds_note,
+    styles,
+)
+
+LOG_DECADES = 2
+"""Decades that the final losses span before their axis becomes logarithmic."""
+
+ABOVE_START = 1.2
+"""A final loss above so many times the loss at the start is shown on the shelf."""
+
+SHELF_ROW = 0.045
+"""Height of one label's row of the shelf, as a fraction of the axes."""
+
+FLOOR_ROOM = 0.04
+"""Room below the floor of a logarithmic axis, as a fraction of the axis."""
+
+DIVERGED = ("X", "✖ diverged or failed")
+ABOVE = ("^", "▲ ended above the start")
+"""Markers of the shelf, and what its title says of them."""
+
+RING: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 12,
+    "markeredgewidth": 1.8,
+    "fillstyle": "none",
+    "linestyle": "none",
+}
+"""Round the best point of a curve."""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The loss axis: what is subtracted from losses, and what of them is shown."""
+
+    minimum: float
+    ceiling: float
+    limits: tuple[float, float]
+    log: bool
+    name: str
+
+    @property
+    def floor(self) -> float:
+        """Where a logarithmic axis shows what is zero or too small for it."""
+        low, high = self.limits
+        return low * (high / low) ** FLOOR_ROOM if self.log else -np.inf
+
+
+def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
+    """Draw a panel a hyperparameter; above it a shelf of markers for all that diverged.
+
+    A point is the median over seeds of the best configuration with that value. Configurations that
+    ended above the loss at the start are on the shelf too: a fall of many decades and a rise of
+    many would not be readable on one axis.
+    """
+    meta = analysis.describe(tables, problem)
+    table = analysis.configurations(tables)
+    table = table[table["problem"] == problem]
+    names = analysis.swept_numbers(table, least=3) or analysis.swept_numbers(table)
+    look = styles(zip(table["label"], table["optimizer"], strict=True))
+    scale = _scale(tables, meta, table, options)
+    columns = min(len(names), 2)
+    rows = ceil(len(names) / columns)
+    figure = new_figure(4.8 * rows)
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        _draw_panel(axes, analysis.sensitivity(table, name), name, scale, look)
+        if place % columns:
+            axes.set_ylabel("")
+    figure.suptitle(literal(analysis.heading(tables, problem)))
+    entries: dict[str, Artist] = {}
+    for axes in figure.axes:
+        handles, texts = axes.get_legend_handles_labels()
+        entries.update(zip(texts, handles, strict=True))
+    note = seeds_note(int(table["seeds"].max()))
+    legend_below(
+        figure, entries.values(), entries, ", ".join(filter(None, ["circled: the best", note]))
+    )
+    return figure
+
+
+def _scale(
+    tables: RunTables, meta: dict[str, Any], table: pd.DataFrame, options: PlotOptions
+) -> _Scale:
+    """Choose the loss axis of a problem, the same for all its panels."""
+    known = [float(each["value"]) for each in meta.get("minima", ())]
+    minimum = min(known, default=0.0)
+    losses = analysis.lane_losses(tables, meta["problem"]).values()
+    start = analysis.starting_loss(losses) - minimum
+    ends = table[["final_loss", "final_loss_low", "final_loss_high"]].to_numpy() - minimum
+    shown = ends[np.isfinite(ends) & ~(ends > ABOVE_START * start)]
+    above_zero = not (shown < -1e-12 * start).any()
+    log = options.log_axis(above_zero and spans_decades(shown[shown > 0], LOG_DECADES))
+    return _Scale(
+        minimum=minimum,
+        ceiling=ABOVE_START * start,
+        limits=options.ylim or axis_limits(shown, ceiling=np.inf, log=log),
+        log=log,
+        name="final loss − minimum" if known else "final loss",
+    )
+
+
+def _draw_panel(
+    axes: Axes, points: pd.DataFrame, name: str, scale: _Scale, look: dict[str, Style]
+) -> None:
+    """Draw the curves of all labels that have a hyperparameter."""
+    axes.set_xscale("log" if is_log_spaced(points[name].unique()) else "linear")
+    axes.set_yscale("log" if scale.log else "linear")
+    axes.set_ylim(*scale.limits)
+    axes.set_xlabel(name.removeprefix(HYPERPARAMETER_PREFIX))
+    axes.set_ylabel(scale.name)
+    axes.grid(alpha=0.25)
+    for label, rows in points.groupby("label", sort=False):
+        _draw_curve(axes, rows, name, scale, look[str(label)])
+    if (points["final_loss"] - scale.minimum < scale.floor).any():
+        axes.axhline(scale.floor, color="grey", linewidth=0.8, linestyle=":")
+        axes.annotate(
+            "this or less",
+            (0.01, scale.floor),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=8,
+            color="grey",
+        )
+    _draw_shelf(axes, points, name, scale, look)
+
+
+def _draw_curve(axes: Axes, rows: pd.DataFrame, name: str, scale: _Scale, style: Style) -> None:
+    """Draw one label's curve with its band over seeds, and a ring round its best point."""
+    low, high = scale.limits
+    # What is infinite, or zero on a logarithmic axis, lies on the edge and not in a hole.
+    beyond = 10 * max(abs(low), abs(high))
+    value = rows[name].to_numpy()
+    final, band_low, band_high = (
+        np.clip(rows[column].to_numpy() - scale.minimum, scale.floor, None)
+        for column in ("final_loss", "final_loss_low", "final_loss_high")
+    )
+    if (rows["seeds"] > 1).any():
+        bottom, top = np.minimum(band_low, beyond), np.minimum(band_high, beyond)
+        axes.fill_between(value, bottom, top, color=style.color, alpha=FAINT, linewidth=0)
+    final = np.where(np.isfinite(final), final, np.nan)
+    text = display_name(str(rows["label"].iloc[0]))
+    axes.plot(value, final, label=text, markersize=4.5, linewidth=1.4, zorder=3, **style.line())
+    best = rows["best"].to_numpy()
+    axes.plot(value[best], final[best], color=style.color, zorder=4, **RING)
+
+
+def _draw_shelf(
+    axes: Axes, points: pd.DataFrame, name: str, scale: _Scale, look: dict[str, Style]
+) -> None:
+    """Draw a row a label above the axes, with what diverged or ended above the start."""
+    diverged = np.isinf(points["final_loss"])
+    off = points[diverged | (points["final_loss"] - scale.minimum > scale.ceiling)]
+    if off.empty:
+        return
+    labels = [str(label) for label in reversed(off["label"].unique())]
+    height = SHELF_ROW * (len(labels) + 0.6)
+    shelf = axes.inset_axes((0.0, 1.0, 1.0, height), sharex=axes, facecolor="#f2f2f2")
+    shelf.set_ylim(-0.8, len(labels) - 0.2)
+    shelf.set_yticks(range(len(labels)), [display_name(label) for label in labels], fontsize=8)
+    shelf.tick_params(which="both", left=False, bottom=False, labelbottom=False)
+    row = off["label"].map(labels.index)
+    color = off["label"].map({label: look[label].color for label in labels})
+    names = []
+    for chosen, (marker, text) in ((diverged[off.index], DIVERGED), (~diverged[off.index], ABOVE)):
+        if chosen.any():
+            names.append(text)
+            shelf.scatter(off.loc[chosen, name], row[chosen], c=color[chosen], marker=marker, s=34)
+    shelf.set_title("     ".join(names), fontsize=9, loc="right")
+
+
+def is_log_spaced(values: np.ndarray) -> bool:
+    """Say whether the logarithms of the values are more evenly spaced than the values.
+
+    >>> is_log_spaced(np.array([0.001, 0.01, 0.1])), is_log_spaced(np.array([0.5, 0.9, 0.99]))
+    (True, False)
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    if ordered[0] <= 0:
+        return False
+    if ordered.size < 3:
+        return bool(ordered[-1] >= 10 * ordered[0])
+    steps, ratios = np.diff(ordered), np.diff(np.log(ordered))
+    return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())

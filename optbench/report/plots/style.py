@@ -1,0 +1,209 @@
+"""How an optimizer looks: one colour and marker, always, whatever else is in the figure.
+
+Colours are those of M. Okabe and K. Ito, *Color Universal Design*, 2008 (without yellow, which is
+too pale for a line), and for the less common optimizers the "muted" scheme of P. Tol, *Colour
+Schemes*, SRON/EPS/TN/09-002, 2021: both can be told apart with any colour vision.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import product
+from math import ceil
+from typing import Any, TypeAlias
+
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from optbench.report import FEW_SEEDS
+
+LineStyle: TypeAlias = str | tuple[int, tuple[int, ...]]
+
+WIDTH_INCHES = 8.0
+"""Width of every figure, so that text has the same size beside text in a README."""
+
+LEGEND_CHARACTERS = 115
+"""Characters that fit in a row of a legend; a line sample takes about seven."""
+
+LEGEND_ROW_INCHES = 0.22
+
+FAINT = 0.18
+"""Opacity of bands over seeds and of configurations that are not the best."""
+
+CROSS: dict[str, Any] = {
+    "marker": "x",
+    "markersize": 9,
+    "markeredgewidth": 2.2,
+    "linestyle": "none",
+}
+"""Where a lane leaves the figure for good or stops being finite."""
+
+SMALL_CROSS: dict[str, Any] = {**CROSS, "markersize": 5, "markeredgewidth": 1.3}
+"""Where a lane leaves the figure."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour, marker and line of a label; ``open`` markers are white inside."""
+
+    color: str
+    marker: str
+    linestyle: LineStyle = "-"
+    open: bool = False
+
+    def line(self) -> dict[str, Any]:
+        """Return the keyword arguments that ``Axes.plot`` takes for it."""
+        return {
+            "color": self.color,
+            "marker": self.marker,
+            "linestyle": self.linestyle,
+            "markerfacecolor": "white" if self.open else self.color,
+        }
+
+
+KNOWN = {
+    "sgd": Style("#0072B2", "o"),
+    "momentum": Style("#E69F00", "x"),
+    "nesterov": Style("#882255", "<"),
+    "adagrad": Style("#009E73", "s"),
+    "rmsprop": Style("#CC79A7", "^"),
+    "adadelta": Style("#117733", "v"),
+    "adam": Style("#D55E00", "D"),
+    "adamw": Style("#332288", "P"),
+    "adamax": Style("#999933", ">"),
+    "nadam": Style("#AA4499", "p"),
+    "amsgrad": Style("#44AA99", "h"),
+    "radam": Style("#CC6677", "H"),
+    "adabelief": Style("#56B4E9", "d"),
+    "lion": Style("#000000", "*"),
+    "lars": Style("#44AA99", "8"),
+    "lamb": Style("#AA4499", "X"),
+    "muon": Style("#56B4E9", "v"),
+}
+"""Styles of the optimizers of the field."""
+
+DISPLAY_NAMES = {
+    "sgd": "SGD",
+    "momentum": "Momentum",
+    "nesterov": "Nesterov",
+    "adagrad": "AdaGrad",
+    "rmsprop": "RMSprop",
+    "adadelta": "AdaDelta",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "adamax": "AdaMax",
+    "nadam": "NAdam",
+    "amsgrad": "AMSGrad",
+    "radam": "RAdam",
+    "adabelief": "AdaBelief",
+    "lion": "Lion",
+    "lars": "LARS",
+    "lamb": "LAMB",
+    "muon": "Muon",
+}
+
+DASHES: tuple[LineStyle, ...] = ("--", "-.", ":", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
+
+COLORS = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000",
+    "#882255", "#117733", "#332288", "#999933", "#AA4499", "#44AA99", "#CC6677",
+)  # fmt: skip
+MARKERS = ("o", "x", "s", "D", "^", "v", "<", ">", "P", "p", "h", "H", "d", "*", "8", "X")
+
+OTHERS = [
+    style
+    for line, marker, color in product(("-", *DASHES), MARKERS, COLORS)
+    if (style := Style(color, marker, line)) not in KNOWN.values()
+]
+"""Every combination of colour, marker and line that no known optimizer has."""
+
+
+def display_name(label: str) -> str:
+    """Write a label for a reader: the optimizer's usual spelling, or the label as it stands."""
+    return DISPLAY_NAMES.get(label, literal(label))
+
+
+def literal(text: str) -> str:
+    """Return what matplotlib draws as ``text``.
+
+    It would take what stands between dollar signs for mathematics, and leave out of legends what
+    begins with an underscore.
+    """
+    return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
+
+
+def styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
+    """Return the style of each label.
+
+    A known optimizer has its fixed style. Another label of a known optimizer, or a preset of it
+    (``adam-torch``), has its colour and marker with a line and filling of its own; anything else
+    has a combination of its own. "Of its own" is a hash of the label; where two labels of a figure
+    would look the same, the later in the alphabet takes the next combination.
+
+    Parameters
+    ----------
+    entries
+        Pairs (label, optimizer).
+
+    >>> styles([("adam", "adam")])["adam"].marker
+    'D'
+    """
+    taken: set[Style] = set()
+    result = {}
+    for renamed, label, optimizer in sorted((lab != opt, lab, opt) for lab, opt in set(entries)):
+        fixed = None if renamed else KNOWN.get(label)
+        choices = [fixed] if fixed else _choices(label, optimizer)
+        style = next((each for each in choices if each not in taken), choices[0])
+        taken.add(style)
+        result[label] = style
+    return result
+
+
+def _choices(label: str, optimizer: str) -> list[Style]:
+    """Return the styles that a label without a fixed one may take, the preferred first."""
+    family = KNOWN.get(optimizer.partition("-")[0])
+    if family is None:
+        return _rotated(OTHERS, label)
+    filling = (False,) if family.marker == "x" else (False, True)
+    variants = [
+        replace(family, linestyle=dashes, open=hollow)
+        for hollow, dashes in product(filling, DASHES)
+    ]
+    return _rotated(variants, label) + _rotated(OTHERS, label)
+
+
+def _rotated(choices: list[Style], label: str) -> list[Style]:
+    """Return the choices, beginning with the one that the hash of the label points at."""
+    start = int.from_bytes(sha256(label.encode()).digest()[:8]) % len(choices)
+    return choices[start:] + choices[:start]
+
+
+def legend_below(
+    figure: Figure, handles: Iterable[Artist], texts: Iterable[str], title: str | None = None
+) -> None:
+    """Draw a legend under all axes, where it hides nothing, and make room for its rows."""
+    names = list(texts)
+    fitting = max(1, LEGEND_CHARACTERS // (max(map(len, names)) + 7))
+    rows = ceil(len(names) / fitting)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + LEGEND_ROW_INCHES * (rows - 1))
+    figure.legend(
+        list(handles),
+        names,
+        loc="outside lower center",
+        ncols=ceil(len(names) / rows),
+        title=title,
+        title_fontsize="small",
+        frameon=False,
+    )
+
+
+def seeds_note(seeds: int) -> str:
+    """Say what curve and band are where there are several seeds."""
+    band = "minimum to maximum" if seeds < FEW_SEEDS else "10 to 90 %"
+    return f"median of {seeds} seeds, band from {band}" if seeds > 1 else ""
+
+
+def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:
+    """Return an empty figure that belongs to no window and no global state."""
+    return Figure(figsize=(width_inches, height_inches), layout="constrained")

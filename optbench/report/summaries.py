@@ -1,0 +1,96 @@
+"""The summary of a run: the table that users see and script."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optbench.records import REUSED_FROM, RunTables
+from optbench.report.configurations import (
+    configurations,
+    edge_warning,
+    heading,
+    hyperparameter_columns,
+    setting,
+    swept_columns,
+)
+
+SUMMARY_COLUMNS = {
+    "suite": "string",
+    "run": "string",  # name of the run's directory
+    "problem": "string",
+    "heading": "string",  # the problem, and the data set that it was trained on
+    "label": "string",
+    "optimizer": "string",
+    "status": "string",  # of the best configuration, as its median over seeds has it
+    "final_loss": "float64",  # medians over the seeds of the best configuration; null where the
+    "final_loss_min": "float64",  # value is not finite, that is where it diverged or is missing
+    "final_loss_max": "float64",
+    "best_loss": "float64",
+    "train_loss": "float64",
+    "train_error": "float64",  # zero-one errors, fractions from 0 to 1
+    "validation_loss": "float64",
+    "validation_error": "float64",
+    "test_loss": "float64",
+    "test_error": "float64",
+    "iterations": "float64",  # updates made, the median over seeds
+    "step_seconds": "float64",
+    "seeds": "int64",
+    "seeds_diverged": "int64",  # of the best configuration
+    "configurations": "int64",
+    "lanes": "int64",  # of all configurations
+    "lanes_diverged": "int64",
+    "lanes_failed": "int64",
+    "lanes_reused": "int64",  # taken over from earlier runs
+    "criterion": "string",  # what the best configuration was chosen by
+    "swept": "string",  # its values of the hyperparameters that were swept; null where none was
+    "edge": "string",  # warning that the best lies on the edge of the grid, or null
+}
+"""Columns of :func:`summary`; one ``hp_<name>`` column a hyperparameter follows them."""
+
+
+def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
+    """Return one row of :func:`summary` from the configurations of one problem and label."""
+    best = table[table["best"]].iloc[0]
+    swept = swept_columns(table)
+    return {
+        **{str(name): value for name, value in best.items()},
+        "suite": tables.meta["suite"]["name"],
+        "run": tables.path.name,
+        "heading": heading(tables, str(best["problem"])),
+        "configurations": len(table),
+        "lanes": table["seeds"].sum(),
+        "lanes_diverged": table["seeds_diverged"].sum(),
+        "lanes_failed": table["seeds_failed"].sum(),
+        "lanes_reused": _reused(tables.lanes, str(best["problem"]), str(best["label"])),
+        "swept": setting(best, swept) if swept else None,
+        "edge": edge_warning(table),
+    }
+
+
+def _reused(lanes: pd.DataFrame, problem: str, label: str) -> int:
+    """Return how many lanes of a label were taken over from earlier runs."""
+    if REUSED_FROM not in lanes:
+        return 0
+    own = (lanes["problem"] == problem) & (lanes["label"] == label)
+    return int(lanes.loc[own, REUSED_FROM].notna().sum())
+
+
+def summary(tables: RunTables) -> pd.DataFrame:
+    """Return the table that users see, one row a problem and label, in lane order.
+
+    Each row is the best configuration of its label (see :func:`configurations`), as medians over
+    its seeds. A value that is not finite is null; ``status`` then says why.
+
+    Returns
+    -------
+    pd.DataFrame
+        :data:`SUMMARY_COLUMNS`, then the hp_ columns of the best configuration.
+    """
+    table = configurations(tables)
+    groups = table.groupby(["problem", "label"], sort=False)
+    rows = pd.DataFrame([_summary_row(tables, group) for _, group in groups])
+    rows = rows[[*SUMMARY_COLUMNS, *hyperparameter_columns(table)]].astype(SUMMARY_COLUMNS)
+    numbers = [name for name, kind in SUMMARY_COLUMNS.items() if kind == "float64"]
+    rows[numbers] = rows[numbers].where(np.isfinite(rows[numbers]))
+    return rows

@@ -1,0 +1,1 @@
+"""One execution of a suite: lanes, blocks, results on disk."""

@@ -1,0 +1,102 @@
+"""What a run would take: lanes, blocks, memory, and time from a few steps of each kind of block."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import median
+
+from optbench.device.base import Device
+from optbench.device.stopwatch import Clock
+from optbench.engine.block import Block
+from optbench.engine.executor import one_blas_thread
+from optbench.engine.stepper import Stepper
+from optbench.run.layout import lane_bytes
+from optbench.run.pipeline import Plan
+
+PROBE_SECONDS = 0.1
+"""Time for which each kind of block is stepped; at least one chunk of rows, at most the run."""
+
+PROBE_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the blocks of one problem and one optimizer would take.
+
+    Attributes
+    ----------
+    block_bytes
+        Memory of the largest block's parameters, gradients, slots and work arrays.
+    seconds
+        Time of one worker for all of these blocks.
+    """
+
+    problem: str
+    optimizer: str
+    lanes: int
+    blocks: int
+    iterations: int
+    block_bytes: int
+    seconds: float
+
+
+def estimate_plan(
+    plan: Plan, device: Device, clock: Clock = time.perf_counter
+) -> tuple[Estimate, ...]:
+    """Step one block of each kind for a moment and scale up; nothing is written.
+
+    Evaluations are left out of the steps and added from the time of one over the smallest split.
+    """
+    return tuple(_estimates(plan, device, clock))
+
+
+def _estimates(plan: Plan, device: Device, clock: Clock) -> Iterator[Estimate]:
+    for (problem, optimizer), group in groupby(sorted(plan.blocks, key=_kind), key=_kind):
+        blocks = list(group)
+        largest = max(blocks, key=lambda block: len(block.lanes))
+        lanes = sum(len(block.lanes) for block in blocks)
+        with device.active(), device.quiet(), one_blas_thread():
+            lane_seconds = _seconds(largest, device, clock) / len(largest.lanes)
+        yield Estimate(
+            problem=problem,
+            optimizer=optimizer,
+            lanes=lanes,
+            blocks=len(blocks),
+            iterations=largest.iterations,
+            block_bytes=lane_bytes(largest.problem, largest.optimizer) * len(largest.lanes),
+            seconds=lane_seconds * lanes,
+        )
+
+
+def _kind(block: Block) -> tuple[str, str]:
+    return block.lanes[0].problem, block.optimizer.name
+
+
+def _seconds(block: Block, device: Device, clock: Clock) -> float:
+    """Return the time that a block would take: the median of some short stretches, scaled up."""
+    stepper = Stepper(block, device)
+    rows = min(PROBE_ROWS, block.iterations)
+    stretches = [_stretch(stepper, 0, rows, clock)]  # the first allocates and warms up
+    first, until = rows, clock() + PROBE_SECONDS
+    while first + rows <= block.iterations and (len(stretches) == 1 or clock() < until):
+        stretches.append(_stretch(stepper, first, rows, clock))
+        first += rows
+    stepping = median(stretches[1:] or stretches) / rows * block.iterations
+    return stepping + _evaluation_seconds(block, stepper, clock)
+
+
+def _stretch(stepper: Stepper, first: int, rows: int, clock: Clock) -> float:
+    started = clock()
+    stepper.advance(first, rows)
+    return clock() - started
+
+
+def _evaluation_seconds(block: Block, stepper: Stepper, clock: Clock) -> float:
+    sizes = block.problem.split_sizes()
+    if not sizes:
+        return 0.0
+    smallest = min(sizes, key=lambda split: sizes[split])
+    started = clock()
+    stepper.evaluate(smallest)
+    return (clock() - started) * sum(sizes.values()) / sizes[smallest]

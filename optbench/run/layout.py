@@ -1,0 +1,126 @@
+"""From a suite to lanes, and from lanes to blocks."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from itertools import count, groupby, product
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from optbench.engine.block import Block
+from optbench.optimizers.base import Optimizer
+from optbench.problems.base import Problem
+from optbench.records import NUMERICS_VERSION, Lane
+from optbench.suite.resolve import Suite
+
+WORTH_SHARING = 2**16
+"""Parameters of all lanes of a block below which it is not halved for another worker: operations
+on so few take less time than two threads lose when they wait for the interpreter's lock."""
+
+
+def lay_out(suite: Suite, device_kind: str) -> tuple[Lane, ...]:
+    """Return all lanes of a suite: by problem, optimizer entry, grid point, then seed."""
+    return tuple(_lanes(suite, device_kind))
+
+
+def _lanes(suite: Suite, device_kind: str) -> Iterator[Lane]:
+    number = count()
+    for setting in suite.problems:
+        fingerprint = setting.problem.fingerprint
+        for entry in setting.optimizers:
+            for configuration, seed in product(entry.configurations, suite.seeds_of(setting)):
+                key = _key(
+                    fingerprint=fingerprint,
+                    optimizer=entry.optimizer.identity(),
+                    hyperparameters=dict(configuration),
+                    schedule="constant",
+                    seed=seed,
+                    iterations=setting.iterations,
+                    evaluation=setting.rules.evaluate_every or "end",
+                    stopping=setting.rules.stopping(),
+                    device=device_kind,
+                    numerics_version=NUMERICS_VERSION,
+                )
+                yield Lane(
+                    number=next(number),
+                    key=key,
+                    problem=setting.label,
+                    optimizer=entry.name,
+                    label=entry.label,
+                    hyperparameters=configuration,
+                    seed=seed,
+                    fingerprint=fingerprint,
+                )
+
+
+def _key(**parts: Any) -> str:
+    """Return the SHA-256 of all that decides a lane's trace, as canonical JSON."""
+    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+
+
+def _canonical(plain: Mapping[str, Any]) -> str:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def plan_blocks(
+    suite: Suite, lanes: Iterable[Lane], block_bytes: int, workers: int = 1
+) -> tuple[Block, ...]:
+    """Group lanes into blocks; a function of the lanes and of what the device gives a block.
+
+    Lanes of one problem and one rule go together, as many as keep the arrays of a block within
+    ``block_bytes``, spread evenly. The largest blocks are halved while their number is no multiple
+    of ``workers``, so that none is idle at the end, and while they are :data:`WORTH_SHARING`.
+    """
+    settings = {setting.label: setting for setting in suite.problems}
+    rules = {
+        (setting.label, entry.label): entry.optimizer
+        for setting in suite.problems
+        for entry in setting.optimizers
+    }
+    names = {key: _canonical(rule.identity()) for key, rule in rules.items()}
+
+    def common(lane: Lane) -> tuple[str, ...]:
+        """Return what lanes of a block share: problem, rule, names of hyperparameters."""
+        return lane.problem, names[lane.problem, lane.label], *sorted(lane.hyperparameters)
+
+    parts: list[list[Lane]] = []
+    for _, group in groupby(sorted(lanes, key=common), key=common):
+        members = list(group)
+        first = members[0]
+        rule = rules[first.problem, first.label]
+        most = max(1, block_bytes // lane_bytes(settings[first.problem].problem, rule))
+        parts += _split(members, ceil(len(members) / most))
+
+    def weight(part: list[Lane]) -> int:
+        return len(part) * settings[part[0].problem].problem.parameters if len(part) > 1 else 0
+
+    while len(parts) % workers and weight(largest := max(parts, key=weight)) > WORTH_SHARING:
+        parts.remove(largest)
+        parts += _split(largest, 2)
+    parts.sort(key=lambda part: part[0].number)
+    return tuple(
+        Block(
+            number,
+            settings[part[0].problem].problem,
+            copy(rules[part[0].problem, part[0].label]),
+            settings[part[0].problem].iterations,
+            tuple(part),
+            settings[part[0].problem].rules,
+        )
+        for number, part in enumerate(parts)
+    )
+
+
+def lane_bytes(problem: Problem, optimizer: Optimizer) -> int:
+    """Return what one lane's parameters, gradients, slots and work arrays take in training."""
+    values = problem.parameters * (2 + len(optimizer.slots)) + problem.work_values
+    return values * np.dtype(problem.dtype).itemsize
+
+
+def _split(members: list[Lane], parts: int) -> Iterator[list[Lane]]:
+    """Yield consecutive parts whose sizes differ by one at most."""
+    for indices in np.array_split(np.arange(len(members)), parts):
+        yield [members[index] for index in indices]

@@ -1,0 +1,299 @@
+"""The whole pipeline: a suite becomes a directory of results."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from optbench import rng
+from optbench.device.base import Device
+from optbench.engine.block import Block
+from optbench.engine.executor import default_workers, execute
+from optbench.errors import DeviceError
+from optbench.problems.base import Problem
+from optbench.problems.functions.base import Function
+from optbench.records import (
+    NUMERICS_VERSION,
+    PENALTY,
+    POSITION_NAMES,
+    Failure,
+    Lane,
+    Record,
+    Status,
+)
+from optbench.run.layout import lane_bytes, lay_out, plan_blocks
+from optbench.run.reuse import Reused
+from optbench.store.environment import calibration_seconds, describe_environment
+from optbench.store.lock import locked
+from optbench.store.writer import RunWriter, new_run_directory
+from optbench.suite.resolve import Suite
+
+CHECKPOINT_SECONDS = 30.0
+"""Time from one checkpoint of a block to the next."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite made ready to run.
+
+    Attributes
+    ----------
+    blocks
+        What is to be run; of a run that goes on, only what has not ended.
+    first_new
+        Number of the first block that is made by splitting; None for that after all of these.
+    reused
+        Lanes that earlier runs have finished, with the number of the block that each such run's are
+        here.
+    """
+
+    suite: Suite
+    lanes: tuple[Lane, ...]
+    blocks: tuple[Block, ...]
+    workers: int
+    first_new: int | None = None
+    reused: tuple[tuple[int, Reused], ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the results of a run are, and how it ended.
+
+    Attributes
+    ----------
+    status
+        ``interrupted``; ``failed`` if a lane raised; ``diverged`` if all lanes did; else ``done``.
+    failures
+        What lanes raised.
+    """
+
+    path: Path
+    status: Status
+    failures: tuple[Failure, ...] = ()
+
+
+def new_invocation() -> str:
+    """Return an id for the runs of one invocation."""
+    return uuid4().hex[:12]
+
+
+def prepare(
+    suite: Suite,
+    device: Device,
+    workers: int | None = None,
+    reusable: Callable[[Sequence[Lane]], Sequence[Reused]] = lambda lanes: (),
+) -> Plan:
+    """Lay out the lanes of a suite and plan its blocks.
+
+    ``workers`` is the number of worker threads; by default as many as suit the device,
+    and never more than blocks. ``reusable`` says which lanes are not to be run again.
+
+    Raises
+    ------
+    DeviceError
+        If a problem computes with NumPy alone, and the device is another; or if one lane takes
+        more memory than the device has.
+    """
+    _refuse_what_needs_a_cpu(suite, device)
+    lanes = lay_out(suite, device.kind)
+    workers = default_workers(device) if workers is None else workers
+    # Lanes on a GPU are the same to the bit for one plan only, so workers have no say in it there.
+    wanted = 1 if device.kind == "gpu" else workers
+    _refuse_what_fits_no_memory(suite, device)
+    taken = reusable(lanes)
+    known = {number for each in taken for number in each.lanes}
+    rest = [lane for lane in lanes if lane.number not in known]
+    blocks = plan_blocks(suite, rest, device.block_bytes, workers=wanted) if rest else ()
+    reused = tuple(enumerate(taken, start=len(blocks)))
+    first_new = len(blocks) + len(reused)
+    return Plan(suite, lanes, blocks, max(1, min(workers, len(blocks))), first_new, reused)
+
+
+def _refuse_what_needs_a_cpu(suite: Suite, device: Device) -> None:
+    for setting in suite.problems:
+        if setting.problem.cpu_only and device.kind != "cpu":
+            raise DeviceError(
+                f"{setting.label} is stacked code of NumPy's and runs on the CPU only; "
+                "use --device cpu"
+            )
+
+
+def _refuse_what_fits_no_memory(suite: Suite, device: Device) -> None:
+    memory = device.memory_bytes
+    for setting in suite.problems:
+        for entry in setting.optimizers:
+            needed = lane_bytes(setting.problem, entry.optimizer)
+            if memory is not None and needed > memory:
+                raise DeviceError(
+                    f"{setting.label}: one lane of {entry.label} takes {needed / 2**30:,.0f} GiB, "
+                    f"and there are {memory / 2**30:,.0f} GiB; make layers or batches smaller"
+                )
+
+
+def run_plan(
+    plan: Plan,
+    device: Device,
+    out: Path,
+    invocation: str,
+    observe: Callable[[Record], None] = lambda record: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Outcome:
+    """Run a plan; ``observe`` sees every record once it lies on the disk.
+
+    The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
+    at once.
+
+    Raises
+    ------
+    ResultsError
+        If the results cannot be written.
+    """
+    path = new_run_directory(out, plan.suite.name)
+    with locked(path):
+        meta = {"invocation_id": invocation, **_describe(plan, device)}
+        extra = extra_columns(plan.suite)
+        writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
+        write_surfaces(writer, plan.suite)
+        return carry_out(plan, device, writer, observe, checkpoint_seconds)
+
+
+def carry_out(
+    plan: Plan,
+    device: Device,
+    writer: RunWriter,
+    observe: Callable[[Record], None],
+    checkpoint_seconds: float,
+) -> Outcome:
+    """Run the blocks of a plan into a run's directory that this process has locked."""
+    with interrupts() as cancelled:
+        try:
+            for number, reused in plan.reused:
+                for record in reused.records(number):
+                    writer.add(record)
+            for record in execute(
+                plan.blocks, device, plan.workers, cancelled, checkpoint_seconds, plan.first_new
+            ):
+                for told in writer.add(record):
+                    observe(told)
+        except KeyboardInterrupt:
+            writer.finish(Status.INTERRUPTED)
+            raise
+    status = _status(set(writer.statuses))
+    writer.finish(status)
+    return Outcome(writer.path, status, writer.failures)
+
+
+def _status(found: set[Status]) -> Status:
+    for status in (Status.INTERRUPTED, Status.FAILED):
+        if status in found:
+            return status
+    return Status.DIVERGED if found == {Status.DIVERGED} else Status.DONE
+
+
+@contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """Yield an event that the first interrupt sets; the second raises KeyboardInterrupt.
+
+    Only the main thread gets signals; in any other the event is never set.
+    """
+    cancelled = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield cancelled
+        return
+
+    def handle(signum: int, frame: object) -> None:
+        if cancelled.is_set():
+            raise KeyboardInterrupt
+        cancelled.set()
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield cancelled
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def extra_columns(suite: Suite) -> tuple[str, ...]:
+    """Return the columns of positions and penalty that the run's trace needs."""
+    problems = [setting.problem for setting in suite.problems]
+    sizes = [each.parameters for each in problems if each.parameters <= len(POSITION_NAMES)]
+    penalty = (PENALTY,) if any(each.penalized for each in problems) else ()
+    return POSITION_NAMES[: max(sizes, default=0)] + penalty
+
+
+def write_surfaces(writer: RunWriter, suite: Suite) -> None:
+    """Write each function of two variables on the grid of its plot domain."""
+    for setting in suite.problems:
+        if isinstance(setting.problem, Function):
+            surface = setting.problem.surface()
+            if surface is not None:
+                writer.add_surface(setting.label, surface)
+
+
+def _describe(plan: Plan, device: Device) -> dict[str, Any]:
+    """Return what run.json holds of suite, problems, block plan and environment."""
+    suite = plan.suite
+    return {
+        "suite": {
+            "name": suite.name,
+            "written": suite.written,
+            "given": suite.given,
+            "resolved": suite.resolved,
+        },
+        "seeds": list(suite.seeds),
+        "problems": [
+            {
+                "problem": setting.label,
+                "name": setting.problem.name,
+                "random": setting.problem.random,
+                **setting.problem.describe(),
+                "iterations": setting.iterations,
+                "fingerprint": setting.problem.fingerprint,
+                "definition": setting.problem.definition(),
+                "stream_digests": {
+                    str(seed): _stream_digest(setting.problem, seed)
+                    for seed in suite.seeds_of(setting)
+                },
+            }
+            for setting in suite.problems
+        ],
+        "optimizers": _optimizers(suite),
+        "blocks": [
+            *(
+                {"block": block.number, "lanes": [lane.number for lane in block.lanes]}
+                for block in plan.blocks
+            ),
+            *(
+                {"block": number, "lanes": list(each.lanes), "reused_from": each.run.name}
+                for number, each in plan.reused
+            ),
+        ],
+        "workers": plan.workers,
+        "numerics_version": NUMERICS_VERSION,
+        "device": device.describe(),
+        "environment": describe_environment(),
+        "calibration_seconds": calibration_seconds(),
+    }
+
+
+def _optimizers(suite: Suite) -> list[dict[str, Any]]:
+    """Return each entry's rule, and where the code is if it is a plug-in's."""
+    entries = {each.label: each for setting in suite.problems for each in setting.optimizers}
+    found = []
+    for label, entry in entries.items():
+        identity, plugin = entry.optimizer.identity(), entry.optimizer.plugin
+        source = identity["source"] if plugin is None else plugin.source.describe()
+        found.append(
+            {"label": label, "name": entry.name, "rule": identity["name"], "source": source}
+        )
+    return found
+
+
+def _stream_digest(problem: Problem, seed: int) -> str:
+    """Return a digest of a seed's start and first batches, so that a changed stream is seen."""
+    draws = problem.draws(seed, 0)
+    return rng.digest(problem.start(seed), *(draws[name] for name in sorted(draws)))

@@ -1,0 +1,1 @@
+"""What is asked for: suites as TOML, flags and Python values, resolved to frozen settings."""

@@ -1,0 +1,95 @@
+"""How long lanes run and when they are evaluated: what suite and problem entry say, settled."""
+
+import re
+from typing import Any
+
+from optbench.engine.stopping import Rules
+from optbench.errors import SuiteError
+from optbench.problems.base import Problem
+from optbench.suite.format import MAX_ITERATIONS, ProblemEntry, SuiteFile
+
+
+def iterations_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
+    """Return how many updates to make at most.
+
+    Raises
+    ------
+    SuiteError
+        If they are more than :data:`MAX_ITERATIONS`, or not what the problem has.
+    """
+    iterations = _iterations_asked(file, entry, problem)
+    if iterations > MAX_ITERATIONS:
+        raise SuiteError(
+            f"{entry.title}: {iterations} iterations are too many; at most {MAX_ITERATIONS}"
+        )
+    return iterations
+
+
+def _iterations_asked(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
+    """Return what was asked for: the entry's word counts before the suite's."""
+    if entry.iterations is not None and entry.epochs is not None:
+        raise SuiteError(f"{entry.title}: iterations and epochs exclude each other; give one")
+    if entry.iterations is not None:
+        return entry.iterations
+    per_epoch = problem.iterations_per_epoch
+    epochs = entry.epochs
+    if epochs is None and file.epochs is not None and per_epoch is not None:
+        epochs = file.epochs
+    if epochs is None:
+        return file.iterations or problem.default_iterations
+    if per_epoch is None:
+        raise SuiteError(f"{entry.name} has no epochs; give iterations instead")
+    return epochs * per_epoch
+
+
+def rules_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> Rules:
+    """Return when lanes are evaluated and what ends them early.
+
+    Raises
+    ------
+    SuiteError
+        If the problem lacks what a rule needs.
+    """
+    stop = {**file.stop.given, **entry.stop.given}
+    splits = problem.split_sizes()
+    if "patience" in stop and ("validation" not in splits or problem.iterations_per_epoch is None):
+        has = ", ".join(splits) or "none"
+        raise SuiteError(
+            f"{entry.title}: stop.patience needs a validation split; its splits are: {has}"
+        )
+    for name in ("patience_increase", "improvement_threshold"):
+        if name in stop and "patience" not in stop:
+            raise SuiteError(f"{entry.title}: stop.{name} means nothing without stop.patience")
+    asked = entry.evaluate_every
+    if asked is not None and not splits:
+        raise SuiteError(f"{entry.title}: evaluate_every needs data splits; it has none")
+    if asked is None and splits:
+        asked = file.evaluate_every
+    every = None if asked is None else _interval(asked, entry.title, problem)
+    return Rules(evaluate_every=every, **stop)
+
+
+def _interval(asked: int | str, title: str, problem: Problem) -> int:
+    """Return iterations, which may have been given as epochs."""
+    if isinstance(asked, int):
+        return asked
+    found = re.fullmatch(r"([0-9]{1,18}) *(iterations?|epochs?)", asked.strip())
+    if found is None or int(found[1]) < 1:
+        raise SuiteError(
+            f"{title}: evaluate_every = {asked!r} is no interval; write 100, or '1 epoch'"
+        )
+    if found[2].startswith("iteration"):
+        return int(found[1])
+    if problem.iterations_per_epoch is None:
+        raise SuiteError(f"{title} has no epochs; give evaluate_every in iterations")
+    return int(found[1]) * problem.iterations_per_epoch
+
+
+def as_written(rules: Rules) -> dict[str, Any]:
+    """Return rules as keys of a problem entry."""
+    stop = rules.stopping()
+    every = rules.evaluate_every
+    return {
+        **({} if every is None else {"evaluate_every": every}),
+        **({} if stop is None else {"stop": stop}),
+    }

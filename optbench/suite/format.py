@@ -1,0 +1,309 @@
+"""The suite format: what a TOML suite, or a run.json, may hold.
+
+This module knows the shape only; names and ranges are checked against the registries in
+:mod:`optbench.suite.resolve`.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from optbench.errors import SuiteError, nearest
+
+LONGEST_NAME = 200
+"""Characters of a suite's name; with time and hash it must stay a name that file systems take."""
+
+MAX_ITERATIONS = 2**31 - 1
+"""Iterations stand in columns of int32."""
+
+
+def _printable(label: str) -> str:
+    if not label.isprintable():
+        raise ValueError(f"{label!r} holds characters that cannot be printed")
+    return label
+
+
+def _no_star(label: str) -> str:
+    if label == "*":
+        raise ValueError("'*' means all entries; give another label")
+    return label
+
+
+Label = Annotated[str, Field(min_length=1), AfterValidator(_printable), AfterValidator(_no_star)]
+"""What tables, figures and flags call an entry."""
+
+
+class OptimizerEntry(BaseModel):
+    """An ``[[optimizer]]``: name, label, hyperparameters by name, and ``grid.<hyperparameter>``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+    label: Label | None = None
+    grid: dict[str, Any] = {}
+
+    @property
+    def title(self) -> str:
+        """The label; the name where none is given, of a plug-in what stands after the colon."""
+        return self.label or self.name.rpartition(":")[2] or self.name
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The hyperparameters given."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def merged(self, changes: Mapping[str, Any]) -> "OptimizerEntry":
+        """Return the entry with other hyperparameters or grids; each replaces the other.
+
+        Raises
+        ------
+        SuiteError
+            If a change is no change to hyperparameters.
+        """
+        for key in changes:
+            if key in ("name", "label") or (key == "grid" and not isinstance(changes[key], dict)):
+                raise SuiteError(f"{self.title}: '{key}' is no hyperparameter; set those by name")
+        fixed = {key: value for key, value in changes.items() if key != "grid"}
+        grid = changes.get("grid", {})
+        kept = {key: value for key, value in self.hyperparameters.items() if key not in grid}
+        kept_grid = {key: value for key, value in self.grid.items() if key not in fixed}
+        whole = {"name": self.name, **kept, **fixed}
+        if self.label is not None:
+            whole["label"] = self.label
+        if kept_grid or grid:
+            whole["grid"] = {**kept_grid, **grid}
+        return OptimizerEntry(**whole)
+
+
+def new_entry(name: str, taken: Sequence[str]) -> OptimizerEntry:
+    """Return an entry for an optimizer with its defaults.
+
+    Where its title is taken, its label is its whole name: ``optax:adam`` beside ``adam``.
+    """
+    entry = OptimizerEntry(name=name)
+    return OptimizerEntry(name=name, label=name) if entry.title in taken else entry
+
+
+TABLE_OPTIONS = ("start", "constants", "domain")
+"""Options of a problem that are tables; any other table changes an optimizer."""
+
+
+class StopTable(BaseModel):
+    """``stop``: what ends a lane early; see :class:`optbench.engine.stopping.Rules`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    loss: float | None = None
+    grad_norm: Annotated[float, Field(ge=0.0)] | None = None
+    patience: Annotated[int, Field(gt=0, le=MAX_ITERATIONS)] | None = None
+    patience_increase: Annotated[float, Field(ge=1.0)] | None = None
+    improvement_threshold: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The rules given, by name."""
+        return self.model_dump(exclude_none=True)
+
+
+class ProblemEntry(BaseModel):
+    """A ``[[problem]]``: name, label, length, its options, and tables that change optimizers."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+    label: Label | None = None
+    iterations: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+    evaluate_every: PositiveInt | str | None = None
+    stop: StopTable = StopTable()
+
+    @property
+    def title(self) -> str:
+        """The label; the name where none is given, of a plug-in what stands after the colon."""
+        return self.label or self.name.rpartition(":")[2] or self.name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The problem's own options."""
+        extra = self.__pydantic_extra__ or {}
+        return {
+            key: value
+            for key, value in extra.items()
+            if key in TABLE_OPTIONS or not isinstance(value, dict)
+        }
+
+    @property
+    def overrides(self) -> dict[str, dict[str, Any]]:
+        """Changes to optimizers on this problem only, by target."""
+        extra = self.__pydantic_extra__ or {}
+        options = self.options
+        return {key: value for key, value in extra.items() if key not in options}
+
+
+class SuiteFile(BaseModel):
+    """A suite as written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str
+    description: str = ""
+    seeds: int | list[int] = 1
+    iterations: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+    evaluate_every: PositiveInt | str | None = None
+    stop: StopTable = StopTable()
+    batch_size: int | str | None = None
+    data: str | None = None
+    dtype: str | None = None
+    record: Literal["before", "after"] | None = None
+    problem: tuple[ProblemEntry, ...] = ()
+    optimizer: tuple[OptimizerEntry, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError(f"'{name}' names no folder; use letters, digits, '.', '_' and '-'")
+        if len(name) > LONGEST_NAME:
+            raise ValueError(f"it has {len(name)} characters; use at most {LONGEST_NAME}")
+        return name
+
+    @field_validator("problem", "optimizer", mode="before")
+    @classmethod
+    def _from_list(cls, value: Any, info: ValidationInfo) -> Any:
+        tables = isinstance(value, list | tuple) and all(isinstance(each, dict) for each in value)
+        if not tables:
+            raise ValueError(f"each is a table of its own, under [[{info.field_name}]]")
+        return tuple(value)
+
+    @field_validator("problem", "optimizer")
+    @classmethod
+    def _titles_differ(cls, entries: tuple[Any, ...]) -> tuple[Any, ...]:
+        titles = [entry.title for entry in entries]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise ValueError(f"'{title}' stands there twice; give one of them another label")
+        return entries
+
+    def meant_by(self, target: str) -> tuple[str, ...]:
+        """Return the titles of the optimizers that a target means.
+
+        ``*`` means all; else the one with that label, else every entry of that name.
+        """
+        titles = tuple(entry.title for entry in self.optimizer)
+        if target == "*":
+            return titles
+        if target in titles:
+            return (target,)
+        return tuple(entry.title for entry in self.optimizer if entry.name == target)
+
+    def adjusted(self, optimizer: OptimizerEntry, problem: ProblemEntry) -> OptimizerEntry:
+        """Return an optimizer as it is on a problem; what names its label counts most."""
+        for target in dict.fromkeys(("*", optimizer.name, optimizer.title)):
+            if optimizer.title in self.meant_by(target):
+                optimizer = optimizer.merged(problem.overrides.get(target, {}))
+        return optimizer
+
+    def as_written(self) -> dict[str, Any]:
+        """Return plain data, without what was left out."""
+        return self.model_dump(exclude_unset=True)
+
+    def changed(self, **changes: Any) -> "SuiteFile":
+        """Return a copy with other values, checked again."""
+        return parse_suite({**self.as_written(), **changes}, f"suite '{self.name}'")
+
+
+def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
+    """Return the suite that plain data describe.
+
+    Raises
+    ------
+    SuiteError
+        If its shape is wrong, in one line that starts with ``place``.
+    """
+    try:
+        return SuiteFile.model_validate(plain)
+    except UnicodeEncodeError:
+        raise SuiteError(f"{place}: it holds half of a surrogate pair, which is no text") from None
+    except ValidationError as error:
+        raise SuiteError(f"{place}: {_first_complaint(error)}") from None
+
+
+def _first_complaint(error: ValidationError) -> str:
+    first = error.errors()[0]
+    steps = [str(step + 1) if isinstance(step, int) else str(step) for step in first["loc"]]
+    union_branches = {"int", "constrained-int", "float", "str", "list[int]"}
+    where = " ".join(step for step in steps if step not in union_branches)
+    if first["type"] == "extra_forbidden":
+        known = StopTable if "stop" in steps else SuiteFile
+        return f"unknown key '{where}'; {nearest(steps[-1], known.model_fields)}"
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower()}{message[1:]}"
+
+
+def builtin_suites() -> dict[str, Path]:
+    """Return the TOML files of the built-in suites by name."""
+    folder = Path(str(files("optbench.suite") / "builtin"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_suite(source: str) -> SuiteFile:
+    """Return a built-in suite by name, a TOML file, or the resolved suite in a run.json.
+
+    Raises
+    ------
+    SuiteError
+        If there is no such suite or file, or it is malformed.
+    """
+    known = builtin_suites()
+    path = known.get(source, Path(source))
+    if source not in known and path.suffix not in (".toml", ".json"):
+        raise SuiteError(f"unknown suite '{source}'; {nearest(source, known)} (or give a .toml)")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise SuiteError(f"there is no suite file '{source}'") from None
+    except (OSError, ValueError) as error:  # no UTF-8, or no path
+        raise SuiteError(f"suite file '{source}' cannot be read: {error}") from None
+    plain = _from_json(text, source) if path.suffix == ".json" else _from_toml(text, source)
+    return parse_suite({"name": path.stem, **plain}, source)
+
+
+def _from_toml(text: str, place: str) -> dict[str, Any]:
+    try:
+        plain = tomllib.loads(text)
+        repr(plain)  # Python writes no integers of thousands of digits, and TOML has them in hex
+        return plain
+    except RecursionError:
+        raise SuiteError(f"{place}: arrays or tables are nested too deep") from None
+    except ValueError as error:  # the decoder's own, or that of an integer with too many digits
+        end = f"(at line {len(text.splitlines())}, the end)"
+        message = str(error).replace("(at end of document)", end)
+        raise SuiteError(f"{place}: {message[0].lower()}{message[1:]}") from None
+
+
+def _from_json(text: str, place: str) -> dict[str, Any]:
+    try:
+        resolved = json.loads(text)["suite"]["resolved"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        resolved = None
+    if not isinstance(resolved, dict):
+        raise SuiteError(f"{place}: no run.json of optbench; it has no suite.resolved")
+    return resolved

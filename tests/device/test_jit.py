@@ -1,0 +1,142 @@
+"""Compiled programs have the bits of NumPy's, and are compiled only where that is worth it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from optbench.device import jit
+from optbench.device.cpu import NumpyDevice
+from optbench.device.kernels import NumpyKernel
+from optbench.device.programs import OPERATIONS, trace
+from optbench.optimizers.registry import OPTIMIZERS
+from tests.device.test_kernels import assert_same_bits, columns_of, laid_out, made_up, of
+from tests.optimizers.driver import COLUMNS, rules
+from tests.optimizers.driving import ELEMENTWISE
+from tests.small import run_suite, small_network, suite
+
+WHOLE = ["by lane", "by coordinate"]
+SPECIAL = np.array([0.0, -0.0, 0.5, -2.0, 1e-310, 3e38, np.inf, -np.inf, np.nan])
+
+numba = pytest.importorskip("numba", reason="Numba (the extra jit) is not installed")
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(jit, "COMPILE_AFTER", 0)
+
+
+def both(program, values, columns, layout):
+    """Return the arrays after NumPy's steps and after compiled ones."""
+    results = []
+    for make in (NumpyKernel, jit.CpuKernel):
+        arrays = [laid_out(each, layout) for each in values]
+        kernel = make(program, arrays)
+        with np.errstate(all="ignore"):
+            for _ in range(3):
+                kernel(columns)
+        results.append(arrays)
+    assert kernel._compiled is not None
+    return results
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("layout", WHOLE)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_every_optimizer_has_the_bits_of_numpy(name, dtype, layout):
+    optimizer = OPTIMIZERS[name]
+    names, count = columns_of(optimizer), 2 + len(optimizer.slots)
+    program = trace(optimizer.rule, count, names)
+    for shape in [(1, 1), (3, 1003), (1003, 3)]:
+        values, columns = made_up(shape, dtype, count, names)
+        assert_same_bits(*both(program, values, columns, layout))
+
+
+@pytest.mark.usefixtures("at_once")
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    rule=rules(),
+    layout=st.sampled_from(WHOLE),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+def test_any_rule_has_the_bits_of_numpy(rule, layout, dtype):
+    values, columns = made_up((5, 37), dtype, rule.arrays, COLUMNS)
+    program = trace(rule, rule.arrays, COLUMNS)
+    assert_same_bits(*both(program, values, columns, layout))
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(set(jit.EXACT) - {"copy"}))
+def test_every_operation_has_the_bits_of_numpy_where_numbers_are_special(name, dtype):
+    some = SPECIAL[np.isnan(SPECIAL) | (np.abs(SPECIAL) < np.finfo(dtype).max)]
+    pairs = [np.repeat(some, len(some)), np.tile(some, len(some))]
+    values = [np.tile(each, 7)[None].astype(dtype) for each in pairs]
+    assert_same_bits(*both(trace(of(name), 2, ()), values, {}, "by lane"))
+
+
+def test_operations_with_more_than_one_right_result_stay_with_numpy():
+    assert set(OPERATIONS) - set(jit.EXACT) == {"exp", "log", "tanh"}
+    arrays = [np.ones((2, 3)), np.ones((2, 3))]
+    assert not jit._can_compile(trace(of("exp"), 2, ()), arrays)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_arrays_in_pieces_stay_with_numpy():
+    arrays = [laid_out(np.ones((2, 3)), "a part") for _ in range(2)]
+    kernel = jit.CpuKernel(trace(of("add"), 2, ()), arrays)
+    kernel({})
+    assert kernel._compiled is None
+    assert (arrays[0] == 2.0).all()
+
+
+def test_a_program_is_compiled_once_numpy_has_worked_on_it_for_long(monkeypatch):
+    def rule(w, g, *, xp):
+        return (w - 0.25 * g,)
+
+    monkeypatch.setattr(jit, "COMPILE_AFTER", 2 * 6 * 3)  # two operations on six numbers, thrice
+    elementwise = NumpyDevice().elementwise()
+    w, g = np.zeros((2, 3)), np.ones((2, 3))
+    compiled = []
+    monkeypatch.setattr(
+        jit, "compiled", lambda *args, **how: compiled.append(how) or (lambda *arrays: None)
+    )
+    for _ in range(3):
+        elementwise(rule, [w, g], {})
+    assert compiled == []
+    elementwise(rule, [w, g], {})
+    assert compiled == [{"by_lane": True}]
+    assert (w == -0.75).all()
+
+
+def test_a_trace_does_not_depend_on_when_its_rule_is_compiled(monkeypatch):
+    several = suite(small_network(), optimizers=["adam", "momentum"], seeds=(0, 1), iterations=30)
+    found = []
+    for after in (10**18, 5_000, 0):
+        monkeypatch.setattr(jit, "COMPILE_AFTER", after)
+        found.append([lane.bits for lane in run_suite(several).values()])
+    assert found[0] == found[1] == found[2]
+
+
+def test_without_numba_everything_works(monkeypatch):
+    monkeypatch.setattr(jit, "_available", lambda: False)
+    monkeypatch.setattr(jit, "COMPILE_AFTER", 0)
+    arrays = [np.zeros((2, 3)), np.ones((2, 3))]
+    jit.CpuKernel(trace(of("add"), 2, ()), arrays)({})
+    assert (arrays[0] == 1.0).all()
+
+
+def test_short_runs_do_not_load_numba(tmp_path):
+    code = (
+        "import sys, optbench\n"
+        f"optbench.run('anisotropic', out={str(tmp_path)!r})\n"
+        "print('numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

@@ -1,0 +1,163 @@
+"""The core on every device: NumPy, the strict namespace in a GPU's place, and a GPU where one is.
+
+Expected are the traces of the reference, which knows of no device and shares no code with the
+package.
+"""
+
+import numpy as np
+import pytest
+
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
+from optbench.problems.functions.base import Function
+from optbench.records import Status
+from tests.optimizers.driving import REFERENCE, textbook
+from tests.reference.training import minimise, train_network
+from tests.small import (
+    TEXTBOOK,
+    anisotropic,
+    quadratic,
+    reference_batches,
+    reference_network,
+    run_suite,
+    small_network,
+    suite,
+)
+
+ITERATIONS = 70
+"""More than a chunk of rows."""
+
+RATES = [{}, {"lr": 0.05}]
+
+PLAIN = {
+    "anisotropic": (
+        lambda p: p[0] ** 2 / 20 + p[1] ** 2,
+        lambda p: np.array([p[0] / 10, 2 * p[1]]),
+    ),
+    "quadratic-1d": (lambda p: p[0] ** 2 + p[0] + 1, lambda p: np.array([2 * p[0] + 1])),
+}
+"""Value and gradient of each function, written anew."""
+
+
+def reference_losses(network, lane, iterations: int = ITERATIONS) -> list[float]:
+    """Return the losses of a lane, and leave the trained network in ``network.trained``."""
+    batches = reference_batches(network, lane.seed, iterations + (network.record == "before"))
+    trained = reference_network(network, lane.seed)
+    optimizer = textbook(lane.optimizer, lane.hyperparameters)
+    with np.errstate(all="ignore"):
+        losses = train_network(trained, optimizer, batches, record=network.record)
+    return losses, trained
+
+
+# Traces
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+@pytest.mark.parametrize("function", [anisotropic(), quadratic()], ids=lambda each: each.name)
+def test_positions_and_losses_of_a_function_are_the_references(
+    core_device: Device, function: Function, name: str
+):
+    settled = suite(function, optimizers=[(name, RATES)], iterations=ITERATIONS)
+    outcomes = run_suite(settled, device=core_device)
+    assert len(outcomes) == len(RATES)
+    for outcome in outcomes.values():
+        optimizer = textbook(name, outcome.lane.hyperparameters)
+        value, gradient = PLAIN[function.name]
+        positions, losses = minimise(value, gradient, function.origin, optimizer, ITERATIONS)
+        scale = np.abs(positions).max()
+        np.testing.assert_allclose(outcome.position, positions, rtol=1e-11, atol=1e-13 * scale)
+        np.testing.assert_allclose(outcome.loss, losses, rtol=1e-11, atol=1e-13)
+        assert (outcome.result.status, outcome.evaluations) == (Status.DONE, {})
+        assert outcome.result.final_loss == pytest.approx(losses[-1], rel=1e-11, abs=1e-13)
+        assert outcome.result.best_loss == pytest.approx(min(losses), rel=1e-11, abs=1e-13)
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+@pytest.mark.parametrize("record", ["before", "after"])
+def test_losses_and_evaluations_of_a_network_are_the_references(
+    core_device: Device, record: str, name: str
+):
+    network = small_network(record=record)
+    settled = suite(network, optimizers=[(name, RATES)], seeds=(0, 7, 3), iterations=ITERATIONS)
+    outcomes = run_suite(settled, device=core_device)
+    assert len(outcomes) == len(RATES) * 3
+    for outcome in outcomes.values():
+        losses, trained = reference_losses(network, outcome.lane)
+        np.testing.assert_allclose(outcome.loss, losses, rtol=1e-9)
+        assert outcome.position is None
+        assert outcome.result.status is Status.DONE
+        final = np.mean(losses[-ITERATIONS:])
+        assert outcome.result.final_loss == pytest.approx(final, rel=1e-9)
+        assert list(outcome.evaluations) == ["train", "validation", "test"]
+        for name_of_split, (loss, error) in outcome.evaluations.items():
+            split = network.dataset.splits[name_of_split]
+            images = split.images / network.dataset.scale
+            assert loss == pytest.approx(trained.loss(images, split.labels), rel=1e-9)
+            expected = 1.0 - trained.accuracy(images, split.labels)
+            assert error == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 7)])
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_single_precision_follows_the_reference(core_device: Device, name: str, seeds):
+    problems = (small_network(dtype="float32"), anisotropic(dtype="float32"))
+    settled = suite(*problems, optimizers=[name], seeds=seeds, iterations=20)
+    for outcome in run_suite(settled, device=core_device).values():
+        if outcome.lane.problem == "anisotropic":
+            optimizer = textbook(name, outcome.lane.hyperparameters)
+            _, losses = minimise(*PLAIN["anisotropic"], (-7.0, 2.0), optimizer, 20)
+        else:
+            losses, _ = reference_losses(problems[0], outcome.lane, 20)
+        np.testing.assert_allclose(outcome.loss, losses, rtol=2e-5)
+
+
+# Divergence
+
+
+@pytest.mark.parametrize("record", ["before", "after"])
+def test_a_network_that_diverges_is_cut_and_its_neighbour_goes_on(core_device: Device, record):
+    network = small_network(record=record)
+    settled = suite(
+        network, optimizers=[("sgd", [{"lr": 0.1}, {"lr": 1e200}])], iterations=ITERATIONS
+    )
+    fine, lost = run_suite(settled, device=core_device).values()
+    row = 1 if record == "before" else 0
+    assert (lost.result.status, lost.result.diverged_at) == (Status.DIVERGED, row)
+    assert np.isfinite(lost.loss).tolist() == [True] * row + [False]
+    assert (lost.result.final_loss, lost.result.best_loss) == (None, None)
+    assert lost.evaluations == {}
+    losses, _ = reference_losses(network, fine.lane)
+    np.testing.assert_allclose(fine.loss, losses, rtol=1e-9)
+    assert fine.result.status is Status.DONE
+
+
+def test_a_function_that_diverges_is_cut_at_its_first_infinite_loss(core_device: Device):
+    settled = suite(anisotropic(), optimizers=[("sgd", [{"lr": 3.0}])], iterations=300)
+    (lost,) = run_suite(settled, device=core_device).values()
+    with np.errstate(over="ignore"):
+        _, losses = minimise(*PLAIN["anisotropic"], (-7.0, 2.0), REFERENCE["sgd"](lr=3.0), 300)
+    row = int(np.argmin(np.isfinite(losses)))
+    assert 200 < row < 250
+    assert (lost.result.status, lost.result.diverged_at) == (Status.DIVERGED, row)
+    assert len(lost.loss) == len(lost.position) == row + 1
+    assert lost.loss[-1] == np.inf
+
+
+# Blocks
+
+
+def test_a_device_that_gives_a_block_little_runs_more_of_them(core_device: Device):
+    settled = suite(small_network(), anisotropic(), optimizers=["adam"], seeds=range(5))
+    expected = run_suite(settled, device=NumpyDevice())
+    core_device.block_bytes = 20_000  # two of the networks
+    outcomes = run_suite(settled, device=core_device)
+    assert {outcome.result.block_lanes for outcome in outcomes.values()} == {1, 2, 5}
+    for number, outcome in outcomes.items():
+        np.testing.assert_allclose(outcome.loss, expected[number].loss, rtol=1e-9)
+
+
+def test_two_runs_of_one_plan_have_the_same_bits(core_device: Device):
+    settled = suite(small_network(dtype="float32"), anisotropic(), seeds=(0, 7), iterations=40)
+    first, second = (run_suite(settled, device=core_device) for _ in range(2))
+    for number, outcome in first.items():
+        assert second[number].bits == outcome.bits

@@ -1,0 +1,342 @@
+"""Blocks spread over threads: all of them end, whatever one of them does."""
+
+import os
+import time
+from dataclasses import replace
+from threading import Event
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+from optbench.arrays import Workspace
+from optbench.device.base import Device
+from optbench.device.cpu import NumpyDevice
+from optbench.engine import executor
+from optbench.engine.executor import default_workers, execute, usable_cores
+from optbench.optimizers.rules.sgd import SGD
+from optbench.records import BlockResult, BlockSplit, Status, TraceChunk
+from optbench.run import layout as lanes_module
+from optbench.run.pipeline import prepare, run_plan
+from optbench.store.reader import read_run
+from tests.small import anisotropic, blocks_of, collect, quadratic, run_suite, small_network, suite
+
+
+class Broken(SGD):
+    """Raises in the third step of any block that holds a lane with a learning rate of 0.5."""
+
+    def columns(self, hyperparameters, updates):
+        if (hyperparameters["lr"] == 0.5).any() and 3 in updates:
+            raise ZeroDivisionError("a rule\nthat is wrong")
+        return super().columns(hyperparameters, updates)
+
+
+class Hasty(SGD):
+    """Raises once."""
+
+    calls = 0
+
+    def step(self, step) -> None:
+        Hasty.calls += 1
+        if Hasty.calls == 3:
+            raise ArithmeticError("just this time")
+        super().step(step)
+
+
+@pytest.fixture
+def blocks():
+    return blocks_of(suite(anisotropic(), quadratic(), iterations=100))
+
+
+def run(blocks, workers=2, cancelled=None):
+    return list(execute(blocks, NumpyDevice(), workers, cancelled or Event()))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_block_gives_its_rows_in_order_and_one_result(blocks, workers):
+    records = run(blocks, workers)
+    for block in blocks:
+        own = [each for each in records if each.block == block.number]
+        assert [type(each) for each in own] == [TraceChunk, TraceChunk, BlockResult]
+        assert [each.first_iteration for each in own[:-1]] == [0, 64]
+
+
+RATES = [{"lr": rate} for rate in (0.1, 0.2, 0.5, 0.3, 0.4)]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_lane_that_raises_fails_alone(workers):
+    """The others of its block give what they give without it."""
+    settled = suite(anisotropic(), quadratic(), optimizers=[("sgd", RATES)], iterations=100)
+    plain = blocks_of(settled)
+    blocks = [replace(plain[0], optimizer=Broken()), *plain[1:]]
+    records = run(blocks, workers)
+    ends = [each for each in records if isinstance(each, BlockResult)]
+    failed = [end for end in ends if end.message]
+    assert [end.message for end in failed] == ["ZeroDivisionError: a rule"]
+    assert "Traceback (most recent call last)" in failed[0].traceback
+    assert "that is wrong" in failed[0].traceback
+    (lane,) = failed[0].lanes
+    assert (lane.lane, lane.status, lane.block_lanes) == (2, Status.FAILED, 1)
+    assert lane.iterations is None  # nobody knows how many it has made
+    assert (lane.final_loss, lane.best_loss, lane.step_seconds) == (None, None, None)
+    for split in (each for each in records if isinstance(each, BlockSplit)):
+        assert split.message == failed[0].message
+        assert "that is wrong" in split.traceback
+    outcomes, expected = collect(blocks, records), run_suite(settled)
+    for number in set(expected) - {2}:
+        assert outcomes[number].bits == expected[number].bits
+        assert outcomes[number].result.status is Status.DONE
+
+
+def test_what_raises_in_company_and_never_alone_is_told_and_runs_on(tmp_path):
+    Hasty.calls = 0
+    settled = suite(anisotropic(), optimizers=[("sgd", RATES)], iterations=100)
+    plan = prepare(settled, NumpyDevice(), workers=1)
+    hasty = replace(plan, blocks=(replace(plan.blocks[0], optimizer=Hasty()),))
+    outcome = run_plan(hasty, NumpyDevice(), tmp_path, "invocation")
+    assert outcome.status is Status.DONE
+    (failure,) = outcome.failures
+    assert failure.message.startswith("ArithmeticError: just this time")
+    assert failure.lanes == ()
+    assert "in step" in read_run(outcome.path).meta["failures"][0]["traceback"]
+
+
+# Blocks that do not fit
+
+
+class Small(NumpyDevice):
+    """The CPU with memory for so many lanes of the small network at a time, as a card has.
+
+    A block that is larger fails where its work arrays are allocated, like on a card; or, with
+    ``late``, in the midst of its run.
+    """
+
+    def __init__(self, lanes: int, *, late: int = 0) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self.late = late
+        self.released = 0
+
+    def workspace(self) -> Workspace:
+        return Tight(self.lanes, self.late)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+class Tight(Workspace):
+    """Has no array for more than so many lanes, after so many that it had."""
+
+    def __init__(self, lanes: int, late: int) -> None:
+        super().__init__(np, writes_out=True)
+        self._lanes = lanes
+        self._late = late
+
+    def take(self, shape, dtype):
+        if self._pass in ("gradients", "evaluation") and len(shape) == 3:
+            self._late -= 1
+            if shape[0] > self._lanes and self._late < 0:
+                raise MemoryError(f"no memory for {shape}")
+        return super().take(shape, dtype)
+
+
+def networks(lanes: int = 6):
+    return suite(small_network(), optimizers=["sgd", "adam"], seeds=range(lanes), iterations=100)
+
+
+@pytest.mark.parametrize(("late", "workers"), [(0, 1), (600, 1), (600, 2)])
+@pytest.mark.parametrize(
+    ("fits", "sizes"), [(1, [1] * 6), (2, [1, 2, 1, 2]), (5, [3, 3]), (6, [6])]
+)
+def test_a_block_that_does_not_fit_is_split_until_it_does(fits, sizes, late, workers):
+    blocks = blocks_of(networks())
+    device = Small(fits, late=late)
+    records = list(execute(blocks, device, workers, Event()))
+    splits = [each for each in records if isinstance(each, BlockSplit)]
+    ends = {each.block: each for each in records if isinstance(each, BlockResult)}
+    assert len(ends) == 2 * len(sizes)
+    assert len(splits) == device.released == 2 * (len(sizes) - 1)
+    found = sorted((end.lanes[0].lane, len(end.lanes)) for end in ends.values())
+    assert [size for _, size in found] == sizes * 2
+    assert not set(ends) & {split.block for split in splits}
+    numbers = [number for split in splits for number, _ in split.parts]
+    assert sorted(numbers) == list(range(2, 2 + 2 * len(splits)))
+    if late and splits:
+        first = [each.block for each in records if isinstance(each, TraceChunk)]
+        assert {0, 1} <= set(first)  # they had begun to record
+    outcomes = collect(blocks, records)
+    for number, expected in run_suite(networks()).items():
+        assert outcomes[number].bits == expected.bits
+        assert outcomes[number].result.status is Status.DONE
+
+
+def test_a_single_lane_that_does_not_fit_has_failed():
+    records = list(execute(blocks_of(networks(2)), Small(0), 1, Event()))
+    ends = [each for each in records if isinstance(each, BlockResult)]
+    assert len(ends) == 4
+    for end in ends:
+        assert end.message.startswith("MemoryError: no memory for (1, ")
+        assert "Traceback" in end.traceback
+        assert [lane.status for lane in end.lanes] == [Status.FAILED]
+        assert [lane.iterations for lane in end.lanes] == [None]
+
+
+def test_lanes_that_raise_are_found_in_blocks_that_do_not_fit():
+    """Of six lanes three fit, and all of one optimizer's raise."""
+    settled = suite(
+        small_network(),
+        optimizers=[("sgd", [{"lr": 0.5}, {"lr": 0.1}]), "adam"],
+        seeds=range(3),
+        iterations=100,
+    )
+    blocks = blocks_of(settled)
+    blocks = [replace(blocks[0], optimizer=Broken()), blocks[1]]
+    records = list(execute(blocks, Small(4), 1, Event()))
+    statuses = {
+        lane.lane: lane.status
+        for each in records
+        if isinstance(each, BlockResult)
+        for lane in each.lanes
+    }
+    assert [statuses[number] for number in range(3)] == [Status.FAILED] * 3
+    assert {statuses[number] for number in range(3, 9)} == {Status.DONE}
+
+
+def test_what_run_json_and_tables_say_of_blocks_that_were_split(tmp_path):
+    settled, device = networks(), Small(2, late=600)
+    plan = prepare(settled, device, workers=1)
+    assert [len(block.lanes) for block in plan.blocks] == [6, 6]
+    tables = read_run(run_plan(plan, device, tmp_path, "invocation").path)
+    assert tables.meta["status"] == "done"
+    assert tables.meta["blocks"] == [
+        {"block": 4, "lanes": [0], "split_from": 2},
+        {"block": 5, "lanes": [1, 2], "split_from": 2},
+        {"block": 6, "lanes": [3], "split_from": 3},
+        {"block": 7, "lanes": [4, 5], "split_from": 3},
+        {"block": 10, "lanes": [6], "split_from": 8},
+        {"block": 11, "lanes": [7, 8], "split_from": 8},
+        {"block": 12, "lanes": [9], "split_from": 9},
+        {"block": 13, "lanes": [10, 11], "split_from": 9},
+    ]
+    assert tables.lanes.sort_values("lane")["block_lanes"].tolist() == [1, 2, 2] * 4
+    trace = tables.trace.sort_values(["lane", "iteration"])
+    expected = run_suite(settled)
+    assert trace["lane"].tolist() == [number for number in expected for _ in range(100)]
+    losses = np.concatenate([each.loss for each in expected.values()])
+    assert trace["loss"].to_numpy().tobytes() == losses.tobytes()
+    evaluation = tables.evaluation.set_index(["lane", "split"])
+    assert len(evaluation) == 12 * 3
+    for number, outcome in expected.items():
+        for split, numbers in outcome.evaluations.items():
+            assert tuple(evaluation.loc[(number, split), ["loss", "error"]]) == numbers
+
+
+# Errors
+
+
+def test_an_error_without_words_still_has_a_name(blocks, monkeypatch):
+    def fail(*arguments):
+        raise KeyError
+
+    monkeypatch.setattr(executor, "run_block", fail)
+    ends = run(blocks)
+    assert {end.message for end in ends} == {"KeyError"}
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_code_that_wants_to_end_the_program_fails_its_block(kind, blocks, monkeypatch):
+    def fail(*arguments):
+        raise kind(3)
+
+    monkeypatch.setattr(executor, "run_block", fail)
+    assert {end.message for end in run(blocks)} == {f"{kind.__name__}: 3"}
+
+
+def test_what_is_cancelled_before_it_starts_yields_its_result_only(blocks):
+    cancelled = Event()
+    cancelled.set()
+    records = run(blocks, cancelled=cancelled)
+    assert [type(each) for each in records] == [BlockResult] * len(blocks)
+    for end in records:
+        assert {lane.status for lane in end.lanes} == {Status.INTERRUPTED}
+        assert {lane.iterations for lane in end.lanes} == {0}
+
+
+def test_cancelling_lets_the_running_chunk_end(blocks):
+    long = [replace(block, iterations=10**7) for block in blocks]
+    cancelled = Event()
+    rows = {block.number: 0 for block in long}
+    for record in execute(long, NumpyDevice(), 2, cancelled):
+        if isinstance(record, TraceChunk):
+            rows[record.block] += len(record.loss)
+            cancelled.set()
+        else:
+            for lane in record.lanes:
+                assert lane.status is Status.INTERRUPTED
+                assert lane.iterations == rows[record.block]
+
+
+def test_workers_wait_for_whoever_takes_their_records(blocks):
+    """Else a thread that hardly ever lets another one in would keep an interrupt out as well."""
+    long = [replace(block, iterations=10**7) for block in blocks[:2]]
+    cancelled = Event()
+    records = execute(long, NumpyDevice(), 2, cancelled)
+    next(records)
+    time.sleep(0.3)  # enough for hundreds of chunks
+    cancelled.set()
+    chunks = [each for each in records if isinstance(each, TraceChunk)]
+    assert len(chunks) <= executor.WAITING_RECORDS + 2 * len(long)
+
+
+def test_whoever_stops_listening_stops_the_blocks(blocks):
+    cancelled = Event()
+    records = execute(
+        [replace(block, iterations=10**7) for block in blocks], NumpyDevice(), 2, cancelled
+    )
+    next(records)
+    records.close()
+    assert cancelled.is_set()
+
+
+def test_listening_to_the_end_cancels_nothing(blocks):
+    cancelled = Event()
+    run(blocks, cancelled=cancelled)
+    assert not cancelled.is_set()
+
+
+def test_blas_runs_on_one_thread_inside_and_as_before_outside(blocks):
+    def threads():
+        pools = threadpoolctl.threadpool_info()
+        return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
+
+    before = threads()
+    assert before
+    inside = [threads() for _ in execute(blocks, NumpyDevice(), 2, Event())]
+    assert all(count == 1 for counts in inside for count in counts)
+    assert threads() == before
+
+
+@pytest.mark.parametrize(
+    ("cores", "lanes", "workers"), [(4, 9, 4), (4, 2, 2), (1, 9, 1), (3, 1, 1)]
+)
+def test_there_are_as_many_workers_as_cores_or_lanes(cores, lanes, workers, monkeypatch):
+    monkeypatch.setattr(executor, "usable_cores", lambda: cores)
+    monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
+    assert default_workers(NumpyDevice()) == cores
+    plan = prepare(suite(anisotropic(), optimizers=["sgd"], seeds=range(lanes)), NumpyDevice())
+    assert (plan.workers, len(plan.blocks)) == (workers, workers)
+
+
+def test_a_gpu_has_one_worker():
+    assert default_workers(Device(np, "gpu")) == 1
+
+
+def test_usable_cores_are_those_that_the_system_grants(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 5}, raising=False)
+    assert usable_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert usable_cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores() == 1

@@ -1,0 +1,144 @@
+"""The ledger finds where lanes diverge, cuts their traces there, and sums up."""
+
+import numpy as np
+import pytest
+
+from optbench.engine.block import Rows
+from optbench.engine.ledger import Ledger
+from optbench.records import Status
+from tests.small import anisotropic, blocks_of, small_network, suite
+
+
+def ledger(problem=None, *, lanes: int = 3, iterations: int = 6) -> Ledger:
+    problem = problem or anisotropic()
+    (block,) = blocks_of(
+        suite(problem, optimizers=["sgd"], seeds=range(lanes), iterations=iterations)
+    )
+    return Ledger(block)
+
+
+def rows(first: int, loss, finite=None) -> Rows:
+    loss = np.array(loss, dtype=float)
+    finite = np.isfinite(loss) if finite is None else np.array(finite, dtype=bool)
+    return Rows(first, loss, finite, None)
+
+
+def test_a_trace_has_a_row_more_where_losses_are_recorded_before():
+    assert ledger(anisotropic(), iterations=6).full_rows == 7
+    assert ledger(small_network(record="before"), iterations=6).full_rows == 7
+    assert ledger(small_network(record="after"), iterations=6).full_rows == 6
+
+
+def test_what_is_entered_comes_back_as_a_piece_of_the_trace():
+    book = ledger()
+    position = np.zeros((2, 3, 2))
+    chunk = book.enter(Rows(0, np.ones((2, 3)), np.ones((2, 3), dtype=bool), position))
+    assert (chunk.block, chunk.first_iteration, chunk.rows.tolist()) == (0, 0, [2, 2, 2])
+    assert chunk.lanes.tolist() == [0, 1, 2]
+    assert chunk.lanes.dtype == np.int32
+    assert chunk.position is position
+    assert book.enter(rows(2, np.ones((3, 3)))).first_iteration == 2
+
+
+def test_the_first_row_that_is_not_finite_is_a_lanes_last():
+    book = ledger()
+    first = book.enter(rows(0, [[1, 1, np.nan], [1, np.inf, 2]]))
+    assert first.rows.tolist() == [2, 2, 1]
+    assert book.running.tolist() == [True, False, False]
+    second = book.enter(rows(2, [[1, 1, 1]] * 5))
+    assert second.rows.tolist() == [5, 0, 0]
+    lanes = book.result(3.0).lanes
+    assert [lane.status for lane in lanes] == [Status.DONE, Status.DIVERGED, Status.DIVERGED]
+    assert [lane.diverged_at for lane in lanes] == [None, 1, 0]
+    assert [lane.iterations for lane in lanes] == [6, 1, 0]
+    assert [lane.final_loss for lane in lanes] == [1.0, None, None]
+    assert [lane.best_loss for lane in lanes] == [1.0, None, None]
+
+
+def test_parameters_that_are_not_finite_end_a_lane_although_its_loss_is():
+    book = ledger(lanes=2, iterations=1)
+    chunk = book.enter(rows(0, [[1, 1], [0.5, 0.5]], [[True, True], [True, False]]))
+    assert chunk.rows.tolist() == [2, 2]
+    assert [lane.diverged_at for lane in book.result(1.0).lanes] == [None, 1]
+
+
+def test_where_losses_are_recorded_after_the_row_of_divergence_has_had_its_update():
+    book = ledger(small_network(record="after"), lanes=2, iterations=3)
+    book.enter(rows(0, [[1, 1], [1, np.nan], [1, np.nan]]))
+    done, diverged = book.result(1.0).lanes
+    assert (done.iterations, done.diverged_at) == (3, None)
+    assert (diverged.iterations, diverged.diverged_at) == (2, 1)
+
+
+def test_no_lane_is_left_once_all_have_diverged():
+    book = ledger(lanes=2)
+    book.enter(rows(0, [[1, np.nan]]))
+    assert book.running.any()
+    book.enter(rows(1, [[np.inf, 1]]))
+    assert not book.running.any()
+    assert not book.complete
+
+
+def test_it_is_complete_with_its_last_row_where_a_lane_is_left():
+    book = ledger(lanes=2, iterations=2)
+    book.enter(rows(0, [[1, 1], [1, 1]]))
+    assert not book.complete
+    book.enter(rows(2, [[1, np.nan]]))
+    assert book.complete
+    everybody_lost = ledger(lanes=1, iterations=1)
+    everybody_lost.enter(rows(0, [[1], [np.nan]]))
+    assert not everybody_lost.complete
+
+
+@pytest.mark.parametrize(
+    ("problem", "entered", "updates"),
+    [
+        (anisotropic(), 0, 0),
+        (anisotropic(), 4, 4),
+        (anisotropic(), 6, 6),
+        (small_network(record="after"), 4, 4),
+    ],
+)
+def test_a_lane_cut_short_is_interrupted_and_has_no_summary(problem, entered, updates):
+    book = ledger(problem)
+    if entered:
+        book.enter(rows(0, np.ones((entered, 3))))
+    for lane in book.result(1.0).lanes:
+        assert lane.status is Status.INTERRUPTED
+        assert lane.iterations == updates
+        assert (lane.final_loss, lane.best_loss, lane.diverged_at) == (None, None, None)
+
+
+@pytest.mark.parametrize("entered", [4, 7])
+def test_the_time_of_a_step_is_the_blocks_shared_among_its_lanes(entered):
+    book = ledger()
+    book.enter(rows(0, np.ones((entered, 3))))
+    updates = min(entered, 6)
+    for lane in book.result(9.0).lanes:
+        assert lane.step_seconds == 9.0 / (updates * 3)
+        assert lane.block_lanes == 3
+
+
+def test_a_block_without_a_step_has_no_time_of_a_step():
+    assert [lane.step_seconds for lane in ledger().result(0.0).lanes] == [None] * 3
+
+
+def test_functions_are_summed_up_by_their_last_and_smallest_row():
+    book = ledger(lanes=2, iterations=3)
+    book.enter(rows(0, [[4, 4], [1, 3]]))
+    book.enter(rows(2, [[2, 2], [3, 1]]))
+    first, second = book.result(1.0).lanes
+    assert (first.final_loss, first.best_loss) == (3.0, 1.0)
+    assert (second.final_loss, second.best_loss) == (1.0, 1.0)
+
+
+def test_minibatch_problems_are_summed_up_by_means_of_up_to_100_rows():
+    losses = np.random.default_rng(13).normal(size=(150, 2))
+    book = ledger(small_network(record="after"), lanes=2, iterations=150)
+    book.enter(rows(0, losses[:64]))
+    book.enter(rows(64, losses[64:]))
+    for lane in book.result(1.0).lanes:
+        own = losses[:, lane.lane].tolist()
+        means = [sum(own[i : i + 100]) / 100 for i in range(51)]
+        assert lane.final_loss == pytest.approx(means[-1], rel=1e-12)
+        assert lane.best_loss == pytest.approx(min(means), rel=1e-12)

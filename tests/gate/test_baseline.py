@@ -1,0 +1,129 @@
+"""Baselines on disk: whole or not at all, read as they were written, damage told."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from optbench.errors import NothingToCompareError, ResultsError
+from optbench.gate import baseline as baselines
+from optbench.records import SCHEMA_VERSION
+from tests.gate.made import made, network_lanes
+
+
+def content(**description):
+    run = made(network_lanes(seeds=(0, 1)))
+    meta = {
+        "schema_version": SCHEMA_VERSION,
+        **run.meta,
+        "suite": {"name": "test", "given": {}, "resolved": {}},
+        "targets": {"mnist-mlp": 0.5},
+        **description,
+    }
+    tolerance = {
+        "lane": np.zeros(3, dtype=np.int64),
+        "iteration": np.arange(3),
+        "tolerance": np.array([1e-15, 0.1, np.inf]),
+    }
+    return baselines.Content(meta, run.lanes, run.trace[["lane", "iteration", "loss"]], tolerance)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "baselines" / "mine"
+
+
+def test_what_is_read_is_what_was_written(folder):
+    written = content()
+    baselines.save(folder, written)
+    found = baselines.load(folder)
+    assert found.path == folder
+    assert found.meta["targets"] == {"mnist-mlp": 0.5}
+    lanes = ["lane", "problem", "label", "seed", "hp_lr", "final_loss"]
+    for table, plain, names in (
+        (found.lanes, written.lanes, [name for name in lanes if name in written.lanes]),
+        (found.trace, written.trace, ["lane", "iteration", "loss"]),
+        (found.tolerance, pd.DataFrame(dict(written.tolerance)), list(written.tolerance)),
+    ):
+        pd.testing.assert_frame_equal(table[names], plain[names], check_dtype=False)
+    assert found.tolerance["lane"].dtype == np.int32
+
+
+def test_a_baseline_is_replaced_only_where_that_is_asked_for(folder):
+    baselines.save(folder, content(note="first"))
+    with pytest.raises(ResultsError, match="there is a baseline 'mine' already"):
+        baselines.save(folder, content(note="second"))
+    assert baselines.load(folder).meta["note"] == "first"
+    baselines.save(folder, content(note="second"), replace=True)
+    assert baselines.load(folder).meta["note"] == "second"
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_what_breaks_while_it_is_written_leaves_the_old_one(folder, monkeypatch):
+    baselines.save(folder, content(note="first"))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(baselines, "_table", full)
+    with pytest.raises(ResultsError, match="No space left"):
+        baselines.save(folder, content(note="second"), replace=True)
+    assert baselines.load(folder).meta["note"] == "first"
+    assert baselines.find([], folder.parent.parent) == [folder]
+    monkeypatch.undo()
+    baselines.save(folder, content(note="third"), replace=True)
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_numbers_that_json_has_not_are_not_written(folder):
+    with pytest.raises(ValueError, match="JSON"):
+        baselines.save(folder, content(targets={"mnist-mlp": float("nan")}))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"suite": "x"}, "suite: "),
+        ({"suite": {"given": {}}}, "suite.resolved: field required"),
+        ({"seeds": [0.5]}, "seeds.0: "),
+        ({"optimizers": [{}]}, "optimizers.0.label: field required"),
+        ({"environment": None}, "environment: "),
+        ({"targets": {"mnist-mlp": "x"}}, "targets.mnist-mlp: "),
+        ({"thresholds": {"": 0.0}}, "thresholds.: "),
+        ({"calibration_seconds": -1.0}, "calibration_seconds: "),
+        ({"problems": []}, "problems: there is no 'mnist-mlp'"),
+    ],
+)
+def test_a_damaged_description_is_told_in_a_line(folder, change, told):
+    baselines.save(folder, content())
+    file = folder / "baseline.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(ResultsError) as error:
+        baselines.load(folder)
+    assert str(error.value).startswith(f"'{file}' is damaged: {told}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["lanes", "trace", "tolerance"])
+def test_a_table_that_is_lost_is_told(folder, name):
+    baselines.save(folder, content())
+    (folder / f"{name}.parquet").unlink()
+    with pytest.raises(ResultsError, match=f"{name}.parquet"):
+        baselines.load(folder)
+
+
+def test_baselines_are_found_by_name_or_path(folder):
+    out = folder.parent.parent
+    baselines.save(folder, content())
+    baselines.save(folder.with_name("other"), content())
+    assert baselines.find([], out) == [folder, folder.with_name("other")]
+    assert baselines.find(["other", "mine", "other"], out) == [folder.with_name("other"), folder]
+    assert baselines.find([str(folder)], out / "elsewhere") == [folder]
+    with pytest.raises(NothingToCompareError, match="did you mean 'mine'"):
+        baselines.find(["mien"], out)
+    with pytest.raises(NothingToCompareError, match="optbench baseline save RUN"):
+        baselines.find([], out / "elsewhere")
+    with pytest.raises(NothingToCompareError):
+        baselines.find([""], out)

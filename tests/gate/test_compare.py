@@ -1,0 +1,169 @@
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+import optbench
+from optbench.errors import ExitCode
+from optbench.gate.compare import Finding, Gate, Kind, Severity, Verdict, compare
+from optbench.gate.verdict import worst_first
+from tests.gate.made import (
+    function_lanes,
+    made,
+    network_lanes,
+    saved,
+    told,
+    with_lanes,
+    with_losses,
+    with_trace,
+    without_lanes,
+)
+
+RUN = made(network_lanes(step_seconds=0.01) + function_lanes(), calibration_seconds=1e-3)
+BASELINE = saved(RUN)
+
+
+def finding(severity="notice", kind="speed", size=0.0, message="") -> Finding:
+    return Finding(Severity(severity), Kind(kind), "p", "l", message, size=size)
+
+
+def test_findings_are_ordered_by_severity_then_kind_then_size():
+    expected = [
+        finding("failure", "settings"),
+        finding("failure", "numerics", 5.0),
+        finding("failure", "numerics", 2.0, "a"),
+        finding("failure", "numerics", 2.0, "b"),
+        finding("failure", "quality", 9.0),
+        finding("failure", "presence"),
+        finding("failure", "speed"),
+        finding("warning", "speed", 99.0),
+        finding("notice", "settings"),
+    ]
+    shuffled = [expected[i] for i in (8, 2, 5, 0, 7, 3, 6, 1, 4)]
+    assert list(worst_first(shuffled)) == expected
+
+
+@pytest.mark.parametrize(
+    ("findings", "matched", "code"),
+    [
+        ([], 3, ExitCode.DONE),
+        ([finding("notice"), finding("warning")], 3, ExitCode.DONE),
+        ([finding("notice"), finding("failure")], 3, ExitCode.CHECK_FAILED),
+        ([finding("failure")], 0, ExitCode.NOTHING_TO_COMPARE),
+        ([], 0, ExitCode.NOTHING_TO_COMPARE),
+    ],
+)
+def test_exit_codes(findings, matched, code):
+    verdict = Verdict(tuple(findings), (), matched)
+    assert verdict.exit_code == code
+    assert verdict.failed == any(f.severity == "failure" for f in findings)
+
+
+def test_the_same_run_passes_any_gate():
+    network = made(network_lanes(step_seconds=0.01), calibration_seconds=1e-3)
+    verdict = compare(saved(network), network, Gate(strict=True, fail_on_speed=True))
+    assert (verdict.findings, verdict.matched, verdict.exit_code) == ((), 16, 0)
+    assert compare(BASELINE, RUN).findings == ()
+
+
+def test_findings_of_all_kinds_come_worst_first():
+    def worse(lanes):
+        adam = lanes["label"] == "adam"
+        lanes.loc[lanes["problem"] == "anisotropic", "hp_lr"] = 0.2
+        lanes.loc[adam, "final_loss"] *= 1.5
+        lanes.loc[adam, "step_seconds"] *= 3.0
+
+    def moved(trace):
+        trace.loc[trace["iteration"] == 5, "loss"] += 1e-3
+
+    run = with_trace(with_lanes(RUN, worse), moved)
+    run = without_lanes(
+        run,
+        lambda lanes: (
+            (lanes["problem"] == "mnist-mlp") & (lanes["label"] == "sgd") & (lanes["seed"] == 2)
+        ),
+    )
+    kinds = [(severity, kind) for severity, kind, *_ in told(compare(BASELINE, run))]
+    assert kinds == [
+        ("failure", "settings"),
+        *[("failure", "numerics")] * 3,
+        ("failure", "quality"),
+        ("failure", "presence"),
+        ("notice", "speed"),
+    ]
+
+
+def test_a_verdict_is_plain_data():
+    """Everything that a machine is to read goes into JSON without NaN or infinity."""
+
+    def lost(lanes):
+        lanes.loc[lanes["label"] == "adam", "final_loss"] = np.nan
+
+    for run in (RUN, with_losses(RUN, "adam", 1.3), with_lanes(RUN, lost)):
+        verdict = compare(BASELINE, run)
+        assert json.loads(json.dumps(asdict(verdict), allow_nan=False))["matched"] == 17
+
+
+def test_the_baseline_and_the_run_stay_as_they_are():
+    before = [table.copy() for table in (BASELINE.lanes, BASELINE.trace, RUN.lanes, RUN.trace)]
+    compare(BASELINE, with_losses(RUN, "adam", 1.2))
+    compare(BASELINE, RUN)
+    for table, copy in zip(
+        (BASELINE.lanes, BASELINE.trace, RUN.lanes, RUN.trace), before, strict=True
+    ):
+        assert table.equals(copy)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two real runs, of which the second has another learning rate for one optimizer."""
+    suite = {
+        "name": "gate",
+        "iterations": 60,
+        "seeds": 8,
+        "problem": [{"name": "quadratic-deep", "batch_size": 8}, {"name": "rosenbrock"}],
+        "optimizer": [{"name": "adam"}, {"name": "sgd", "grid": {"lr": [1e-3, 1e6]}}],
+    }
+    out = tmp_path_factory.mktemp("runs")
+    return [
+        optbench.run(suite, set=changes, out=out).tables for changes in ({}, {"adam.lr": 0.00105})
+    ]
+
+
+def test_a_real_run_is_compared_with_itself(runs):
+    verdict = compare(saved(runs[0]), runs[0], Gate(strict=True))
+    assert (verdict.findings, verdict.matched) == ((), 27)
+    assert [(g.problem, g.label, g.setting, g.verdict) for g in verdict.groups] == [
+        ("quadratic-deep", "adam", "", "pass"),
+        ("quadratic-deep", "sgd", "lr=0.001", "pass"),
+        ("quadratic-deep", "sgd", "lr=1e+06", "pass"),
+        ("rosenbrock", "adam", "", "pass"),
+        ("rosenbrock", "sgd", "lr=0.001", "pass"),
+        ("rosenbrock", "sgd", "lr=1e+06", "pass"),
+    ]
+    assert verdict.groups[2].note == "no lane has a finite loss, now as then"
+    assert verdict.groups[4].note == "nothing random, judged by the threshold"
+    assert verdict.groups[0].detectable > 0.05
+
+
+def test_a_learning_rate_that_is_off_by_a_twentieth_is_a_matter_of_settings(runs):
+    verdict = compare(saved(runs[0]), runs[1])
+    assert verdict.exit_code == 3
+    assert [f.message for f in verdict.findings if f.kind == "settings"] == [
+        "lr: 0.001 then, 0.00105 now; 8 of 8 lanes",
+        "lr: 0.001 then, 0.00105 now",
+    ]
+    others = [f for f in verdict.findings if f.kind != "settings"]
+    assert others
+    assert all(f.label == "adam" and f.consequence for f in others)
+
+
+def test_a_real_run_with_one_lane_changed_is_told_by_lane_and_iteration(runs):
+    trace = runs[0].trace.copy()
+    lane = int(runs[0].lanes.query("problem == 'quadratic-deep' and seed == 5")["lane"].iloc[0])
+    trace.loc[(trace["lane"] == lane) & (trace["iteration"] >= 17), "loss"] *= 1.01
+    verdict = compare(saved(runs[0]), replace(runs[0], trace=trace))
+    assert [(f.where, f.iteration) for f in verdict.findings] == [
+        ("quadratic-deep, adam, seed 5", 17)
+    ]

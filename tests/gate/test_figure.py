@@ -1,0 +1,75 @@
+"""The figure of a group that failed: baseline and run, lane by lane, and their medians."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optbench.gate.figure import NOW, THEN, draw_beside
+from optbench.records import Status
+from tests.gate.made import function_lanes, made, network_lanes, saved, with_lanes, with_trace
+
+
+def lines(figure, color):
+    """Return the lines of a side: its lanes, then its median."""
+    (axes,) = figure.axes
+    found = [line for line in axes.lines if line.get_color() == color]
+    return [each for each in found if each.get_alpha()], found[-1]
+
+
+def test_each_side_has_its_lanes_and_their_median():
+    run = made(network_lanes())
+    worse = with_trace(run, lambda trace: trace.__setitem__("loss", 1.5 * trace["loss"]))
+    figure = draw_beside(saved(run), worse, "mnist-mlp", "adam")
+    (axes,) = figure.axes
+    assert axes.get_title() == "Adam on mnist-mlp"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("iteration", "loss")
+    (then, median_then), (now, median_now) = lines(figure, THEN), lines(figure, NOW)
+    assert len(then) == len(now) == 8
+    np.testing.assert_allclose(median_now.get_ydata(), 1.5 * median_then.get_ydata())
+    middle = np.median([line.get_ydata() for line in then], axis=0)
+    np.testing.assert_allclose(median_then.get_ydata(), middle)
+    np.testing.assert_array_equal(median_now.get_xdata(), median_then.get_xdata())
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["baseline, median of 8 lanes", "now, median of 8 lanes"]
+
+
+def test_one_lane_is_drawn_as_it_is():
+    run = made(function_lanes())
+    figure = draw_beside(saved(run), run, "anisotropic", "sgd")
+    faint, line = lines(figure, THEN)
+    assert faint == []
+    np.testing.assert_allclose(line.get_ydata(), 6.45 * 0.8 ** np.arange(31))
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["baseline", "now"]
+    assert lines(figure, NOW)[1].get_linestyle() == "--"
+
+
+@pytest.mark.parametrize(("rows", "scale"), [(61, "log"), (11, "linear")])
+def test_losses_of_many_decades_have_a_logarithmic_axis(rows, scale):
+    run = made([function_lanes()[0]])
+    run.trace["loss"] = 10.0 ** (-run.trace["iteration"] * (rows - 1) / 300)
+    figure = draw_beside(saved(run), run, "anisotropic", "sgd")
+    assert figure.axes[0].get_yscale() == scale
+
+
+def test_a_lane_that_diverged_counts_as_worst():
+    run = made(network_lanes(levels={"adam": 0.3}, seeds=range(3)))
+
+    def end(lanes):
+        lanes.loc[lanes["lane"] > 0, "status"] = Status.DIVERGED
+
+    trace = run.trace[(run.trace["lane"] == 0) | (run.trace["iteration"] <= 20)]
+    worse = replace(with_lanes(run, end), trace=trace.reset_index(drop=True))
+    figure = draw_beside(saved(run), worse, "mnist-mlp", "adam")
+    _, median = lines(figure, NOW)
+    x, y = np.asarray(median.get_xdata()), np.asarray(median.get_ydata())
+    assert np.isfinite(y[x <= 20]).all()
+    assert not np.isfinite(y[x > 20]).any()
+
+
+def test_nothing_is_drawn_of_a_side_that_has_nothing():
+    run = made(network_lanes())
+    other = made(network_lanes(levels={"sgd": 0.8}))
+    assert draw_beside(saved(run), other, "mnist-mlp", "adam") is None
+    assert draw_beside(saved(other), run, "mnist-mlp", "adam") is None

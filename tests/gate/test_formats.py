@@ -1,0 +1,133 @@
+"""How the gate's verdict is printed: as text, JSON, for GitHub, and as JUnit."""
+
+import io
+import json
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from optbench.cli import verdicts
+from optbench.gate.formats import NOT_XML
+from tests.cli import gate_changes as changes
+from tests.cli.command import optbench
+from tests.cli.gate import NOW
+
+
+def worse(desk):
+    """Make a run that fails, with a name that no format takes as it is."""
+    changes.losses("net", "adam", 1.2)(desk)
+    changes.one_bit(desk)
+
+
+def test_json_holds_all_that_was_found_and_finite_numbers_only(desk):
+    worse(desk)
+    seen = desk.check(*NOW, "--format", "json")
+    assert seen.code == 3
+
+    def refuse(text):
+        raise AssertionError(text)
+
+    (found,) = json.loads(seen.out, parse_constant=refuse)["baselines"]
+    assert (found["baseline"], found["exit_code"], found["failed"]) == ("gate", 3, True)
+    kinds = [(each["severity"], each["kind"], each["label"]) for each in found["findings"]]
+    assert kinds == [("failure", "quality", "adam"), ("notice", "numerics", "sgd")]
+    effects = {(each["problem"], each["label"]): each["effect"] for each in found["groups"]}
+    assert effects["net", "adam"] == pytest.approx(0.2, abs=0.002)
+    assert effects["net", "sgd"] == 0.0
+
+
+def test_json_of_numbers_that_are_none(desk):
+    changes.no_number(desk)
+    desk.lanes(lambda lanes: lanes.assign(final_loss=np.inf))
+    seen = desk.check(*NOW, "--format", "json")
+    assert seen.code == 3
+    assert not re.search(r"NaN|Infinity", seen.out)
+
+
+def test_annotations_are_escaped_and_the_summary_is_appended_to(desk, monkeypatch):
+    summary = desk.cwd / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    worse(desk)
+    seen = desk.check(*NOW, "--format", "github")
+    first, second, last = seen.out.splitlines()
+    assert first.startswith("::error title=optbench gate%3A quality::net, adam: regression: ")
+    assert "+20 %25" in first
+    assert second.startswith("::notice title=optbench gate%3A numerics::anisotropic, sgd, seed 0: ")
+    assert last == "gate: FAILED, 18 lanes compared, 1 failure, 1 notice"
+    lines = summary.read_text().splitlines()
+    assert lines[:2] == ["before", f"### optbench: {last}"]
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 2 + 4
+    assert len({len(re.findall(r"(?<!\\\\)\|", row)) for row in rows}) == 1
+
+
+def test_a_summary_that_cannot_be_written_is_said(desk, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(desk.cwd))
+    seen = desk.check(*NOW, "--format", "github")
+    assert (seen.code, len(seen.err.splitlines())) == (2, 1)
+    assert "GITHUB_STEP_SUMMARY" in seen.err
+
+
+def test_nothing_to_compare_is_an_annotation_too(desk):
+    changes.ran("--seed", "20,21")(desk)
+    seen = desk.check(*NOW, "--format", "github")
+    assert seen.code == 5
+    assert seen.out.startswith("::error title=optbench::gate: no lane of results/now is")
+
+
+def test_junit_counts_groups_and_what_failed(desk):
+    worse(desk)
+    changes.other_data(desk)
+    seen = desk.check(*NOW, "--format", "junit")
+    root = ElementTree.fromstring(seen.out)
+    (counted,) = root.findall("testsuite")
+    cases = counted.findall("testcase")
+    failures = {
+        (each.get("classname"), each.get("name")): failure.get("message")
+        for each in cases
+        for failure in each.findall("failure")
+    }
+    assert (counted.get("name"), counted.get("tests"), counted.get("failures")) == (
+        "gate",
+        "5",
+        "2",
+    )
+    assert len(cases) == 5
+    assert set(failures) == {("gate.net", "adam"), ("gate.net", "all")}
+    assert failures["gate.net", "adam"].startswith("quality: net, adam: regression: ")
+
+
+def test_what_xml_cannot_say_is_replaced():
+    assert NOT_XML.sub("?", "a\tb\nß✓😀") == "a\tb\nß✓😀"
+    assert NOT_XML.sub("?", "\x00\x1b\ufffe") == "???"
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_the_table_fits_the_screen(desk, columns, monkeypatch):
+    worse(desk)
+    screen = Console(file=io.StringIO(), width=columns)
+    monkeypatch.setattr(verdicts, "console", lambda: screen)
+    desk.check(*NOW)
+    shown = screen.file.getvalue().splitlines()
+    (heading,) = [line for line in shown if "verdict" in line]
+    rows = [line for line in shown if re.match(" (anisotropic|net) ", line)]
+    assert len(rows) == 4
+    assert all(len(line) <= columns for line in rows)
+    assert not any("…" in line for line in [heading, *rows])
+    assert ("to target" in heading) == (columns == 200)
+    assert any("a wider screen also shows" in line for line in shown) == (columns == 80)
+    assert [line.split()[2] for line in rows] == ["pass", "pass", "pass", "regression"]
+    assert "anisotropic: nothing random, judged by the threshold" in shown
+
+
+def test_failed_groups_have_a_figure(desk):
+    worse(desk)
+    seen = optbench("check", *NOW, cwd=desk.cwd)
+    figure = desk.now / "plots/check-net-adam.png"
+    assert f"figure: {figure.relative_to(desk.cwd)}" in seen.out
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert len(list(figure.parent.glob("check-*"))) == 1

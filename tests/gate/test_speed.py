@@ -1,0 +1,106 @@
+from dataclasses import replace
+
+import pytest
+
+from optbench.gate.compare import Gate, compare
+from tests.gate.made import made, network_lanes, only, saved, with_lanes
+
+RUN = made(network_lanes(step_seconds=0.01), calibration_seconds=2e-3)
+BASELINE = saved(RUN)
+
+
+def slower(factor, label="adam"):
+    def change(lanes):
+        lanes.loc[lanes["label"] == label, "step_seconds"] *= factor
+
+    return with_lanes(RUN, change)
+
+
+def test_a_slower_step_is_noticed_with_the_ratio():
+    verdict = compare(BASELINE, slower(1.6))
+    finding = only(verdict)
+    assert (finding.severity, finding.kind, finding.where) == (
+        "notice",
+        "speed",
+        "mnist-mlp, adam",
+    )
+    assert finding.message.startswith("a step takes 1.60 times as long")
+    assert finding.values["ratio"] == pytest.approx(1.6)
+    assert finding.size == pytest.approx(1.6)
+    assert verdict.exit_code == 0
+
+
+def test_a_gate_may_fail_on_it():
+    verdict = compare(BASELINE, slower(1.6), Gate(fail_on_speed=True))
+    assert (only(verdict).severity, verdict.exit_code) == ("failure", 3)
+
+
+def test_within_the_ratio_nothing_is_said_and_the_ratio_can_be_set():
+    assert compare(BASELINE, slower(1.4)).findings == ()
+    assert compare(BASELINE, slower(1.4), Gate(slowdown=1.3)).findings != ()
+    assert compare(BASELINE, slower(0.1)).findings == ()
+
+
+def test_time_is_relative_to_the_calibration_loop():
+    machine = replace(slower(3.0), meta=RUN.meta | {"calibration_seconds": 6e-3})
+    assert compare(BASELINE, machine).findings == ()  # three times slower, as is the loop
+    busy = replace(RUN, meta=RUN.meta | {"calibration_seconds": 1e-3})
+    assert {f.values["ratio"] for f in compare(BASELINE, busy).findings} == {2.0}
+
+
+def test_the_median_over_lanes_counts():
+    def change(lanes):
+        lanes.loc[[0, 3, 5], "step_seconds"] = 1.0
+        lanes.loc[1, "step_seconds"] = None
+
+    assert compare(BASELINE, with_lanes(RUN, change)).findings == ()
+
+
+@pytest.mark.parametrize("side", ["baseline", "run"])
+def test_without_calibration_nothing_is_compared_and_that_is_said_to_who_asked(side):
+    bare = replace(slower(9.0), meta=RUN.meta | {"calibration_seconds": None})
+    baseline, run = (saved(bare), slower(9.0)) if side == "baseline" else (BASELINE, bare)
+    assert compare(baseline, run).findings == ()
+    finding = only(compare(baseline, run, Gate(fail_on_speed=True)))
+    assert finding.severity == "warning"
+    assert finding.message == (
+        f"speed not compared: the {side} has no time of the calibration loop"
+    )
+
+
+def test_lanes_in_other_company_are_not_compared():
+    def change(lanes):
+        lanes["workers"] = 4
+
+    run = with_lanes(slower(9.0), change)
+    assert compare(BASELINE, run).findings == ()
+    finding = only(compare(BASELINE, run, Gate(fail_on_speed=True)))
+    assert finding.severity == "warning"
+    assert finding.message == (
+        "speed not compared: blocks or workers are others than then for mnist-mlp, sgd and 1 more"
+    )
+
+
+def test_times_of_another_kind_of_device_are_not_compared():
+    run = replace(slower(9.0), meta=RUN.meta | {"device": {"kind": "gpu", "namespace": "cupy"}})
+    found = compare(BASELINE, run, Gate(fail_on_speed=True)).findings
+    assert [f.message for f in found if f.kind == "speed"] == [
+        "speed not compared: device cpu then, gpu now"
+    ]
+
+
+def test_steps_that_took_too_little_time_are_not_compared():
+    """Lanes make 120 steps: 0.12 s is enough, 0.06 s is not."""
+    short, long = slower(1e-3 / 0.02), slower(1e-3 / 0.01)
+    assert only(compare(saved(long), slower(1.0))).values["ratio"] == pytest.approx(10.0)
+    assert compare(saved(short), slower(1.0)).findings == ()
+    assert compare(BASELINE, short).findings == ()
+    finding = only(compare(saved(short), RUN, Gate(fail_on_speed=True)))
+    assert finding.message == (
+        "speed not compared: steps took less than 0.1 s in all for mnist-mlp, adam"
+    )
+
+
+def test_lanes_without_times_are_not_compared():
+    for then, now in ((float("nan"), 2.0), (1.0, float("nan"))):
+        assert compare(saved(slower(then)), slower(now)).findings == ()

@@ -1,0 +1,207 @@
+"""Values and derivatives against Python's own evaluation with a complex step, and closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.problems.expressions.independent import evaluate, ours
+
+SCALARS = [
+    "x**2/20 + y**2",
+    "(1 - x)**2 + 100*(y - x**2)**2",
+    "x*y - y/x",
+    "-x**2*-y",
+    "exp(-x)*sin(x*y) + cos(y)**3",
+    "log(x**2 + y**2) + tan(x/2) + tanh(x - y)",
+    "sqrt(x**2 + y**2)",
+    "x**y + 2**x + x**2.5 + x**-3 + x**0.3 + x**17",
+    "minimum(x, y)*maximum(x*y, 1) + abs(x - 2*y)",
+    "1/(1 + exp(-5*(x**2 + y**2 - 1)))",
+    "-20*exp(-0.2*sqrt((x**2 + y**2)/2)) - exp((cos(2*pi*x) + cos(2*pi*y))/2) + e + 20",
+    "x - (y - (x - 3)) - -(x*-y) + (-x)*(-y) + (-x)/y - x/(-y)",
+    "(-2)*(3*x)*(-1) + 0*y + 1*y + 0/x + x/1 + x**1 + x**0 + 1**y",
+    "x + x + y - 0 + (0 - y) + (x + -y) + (-y + x) + minimum(x, x)",
+    "e**x - pi",
+    "x",
+    "+x",
+    "3",
+]
+VECTORS = [
+    "sum(x)",
+    "sum(x**2)",
+    "sum(100*(x[1:] - x[:-1]**2)**2 + (1 - x[:-1])**2)",
+    "dot(x, x) + dot(b, x) - s*x[0]*x[-1]",
+    "dot(x, dot(A, x))/2 - dot(b, x)",
+    "dot(dot(x, A), dot(A, x)) + sum(dot(A, b + x))",
+    "sum(exp(dot(A, sin(x)*s))) + sum(x)*sum(x*b)",
+    "sqrt(sum(x**2))/s + sum(abs(x)*minimum(x, s)) + maximum(sum(x), 1)",
+    "sum(s + x)*sum(-x/s) + sum(s**x) + sum(x**s)",
+    "sum(x[1:3]) + sum(x[-2:]*x[:2]) + sum(x[2:3]) + x[3]",
+    "sum((x[1:] - s)[1:])**2 + sum((-x)[:1])",
+    "sum(b) + dot(b, b) + 0*s + sum(0*x)",
+    "x[0]**2 + 10*x[1]**4 + exp(x[2]) + 0*sum(x)",
+    "sum(dot(A, x*0 + 1)) + s",
+    "sum(dot(B, x[:3])) + sum(dot(x, B)*c)",
+    "a*sum(x) + s**a",
+]
+RNG = np.random.default_rng(5)
+CONSTANTS = {
+    "A": RNG.normal(size=(4, 4)).tolist(),
+    "B": RNG.normal(size=(4, 3)).tolist(),
+    "b": RNG.normal(size=4).tolist(),
+    "c": RNG.normal(size=3).tolist(),
+    "a": 1.5,
+}
+
+
+def check(text, points, constants=None, device=None):
+    values, grads = ours(text, points, constants, device)
+    for lane, point in enumerate(points):
+        value, expected = evaluate(text, point, constants)
+        assert values[lane] == pytest.approx(value, rel=1e-12, abs=1e-12)
+        np.testing.assert_allclose(
+            grads[lane], expected, rtol=1e-11, atol=1e-12 * max(1, np.abs(expected).max())
+        )
+
+
+@pytest.mark.parametrize("text", SCALARS)
+def test_scalars(text, core_device):
+    points = [{"x": x, "y": y} for x, y in RNG.uniform(0.2, 1.4, (7, 2))]
+    check(text, points, device=core_device)
+
+
+@pytest.mark.parametrize("text", VECTORS)
+def test_vectors(text, core_device):
+    points = [{"x": x.tolist(), "s": 0.7} for x in RNG.uniform(0.2, 1.4, (5, 4))]
+    check(text, points, CONSTANTS, core_device)
+
+
+def test_central_differences_agree_as_well():
+    """The complex step shares the chain rule's idea; the difference quotient shares nothing."""
+    text = "exp(-x)*sin(x*y) + abs(x - 3)*maximum(y, x**1.5) + log(tanh(x) + 2)"
+
+    def f(x, y):
+        return (
+            math.exp(-x) * math.sin(x * y)
+            + abs(x - 3) * max(y, x**1.5)
+            + math.log(math.tanh(x) + 2)
+        )
+
+    h, (x, y) = 1e-5, (0.8, 0.3)
+    values, grads = ours(text, [{"x": x, "y": y}])
+    assert values[0] == pytest.approx(f(x, y), rel=1e-14)
+    assert grads[0, 0] == pytest.approx((f(x + h, y) - f(x - h, y)) / (2 * h), rel=1e-8)
+    assert grads[0, 1] == pytest.approx((f(x, y + h) - f(x, y - h)) / (2 * h), abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "value", "slope"),
+    [
+        ("x**2", 0.0, 0.0, 0.0),
+        ("x**1", 0.0, 0.0, 1.0),
+        ("x**0", 0.0, 1.0, 0.0),
+        ("x**3", 0.0, 0.0, 0.0),
+        ("x**1.5", 0.0, 0.0, 0.0),
+        ("x**0.5", 0.0, 0.0, 0.0),
+        ("x**0.25", 0.0, 0.0, 0.0),
+        ("x*x", 0.0, 0.0, 0.0),
+        ("x*exp(x)", 0.0, 0.0, 1.0),
+        ("abs(x)", 0.0, 0.0, 0.0),
+        ("sqrt(x)", 0.0, 0.0, 0.0),
+        ("sqrt(x**2)", 0.0, 0.0, 0.0),
+        ("(x**4)**0.25", 0.0, 0.0, 0.0),
+        ("sqrt(abs(x))", 0.0, 0.0, 0.0),
+        ("maximum(x, 0)", 0.0, 0.0, 0.5),
+        ("minimum(x, -x)", 0.0, 0.0, 0.0),
+        ("maximum(0, x)", -1.0, 0.0, 0.0),
+        ("maximum(0, x)", 1.0, 1.0, 1.0),
+        ("x**x", 1.0, 1.0, 1.0),
+        ("0**x", 2.0, 0.0, 0.0),
+        ("2**x", 0.0, 1.0, math.log(2)),
+        ("(-2)**2*x", 0.5, 2.0, 4.0),
+        ("x**-1", -2.0, -0.5, -0.25),
+        ("(x - 1)**3", -1.0, -8.0, 12.0),
+        ("tanh(x)", 400.0, 1.0, 0.0),
+    ],
+)
+def test_at_the_places_where_rules_go_wrong(text, x, value, slope, core_device):
+    values, grads = ours(text, [{"x": x}, {"x": 0.5}], device=core_device)
+    assert (values[0], grads[0, 0]) == (pytest.approx(value), pytest.approx(slope))
+
+
+def test_powers_of_variables_at_zero():
+    """u**v: the power itself is 1 at v = 0 and 0 at u = 0, and stays so."""
+    points = [
+        {"x": 0.0, "y": 2.0},
+        {"x": 0.0, "y": 1.0},
+        {"x": 0.0, "y": 0.0},
+        {"x": -2.0, "y": 3.0},
+    ]
+    values, grads = ours("x**y", points)
+    assert values.tolist() == [0.0, 0.0, 1.0, -8.0]
+    assert grads[:3].tolist() == [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
+    assert grads[3, 0] == 12.0
+    assert math.isnan(grads[3, 1])
+
+
+def test_the_norm_at_its_minimum_has_no_slope():
+    values, grads = ours("sqrt(sum(x**2))", [{"x": [0.0, 0.0, 0.0]}, {"x": [3.0, 0.0, 4.0]}])
+    assert values.tolist() == [0.0, 5.0]
+    np.testing.assert_allclose(grads, [[0, 0, 0], [0.6, 0, 0.8]], rtol=1e-15)
+
+
+def test_poles_are_infinite_and_edges_are_no_numbers():
+    values, grads = ours("1/x + log(x)", [{"x": 0.0}, {"x": -1.0}])
+    assert not np.isfinite(values).any()
+    assert not np.isfinite(grads[0, 0])
+
+
+def names(*leaves):
+    return st.sampled_from(leaves) | st.floats(0.25, 3).map(lambda value: f"{value:.3g}")
+
+
+def combined(inner):
+    two = st.tuples(inner, inner)
+    return st.one_of(
+        st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda p: f"({p[0]}){p[1]}({p[2]})"),
+        st.tuples(inner, st.sampled_from("23")).map(lambda p: f"({p[0]})**{p[1]}"),
+        inner.map(lambda p: f"-({p})"),
+        st.tuples(
+            st.sampled_from(["exp", "sin", "cos", "tanh", "abs", "log", "sqrt", "tan"]), inner
+        ).map(lambda p: f"{p[0]}({p[1]})"),
+        st.tuples(st.sampled_from(["minimum", "maximum"]), two).map(
+            lambda p: f"{p[0]}({p[1][0]}, {p[1][1]})"
+        ),
+    )
+
+
+scalar_texts = st.recursive(names("x", "y", "pi", "x"), combined, max_leaves=8)
+vector_texts = st.recursive(
+    names("x", "x", "b", "s", "dot(A, x)", "x[0]", "sum(x)", "dot(x, b)"), combined, max_leaves=6
+).map(lambda text: f"sum({text} + x)")
+
+
+def compare(text, point, constants=None):
+    value, expected = evaluate(text, point, constants)
+    assume(math.isfinite(value) and np.isfinite(expected).all())
+    size = max(abs(value), np.abs(expected).max())
+    assume(size < 1e6)
+    values, grads = ours(text, [point], constants)
+    assert values[0] == pytest.approx(value, rel=1e-9, abs=1e-9)
+    np.testing.assert_allclose(grads[0], expected, rtol=1e-7, atol=1e-8 * max(1.0, size))
+
+
+@given(scalar_texts, st.floats(0.3, 2), st.floats(-2, -0.3))
+def test_random_expressions(text, x, y):
+    compare(text, {"x": x, "y": y})
+
+
+@given(vector_texts, st.integers(0, 1000))
+def test_random_expressions_of_vectors(text, seed):
+    # Drawn apart from each other and from 0, since at kinks the independent way is one-sided.
+    *x, s = np.random.default_rng(seed).uniform(0.3, 1.5, 5) * [1, -1, 1, -1, 1]
+    constants = {name: CONSTANTS[name] for name in ("A", "b") if name in text.replace("abs", "")}
+    compare(text, {"x": x, "s": s}, constants)

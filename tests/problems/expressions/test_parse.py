@@ -1,0 +1,279 @@
+"""What is understood, how it is written again, and what every mistake says and shows."""
+
+import ast
+import pickle
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from optbench.errors import SuiteError
+from optbench.problems.expressions import ExpressionError, parse
+from optbench.problems.expressions.parse import FUNCTIONS, MAX_LENGTH, MAX_NESTING
+from tests.problems.expressions.test_derivatives import SCALARS, VECTORS, scalar_texts
+
+VARIABLES = {"x": (), "y": (), "v": (3,), "w": (2,)}
+CONSTANTS = {"a": 2.0, "b": (3,), "A": (2, 3)}
+
+
+def understood(text):
+    return parse(text, VARIABLES, CONSTANTS)
+
+
+def mistake(text):
+    """The message, and the text from the caret on."""
+    with pytest.raises(ExpressionError) as caught:
+        understood(text)
+    assert isinstance(caught.value, SuiteError)
+    assert caught.value.exit_code == 2
+    message, shown, caret = str(caught.value).split("\n")
+    assert caret.strip() == "^"
+    return message, shown[caret.index("^") :]
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        (" x ** 2/ 20+y**2.0 ", "x**2/20 + y**2"),
+        ("((x))", "x"),
+        ("x-(y-x)", "x - (y - x)"),
+        ("(x-y)-x", "x - y - x"),
+        ("x/(y*x)", "x/(y*x)"),
+        ("(x*y)/x", "x*y/x"),
+        ("(x+y)*x", "(x + y)*x"),
+        ("(-x)**2", "(-x)**2"),
+        ("-x**2", "-x**2"),
+        ("(x**y)**x", "(x**y)**x"),
+        ("x**(y**x)", "x**y**x"),
+        ("x**-y", "x**-y"),
+        ("x**(x+y)", "x**(x + y)"),
+        ("-(x+y)", "-(x + y)"),
+        ("-(x*y)", "-(x*y)"),
+        ("-x*y", "-x*y"),
+        ("--x", "--x"),
+        ("x - -y", "x - -y"),
+        ("+x", "x"),
+        ("exp( x*y )+minimum(x,y)", "exp(x*y) + minimum(x, y)"),
+        ("1e3*x + 0x10 + 1_0 + .5", "1000*x + 16 + 10 + 0.5"),
+        ("sum((v+b)[1:]) + v[ -1 ] + sum(v[:+2])", None),
+        ("sum((v+b)[1:]) + v[ -1 ]", "sum((v + b)[1:]) + v[-1]"),
+        ("sum(v[:]) + sum(v[0:100])", "sum(v[:]) + sum(v[0:100])"),
+        ("x\n  + y\t*x", "x + y*x"),
+    ],
+)
+def test_there_is_one_way_of_writing(text, canonical):
+    if canonical is None:
+        assert "an index is a whole number" in mistake(text)[0]
+    else:
+        assert understood(text).text == canonical
+
+
+def structure(text):
+    return ast.dump(ast.parse(text, mode="eval"))
+
+
+@given(scalar_texts)
+def test_what_is_written_again_means_the_same(text):
+    again = parse(text, VARIABLES, CONSTANTS).text
+    assert structure(again) == structure(ast.unparse(ast.parse(text, mode="eval")))
+    assert parse(again, VARIABLES, CONSTANTS).text == again
+
+
+def test_names_that_stand_in_it_are_told():
+    assert understood("x + 0*a + sum(dot(A, v))*pi").names == {"x", "a", "A", "v", "pi"}
+
+
+def test_letters_of_other_scripts_are_names():
+    assert parse("θ**2 + σ²σ".replace("²", "_"), {"θ": (), "σ_σ": ()}, {}).names == {"θ", "σ_σ"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "at"),
+    [
+        ("x + yy", "unknown name 'yy': the start gives it no value", "yy"),
+        ("x + yy", "did you mean 'y'?", "yy"),
+        ("x + zzz", "known are x, y, v, w, pi, e, a, b, A", "zzz"),
+        ("θ*θ + x + q", "unknown name 'θ'", "θ*θ + x + q"),
+        ("x + 3*sinn(x)", "there is no function 'sinn'; did you mean 'sin'?", "sinn(x)"),
+        ("x(2)", "'x' is no function; products are written *", "x(2)"),
+        ("2(x)", "only functions can be called; products are written *", "2(x)"),
+        ("y*exp", "'exp' is a function; write exp(…)", "exp"),
+        ("x + exp(x, y)", "exp takes 1 argument, not 2", "exp(x, y)"),
+        ("minimum(x)", "minimum takes 2 arguments, not 1", "minimum(x)"),
+        ("dot()", "dot takes 2 arguments, not 0", "dot()"),
+        ("x + v", "the result is a vector of 3 coordinates; it is to be one number", "x + v"),
+        ("sum(v + w)", "a vector of 3 coordinates and a vector of 2 coordinates do not fit", "w)"),
+        ("sum(v**w)", "do not fit together", "w)"),
+        ("sum(minimum(v, w))", "do not fit together", "w))"),
+        ("x + A", "'A' is a matrix, which stands only in dot(…)", "A"),
+        ("A", "'A' is a matrix", "A"),
+        ("dot(A, A)", "here are a 2×3 matrix and a 2×3 matrix", "dot(A, A)"),
+        ("dot(A, w)", "here are a 2×3 matrix and a vector of 2 coordinates", "dot(A, w)"),
+        ("dot(v, A)", "a matrix and a vector that fit", "dot(v, A)"),
+        ("dot(x, v)", "here are a scalar and a vector of 3 coordinates", "dot(x, v)"),
+        ("sum(x)", "sum takes a vector; 'x' is a scalar", "x)"),
+        ("x[0]", "'x' is a scalar; only vectors take an index", "x[0]"),
+        ("v[3]", "a vector of 3 coordinates has the indices 0 to 2", "3]"),
+        ("v[-4]", "has the indices 0 to 2", "-4]"),
+        ("v[x]", "an index is a whole number; write x[0], x[-1], x[1:] or x[:-1]", "x]"),
+        ("v[1.0]", "an index is a whole number", "1.0]"),
+        ("v[True]", "an index is a whole number", "True]"),
+        ("v[-True]", "an index is a whole number", "-True]"),
+        ("v[0, 1]", "an index is a whole number", "0, 1]"),
+        ("sum(v[::2])", "an index is a whole number", "::2])"),
+        ("sum(v[2:1])", "nothing is left of a vector of 3 coordinates", "2:1])"),
+        ("x + ", "something is missing at the end", ""),
+        ("(x", "'(' was never closed", "(x"),
+        ("x)", "unmatched ')'", ")"),
+        ("x y", "this cannot be read: invalid syntax; products are written *", ""),
+        ("2x", "invalid decimal literal; products are written *", "2x"),
+        ("x * * y", "this cannot be read: invalid syntax", "* y"),
+        ("1if x else y", "this cannot be read: invalid decimal literal", "1if x else y"),
+        ("x if y else 1", "a condition is not allowed; only arithmetic and functions", "x if y"),
+        ("x.real", "an attribute is not allowed", "x.real"),
+        ("x.__class__()", "only functions can be called", "x.__class__()"),
+        ("lambda: x", "a lambda is not allowed", "lambda: x"),
+        ("x or y", "this is not allowed", "x or y"),
+        ("x in y", "a comparison is not allowed", "x in y"),
+        ("not x", "this is not allowed", "not x"),
+        ("x, y", "a comma here is not allowed", "x, y"),
+        ("dot([1, 2], w)", "a list is not allowed", "[1, 2], w)"),
+        ("[x for x in y]", "a loop is not allowed", "[x for"),
+        ("exp(*x)", "a star before a name is not allowed", "*x)"),
+        ("exp(**x)", "this is not allowed", "exp(**x)"),
+        ("exp('x')", "text has no place here", "'x')"),
+        ("x^2", "'^' means nothing here; powers are written **", "^2"),
+        ("x² + y", "powers are written **", "² + y"),
+        ("x @ y", "'@' means nothing here; write dot(A, x)", "@ y"),
+        ("x = 2", "write only what is to be minimised", "= 2"),
+        ("x % 2", "'%' means nothing here; there are numbers, names", "% 2"),
+        ("x # y", "'#' means nothing here", "# y"),
+        ("x − y", "the minus sign is written -", "− y"),
+        ("x\x00", "'\\x00' means nothing here", "?"),
+        ("x\ud800", "'\\ud800' means nothing here", "?"),
+        ("x//y", "quotients are written /", "//y"),
+        ("True*x", "True is no real number", "True*x"),
+        ("1j*x", "1j is no real number", "1j*x"),
+        ("x + ...", "Ellipsis is no real number", "..."),
+        ("", "the expression is empty; write one as x**2/20 + y**2", ""),
+        (" \n ", "the expression is empty", "   "),
+        ("x**1e9", "the exponent 1e+09 is huge; at most 1000", "1e9"),
+        ("x**-1001", "the exponent -1001 is huge", "-1001"),
+        ("x + 9**9**9", "the exponent 3.8742e+08 is huge", "9**9"),
+        ("10**400 + x", "'10**400' is no finite number", "10**400 + x"),
+        ("x*(1/0)", "'1/0' is no finite number", "1/0)"),
+        ("1/0*x", "'1/0' is no finite number", "1/0*x"),
+        ("log(-1)*x", "'log(-1)' is no finite number", "log(-1)*x"),
+        ("(-8)**(1/3)*x", "is no finite number", "(-8)**"),
+        ("1e999*x", "'inf' is no finite number", "1e999*x"),
+        ("9" * 400 + "*x", "the number is too large", None),
+        ("(" * 250 + "x", "too many nested parentheses", None),
+        ("-" * 3000 + "x", "nested too deep", None),
+        ("exp(" * 60 + "x" + ")" * 60, f"at most {MAX_NESTING} levels are taken", None),
+        ("x**" * 60 + "x", "this is nested too deep", None),
+        ("x" * (MAX_LENGTH + 1), "has 4001 characters; at most 4000 are taken", None),
+        ("q" * 100, f"unknown name '{'q' * 40}…'", None),
+        ("0*" + "q" * 100, "unknown name", None),
+    ],
+)
+def test_mistakes_are_shown_where_they_are(text, says, at):
+    message, shown = mistake(text)
+    assert says in message
+    if at == "":
+        assert shown.strip() in ("", "y")
+    elif at is not None:
+        assert shown.startswith(at)
+
+
+def test_a_mistake_in_a_long_expression_is_shown_with_what_is_around_it():
+    text = "x + " * 30 + "oops" + " + x" * 30
+    _, shown = mistake(text)
+    assert shown.startswith("oops + x")
+    with pytest.raises(ExpressionError) as caught:
+        understood(text)
+    line = str(caught.value).split("\n")[1]
+    assert (line[:5], line[-1]) == ("    …", "…")
+    assert len(line) < 80
+
+
+def test_a_mistake_can_be_told_with_its_place_and_sent_between_processes():
+    with pytest.raises(ExpressionError) as caught:
+        understood("x + yy")
+    error = caught.value.within("suite 'mine'")
+    assert str(error).startswith("suite 'mine': unknown name 'yy'")
+    assert str(error).endswith("\n    x + yy\n        ^")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_sums_may_have_many_terms():
+    expression = understood(" + ".join(["x*y"] * 600))
+    assert expression.text.count("x*y") == 600
+
+
+def test_a_warning_of_python_reaches_nobody(recwarn):
+    mistake("1if x else y")
+    assert not recwarn.list
+
+
+@given(st.text())
+@example("\\")
+@example("x\\\n+y")
+@example("\x0cx")
+@example("f'{x}'")
+@example("(yield)")
+@example("x:=1")
+@example("await x")
+@example("0777")
+@example("1__0")
+def test_no_text_whatever_ends_in_anything_but_an_expression_or_its_mistake(text):
+    attempt(text)
+
+
+PIECES = st.sampled_from(
+    [
+        *FUNCTIONS,
+        *"xyvwAbe",
+        *"+-*/()[],.: \n",
+        "**",
+        "pi",
+        "1",
+        "0",
+        "2.5",
+        "1e9",
+        "lambda",
+        "if",
+        "not",
+        "for",
+        "in",
+        "_",
+        "j",
+        "²",
+        "x[",
+        "sum(",
+        "dot(",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=30).map("".join))
+def test_no_heap_of_symbols_does_either(text):
+    attempt(text)
+
+
+def attempt(text):
+    lines = 3
+    try:
+        understood(text)
+    except ExpressionError as error:
+        lines = len(str(error).split("\n"))
+    assert lines == 3
+
+
+@pytest.mark.parametrize("text", [*SCALARS, *VECTORS])
+def test_equal_parts_are_one_node(text):
+    constants = {"A": (4, 4), "B": (4, 3), "b": (4,), "c": (3,), "a": 1.5}
+    variables = {"x": (4,), "s": ()} if text in VECTORS else {"x": (), "y": ()}
+    expression = parse(text, variables, constants)
+    nodes = expression.graph.nodes
+    assert len({repr(node) for node in nodes}) == len(nodes)
+    assert all(max(node.arguments, default=-1) < place for place, node in enumerate(nodes))

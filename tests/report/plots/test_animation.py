@@ -1,0 +1,191 @@
+"""All optimizers racing on one function."""
+
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from optbench.errors import UsageError
+from optbench.records import Status
+from optbench.report.plots import animate
+from optbench.report.plots.animation import Race, form_of
+from optbench.report.plots.style import KNOWN
+from tests.report.runs import (
+    Lane,
+    anisotropic_surface,
+    function_problem,
+    function_run,
+    line_run,
+    tables,
+)
+
+FFMPEG = """#!{python}
+import pathlib, sys
+if {code}:
+    sys.exit("a line\\nno such encoder")
+frames = sys.stdin.buffer.read()
+pathlib.Path(sys.argv[-1]).write_text(f"{{len(frames)}} {{' '.join(sys.argv)}}")
+"""
+
+
+@pytest.fixture
+def ffmpeg(tmp_path, monkeypatch):
+    """Stand in for ffmpeg: writes how many bytes it was given, or refuses."""
+
+    def install(code=0):
+        place = tmp_path / "bin" / "ffmpeg"
+        place.parent.mkdir()
+        place.write_text(FFMPEG.format(python=sys.executable, code=code))
+        place.chmod(0o755)
+        monkeypatch.setenv("PATH", str(place.parent))
+
+    return install
+
+
+def leaving_run():
+    """Return one lane that stays, one that leaves for a while, one for good, one that diverges."""
+    paths = {
+        "sgd": [[-7, 2], [-6, 1], [-5, 0], [-4, 0]],
+        "momentum": [[-7, 2], [0, 20], [0, 5], [0, 0]],
+        "adagrad": [[-7, 2], [-20, 2], [-30, 2], [-40, 2]],
+        "adam": [[-7, 2], [-1, 1], [np.inf, 0]],
+    }
+    lanes = [
+        Lane(
+            label,
+            np.arange(len(path), 0.0, -1),
+            position=np.array(path),
+            status=Status.DIVERGED if label == "adam" else Status.DONE,
+        )
+        for label, path in paths.items()
+    ]
+    return tables(lanes, [function_problem()], anisotropic_surface())
+
+
+def texts(race):
+    (legend,) = race.figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def shown(race, iteration):
+    """Return path, head and cross of each runner at an iteration."""
+    race.show(iteration)
+    return [[each.get_xydata().tolist() for each in runner.artists] for runner in race._runners]
+
+
+def test_a_frame_shows_paths_and_heads_as_far_as_they_are():
+    run = function_run()
+    race = Race(run, "anisotropic")
+    assert race.iterations == 30
+    for iteration in (0, 7, 30):
+        for number, (path, head, cross) in enumerate(shown(race, iteration)):
+            expected = run.trace.loc[run.trace["lane"] == number, ["x", "y"]].to_numpy()
+            assert path == expected[: iteration + 1].tolist()
+            assert head == expected[iteration : iteration + 1].tolist()
+            assert cross == []
+        (axes,) = race.figure.axes
+        assert axes.get_title() == f"anisotropic: iteration {iteration} of 30"
+
+
+def test_optimizers_have_their_colours_and_names():
+    race = Race(function_run(), "anisotropic")
+    assert texts(race) == ["SGD", "Momentum", "AdaGrad", "Adam"]
+    labels = ("sgd", "momentum", "adagrad", "adam")
+    for runner, label in zip(race._runners, labels, strict=True):
+        line, head, _ = runner.artists
+        assert line.get_color() == head.get_color() == KNOWN[label].color
+        assert head.get_marker() == KNOWN[label].marker
+
+
+def test_who_is_outside_has_a_cross_where_it_left():
+    race = Race(leaving_run(), "anisotropic")
+    assert texts(race) == [
+        "SGD",
+        "Momentum",
+        "AdaGrad, left the domain",
+        "Adam, diverged at 2",
+    ]
+    crosses = [[cross for *_, cross in shown(race, iteration)] for iteration in range(4)]
+    edge = [[-10.0, 2.0]]
+    assert crosses[0] == [[], [], [], []]
+    assert crosses[1][0] == []
+    np.testing.assert_allclose(crosses[1][1], [[-7 + 7 * 8 / 18, 10.0]])
+    assert crosses[1][2] == crosses[2][2] == crosses[3][2] == edge
+    assert crosses[2][1] == crosses[3][1] == []
+    assert crosses[3][3] == [[-1.0, 1.0]]
+
+
+def test_frames_are_spread_over_long_races():
+    assert Race(function_run(), "anisotropic").frames() == list(range(31))
+    long = Lane("sgd", np.ones(1001), position=np.zeros((1001, 2)))
+    race = Race(tables([long], [function_problem()], anisotropic_surface()), "anisotropic")
+    frames = race.frames()
+    assert (len(frames), frames[0], frames[-1]) == (120, 0, 1000)
+    assert set(np.diff(frames)) <= {8, 9}
+
+
+def test_a_lane_without_a_finite_position_only_has_a_place_in_the_legend():
+    lanes = [Lane("sgd", [np.nan], position=[[np.nan, np.nan]], status=Status.DIVERGED)]
+    race = Race(tables(lanes, [function_problem()], anisotropic_surface()), "anisotropic")
+    assert shown(race, 0) == [[[], [], []]]
+    assert texts(race) == ["SGD, diverged at 0"]
+
+
+def test_a_gif_moves_and_holds_its_last_frame(tmp_path):
+    place = tmp_path / "race.gif"
+    animate(leaving_run(), "anisotropic", place, "gif")
+    with Image.open(place) as image:
+        assert (image.format, image.n_frames, image.info["loop"]) == ("GIF", 4, 0)
+        frames, durations = [], []
+        for number in range(4):
+            image.seek(number)
+            frames.append(np.asarray(image.convert("RGB")))
+            durations.append(image.info["duration"])
+    assert durations[-1] == 2000
+    assert all(60 <= each <= 70 for each in durations[:-1])
+    assert frames[0].shape[1] == 640
+    assert (frames[0][0, 0] == 255).all()
+    assert all((one != other).any() for one, other in pairwise(frames))
+    legend = slice(int(0.92 * len(frames[0])), None)
+    np.testing.assert_array_equal(frames[0][legend], frames[3][legend])
+
+
+def test_an_mp4_is_what_ffmpeg_makes_of_the_frames(tmp_path, ffmpeg):
+    place = tmp_path / "race.mp4"
+    ffmpeg()
+    animate(leaving_run(), "anisotropic", place, "mp4")
+    size, *arguments = place.read_text().split()
+    width, height = map(int, arguments[arguments.index("-s") + 1].split("x"))
+    assert int(size) == (3 + 30) * width * height * 3  # the last frame lasts two seconds
+    assert arguments[-1] == str(place)
+    assert form_of(place) == "mp4"
+
+
+def test_an_ffmpeg_that_refuses_is_an_error_in_one_line(tmp_path, ffmpeg):
+    ffmpeg(code=1)
+    says = r"^ffmpeg cannot write an mp4: no such encoder; take a \.gif$"
+    with pytest.raises(UsageError, match=says):
+        animate(leaving_run(), "anisotropic", tmp_path / "race.mp4", "mp4")
+
+
+def test_without_ffmpeg_there_is_no_mp4(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="needs ffmpeg, which was not found; install it or take a"):
+        form_of(tmp_path / "race.mp4")
+
+
+@pytest.mark.parametrize("name", ["race", "race.png", "race.gif.txt"])
+def test_other_suffixes_are_refused(tmp_path, name):
+    with pytest.raises(UsageError, match=r"is no animation; give it the suffix \.gif or \.mp4"):
+        form_of(tmp_path / name)
+
+
+def test_suffixes_may_be_written_large(tmp_path):
+    assert form_of(tmp_path / "RACE.GIF") == "gif"
+
+
+def test_a_function_of_one_variable_has_no_race(tmp_path):
+    with pytest.raises(UsageError, match="no race on 'quadratic-1d': it is not a function of two"):
+        animate(line_run(), "quadratic-1d", tmp_path / "race.gif", "gif")

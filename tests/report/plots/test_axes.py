@@ -1,0 +1,54 @@
+"""Figures of many optimizers name curves at their ends."""
+
+import io
+from itertools import pairwise
+
+import numpy as np
+
+from optbench.report.plots import PlotOptions, draw
+from optbench.report.plots.axes import MANY
+from tests.report.runs import Lane, network_problem, tables
+
+
+def crowd(count):
+    """Return a run whose curves end at 1/1, 1/2, … in a shuffled order."""
+    rows = 150
+    lanes = [
+        Lane(f"rule{place}", np.geomspace(2.3, 1 / (1 + place), rows), problem="mnist-mlp")
+        for place in np.random.default_rng(0).permutation(count).tolist()
+    ]
+    return tables(lanes, [network_problem()])
+
+
+def axes_of(run):
+    return draw("loss", run, run.meta["problems"][0]["problem"], PlotOptions()).axes[0]
+
+
+def test_up_to_so_many_curves_there_is_a_legend():
+    axes = axes_of(crowd(MANY))
+    assert len(axes.figure.legends) == 1
+    assert axes.get_yscale() == "linear"
+    assert list(axes.texts) == []
+
+
+def test_beyond_the_names_stand_beside_the_axes_ordered_as_the_curves_end():
+    axes = axes_of(crowd(MANY + 20))
+    assert axes.figure.legends == []
+    assert axes.get_yscale() == "log"
+    named = [text for text in axes.texts if text.get_text()]
+    names = [text.get_text().split()[0] for text in named]
+    assert names == [f"rule{place}" for place in reversed(range(MANY + 20))]
+    heights = [text.get_position()[1] for text in named]
+    assert heights == sorted(heights)
+    assert np.diff(heights).min() > 0
+    colors = {line.get_label(): line.get_color() for line in axes.lines}
+    assert all(text.get_color() == colors[text.get_text().split()[0]] for text in named)
+
+
+def test_names_do_not_overlap():
+    figure = axes_of(crowd(MANY + 20)).figure
+    figure.savefig(io.BytesIO())
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
+    boxes.sort(key=lambda box: box.y0)
+    assert all(one.y1 <= other.y0 + 1 for one, other in pairwise(boxes))
+    assert all(box.x1 <= figure.bbox.x1 for box in boxes)

@@ -1,0 +1,97 @@
+import random
+
+import pytest
+
+from optbench.report.plots.style import (
+    KNOWN,
+    OTHERS,
+    Style,
+    display_name,
+    legend_below,
+    new_figure,
+    styles,
+)
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "marker"),
+    [
+        ("sgd", "SGD", "o"),
+        ("momentum", "Momentum", "x"),
+        ("adagrad", "AdaGrad", "s"),
+        ("rmsprop", "RMSprop", "^"),
+        ("adam", "Adam", "D"),
+    ],
+)
+def test_the_known_have_the_textbooks_markers(label, name, marker):
+    style = styles([(label, label)])[label]
+    assert (style.marker, style.linestyle) == (marker, "-")
+    assert display_name(label) == name
+
+
+def test_known_styles_differ():
+    assert len(set(KNOWN.values())) == len(KNOWN)
+    main = [KNOWN[name] for name in ("sgd", "momentum", "adagrad", "rmsprop", "adam")]
+    assert len({style.color for style in main}) == 5
+
+
+ENTRIES = [
+    *((name, name) for name in KNOWN),
+    *((f"Adam {k}", "adam") for k in range(20)),
+    ("adam-torch", "adam-torch"),
+    *((f"mine-{k}", f"mine-{k}") for k in range(40)),
+]
+
+
+def test_no_two_labels_of_a_figure_look_the_same():
+    assert len(set(styles(ENTRIES).values())) == len(ENTRIES)
+
+
+def test_the_order_of_appearance_does_not_matter():
+    shuffled = random.Random(0).sample(ENTRIES, len(ENTRIES))
+    assert styles(shuffled) == styles(ENTRIES)
+
+
+@pytest.mark.parametrize(("label", "optimizer"), [("sgd", "sgd"), ("mine", "mine")])
+def test_company_does_not_matter(label, optimizer):
+    alone = styles([(label, optimizer)])[label]
+    assert styles([("adam", "adam"), (label, optimizer), ("z", "z")])[label] == alone
+
+
+@pytest.mark.parametrize(("label", "optimizer"), [("Adam, swept", "adam"), ("adam-torch",) * 2])
+def test_a_variant_keeps_colour_and_marker(label, optimizer):
+    style = styles([(label, optimizer), ("adam", "adam")])[label]
+    assert (style.color, style.marker) == (KNOWN["adam"].color, KNOWN["adam"].marker)
+    assert style != KNOWN["adam"]
+
+
+def test_what_is_unknown_has_a_stable_style():
+    # A golden value: a new hash would give every plug-in optimizer of old figures a new look.
+    assert styles([("my-optimizer", "my-optimizer")])["my-optimizer"] == Style("#CC79A7", "X", "--")
+
+
+def test_what_is_unknown_never_looks_like_a_known_optimizer():
+    assert not set(OTHERS) & set(KNOWN.values())
+    assert len(set(OTHERS)) == len(OTHERS)
+
+
+def test_filling_is_no_difference_for_a_marker_of_lines():
+    found = styles([(f"m{k}", "momentum") for k in range(8)]).values()
+    looks = {(style.color, style.marker, style.linestyle) for style in found}
+    assert len(looks) == 8
+
+
+def test_open_markers_are_white_inside():
+    variants = styles([(f"Adam {k}", "adam") for k in range(10)]).values()
+    faces = {style.open: style.line()["markerfacecolor"] for style in variants}
+    assert faces == {False: KNOWN["adam"].color, True: "white"}
+
+
+def test_a_long_legend_makes_room_for_itself():
+    figure = new_figure(4.0)
+    axes = figure.add_subplot()
+    for k in range(9):
+        axes.plot([0, 1], label=f"a rather long label, number {k}")
+    legend_below(figure, *axes.get_legend_handles_labels())
+    assert figure.legends[0]._ncols == 3
+    assert figure.get_size_inches()[1] == pytest.approx(4.0 + 2 * 0.22)

@@ -1,0 +1,232 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from optbench import report as analysis
+from optbench.errors import UsageError
+from optbench.records import Status
+from tests.report.runs import (
+    Lane,
+    function_problem,
+    function_run,
+    network_lane,
+    network_problem,
+    swept_run,
+    tables,
+)
+
+
+def lanes_with_final_losses(*entries, **changes):
+    """Return a run of functions: (label, lr, seed, final loss or a status)."""
+    lanes = []
+    for label, lr, seed, final in entries:
+        status = final if isinstance(final, Status) else Status.DONE
+        loss = [5.0, np.inf if isinstance(final, Status) else final]
+        lanes.append(Lane(label, loss, seed=seed, hyperparameters={"lr": lr}, status=status))
+    return tables(lanes, [function_problem(**changes)])
+
+
+def best(run, label="sgd"):
+    table = analysis.configurations(run)
+    chosen = table[table["best"] & (table["label"] == label)]
+    assert len(chosen) == 1
+    return chosen.iloc[0]
+
+
+def test_lanes_that_differ_in_their_seed_only_are_one_configuration():
+    table = analysis.configurations(swept_run(seeds=3))
+    assert len(table) == 10
+    assert (table["seeds"] == 3).all()
+    assert table["lane_numbers"].iloc[1] == (3, 4, 5)
+
+
+def test_a_hyperparameter_that_an_optimizer_has_not_does_not_split_its_lanes():
+    lanes = [
+        Lane("sgd", [1.0, 0.5], seed=0, hyperparameters={"lr": 0.1}),
+        Lane("momentum", [1.0, 0.4], hyperparameters={"lr": 0.1, "momentum": 0.9}),
+        Lane("sgd", [1.0, 0.7], seed=1, hyperparameters={"lr": 0.1}),
+    ]
+    table = analysis.configurations(tables(lanes, [function_problem()]))
+    assert list(table["label"]) == ["sgd", "momentum"]
+    assert table["final_loss"].iloc[0] == pytest.approx(0.6)
+    assert np.isnan(table["hp_momentum"].iloc[0])
+
+
+def test_the_best_has_the_smallest_median_over_seeds():
+    run = lanes_with_final_losses(
+        ("sgd", 0.1, 0, 0.1), ("sgd", 0.1, 1, 3.0), ("sgd", 0.1, 2, 3.0),
+        ("sgd", 0.2, 0, 2.0), ("sgd", 0.2, 1, 2.0), ("sgd", 0.2, 2, 2.5),
+    )  # fmt: skip
+    assert best(run)["hp_lr"] == 0.2
+    assert best(run)["final_loss"] == 2.0
+
+
+@pytest.mark.parametrize("status", [Status.DIVERGED, Status.FAILED])
+def test_a_lane_that_ended_badly_counts_as_the_worst_and_is_not_dropped(status):
+    run = lanes_with_final_losses(
+        ("sgd", 0.1, 0, 0.1), ("sgd", 0.1, 1, status), ("sgd", 0.2, 0, 4.0), ("sgd", 0.2, 1, 4.5)
+    )
+    assert best(run)["hp_lr"] == 0.2
+    first = analysis.configurations(run).iloc[0]
+    assert (first["final_loss"], first["status"]) == (np.inf, status)
+
+
+def test_of_equals_the_first_in_lane_order_is_best():
+    run = lanes_with_final_losses(("sgd", 0.3, 0, 1.0), ("sgd", 0.1, 0, 1.0), ("sgd", 0.2, 0, 1.0))
+    assert best(run)["hp_lr"] == 0.3
+
+
+def test_lane_order_is_that_of_the_numbers_and_not_of_the_rows():
+    run = lanes_with_final_losses(("sgd", 0.3, 0, 1.0), ("adam", 0.1, 0, 1.0), ("sgd", 0.2, 0, 1.0))
+    shuffled = type(run)(**(vars(run) | {"lanes": run.lanes.iloc[[2, 1, 0]]}))
+    assert best(shuffled)["hp_lr"] == 0.3
+    assert analysis.problems(shuffled) == ["anisotropic"]
+
+
+def test_networks_are_ranked_by_validation_and_never_by_test():
+    def evaluated(lr, level, validation, test):
+        found = [(200, "validation", validation, 0.1), (200, "test", test, 0.2)]
+        return network_lane("sgd", shift=level, hyperparameters={"lr": lr}, evaluations=found)
+
+    lanes = [evaluated(0.1, 0.0, 0.9, 0.1), evaluated(0.2, 0.5, 0.4, 0.9)]
+    run = tables(lanes, [network_problem()])
+    assert best(run)["hp_lr"] == 0.2
+    assert best(run)["criterion"] == "validation_loss"
+
+
+def test_only_the_last_evaluation_of_a_lane_counts():
+    def lane(lr, first, last):
+        found = [(200, "validation", last, 0.1), (100, "validation", first, 0.1)]
+        return network_lane("sgd", hyperparameters={"lr": lr}, evaluations=found)
+
+    run = tables([lane(0.1, 0.1, 0.9), lane(0.2, 0.5, 0.4)], [network_problem()])
+    assert best(run)["hp_lr"] == 0.2
+
+
+def test_an_evaluation_before_a_divergence_does_not_count():
+    found = [(100, "validation", 0.01, 0.0)]
+    lanes = [
+        network_lane("sgd", hyperparameters={"lr": 0.1}, evaluations=found, status=Status.DIVERGED),
+        network_lane("sgd", hyperparameters={"lr": 0.2}),
+    ]
+    assert best(tables(lanes, [network_problem()]))["hp_lr"] == 0.2
+
+
+def test_a_lane_without_its_validation_loss_is_not_preferred():
+    lanes = [
+        network_lane("sgd", hyperparameters={"lr": 0.1}, evaluations=[]),
+        network_lane("sgd", hyperparameters={"lr": 0.2}),
+    ]
+    assert best(tables(lanes, [network_problem()]))["hp_lr"] == 0.2
+
+
+def test_a_running_lane_has_no_final_values():
+    run = lanes_with_final_losses(("sgd", 0.1, 0, Status.RUNNING), ("sgd", 0.1, 1, 1.0))
+    row = best(run)
+    assert np.isnan(row["final_loss"])
+    assert row["status"] == Status.RUNNING
+
+
+def test_a_stopped_lane_ended_well():
+    lanes = [Lane("sgd", [2.0, 1.0], status=Status.STOPPED)]
+    row = best(tables(lanes, [function_problem()]))
+    assert (row["status"], row["final_loss"]) == (Status.STOPPED, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "warning"),
+    [
+        ([1, 2, 3, 4], "lr=0.1 is the smallest tried; the best may lie beyond"),
+        ([4, 3, 2, 1], "lr=0.4 is the largest tried; the best may lie beyond"),
+        ([4, 1, 2, 3], None),
+        ([1, 2], None),
+    ],
+)
+def test_a_best_on_the_edge_of_the_grid_is_said(losses, warning):
+    entries = [("sgd", (k + 1) / 10, 0, float(loss)) for k, loss in enumerate(losses)]
+    assert analysis.edge_warning(analysis.configurations(lanes_with_final_losses(*entries))) == (
+        warning
+    )
+
+
+def test_two_edges_are_both_said():
+    lanes = [
+        Lane("sgd", [5.0, lr + m], hyperparameters={"lr": lr, "momentum": m})
+        for lr in (1.0, 2.0, 3.0)
+        for m in (-0.1, -0.2, -0.3)
+    ]
+    warning = analysis.edge_warning(analysis.configurations(tables(lanes, [function_problem()])))
+    assert warning.startswith("lr=1 is the smallest tried, momentum=-0.3 is the smallest tried;")
+
+
+def test_no_edge_is_said_where_everything_diverged():
+    entries = [("sgd", lr, 0, Status.DIVERGED) for lr in (1.0, 2.0, 3.0)]
+    assert analysis.edge_warning(analysis.configurations(lanes_with_final_losses(*entries))) is None
+
+
+def test_only_numbers_have_edges():
+    run = lanes_with_final_losses(*[("sgd", 0.1, k, 1.0 + k) for k in range(3)])
+    run.lanes["hp_rule"] = ["a", "b", "c"]
+    table = analysis.configurations(run)
+    assert len(table) == 3
+    assert analysis.edge_warning(table) is None
+    assert analysis.swept_numbers(table) == []
+    assert analysis.setting(table.iloc[1], analysis.swept_columns(table)) == "rule=b"
+
+
+def test_what_was_swept_most_comes_first():
+    lanes = [
+        Lane("sgd", [5.0, 1.0], hyperparameters={"momentum": m, "lr": lr})
+        for lr in (1.0, 2.0, 3.0)
+        for m in (0.1, 0.2)
+    ]
+    run = tables(lanes, [function_problem()])
+    assert analysis.swept_numbers(run.lanes) == ["hp_lr", "hp_momentum"]
+    assert analysis.swept_numbers(run.lanes, least=3) == ["hp_lr"]
+    assert analysis.swept_numbers(function_run().lanes) == []
+
+
+def test_sensitivity_takes_the_best_of_the_other_hyperparameters():
+    final = {(0.1, 0.5): 4.0, (0.1, 0.9): 3.0, (0.2, 0.5): 1.0, (0.2, 0.9): 2.0}
+    lanes = [
+        Lane("momentum", [5.0, loss], hyperparameters={"lr": lr, "momentum": m})
+        for (lr, m), loss in final.items()
+    ]
+    lanes.append(Lane("sgd", [5.0, 0.5], hyperparameters={"lr": 0.15}))
+    table = analysis.configurations(tables(lanes, [function_problem()]))
+    by_lr = analysis.sensitivity(table, "hp_lr")
+    assert list(zip(by_lr["label"], by_lr["hp_lr"], by_lr["final_loss"], strict=True)) == [
+        ("momentum", 0.1, 3.0),
+        ("momentum", 0.2, 1.0),
+        ("sgd", 0.15, 0.5),
+    ]
+    by_momentum = analysis.sensitivity(table, "hp_momentum")
+    assert list(by_momentum["final_loss"]) == [1.0, 2.0]
+    assert list(by_momentum["best"]) == [True, False]
+
+
+def test_an_unknown_problem_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'anisotropic'"):
+        analysis.describe(function_run(), "anisotropc")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "text"),
+    [
+        ([Status.DONE], ""),
+        ([Status.DIVERGED], "diverged at 1"),
+        ([Status.FAILED], "failed"),
+        ([Status.DONE, Status.DIVERGED, Status.FAILED], "1 of 3 diverged, 1 of 3 failed"),
+    ],
+)
+def test_what_ended_badly_is_said(statuses, text):
+    lanes = [Lane("sgd", [1.0, 1.0], seed=k, status=each) for k, each in enumerate(statuses)]
+    run = tables(lanes, [function_problem()])
+    assert analysis.ending(run.lanes, range(len(lanes))) == text
+
+
+def test_the_whole_table_is_not_changed_by_reading_it():
+    run = swept_run()
+    before = run.lanes.copy()
+    analysis.configurations(run)
+    pd.testing.assert_frame_equal(run.lanes, before)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from optbench.records import Status
+from optbench.report import LaneLoss, lane_losses, median_curve, smooth, starting_loss
+from tests.report.runs import Lane, function_problem, function_run, tables
+
+
+def lane(loss, status=Status.DONE, number=0):
+    return LaneLoss(number, status, np.asarray(loss, dtype=float))
+
+
+def test_losses_are_read_lane_by_lane_in_order_of_iterations():
+    run = function_run()
+    shuffled = type(run)(**(vars(run) | {"trace": run.trace.sample(frac=1.0, random_state=0)}))
+    found = lane_losses(shuffled, "anisotropic")
+    assert list(found) == [0, 1, 2, 3]
+    for number, each in found.items():
+        expected = run.trace.loc[run.trace["lane"] == number, "loss"]
+        np.testing.assert_array_equal(each.loss, expected)
+
+
+def test_a_lane_ends_before_its_first_value_that_is_not_finite():
+    lanes = [
+        Lane("sgd", [1.0, 2.0, np.inf], status=Status.DIVERGED),
+        Lane("adam", [np.nan], status=Status.DIVERGED),
+    ]
+    run = tables(lanes, [function_problem()])
+    found = lane_losses(run, "anisotropic")
+    np.testing.assert_array_equal(found[0].loss, [1.0, 2.0])
+    assert found[1].loss.size == 0
+    assert found[0].status == Status.DIVERGED
+
+
+def test_a_lane_without_a_trace_has_no_rows():
+    run = tables([Lane("sgd", [1.0, 0.5]), Lane("adam", [], status=Status.FAILED)],
+                 [function_problem()])  # fmt: skip
+    assert lane_losses(run, "anisotropic")[1].loss.size == 0
+
+
+def test_the_curve_is_the_median_of_smoothed_lanes_and_not_the_smoothed_median():
+    rows = np.random.default_rng(0).normal(size=(3, 40))
+    curve = median_curve([lane(each) for each in rows], window=11)
+    each_smoothed = np.stack([smooth(each) for each in rows])
+    np.testing.assert_allclose(curve.median, np.median(each_smoothed, axis=0))
+    np.testing.assert_allclose(curve.low, each_smoothed.min(axis=0))
+    np.testing.assert_allclose(curve.high, each_smoothed.max(axis=0))
+    assert not np.allclose(curve.median, smooth(np.median(rows, axis=0)))
+
+
+def test_the_band_of_many_seeds_leaves_out_the_tails():
+    curve = median_curve([lane(np.full(5, float(level))) for level in range(21)])
+    np.testing.assert_allclose((curve.low[0], curve.median[0], curve.high[0]), (2.0, 10.0, 18.0))
+
+
+def test_after_its_end_a_diverged_lane_is_the_worst():
+    curve = median_curve(
+        [lane([1.0, 1.0, 1.0, 1.0]), lane([2.0, 2.0], Status.DIVERGED), lane([3.0, 3.0, 3.0, 3.0])]
+    )
+    np.testing.assert_array_equal(curve.median, [2.0, 2.0, 3.0, 3.0])
+    np.testing.assert_array_equal(curve.high, [3.0, 3.0, np.inf, np.inf])
+
+
+def test_smoothing_a_diverged_lane_does_not_look_beyond_its_end():
+    loss = np.linspace(1.0, 2.0, 15)
+    curve = median_curve([lane(loss, Status.DIVERGED), lane(np.ones(20))], window=11)
+    np.testing.assert_allclose(curve.high[:15], smooth(loss))
+    assert np.isposinf(curve.high[15:]).all()
+
+
+def test_a_stopped_lane_keeps_its_last_value():
+    curve = median_curve([lane([3.0, 2.0], Status.STOPPED), lane([4.0, 4.0, 4.0])])
+    np.testing.assert_array_equal(curve.median, [3.5, 3.0, 3.0])
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.INTERRUPTED])
+def test_a_curve_ends_with_a_lane_that_has_not_ended(status):
+    curve = median_curve([lane([3.0, 2.0], status), lane([4.0, 4.0, 4.0])])
+    np.testing.assert_array_equal(curve.median, [3.5, 3.0])
+
+
+def test_lanes_without_rows_make_an_empty_curve():
+    assert median_curve([lane([], Status.STOPPED)]).median.size == 0
+
+
+def test_the_start_is_the_median_of_first_rows():
+    assert starting_loss([lane([2.0, 1.0]), lane([2.2]), lane([1e30]), lane([])]) == 2.2
+    assert np.isnan(starting_loss([lane([])]))

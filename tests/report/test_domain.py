@@ -1,0 +1,96 @@
+"""Lanes that ended outside the domain of their function."""
+
+import numpy as np
+
+from optbench import report as analysis
+from optbench.records import Status
+from optbench.report.domain import best_inside, lanes_outside
+from tests.report.runs import (
+    Lane,
+    anisotropic_surface,
+    function_problem,
+    line_run,
+    network_run,
+    tables,
+)
+
+
+def lane(lr, end, loss, label="sgd", seed=0, **changes):
+    return Lane(
+        label,
+        [1.0, loss],
+        seed=seed,
+        hyperparameters={"lr": lr},
+        position=np.array([[0.0, 0.0], end]),
+        **changes,
+    )
+
+
+def run(*lanes):
+    return tables(lanes, [function_problem()], anisotropic_surface())
+
+
+def winners(*lanes):
+    made = run(*lanes)
+    table = analysis.configurations(made)
+    best = best_inside(table, lanes_outside(made))
+    assert best.index.equals(table.index)
+    return table.loc[best, "hp_lr"].tolist()
+
+
+def test_a_lane_is_outside_if_its_last_finite_position_is():
+    made = run(
+        lane(0.1, (10.0, -10.0), 1.0),  # on the edge
+        lane(0.2, (10.1, 0.0), 1.0),
+        lane(0.3, (0.0, -11.0), 1.0),
+        Lane("sgd", [1.0, 1.0], position=np.array([[50.0, 0.0], [1.0, 1.0]])),
+        lane(0.5, (np.inf, 0.0), np.inf, status=Status.DIVERGED),
+        lane(0.6, (np.nan, 0.0), np.nan, status=Status.DIVERGED),
+    )
+    assert lanes_outside(made) == {1, 2}
+
+
+def test_what_ended_inside_comes_before_what_ended_outside_with_a_lower_loss():
+    assert winners(lane(0.1, (30.0, 0.0), -5.0), lane(0.2, (1.0, 0.0), 0.5)) == [0.2]
+
+
+def test_among_those_inside_the_lowest_loss_wins():
+    assert winners(lane(0.1, (2.0, 0.0), 0.7), lane(0.2, (1.0, 0.0), 0.5)) == [0.2]
+
+
+def test_what_ended_outside_comes_before_what_diverged():
+    diverged = lane(0.1, (1.0, 0.0), np.inf, status=Status.DIVERGED)
+    assert winners(diverged, lane(0.2, (30.0, 0.0), -5.0)) == [0.2]
+    assert winners(diverged) == [0.1]
+
+
+def test_of_several_outside_the_lowest_loss_is_taken():
+    assert winners(lane(0.1, (30.0, 0.0), -1.0), lane(0.2, (40.0, 0.0), -5.0)) == [0.2]
+
+
+def test_each_label_has_one_best():
+    lanes = [lane(lr, (1.0, 0.0), lr, label) for label in ("sgd", "adam") for lr in (0.1, 0.2)]
+    assert winners(*lanes) == [0.1, 0.1]
+
+
+def test_a_configuration_is_outside_where_most_of_its_seeds_are():
+    def seeds(lr, ends, loss):
+        return [lane(lr, (end, 0.0), loss, seed=seed) for seed, end in enumerate(ends)]
+
+    assert winners(*seeds(0.1, (30, 30, 1), -5.0), *seeds(0.2, (1, 1, 1), 0.5)) == [0.2]
+    assert winners(*seeds(0.1, (30, 1, 1), -5.0), *seeds(0.2, (1, 1, 1), 0.5)) == [0.1]
+
+
+def test_problems_without_domain_or_positions_have_no_lane_outside():
+    assert lanes_outside(network_run()) == frozenset()
+    assert lanes_outside(line_run()) == frozenset()
+    no_positions = tables([Lane("sgd", [1.0, 0.5])], [function_problem()])
+    assert lanes_outside(no_positions) == frozenset()
+
+
+def test_a_function_of_one_variable_has_a_domain_too():
+    problem = function_problem(
+        variables=["x"], minima=[], plot={"domain": [[-1.0, 1.0]], "levels": None}
+    )
+    ends = [Lane("sgd", [1.0], position=np.array([[end]])) for end in (0.5, 2.0)]
+    assert lanes_outside(tables(ends, [problem])) == {1}

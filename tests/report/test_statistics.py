@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optbench.errors import UsageError
+from optbench.report import quantile, smooth, spread
+
+
+def textbook_smooth(x, window=11, beta=2.0):
+    """Smooth point by point: the rule in words, with a Kaiser window from its Bessel series."""
+
+    def bessel_i0(z):
+        total, term = 1.0, 1.0
+        for k in range(1, 40):
+            term *= (z / (2 * k)) ** 2
+            total += term
+        return total
+
+    half = window // 2
+    weights = [
+        bessel_i0(beta * np.sqrt(1 - (j / half) ** 2)) if half else 1.0
+        for j in range(-half, half + 1)
+    ]
+    left = [x[k] for k in range(window - 1, 0, -1)]
+    right = [x[-k] for k in range(1, window)]
+    extended = left + list(x) + right
+    result = []
+    for k in range(len(x)):
+        middle = k + len(left)
+        near = extended[middle - half : middle + half + 1]
+        result.append(sum(w * s for w, s in zip(weights, near, strict=True)) / sum(weights))
+    return np.array(result)
+
+
+@pytest.mark.parametrize("rows", [11, 12, 30, 200])
+def test_smoothing_is_the_rule_written_as_a_loop(rows):
+    x = np.random.default_rng(rows).normal(size=rows)
+    np.testing.assert_allclose(smooth(x), textbook_smooth(x), rtol=1e-12, atol=1e-14)
+
+
+def test_smoothing_is_the_whole_convolution_cut_by_five_rows():
+    x = np.random.default_rng(1).normal(size=50)
+    kernel = np.kaiser(11, 2.0)
+    extended = np.r_[x[10:0:-1], x, x[:-11:-1]]
+    whole = np.convolve(kernel / kernel.sum(), extended, mode="valid")
+    np.testing.assert_allclose(smooth(x), whole[5:-5], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("rows", "window"), [(10, 9), (9, 9), (4, 3), (3, 3), (2, 1), (1, 1), (0, 1)]
+)
+def test_few_rows_take_the_largest_odd_window_that_fits(rows, window):
+    x = np.random.default_rng(3).normal(size=rows)
+    np.testing.assert_allclose(smooth(x), textbook_smooth(x, window), rtol=1e-13)
+
+
+def test_smoothing_of_a_stack_is_that_of_its_rows():
+    stack = np.random.default_rng(5).normal(size=(3, 2, 40))
+    for index in np.ndindex(3, 2):
+        np.testing.assert_array_equal(smooth(stack)[index], smooth(stack[index]))
+
+
+def test_smoothing_leaves_its_input_alone():
+    x = np.arange(20.0)
+    x.flags.writeable = False
+    assert smooth(x, window=1) is not x
+    assert smooth(x).shape == x.shape
+
+
+@settings(max_examples=40)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.sampled_from([1, 3, 11, 21]))
+def test_smoothed_values_stay_within_the_signal(values, window):
+    x = np.array(values)
+    result = smooth(x, window)
+    room = 1e-9 * (1 + np.abs(x).max())
+    assert (result >= x.min() - room).all()
+    assert (result <= x.max() + room).all()
+
+
+@pytest.mark.parametrize("window", [0, 10, -3])
+def test_an_even_window_is_refused(window):
+    with pytest.raises(UsageError, match="odd number of rows"):
+        smooth(np.arange(20.0), window)
+
+
+@pytest.mark.parametrize("q", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("rows", [1, 2, 7, 10, 31])
+def test_quantiles_of_finite_values_are_those_of_numpy(q, rows):
+    values = np.random.default_rng(rows).normal(size=(rows, 4))
+    np.testing.assert_allclose(quantile(values, q), np.quantile(values, q, axis=0), rtol=1e-12)
+
+
+def test_infinite_values_are_the_worst_and_not_dropped():
+    assert quantile(np.array([1.0, np.inf, 3.0]), 0.5) == 3.0
+    assert quantile(np.array([1.0, np.inf, np.inf]), 0.5) == np.inf
+    assert quantile(np.array([1.0, 2.0, np.inf, np.inf]), 0.5) == np.inf
+
+
+def test_a_quantile_on_a_row_does_not_reach_the_next():
+    values = np.r_[np.arange(28.0), np.inf, np.inf, np.inf]
+    assert quantile(values, 0.9) == 27.0
+
+
+def test_a_missing_value_makes_the_quantile_missing():
+    result = quantile(np.array([[1.0, 1.0], [2.0, np.nan], [3.0, 2.0]]), 0.5)
+    np.testing.assert_array_equal(result, [2.0, np.nan])
+
+
+def test_bands_reach_over_everything_below_ten_seeds():
+    low, high = spread(np.arange(9.0)[:, None])
+    assert (low, high) == (0.0, 8.0)
+
+
+def test_bands_leave_out_the_tails_from_ten_seeds():
+    low, high = spread(np.arange(11.0)[:, None])
+    np.testing.assert_allclose([low[0], high[0]], [1.0, 9.0])

@@ -1,0 +1,231 @@
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from optbench.records import Status
+from optbench.report import SUMMARY_COLUMNS, summary
+from optbench.report import tables as text
+from tests.report.runs import (
+    Lane,
+    function_lane,
+    function_problem,
+    function_run,
+    network_lane,
+    network_problem,
+    network_run,
+    swept_run,
+    tables,
+)
+
+
+def shown(table, width=80):
+    """Return the lines that a terminal of this width shows."""
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(text.to_rich(table))
+    return console.file.getvalue().splitlines()
+
+
+def diverged_run():
+    lanes = [function_lane("sgd")]
+    lanes += [Lane("adam", [1.0, np.nan], seed=0, status=Status.DIVERGED)]
+    return tables(lanes, [function_problem()])
+
+
+def test_a_terminal_shows_a_row_an_optimizer():
+    lines = shown(summary(function_run()))
+    assert lines[0].strip() == "anisotropic"
+    header = next(line for line in lines if "optimizer" in line)
+    assert header.split() == ["optimizer", "final", "loss", "best", "loss", "a", "step"]
+    row = next(line for line in lines if "adagrad" in line)
+    expected = 49 * 0.7**60 / 20 + 4 * 0.6**60
+    assert row.split() == ["adagrad", f"{expected:.3e}", f"{expected:.3e}", "10.0", "µs"]
+    assert not any("edge" in line or "diverged" in line for line in lines)
+
+
+def test_networks_show_the_test_error_in_percent_and_the_spread():
+    lines = shown(summary(network_run(seeds=3)))
+    assert lines[0].strip() == "mnist-mlp, median of 3 seeds"
+    row = next(line for line in lines if "adam" in line)
+    assert "3.25 %" in row
+    finals = summary(network_run(seeds=3)).set_index("label").loc["adam"]
+    assert f"{finals['final_loss_min']:#.3g}–{finals['final_loss_max']:#.3g}" in row
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_widest_table_fits_without_losing_a_character(width):
+    lanes = [
+        network_lane("momentum", seed, hyperparameters={"lr": lr})
+        for lr in (0.001, 0.01778)
+        for seed in range(3)
+    ]
+    table = summary(tables(lanes, [network_problem()]))
+    lines = shown(table, width)
+    assert max(map(len, lines)) <= width
+    assert not any("…" in line for line in lines)
+    row = next(line for line in lines if "momentum" in line)
+    assert "lr=0.001" in row
+
+
+def test_a_long_label_is_folded_and_not_cut():
+    label = "an optimizer of my own with a very long name and then some more words"
+    run = tables([Lane(label, [2.0, 1.0], optimizer="mine")], [function_problem()])
+    lines = shown(summary(run), 60)
+    assert max(map(len, lines)) <= 60
+    words = " ".join(lines).split()
+    assert set(label.split()) <= set(words)
+
+
+def test_labels_are_no_markup():
+    run = tables([Lane("[bold]x[/bold]", [2.0, 1.0], optimizer="sgd")], [function_problem()])
+    assert any("[bold]x[/bold]" in line for line in shown(summary(run)))
+
+
+def test_divergence_stands_where_the_loss_would():
+    lines = shown(summary(diverged_run()))
+    row = next(line for line in lines if "adam" in line)
+    assert row.split() == ["adam", "diverged", "-", "10.0", "µs"]
+
+
+def test_what_numbers_do_not_say_stands_below_the_table():
+    assert text.notes(summary(swept_run(seeds=2))) == ["sgd: 2 of 10 lanes diverged"]
+    assert text.notes(summary(function_run())) == []
+    assert "sgd: 2 of 10 lanes diverged" in shown(summary(swept_run(seeds=2)))[-1]
+
+
+def test_failures_and_edges_are_noted():
+    lanes = [Lane("sgd", [5.0, lr], hyperparameters={"lr": lr}) for lr in (0.1, 0.2, 0.3)]
+    lanes.append(Lane("sgd", [5.0], hyperparameters={"lr": 0.4}, status=Status.FAILED))
+    found = text.notes(summary(tables(lanes, [function_problem()])))
+    assert found == [
+        "sgd: 1 of 4 lanes failed",
+        "sgd: lr=0.1 is the smallest tried; the best may lie beyond",
+    ]
+
+
+def test_notes_of_several_problems_name_them():
+    table = pd.concat([summary(swept_run()), summary(network_run())])
+    assert text.notes(table) == ["anisotropic, sgd: 1 of 5 lanes diverged"]
+
+
+def test_a_table_a_problem():
+    table = pd.concat([summary(function_run()), summary(network_run())], ignore_index=True)
+    lines = [line.strip() for line in shown(table)]
+    assert lines.index("anisotropic") < lines.index("mnist-mlp")
+    headers = [line for line in lines if line.startswith("optimizer")]
+    assert ["test error" in header for header in headers] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("status", "cell"), [(Status.RUNNING, "running"), (Status.INTERRUPTED, "interrupted")]
+)
+def test_a_run_that_has_not_ended_says_so(status, cell):
+    run = tables([Lane("sgd", [2.0, 1.0], status=status)], [function_problem()])
+    assert any(cell in line for line in shown(summary(run)))
+
+
+def test_a_failed_seed_is_the_end_of_the_spread():
+    lanes = [Lane("sgd", [2.0, 1.0 + k / 10], seed=k) for k in range(2)]
+    lanes.append(Lane("sgd", [2.0], seed=2, status=Status.FAILED))
+    run = tables(lanes, [function_problem()])
+    assert "1.00–failed" in text.to_markdown(summary(run))
+
+
+def test_a_configuration_with_one_seed_has_no_spread():
+    lanes = [Lane("sgd", [2.0, 1.0], seed=k) for k in range(2)] + [Lane("adam", [2.0, 1.5])]
+    markdown = text.to_markdown(summary(tables(lanes, [function_problem()])))
+    assert "| adam | 1.500 | - | 1.500 | 10.0 µs |" in markdown
+
+
+def test_a_loss_that_nobody_recorded_is_missing():
+    table = summary(function_run())
+    table.loc[0, "final_loss"] = np.nan
+    assert "| sgd | - |" in text.to_markdown(table)
+
+
+def test_markdown_is_a_table_a_problem_with_its_notes():
+    table = pd.concat([summary(swept_run()), summary(network_run())], ignore_index=True)
+    table.loc[0, "label"] = "a|b"
+    lines = text.to_markdown(table).splitlines()
+    assert lines[:4] == [
+        "### anisotropic",
+        "",
+        "| optimizer | best at | final loss | best loss | a step |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    assert lines[4].startswith("| a\\|b | lr=0.1 | ")
+    assert "- a\\|b: 1 of 5 lanes diverged" in lines
+    assert "### mnist-mlp" in lines
+
+
+def test_csv_holds_exactly_the_summary():
+    table = summary(swept_run())
+    rows = list(csv.DictReader(io.StringIO(text.to_csv(table))))
+    assert list(rows[0]) == [*SUMMARY_COLUMNS, "hp_lr"]
+    assert float(rows[0]["final_loss"]) == table["final_loss"].iloc[0]
+    assert (rows[0]["test_error"], rows[0]["edge"]) == ("", "")
+    assert rows[0]["lanes_diverged"] == "1"
+
+
+def test_json_is_strict_and_holds_exactly_the_summary():
+    table = summary(diverged_run())
+    table["hp_other"] = [np.inf, np.nan]
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    rows = json.loads(text.to_json(table), parse_constant=refuse)
+    assert list(rows[0]) == list(table.columns)
+    assert rows[0]["final_loss"] == table["final_loss"].iloc[0]
+    assert (rows[1]["final_loss"], rows[1]["status"]) == (None, "diverged")
+    assert (rows[0]["swept"], rows[0]["hp_other"], rows[1]["hp_other"]) == (None, None, None)
+    assert isinstance(rows[0]["lanes"], int)
+
+
+def test_json_of_several_runs_names_them():
+    first = function_run()
+    second = replace(first, path=first.path.with_name("another"))
+    rows = json.loads(text.to_json(pd.concat([summary(first), summary(second)])))
+    assert [row["run"] for row in rows[3:5]] == [first.path.name, "another"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (1.5, "1.50 s"),
+        (0.0321, "32.1 ms"),
+        (9.87e-6, "9.87 µs"),
+        (2e-8, "20.0 ns"),
+        (5e-10, "0.500 ns"),
+        (0.0, "0.00 ns"),
+        (None, "-"),
+        (float("nan"), "-"),
+    ],
+)
+def test_durations(seconds, written):
+    assert text.duration(seconds) == written
+
+
+def test_stopped_lanes_show_how_far_they_came():
+    plain = shown(summary(function_run()))
+    assert not any("iterations" in line for line in plain)
+    table = summary(function_run())
+    table.loc[table["label"] == "adam", ["status", "iterations"]] = [Status.STOPPED, 17.0]
+    table.loc[table["label"] == "sgd", "iterations"] = np.nan
+    lines = shown(table)
+    assert any("iterations" in line for line in lines)
+    assert " 17 " in next(line for line in lines if "adam" in line)
+
+
+def test_a_test_loss_without_an_error_is_shown():
+    table = summary(function_run())
+    assert not any("test loss" in line for line in shown(table))
+    table["test_loss"] = 87.5
+    assert all("87.5" in line for line in shown(table) if line.startswith(("sgd", "adam ")))
+    table["test_error"] = 0.5
+    assert not any("test loss" in line for line in shown(table))

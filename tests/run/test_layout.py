@@ -1,0 +1,452 @@
+"""Lanes, their keys and blocks; and what is promised of them: nothing but its own key decides a
+lane's trace."""
+
+import hashlib
+import json
+import pickle
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optbench.device.base import CPU_BLOCK_BYTES
+from optbench.engine.block import Block, halves
+from optbench.optimizers.registry import get_optimizer
+from optbench.problems.registry import make_problem
+from optbench.run import layout as lanes_module
+from optbench.run.layout import lane_bytes, lay_out, plan_blocks
+from optbench.run.pipeline import prepare
+from tests.small import (
+    TEXTBOOK,
+    anisotropic,
+    blocks_of,
+    cpu,
+    quadratic,
+    run_blocks,
+    run_suite,
+    small_network,
+    suite,
+)
+
+RATES = [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.001}]
+
+
+def swept(names=TEXTBOOK):
+    return [(name, RATES) for name in names]
+
+
+def bits(outcomes):
+    return {number: outcome.bits for number, outcome in outcomes.items()}
+
+
+def bits_by_key(outcomes):
+    return {outcome.lane.key: outcome.bits for outcome in outcomes.values()}
+
+
+# Laying out
+
+
+def test_lanes_are_laid_out_by_problem_optimizer_grid_point_and_seed():
+    settled = suite(anisotropic(), quadratic(), optimizers=swept(["sgd", "adam"]), seeds=(3, 7))
+    lanes = lay_out(settled, "cpu")
+    assert [lane.number for lane in lanes] == list(range(2 * 2 * 3 * 2))
+    rows = [(each.problem, each.label, each.hyperparameters["lr"], each.seed) for each in lanes]
+    assert rows == [
+        (problem, name, rate["lr"], seed)
+        for problem in ("anisotropic", "quadratic-1d")
+        for name in ("sgd", "adam")
+        for rate in RATES
+        for seed in (3, 7)
+    ]
+    assert lanes[0].fingerprint == anisotropic().fingerprint
+
+
+# Keys
+
+
+def parts(**changes):
+    """What a key is made of, for sgd on anisotropic."""
+    return {
+        "fingerprint": anisotropic().fingerprint,
+        "optimizer": {"name": "sgd", "source": "optbench"},
+        "hyperparameters": {"lr": 0.01},
+        "schedule": "constant",
+        "seed": 0,
+        "iterations": 20,
+        "evaluation": "end",
+        "stopping": None,
+        "device": "cpu",
+        "numerics_version": 1,
+    } | changes
+
+
+def only_key(settled, device="cpu"):
+    (lane,) = lay_out(settled, device)
+    return lane.key
+
+
+def test_the_key_of_a_lane_is_the_same_for_ever():
+    key = only_key(suite(anisotropic(), optimizers=["sgd"]))
+    assert key == "b76beb9b5ce155a89991e992e3d59b876480cba7aadf41ca7dc818a970a7f88e"
+    text = json.dumps(parts(), sort_keys=True, separators=(",", ":"))
+    assert key == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_every_part_of_a_key_changes_it(monkeypatch):
+    keys = [
+        only_key(suite(anisotropic(), optimizers=["sgd"])),
+        only_key(suite(anisotropic(), optimizers=[("sgd", [{"lr": 0.02}])])),
+        only_key(suite(anisotropic(), optimizers=["momentum"])),
+        only_key(suite(anisotropic(), optimizers=["sgd"], seeds=(1,))),
+        only_key(suite(anisotropic(), optimizers=["sgd"], iterations=21)),
+        only_key(suite(anisotropic(dtype="float32"), optimizers=["sgd"])),
+        only_key(suite(quadratic(), optimizers=["sgd"])),
+        only_key(suite(anisotropic(), optimizers=["sgd"]), "gpu"),
+    ]
+    monkeypatch.setattr(lanes_module, "NUMERICS_VERSION", 2)
+    keys.append(only_key(suite(anisotropic(), optimizers=["sgd"])))
+    assert len(set(keys)) == len(keys)
+
+
+def test_keys_know_neither_order_nor_label_nor_company():
+    settled = suite(anisotropic(), optimizers=swept(), seeds=(0, 1))
+    usual = {lane.key for lane in lay_out(settled, "cpu")}
+    assert len(usual) == len(TEXTBOOK) * 3 * 2
+    (setting,) = settled.problems
+    relabelled = tuple(
+        replace(
+            each,
+            label=f"my {each.label}",
+            configurations=tuple(
+                dict(reversed(list(one.items()))) for one in reversed(each.configurations)
+            ),
+        )
+        for each in reversed(setting.optimizers)
+    )
+    other = replace(
+        settled,
+        name="other",
+        seeds=(1, 0),
+        problems=(replace(setting, label="my problem", optimizers=relabelled),),
+    )
+    assert {lane.key for lane in lay_out(other, "cpu")} == usual
+
+
+# Blocks
+
+
+def test_a_block_holds_the_lanes_of_one_problem_and_one_rule():
+    settled = suite(anisotropic(), quadratic(), optimizers=swept(["sgd", "adam"]), seeds=(3, 7))
+    blocks = blocks_of(settled)
+    assert [block.number for block in blocks] == [0, 1, 2, 3]
+    assert [[lane.number for lane in block.lanes] for block in blocks] == [
+        list(range(first, first + 6)) for first in (0, 6, 12, 18)
+    ]
+    assert [(block.problem.name, block.optimizer.name) for block in blocks] == [
+        ("anisotropic", "sgd"),
+        ("anisotropic", "adam"),
+        ("quadratic-1d", "sgd"),
+        ("quadratic-1d", "adam"),
+    ]
+    assert all(block.iterations == 20 for block in blocks)
+
+
+def test_entries_of_one_rule_share_a_block():
+    settled = suite(anisotropic(), optimizers=["sgd", "adam"])
+    (setting,) = settled.problems
+    again = replace(setting.optimizers[0], label="again")
+    problems = (replace(setting, optimizers=(*setting.optimizers, again)),)
+    blocks = blocks_of(replace(settled, problems=problems))
+    labels = [[lane.label for lane in block.lanes] for block in blocks]
+    assert labels == [["sgd", "again"], ["adam"]]
+
+
+def test_a_block_knows_the_seeds_and_hyperparameters_of_its_lanes():
+    configurations = [{"lr": 0.1, "beta1": 0.5}, {"lr": 0.2}]
+    (block,) = blocks_of(
+        suite(small_network(), optimizers=[("adam", configurations)], seeds=(7, 3))
+    )
+    assert block.seeds == (7, 3)
+    columns = {name: values[0].tolist() for name, values in block.hyperparameters.items()}
+    assert columns == {
+        "lr": [[0.1], [0.1], [0.2], [0.2]],
+        "beta1": [[0.5], [0.5], [0.9], [0.9]],
+        "beta2": [[0.999]] * 4,
+        "eps": [[1e-7]] * 4,
+        "eps_place": [[0.0]] * 4,
+        "bias_correction": [[1.0]] * 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "sizes"), [(1, [1] * 7), (2 * 32, [2, 2, 2, 1]), (5 * 32, [4, 3]), (7 * 32, [7])]
+)
+def test_blocks_are_as_large_as_the_device_allows_and_evenly_filled(bytes_, sizes):
+    """A lane of sgd on two variables in float64 takes 2 · 2 · 8 bytes."""
+    blocks = blocks_of(suite(anisotropic(), optimizers=["sgd"], seeds=range(7)), cpu(bytes_))
+    assert [len(block.lanes) for block in blocks] == sizes
+    assert [lane.number for block in blocks for lane in block.lanes] == list(range(7))
+
+
+def test_slots_and_precision_count_towards_the_size_of_a_block():
+    def lanes_a_block(problem, optimizer):
+        settled = suite(problem, optimizers=[optimizer], seeds=range(8))
+        return len(blocks_of(settled, cpu(64))[0].lanes)
+
+    assert lanes_a_block(anisotropic(), "sgd") == 2
+    assert lanes_a_block(anisotropic(), "adam") == 1
+    assert lanes_a_block(anisotropic(dtype="float32"), "sgd") == 4
+    assert lanes_a_block(quadratic(), "sgd") == 4
+
+
+def test_a_network_of_the_textbook_fits_a_block_with_some_of_its_kind():
+    network, _ = make_problem("mnist-mlp", {"data": "mnist-5k"})
+    blocks = blocks_of(suite(network, optimizers=["sgd", "adam"], seeds=range(100)))
+    outputs = 2 * 4 * 100 + 10  # of the layers, ReLU counted apart
+    gradients = 4 * 100 + 10
+    for block in blocks:
+        arrays = 2 + len(block.optimizer.slots)
+        lane = 4 * (arrays * network.parameters + 128 * (outputs + gradients))
+        assert len(block.lanes) > 1
+        assert len(block.lanes) * lane <= CPU_BLOCK_BYTES < 2 * len(block.lanes) * lane
+    assert sum(len(block.lanes) for block in blocks) == 200
+
+
+def test_work_arrays_of_a_network_count_towards_the_size_of_a_block():
+    """For each example: 7 + 5 + 4 outputs of dense layers, 7 + 5 of ReLU, and their gradients."""
+    adam = get_optimizer("adam")
+    outputs, gradients = 7 + 7 + 5 + 5 + 4, 7 + 5 + 4
+    for batch_size, dtype, size in [(8, "float64", 8), (33, "float32", 4)]:
+        network = small_network(batch_size=batch_size, dtype=dtype)
+        expected = size * (4 * 155 + batch_size * (outputs + gradients))
+        assert lane_bytes(network, adam) == expected
+    assert lane_bytes(anisotropic(), adam) == 8 * 4 * 2
+
+
+@pytest.mark.parametrize(
+    ("workers", "sizes"),
+    [
+        (1, [4, 7]),
+        (2, [4, 7]),
+        (3, [4, 4, 3]),
+        (4, [2, 2, 4, 3]),
+        (5, [2, 2, 2, 2, 3]),
+        (99, [1] * 11),
+    ],
+)
+def test_the_largest_blocks_are_halved_while_workers_want_one(workers, sizes, monkeypatch):
+    monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
+    settled = suite(anisotropic(), optimizers=[("sgd", [{}] * 4), ("adam", [{}] * 7)])
+    plan = prepare(settled, cpu(), workers)
+    assert [len(block.lanes) for block in plan.blocks] == sizes
+    assert [block.number for block in plan.blocks] == list(range(len(sizes)))
+    assert [lane.number for block in plan.blocks for lane in block.lanes] == list(range(11))
+    assert plan.workers == min(workers, 11)
+
+
+def test_no_worker_is_idle_while_the_last_block_runs(monkeypatch):
+    monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
+    settled = suite(anisotropic(), optimizers=[("sgd", [{}] * 32)])
+    three = 11 * lane_bytes(anisotropic(), get_optimizer("sgd"))
+    sizes = {
+        workers: [len(block.lanes) for block in prepare(settled, cpu(three), workers).blocks]
+        for workers in (1, 2, 3, 4)
+    }
+    assert sizes == {1: [11, 11, 10], 2: [6, 5, 11, 10], 3: [11, 11, 10], 4: [6, 5, 11, 10]}
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(32_768, [32_768]), (32_769, [16_385, 16_384])])
+def test_lanes_too_small_to_share_stay_together(count, sizes):
+    settled = suite(anisotropic(), optimizers=[("sgd", [{}] * count)])
+    assert [len(block.lanes) for block in prepare(settled, cpu(), 2).blocks] == sizes
+
+
+@given(st.integers(2, 9), st.integers(0, 5))
+def test_halves_are_the_lanes_of_a_block_with_numbers_of_their_own(count, number):
+    (block,) = blocks_of(suite(anisotropic(), optimizers=["sgd"], seeds=range(count)))
+    first, second = halves(block, iter([number, number + 1]))
+    assert (first.number, second.number) == (number, number + 1)
+    assert first.lanes + second.lanes == block.lanes
+    assert 0 <= len(second.lanes) - len(first.lanes) <= 1
+    for half in (first, second):
+        assert replace(half, number=block.number, lanes=block.lanes) == block
+
+
+@given(st.integers(1, 40), st.integers(1, 2000), st.randoms())
+def test_every_lane_is_in_one_block_whatever_their_size(count, bytes_, random):
+    settled = suite(anisotropic(), optimizers=["sgd", "adam"], seeds=range(count))
+    lanes = list(lay_out(settled, "cpu"))
+    blocks = plan_blocks(settled, lanes, bytes_)
+    random.shuffle(lanes)
+    again = plan_blocks(settled, lanes, bytes_)
+    for plan in (blocks, again):
+        numbers = [lane.number for block in plan for lane in block.lanes]
+        assert sorted(numbers) == list(range(2 * count))
+        for name in ("sgd", "adam"):
+            sizes = [len(block.lanes) for block in plan if block.optimizer.name == name]
+            assert max(sizes) - min(sizes) <= 1
+
+
+# Promises: every trace, summary and evaluation is the same to the last bit.
+
+
+def everything(**options):
+    problems = (small_network(**options), anisotropic(), quadratic())
+    return suite(*problems, optimizers=swept(), seeds=(0, 7), iterations=70)
+
+
+def test_two_runs_give_the_same_bits():
+    assert bits(run_suite(everything())) == bits(run_suite(everything()))
+
+
+@pytest.fixture(scope="module")
+def expected_bits():
+    """What blocks of all lanes give with one worker, by the networks' precision."""
+    return {dtype: bits(run_suite(everything(dtype=dtype))) for dtype in ("float32", "float64")}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 6])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_neither_workers_nor_the_size_of_blocks_change_a_bit(dtype, lanes, workers, expected_bits):
+    """Networks in both precisions and functions, with every optimizer, all in one run."""
+    settled = everything(dtype=dtype)
+    device = cpu(lanes * largest_lane(settled))
+    plan = prepare(settled, device, workers)
+    assert plan.workers == workers
+    assert {len(block.lanes) for block in plan.blocks if of_the_largest(block)} == {lanes}
+    assert (
+        bits(run_blocks(plan.blocks, device=device, workers=plan.workers)) == expected_bits[dtype]
+    )
+
+
+def largest_lane(settled) -> int:
+    """Return the bytes of a lane of Adam on the small network, the largest of all."""
+    return lane_bytes(settled.problems[0].problem, get_optimizer("adam"))
+
+
+def of_the_largest(block) -> bool:
+    return (block.problem.name, block.optimizer.name) == ("small-network", "adam")
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_an_optimizer_alone_has_the_bits_that_it_has_among_all(name):
+    problems = (small_network(dtype="float32"), anisotropic())
+    among = bits_by_key(run_suite(suite(*problems, seeds=(0, 7), iterations=70)))
+    alone = bits_by_key(run_suite(suite(*problems, optimizers=[name], seeds=(0, 7), iterations=70)))
+    assert len(alone) == 4
+    assert alone.items() <= among.items()
+
+
+@pytest.mark.parametrize("record", ["before", "after"])
+@pytest.mark.parametrize("batch_size", [1, 8, 33])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("seeds", "rates"),
+    [((0,), RATES), ((0, 7, 3), RATES[:1]), ((0, 7), RATES)],
+    ids=["one seed", "several seeds", "seeds and rates"],
+)
+def test_a_block_of_many_networks_equals_blocks_of_one(seeds, rates, dtype, batch_size, record):
+    network = small_network(dtype=dtype, batch_size=batch_size, record=record)
+    settled = suite(
+        network, optimizers=[("sgd", rates), ("adam", rates)], seeds=seeds, iterations=20
+    )
+    together = blocks_of(settled)
+    assert len(together) == 2
+    apart = blocks_of(settled, cpu(1))
+    assert len(apart) == 2 * len(seeds) * len(rates)
+    assert bits(run_blocks(together)) == bits(run_blocks(apart))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_block_of_many_textbook_networks_equals_blocks_of_one(dtype):
+    """At its true size, where BLAS may choose other ways to multiply than for a small network."""
+    network, _ = make_problem("mnist-mlp", {"data": "mnist-5k", "dtype": dtype})
+    settled = suite(
+        network, optimizers=[("momentum", [{"lr": 0.1}, {"lr": 0.01}])], seeds=(0, 7), iterations=3
+    )
+    assert bits(run_suite(settled)) == bits(run_suite(settled, device=cpu(1)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("problem", [anisotropic, quadratic])
+def test_a_block_of_many_points_equals_blocks_of_one(problem, dtype):
+    settled = suite(problem(dtype=dtype), optimizers=swept(), seeds=(0, 1), iterations=70)
+    assert bits(run_suite(settled)) == bits(run_suite(settled, device=cpu(1)))
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 100_000), st.integers(1, 3))
+def test_blocks_of_any_size_give_the_same_bits(bytes_, workers):
+    assert bits(run_suite(SEVERAL, device=cpu(bytes_), workers=workers)) == SEVERAL_BITS
+
+
+SEVERAL = suite(
+    small_network(dtype="float32"),
+    anisotropic(),
+    optimizers=[("momentum", RATES), ("adam", RATES)],
+    seeds=(0, 7),
+    iterations=12,
+)
+SEVERAL_BITS = bits(run_suite(SEVERAL))
+
+
+@settings(max_examples=15)
+@given(st.randoms())
+def test_permuting_lanes_permutes_traces(random):
+    shuffled = []
+    for block in blocks_of(SEVERAL):
+        lanes = tuple(random.sample(block.lanes, len(block.lanes)))
+        shuffled.append(replace(block, lanes=lanes))
+    random.shuffle(shuffled)
+    assert bits(run_blocks(shuffled)) == SEVERAL_BITS
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_any_lanes_give_the_bits_that_they_give_among_all(data):
+    blocks = blocks_of(SEVERAL)
+    block = data.draw(st.sampled_from(blocks))
+    numbers = st.lists(st.sampled_from(range(len(block.lanes))), min_size=1, unique=True)
+    some = replace(block, lanes=tuple(block.lanes[index] for index in data.draw(numbers)))
+    for number, found in bits(run_blocks([some])).items():
+        assert found == SEVERAL_BITS[number]
+
+
+def test_the_same_seed_gives_every_optimizer_the_same_start_and_batches():
+    """With lr = 0 nothing moves, so losses tell start and batches alone."""
+    settled = suite(
+        small_network(),
+        optimizers=[(name, [{"lr": 0.0}]) for name in TEXTBOOK],
+        seeds=(0, 7),
+        iterations=300,
+    )
+    outcomes = run_suite(settled)
+    traces = {seed: set() for seed in (0, 7)}
+    for outcome in outcomes.values():
+        traces[outcome.lane.seed].add(outcome.loss.tobytes())
+    assert [len(found) for found in traces.values()] == [1, 1]
+    assert traces[0] != traces[7]
+    by_row = outcomes[0].loss
+    assert len(set(by_row[:256]) & set(by_row[256:])) < 5  # another block of random numbers
+
+
+@given(
+    name=st.sampled_from(TEXTBOOK),
+    iterations=st.integers(1, 80),
+    make=st.sampled_from([anisotropic, quadratic]),
+)
+def test_a_learning_rate_of_zero_leaves_the_start_alone(name, iterations, make):
+    problem = make()
+    settled = suite(problem, optimizers=[(name, [{"lr": 0.0}])], iterations=iterations)
+    (outcome,) = run_suite(settled).values()
+    assert outcome.position.shape == (iterations + 1, problem.parameters)
+    assert (outcome.position == problem.start(0)).all()
+    assert len(set(outcome.loss)) == 1
+
+
+def test_a_block_runs_elsewhere_as_it_does_here():
+    """Blocks are plain data: they can be pickled and sent to another process."""
+    sent: list[Block] = pickle.loads(pickle.dumps(blocks_of(SEVERAL)))
+    assert bits(run_blocks(sent)) == SEVERAL_BITS

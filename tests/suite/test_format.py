@@ -1,0 +1,309 @@
+"""Suites as they are written, and what is said of those whose shape is wrong."""
+
+import json
+
+import pytest
+
+from optbench.errors import SuiteError
+from optbench.suite.format import (
+    OptimizerEntry,
+    ProblemEntry,
+    builtin_suites,
+    parse_suite,
+    read_suite,
+)
+
+PLAIN = {
+    "name": "mine",
+    "problem": [{"name": "anisotropic"}],
+    "optimizer": [{"name": "sgd", "lr": 0.5}],
+}
+
+
+def refused(call, *arguments) -> str:
+    with pytest.raises(SuiteError) as caught:
+        call(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_suites_built_in_are_the_textbooks():
+    assert {"anisotropic", "mnist-mlp", "quadratic-1d"} <= set(builtin_suites())
+    anisotropic = read_suite("anisotropic")
+    assert anisotropic.iterations == 30
+    rates = {entry.name: entry.hyperparameters for entry in anisotropic.optimizer}
+    assert rates == {
+        "sgd": {"lr": 0.95},
+        "momentum": {"lr": 0.1},
+        "adagrad": {"lr": 1.5},
+        "adam": {"lr": 0.3},
+    }
+    mnist = read_suite("mnist-mlp")
+    assert (mnist.iterations, mnist.record, mnist.seeds) == (2000, "after", 1)
+    assert mnist.problem[0].options == {"batch_size": 128}
+    assert [entry.name for entry in mnist.optimizer] == list(rates)
+    quadratic = read_suite("quadratic-1d")
+    assert quadratic.iterations == 25
+    assert [(entry.name, entry.hyperparameters) for entry in quadratic.optimizer] == [
+        ("sgd", {"lr": 0.3})
+    ]
+
+
+def test_a_file_is_read_whole(tmp_path):
+    path = tmp_path / "sweep.toml"
+    path.write_text(
+        """
+        description = "a sweep"
+        seeds = [3, 7]
+        epochs = 2
+
+        [[problem]]
+        name = "mnist-mlp"
+        label = "small batches"
+        batch_size = 16
+        adam.lr = 0.01
+        "Adam, swept".grid.beta1 = [0.5, 0.9]
+
+        [[optimizer]]
+        name = "adam"
+        label = "Adam, swept"
+        beta2 = 0.99
+        grid.lr = "1e-4:1e-1:13"
+        """,
+        encoding="utf-8",
+    )
+    suite = read_suite(str(path))
+    assert (suite.name, suite.description) == ("sweep", "a sweep")
+    assert (suite.seeds, suite.epochs, suite.iterations) == ([3, 7], 2, None)
+    (problem,) = suite.problem
+    assert (problem.name, problem.title) == ("mnist-mlp", "small batches")
+    assert problem.options == {"batch_size": 16}
+    assert problem.overrides == {
+        "adam": {"lr": 0.01},
+        "Adam, swept": {"grid": {"beta1": [0.5, 0.9]}},
+    }
+    (optimizer,) = suite.optimizer
+    assert (optimizer.name, optimizer.title) == ("adam", "Adam, swept")
+    assert optimizer.hyperparameters == {"beta2": 0.99}
+    assert optimizer.grid == {"lr": "1e-4:1e-1:13"}
+
+
+def test_a_file_may_start_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + b"seeds = 3")
+    assert read_suite(str(path)).seeds == 3
+
+
+def test_a_name_in_the_file_counts_before_the_files_own(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('name = "b"', encoding="utf-8")
+    assert read_suite(str(path)).name == "b"
+
+
+def test_a_run_json_is_the_suite_that_it_resolved_to(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"suite": {"resolved": PLAIN, "written": {}}}), encoding="utf-8")
+    assert read_suite(str(path)).as_written() == parse_suite(PLAIN, "x").as_written()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"suite": 3}', '{"suite": {"resolved": []}}'])
+def test_another_json_is_no_run(tmp_path, text):
+    path = tmp_path / "run.json"
+    path.write_text(text, encoding="utf-8")
+    message = refused(read_suite, str(path))
+    assert message == f"{path}: no run.json of optbench; it has no suite.resolved"
+
+
+def test_what_is_no_suite_is_refused(tmp_path):
+    assert refused(read_suite, "mnist-mpl") == (
+        "unknown suite 'mnist-mpl'; did you mean 'mnist-mlp'? (or give a .toml)"
+    )
+    assert "known are anisotropic, " in refused(read_suite, "zzz")
+    missing = str(tmp_path / "missing.toml")
+    assert refused(read_suite, missing) == f"there is no suite file '{missing}'"
+    folder = tmp_path / "folder.toml"
+    folder.mkdir()
+    assert refused(read_suite, str(folder)).startswith(f"suite file '{folder}' cannot be read: ")
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes('name = "Präzision"'.encode("latin-1"))
+    assert refused(read_suite, str(latin)).startswith(f"suite file '{latin}' cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('name = "a"\nlr = ', "invalid value (at line 2, the end)"),
+        ('\n\nname = "a', "unterminated string (at line 3, the end)"),
+        ("seeds = 1\nseeds = 2\n", "(at line 2, column"),
+        ("[[problem]\n", "(at line 1, column"),
+        (f"seeds = 1{'0' * 5000}", "exceeds the limit"),
+        (f"seeds = {'[' * 5000}", "arrays or tables are nested too deep"),
+    ],
+)
+def test_toml_errors_name_file_and_line(tmp_path, text, says):
+    path = tmp_path / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    message = refused(read_suite, str(path))
+    assert message.startswith(f"{path}: ")
+    assert says in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"iteration": 3}, "unknown key 'iteration'; did you mean 'iterations'?"),
+        ({"zzz": 3}, "unknown key 'zzz'; known are name, description, seeds, iterations"),
+        ({"name": "a b"}, "name: 'a b' names no folder; use letters, digits"),
+        ({"name": "../up"}, "name: '../up' names no folder"),
+        ({"name": ""}, "name: '' names no folder"),
+        ({"name": "a\n"}, "names no folder"),
+        ({"name": 3}, "name: input should be a valid string"),
+        ({"name": "a" * 201}, "name: it has 201 characters; use at most 200"),
+        ({"description": 3}, "description: input should be a valid string"),
+        ({"seeds": "3"}, "seeds: input should be a valid integer"),
+        ({"seeds": 1.5}, "seeds: input should be a valid integer"),
+        ({"seeds": True}, "seeds: input should be a valid integer"),
+        ({"iterations": 0}, "iterations: input should be greater than 0"),
+        ({"iterations": -3}, "iterations: input should be greater than 0"),
+        ({"iterations": 1.5}, "iterations: input should be a valid integer"),
+        ({"epochs": 0}, "epochs: input should be greater than 0"),
+        ({"dtype": 32}, "dtype: input should be a valid string"),
+        ({"data": 5}, "data: input should be a valid string"),
+        ({"record": "during"}, "record: input should be 'before' or 'after'"),
+        ({"problem": 3}, "problem: each is a table of its own, under [[problem]]"),
+        ({"problem": {"name": "anisotropic"}}, "problem: each is a table of its own"),
+        ({"optimizer": ["sgd"]}, "optimizer: each is a table of its own, under [[optimizer]]"),
+        ({"problem": [{}]}, "problem 1 name is missing"),
+        ({"problem": [{"name": 3}]}, "problem 1 name: input should be a valid string"),
+        ({"problem": [{"name": "a", "iterations": 0}]}, "problem 1 iterations: input should be g"),
+        ({"problem": [{"name": "a"}, {"name": "b", "epochs": 0}]}, "problem 2 epochs: input sho"),
+        ({"problem": [{"name": "a", "label": ""}]}, "problem 1 label: string should have at l"),
+        (
+            {"problem": [{"name": "a", "label": "b\nc"}]},
+            "problem 1 label: 'b\\nc' holds characters",
+        ),
+        (
+            {"problem": [{"name": "a", "label": "*"}]},
+            "problem 1 label: '*' means all entries; give",
+        ),
+        ({"optimizer": [{"name": "sgd", "label": "*"}]}, "optimizer 1 label: '*' means all entri"),
+        ({"name": "\ud800"}, "is no text"),
+        ({"optimizer": [{"lr": 0.1}]}, "optimizer 1 name is missing"),
+        ({"optimizer": [{"name": "sgd", "label": ""}]}, "optimizer 1 label: string should have"),
+        ({"optimizer": [{"name": "sgd", "grid": 3}]}, "optimizer 1 grid: input should be a valid"),
+        (
+            {"optimizer": [{"name": "sgd"}, {"name": "adam"}, {"name": "sgd"}]},
+            "optimizer: 'sgd' stands there twice; give one of them another label",
+        ),
+        (
+            {"optimizer": [{"name": "sgd", "label": "a"}, {"name": "adam", "label": "a"}]},
+            "optimizer: 'a' stands there twice",
+        ),
+        (
+            {"optimizer": [{"name": "sgd", "label": "adam"}, {"name": "adam"}]},
+            "optimizer: 'adam' stands there twice",
+        ),
+        ({"problem": [{"name": "a"}, {"name": "a"}]}, "problem: 'a' stands there twice"),
+    ],
+)
+def test_a_wrong_shape_is_refused_with_its_place(changes, says):
+    message = refused(parse_suite, {**PLAIN, **changes}, "mine.toml")
+    assert message.startswith("mine.toml: ")
+    assert says in message
+
+
+def test_labels_let_entries_share_a_name():
+    optimizers = [{"name": "sgd"}, {"name": "sgd", "label": "slow", "lr": 1e-4}]
+    suite = parse_suite({**PLAIN, "optimizer": optimizers}, "x")
+    assert [entry.title for entry in suite.optimizer] == ["sgd", "slow"]
+
+
+def test_as_written_holds_what_was_written_and_no_more():
+    suite = parse_suite(PLAIN, "x")
+    written = suite.as_written()
+    assert written["optimizer"] == ({"name": "sgd", "lr": 0.5},)
+    assert written.keys() == {"name", "problem", "optimizer"}
+    assert parse_suite(written, "x") == suite
+
+
+def test_a_changed_suite_is_checked_again():
+    suite = parse_suite(PLAIN, "x")
+    changed = suite.changed(seeds=[1, 2], name="other")
+    assert (changed.name, changed.seeds, changed.optimizer) == ("other", [1, 2], suite.optimizer)
+    assert suite.seeds == 1
+    assert refused(lambda: suite.changed(iterations=0)).startswith("suite 'mine': iterations")
+
+
+@pytest.mark.parametrize(
+    ("target", "titles"),
+    [
+        ("*", ("adam", "swept", "slow", "quick")),
+        ("adam", ("adam",)),
+        ("swept", ("swept",)),
+        ("sgd", ("slow", "quick")),
+        ("momentum", ()),
+    ],
+)
+def test_a_target_is_a_label_else_every_entry_of_that_name(target, titles):
+    entries = [
+        {"name": "adam"},
+        {"name": "adam", "label": "swept"},
+        {"name": "sgd", "label": "slow"},
+        {"name": "sgd", "label": "quick"},
+    ]
+    assert parse_suite({"name": "x", "optimizer": entries}, "x").meant_by(target) == titles
+
+
+@pytest.mark.parametrize(
+    ("changes", "hyperparameters", "grid"),
+    [
+        ({}, {"lr": 0.5}, {"eps": [0.1, 0.2]}),
+        ({"lr": 0.1}, {"lr": 0.1}, {"eps": [0.1, 0.2]}),
+        ({"eps": 0.3}, {"lr": 0.5, "eps": 0.3}, {}),
+        ({"grid": {"lr": [1, 2]}}, {}, {"eps": [0.1, 0.2], "lr": [1, 2]}),
+        ({"grid": {"eps": [1, 2]}}, {"lr": 0.5}, {"eps": [1, 2]}),
+    ],
+)
+def test_a_value_replaces_a_grid_and_a_grid_a_value(changes, hyperparameters, grid):
+    entry = OptimizerEntry(name="adagrad", label="a", lr=0.5, grid={"eps": [0.1, 0.2]})
+    merged = entry.merged(changes)
+    assert (merged.hyperparameters, merged.grid) == (hyperparameters, grid)
+    assert (merged.name, merged.label) == ("adagrad", "a")
+
+
+@pytest.mark.parametrize("changes", [{"name": "adam"}, {"label": "b"}, {"grid": 3}])
+def test_only_hyperparameters_can_be_changed(changes):
+    message = refused(OptimizerEntry(name="sgd").merged, changes)
+    assert message == f"sgd: '{next(iter(changes))}' is no hyperparameter; set those by name"
+
+
+def test_a_problem_changes_optimizers_by_star_then_name_then_label():
+    problem = ProblemEntry(
+        name="anisotropic",
+        **{
+            "slow": {"lr": 3.0},
+            "adam": {"lr": 2.0, "beta1": 0.5, "grid": {"eps": [1, 2]}},
+            "*": {"lr": 1.0, "grid": {"beta2": [0.5, 0.9]}},
+        },
+    )
+    entries = [
+        {"name": "adam", "label": "slow", "eps": 1e-3},
+        {"name": "adam", "label": "other"},
+        {"name": "sgd", "lr": 9.0},
+    ]
+    suite = parse_suite({"name": "x", "optimizer": entries}, "x")
+    slow, other, sgd = (suite.adjusted(entry, problem) for entry in suite.optimizer)
+    assert slow.hyperparameters == {"lr": 3.0, "beta1": 0.5}
+    assert slow.grid == {"beta2": [0.5, 0.9], "eps": [1, 2]}
+    assert other.hyperparameters == {"lr": 2.0, "beta1": 0.5}
+    assert sgd.hyperparameters == {"lr": 1.0}
+
+
+def test_a_change_to_a_label_leaves_other_entries_of_that_name_alone():
+    problem = ProblemEntry(name="anisotropic", adam={"lr": 2.0})
+    entries = [{"name": "adam"}, {"name": "adam", "label": "swept", "grid": {"lr": [0.1, 0.2]}}]
+    suite = parse_suite({"name": "x", "optimizer": entries}, "x")
+    adam, swept = (suite.adjusted(entry, problem) for entry in suite.optimizer)
+    assert adam.hyperparameters == {"lr": 2.0}
+    assert (swept.hyperparameters, swept.grid) == ({}, {"lr": [0.1, 0.2]})

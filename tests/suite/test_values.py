@@ -1,0 +1,152 @@
+"""Grids, lists and seeds as they are written, and what is said of those that are malformed."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optbench.errors import SuiteError
+from optbench.suite.values import grid_values, log_spaced, seed_list, toml_value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.5", 0.5),
+        ("1e-3", 1e-3),
+        ("3", 3),
+        ("true", True),
+        ("cosine", "cosine"),
+        ("'a word'", "a word"),
+        ("[1, 2]", [1, 2]),
+        ("", ""),
+    ],
+)
+def test_values_are_toml_and_bare_words_are_strings(text, value):
+    read = toml_value(text)
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("given_", "values"),
+    [
+        ("0.01", [0.01]),
+        ("1e-3,1e-2", [1e-3, 1e-2]),
+        (" 1e-3 , 2 ", [1e-3, 2.0]),
+        ("1e-4:1e-1:4", [1e-4, 1e-3, 1e-2, 1e-1]),
+        ("2:8:3", [2.0, 4.0, 8.0]),
+        ("1e-3:10:2", [1e-3, 10.0]),
+        ([1, 0.5], [1.0, 0.5]),
+        ("3,1,2", [3.0, 1.0, 2.0]),
+    ],
+)
+def test_grids(given_, values):
+    read = grid_values(given_)
+    assert read == values
+    assert all(type(value) is float for value in read)
+
+
+def test_the_grid_of_the_manual_is_evenly_spaced_in_its_logarithm():
+    values = grid_values("1e-3:10:25")
+    np.testing.assert_allclose(values, np.logspace(-3, 1, 25), rtol=1e-11)
+    assert (values[0], values[-1], len(values)) == (1e-3, 10.0, 25)
+
+
+@given(st.floats(1e-12, 1e12), st.floats(1.001, 1e6), st.integers(2, 60))
+def test_log_spacing_rises_with_one_ratio_between_the_ends_given(low, factor, count):
+    high = low * factor
+    values = log_spaced(low, high, count)
+    assert (values[0], values[-1], len(values)) == (low, high, count)
+    np.testing.assert_allclose(np.diff(np.log(values)), np.log(high / low) / (count - 1), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given_", "says"),
+    [
+        ("", "grid '' is malformed; write values as 1e-3,1e-2"),
+        ("a,b", "grid 'a,b' is malformed"),
+        ("1,", "grid '1,' is malformed"),
+        ("1:2", "grid '1:2' is malformed"),
+        ("1:2:3:4", "grid '1:2:3:4' is malformed"),
+        ("a:1:3", "grid 'a:1:3' is malformed"),
+        ("1:inf:3", "grid '1:inf:3' is malformed"),
+        ("1:2:nan", "grid '1:2:nan' is malformed"),
+        ("1:2:1", "asks for 1 values; a range takes 2 to 100000"),
+        ("1:2:2.5", "asks for 2.5 values"),
+        ("1:2:100001", "asks for 100001 values"),
+        ("1:2:-3", "asks for -3 values"),
+        ("0:1:3", "must rise from a positive value, as 1e-4:1e-1:13 does"),
+        ("-1:1:3", "must rise from a positive value"),
+        ("2:1:3", "must rise from a positive value"),
+        ("1:1:3", "must rise from a positive value"),
+        ("true", "grid 'true' is malformed"),
+        ("nan", "grid 'nan' is malformed"),
+        ([], "grid [] is malformed"),
+        ([1, "a"], "grid [1, 'a'] is malformed"),
+        ([True], "grid [True] is malformed"),
+        ([[1]], "grid [[1]] is malformed"),
+        ([float("inf")], "grid [inf] is malformed"),
+        (3, "grid 3 is malformed"),
+        (None, "grid None is malformed"),
+        ("1,1.0", "grid '1,1.0' holds a value twice"),
+        ([1, 2, 1], "grid [1, 2, 1] holds a value twice"),
+    ],
+)
+def test_malformed_grids_are_refused_in_one_line(given_, says):
+    with pytest.raises(SuiteError) as caught:
+        grid_values(given_)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_too_large_for_a_float_is_refused():
+    with pytest.raises(SuiteError, match="malformed"):
+        grid_values([10**400])
+    with pytest.raises(SuiteError, match="malformed"):
+        grid_values(f"1:1{'0' * 400}:3")
+
+
+@pytest.mark.parametrize(
+    ("given_", "seeds"),
+    [(1, (0,)), (3, (0, 1, 2)), ([3, 7, 11], (3, 7, 11)), ("3,7,11", (3, 7, 11)), ("5", (5,))],
+)
+def test_a_number_of_seeds_counts_and_a_list_names_them(given_, seeds):
+    assert seed_list(given_) == seeds
+
+
+@pytest.mark.parametrize(
+    ("given_", "says"),
+    [
+        (0, "seeds = 0; at least 1 seed is needed"),
+        (-1, "seeds = -1; at least 1 seed is needed"),
+        (True, "seeds True are malformed; write different whole numbers from 0 on, as 3,7,11"),
+        (1.5, "seeds 1.5 are malformed"),
+        ([], "seeds [] are malformed"),
+        ([1, -1], "seeds [1, -1] are malformed"),
+        ([1, 1], "seeds [1, 1] are malformed"),
+        ([1.0], "seeds [1.0] are malformed"),
+        ([True], "seeds [True] are malformed"),
+        ("", "seeds '' are malformed"),
+        ("a", "seeds 'a' are malformed"),
+        ("1,,2", "seeds '1,,2' are malformed"),
+        ("1:3", "seeds '1:3' are malformed"),
+        ([2**63], "are malformed"),
+    ],
+)
+def test_malformed_seeds_are_refused_in_one_line(given_, says):
+    with pytest.raises(SuiteError) as caught:
+        seed_list(given_)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.text(max_size=20) | st.lists(st.integers() | st.floats() | st.text(), max_size=4))
+def test_whatever_is_given_is_read_or_refused(given_):
+    for read in (grid_values, seed_list):
+        try:
+            values = read(given_)
+        except SuiteError:
+            continue
+        assert values
+        assert len(set(values)) == len(values)
