@@ -15,7 +15,16 @@ torch = pytest.importorskip("torch")
 
 from optbench.optimizers.torch.lanes import Layout  # noqa: E402
 from optbench.optimizers.torch.updates import TorchUpdates  # noqa: E402
-from tests.parity.torch_hand import MATRICES, NETWORK, RULES, Hand, fit, fresh, plain_rows, rows_of
+from tests.parity.torch_hand import (  # noqa: E402
+    MATRICES,
+    NETWORK,
+    RULES,
+    Hand,
+    fit,
+    fresh,
+    plain_rows,
+    rows_of,
+)
 
 # Bits.
 

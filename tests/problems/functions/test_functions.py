@@ -8,8 +8,14 @@ import pytest
 
 from optbench.arrays import Workspace, stack
 from optbench.device.cpu import NumpyDevice
-from optbench.problems.functions import base as functions
-from optbench.problems.functions import multimodal, noisy, oscillating, quadratics, valleys
+from optbench.problems.functions import (
+    multimodal,
+    noisy,
+    oscillating,
+    quadratics,
+    textbook,
+    valleys,
+)
 from optbench.problems.functions.base import VectorFunction
 from optbench.problems.functions.textbook import Anisotropic, Quadratic1D
 from optbench.records import SURFACE_COLUMNS
@@ -17,7 +23,7 @@ from tests.problems.functions.formulas import FORMULAS, gradient
 from tests.small import anisotropic, problem, quadratic
 from tests.strict import StrictDevice
 
-MODULES = (functions, quadratics, valleys, multimodal, oscillating)
+MODULES = (textbook, quadratics, valleys, multimodal, oscillating)
 KINDS = {kind.name: kind for module in MODULES for kind in module.FUNCTIONS}
 PLAIN = [name for name in KINDS if name != "rotated-quadratic"]
 PLANAR = [name for name, kind in KINDS.items() if getattr(kind, "variables", ()) == ("x", "y")]
