@@ -145,7 +145,7 @@ def run(
     """
     from optbench.device.choose import get_device
     from optbench.records import Status
-    from optbench.run.pipeline import new_invocation, prepare, run_plan
+    from optbench.run.pipeline import new_invocation, plan_run, run_plan
     from optbench.suite.flags import Flags, apply_flags
     from optbench.suite.format import parse_suite, read_suite
     from optbench.suite.resolve import resolve
@@ -167,7 +167,7 @@ def run(
     where = None if data_dir is None else Path(data_dir)
     settled = resolve(changed[0], written=file.as_written(), data_dir=where)
     worker = get_device(device)
-    outcome = run_plan(prepare(settled, worker, workers), worker, Path(out), new_invocation())
+    outcome = run_plan(plan_run(settled, worker, workers), worker, Path(out), new_invocation())
     if outcome.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     return load(outcome.path)

@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optbench.datasets.base import Dataset, Split
-from optbench.device.base import Device
-from optbench.device.base import CPU_BLOCK_BYTES
+from optbench.device.base import CPU_BLOCK_BYTES, Device
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.block import Block
 from optbench.engine.executor import execute
@@ -34,9 +33,9 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.rng import ITERATIONS_PER_BLOCK
-from optbench.run.pipeline import prepare
+from optbench.run.pipeline import plan_run
 from optbench.settings import Option
-from optbench.suite.resolve import OptimizerSetting, ProblemSetting, Suite
+from optbench.suite.resolve import ResolvedOptimizer, ResolvedProblem, Suite
 from tests.reference.network import MultiLayerNet
 from tests.reference.training import Batch
 
@@ -146,7 +145,7 @@ def suite(
     """Return a settled suite without asking the registries for the problems."""
     entries = [(each, [{}]) if isinstance(each, str) else each for each in optimizers]
     settings = tuple(
-        OptimizerSetting(
+        ResolvedOptimizer(
             name,
             name,
             (optimizer := get_optimizer(name)),
@@ -158,7 +157,7 @@ def suite(
         name=name,
         seeds=tuple(seeds),
         problems=tuple(
-            ProblemSetting(each.name, each, iterations, settings, rules) for each in problems
+            ResolvedProblem(each.name, each, iterations, settings, rules) for each in problems
         ),
         written={"name": name},
         resolved={"name": name},
@@ -248,12 +247,12 @@ def run_suite(
 ) -> dict[int, Outcome]:
     """Plan and run a suite."""
     device = device or NumpyDevice()
-    plan = prepare(settled, device, workers)
+    plan = plan_run(settled, device, workers)
     return run_blocks(plan.blocks, device=device, workers=plan.workers)
 
 
 def blocks_of(settled: Suite, device: Device | None = None) -> tuple[Block, ...]:
-    return prepare(settled, device or NumpyDevice(), workers=1).blocks
+    return plan_run(settled, device or NumpyDevice(), workers=1).blocks
 
 
 def cpu(block_bytes: int = CPU_BLOCK_BYTES) -> NumpyDevice:

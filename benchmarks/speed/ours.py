@@ -9,7 +9,7 @@ from optbench.device import jit
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import execute
 from optbench.records import Record, TraceChunk
-from optbench.run.pipeline import Plan, prepare
+from optbench.run.pipeline import Plan, plan_run
 from optbench.suite.format import parse_suite
 from optbench.suite.resolve import Suite, resolve
 
@@ -58,7 +58,8 @@ def leave_out(suite: Suite, start: Callable[[int], Any] | None = None) -> None:
 def compile_rule(optimizer: str, lanes: int, *, function: bool) -> None:
     """Have the rule compiled before it is timed, as JAX's training is, where Numba is installed.
 
-    A run of ``optbench run`` compiles once it has worked for about a second; see optbench.device.jit.
+    A run of ``optbench run`` compiles once it has worked for about a second; see
+    :mod:`optbench.device.jit`.
     """
     jit.COMPILE_AFTER = 0
     suite = function_suite(lanes, 2) if function else network_suite(optimizer, 0.01, lanes, 2)
@@ -68,7 +69,7 @@ def compile_rule(optimizer: str, lanes: int, *, function: bool) -> None:
 
 def plan_of(suite: Suite) -> Plan:
     """Return the plan that ``optbench run`` makes."""
-    return prepare(suite, NumpyDevice())
+    return plan_run(suite, NumpyDevice())
 
 
 def step_all(plan: Plan) -> tuple[float, list[Record]]:

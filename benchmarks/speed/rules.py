@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.speed import ours
 from benchmarks.speed.measure import interleave
-from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.base import Elementwise
+from optbench.optimizers.registry import OPTIMIZERS
 
 LANES = 4
 BESIDE = "adam"

@@ -135,7 +135,7 @@ def _run_anew(baseline: "Baseline", how: _How) -> Path:
     from optbench.cli.display import display
     from optbench.device.choose import get_device
     from optbench.records import Status
-    from optbench.run.pipeline import new_invocation, prepare, run_plan
+    from optbench.run.pipeline import new_invocation, plan_run, run_plan
     from optbench.run.resume import device_name
     from optbench.suite.format import parse_suite
     from optbench.suite.resolve import resolve
@@ -143,7 +143,7 @@ def _run_anew(baseline: "Baseline", how: _How) -> Path:
     file = parse_suite(baseline.meta["suite"]["given"], f"baseline '{baseline.path.name}'")
     suite = resolve(file, data_dir=how.data_dir)
     device = get_device(device_name(baseline.meta))
-    plan = prepare(suite, device, how.workers)
+    plan = plan_run(suite, device, how.workers)
     with display(plan, quiet=how.quiet) as observe:
         outcome = run_plan(plan, device, how.out, new_invocation(), observe)
     if outcome.status is Status.INTERRUPTED:

@@ -77,9 +77,9 @@ def problems(
 @app.command()
 def optimizers() -> None:
     """List the optimizers with their hyperparameters, and the presets."""
-    from optbench.optimizers.registry import OPTIMIZERS
     from optbench.optimizers.modifiers import COMMON
     from optbench.optimizers.presets import PRESETS
+    from optbench.optimizers.registry import OPTIMIZERS
 
     listed = table("optimizer", "default", "range", "meaning")
     for name, optimizer in OPTIMIZERS.items():

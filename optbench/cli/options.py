@@ -71,8 +71,8 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The results dir
 
 def complete_problem(incomplete: str) -> list[str]:
     """Return the problems that start so: built in and offered by packages; none is imported."""
-    from optbench.problems.registry import PROBLEMS
     from optbench.problems.plugin import offered
+    from optbench.problems.registry import PROBLEMS
 
     names = dict.fromkeys([*PROBLEMS, *offered()])
     return [name for name in names if name.startswith(incomplete)]

@@ -13,7 +13,7 @@ from optbench.records import Failure, RunTables, Status
 
 if TYPE_CHECKING:
     from optbench.device.base import Device
-    from optbench.run.pipeline import Outcome, Plan
+    from optbench.run.pipeline import Plan, RunResult
 
 
 def print_plan(plan: "Plan", device: "Device") -> None:
@@ -59,7 +59,7 @@ def _memory(count: int) -> str:
     return f"{count / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
 
 
-def print_outcome(outcome: "Outcome", out: Path, *, quiet: bool) -> RunTables:
+def print_result(outcome: "RunResult", out: Path, *, quiet: bool) -> RunTables:
     """Print a run's table, and to stderr what went wrong in it."""
     from optbench.store.reader import read_run
 

@@ -13,7 +13,7 @@ from optbench.run.resume import device_name
 if TYPE_CHECKING:
     from optbench.device.base import Device
     from optbench.records import Lane, RunTables, Status
-    from optbench.run.pipeline import Outcome
+    from optbench.run.pipeline import RunResult
     from optbench.run.reuse import Reused
     from optbench.suite.flags import Flags
     from optbench.suite.format import SuiteFile
@@ -39,16 +39,16 @@ def plan_all(written: "list[SuiteFile]", flags: "Flags", how: How) -> None:
     """Print what the suites would take."""
     from optbench.cli.report import print_plan
     from optbench.device.choose import get_device
-    from optbench.run.pipeline import prepare
+    from optbench.run.pipeline import plan_run
 
     device = get_device(how.device)
     for suite in settle(written, flags, how):
-        print_plan(prepare(suite, device, how.workers, _reusable(how)), device)
+        print_plan(plan_run(suite, device, how.workers, _reusable(how)), device)
 
 
 def run_all(written: "list[SuiteFile]", flags: "Flags", how: How) -> int:
     """Settle all suites before the first one runs, run them, report, and return the exit code."""
-    from optbench.cli.report import print_end, print_json, print_outcome
+    from optbench.cli.report import print_end, print_json, print_result
     from optbench.device.choose import get_device
     from optbench.records import Status
     from optbench.run.pipeline import new_invocation
@@ -61,7 +61,7 @@ def run_all(written: "list[SuiteFile]", flags: "Flags", how: How) -> int:
     for suite in suites:
         outcome = _run_one(suite, device, invocation, how)
         codes.append(exit_code(outcome.status))
-        finished.append(print_outcome(outcome, how.out, quiet=how.quiet))
+        finished.append(print_result(outcome, how.out, quiet=how.quiet))
         if outcome.status is Status.INTERRUPTED:
             break
     if how.json:
@@ -89,11 +89,11 @@ def settle(written: "list[SuiteFile]", flags: "Flags", how: How) -> "list[Suite]
     return suites
 
 
-def _run_one(suite: "Suite", device: "Device", invocation: str, how: How) -> "Outcome":
+def _run_one(suite: "Suite", device: "Device", invocation: str, how: How) -> "RunResult":
     from optbench.cli.display import display
-    from optbench.run.pipeline import prepare, run_plan
+    from optbench.run.pipeline import plan_run, run_plan
 
-    plan = prepare(suite, device, how.workers, _reusable(how))
+    plan = plan_run(suite, device, how.workers, _reusable(how))
     with display(plan, quiet=how.quiet) as observe:
         return run_plan(plan, device, how.out, invocation, observe, how.checkpoint_seconds)
 
@@ -142,7 +142,7 @@ def check_alone(context: typer.Context) -> None:
 def resume_run(run: str, how: "How", *, force: bool) -> int:
     """Go on with a run, report, and return the exit code."""
     from optbench.cli.display import display
-    from optbench.cli.report import print_end, print_json, print_outcome
+    from optbench.cli.report import print_end, print_json, print_result
     from optbench.cli.running import exit_code, settle
     from optbench.device.choose import get_device
     from optbench.run import resume
@@ -158,7 +158,7 @@ def resume_run(run: str, how: "How", *, force: bool) -> int:
     plan = resume.plan_rest(path, suite, device, how.workers)
     with display(plan, quiet=how.quiet) as observe:
         outcome = resume.resume(path, plan, device, observe, how.checkpoint_seconds)
-    tables = print_outcome(outcome, how.out, quiet=how.quiet)
+    tables = print_result(outcome, how.out, quiet=how.quiet)
     if how.json:
         print_json([tables], str(meta["invocation_id"]))
     else:

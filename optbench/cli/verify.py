@@ -16,9 +16,9 @@ from optbench.errors import CheckError, DeviceError, UsageError, nearest
 if TYPE_CHECKING:
     from optbench.device.base import Device
     from optbench.problems.base import Problem
-    from optbench.verify.devices import Comparison
+    from optbench.verify.devices import DeviceComparison
     from optbench.verify.gradients import GradientCheck, TensorCheck
-    from optbench.verify.optimizers import Finding
+    from optbench.verify.optimizers import CheckResult
 
 VERDICTS = {True: "good", False: "wrong", None: "not checked"}
 
@@ -48,7 +48,7 @@ def settings(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def report(name: str, found: "Sequence[Finding]", *, as_json: bool) -> None:
+def report(name: str, found: "Sequence[CheckResult]", *, as_json: bool) -> None:
     """Print a row a check, or an array of objects; what was not checked has passed null."""
     if as_json:
         rows = [
@@ -65,7 +65,7 @@ def report(name: str, found: "Sequence[Finding]", *, as_json: bool) -> None:
     screen.print(listed)
 
 
-def raise_wrong(name: str, found: "Sequence[Finding]") -> None:
+def raise_wrong(name: str, found: "Sequence[CheckResult]") -> None:
     """Name the first check that was not passed, if there is one.
 
     Raises
@@ -294,7 +294,7 @@ def _why(far: "TensorCheck") -> str:
     return f"the gradient{where} is {far.analytic:.6g}, differences give {far.numeric:.6g}"
 
 
-def _json(found: "Sequence[Comparison]") -> str:
+def _json(found: "Sequence[DeviceComparison]") -> str:
     """Return an array of objects, a number that is not finite as null."""
     rows = [
         {
@@ -312,7 +312,7 @@ def _json(found: "Sequence[Comparison]") -> str:
     return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _print(found: "Sequence[Comparison]", device: "Device") -> None:
+def _print(found: "Sequence[DeviceComparison]", device: "Device") -> None:
     """Print a row a problem, optimizer and dtype, under the name of the GPU."""
     steps = dict.fromkeys(each.steps for each in found)
     numbers = [heading for each in steps for heading in (f"{each} steps", "tolerance")]
@@ -341,7 +341,7 @@ def _short(value: float) -> str:
     return f"{value:.1e}" if value else "0"
 
 
-def _raise_beyond(found: "Sequence[Comparison]") -> None:
+def _raise_beyond(found: "Sequence[DeviceComparison]") -> None:
     """Name the worst of what is beyond its tolerance, if anything is.
 
     Raises
@@ -362,5 +362,5 @@ def _raise_beyond(found: "Sequence[Comparison]") -> None:
     )
 
 
-def _what(each: "Comparison") -> str:
+def _what(each: "DeviceComparison") -> str:
     return f"{each.optimizer} on {each.problem} in {each.dtype}"

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from optbench.arrays import Array, Namespace, Workspace
-from optbench.device.programs import Rule
+from optbench.device.programs import ElementwiseRule
 from optbench.device.stopwatch import Clock, Stopwatch
 
-Elementwise = Callable[[Rule, Sequence[Array], Mapping[str, Array]], None]
+ApplyElementwise = Callable[[ElementwiseRule, Sequence[Array], Mapping[str, Array]], None]
 """``elementwise(rule, arrays, columns)`` applies a rule in place; arrays (parameters, gradients,
 then slots) have the shape (lanes, parameters), columns (lanes, 1)."""
 
@@ -100,10 +100,12 @@ class Device:
         """Return work arrays for one block."""
         return Workspace(self.xp)
 
-    def elementwise(self) -> Elementwise:
+    def elementwise(self) -> ApplyElementwise:
         """Return what applies element-wise rules for one block."""
 
-        def apply(rule: Rule, arrays: Sequence[Array], columns: Mapping[str, Array]) -> None:
+        def apply(
+            rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]
+        ) -> None:
             results = rule(*arrays, xp=self.xp, **columns)
             # An array that is itself a result may be written before it is read.
             results = tuple(

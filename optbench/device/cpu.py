@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from optbench.arrays import Array, Workspace
-from optbench.device.base import Device, Elementwise
+from optbench.device.base import ApplyElementwise, Device
 from optbench.device.jit import CpuKernel
-from optbench.device.programs import Rule, trace
+from optbench.device.programs import ElementwiseRule, trace
 from optbench.device.stopwatch import Clock
+
 
 class NumpyDevice(Device):
     """The CPU."""
@@ -30,11 +31,13 @@ class NumpyDevice(Device):
         """Return work arrays for one block, which operations write into."""
         return Workspace(np, writes_out=True)
 
-    def elementwise(self) -> Elementwise:
+    def elementwise(self) -> ApplyElementwise:
         """Return what runs rules as programs, tile by tile in the cache or compiled."""
         kernels: dict[tuple[Any, ...], CpuKernel] = {}
 
-        def apply(rule: Rule, arrays: Sequence[Array], columns: Mapping[str, Array]) -> None:
+        def apply(
+            rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]
+        ) -> None:
             key = (rule, *map(id, arrays))  # a kernel keeps its arrays, so no id comes twice
             if key not in kernels:
                 kernels[key] = CpuKernel(trace(rule, len(arrays), tuple(columns)), arrays)

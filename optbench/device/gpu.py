@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from optbench.arrays import Array
-from optbench.device.base import Device, Elementwise
-from optbench.device.programs import OPERATIONS, Place, Program, Rule, trace
+from optbench.device.base import ApplyElementwise, Device
+from optbench.device.programs import OPERATIONS, ElementwiseRule, Operand, Program, trace
 from optbench.device.stopwatch import EventStopwatch, Stopwatch
 
 GPU_MEMORY_PART = 4
@@ -51,16 +51,18 @@ class CupyDevice(Device):
         host: np.ndarray = self._cupy.asnumpy(array)
         return host
 
-    def elementwise(self) -> Elementwise:
+    def elementwise(self) -> ApplyElementwise:
         """Return what runs each rule as one kernel launch for all lanes."""
 
-        def apply(rule: Rule, arrays: Sequence[Array], columns: Mapping[str, Array]) -> None:
+        def apply(
+            rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]
+        ) -> None:
             kernel = self._kernel(rule, len(arrays), tuple(columns))
             kernel(*arrays, *columns.values(), arrays[0], *arrays[2:])
 
         return apply
 
-    def _kernel(self, rule: Rule, arrays: int, columns: tuple[str, ...]) -> Any:
+    def _kernel(self, rule: ElementwiseRule, arrays: int, columns: tuple[str, ...]) -> Any:
         key = (rule, arrays, columns)
         if key not in self._kernels:
             inputs, outputs, body = cuda_source(trace(rule, arrays, columns))
@@ -164,7 +166,7 @@ def cuda_source(program: Program) -> tuple[str, str, str]:
     return ", ".join(inputs), ", ".join(f"T o{index}" for index in outputs), "\n".join(lines)
 
 
-def _cuda(place: Place) -> str:
+def _cuda(place: Operand) -> str:
     if place.kind == "number":
         return f"T({place.key!r})"
     if place.kind == "array":

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from optbench.device.kernels import NumpyKernel
-from optbench.device.programs import Place, Program
+from optbench.device.programs import Operand, Program
 
 EXACT = {
     "add": "{} + {}",
@@ -157,7 +157,7 @@ def source(program: Program, *, by_lane: bool) -> str:
     )
 
 
-def _written(place: Place) -> str:
+def _written(place: Operand) -> str:
     if place.kind == "number":
         return f"T({place.key!r})"
     return {"array": "n", "register": "r", "column": "s_"}[place.kind] + str(place.key)

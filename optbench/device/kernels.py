@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.device.programs import Operation, Place, Program
+from optbench.device.programs import Operand, Operation, Program
 
 TILE_BYTES = 512 * 2**10
 """Bytes of each array that a program works on at a time on the CPU: all operands fit a cache."""
@@ -63,19 +63,19 @@ def _places(
     columns: Mapping[str, np.ndarray],
     registers: np.ndarray,
     tile: tuple[slice, slice],
-) -> dict[Place, np.ndarray]:
+) -> dict[Operand, np.ndarray]:
     """Return what each place means on a tile."""
-    places = {Place("array", index): array[tile] for index, array in enumerate(arrays)}
+    places = {Operand("array", index): array[tile] for index, array in enumerate(arrays)}
     for name, column in columns.items():
-        places[Place("column", name)] = np.broadcast_to(column, arrays[0].shape)[tile]
-    high, wide = places[Place("array", 0)].shape
+        places[Operand("column", name)] = np.broadcast_to(column, arrays[0].shape)[tile]
+    high, wide = places[Operand("array", 0)].shape
     for index, register in enumerate(registers):
-        places[Place("register", index)] = register[:high, :wide]
+        places[Operand("register", index)] = register[:high, :wide]
     return places
 
 
 def _call(
-    operation: Operation, places: Mapping[Place, np.ndarray]
+    operation: Operation, places: Mapping[Operand, np.ndarray]
 ) -> tuple[np.ufunc, tuple[Any, ...], np.ndarray]:
     """Return an operation as a universal function, its operands and its target."""
     function = getattr(np, "positive" if operation.name == "copy" else operation.name)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from optbench.arrays import Array
 
-Rule: TypeAlias = Callable[..., tuple[Array, ...]]
+ElementwiseRule: TypeAlias = Callable[..., tuple[Array, ...]]
 """``rule(*arrays, xp=xp, **columns)`` returns the new value of each array that it updates: the
 first (parameters) and all from the third on (slots). The second (gradients) is only read."""
 
@@ -112,7 +112,7 @@ class _Functions:
 
 
 @dataclass(frozen=True)
-class Place:
+class Operand:
     """Where a value is: ``array`` i, ``register`` i, ``column`` name, or the ``number`` itself."""
 
     kind: str
@@ -124,8 +124,8 @@ class Operation:
     """One operation of a program; ``copy`` has one source and is no operation of a rule."""
 
     name: str
-    sources: tuple[Place, ...]
-    target: Place
+    sources: tuple[Operand, ...]
+    target: Operand
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Program:
 
 
 @lru_cache(maxsize=256)
-def trace(rule: Rule, arrays: int, columns: tuple[str, ...]) -> Program:
+def trace(rule: ElementwiseRule, arrays: int, columns: tuple[str, ...]) -> Program:
     """Return the program of a rule.
 
     Parameters
@@ -187,7 +187,7 @@ class _Allocation:
         for symbol, place in order.items():
             self._last |= dict.fromkeys(symbol.operands, place)
         self._last |= dict.fromkeys(results.values(), self._end)
-        self._places: dict[Symbol, Place] = {}
+        self._places: dict[Symbol, Operand] = {}
         self._free: list[int] = []
         self._registers = count()
 
@@ -207,7 +207,9 @@ class _Allocation:
 
     def _copies(self) -> Iterator[Operation]:
         """Yield copies to the arrays whose results are elsewhere, none over what is still read."""
-        moves = {Place("array", index): self._place(each) for index, each in self._results.items()}
+        moves = {
+            Operand("array", index): self._place(each) for index, each in self._results.items()
+        }
         moves = {target: source for target, source in moves.items() if target != source}
         while moves:
             target = next((each for each in moves if each not in moves.values()), None)
@@ -218,8 +220,8 @@ class _Allocation:
                 moves = {key: register if each == target else each for key, each in moves.items()}
             yield Operation("copy", (moves.pop(target),), target)
 
-    def _place(self, symbol: Symbol) -> Place:
-        return self._places.get(symbol) or Place(symbol.kind, symbol.operands[0])
+    def _place(self, symbol: Symbol) -> Operand:
+        return self._places.get(symbol) or Operand(symbol.kind, symbol.operands[0])
 
     def _release(self, operands: Sequence[Symbol], position: int) -> None:
         for symbol in dict.fromkeys(operands):
@@ -227,17 +229,17 @@ class _Allocation:
             if place and place.kind == "register" and self._last[symbol] <= position:
                 self._free.append(place.key)
 
-    def _target(self, symbol: Symbol, position: int) -> Place:
+    def _target(self, symbol: Symbol, position: int) -> Operand:
         for index, result in self._results.items():
-            array = Place("array", index)
+            array = Operand("array", index)
             if result is symbol and self._unread(array, position):
                 return array
         return self._register()
 
-    def _register(self) -> Place:
-        return Place("register", self._free.pop() if self._free else next(self._registers))
+    def _register(self) -> Operand:
+        return Operand("register", self._free.pop() if self._free else next(self._registers))
 
-    def _unread(self, array: Place, position: int) -> bool:
+    def _unread(self, array: Operand, position: int) -> bool:
         """Say whether nobody reads an array's old value after a position."""
-        old = [each for each in self._last if Place(each.kind, each.operands[0]) == array]
+        old = [each for each in self._last if Operand(each.kind, each.operands[0]) == array]
         return all(self._last[each] <= position for each in old)

@@ -10,7 +10,7 @@ from optbench.device.base import Device
 from optbench.device.stopwatch import Stopwatch
 from optbench.engine.block import Block, Held, Rows
 from optbench.engine.recorder import Recorder
-from optbench.optimizers.base import Lanes, Step, at_row
+from optbench.optimizers.base import Lanes, UpdateContext, at_row
 from optbench.optimizers.modifiers import Common
 from optbench.problems.base import Losses
 from optbench.rng import ITERATIONS_PER_BLOCK
@@ -64,7 +64,7 @@ class Stepper:
             self._params.rows[...] = held.params
             self._buffers.rows[...] = held.buffers
             self._best = held.best
-        self._step = Step(
+        self._step = UpdateContext(
             self._params, self._grads, {}, {}, device.elementwise(), problem.tensors, device.xp
         )
         lanes = Lanes(

@@ -1,1 +1,1 @@
-"""The gate: did convergence get worse than a baseline's?"""
+"""The gate, which asks whether convergence got worse than a baseline's."""

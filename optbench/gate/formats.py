@@ -127,7 +127,7 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 has no way to write."""
 
 
-Place = tuple[str, str]
+CaseKey = tuple[str, str]
 
 
 def to_json(judged: Sequence[Judged]) -> str:
@@ -250,9 +250,9 @@ def _xml(text: str) -> str:
     return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def _cases(judged: Judged) -> dict[Place, list[str]]:
+def _cases(judged: Judged) -> dict[CaseKey, list[str]]:
     """Return what failed of each group, then of everything else, by problem and title."""
-    failed: dict[Place, list[str]] = {
+    failed: dict[CaseKey, list[str]] = {
         (group.problem, titled(group)): [] for group in judged.verdict.groups
     }
     if judged.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:

@@ -15,9 +15,9 @@ from optbench.engine.nudge import nudged_problem
 from optbench.engine.stepper import Stepper
 from optbench.errors import ResultsError
 from optbench.gate.baseline import NUMERICS_ITERATIONS
-from optbench.gate.compare import test_errors
+from optbench.gate.reported import test_errors
 from optbench.records import SCHEMA_VERSION, RunTables, Status
-from optbench.run.pipeline import prepare
+from optbench.run.pipeline import plan_run
 from optbench.suite.resolve import Suite
 
 NUDGES = 8
@@ -62,7 +62,7 @@ def check_lanes(run: RunTables, suite: Suite, device: Device) -> None:
     ResultsError
         If code, data or defaults have changed since it was made.
     """
-    keys = [lane.key for lane in prepare(suite, device, workers=1).lanes]
+    keys = [lane.key for lane in plan_run(suite, device, workers=1).lanes]
     if keys != run.lanes["lane_key"].tolist():
         raise ResultsError(
             f"'{run.path}' was made by other code, data or defaults than there are now; run it "
@@ -117,7 +117,7 @@ def tolerances(suite: Suite, device: Device) -> dict[str, np.ndarray]:
     """
     found: list[tuple[np.ndarray, np.ndarray]] = []
     with one_blas_thread(), device.active(), device.quiet():
-        for block in prepare(suite, device, workers=1).blocks:
+        for block in plan_run(suite, device, workers=1).blocks:
             found.append((np.array([lane.number for lane in block.lanes]), _spread(block, device)))
     return {
         "lane": np.concatenate([np.repeat(lanes, len(each)) for lanes, each in found]),

@@ -17,7 +17,7 @@ built-in rules are in :mod:`optbench.optimizers.rules`, and
 """
 
 from optbench.arrays import Array, Namespace
-from optbench.optimizers.base import Elementwise, HostColumns, Optimizer, Step, powers
+from optbench.optimizers.base import Elementwise, HostColumns, Optimizer, UpdateContext, powers
 from optbench.settings import Choice, Hyperparameter, Switch, fraction
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "Hyperparameter",
     "Namespace",
     "Optimizer",
-    "Step",
     "Switch",
+    "UpdateContext",
     "fraction",
     "powers",
 ]

@@ -27,7 +27,7 @@ RunElementwise: TypeAlias = Callable[
 
 
 @dataclass(frozen=True)
-class Step:
+class UpdateContext:
     """What an optimizer sees of one step.
 
     Attributes
@@ -100,14 +100,14 @@ class Lanes:
         That precision: ``"float32"`` or ``"float64"``.
     """
 
-    step: Step
+    step: UpdateContext
     hyperparameters: Sequence[Mapping[str, float | str]]
     zeros: Callable[[], Array]
     put: Callable[[np.ndarray], Array]
     dtype: str
 
 
-class Updates(ABC):
+class Updater(ABC):
     """An optimizer at work on the lanes of a block."""
 
     @abstractmethod
@@ -128,7 +128,7 @@ class Updates(ABC):
         """Return the parameters that evaluations take, shape (lanes, parameters)."""
 
 
-class StackedUpdates(Updates):
+class StackedUpdater(Updater):
     """Updates by a rule that is written for stacked lanes.
 
     Parameters
@@ -189,10 +189,10 @@ __all__ = [
     "Lanes",
     "Optimizer",
     "Setting",
-    "Step",
     "Switch",
     "Task",
-    "Updates",
+    "UpdateContext",
+    "Updater",
     "fraction",
     "powers",
 ]
@@ -275,12 +275,12 @@ class Optimizer(ABC):
             )
         return ()
 
-    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> Updates:
+    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> Updater:
         """Return what updates the lanes of a block, from a state of theirs or from the start."""
-        return StackedUpdates(self, lanes, state)
+        return StackedUpdater(self, lanes, state)
 
     @abstractmethod
-    def step(self, step: Step) -> None:
+    def step(self, step: UpdateContext) -> None:
         """Update parameters and state in place."""
 
     def eval_params(self, params: Array, state: Mapping[str, Array], xp: Namespace) -> Array:
@@ -294,7 +294,7 @@ class Elementwise(Optimizer):
     rule: ClassVar[Callable[..., tuple[Array, ...]]]
     """``rule(w, g, *slots, xp=xp, **columns)``, pure: returns the new parameters and slots."""
 
-    def step(self, step: Step) -> None:
+    def step(self, step: UpdateContext) -> None:
         """Run the rule over all parameters of all lanes."""
         slots = [step.state[name] for name in self.slots]
         step.elementwise(self.rule, [step.params.rows, step.grads.rows, *slots], step.columns)

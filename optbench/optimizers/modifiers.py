@@ -11,7 +11,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace, inner
 from optbench.errors import SuiteError
-from optbench.optimizers.base import HostColumns, Step
+from optbench.optimizers.base import HostColumns, UpdateContext
 from optbench.schedules import CONSTANT, SCHEDULES, learning_rate_factors
 from optbench.settings import Choice, Hyperparameter
 
@@ -112,7 +112,7 @@ class Common:
             columns["weight_decay"] = hyperparameters["lr"] * columns["weight_decay"]
         return columns
 
-    def prepare(self, step: Step, columns: Mapping[str, Array]) -> None:
+    def prepare(self, step: UpdateContext, columns: Mapping[str, Array]) -> None:
         """Clip the gradients, add the penalty's and let the weights decay, in place."""
         params, grads, xp = step.params.rows, step.grads.rows, step.xp
         if "clip_value" in columns:

@@ -136,7 +136,7 @@ class Problem(ABC):
             "iterations_per_epoch": self.iterations_per_epoch,
         }
 
-    def settle(self) -> tuple[str, ...]:
+    def prepare(self) -> tuple[str, ...]:
         """Find what the problem needs, fix what depends on it, and return notices for the user.
 
         Raises

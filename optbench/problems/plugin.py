@@ -73,7 +73,7 @@ class PluginProblem(Problem):
         except (Exception, SystemExit) as error:  # a user's code may raise anything
             raise SuiteError(self.failure("cannot be made", error)) from error
 
-    def settle(self) -> tuple[str, ...]:
+    def prepare(self) -> tuple[str, ...]:
         """Settle the problem and see whether it gives what the contract asks for.
 
         Raises
@@ -82,9 +82,9 @@ class PluginProblem(Problem):
             If it does not, or if it raises.
         """
         try:
-            notices = super().settle()
+            notices = super().prepare()
             if not isinstance(notices, tuple) or not all(isinstance(each, str) for each in notices):
-                raise TypeError("settle() is to return a tuple of texts")
+                raise TypeError("prepare() is to return a tuple of texts")
             probe(self)
         except UsageError:
             raise

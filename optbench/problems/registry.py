@@ -71,4 +71,4 @@ def make_problem(
     except SuiteError as error:
         raise error.within(name) from None
     problem = kind(options, data_dir)
-    return problem, problem.settle()
+    return problem, problem.prepare()

@@ -53,7 +53,7 @@ class StackedFunction(Function):
         found = super().describe()
         return found if self.domain else {**found, "plot": None}
 
-    def settle(self) -> tuple[str, ...]:
+    def prepare(self) -> tuple[str, ...]:
         """Call the function once at the start.
 
         Raises
@@ -67,7 +67,7 @@ class StackedFunction(Function):
         except Exception as error:  # a user's code may raise anything
             said = complaint(error, self.code) if self.code else f"{type(error).__name__}: {error}"
             raise SuiteError(f"{self.name} fails at its start: {said}") from error
-        return super().settle()
+        return super().prepare()
 
     def loss_and_grad(
         self,

@@ -60,7 +60,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """Where the results of a run are, and how it ended.
 
     Attributes
@@ -81,7 +81,7 @@ def new_invocation() -> str:
     return uuid4().hex[:12]
 
 
-def prepare(
+def plan_run(
     suite: Suite,
     device: Device,
     workers: int | None = None,
@@ -141,7 +141,7 @@ def run_plan(
     invocation: str,
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> Outcome:
+) -> RunResult:
     """Run a plan; ``observe`` sees every record once it lies on the disk.
 
     The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
@@ -167,7 +167,7 @@ def carry_out(
     writer: RunWriter,
     observe: Callable[[Record], None],
     checkpoint_seconds: float,
-) -> Outcome:
+) -> RunResult:
     """Run the blocks of a plan into a run's directory that this process has locked."""
     with interrupts() as cancelled:
         try:
@@ -184,7 +184,7 @@ def carry_out(
             raise
     status = _status(set(writer.statuses))
     writer.finish(status)
-    return Outcome(writer.path, status, writer.failures)
+    return RunResult(writer.path, status, writer.failures)
 
 
 def _status(found: set[Status]) -> Status:

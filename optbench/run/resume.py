@@ -24,8 +24,8 @@ from optbench.records import (
 from optbench.run.layout import lay_out, plan_blocks
 from optbench.run.pipeline import (
     CHECKPOINT_SECONDS,
-    Outcome,
     Plan,
+    RunResult,
     carry_out,
     extra_columns,
     write_surfaces,
@@ -127,7 +127,7 @@ def resume(
     device: Device,
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> Outcome:
+) -> RunResult:
     """Carry out what is left of a run; see :func:`optbench.run.pipeline.run_plan`.
 
     Raises

@@ -1,9 +1,9 @@
 """Suites: what is to be run, from a TOML file to settled problems and optimizers.
 
 A :class:`SuiteFile` is what somebody wrote, checked for its shape; flags change it into another
-(:mod:`optbench.suite.flags`). :func:`resolve` turns it into a :class:`Suite`: every default filled in,
-every name looked up, data found, grids expanded. ``Suite.resolved`` is a suite file again, so that
-run.json can be run.
+(:mod:`optbench.suite.flags`). :func:`resolve` turns it into a :class:`Suite`: every default filled
+in, every name looked up, data found, grids expanded. ``Suite.resolved`` is a suite file again, so
+that run.json can be run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +15,10 @@ from typing import Any
 
 from optbench.engine.stopping import Rules
 from optbench.errors import SuiteError, nearest
-from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.optimizers.base import Optimizer, Task
-from optbench.problems.registry import get_problem_class, make_problem
+from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.problems.base import Problem
+from optbench.problems.registry import get_problem_class, make_problem
 from optbench.suite.durations import as_written, iterations_of, rules_of
 from optbench.suite.format import OptimizerEntry, ProblemEntry, SuiteFile
 from optbench.suite.values import grid_values, seed_list
@@ -32,7 +32,7 @@ SHARED_OPTIONS = ("batch_size", "data", "dtype", "record")
 
 
 @dataclass(frozen=True)
-class OptimizerSetting:
+class ResolvedOptimizer:
     """An optimizer entry of a suite for one problem, its grid expanded.
 
     Attributes
@@ -52,7 +52,7 @@ class OptimizerSetting:
 
 
 @dataclass(frozen=True)
-class ProblemSetting:
+class ResolvedProblem:
     """A problem of a suite, with the optimizers that are to minimise it.
 
     ``seeds`` are those of its lanes: one where nothing of the problem depends on the seed.
@@ -61,7 +61,7 @@ class ProblemSetting:
     label: str
     problem: Problem
     iterations: int
-    optimizers: tuple[OptimizerSetting, ...]
+    optimizers: tuple[ResolvedOptimizer, ...]
     rules: Rules = field(default_factory=Rules)
     seeds: tuple[int, ...] | None = None
 
@@ -84,13 +84,13 @@ class Suite:
 
     name: str
     seeds: tuple[int, ...]
-    problems: tuple[ProblemSetting, ...]
+    problems: tuple[ResolvedProblem, ...]
     written: Mapping[str, Any] = field(repr=False)
     resolved: Mapping[str, Any] = field(repr=False)
     notices: tuple[str, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-    def seeds_of(self, setting: ProblemSetting) -> tuple[int, ...]:
+    def seeds_of(self, setting: ResolvedProblem) -> tuple[int, ...]:
         """Return the seeds of a problem's lanes."""
         return self.seeds if setting.seeds is None else setting.seeds
 
@@ -150,7 +150,7 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
 
 def _settle(
     file: SuiteFile, entry: ProblemEntry, seeds: tuple[int, ...], data_dir: Path | None
-) -> tuple[ProblemSetting, dict[str, Any], list[str]]:
+) -> tuple[ResolvedProblem, dict[str, Any], list[str]]:
     """Return a problem's setting, the same as plain data, and notices."""
     known = {option.name for option in get_problem_class(entry.name).options}
     _check_targets(file, entry)
@@ -168,11 +168,11 @@ def _settle(
         **as_written(rules),
     }
     own_seeds = seeds if problem.random else seeds[:1]
-    setting = ProblemSetting(entry.title, problem, iterations, optimizers, rules, own_seeds)
+    setting = ResolvedProblem(entry.title, problem, iterations, optimizers, rules, own_seeds)
     return setting, plain, [*notices, *_fit(setting)]
 
 
-def _fit(setting: ProblemSetting) -> Iterator[str]:
+def _fit(setting: ResolvedProblem) -> Iterator[str]:
     """See whether the optimizers can run on a problem, and yield notices."""
     problem = setting.problem
     for each in setting.optimizers:
@@ -201,7 +201,7 @@ def _check_lanes(file: SuiteFile, seeds: int) -> None:
         )
 
 
-def _check_shared(file: SuiteFile, settings: Sequence[ProblemSetting]) -> None:
+def _check_shared(file: SuiteFile, settings: Sequence[ResolvedProblem]) -> None:
     """Refuse what stands at the top of the suite and means nothing to any of its problems."""
     known = {option.name for setting in settings for option in setting.problem.options}
     if any(setting.problem.iterations_per_epoch is not None for setting in settings):
@@ -244,7 +244,7 @@ def _plain(entry: OptimizerEntry) -> dict[str, Any]:
     return {**plain, "grid": grids} if grids else plain
 
 
-def _expand(entry: OptimizerEntry) -> OptimizerSetting:
+def _expand(entry: OptimizerEntry) -> ResolvedOptimizer:
     """Return the configurations of an entry: every combination of its grids."""
     optimizer = get_optimizer(entry.name)
     grids = _grids(entry)
@@ -256,4 +256,4 @@ def _expand(entry: OptimizerEntry) -> OptimizerSetting:
         )
         for values in product(*grids.values())
     )
-    return OptimizerSetting(entry.name, entry.title, optimizer, configurations)
+    return ResolvedOptimizer(entry.name, entry.title, optimizer, configurations)

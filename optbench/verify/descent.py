@@ -1,4 +1,4 @@
-"""An optimizer on quadratics, led through its contract as :mod:`optbench.engine.stepper` leads it."""
+"""An optimizer on quadratics, called as :mod:`optbench.engine.stepper` calls it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from optbench import rng
 from optbench.arrays import Array, Stacked, Tensor, stack
 from optbench.device.cpu import NumpyDevice
-from optbench.optimizers.base import Lanes, Optimizer, StackedUpdates, Step, Task
+from optbench.optimizers.base import Lanes, Optimizer, StackedUpdater, Task, UpdateContext
 
 NOISES = 256
 """Updates after which the noise of gradients begins anew."""
@@ -127,7 +127,7 @@ class Descent:
             for each in optimizer.hyperparameters
         }
         optimizer.fit(Task(optimizer.name, *quadratic.task, configurations))
-        step = Step(
+        step = UpdateContext(
             *(self._params, self._grads, {}, {}),
             *(self._device.elementwise(), quadratic.tensors, np),
         )
@@ -159,7 +159,7 @@ class Descent:
     @property
     def stacked(self) -> bool:
         """Whether one rule updates all lanes at once, so that each keeps its bits in company."""
-        return isinstance(self._updates, StackedUpdates)
+        return isinstance(self._updates, StackedUpdater)
 
     @property
     def params(self) -> np.ndarray:

@@ -29,7 +29,7 @@ NUDGES = 8
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DeviceComparison:
     """How far one device's traces lie from another's; a row of the table.
 
     Attributes
@@ -102,7 +102,7 @@ function some lanes diverge; on the network none may, since where training is un
 changes the whole trace, and nothing could be told from it."""
 
 
-def verify_devices(reference: Device, device: Device) -> tuple[Comparison, ...]:
+def verify_devices(reference: Device, device: Device) -> tuple[DeviceComparison, ...]:
     """Compare every optimizer's traces on a device with those on the reference.
 
     The tolerance in float64 is :data:`FLOAT64_TOLERANCE`. In float32 it is :data:`SPREADS` times
@@ -127,7 +127,7 @@ def verify_devices(reference: Device, device: Device) -> tuple[Comparison, ...]:
             beside = [_largest(expected[case], expected[each], steps) for each in nudged[case]]
             tolerance = SPREADS * max(beside)
         rows.append(
-            Comparison(
+            DeviceComparison(
                 case.problem,
                 case.optimizer,
                 case.dtype,
@@ -140,7 +140,7 @@ def verify_devices(reference: Device, device: Device) -> tuple[Comparison, ...]:
     return tuple(rows)
 
 
-def worst(comparisons: Iterable[Comparison]) -> Comparison:
+def worst(comparisons: Iterable[DeviceComparison]) -> DeviceComparison:
     """Return the comparison that is farthest beyond its tolerance."""
     return max(comparisons, key=lambda each: each.excess)
 

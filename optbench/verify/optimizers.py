@@ -11,8 +11,8 @@ from optbench.arrays import Tensor
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import one_blas_thread
 from optbench.errors import SuiteError, nearest
-from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.optimizers.base import Optimizer, Task
+from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.plugins import complaint
 from optbench.verify.descent import Configuration, Descent, Quadratic
 from optbench.verify.promises import (
@@ -27,7 +27,7 @@ from optbench.verify.promises import (
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What one check found.
 
     Attributes
@@ -45,7 +45,7 @@ class Finding:
     note: str
 
 
-def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[Finding, ...]:
+def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[CheckResult, ...]:
     """Check what every optimizer promises, and say what was found.
 
     Parameters
@@ -63,24 +63,24 @@ def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[
     """
     with one_blas_thread(), NumpyDevice().quiet():
         subject = _subject(name, given or {})
-        found: dict[str, Finding] = {}
+        found: dict[str, CheckResult] = {}
         for check in CHECKS:
             if check in COMPARING and not found[DETERMINISTIC].passed:
-                found[check] = Finding(check, None, "says nothing where equal runs differ")
+                found[check] = CheckResult(check, None, "says nothing where equal runs differ")
             else:
                 found[check] = _finding(check, subject)
         return tuple(found.values())
 
 
-def _finding(check: str, subject: Subject) -> Finding:
+def _finding(check: str, subject: Subject) -> CheckResult:
     """Make a check; code of the user's own that raises has not passed."""
     try:
-        return Finding(check, *CHECKS[check](subject))
+        return CheckResult(check, *CHECKS[check](subject))
     except (Exception, SystemExit) as error:  # a user's code may raise anything
         plugin = subject.make().plugin
         if plugin is None:
             raise
-        return Finding(check, False, complaint(error, plugin.source.root))
+        return CheckResult(check, False, complaint(error, plugin.source.root))
 
 
 def _subject(name: str, given: Mapping[str, Any]) -> Subject:

@@ -45,7 +45,7 @@ FACTORS = tuple(10.0 ** (power / 2) for power in range(-4, 5))
 MOST, SHARE, LOOK = 2000, 0.01, 50
 """Within so many updates the loss falls to this share of its start; looked at every so many."""
 
-Verdict = tuple[bool, str]
+Judgement = tuple[bool, str]
 """Whether a promise is kept, and what was seen."""
 
 
@@ -78,7 +78,7 @@ class Subject:
         return Descent(self.make(), quadratic, configurations, quadratic.starts(seeds))
 
 
-def finite(subject: Subject) -> Verdict:
+def finite(subject: Subject) -> Judgement:
     """Make many updates with noisy gradients."""
     for quadratic in subject.quadratics:
         descent = subject.begin(quadratic)
@@ -99,7 +99,7 @@ def _advance_finite(descent: Descent, gradient: Gradient, updates: range) -> str
     return ""
 
 
-def same_form(subject: Subject) -> Verdict:
+def same_form(subject: Subject) -> Judgement:
     """Look at dtypes and shapes after each update."""
     for each, dtype in product(subject.quadratics, ("float32", "float64")):
         quadratic = replace(each, dtype=dtype)
@@ -120,7 +120,7 @@ def _forms(descent: Descent) -> dict[str, str]:
     return {name: f"{array.dtype}{array.shape}" for name, array in descent.arrays.items()}
 
 
-def deterministic(subject: Subject) -> Verdict:
+def deterministic(subject: Subject) -> Judgement:
     """Do the same twice."""
     for quadratic in subject.quadratics:
         first, second = subject.begin(quadratic), subject.begin(quadratic)
@@ -132,7 +132,7 @@ def deterministic(subject: Subject) -> Verdict:
     return True, f"{SOME} updates, twice: the same bits"
 
 
-def independent(subject: Subject) -> Verdict:
+def independent(subject: Subject) -> Judgement:
     """Put lanes into company, and then beside one whose gradients are NaN."""
     configurations = _varied(subject)
     for quadratic in subject.quadratics:
@@ -215,7 +215,7 @@ def _same(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     return bool((apart <= tolerance * np.abs(one).max(initial=0.0)).all())
 
 
-def zero_gradient(subject: Subject) -> Verdict:
+def zero_gradient(subject: Subject) -> Judgement:
     """Give gradients of 0, from the start and after some updates."""
     for quadratic in subject.quadratics:
         for updates in (0, SOME):
@@ -229,7 +229,7 @@ def zero_gradient(subject: Subject) -> Verdict:
     return True, f"{ZEROS} updates, at the start and later: all finite"
 
 
-def resumes(subject: Subject) -> Verdict:
+def resumes(subject: Subject) -> Judgement:
     """Take state and parameters, and go on from them with another instance."""
     for quadratic in subject.quadratics:
         gradient = quadratic.noisy_gradient(SEEDS[:2])
@@ -245,7 +245,7 @@ def resumes(subject: Subject) -> Verdict:
     return True, "from saved state, to the bit"
 
 
-def converges(subject: Subject) -> Verdict:
+def converges(subject: Subject) -> Judgement:
     """Minimise a quadratic at several learning rates; the best one counts."""
     quadratic = replace(subject.quadratics[0], dtype="float64")
     configurations = _learning_rates(subject)
@@ -283,7 +283,7 @@ DETERMINISTIC = "deterministic"
 COMPARING = ("lanes independent", "resumes")
 """Checks that compare runs, and so say nothing of a rule that is not deterministic."""
 
-CHECKS: dict[str, Callable[[Subject], Verdict]] = {
+CHECKS: dict[str, Callable[[Subject], Judgement]] = {
     "finite": finite,
     "dtype and shape": same_form,
     DETERMINISTIC: deterministic,

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from optbench import datasets
-from optbench.problems.registry import PROBLEMS, get_problem_class, make_problem
 from optbench.problems.base import Problem
+from optbench.problems.registry import PROBLEMS, get_problem_class, make_problem
 from optbench.suite.format import builtin_suites, read_suite
 from optbench.suite.resolve import SHARED_OPTIONS
 

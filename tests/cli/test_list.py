@@ -8,8 +8,9 @@ import pytest
 from rich.cells import cell_len
 
 from optbench.engine.executor import usable_cores
-from optbench.optimizers.registry import OPTIMIZERS, PRESETS
 from optbench.optimizers.modifiers import COMMON
+from optbench.optimizers.presets import PRESETS
+from optbench.optimizers.registry import OPTIMIZERS
 from optbench.problems.registry import PROBLEMS
 from optbench.suite.format import builtin_suites
 from tests.cli.command import meta, optbench, run

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from optbench.problems.registry import PROBLEMS
 from optbench.problems.functions.textbook import Anisotropic
+from optbench.problems.registry import PROBLEMS
 from optbench.verify import differences
 from tests.cli.command import optbench
 

@@ -12,7 +12,7 @@ from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.device.gpu import cuda_source
 from optbench.device.kernels import NumpyKernel
-from optbench.device.programs import OPERATIONS, Place, trace
+from optbench.device.programs import OPERATIONS, Operand, trace
 from optbench.optimizers.registry import OPTIMIZERS
 from tests.device.cuda import run_source
 from tests.optimizers.driver import COLUMNS, rules
@@ -151,7 +151,7 @@ def test_a_program_works_on_tiles_of_no_more_than_so_many_bytes(monkeypatch):
     real = kernels._call
 
     def call(operation, places):
-        tiles.append(places[Place("array", 0)])
+        tiles.append(places[Operand("array", 0)])
         return real(operation, places)
 
     monkeypatch.setattr(kernels, "_call", call)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
-from optbench.device.programs import OPERATIONS, Operation, Place, Program, trace
+from optbench.device.programs import OPERATIONS, Operand, Operation, Program, trace
 from optbench.optimizers.registry import OPTIMIZERS
 from tests.optimizers.driver import COLUMNS, OPERATORS, RandomRule, rules
 from tests.optimizers.driving import ELEMENTWISE
@@ -47,8 +47,8 @@ FUNCTIONS |= {"sqrt": wrapped(root), "abs": wrapped(abs), "copy": wrapped(float)
 
 def run(program: Program, arrays) -> list[float]:
     """Carry a program out on numbers; a register that nobody has written has no value."""
-    values = {Place("array", index): value for index, value in enumerate(arrays)}
-    values |= {Place("column", name): NUMBERS_IN[name] for name in program.columns}
+    values = {Operand("array", index): value for index, value in enumerate(arrays)}
+    values |= {Operand("column", name): NUMBERS_IN[name] for name in program.columns}
     for operation in program.operations:
         sources = [
             each.key if each.kind == "number" else values[each] for each in operation.sources
@@ -57,7 +57,7 @@ def run(program: Program, arrays) -> list[float]:
         if operation.target.kind == "register":
             assert operation.target.key < program.registers
         values[operation.target] = FUNCTIONS[operation.name](*sources)
-    return [values[Place("array", index)] for index in range(len(arrays))]
+    return [values[Operand("array", index)] for index in range(len(arrays))]
 
 
 def swap(w, g, slot, *, xp, **columns):
@@ -111,7 +111,7 @@ def test_a_program_does_nothing_that_its_rule_does_not(rule):
     operations = [each for each in program.operations if each.name != "copy"]
     assert len(operations) <= len(set(rule.steps))
     targets = [each.target for each in program.operations]
-    assert Place("array", 1) not in targets  # gradients are only read
+    assert Operand("array", 1) not in targets  # gradients are only read
     used = {each.key for each in targets if each.kind == "register"}
     assert used == set(range(program.registers))
 
@@ -173,10 +173,10 @@ def test_a_result_is_written_straight_into_its_array_where_nobody_reads_the_old_
         return (w - lr * g,)
 
     w, g, lr, register = (
-        Place("array", 0),
-        Place("array", 1),
-        Place("column", "lr"),
-        Place("register", 0),
+        Operand("array", 0),
+        Operand("array", 1),
+        Operand("column", "lr"),
+        Operand("register", 0),
     )
     assert trace(rule, 2, ("lr",)) == Program(
         (Operation("multiply", (lr, g), register), Operation("subtract", (w, register), w)),

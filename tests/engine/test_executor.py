@@ -17,7 +17,7 @@ from optbench.engine.executor import default_workers, execute, usable_cores
 from optbench.optimizers.rules.sgd import SGD
 from optbench.records import BlockResult, BlockSplit, Status, TraceChunk
 from optbench.run import layout as lanes_module
-from optbench.run.pipeline import prepare, run_plan
+from optbench.run.pipeline import plan_run, run_plan
 from optbench.store.reader import read_run
 from tests.small import anisotropic, blocks_of, collect, quadratic, run_suite, small_network, suite
 
@@ -92,7 +92,7 @@ def test_a_lane_that_raises_fails_alone(workers):
 def test_what_raises_in_company_and_never_alone_is_told_and_runs_on(tmp_path):
     Hasty.calls = 0
     settled = suite(anisotropic(), optimizers=[("sgd", RATES)], iterations=100)
-    plan = prepare(settled, NumpyDevice(), workers=1)
+    plan = plan_run(settled, NumpyDevice(), workers=1)
     hasty = replace(plan, blocks=(replace(plan.blocks[0], optimizer=Hasty()),))
     outcome = run_plan(hasty, NumpyDevice(), tmp_path, "invocation")
     assert outcome.status is Status.DONE
@@ -205,7 +205,7 @@ def test_lanes_that_raise_are_found_in_blocks_that_do_not_fit():
 
 def test_what_run_json_and_tables_say_of_blocks_that_were_split(tmp_path):
     settled, device = networks(), Small(2, late=600)
-    plan = prepare(settled, device, workers=1)
+    plan = plan_run(settled, device, workers=1)
     assert [len(block.lanes) for block in plan.blocks] == [6, 6]
     tables = read_run(run_plan(plan, device, tmp_path, "invocation").path)
     assert tables.meta["status"] == "done"
@@ -324,7 +324,7 @@ def test_there_are_as_many_workers_as_cores_or_lanes(cores, lanes, workers, monk
     monkeypatch.setattr(executor, "usable_cores", lambda: cores)
     monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
     assert default_workers(NumpyDevice()) == cores
-    plan = prepare(suite(anisotropic(), optimizers=["sgd"], seeds=range(lanes)), NumpyDevice())
+    plan = plan_run(suite(anisotropic(), optimizers=["sgd"], seeds=range(lanes)), NumpyDevice())
     assert (plan.workers, len(plan.blocks)) == (workers, workers)
 
 

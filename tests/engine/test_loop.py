@@ -10,12 +10,12 @@ import pytest
 from optbench.device.cpu import NumpyDevice
 from optbench.engine import loop as engine
 from optbench.engine.loop import run_block
-from optbench.optimizers.base import Step
+from optbench.optimizers.base import UpdateContext
 from optbench.optimizers.rules.sgd import SGD
-from optbench.problems.registry import make_problem
 from optbench.problems.base import Minimum
 from optbench.problems.functions.base import Function
 from optbench.problems.functions.textbook import Anisotropic
+from optbench.problems.registry import make_problem
 from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
 from tests.optimizers.driving import REFERENCE, textbook
 from tests.reference.training import minimise, train_network
@@ -346,7 +346,7 @@ class SlowNetwork(SmallNetwork):
 class SlowSGD(SGD):
     """Takes 2 s for an update."""
 
-    def step(self, step: Step) -> None:
+    def step(self, step: UpdateContext) -> None:
         CLOCK.now += 2.0
         super().step(step)
 

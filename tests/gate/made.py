@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.gate.baseline import NUMERICS_ITERATIONS, Baseline
-from optbench.gate.compare import Finding, Verdict
+from optbench.gate.verdict import Finding, Verdict
 from optbench.records import RunTables
 from tests.report.runs import Lane, function_problem, network_problem, tables
 

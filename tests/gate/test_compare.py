@@ -6,8 +6,8 @@ import pytest
 
 import optbench
 from optbench.errors import ExitCode
-from optbench.gate.compare import Finding, Gate, Kind, Severity, Verdict, compare
-from optbench.gate.verdict import worst_first
+from optbench.gate.compare import compare
+from optbench.gate.verdict import Finding, Gate, Kind, Severity, Verdict, worst_first
 from tests.gate.made import (
     function_lanes,
     made,

@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optbench.gate.compare import Gate, compare
+from optbench.gate.compare import compare
+from optbench.gate.verdict import Gate
 from tests.gate.made import (
     ENVIRONMENT,
     TOLERANCE,

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import optbench
-from optbench.gate.compare import Gate, Outcome, compare
+from optbench.gate.compare import compare
 from optbench.gate.flips import SignFlips
 from optbench.gate.metric import Measured, log_losses, measure
 from optbench.gate.pairs import Comparison
 from optbench.gate.power import POWER, mean_deviations, needed_deviations
 from optbench.gate.quality import judge
+from optbench.gate.verdict import Gate, Outcome
 from tests.gate.made import saved
 
 COMPARISONS = 1_000

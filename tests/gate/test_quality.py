@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optbench.gate.compare import Gate, Outcome, compare
+from optbench.gate.compare import compare
 from optbench.gate.metric import Measured
 from optbench.gate.quality import judge
+from optbench.gate.verdict import Gate, Outcome
 from tests.gate.made import (
     curve,
     function_lanes,

@@ -15,8 +15,8 @@ from optbench.engine.stepper import Stepper
 from optbench.errors import ResultsError
 from optbench.gate import save as baseline
 from optbench.gate.baseline import NUMERICS_ITERATIONS, load
-from optbench.problems.registry import make_problem
 from optbench.problems.networks.classifier import Classifier
+from optbench.problems.registry import make_problem
 from optbench.records import Status
 from tests.gate.made import made, network_lanes
 from tests.small import anisotropic, blocks_of, small_network, suite

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from optbench.gate.compare import Gate, compare
+from optbench.gate.compare import compare
+from optbench.gate.verdict import Gate
 from tests.gate.made import made, network_lanes, only, saved, with_lanes
 
 RUN = made(network_lanes(step_seconds=0.01), calibration_seconds=2e-3)

@@ -9,8 +9,8 @@ import numpy as np
 from optbench.arrays import Stacked, Tensor, stack
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
+from optbench.optimizers.base import Elementwise, UpdateContext
 from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
-from optbench.optimizers.base import Elementwise, Step
 from tests.reference import optimizers as reference
 
 REFERENCE = {
@@ -84,7 +84,7 @@ class Driver:
         columns = self.optimizer.columns(self.hyperparameters, range(self._t, self._t + 1))
         self.grads.rows[...] = gradient
         self.optimizer.step(
-            Step(
+            UpdateContext(
                 self.params,
                 self.grads,
                 self.state,

@@ -8,7 +8,7 @@ import numpy as np
 from optbench.arrays import Tensor, stack
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
-from optbench.optimizers.base import Elementwise, Optimizer, Step
+from optbench.optimizers.base import Elementwise, Optimizer, UpdateContext
 from tests.reference.network import MultiLayerNet
 
 UPDATES = (1, 7, 50)
@@ -123,7 +123,7 @@ class Lanes:
         columns = self.optimizer.columns(self._hyperparameters, range(self._t, self._t + 1))
         self._grads.rows[...] = self._put(np.broadcast_to(gradient, self._shape))
         self.optimizer.step(
-            Step(
+            UpdateContext(
                 params=self._params,
                 grads=self._grads,
                 state=self._state,

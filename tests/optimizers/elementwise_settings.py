@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from optbench.optimizers.registry import OPTIMIZERS, PRESETS
 from optbench.optimizers.base import Elementwise
+from optbench.optimizers.presets import PRESETS
+from optbench.optimizers.registry import OPTIMIZERS
 
 ALL = tuple(kind for kind in OPTIMIZERS.values() if issubclass(kind, Elementwise))
 """All element-wise rules."""

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context
 from pathlib import Path
 
-from optbench.optimizers.registry import COMMON, OPTIMIZERS, PRESETS, get_optimizer
 from optbench.optimizers.base import Elementwise, Optimizer
+from optbench.optimizers.modifiers import COMMON
+from optbench.optimizers.presets import PRESETS
+from optbench.optimizers.registry import OPTIMIZERS, get_optimizer
 from optbench.settings import Setting
 from tests.optimizers.elementwise_runs import BOUNDS, UPDATES
 from tests.optimizers.library_differences import NOTES, ROWS, STATED

@@ -9,7 +9,7 @@ import numpy as np
 from optbench.arrays import Stacked, Tensor, stack
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
-from optbench.optimizers.base import Optimizer, Step
+from optbench.optimizers.base import Optimizer, UpdateContext
 from tests.reference.network import MultiLayerNet
 
 STEPS = 50
@@ -167,7 +167,7 @@ class Lanes:
         columns = self.optimizer.columns(given, range(self._t, self._t + 1))
         self.grads.rows[...] = self._put(np.broadcast_to(gradient, self._shape))
         self.optimizer.step(
-            Step(
+            UpdateContext(
                 params=self.params,
                 grads=self.grads,
                 state=self.state,

@@ -10,8 +10,8 @@ import pytest
 
 from optbench.errors import SuiteError
 from optbench.optimizers import arguments, plugin
-from optbench.optimizers.registry import get_optimizer
 from optbench.optimizers.arguments import Argument, arguments_of
+from optbench.optimizers.registry import get_optimizer
 
 
 class Rule:

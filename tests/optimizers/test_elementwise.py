@@ -8,8 +8,8 @@ from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.device.gpu import cuda_source
 from optbench.device.programs import trace
-from optbench.optimizers.registry import PRESETS
 from optbench.optimizers.base import Optimizer
+from optbench.optimizers.presets import PRESETS
 from optbench.settings import Choice, Switch
 from tests.device.cuda import run_source
 from tests.optimizers import scalar

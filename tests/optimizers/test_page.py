@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from optbench.optimizers.registry import COMMON, OPTIMIZERS, PRESETS, get_optimizer
+from optbench.optimizers.modifiers import COMMON
+from optbench.optimizers.presets import PRESETS
+from optbench.optimizers.registry import OPTIMIZERS, get_optimizer
 from tests.optimizers import library_differences
 from tests.optimizers.markdown import rows_of, unlinked
 from tests.optimizers.page import (

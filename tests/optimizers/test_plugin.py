@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.optimizers.registry import get_optimizer, known_hyperparameters
 from optbench.optimizers.plugin import offered
+from optbench.optimizers.registry import get_optimizer, known_hyperparameters
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401
 from tests.small import anisotropic, run_suite, suite

@@ -3,9 +3,9 @@
 import pytest
 
 from optbench.errors import SuiteError
+from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import (
     OPTIMIZERS,
-    PRESETS,
     complete_hyperparameters,
     get_optimizer,
     known_hyperparameters,

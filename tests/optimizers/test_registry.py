@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
 from optbench.optimizers.base import powers
+from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
 from optbench.settings import Hyperparameter, fraction
 
 DEFAULTS = {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from optbench.arrays import Tensor, inner, lane_sum
-from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.base import Task
+from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.lamb import LAMB
 from optbench.optimizers.rules.lars import LARS
 from optbench.optimizers.rules.layerwise import norm

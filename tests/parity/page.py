@@ -7,7 +7,8 @@ against their bounds; each result is kept, so that a session of tests measures o
 from collections.abc import Callable
 from functools import partial
 
-from optbench.optimizers.registry import OPTIMIZERS, PRESETS
+from optbench.optimizers.presets import PRESETS
+from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.prodigy import Prodigy
 from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, largest_difference, settings

@@ -9,7 +9,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from optbench.optimizers.registry import OPTIMIZERS, PRESETS
+from optbench.optimizers.presets import PRESETS
+from optbench.optimizers.registry import OPTIMIZERS
 from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, Recording, largest_difference
 from tests.optimizers.elementwise_settings import SETTINGS, rule_of, whole
 

@@ -16,8 +16,12 @@ from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.stepper import Stepper
 from optbench.errors import SuiteError
-from optbench.optimizers.registry import complete_hyperparameters, get_optimizer, known_hyperparameters
-from optbench.optimizers.base import Lanes, Step, Task
+from optbench.optimizers.base import Lanes, Task, UpdateContext
+from optbench.optimizers.registry import (
+    complete_hyperparameters,
+    get_optimizer,
+    known_hyperparameters,
+)
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401
 from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
@@ -75,7 +79,7 @@ def ours(name, configurations, given, dtype="float64", *, by_coordinate=False):
 
     params, grads = (stack(zeros(), TENSORS, np) for _ in range(2))
     params.rows[...] = start(dtype)
-    step = Step(params, grads, {}, {}, device.elementwise(), TENSORS, np)
+    step = UpdateContext(params, grads, {}, {}, device.elementwise(), TENSORS, np)
     updates = optimizer.begin(Lanes(step, complete, zeros, device.put, dtype), None)
     columns = {
         each.name: np.array([[[each.number(lane[each.name])] for lane in complete]])

@@ -13,18 +13,9 @@ from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
 
 torch = pytest.importorskip("torch")
 
-from optbench.optimizers.torch.lanes import Layout  # noqa: E402
-from optbench.optimizers.torch.updates import TorchUpdates  # noqa: E402
-from tests.parity.torch_hand import (  # noqa: E402
-    MATRICES,
-    NETWORK,
-    RULES,
-    Hand,
-    fit,
-    fresh,
-    plain_rows,
-    rows_of,
-)
+from optbench.optimizers.torch.lanes import Layout
+from optbench.optimizers.torch.updater import TorchUpdater
+from tests.parity.torch_hand import MATRICES, NETWORK, RULES, Hand, fit, fresh, plain_rows, rows_of
 
 # Bits.
 
@@ -56,14 +47,14 @@ def test_a_lane_goes_the_same_way_alone(name):
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return parameters, gradients and new parameters of each update that the engine makes."""
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    update = TorchUpdates.update
+    update = TorchUpdater.update
 
-    def spy(self: TorchUpdates, row: int) -> None:
+    def spy(self: TorchUpdater, row: int) -> None:
         before = self._params.numpy().copy(), self._grads.numpy().copy()
         update(self, row)
         found.append((*before, self._params.numpy().copy()))
 
-    monkeypatch.setattr(TorchUpdates, "update", spy)
+    monkeypatch.setattr(TorchUpdater, "update", spy)
     return found
 
 

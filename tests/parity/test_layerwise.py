@@ -9,7 +9,7 @@ from optbench.optimizers.rules.lars import LARS
 from tests.optimizers.shaped import BOUNDS, RECORDINGS, largest_difference
 
 optax = pytest.importorskip("optax")
-from tests.parity.optax_paths import optax_path  # noqa: E402  # needs optax
+from tests.parity.optax_paths import optax_path  # needs optax
 
 CASES = {
     LARS: [

@@ -14,7 +14,7 @@ from tests.optimizers.shaped import BOUNDS, RECORDINGS, largest_difference
 
 torch = pytest.importorskip("torch")
 optax = pytest.importorskip("optax")
-from tests.parity.optax_paths import optax_path  # noqa: E402  # needs optax
+from tests.parity.optax_paths import optax_path  # needs optax
 
 HIDDEN = {"quadratic": ["b.weight"], "network": ["W2", "W3"]}
 

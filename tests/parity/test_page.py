@@ -12,7 +12,7 @@ from tests.optimizers.page import PAGE, PLAIN, page, read
 
 for library in ("torch", "optax", "schedulefree", "prodigyopt"):
     pytest.importorskip(library)
-from tests.parity.page import COMPARISONS, largest  # noqa: E402  # needs the libraries
+from tests.parity.page import COMPARISONS, largest  # needs the libraries
 
 TEXT = PAGE.read_text(encoding="utf-8")
 WRITTEN = read(TEXT)

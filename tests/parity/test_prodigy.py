@@ -9,7 +9,7 @@ from tests.optimizers import plain
 from tests.optimizers.shaped import BOUNDS, following, largest_difference, network, quadratic
 
 optax = pytest.importorskip("optax")
-from tests.parity.optax_paths import optax_path  # noqa: E402  # needs optax
+from tests.parity.optax_paths import optax_path  # needs optax
 
 CASES = [
     {"bias_correction": 1.0, **given}

@@ -8,7 +8,7 @@ from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleF
 from tests.optimizers.shaped import BOUNDS, RECORDINGS, largest_difference
 
 optax = pytest.importorskip("optax")
-from tests.parity.optax_paths import optax_path, params_themselves  # noqa: E402  # needs optax
+from tests.parity.optax_paths import optax_path, params_themselves  # needs optax
 
 CASES = {
     ScheduleFreeSGD: [

@@ -86,7 +86,7 @@ def write(tmp_path):
 
 def losses(kind, **options):
     made = problem(kind, **options)
-    made.settle()
+    made.prepare()
     (outcome,) = run_suite(suite(made, optimizers=[("sgd", [{"lr": 0.1}])], iterations=2)).values()
     assert outcome.result.status is Status.DONE
     return outcome.loss.tolist()
@@ -258,7 +258,7 @@ def test_the_page_shows_a_problem_in_15_lines_that_runs(write):
     assert len(shown[0].splitlines()) <= 15
     (name,) = re.findall(r"^def (\w+)", shown[0], re.MULTILINE)
     made = problem(plugin_problem(write(shown[0], name)))
-    assert made.settle() == ()
+    assert made.prepare() == ()
     adam = [("adam", [{"lr": 0.1}])]
     (outcome,) = run_suite(suite(made, optimizers=adam, iterations=500)).values()
     assert outcome.loss[-1] < 0.01 * outcome.loss[0]

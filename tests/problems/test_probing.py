@@ -17,7 +17,7 @@ WHOLE = WHOLE.partition("\nsteep")[0]
 RAISES = "raise RuntimeError('boom')"
 
 METHODS = {
-    "settle": "def settle(self): ...",
+    "prepare": "def prepare(self): ...",
     "data": "def data(self): ...",
     "draws": "def draws(self, seed, block): ...",
     "batch": "def batch(self, data, draws, *, work): ...",
@@ -42,7 +42,7 @@ WRONG = {
         "def start(self, seed): import numpy; return numpy.ones(3)",
         "start(0) is to be an array of the shape (4,), not (3,)",
     ),
-    "settle": ("def settle(self): return None", "settle() is to return a tuple of texts"),
+    "prepare": ("def prepare(self): return None", "prepare() is to return a tuple of texts"),
     "sizes": ("def split_sizes(self): return {'test': 'all'}", "gives 'all' for 'test'"),
     "epoch": ("iterations_per_epoch = 0", "iterations_per_epoch = 0; it is None, or at least 1"),
     "description": ("def describe(self): return {'x': object()}", "describe() is no plain data"),
@@ -68,7 +68,7 @@ WRONG = {
 def refused(tmp_path, text):
     (tmp_path / "mine.py").write_text(text, encoding="utf-8")
     with pytest.raises(SuiteError) as caught:
-        problem(plugin_problem(f"{tmp_path / 'mine.py'}:Bowl")).settle()
+        problem(plugin_problem(f"{tmp_path / 'mine.py'}:Bowl")).prepare()
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

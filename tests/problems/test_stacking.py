@@ -63,7 +63,7 @@ def test_the_decorator_makes_a_problem_of_a_function():
     assert valley.default_iterations == 30
     assert valley.__module__ == __name__
     made = problem(valley)
-    assert made.settle() == ()
+    assert made.prepare() == ()
     assert [tensor.name for tensor in made.tensors] == ["x", "y"]
     assert made.start(3).tolist() == [-7.0, 2.0]
     found = made.describe()
@@ -215,7 +215,7 @@ def returns(value):
 )
 def test_what_a_function_gets_wrong_is_found_at_its_start(value, says):
     with pytest.raises(SuiteError) as caught:
-        problem(returns(value)).settle()
+        problem(returns(value)).prepare()
     assert str(caught.value).startswith("mine fails at its start: ")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -233,7 +233,7 @@ class Callable:
 def test_an_object_that_is_called_is_a_function_too():
     made = problem(stacked_function(start=[1.0])(Callable()))
     with pytest.raises(SuiteError, match=r"callable fails at its start: ValueError: no$"):
-        made.settle()
+        made.prepare()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from optbench.device.cpu import NumpyDevice
 from optbench.run.estimate import PROBE_ROWS, estimate_plan
 from optbench.run.layout import lane_bytes
-from optbench.run.pipeline import prepare
+from optbench.run.pipeline import plan_run
 from tests.small import anisotropic, small_network, suite
 
 
@@ -20,7 +20,7 @@ def ticking(seconds: float):
 def test_blocks_of_a_kind_are_counted_together_and_time_is_scaled_to_the_whole_run():
     rates = [{"lr": 0.001 * (1 + number)} for number in range(5)]
     settled = suite(anisotropic(), optimizers=[("sgd", rates), "adam"], iterations=100)
-    plan = prepare(settled, NumpyDevice(), workers=3)
+    plan = plan_run(settled, NumpyDevice(), workers=3)
     adam, sgd = estimate_plan(plan, NumpyDevice(), ticking(0.02))
     assert (adam.optimizer, adam.lanes, adam.blocks) == ("adam", 1, 1)
     assert (sgd.optimizer, sgd.lanes, sgd.blocks) == ("sgd", 5, 1)
@@ -35,14 +35,14 @@ def test_blocks_of_a_kind_are_counted_together_and_time_is_scaled_to_the_whole_r
 
 
 def test_a_run_too_short_to_probe_twice_is_timed_by_its_first_steps():
-    plan = prepare(suite(anisotropic(), optimizers=["sgd"], iterations=3), NumpyDevice())
+    plan = plan_run(suite(anisotropic(), optimizers=["sgd"], iterations=3), NumpyDevice())
     (only,) = estimate_plan(plan, NumpyDevice(), ticking(0.5))
     assert only.seconds == pytest.approx(0.5)
 
 
 def test_evaluations_are_scaled_from_the_smallest_split():
     problem = small_network()
-    plan = prepare(suite(problem, optimizers=["sgd"], iterations=3), NumpyDevice())
+    plan = plan_run(suite(problem, optimizers=["sgd"], iterations=3), NumpyDevice())
     (only,) = estimate_plan(plan, NumpyDevice(), ticking(1.0))
     sizes = problem.split_sizes().values()
     assert only.seconds == pytest.approx(1.0 + sum(sizes) / min(sizes))

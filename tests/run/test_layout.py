@@ -16,7 +16,7 @@ from optbench.optimizers.registry import get_optimizer
 from optbench.problems.registry import make_problem
 from optbench.run import layout as lanes_module
 from optbench.run.layout import lane_bytes, lay_out, plan_blocks
-from optbench.run.pipeline import prepare
+from optbench.run.pipeline import plan_run
 from tests.small import (
     TEXTBOOK,
     anisotropic,
@@ -238,7 +238,7 @@ def test_work_arrays_of_a_network_count_towards_the_size_of_a_block():
 def test_the_largest_blocks_are_halved_while_workers_want_one(workers, sizes, monkeypatch):
     monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
     settled = suite(anisotropic(), optimizers=[("sgd", [{}] * 4), ("adam", [{}] * 7)])
-    plan = prepare(settled, cpu(), workers)
+    plan = plan_run(settled, cpu(), workers)
     assert [len(block.lanes) for block in plan.blocks] == sizes
     assert [block.number for block in plan.blocks] == list(range(len(sizes)))
     assert [lane.number for block in plan.blocks for lane in block.lanes] == list(range(11))
@@ -250,7 +250,7 @@ def test_no_worker_is_idle_while_the_last_block_runs(monkeypatch):
     settled = suite(anisotropic(), optimizers=[("sgd", [{}] * 32)])
     three = 11 * lane_bytes(anisotropic(), get_optimizer("sgd"))
     sizes = {
-        workers: [len(block.lanes) for block in prepare(settled, cpu(three), workers).blocks]
+        workers: [len(block.lanes) for block in plan_run(settled, cpu(three), workers).blocks]
         for workers in (1, 2, 3, 4)
     }
     assert sizes == {1: [11, 11, 10], 2: [6, 5, 11, 10], 3: [11, 11, 10], 4: [6, 5, 11, 10]}
@@ -259,7 +259,7 @@ def test_no_worker_is_idle_while_the_last_block_runs(monkeypatch):
 @pytest.mark.parametrize(("count", "sizes"), [(32_768, [32_768]), (32_769, [16_385, 16_384])])
 def test_lanes_too_small_to_share_stay_together(count, sizes):
     settled = suite(anisotropic(), optimizers=[("sgd", [{}] * count)])
-    assert [len(block.lanes) for block in prepare(settled, cpu(), 2).blocks] == sizes
+    assert [len(block.lanes) for block in plan_run(settled, cpu(), 2).blocks] == sizes
 
 
 @given(st.integers(2, 9), st.integers(0, 5))
@@ -313,7 +313,7 @@ def test_neither_workers_nor_the_size_of_blocks_change_a_bit(dtype, lanes, worke
     """Networks in both precisions and functions, with every optimizer, all in one run."""
     settled = everything(dtype=dtype)
     device = cpu(lanes * largest_lane(settled))
-    plan = prepare(settled, device, workers)
+    plan = plan_run(settled, device, workers)
     assert plan.workers == workers
     assert {len(block.lanes) for block in plan.blocks if of_the_largest(block)} == {lanes}
     assert (

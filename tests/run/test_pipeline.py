@@ -22,7 +22,7 @@ from optbench.problems.registry import make_problem
 from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
 from optbench.run import layout as lanes_module
 from optbench.run.layout import lay_out
-from optbench.run.pipeline import Outcome, new_invocation, prepare, run_plan
+from optbench.run.pipeline import RunResult, new_invocation, plan_run, run_plan
 from optbench.store.reader import read_run
 from optbench.suite.format import parse_suite, read_suite
 from optbench.suite.resolve import resolve
@@ -42,9 +42,9 @@ from tests.small import (
 ALL_OPTIMIZERS = [{"name": name} for name in TEXTBOOK]
 
 
-def carry_out(settled, out, **options) -> Outcome:
+def carry_out(settled, out, **options) -> RunResult:
     device = NumpyDevice()
-    return run_plan(prepare(settled, device, workers=2), device, out, "invocation", **options)
+    return run_plan(plan_run(settled, device, workers=2), device, out, "invocation", **options)
 
 
 # The textbook's comparison
@@ -321,7 +321,7 @@ def test_an_interrupt_keeps_what_was_done(tmp_path):
         "x",
     )
     device = NumpyDevice()
-    plan = prepare(resolve(file), device, workers=1)
+    plan = plan_run(resolve(file), device, workers=1)
 
     def observe(record):
         if isinstance(record, TraceChunk) and record.block == 1 and record.first_iteration == 64:
@@ -371,7 +371,7 @@ def test_a_run_may_be_made_in_any_thread(tmp_path, mixed):
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_number_of_workers_is_recorded_and_changes_nothing_else(workers, tmp_path, mixed):
     device = NumpyDevice()
-    plan = prepare(mixed, device, workers)
+    plan = plan_run(mixed, device, workers)
     tables = read_run(run_plan(plan, device, tmp_path, "invocation").path)
     assert set(tables.lanes["workers"]) == {workers}
     trace = tables.trace.sort_values(["lane", "iteration"])
@@ -394,7 +394,7 @@ def test_results_that_cannot_be_written_are_refused_in_one_line(tmp_path, mixed)
 
 
 def test_a_plan_holds_lanes_blocks_and_workers(mixed):
-    plan = prepare(mixed, NumpyDevice())
+    plan = plan_run(mixed, NumpyDevice())
     assert plan.lanes == lay_out(mixed, "cpu")
     assert [lane for block in plan.blocks for lane in block.lanes] == list(plan.lanes)
     assert plan.workers >= 1
@@ -425,15 +425,15 @@ def test_making_a_plan_loads_no_library_of_tables_or_figures():
 def test_workers_have_no_say_in_the_blocks_of_a_gpu(kind, blocks, monkeypatch):
     monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
     settled = suite(anisotropic(), optimizers=[("sgd", [{"lr": 0.1 * n} for n in range(1, 9)])])
-    assert len(prepare(settled, Device(np, kind), workers=3).blocks) == blocks
+    assert len(plan_run(settled, Device(np, kind), workers=3).blocks) == blocks
 
 
 def test_a_lane_that_fits_no_memory_is_refused_before_it_is_drawn(monkeypatch):
     settled = suite(anisotropic())
-    assert prepare(settled, NumpyDevice()).lanes
+    assert plan_run(settled, NumpyDevice()).lanes
     monkeypatch.setattr(Device, "memory_bytes", 20)
     message = r"^anisotropic: one lane of \w+ takes 0 GiB, and there are 0 GiB; make "
     with pytest.raises(DeviceError, match=message):
-        prepare(settled, NumpyDevice())
+        plan_run(settled, NumpyDevice())
     monkeypatch.setattr(Device, "memory_bytes", None)
-    assert prepare(settled, NumpyDevice()).lanes
+    assert plan_run(settled, NumpyDevice()).lanes

@@ -162,7 +162,7 @@ LATER = "if seed == 0:\n            return super().{}\n        "
 
 CALLED = {
     "def __init__(self, options, data_dir=None)": "",
-    "def settle(self)": "",
+    "def prepare(self)": "",
     "def definition(self)": "",
     "def describe(self)": "",
     "def start(self, seed)": LATER.format("start(seed)"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from optbench.device.cpu import NumpyDevice
-from optbench.run.pipeline import prepare, run_plan
+from optbench.run.pipeline import plan_run, run_plan
 from tests.small import anisotropic, quadratic, small_network, suite
 
 
@@ -23,7 +23,7 @@ def make_run(out: Path, invocation: str = "first", name: str = "small") -> Path:
         iterations=300,
         name=name,
     )
-    return run_plan(prepare(settled, device, workers=2), device, out, invocation).path
+    return run_plan(plan_run(settled, device, workers=2), device, out, invocation).path
 
 
 @pytest.fixture(scope="package")

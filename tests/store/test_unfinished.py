@@ -15,7 +15,7 @@ from optbench.engine.loop import run_block
 from optbench.engine.stopping import Rules
 from optbench.errors import ResultsError
 from optbench.records import BlockResult, Checkpoint, EvaluationRows, Status, TraceChunk
-from optbench.run.pipeline import extra_columns, prepare, run_plan
+from optbench.run.pipeline import extra_columns, plan_run, run_plan
 from optbench.store import journal, reader, writer
 from optbench.store import reader as unfinished
 from optbench.store.find import find_runs
@@ -72,7 +72,7 @@ class Stage:
     def __init__(self, path, settled, monkeypatch, seconds=0.0):
         monkeypatch.setattr(writer, "JOURNAL_SECONDS", seconds)
         path.mkdir()
-        self.path, self.plan = path, prepare(settled, NumpyDevice(), workers=1)
+        self.path, self.plan = path, plan_run(settled, NumpyDevice(), workers=1)
         problems = [
             {
                 "problem": each.label,
@@ -201,7 +201,7 @@ def test_a_run_is_running_while_it_is_locked_and_interrupted_once_it_is_not(tmp_
 
 def test_what_has_ended_keeps_its_status(tmp_path):
     settled = suite(anisotropic(), optimizers=["sgd"])
-    plan = prepare(settled, NumpyDevice(), workers=1)
+    plan = plan_run(settled, NumpyDevice(), workers=1)
     path = run_plan(plan, NumpyDevice(), tmp_path, "i").path
     with locked(path):
         assert read_meta(path)["status"] == "done"

@@ -12,7 +12,7 @@ from optbench.device.cpu import NumpyDevice
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.records import Status
 from optbench.verify import devices
-from optbench.verify.devices import Comparison, relative_difference, verify_devices, worst
+from optbench.verify.devices import DeviceComparison, relative_difference, verify_devices, worst
 from tests.optimizers.driving import REFERENCE
 from tests.strict import StrictDevice
 
@@ -84,21 +84,23 @@ def test_traces_are_left_as_they_are():
     ],
 )
 def test_what_passes(difference, tolerance, passed):
-    row = Comparison("p", "o", "float64", 10, difference, tolerance)
+    row = DeviceComparison("p", "o", "float64", 10, difference, tolerance)
     assert row.passed is passed
     assert (row.excess <= 1) is passed
 
 
 def test_the_worst_is_farthest_beyond_its_own_tolerance():
     numbers = [(1e-3, 1e-2), (5e-9, 1e-9), (1e-1, 1e-1)]
-    rows = [Comparison("p", "o", "d", 10, *each) for each in numbers]
+    rows = [DeviceComparison("p", "o", "d", 10, *each) for each in numbers]
     assert worst(rows) is rows[1]
 
 
 # Devices
 
 
-def by_case(rows: tuple[Comparison, ...]) -> dict[tuple[str, str, str, int], Comparison]:
+def by_case(
+    rows: tuple[DeviceComparison, ...],
+) -> dict[tuple[str, str, str, int], DeviceComparison]:
     return {(row.problem, row.optimizer, row.dtype, row.steps): row for row in rows}
 
 

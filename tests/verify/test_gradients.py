@@ -7,8 +7,8 @@ import pytest
 
 from optbench.arrays import Buffer, Tensor
 from optbench.errors import DataError, SuiteError
-from optbench.problems.registry import PROBLEMS
 from optbench.problems.base import Losses, Problem
+from optbench.problems.registry import PROBLEMS
 from optbench.verify import differences, gradients
 from optbench.verify.gradients import ENTRIES, TOLERANCE, check_gradient
 from optbench.verify.subjects import subjects

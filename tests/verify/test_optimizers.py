@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.optimizers.registry import OPTIMIZERS, optimizer_names
 from optbench.optimizers.base import Optimizer
+from optbench.optimizers.registry import OPTIMIZERS, optimizer_names
 from optbench.verify.optimizers import check_optimizer, positions
 from optbench.verify.promises import CHECKS, NETWORK, VALLEY
 from tests.forget import forget  # noqa: F401

@@ -1,7 +1,7 @@
 """Optimizers of optax, or written for it, in optbench's engine.
 
 :mod:`optbench.optimizers.optax.factory` finds what makes them,
-:mod:`optbench.optimizers.optax.updates` runs them.
+:mod:`optbench.optimizers.optax.updater` runs them.
 """
 
 import inspect
@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 from optbench.arrays import Array
 from optbench.errors import SuiteError
-from optbench.optimizers.base import Lanes, Optimizer, Step, Task, Updates
+from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext, Updater
 from optbench.optimizers.modifiers import LEARNING_RATE
 from optbench.optimizers.optax.factory import Factory, factory_of, find, jax_on
 from optbench.optimizers.optax.program import Program, program_of
-from optbench.optimizers.optax.updates import OptaxUpdates
+from optbench.optimizers.optax.updater import OptaxUpdater
 from optbench.plugins import Plugin, Source, check_unchanged
 
 
@@ -134,13 +134,13 @@ class OptaxOptimizer(Optimizer):
                 "value when it is made; leave schedule and warmup out"
             )
 
-    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> Updates:
+    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> Updater:
         """Return what updates the lanes of a block."""
-        return OptaxUpdates(self._factory, lanes, state)
+        return OptaxUpdater(self._factory, lanes, state)
 
-    def step(self, step: Step) -> None:
-        """Do nothing: :class:`~optbench.optimizers.optax.updates.OptaxUpdates` steps."""
-        raise AssertionError("optax's transformations are stepped by OptaxUpdates")
+    def step(self, step: UpdateContext) -> None:
+        """Do nothing: :class:`~optbench.optimizers.optax.updater.OptaxUpdater` steps."""
+        raise AssertionError("optax's transformations are stepped by OptaxUpdater")
 
 
 def _again(spec: str, name: str, source: Source) -> OptaxOptimizer:

@@ -20,7 +20,7 @@ from optbench.optimizers.rules.prodigy import Prodigy
 from optbench.optimizers.rules.radam import RAdam
 from optbench.optimizers.rules.rmsprop import RMSprop, RMSpropTorch
 from optbench.optimizers.rules.rprop import Rprop
-from optbench.optimizers.rules.schedule_free import ScheduleFreeSGD, ScheduleFreeAdamW
+from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from optbench.optimizers.rules.sgd import SGD, SGDTorch
 from optbench.optimizers.rules.signum import Signum
 from optbench.optimizers.rules.yogi import Yogi

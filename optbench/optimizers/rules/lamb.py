@@ -3,7 +3,7 @@
 import numpy as np
 
 from optbench.arrays import stack
-from optbench.optimizers.base import HostColumns, Optimizer, Step
+from optbench.optimizers.base import HostColumns, Optimizer, UpdateContext
 from optbench.optimizers.rules.layerwise import (
     adam_columns,
     adam_direction,
@@ -50,7 +50,7 @@ class LAMB(Optimizer):
         same = {name: hyperparameters[name] for name in ("lr", "eps", "weight_decay")}
         return {**same, **adam_columns(hyperparameters, updates)}
 
-    def step(self, step: Step) -> None:
+    def step(self, step: UpdateContext) -> None:
         """Update the moments in one pass, then each tensor of each lane by its own ratio."""
         xp, columns, state = step.xp, step.columns, step.state
         rates = {name: columns[name] for name in ("rate1", "rate2")}

@@ -1,7 +1,7 @@
 """LARS: momentum with a learning rate for each tensor."""
 
 from optbench.arrays import stack
-from optbench.optimizers.base import Optimizer, Step
+from optbench.optimizers.base import Optimizer, UpdateContext
 from optbench.optimizers.rules.layerwise import spread, trust_ratio
 from optbench.settings import Hyperparameter, fraction
 
@@ -39,7 +39,7 @@ class LARS(Optimizer):
     source = "You, Gitman and Ginsburg 2017, arXiv:1708.03888"
     partner = "optax.lars"
 
-    def step(self, step: Step) -> None:
+    def step(self, step: UpdateContext) -> None:
         """Update each tensor of each lane by its own ratio."""
         xp, columns = step.xp, step.columns
         velocities = stack(step.state["velocity"], step.tensors, xp).views

@@ -6,7 +6,7 @@ from math import prod, sqrt
 import numpy as np
 
 from optbench.arrays import Array, Namespace, Tensor, stack
-from optbench.optimizers.base import HostColumns, Optimizer, Step, Task
+from optbench.optimizers.base import HostColumns, Optimizer, Task, UpdateContext
 from optbench.optimizers.rules.layerwise import (
     adam_columns,
     adam_direction,
@@ -171,7 +171,7 @@ class Muon(Optimizer):
             **adam_columns(given, updates),
         }
 
-    def step(self, step: Step) -> None:
+    def step(self, step: UpdateContext) -> None:
         """Update hidden matrices by Muon and the other tensors by AdamW."""
         means = stack(step.state["mean"], step.tensors, step.xp).views
         squares = stack(step.state["mean_square"], step.tensors, step.xp).views

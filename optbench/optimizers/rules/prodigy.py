@@ -3,7 +3,7 @@
 import numpy as np
 
 from optbench.arrays import Array, Namespace, inner, lane_sum
-from optbench.optimizers.base import HostColumns, Optimizer, Step, powers
+from optbench.optimizers.base import HostColumns, Optimizer, UpdateContext, powers
 from optbench.settings import Hyperparameter, Switch, fraction
 
 
@@ -70,7 +70,7 @@ class Prodigy(Optimizer):
             "sum_size": (1.0 - safe) * step_size + safe,
         }
 
-    def step(self, step: Step) -> None:
+    def step(self, step: UpdateContext) -> None:
         """Update the moments in one pass, then d, then the parameters in another."""
         xp, columns, state = step.xp, step.columns, step.state
         before = xp.maximum(state["distance"], columns["d0"])  # it only grows, from 0 on

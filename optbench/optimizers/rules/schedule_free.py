@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from optbench.arrays import Array, Namespace
-from optbench.optimizers.base import HostColumns, Optimizer, Step, powers
+from optbench.optimizers.base import HostColumns, Optimizer, UpdateContext, powers
 from optbench.settings import Hyperparameter, fraction
 
 LEAST_BETA = 0.01
@@ -85,7 +85,7 @@ class _ScheduleFree(Optimizer):
             "t_weight": raised(numbers, given["r"][:, :1] if shared else given["r"]),
         }
 
-    def step(self, step: Step) -> None:
+    def step(self, step: UpdateContext) -> None:
         """Move z by the direction, and y with it and towards z as the average asks."""
         columns = step.columns
         share = self._share(step)
@@ -94,10 +94,10 @@ class _ScheduleFree(Optimizer):
         self._move(step, {"lr": columns["lr"], "share": share, "pull": pull})
 
     @abstractmethod
-    def _move(self, step: Step, columns: Mapping[str, Array]) -> None:
+    def _move(self, step: UpdateContext, columns: Mapping[str, Array]) -> None:
         """Run the rule with the columns ``lr``, ``share`` and ``pull``, and its own."""
 
-    def _share(self, step: Step) -> Array:
+    def _share(self, step: UpdateContext) -> Array:
         """Return the weight of this update's z among all so far, c, shape (lanes, 1)."""
         xp, columns = step.xp, step.columns
         largest, weights = step.state["largest"], step.state["weights"]
@@ -151,7 +151,7 @@ class ScheduleFreeSGD(_ScheduleFree):
     partner = "optax.contrib.schedule_free_sgd"
     beta = "momentum"
 
-    def _move(self, step: Step, columns: Mapping[str, Array]) -> None:
+    def _move(self, step: UpdateContext, columns: Mapping[str, Array]) -> None:
         own = {**columns, "weight_decay": step.columns["weight_decay"]}
         step.elementwise(self.rule, [step.params.rows, step.grads.rows, step.state["z"]], own)
 
@@ -222,7 +222,7 @@ class ScheduleFreeAdamW(_ScheduleFree):
             "eps": hyperparameters["eps"],
         }
 
-    def _move(self, step: Step, columns: Mapping[str, Array]) -> None:
+    def _move(self, step: UpdateContext, columns: Mapping[str, Array]) -> None:
         names = ("rate2", "scale2", "eps", "weight_decay")
         own = {**columns, **{name: step.columns[name] for name in names}}
         state = step.state

@@ -43,10 +43,10 @@ class SGDTorch(Elementwise):
         w ← w − lr·(g + momentum·v)              with it
 
     The learning rate scales the whole velocity, not the gradient when it enters (see
-    :class:`~optbench.optimizers.rules.momentum.Momentum`), so a schedule changes what was gathered before. As
-    in PyTorch the first gradient is not dampened, and none is where momentum = 0. ``nesterov`` is a
-    number of each lane, 0 or 1. PyTorch refuses nesterov with dampening; here it means what the
-    equations say. ``optax.sgd`` is the same without dampening.
+    :class:`~optbench.optimizers.rules.momentum.Momentum`), so a schedule changes what was gathered
+    before. As in PyTorch the first gradient is not dampened, and none is where momentum = 0.
+    ``nesterov`` is a number of each lane, 0 or 1. PyTorch refuses nesterov with dampening; here it
+    means what the equations say. ``optax.sgd`` is the same without dampening.
 
     Source: I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization
     and momentum in deep learning", ICML 2013; ``torch.optim.SGD``.

@@ -16,12 +16,12 @@ from optbench import plugins
 from optbench.arrays import Array
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.arguments import Argument, arguments_of
-from optbench.optimizers.base import Lanes, Optimizer, Step, Task
+from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext
 from optbench.optimizers.modifiers import SCHEDULE
 from optbench.optimizers.torch.lanes import Arguments, Layout, switches
 from optbench.optimizers.torch.state import equal
 from optbench.optimizers.torch.trials import Trial, chosen
-from optbench.optimizers.torch.updates import TorchUpdates, one_thread
+from optbench.optimizers.torch.updater import TorchUpdater, one_thread
 from optbench.plugins import Plugin, Source, complaint
 
 SKIPPED = ("params", "capturable", "differentiable")
@@ -229,7 +229,7 @@ class TorchOptimizer(Optimizer):
         with _printing, redirect_stdout(io.StringIO()):
             return self.plugin.object(params, **arguments)
 
-    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> "TorchUpdates":
+    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> "TorchUpdater":
         """Return what updates the lanes of a block."""
         import torch
 
@@ -243,13 +243,13 @@ class TorchOptimizer(Optimizer):
             self._layout = Trial(self.construct, tried, shapes, lanes.dtype, device).layout()
         arguments = [self.arguments(lane) for lane in lanes.hyperparameters]
         scheduled = bool(self._schedule(lanes.hyperparameters[0]))
-        return TorchUpdates(
+        return TorchUpdater(
             self.construct, arguments, self._layout, lanes, state, scheduled=scheduled
         )
 
-    def step(self, step: Step) -> None:
-        """Do nothing: :class:`TorchUpdates` steps."""
-        raise AssertionError("PyTorch's optimizers are stepped by TorchUpdates")
+    def step(self, step: UpdateContext) -> None:
+        """Do nothing: :class:`TorchUpdater` steps."""
+        raise AssertionError("PyTorch's optimizers are stepped by TorchUpdater")
 
 
 class SwitchingTorchOptimizer(TorchOptimizer):

@@ -9,7 +9,7 @@ programs in the array namespace of the device are needed, and a command has to s
 tests hold the derivatives against SymPy's.
 """
 
-from optbench.problems.expressions.compile import Program, compile_graph
+from optbench.problems.expressions.compile import CompiledExpression, compile_graph
 from optbench.problems.expressions.differentiate import gradient
 from optbench.problems.expressions.graph import Graph, Shape
 from optbench.problems.expressions.operations import Value
@@ -17,10 +17,10 @@ from optbench.problems.expressions.parse import RESERVED, Expression, Expression
 
 __all__ = [
     "RESERVED",
+    "CompiledExpression",
     "Expression",
     "ExpressionError",
     "Graph",
-    "Program",
     "Shape",
     "Value",
     "compile_graph",

@@ -14,7 +14,7 @@ from optbench.problems.expressions.operations import OPERATIONS, Context, Value
 
 
 @dataclass(frozen=True)
-class Step:
+class Instruction:
     """One operation.
 
     Attributes
@@ -39,7 +39,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Program:
+class CompiledExpression:
     """What a graph computes, in order.
 
     Attributes
@@ -58,7 +58,7 @@ class Program:
 
     numbers: Mapping[int, float]
     inputs: Mapping[str, int]
-    steps: tuple[Step, ...]
+    steps: tuple[Instruction, ...]
     results: tuple[int, ...]
     work_values: int
 
@@ -91,7 +91,7 @@ class Program:
         return [values[each] for each in self.results]
 
 
-def compile_graph(graph: Graph, results: Sequence[int]) -> Program:
+def compile_graph(graph: Graph, results: Sequence[int]) -> CompiledExpression:
     """Return the program that computes some nodes of a graph, and nothing that they don't need.
 
     >>> import numpy as np
@@ -117,8 +117,10 @@ def compile_graph(graph: Graph, results: Sequence[int]) -> Program:
                 for each in dict.fromkeys(node.arguments)
                 if last_use[each] == place and each not in results
             )
-            steps.append(Step(node.operation, node.data, node.arguments, place, done))
-    return Program(numbers, inputs, tuple(steps), tuple(results), _most_values(graph, steps))
+            steps.append(Instruction(node.operation, node.data, node.arguments, place, done))
+    return CompiledExpression(
+        numbers, inputs, tuple(steps), tuple(results), _most_values(graph, steps)
+    )
 
 
 def _needed(graph: Graph, results: Sequence[int]) -> list[int]:
@@ -130,7 +132,7 @@ def _needed(graph: Graph, results: Sequence[int]) -> list[int]:
     return sorted(needed)
 
 
-def _most_values(graph: Graph, steps: Sequence[Step]) -> int:
+def _most_values(graph: Graph, steps: Sequence[Instruction]) -> int:
     """Return how many numbers the values of steps hold in one lane when they hold the most."""
     made = {step.place for step in steps}
     held = most = 0

@@ -17,7 +17,7 @@ from optbench.problems.expressions.graph import Graph, Shape
 Parts: TypeAlias = tuple[int | None, ...]
 """What each argument of a node contributes; None for one that no variable can be in."""
 
-Rule: TypeAlias = Callable[[Graph, int, int], Parts]
+DerivativeRule: TypeAlias = Callable[[Graph, int, int], Parts]
 
 
 def gradient(graph: Graph, result: int, variables: Iterable[int]) -> tuple[int, ...]:
@@ -139,7 +139,7 @@ def _matrix_product(graph: Graph, node: int, adjoint: int) -> Parts:
     return None, graph.matrix_product(matrix, adjoint, transposed=not described.data)
 
 
-def _slope(derivative: Callable[[Graph, int, int], int]) -> Rule:
+def _slope(derivative: Callable[[Graph, int, int], int]) -> DerivativeRule:
     """Return the rule of a function of one argument, from ``derivative(graph, argument, node)``."""
 
     def rule(graph: Graph, node: int, adjoint: int) -> Parts:
@@ -157,7 +157,7 @@ def _one_less_square(graph: Graph, node: int) -> int:
     return graph.subtract(graph.number(1.0), graph.multiply(node, node))
 
 
-_RULES: dict[str, Rule] = {
+_RULES: dict[str, DerivativeRule] = {
     "add": _add,
     "subtract": _subtract,
     "multiply": _multiply,

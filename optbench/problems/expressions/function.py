@@ -13,8 +13,8 @@ from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
 from optbench.errors import SuiteError, nearest
 from optbench.problems.base import Arrays, Losses, Minimum
 from optbench.problems.expressions import (
+    CompiledExpression,
     Expression,
-    Program,
     Shape,
     Value,
     compile_graph,
@@ -40,9 +40,10 @@ class ExpressionFunction(Function):
     Parameters
     ----------
     options
-        ``expression``, see :mod:`optbench.problems.expressions`; ``start``, a number or a list of them a
-        variable; ``constants``, a number, vector or matrix a name; ``domain``, what figures show of
-        each variable, by default a square around the origin in which the start lies.
+        ``expression``, see :mod:`optbench.problems.expressions`; ``start``, a number or a list of
+        them for each variable; ``constants``, a number, vector or matrix for each name; ``domain``,
+        what figures show of each variable, by default a square around the origin in which the start
+        lies.
 
     Raises
     ------
@@ -237,7 +238,9 @@ class ExpressionFunction(Function):
             grads[:, first:stop] = part
         return _of_each(value, rows, xp)
 
-    def _run(self, program: Program, rows: Array, constants: Arrays, xp: Namespace) -> list[Array]:
+    def _run(
+        self, program: CompiledExpression, rows: Array, constants: Arrays, xp: Namespace
+    ) -> list[Array]:
         variables = {
             name: rows[:, first:stop]
             for name, (first, stop) in zip(self._shapes, self._places, strict=True)

@@ -62,7 +62,7 @@ class Noisy(Function):
         super().__init__(options, data_dir)
         self.batch_size: int = options["batch_size"]
 
-    def settle(self) -> tuple[str, ...]:
+    def prepare(self) -> tuple[str, ...]:
         """Compare the batch with the data.
 
         Raises

@@ -65,7 +65,7 @@ class QuadraticDeep(Problem):
         super().__init__(options, data_dir)
         self.batches = Batches("shuffled-once", POINTS, options["batch_size"])
 
-    def settle(self) -> tuple[str, ...]:
+    def prepare(self) -> tuple[str, ...]:
         """Compare the batch with the number of points.
 
         Raises

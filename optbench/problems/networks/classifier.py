@@ -45,7 +45,7 @@ class Classifier(Problem):
         self.rule: str = options.get("batches", "replacement")
         self._split: str = options.get("split", OWN)
 
-    def settle(self) -> tuple[str, ...]:
+    def prepare(self) -> tuple[str, ...]:
         """Load the data set, replace ``data = "auto"`` by the one found, compare it with the batch.
 
         Raises

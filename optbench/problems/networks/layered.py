@@ -51,7 +51,7 @@ class LayeredNetwork(Classifier):
         super().__init__(options, data_dir)
         self._made: Network | None = None
 
-    def settle(self) -> tuple[str, ...]:
+    def prepare(self) -> tuple[str, ...]:
         """Find the data, then make the network for images of their size.
 
         Raises
@@ -59,7 +59,7 @@ class LayeredNetwork(Classifier):
         SuiteError
             If the layers do not chain, or do not end in a score for each class.
         """
-        notices = super().settle()
+        notices = super().prepare()
         out, classes = self.network.layers[-1].out_shape, self.dataset.classes
         if out != (classes,):
             raise SuiteError(

@@ -118,6 +118,6 @@ def test_the_definition_names_noise_and_batches():
 
 
 def test_a_batch_fits_the_pairs():
-    assert problem(KINDS["noisy-beale"], batch_size=10_000).settle() == ()
+    assert problem(KINDS["noisy-beale"], batch_size=10_000).prepare() == ()
     with pytest.raises(SuiteError, match="batch_size = 10001 is larger than the data; noisy-beale"):
-        problem(KINDS["noisy-beale"], batch_size=10_001).settle()
+        problem(KINDS["noisy-beale"], batch_size=10_001).prepare()

@@ -192,9 +192,9 @@ def test_the_definition_says_what_makes_the_problem():
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    assert quadratic_deep(batch_size=1000).settle() == ()
+    assert quadratic_deep(batch_size=1000).prepare() == ()
     with pytest.raises(SuiteError, match="batch_size = 1001 is larger than the data; quadratic-d"):
-        quadratic_deep(batch_size=1001).settle()
+        quadratic_deep(batch_size=1001).prepare()
     assert quadratic_deep(batch_size=1000).work_values >= 3 * 1000 * 100
 
 

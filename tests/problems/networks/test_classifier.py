@@ -7,9 +7,9 @@ from optbench import rng
 from optbench.arrays import Workspace, stack
 from optbench.datasets.base import Dataset, Split
 from optbench.errors import SuiteError
-from optbench.problems.registry import make_problem
 from optbench.problems.networks import classifier as networks
 from optbench.problems.networks.catalogue import MnistMLP
+from optbench.problems.registry import make_problem
 from tests.small import FEATURES, IMAGES, SmallNetwork, problem, reference_network, small_network
 
 TRAIN = IMAGES.splits["train"]

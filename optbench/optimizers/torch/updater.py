@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optbench.arrays import Array
-from optbench.optimizers.base import HostColumns, Lanes, Updates
+from optbench.optimizers.base import HostColumns, Lanes, Updater
 from optbench.optimizers.torch.lanes import Arguments, Layout, Make, TorchLanes
 from optbench.optimizers.torch.state import decode, encode
 
@@ -17,7 +17,7 @@ def one_thread() -> None:
         torch.set_num_threads(1)
 
 
-class TorchUpdates(Updates):
+class TorchUpdater(Updater):
     """Updates by PyTorch optimizers.
 
     Where the engine's rows are not stored by lane, lanes have rows of their own, so that paths do

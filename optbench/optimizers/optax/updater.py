@@ -7,7 +7,7 @@ import numpy as np
 
 from optbench.arrays import Array
 from optbench.errors import SuiteError
-from optbench.optimizers.base import HostColumns, Lanes, Updates
+from optbench.optimizers.base import HostColumns, Lanes, Updater
 from optbench.optimizers.optax.factory import Factory, jax_on
 from optbench.optimizers.optax.program import Program, is_key, program_of
 
@@ -33,7 +33,7 @@ class _Group:
         return {**self.columns, "lr": self.rates[row if len(self.rates) > 1 else 0]}
 
 
-class OptaxUpdates(Updates):
+class OptaxUpdater(Updater):
     """Updates of lanes by a gradient transformation.
 
     On the CPU arrays are copied to JAX and back; those of a GPU go there through DLPack, which asks
