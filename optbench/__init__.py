@@ -3,8 +3,19 @@
 :func:`run` runs a suite, :func:`load` loads what a run left; both return :class:`Results`.
 """
 
-from optbench.api import Results, load, run
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optbench.api import Results, load, run
 
 __all__ = ["Results", "__version__", "load", "run"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import what people call when it is asked for, so that ``optbench --help`` starts fast."""
+    if name not in __all__:
+        raise AttributeError(f"module 'optbench' has no attribute '{name}'")
+    return getattr(import_module("optbench.api"), name)

@@ -145,7 +145,7 @@ def run(
     """
     from optbench.device.choose import get_device
     from optbench.records import Status
-    from optbench.run.pipeline import new_invocation, plan_run, run_plan
+    from optbench.runs.pipeline import new_invocation, plan_run, run_plan
     from optbench.suite.flags import Flags, apply_flags
     from optbench.suite.format import parse_suite, read_suite
     from optbench.suite.resolve import resolve

@@ -33,7 +33,7 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.rng import ITERATIONS_PER_BLOCK
-from optbench.run.pipeline import plan_run
+from optbench.runs.pipeline import plan_run
 from optbench.settings import Option
 from optbench.suite.resolve import ResolvedOptimizer, ResolvedProblem, Suite
 from tests.reference.network import MultiLayerNet

@@ -13,7 +13,7 @@ from benchmarks.speed import ours
 from benchmarks.speed.processes import import_all, part
 from benchmarks.speed.workload import BATCH, SIZES, learning_rates
 from optbench.device.cpu import NumpyDevice
-from optbench.run.pipeline import Plan, new_invocation, run_plan
+from optbench.runs.pipeline import Plan, new_invocation, run_plan
 
 LANES, STEPS = 64, 32
 STATUS = Path("/proc/self/status")

@@ -9,7 +9,7 @@ from optbench.device import jit
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import execute
 from optbench.records import Record, TraceChunk
-from optbench.run.pipeline import Plan, plan_run
+from optbench.runs.pipeline import Plan, plan_run
 from optbench.suite.format import parse_suite
 from optbench.suite.resolve import Suite, resolve
 

@@ -18,7 +18,7 @@ from benchmarks.speed.processes import import_all, part
 from optbench.cli.display import display
 from optbench.device.cpu import NumpyDevice
 from optbench.records import Record
-from optbench.run.pipeline import new_invocation, run_plan
+from optbench.runs.pipeline import new_invocation, run_plan
 from optbench.suite.format import read_suite
 from optbench.suite.resolve import resolve
 

@@ -105,7 +105,7 @@ def keep(
     from optbench.gate import save as baseline
     from optbench.gate.baseline import Content
     from optbench.gate.baseline import save as write
-    from optbench.run.resume import device_name
+    from optbench.runs.resume import device_name
     from optbench.suite.format import parse_suite
     from optbench.suite.resolve import resolve
 

@@ -135,8 +135,8 @@ def _run_anew(baseline: "Baseline", how: _How) -> Path:
     from optbench.cli.display import display
     from optbench.device.choose import get_device
     from optbench.records import Status
-    from optbench.run.pipeline import new_invocation, plan_run, run_plan
-    from optbench.run.resume import device_name
+    from optbench.runs.pipeline import new_invocation, plan_run, run_plan
+    from optbench.runs.resume import device_name
     from optbench.suite.format import parse_suite
     from optbench.suite.resolve import resolve
 

@@ -11,7 +11,7 @@ from optbench.records import BlockResult, BlockSplit, EvaluationRows, Lane, Reco
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from optbench.run.pipeline import Plan
+    from optbench.runs.pipeline import Plan
 
 MOST_BARS = 12
 """Blocks from which on only those at work have a bar, beside one for all."""

@@ -13,13 +13,13 @@ from optbench.records import Failure, RunTables, Status
 
 if TYPE_CHECKING:
     from optbench.device.base import Device
-    from optbench.run.pipeline import Plan, RunResult
+    from optbench.runs.pipeline import Plan, RunResult
 
 
 def print_plan(plan: "Plan", device: "Device") -> None:
     """Print what a run would take."""
     from optbench.report.tables import duration
-    from optbench.run.estimate import estimate_plan
+    from optbench.runs.estimate import estimate_plan
 
     listed = table("problem", "optimizer", "lanes", "blocks", "iterations", "a block", "time")
     estimates = estimate_plan(plan, device)

@@ -163,7 +163,7 @@ def run(
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
-    from optbench.run.pipeline import CHECKPOINT_SECONDS
+    from optbench.runs.pipeline import CHECKPOINT_SECONDS
     from optbench.suite.flags import Flags
 
     seconds = CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from optbench.errors import ExitCode, SuiteError
-from optbench.run.resume import device_name
+from optbench.runs.resume import device_name
 
 if TYPE_CHECKING:
     from optbench.device.base import Device
     from optbench.records import Lane, RunTables, Status
-    from optbench.run.pipeline import RunResult
-    from optbench.run.reuse import Reused
+    from optbench.runs.pipeline import RunResult
+    from optbench.runs.reuse import Reused
     from optbench.suite.flags import Flags
     from optbench.suite.format import SuiteFile
     from optbench.suite.resolve import Suite
@@ -39,7 +39,7 @@ def plan_all(written: "list[SuiteFile]", flags: "Flags", how: How) -> None:
     """Print what the suites would take."""
     from optbench.cli.report import print_plan
     from optbench.device.choose import get_device
-    from optbench.run.pipeline import plan_run
+    from optbench.runs.pipeline import plan_run
 
     device = get_device(how.device)
     for suite in settle(written, flags, how):
@@ -51,7 +51,7 @@ def run_all(written: "list[SuiteFile]", flags: "Flags", how: How) -> int:
     from optbench.cli.report import print_end, print_json, print_result
     from optbench.device.choose import get_device
     from optbench.records import Status
-    from optbench.run.pipeline import new_invocation
+    from optbench.runs.pipeline import new_invocation
 
     device = get_device(how.device)
     suites = settle(written, flags, how)
@@ -91,7 +91,7 @@ def settle(written: "list[SuiteFile]", flags: "Flags", how: How) -> "list[Suite]
 
 def _run_one(suite: "Suite", device: "Device", invocation: str, how: How) -> "RunResult":
     from optbench.cli.display import display
-    from optbench.run.pipeline import plan_run, run_plan
+    from optbench.runs.pipeline import plan_run, run_plan
 
     plan = plan_run(suite, device, how.workers, _reusable(how))
     with display(plan, quiet=how.quiet) as observe:
@@ -109,7 +109,7 @@ def exit_code(status: "Status") -> int:
 
 def _reusable(how: How) -> "Callable[[Sequence[Lane]], list[Reused]]":
     """Return what finds lanes that earlier runs have finished."""
-    from optbench.run.reuse import find_reusable
+    from optbench.runs.reuse import find_reusable
 
     if not (how.reuse or how.reuse_diverged):
         return lambda lanes: []

@@ -17,7 +17,7 @@ from optbench.errors import ResultsError
 from optbench.gate.baseline import NUMERICS_ITERATIONS
 from optbench.gate.reported import test_errors
 from optbench.records import SCHEMA_VERSION, RunTables, Status
-from optbench.run.pipeline import plan_run
+from optbench.runs.pipeline import plan_run
 from optbench.suite.resolve import Suite
 
 NUDGES = 8

@@ -9,7 +9,7 @@ from optbench.engine.loop import VALIDATION
 from optbench.engine.stopping import Rules
 from optbench.problems.registry import make_problem
 from optbench.records import Status
-from optbench.run.layout import lay_out
+from optbench.runs.layout import lay_out
 from tests.small import anisotropic, run_suite, small_network, suite
 from tests.strict import StrictDevice
 

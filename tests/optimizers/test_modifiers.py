@@ -10,7 +10,7 @@ from optbench.device.cpu import NumpyDevice
 from optbench.errors import SuiteError
 from optbench.optimizers.modifiers import COMMON
 from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
-from optbench.run.layout import lay_out
+from optbench.runs.layout import lay_out
 from optbench.schedules import SCHEDULES, learning_rate_factors
 from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
 from tests.strict import StrictDevice

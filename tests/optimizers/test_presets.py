@@ -11,7 +11,7 @@ from optbench.optimizers.registry import (
     known_hyperparameters,
     optimizer_names,
 )
-from optbench.run.layout import lay_out
+from optbench.runs.layout import lay_out
 from tests.small import anisotropic, blocks_of, run_suite, suite
 
 every_preset = pytest.mark.parametrize("name", PRESETS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from optbench.device.cpu import NumpyDevice
-from optbench.run.pipeline import plan_run, run_plan
+from optbench.runs.pipeline import plan_run, run_plan
 from tests.small import anisotropic, quadratic, small_network, suite
 
 

@@ -15,7 +15,7 @@ from optbench.engine.loop import run_block
 from optbench.engine.stopping import Rules
 from optbench.errors import ResultsError
 from optbench.records import BlockResult, Checkpoint, EvaluationRows, Status, TraceChunk
-from optbench.run.pipeline import extra_columns, plan_run, run_plan
+from optbench.runs.pipeline import extra_columns, plan_run, run_plan
 from optbench.store import journal, reader, writer
 from optbench.store import reader as unfinished
 from optbench.store.find import find_runs

@@ -19,7 +19,7 @@ from optbench.records import (
     Status,
     TraceChunk,
 )
-from optbench.run.layout import lay_out
+from optbench.runs.layout import lay_out
 from optbench.store import files, writer
 from optbench.store.files import write_beside
 from optbench.store.writer import RunWriter, new_run_directory

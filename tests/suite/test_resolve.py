@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from optbench.errors import DataError, SuiteError
-from optbench.run.layout import lay_out
+from optbench.runs.layout import lay_out
 from optbench.suite import resolve as suites
 from optbench.suite.format import builtin_suites, parse_suite, read_suite
 from optbench.suite.resolve import resolve

@@ -21,8 +21,8 @@ from optbench.records import (
     Record,
     Status,
 )
-from optbench.run.layout import lay_out, plan_blocks
-from optbench.run.pipeline import (
+from optbench.runs.layout import lay_out, plan_blocks
+from optbench.runs.pipeline import (
     CHECKPOINT_SECONDS,
     Plan,
     RunResult,
@@ -128,7 +128,7 @@ def resume(
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> RunResult:
-    """Carry out what is left of a run; see :func:`optbench.run.pipeline.run_plan`.
+    """Carry out what is left of a run; see :func:`optbench.runs.pipeline.run_plan`.
 
     Raises
     ------

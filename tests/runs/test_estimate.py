@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from optbench.device.cpu import NumpyDevice
-from optbench.run.estimate import PROBE_ROWS, estimate_plan
-from optbench.run.layout import lane_bytes
-from optbench.run.pipeline import plan_run
+from optbench.runs.estimate import PROBE_ROWS, estimate_plan
+from optbench.runs.layout import lane_bytes
+from optbench.runs.pipeline import plan_run
 from tests.small import anisotropic, small_network, suite
 
 

@@ -11,8 +11,8 @@ from optbench.device.stopwatch import Clock
 from optbench.engine.block import Block
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
-from optbench.run.layout import lane_bytes
-from optbench.run.pipeline import Plan
+from optbench.runs.layout import lane_bytes
+from optbench.runs.pipeline import Plan
 
 PROBE_SECONDS = 0.1
 """Time for which each kind of block is stepped; at least one chunk of rows, at most the run."""

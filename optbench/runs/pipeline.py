@@ -25,8 +25,8 @@ from optbench.records import (
     Record,
     Status,
 )
-from optbench.run.layout import lane_bytes, lay_out, plan_blocks
-from optbench.run.reuse import Reused
+from optbench.runs.layout import lane_bytes, lay_out, plan_blocks
+from optbench.runs.reuse import Reused
 from optbench.store.environment import calibration_seconds, describe_environment
 from optbench.store.lock import locked
 from optbench.store.writer import RunWriter, new_run_directory

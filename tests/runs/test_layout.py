@@ -15,8 +15,8 @@ from optbench.engine.block import Block, halves
 from optbench.optimizers.registry import get_optimizer
 from optbench.problems.registry import make_problem
 from optbench.run import layout as lanes_module
-from optbench.run.layout import lane_bytes, lay_out, plan_blocks
-from optbench.run.pipeline import plan_run
+from optbench.runs.layout import lane_bytes, lay_out, plan_blocks
+from optbench.runs.pipeline import plan_run
 from tests.small import (
     TEXTBOOK,
     anisotropic,

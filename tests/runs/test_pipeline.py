@@ -21,8 +21,8 @@ from optbench.optimizers.rules.sgd import SGD
 from optbench.problems.registry import make_problem
 from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
 from optbench.run import layout as lanes_module
-from optbench.run.layout import lay_out
-from optbench.run.pipeline import RunResult, new_invocation, plan_run, run_plan
+from optbench.runs.layout import lay_out
+from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
 from optbench.store.reader import read_run
 from optbench.suite.format import parse_suite, read_suite
 from optbench.suite.resolve import resolve
@@ -410,7 +410,7 @@ def test_making_a_plan_loads_no_library_of_tables_or_figures():
     code = (
         "import sys\n"
         "from optbench.device.base import get_device\n"
-        "from optbench.run.pipeline import prepare\n"
+        "from optbench.runs.pipeline import prepare\n"
         "from optbench.suite.resolve import resolve\n"
         "from optbench.suite.format import read_suite\n"
         "prepare(resolve(read_suite('anisotropic')), get_device('cpu'))\n"

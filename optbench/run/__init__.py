@@ -1,1 +1,0 @@
-"""One execution of a suite: lanes, blocks, results on disk."""
