@@ -1,7 +1,6 @@
 """Networks described by a list of layers: one of your own, and those of textbook and suites."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,14 +90,3 @@ class LayeredNetwork(Classifier):
             "input": list(self.dataset.image_shape),
             **{name: given[name] for name in ("layers", "init", "init_std", "loss", "log_eps")},
         }
-
-
-def options(**defaults: Any) -> tuple[Option, ...]:
-    """Return a layered network's options with other defaults."""
-    known = {option.name for option in LayeredNetwork.options}
-    if not defaults.keys() <= known:
-        raise ValueError(f"no such options: {sorted(defaults.keys() - known)}")
-    return tuple(
-        replace(each, default=defaults.get(each.name, each.default))
-        for each in LayeredNetwork.options
-    )
