@@ -64,7 +64,7 @@ class Problem(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     kind: ClassVar[str]
-    """``"function"`` or ``"network"``."""
+    """``"function"`` or ``"network"``: what its parameters are, variables or weights."""
     default_iterations: ClassVar[int]
     options: ClassVar[tuple[Option, ...]]
     random: ClassVar[bool]
@@ -128,13 +128,17 @@ class Problem(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return what figures and tables need to know, for run.json."""
-        return {
+        known = {
             "kind": self.kind,
             "record": self.record,
             "dtype": self.dtype,
             "batch_size": None,
             "iterations_per_epoch": self.iterations_per_epoch,
         }
+        if self.kind == "function":
+            known["variables"] = [tensor.name for tensor in self.tensors]
+            known |= {"minima": [], "plot": None}  # none known, nothing to draw
+        return known
 
     def prepare(self) -> tuple[str, ...]:
         """Find what the problem needs, fix what depends on it, and return notices for the user.
