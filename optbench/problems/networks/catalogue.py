@@ -194,5 +194,8 @@ PRESETS = (
 )
 """Networks of the textbook, of tutorials and of DeepOBS, in the order in which they are listed."""
 
-NETWORKS: tuple[type[LayeredNetwork], ...] = (*(preset.problem() for preset in PRESETS), LayeredNetwork)
+NETWORKS: tuple[type[LayeredNetwork], ...] = (
+    *(preset.problem() for preset in PRESETS),
+    LayeredNetwork,
+)
 """The classes of all networks, in the order in which they are listed."""
