@@ -128,7 +128,7 @@ class Problem(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return what figures and tables need to know, for run.json."""
-        known = {
+        known: dict[str, Any] = {
             "kind": self.kind,
             "record": self.record,
             "dtype": self.dtype,
@@ -136,8 +136,8 @@ class Problem(ABC):
             "iterations_per_epoch": self.iterations_per_epoch,
         }
         if self.kind == "function":
-            known["variables"] = [tensor.name for tensor in self.tensors]
-            known |= {"minima": [], "plot": None}  # none known, nothing to draw
+            variables = [tensor.name for tensor in self.tensors]
+            known |= {"variables": variables, "minima": [], "plot": None}  # nothing known to draw
         return known
 
     def prepare(self) -> tuple[str, ...]:
@@ -176,13 +176,7 @@ class Problem(ABC):
 
     @abstractmethod
     def loss_and_grad(
-        self,
-        params: Stacked,
-        grads: Stacked,
-        batch: Arrays,
-        *,
-        buffers: Arrays,
-        work: Workspace,
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
         """Return the loss of each lane, and write the gradients and new buffers in place.
 

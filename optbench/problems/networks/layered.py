@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from optbench import datasets
 from optbench.datasets.base import OWN, SPLITTINGS
 from optbench.errors import SuiteError
@@ -83,8 +85,8 @@ class LayeredNetwork(Classifier):
             self._made = Network(layers, loss, penalty)
         return self._made
 
+    @override
     def architecture(self) -> dict[str, Any]:
-        """Return layers, initialisation and loss."""
         given = self.settings
         return {
             "input": list(self.dataset.image_shape),

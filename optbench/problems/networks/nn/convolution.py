@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Tensor
 from optbench.problems.networks.nn.base import Layer, Pass, Shape
@@ -74,8 +75,8 @@ class Conv2d(Layer):
         return (weight, Tensor(self.bias, (self.filters,))) if self.has_bias else (weight,)
 
     @property
+    @override
     def penalized(self) -> tuple[str, ...]:
-        """W."""
         return (self.weight,)
 
     @property
@@ -95,8 +96,8 @@ class Conv2d(Layer):
         """The gradient, and once more with padding; its columns take the place of those of x."""
         return self.in_size + self.windows.padded_values
 
+    @override
     def start(self, seed: int) -> dict[str, np.ndarray]:
-        """Return W as the initialiser draws it, and b = 0."""
         shape = (self.filters, self.in_shape[0], *self.window)
         fan_out = self.filters * prod(self.window)
         draw = self.initializer.draw

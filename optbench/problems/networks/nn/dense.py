@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Tensor
 from optbench.errors import SuiteError
@@ -47,8 +48,8 @@ class Dense(Layer):
         return self.in_shape[0]
 
     @property
+    @override
     def out_shape(self) -> Shape:
-        """(fan_out,)."""
         return (self.fan_out,)
 
     @property
@@ -68,8 +69,8 @@ class Dense(Layer):
         return (weight, Tensor(self.bias, (self.fan_out,))) if self.has_bias else (weight,)
 
     @property
+    @override
     def penalized(self) -> tuple[str, ...]:
-        """W."""
         return (self.weight,)
 
     @property
@@ -82,8 +83,8 @@ class Dense(Layer):
         """The gradient itself."""
         return self.fan_in
 
+    @override
     def start(self, seed: int) -> dict[str, np.ndarray]:
-        """Return W as the initialiser draws it, and b = 0."""
         fans = {"fan_in": self.fan_in, "fan_out": self.fan_out}
         shape = (self.fan_in, self.fan_out)
         values = {self.weight: self.initializer.draw(seed, self.weight, shape, **fans)}
