@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor
 from optbench.plugins import Plugin
-from optbench.settings import Choice, Hyperparameter, Setting, Switch, fraction
+from optbench.settings import Setting
 
 HostColumns: TypeAlias = Mapping[str, np.ndarray]
 """Hyperparameters of all lanes on the host: name to float64 of shape (1 or updates, lanes, 1)."""
-
 
 RunElementwise: TypeAlias = Callable[
     [Callable[..., tuple[Array, ...]], Sequence[Array], Mapping[str, Array]], None
@@ -28,7 +28,7 @@ RunElementwise: TypeAlias = Callable[
 
 @dataclass(frozen=True)
 class UpdateContext:
-    """What an optimizer sees of one step.
+    """What an optimizer sees of one update.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class UpdateContext:
     state
         The optimizer's own arrays by name, updated in place.
     columns
-        What :meth:`Optimizer.columns` gave for this update, on the device: (lanes, 1) each, or
+        What :meth:`Optimizer.columns` returned for this update, on the device: (lanes, 1) each, or
         (1, 1) where all lanes share it.
     elementwise
         Runs an element-wise rule in place; see :meth:`optbench.device.base.Device.elementwise`.
@@ -84,12 +84,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Lanes:
-    """What an optimizer is given of the lanes of a block when they begin.
+    """What an optimizer is told about the lanes of a block when they begin.
 
     Attributes
     ----------
-    step
-        A step without columns; its state is empty.
+    context
+        A context without columns; its state is empty.
     hyperparameters
         All hyperparameters of each lane.
     zeros
@@ -100,116 +100,11 @@ class Lanes:
         That precision: ``"float32"`` or ``"float64"``.
     """
 
-    step: UpdateContext
+    context: UpdateContext
     hyperparameters: Sequence[Mapping[str, float | str]]
     zeros: Callable[[], Array]
     put: Callable[[np.ndarray], Array]
     dtype: str
-
-
-class Updater(ABC):
-    """An optimizer at work on the lanes of a block."""
-
-    @abstractmethod
-    def plan(self, hyperparameters: HostColumns, updates: range) -> None:
-        """Make ready for some updates, whose numbers are counted from 1."""
-
-    @abstractmethod
-    def update(self, row: int) -> None:
-        """Make one of the planned updates, the first with ``row`` = 0, in place."""
-
-    @property
-    @abstractmethod
-    def state(self) -> Mapping[str, Array]:
-        """All that the optimizer carries to the next update: arrays (lanes, …) by name."""
-
-    @abstractmethod
-    def eval_params(self) -> Array:
-        """Return the parameters that evaluations take, shape (lanes, parameters)."""
-
-
-class StackedUpdater(Updater):
-    """Updates by a rule that is written for stacked lanes.
-
-    Parameters
-    ----------
-    optimizer
-        The rule.
-    lanes
-        The lanes, their parameters as they stand.
-    state
-        The rule's state; None at the start.
-    """
-
-    def __init__(
-        self, optimizer: "Optimizer", lanes: Lanes, state: Mapping[str, Array] | None
-    ) -> None:
-        params, xp = lanes.step.params.rows, lanes.step.xp
-        own: dict[str, Array] = {name: lanes.zeros() for name in optimizer.slots}
-        for name in optimizer.scalars:
-            own[name] = xp.zeros((params.shape[0], 1), dtype=params.dtype)
-        begun = dict.fromkeys(optimizer.copies, params) if state is None else state
-        for name, array in begun.items():
-            own[name][...] = array
-        self._optimizer = optimizer
-        self._step = replace(lanes.step, state=own)
-        self._put = lanes.put
-        self._columns: dict[str, Array] = {}
-
-    def plan(self, hyperparameters: HostColumns, updates: range) -> None:
-        """Compute the rule's columns on the host and bring them to the device."""
-        columns = self._optimizer.columns(hyperparameters, updates)
-        self._columns = {name: self._put(column) for name, column in columns.items()}
-
-    def update(self, row: int) -> None:
-        """Make one of the planned updates."""
-        self._optimizer.step(replace(self._step, columns=at_row(self._columns, row)))
-
-    @property
-    def state(self) -> Mapping[str, Array]:
-        """The rule's own arrays by name."""
-        return self._step.state
-
-    def eval_params(self) -> Array:
-        """Return the parameters that evaluations take."""
-        step = self._step
-        return self._optimizer.eval_params(step.params.rows, step.state, step.xp)
-
-
-def at_row(columns: Mapping[str, Array], row: int) -> dict[str, Array]:
-    """Return what of columns (updates, lanes, 1) belongs to one; all updates may share one."""
-    return {name: each[row if each.shape[0] > 1 else 0, ...] for name, each in columns.items()}
-
-
-__all__ = [
-    "Choice",
-    "Elementwise",
-    "HostColumns",
-    "Hyperparameter",
-    "Lanes",
-    "Optimizer",
-    "Setting",
-    "Switch",
-    "Task",
-    "UpdateContext",
-    "Updater",
-    "fraction",
-    "powers",
-]
-
-
-def powers(base: np.ndarray, exponents: range) -> np.ndarray:
-    """Return base^exponent in float64, shape (exponents, lanes, 1), of a column (lanes, 1).
-
-    The column may also have the shape (1, lanes, 1). Lanes often share a base, so each is raised
-    once; where all do, the shape is (exponents, 1, 1).
-    Python's own power is used since NumPy's may give other bits in longer arrays, and no lane may
-    depend on its company.
-    """
-    base = base.reshape(-1, 1)
-    values, places = np.unique(base, return_inverse=True)
-    raised = np.array([[value**exponent for value in values.tolist()] for exponent in exponents])
-    return raised[:, :, None] if len(values) == 1 else raised[:, places.reshape(base.shape)]
 
 
 class Optimizer(ABC):
@@ -261,7 +156,7 @@ class Optimizer(ABC):
         return {"name": self.plugin.name, "source": self.plugin.source.identity()}
 
     def fit(self, task: Task) -> tuple[str, ...]:
-        """Return notices of what the user should know of the optimizer on a problem.
+        """Return notices about the optimizer on a problem that the user should see.
 
         Raises
         ------
@@ -275,12 +170,12 @@ class Optimizer(ABC):
             )
         return ()
 
-    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> Updater:
+    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> "Updater":
         """Return what updates the lanes of a block, from a state of theirs or from the start."""
         return StackedUpdater(self, lanes, state)
 
     @abstractmethod
-    def step(self, step: UpdateContext) -> None:
+    def step(self, context: UpdateContext) -> None:
         """Update parameters and state in place."""
 
     def eval_params(self, params: Array, state: Mapping[str, Array], xp: Namespace) -> Array:
@@ -294,7 +189,98 @@ class Elementwise(Optimizer):
     rule: ClassVar[Callable[..., tuple[Array, ...]]]
     """``rule(w, g, *slots, xp=xp, **columns)``, pure: returns the new parameters and slots."""
 
-    def step(self, step: UpdateContext) -> None:
-        """Run the rule over all parameters of all lanes."""
-        slots = [step.state[name] for name in self.slots]
-        step.elementwise(self.rule, [step.params.rows, step.grads.rows, *slots], step.columns)
+    @override
+    def step(self, context: UpdateContext) -> None:
+        slots = [context.state[name] for name in self.slots]
+        arrays = [context.params.rows, context.grads.rows, *slots]
+        context.elementwise(self.rule, arrays, context.columns)
+
+
+class Updater(ABC):
+    """An optimizer at work on the lanes of a block."""
+
+    @abstractmethod
+    def plan(self, hyperparameters: HostColumns, updates: range) -> None:
+        """Prepare some updates, whose numbers are counted from 1."""
+
+    @abstractmethod
+    def update(self, row: int) -> None:
+        """Make one of the planned updates, the first with ``row`` = 0, in place."""
+
+    @property
+    @abstractmethod
+    def state(self) -> Mapping[str, Array]:
+        """All that the optimizer carries to the next update: arrays (lanes, …) by name."""
+
+    @abstractmethod
+    def eval_params(self) -> Array:
+        """Return the parameters that evaluations take, shape (lanes, parameters)."""
+
+
+class StackedUpdater(Updater):
+    """Updates by a rule that is written for stacked lanes.
+
+    Parameters
+    ----------
+    optimizer
+        The rule.
+    lanes
+        The lanes, their parameters as they stand.
+    state
+        The rule's state; None at the start.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, lanes: Lanes, state: Mapping[str, Array] | None
+    ) -> None:
+        params, xp = lanes.context.params.rows, lanes.context.xp
+        own: dict[str, Array] = {name: lanes.zeros() for name in optimizer.slots}
+        for name in optimizer.scalars:
+            own[name] = xp.zeros((params.shape[0], 1), dtype=params.dtype)
+        begun = dict.fromkeys(optimizer.copies, params) if state is None else state
+        for name, array in begun.items():
+            own[name][...] = array
+        self._optimizer = optimizer
+        self._context = replace(lanes.context, state=own)
+        self._put = lanes.put
+        self._columns: dict[str, Array] = {}
+
+    @override
+    def plan(self, hyperparameters: HostColumns, updates: range) -> None:
+        columns = self._optimizer.columns(hyperparameters, updates)
+        self._columns = {name: self._put(column) for name, column in columns.items()}
+
+    @override
+    def update(self, row: int) -> None:
+        self._optimizer.step(replace(self._context, columns=at_row(self._columns, row)))
+
+    @property
+    @override
+    def state(self) -> Mapping[str, Array]:
+        return self._context.state
+
+    @override
+    def eval_params(self) -> Array:
+        context = self._context
+        return self._optimizer.eval_params(context.params.rows, context.state, context.xp)
+
+
+def at_row(columns: Mapping[str, Array], row: int) -> dict[str, Array]:
+    """Return one update's part of columns (updates or 1, lanes, 1)."""
+    return {
+        name: column[row if column.shape[0] > 1 else 0, ...] for name, column in columns.items()
+    }
+
+
+def powers(base: np.ndarray, exponents: range) -> np.ndarray:
+    """Return base^exponent in float64, shape (exponents, lanes, 1), of a column (lanes, 1).
+
+    The column may also have the shape (1, lanes, 1). Lanes often share a base, so each is raised
+    once; where all do, the shape is (exponents, 1, 1).
+    Python's own power is used since NumPy's may give other bits in longer arrays, and no lane may
+    depend on its company.
+    """
+    base = base.reshape(-1, 1)
+    values, places = np.unique(base, return_inverse=True)
+    raised = np.array([[value**exponent for value in values.tolist()] for exponent in exponents])
+    return raised[:, :, None] if len(values) == 1 else raised[:, places.reshape(base.shape)]

@@ -43,12 +43,12 @@ class Preset:
 
     def optimizer(self) -> Optimizer:
         """Return the rule with these defaults."""
-        found = self.rule()
-        found.hyperparameters = tuple(
-            replace(each, default=self.settings.get(each.name, each.default))  # type: ignore[type-var]
-            for each in found.hyperparameters
+        optimizer = self.rule()
+        optimizer.hyperparameters = tuple(
+            replace(own, default=self.settings.get(own.name, own.default))  # type: ignore[type-var]
+            for own in optimizer.hyperparameters
         )
-        return found
+        return optimizer
 
 
 _ALL = (

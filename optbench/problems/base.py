@@ -64,7 +64,7 @@ class Problem(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     kind: ClassVar[str]
-    """``"function"`` or ``"network"``."""
+    """``"function"`` or ``"network"``: what its parameters are, variables or weights."""
     default_iterations: ClassVar[int]
     options: ClassVar[tuple[Option, ...]]
     random: ClassVar[bool]
@@ -128,13 +128,17 @@ class Problem(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return what figures and tables need to know, for run.json."""
-        return {
+        known: dict[str, Any] = {
             "kind": self.kind,
             "record": self.record,
             "dtype": self.dtype,
             "batch_size": None,
             "iterations_per_epoch": self.iterations_per_epoch,
         }
+        if self.kind == "function":
+            variables = [tensor.name for tensor in self.tensors]
+            known |= {"variables": variables, "minima": [], "plot": None}  # nothing known to draw
+        return known
 
     def prepare(self) -> tuple[str, ...]:
         """Find what the problem needs, fix what depends on it, and return notices for the user.
@@ -172,13 +176,7 @@ class Problem(ABC):
 
     @abstractmethod
     def loss_and_grad(
-        self,
-        params: Stacked,
-        grads: Stacked,
-        batch: Arrays,
-        *,
-        buffers: Arrays,
-        work: Workspace,
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
         """Return the loss of each lane, and write the gradients and new buffers in place.
 

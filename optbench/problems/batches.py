@@ -6,13 +6,14 @@ from functools import lru_cache
 import numpy as np
 
 from optbench import rng
+from optbench.errors import SuiteError
 
 RULES = ("replacement", "shuffled", "shuffled-once", "in-order")
 
 
 @dataclass(frozen=True)
 class Batches:
-    """A rule that gives each iteration of a seed its examples.
+    """A rule that chooses the examples of each iteration of a seed.
 
     ``replacement`` draws every index uniformly from all examples, as the textbook does.
     ``shuffled`` goes through the examples in a new order every epoch, ``shuffled-once`` in the
@@ -26,12 +27,26 @@ class Batches:
     examples
         How many there are.
     size
-        Examples of a batch, at most ``examples``.
+        Examples of a batch.
     """
 
     rule: str
     examples: int
     size: int
+
+    def check(self, owner: str, noun: str) -> None:
+        """Compare the batch with the data.
+
+        Raises
+        ------
+        SuiteError
+            If a batch is larger; it says of the owner how many of the noun it has.
+        """
+        if self.size > self.examples:
+            raise SuiteError(
+                f"batch_size = {self.size} is larger than the data; "
+                f"{owner} has {self.examples} {noun}"
+            )
 
     @property
     def per_epoch(self) -> int:

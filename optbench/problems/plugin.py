@@ -115,13 +115,9 @@ class PluginProblem(Problem):
             raise SuiteError(f"{self.name}: definition() is no plain data: {error}") from None
 
     def describe(self) -> dict[str, Any]:
-        """Return the problem's own description and its source; functions say their variables."""
+        """Return the problem's own description and its source."""
         source = {"source": self.plugin.source.describe()}
-        found = {**Problem.describe(self), **super().describe(), **source}
-        if self.kind == "function":
-            variables = [tensor.name for tensor in self.tensors]
-            found = {"variables": variables, "minima": [], "plot": None, **found}
-        return found
+        return {**Problem.describe(self), **super().describe(), **source}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the code out of pickles: whoever takes one loads it again."""

@@ -72,7 +72,7 @@ def test_a_run_that_is_not_done_is_refused(desk):
 def test_a_run_of_code_that_has_changed_is_refused(desk):
     file = desk.cwd / "mine.py"
     text = (
-        "from optbench.optimizers.base import Elementwise, Hyperparameter\n\n\n"
+        "from optbench.optimizers import Elementwise, Hyperparameter\n\n\n"
         "class Mine(Elementwise):\n"
         "    hyperparameters = (Hyperparameter('lr', 0.1, 'learning rate'),)\n\n"
         "    @staticmethod\n"

@@ -12,7 +12,7 @@ from tests.forget import forget  # noqa: F401
 pytestmark = pytest.mark.usefixtures("forget")
 
 RULES = """
-from optbench.optimizers.base import Elementwise, Hyperparameter, Optimizer
+from optbench.optimizers import Elementwise, Hyperparameter, Optimizer
 
 class Plain(Elementwise):
     hyperparameters = (Hyperparameter("lr", 0.1, ""),)

@@ -17,7 +17,7 @@ from tests.forget import forget  # noqa: F401
 from tests.small import anisotropic, run_suite, suite
 
 HEAVY = '''
-from optbench.optimizers.base import Elementwise, Hyperparameter, fraction
+from optbench.optimizers import Elementwise, Hyperparameter, fraction
 
 class Heavy(Elementwise):
     """A heavy ball."""

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forget", "comes_back")]
 HEAD = """
 import asyncio, sys
 import numpy as np
-from optbench.optimizers.base import Elementwise, Hyperparameter, Choice
+from optbench.optimizers import Elementwise, Hyperparameter, Choice
 
 class Mute(Exception):
     def __str__(self):

@@ -3,6 +3,7 @@
 import pytest
 
 from optbench.engine.stopping import Rules
+from optbench.problems.functions.base import Function
 from optbench.problems.registry import PROBLEMS
 from optbench.suite.format import read_suite
 from optbench.suite.resolve import resolve
@@ -165,7 +166,7 @@ def test_suites_of_epochs_are_evaluated_each_epoch(name):
 
 def test_functions_are_all_that_have_a_formula_of_their_own():
     suite = resolve(read_suite("functions"))
-    functions = {name for name, kind in PROBLEMS.items() if kind.kind == "function"}
+    functions = {name for name, kind in PROBLEMS.items() if issubclass(kind, Function)}
     assert {each.problem.name for each in suite.problems} == functions - {"function"}
     for setting in suite.problems:
         names = [each.name for each in setting.optimizers]

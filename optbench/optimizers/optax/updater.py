@@ -50,8 +50,8 @@ class OptaxUpdater(Updater):
     """
 
     def __init__(self, factory: Factory, lanes: Lanes, state: Mapping[str, Array] | None) -> None:
-        self._params, self._grads = lanes.step.params.rows, lanes.step.grads.rows
-        self._xp = lanes.step.xp
+        self._params, self._grads = lanes.context.params.rows, lanes.context.grads.rows
+        self._xp = lanes.context.xp
         self._dtype = lanes.dtype
         self._device = _device_of(self._params)
         self._lanes = len(lanes.hyperparameters)
@@ -172,7 +172,7 @@ def _groups(factory: Factory, lanes: Lanes) -> Iterator[_Group]:
     """Yield groups of the lanes that share a program."""
     places: dict[Program, list[int]] = {}
     for place, recorded in enumerate(lanes.hyperparameters):
-        program = program_of(factory, recorded, lanes.step.tensors, lanes.dtype)
+        program = program_of(factory, recorded, lanes.context.tensors, lanes.dtype)
         places.setdefault(program, []).append(place)
     for program, found in places.items():
         yield _Group(program, found, len(lanes.hyperparameters))

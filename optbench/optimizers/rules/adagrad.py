@@ -4,7 +4,13 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
-from optbench.optimizers.rules.moments import EPS, LR, ROOT_PLACE, eps_places, is_first
+from optbench.optimizers.rules.moments import (
+    ROOT_PLACE,
+    TEXTBOOK_EPS,
+    TEXTBOOK_LR,
+    eps_places,
+    is_first,
+)
 from optbench.settings import Hyperparameter
 
 
@@ -29,8 +35,8 @@ class AdaGrad(Elementwise):
     name = "adagrad"
     summary = "h ← h + g²;  w ← w − lr·g/(√h + eps)"
     hyperparameters = (
-        LR,
-        EPS,
+        TEXTBOOK_LR,
+        TEXTBOOK_EPS,
         ROOT_PLACE,
         Hyperparameter("initial", 0.0, "the sum of squares at the start"),
     )

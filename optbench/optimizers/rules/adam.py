@@ -1,11 +1,18 @@
-"""Adam."""
+"""Adam, as the textbook and as its paper have it."""
 
 import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
-from optbench.optimizers.rules.moments import BIAS_CORRECTION, BIAS_PLACE, correction
-from optbench.settings import Hyperparameter, fraction
+from optbench.optimizers.rules.moments import (
+    ADAM_LR,
+    BETA1,
+    BETA2,
+    BIAS_CORRECTION,
+    BIAS_PLACE,
+    correction,
+)
+from optbench.settings import Hyperparameter
 
 
 class Adam(Elementwise):
@@ -32,9 +39,9 @@ class Adam(Elementwise):
     name = "adam"
     summary = "m, v ← means of g, g²;  w ← w − lr·√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + eps)"
     hyperparameters = (
-        Hyperparameter("lr", 0.001, "learning rate"),
-        fraction("beta1", 0.9, "share of the mean gradient kept"),
-        fraction("beta2", 0.999, "share of the mean square kept"),
+        ADAM_LR,
+        BETA1,
+        BETA2,
         Hyperparameter("eps", 1e-7, "added to the root, outside it"),
         BIAS_PLACE,
         BIAS_CORRECTION,

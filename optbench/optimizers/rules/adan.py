@@ -4,7 +4,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns, powers
-from optbench.optimizers.rules.moments import is_first
+from optbench.optimizers.rules.moments import ADAM_EPS, ADAM_LR, is_first
 from optbench.settings import Choice, Hyperparameter, fraction
 
 AHEAD = Choice("ahead", "beta2", "share of the change looked ahead by", ("beta2", "1-beta2"))
@@ -39,11 +39,11 @@ class Adan(Elementwise):
     name = "adan"
     summary = "m, v, n ← means of g, change d, (g + β₂·d)²;  w ← w − lr·(m̂ + β₂·v̂)/(√n̂ + eps)"
     hyperparameters = (
-        Hyperparameter("lr", 0.001, "learning rate"),
+        ADAM_LR,
         fraction("beta1", 0.98, "share of the mean gradient kept"),
         fraction("beta2", 0.92, "share of the mean change kept"),
         fraction("beta3", 0.99, "share of the mean square kept"),
-        Hyperparameter("eps", 1e-8, "added to the root, outside it"),
+        ADAM_EPS,
         Hyperparameter("eps_root", 0.0, "added to the mean square, inside the root"),
         Hyperparameter("weight_decay", 0.0, "share of w taken off a step, times lr"),
         AHEAD,

@@ -11,7 +11,8 @@ from optbench.optimizers.rules.layerwise import (
     spread,
     trust_ratio,
 )
-from optbench.settings import Hyperparameter, fraction
+from optbench.optimizers.rules.moments import BETA1, BETA2
+from optbench.settings import Hyperparameter
 
 
 class LAMB(Optimizer):
@@ -36,8 +37,8 @@ class LAMB(Optimizer):
     summary = "u ← m̂/(√v̂ + eps) + λw, m and v as in Adam;  w ← w − lr·‖w‖/‖u‖·u, per tensor"
     hyperparameters = (
         Hyperparameter("lr", 0.001, "learning rate: size of a step relative to ‖w‖"),
-        fraction("beta1", 0.9, "share of the mean gradient kept"),
-        fraction("beta2", 0.999, "share of the mean square kept"),
+        BETA1,
+        BETA2,
         Hyperparameter("eps", 1e-6, "added to the root, outside it, after bias correction"),
         Hyperparameter("weight_decay", 0.0, "λ, share of w added to Adam's direction"),
     )
@@ -50,17 +51,17 @@ class LAMB(Optimizer):
         same = {name: hyperparameters[name] for name in ("lr", "eps", "weight_decay")}
         return {**same, **adam_columns(hyperparameters, updates)}
 
-    def step(self, step: UpdateContext) -> None:
+    def step(self, context: UpdateContext) -> None:
         """Update the moments in one pass, then each tensor of each lane by its own ratio."""
-        xp, columns, state = step.xp, step.columns, step.state
+        xp, columns, state = context.xp, context.columns, context.state
         rates = {name: columns[name] for name in ("rate1", "rate2")}
-        step.elementwise(
-            adam_moments, [state["mean"], step.grads.rows, state["mean_square"]], rates
+        context.elementwise(
+            adam_moments, [state["mean"], context.grads.rows, state["mean_square"]], rates
         )
-        means = stack(state["mean"], step.tensors, xp).views
-        squares = stack(state["mean_square"], step.tensors, xp).views
-        for name, w in step.params.views.items():
-            scales = {each: spread(columns[each], w, xp) for each in ("scale1", "scale2", "eps")}
+        means = stack(state["mean"], context.tensors, xp).views
+        squares = stack(state["mean_square"], context.tensors, xp).views
+        for name, w in context.params.views.items():
+            scales = {key: spread(columns[key], w, xp) for key in ("scale1", "scale2", "eps")}
             update = adam_direction(means[name], squares[name], **scales, xp=xp)
             update += spread(columns["weight_decay"], w, xp) * w
             update *= spread(columns["lr"] * trust_ratio(w, update, xp), w, xp)

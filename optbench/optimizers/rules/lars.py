@@ -39,13 +39,13 @@ class LARS(Optimizer):
     source = "You, Gitman and Ginsburg 2017, arXiv:1708.03888"
     partner = "optax.lars"
 
-    def step(self, step: UpdateContext) -> None:
+    def step(self, context: UpdateContext) -> None:
         """Update each tensor of each lane by its own ratio."""
-        xp, columns = step.xp, step.columns
-        velocities = stack(step.state["velocity"], step.tensors, xp).views
-        for name, w in step.params.views.items():
+        xp, columns = context.xp, context.columns
+        velocities = stack(context.state["velocity"], context.tensors, xp).views
+        for name, w in context.params.views.items():
             update = spread(columns["weight_decay"], w, xp) * w
-            update += step.grads.views[name]
+            update += context.grads.views[name]
             ratio = trust_ratio(w, update, xp, trust=columns["trust"], eps=columns["eps"])
             update *= spread(columns["lr"] * ratio, w, xp)
             velocity = velocities[name]

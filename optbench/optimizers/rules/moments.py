@@ -1,26 +1,24 @@
-"""What rules share: means of gradients and of their squares, bias correction, places of eps."""
+"""What rules share: hyperparameters, bias correction, places of eps."""
 
 import numpy as np
 
 from optbench.optimizers.base import HostColumns, powers
 from optbench.settings import Choice, Hyperparameter, Switch, fraction
 
-LR = Hyperparameter("lr", 0.01, "learning rate")
+TEXTBOOK_LR = Hyperparameter("lr", 0.01, "learning rate")
+TEXTBOOK_EPS = Hyperparameter("eps", 1e-7, "added to the root, or inside it")
 
-
-EPS = Hyperparameter("eps", 1e-7, "added to the root, or inside it")
-
+ADAM_LR = Hyperparameter("lr", 0.001, "learning rate")
+ADAM_EPS = Hyperparameter("eps", 1e-8, "added to the root, outside it")
+BETA1 = fraction("beta1", 0.9, "share of the mean gradient kept")
+BETA2 = fraction("beta2", 0.999, "share of the mean square kept")
 
 ROOT_PLACE = Choice(
     "eps_place", "outside", "whether eps is outside or inside the root", ("outside", "inside")
 )
-
-
 BIAS_PLACE = Choice(
     "eps_place", "uncorrected", "which root eps is added to", ("uncorrected", "corrected")
 )
-
-
 BIAS_CORRECTION = Switch("bias_correction", 1.0, "1 corrects the bias of the means, 0 does not")
 
 
@@ -40,24 +38,12 @@ def correction(decay: np.ndarray, hyperparameters: HostColumns, updates: range) 
     return 1.0 - hyperparameters.get("bias_correction", 1.0) * powers(decay, updates)
 
 
-ADAM_LR = Hyperparameter("lr", 0.001, "learning rate")
-
-
-BETA1 = fraction("beta1", 0.9, "share of the mean gradient kept")
-
-
-BETA2 = fraction("beta2", 0.999, "share of the mean square kept")
-
-
-ADAM_EPS = Hyperparameter("eps", 1e-8, "added to the root, outside it")
-
-
 def corrected(hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
     """Return the columns of Adam's moments, with the bias corrected before eps is added.
 
     lr·(m/b₁)/(√(v/b₂) + eps) with bᵢ = 1 − βᵢᵗ is step_size·m/(√v + eps) with the columns
-    step_size = lr·√b₂/b₁ and eps·√b₂, so a rule has no passes for it. A rule may have a
-    ``bias_correction``, and bᵢ = 1 where that is 0.
+    step_size = lr·√b₂/b₁ and eps·√b₂, so that correction takes no pass over arrays. A rule may have
+    a ``bias_correction``, and bᵢ = 1 where that is 0.
 
     Returns
     -------

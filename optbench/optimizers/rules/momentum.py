@@ -2,7 +2,7 @@
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise
-from optbench.optimizers.rules.moments import LR
+from optbench.optimizers.rules.moments import TEXTBOOK_LR
 from optbench.settings import fraction
 
 
@@ -26,7 +26,7 @@ class Momentum(Elementwise):
 
     name = "momentum"
     summary = "v ← momentum·v − lr·g;  w ← w + v"
-    hyperparameters = (LR, fraction("momentum", 0.9, "share of the velocity kept"))
+    hyperparameters = (TEXTBOOK_LR, fraction("momentum", 0.9, "share of the velocity kept"))
     slots = ("velocity",)
     source = "Polyak (1964), in the form of Saitoh's textbook"
 

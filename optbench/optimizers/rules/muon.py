@@ -144,7 +144,7 @@ class Muon(Optimizer):
     partner = "torch.optim.Muon"
 
     def fit(self, task: Task) -> tuple[str, ...]:
-        """Say so where there are no hidden matrices."""
+        """Return also a notice where there are no hidden matrices."""
         notices = super().fit(task)
         if hidden_matrices(task.tensors):
             return notices
@@ -171,18 +171,20 @@ class Muon(Optimizer):
             **adam_columns(given, updates),
         }
 
-    def step(self, step: UpdateContext) -> None:
+    def step(self, context: UpdateContext) -> None:
         """Update hidden matrices by Muon and the other tensors by AdamW."""
-        means = stack(step.state["mean"], step.tensors, step.xp).views
-        squares = stack(step.state["mean_square"], step.tensors, step.xp).views
-        hidden = hidden_matrices(step.tensors)
-        for name, w in step.params.views.items():
-            g = step.grads.views[name]
-            columns = {key: spread(each, w, step.xp) for key, each in step.columns.items()}
+        means = stack(context.state["mean"], context.tensors, context.xp).views
+        squares = stack(context.state["mean_square"], context.tensors, context.xp).views
+        hidden = hidden_matrices(context.tensors)
+        for name, w in context.params.views.items():
+            g = context.grads.views[name]
+            columns = {
+                key: spread(column, w, context.xp) for key, column in context.columns.items()
+            }
             if name in hidden:
-                _muon(w, g, means[name], columns, step.columns["ns_eps"], step.xp)
+                _muon(w, g, means[name], columns, context.columns["ns_eps"], context.xp)
             else:
-                _adamw(w, g, means[name], squares[name], columns, step.xp)
+                _adamw(w, g, means[name], squares[name], columns, context.xp)
 
 
 def _muon(

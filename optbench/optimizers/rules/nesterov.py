@@ -4,7 +4,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
-from optbench.optimizers.rules.moments import LR
+from optbench.optimizers.rules.moments import TEXTBOOK_LR
 from optbench.settings import fraction
 
 
@@ -29,7 +29,7 @@ class Nesterov(Elementwise):
 
     name = "nesterov"
     summary = "v ← momentum·v − lr·g;  w ← w + momentum²·v − (1 + momentum)·lr·g"
-    hyperparameters = (LR, fraction("momentum", 0.9, "share of the velocity kept"))
+    hyperparameters = (TEXTBOOK_LR, fraction("momentum", 0.9, "share of the velocity kept"))
     slots = ("velocity",)
     source = "Nesterov (1983) in the form of Bengio et al. (2013), code of Saitoh's textbook"
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace, inner, lane_sum
 from optbench.optimizers.base import HostColumns, Optimizer, UpdateContext, powers
+from optbench.optimizers.rules.moments import BETA1
 from optbench.settings import Hyperparameter, Switch, fraction
 
 
@@ -37,7 +38,7 @@ class Prodigy(Optimizer):
     summary = "d ← max(d, n/Σ|s|), the distance so far;  w ← w − d·lr·m/(√v + d·eps), as Adam"
     hyperparameters = (
         Hyperparameter("lr", 1.0, "multiplies the learning rate that is found"),
-        fraction("beta1", 0.9, "share of the mean gradient kept"),
+        BETA1,
         fraction("beta2", 0.999, "share of the mean square kept, and its root of n and s"),
         Hyperparameter("eps", 1e-8, "added to the root, outside it, times d"),
         Hyperparameter("weight_decay", 0.0, "decoupled, times the learning rate"),
@@ -70,18 +71,18 @@ class Prodigy(Optimizer):
             "sum_size": (1.0 - safe) * step_size + safe,
         }
 
-    def step(self, step: UpdateContext) -> None:
+    def step(self, context: UpdateContext) -> None:
         """Update the moments in one pass, then d, then the parameters in another."""
-        xp, columns, state = step.xp, step.columns, step.state
+        xp, columns, state = context.xp, context.columns, context.state
         before = xp.maximum(state["distance"], columns["d0"])  # it only grows, from 0 on
         growth = before / columns["d0"]
         size = before * columns["step_size"]
-        moved = inner(step.grads.rows, state["start"] - step.params.rows, xp)
+        moved = inner(context.grads.rows, state["start"] - context.params.rows, xp)
         numerator = columns["beta3"] * state["numerator"] + growth * size * moved
         state["numerator"][...] = numerator
-        step.elementwise(
+        context.elementwise(
             self.gather,
-            [state["mean"], step.grads.rows, state["mean_square"], state["weighted_sum"]],
+            [state["mean"], context.grads.rows, state["mean_square"], state["weighted_sum"]],
             {
                 **{name: columns[name] for name in ("beta1", "beta2", "beta3")},
                 "rate1": before * columns["rate1"],
@@ -94,9 +95,9 @@ class Prodigy(Optimizer):
         total = xp.where(total == 0.0, xp.ones_like(total), total)
         after = xp.maximum(before, columns["d_coef"] * numerator / total)
         state["distance"][...] = after
-        step.elementwise(
+        context.elementwise(
             self.move,
-            [step.params.rows, state["mean"], state["mean_square"]],
+            [context.params.rows, state["mean"], state["mean_square"]],
             {
                 "size": size,
                 "weight_decay": columns["weight_decay"],

@@ -4,7 +4,13 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
-from optbench.optimizers.rules.moments import EPS, LR, ROOT_PLACE, correction, eps_places
+from optbench.optimizers.rules.moments import (
+    ROOT_PLACE,
+    TEXTBOOK_EPS,
+    TEXTBOOK_LR,
+    correction,
+    eps_places,
+)
 from optbench.settings import Hyperparameter, Switch, fraction
 
 
@@ -28,9 +34,9 @@ class RMSprop(Elementwise):
     name = "rmsprop"
     summary = "h ← decay·h + (1−decay)·g²;  w ← w − lr·g/(√h + eps)"
     hyperparameters = (
-        LR,
+        TEXTBOOK_LR,
         fraction("decay", 0.99, "share of the mean square kept"),
-        EPS,
+        TEXTBOOK_EPS,
         ROOT_PLACE,
         Switch("bias_correction", 0.0, "1 corrects the bias of the mean, 0 does not"),
     )
@@ -102,7 +108,7 @@ class RMSpropTorch(Elementwise):
     name = "rmsprop-torch"
     summary = "s ← mean of g², or variance of g;  v ← momentum·v + g/(√s + eps);  w ← w − lr·v"
     hyperparameters = (
-        LR,
+        TEXTBOOK_LR,
         fraction("decay", 0.99, "share of the mean square kept"),
         Hyperparameter("eps", 1e-8, "added to the root, or inside it"),
         ROOT_PLACE,

@@ -13,7 +13,8 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import HostColumns, Optimizer, UpdateContext, powers
-from optbench.settings import Hyperparameter, fraction
+from optbench.optimizers.rules.moments import BETA2
+from optbench.settings import Hyperparameter
 
 LEAST_BETA = 0.01
 """The least interpolation: x = (y − (1 − β)z)/β loses digits as β falls, and all of them at 0."""
@@ -85,22 +86,22 @@ class _ScheduleFree(Optimizer):
             "t_weight": raised(numbers, given["r"][:, :1] if shared else given["r"]),
         }
 
-    def step(self, step: UpdateContext) -> None:
+    def step(self, context: UpdateContext) -> None:
         """Move z by the direction, and y with it and towards z as the average asks."""
-        columns = step.columns
-        share = self._share(step)
+        columns = context.columns
+        share = self._share(context)
         pull = columns["lr"] * (columns["beta"] * (1.0 - share) - 1.0)
-        step.state["extrapolation"][...] = columns["extrapolation"]
-        self._move(step, {"lr": columns["lr"], "share": share, "pull": pull})
+        context.state["extrapolation"][...] = columns["extrapolation"]
+        self._move(context, {"lr": columns["lr"], "share": share, "pull": pull})
 
     @abstractmethod
-    def _move(self, step: UpdateContext, columns: Mapping[str, Array]) -> None:
+    def _move(self, context: UpdateContext, columns: Mapping[str, Array]) -> None:
         """Run the rule with the columns ``lr``, ``share`` and ``pull``, and its own."""
 
-    def _share(self, step: UpdateContext) -> Array:
+    def _share(self, context: UpdateContext) -> Array:
         """Return the weight of this update's z among all so far, c, shape (lanes, 1)."""
-        xp, columns = step.xp, step.columns
-        largest, weights = step.state["largest"], step.state["weights"]
+        xp, columns = context.xp, context.columns
+        largest, weights = context.state["largest"], context.state["weights"]
         largest[...] = xp.maximum(largest, columns["lr_weight"])
         weight = columns["t_weight"] * largest
         weights += weight
@@ -151,9 +152,11 @@ class ScheduleFreeSGD(_ScheduleFree):
     partner = "optax.contrib.schedule_free_sgd"
     beta = "momentum"
 
-    def _move(self, step: UpdateContext, columns: Mapping[str, Array]) -> None:
-        own = {**columns, "weight_decay": step.columns["weight_decay"]}
-        step.elementwise(self.rule, [step.params.rows, step.grads.rows, step.state["z"]], own)
+    def _move(self, context: UpdateContext, columns: Mapping[str, Array]) -> None:
+        own = {**columns, "weight_decay": context.columns["weight_decay"]}
+        context.elementwise(
+            self.rule, [context.params.rows, context.grads.rows, context.state["z"]], own
+        )
 
     @staticmethod
     def rule(
@@ -202,7 +205,7 @@ class ScheduleFreeAdamW(_ScheduleFree):
     hyperparameters = (
         Hyperparameter("lr", 0.0025, "learning rate"),
         _interpolation("beta1"),
-        fraction("beta2", 0.999, "share of the mean square kept"),
+        BETA2,
         Hyperparameter("eps", 1e-8, "added to the root, outside it, after bias correction"),
         WEIGHT_DECAY,
         R,
@@ -222,12 +225,12 @@ class ScheduleFreeAdamW(_ScheduleFree):
             "eps": hyperparameters["eps"],
         }
 
-    def _move(self, step: UpdateContext, columns: Mapping[str, Array]) -> None:
+    def _move(self, context: UpdateContext, columns: Mapping[str, Array]) -> None:
         names = ("rate2", "scale2", "eps", "weight_decay")
-        own = {**columns, **{name: step.columns[name] for name in names}}
-        state = step.state
-        arrays = [step.params.rows, step.grads.rows, state["z"], state["mean_square"]]
-        step.elementwise(self.rule, arrays, own)
+        own = {**columns, **{name: context.columns[name] for name in names}}
+        state = context.state
+        arrays = [context.params.rows, context.grads.rows, state["z"], state["mean_square"]]
+        context.elementwise(self.rule, arrays, own)
 
     @staticmethod
     def rule(

@@ -4,7 +4,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
-from optbench.optimizers.rules.moments import LR, is_first
+from optbench.optimizers.rules.moments import TEXTBOOK_LR, is_first
 from optbench.settings import Hyperparameter, Switch, fraction
 
 
@@ -23,7 +23,7 @@ class SGD(Elementwise):
 
     name = "sgd"
     summary = "w ← w − lr·g"
-    hyperparameters = (LR,)
+    hyperparameters = (TEXTBOOK_LR,)
     source = "Robbins and Monro (1951)"
     partner = "torch.optim.SGD"
 

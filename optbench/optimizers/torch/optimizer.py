@@ -238,8 +238,8 @@ class TorchOptimizer(Optimizer):
             own = [each.name for each in self.hyperparameters]
             given = [{name: lane[name] for name in own} for lane in lanes.hyperparameters]
             tried = [self.arguments(given[place]) for place in chosen(given)]
-            device = torch.from_dlpack(lanes.step.params.rows).device
-            shapes = [each.shape for each in lanes.step.tensors]
+            device = torch.from_dlpack(lanes.context.params.rows).device
+            shapes = [each.shape for each in lanes.context.tensors]
             self._layout = Trial(self.construct, tried, shapes, lanes.dtype, device).layout()
         arguments = [self.arguments(lane) for lane in lanes.hyperparameters]
         scheduled = bool(self._schedule(lanes.hyperparameters[0]))

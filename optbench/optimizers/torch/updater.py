@@ -49,12 +49,12 @@ class TorchUpdater(Updater):
 
         self._make = make
         self._arguments = arguments
-        self._shapes = [each.shape for each in lanes.step.tensors]
+        self._shapes = [each.shape for each in lanes.context.tensors]
         self._layout = layout
-        self._xp = lanes.step.xp
-        self._rows = lanes.step.params.rows
+        self._xp = lanes.context.xp
+        self._rows = lanes.context.params.rows
         self._params = torch.from_dlpack(self._rows)
-        self._grads = torch.from_dlpack(lanes.step.grads.rows)
+        self._grads = torch.from_dlpack(lanes.context.grads.rows)
         self._lanes = self._begun(self._by_lane(self._params), self._by_lane(self._grads), state)
         self._scheduled = scheduled
         self._rates: list[list[float]] | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
 from optbench.errors import SuiteError, nearest
@@ -176,13 +177,13 @@ class ExpressionFunction(Function):
         )
 
     @property
+    @override
     def tensors(self) -> tuple[Tensor, ...]:
-        """One tensor a variable."""
         return tuple(Tensor(name, shape) for name, shape in self._shapes.items())
 
     @property
+    @override
     def work_values(self) -> int:
-        """How many numbers of a lane are held at one time between value and gradient."""
         return self._value_and_partials.work_values
 
     def definition(self) -> dict[str, Any]:
@@ -190,12 +191,12 @@ class ExpressionFunction(Function):
         own = {"start": self.settings["start"], "constants": self.settings["constants"]}
         return {**super().definition(), **own}
 
+    @override
     def data(self) -> dict[str, np.ndarray]:
-        """Return the constant vectors and matrices."""
         return self._constants
 
+    @override
     def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
-        """Return the constants; all lanes share them."""
         return {name: array[None, ...] for name, array in data.items()}
 
     def surface(self) -> dict[str, np.ndarray] | None:
@@ -203,8 +204,8 @@ class ExpressionFunction(Function):
         with np.errstate(all="ignore"):
             return super().surface()
 
+    @override
     def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and its partial derivatives at points; every array has the shape (lanes,)."""
         rows = xp.stack(point, axis=1)
         constants = {
             name: xp.asarray(array[None, ...], dtype=rows.dtype)
@@ -214,20 +215,14 @@ class ExpressionFunction(Function):
         value = self._value_into(rows, grads, constants, xp)
         return value, tuple(grads[:, index] for index in range(self.parameters))
 
+    @override
     def loss_and_grad(
-        self,
-        params: Stacked,
-        grads: Stacked,
-        batch: Arrays,
-        *,
-        buffers: Arrays,
-        work: Workspace,
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
-        """Return f of each lane and write its gradient."""
         return Losses(self._value_into(params.rows, grads.rows, batch, work.xp))
 
+    @override
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
-        """Return f of each lane."""
         (value,) = self._run(self._value, params.rows, batch, work.xp)
         return Losses(_of_each(value, params.rows, work.xp))
 

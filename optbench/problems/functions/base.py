@@ -1,4 +1,4 @@
-"""The base of all functions, and the two of the textbook.
+"""The base of all functions.
 
 A lane is a point. Functions of a few variables store one variable after the other for all lanes, so
 that arithmetic on ``params.rows[:, 0]`` runs over contiguous memory; functions of any number of
@@ -11,20 +11,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
 from optbench.problems.base import DTYPES, Arrays, Losses, Minimum, Problem
 from optbench.settings import Option
 
 Interval = tuple[float, float]
-
-
 Point = tuple[Array, ...]
-
 
 SURFACE_POINTS = 201
 """Grid points along each axis of a stored surface."""
-
 
 DTYPE = Option("dtype", "float64", "of parameters and arithmetic", choices=DTYPES)
 
@@ -68,12 +65,12 @@ class Function(Problem):
         """Return f and its partial derivatives at points; every array has the shape (lanes,)."""
 
     @property
+    @override
     def tensors(self) -> tuple[Tensor, ...]:
-        """One scalar a variable."""
         return tuple(Tensor(name) for name in self.variables)
 
+    @override
     def definition(self) -> dict[str, Any]:
-        """Return name, formula, start and dtype."""
         return {
             "kind": self.kind,
             "name": self.name,
@@ -83,13 +80,19 @@ class Function(Problem):
             "dtype": self.dtype,
         }
 
+    @override
     def describe(self) -> dict[str, Any]:
-        """Return variables, minima and what figures show."""
-        minima = [{"position": list(each.position), "value": each.value} for each in self.minima]
         levels = None if self.levels is None else list(self.levels)
-        plot = {"domain": [list(interval) for interval in self.domain], "levels": levels}
-        own = {"formula": self.formula, "variables": list(self.variables), "minima": minima}
-        return {**super().describe(), **own, "plot": plot}
+        return {
+            **super().describe(),
+            "formula": self.formula,
+            "variables": list(self.variables),
+            "minima": [
+                {"position": list(minimum.position), "value": minimum.value}
+                for minimum in self.minima
+            ],
+            "plot": {"domain": [list(interval) for interval in self.domain], "levels": levels},
+        }
 
     def surface(self) -> dict[str, np.ndarray] | None:
         """Return a function of two variables, and its gradient, on a grid of its plot domain.
@@ -104,32 +107,42 @@ class Function(Problem):
         value, (gradient_x, gradient_y) = self.value_and_grad((x, y), np)
         return {"x": x, "y": y, "value": value, "gradient_x": gradient_x, "gradient_y": gradient_y}
 
+    @override
     def start(self, seed: int) -> np.ndarray:
-        """Return the fixed start."""
         return np.array(self.origin)
 
+    @override
     def loss_and_grad(
-        self,
-        params: Stacked,
-        grads: Stacked,
-        batch: Arrays,
-        *,
-        buffers: Arrays,
-        work: Workspace,
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
-        """Return f of each lane and write its partial derivatives."""
         value, partials = self._at(params, work.xp)
         for index, partial in enumerate(partials):
             grads.rows[:, index] = partial
         return Losses(value)
 
+    @override
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
-        """Return f of each lane."""
         return Losses(self._at(params, work.xp)[0])
 
     def _at(self, params: Stacked, xp: Namespace) -> tuple[Array, Point]:
         point = tuple(params.rows[:, index] for index in range(len(self.variables)))
         return self.value_and_grad(point, xp)
+
+
+class PlanarFunction(Function):
+    """A function of two variables, x and y."""
+
+    variables = ("x", "y")
+
+    @abstractmethod
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
+        """Return f, ∂f/∂x and ∂f/∂y at points; every array has the shape (lanes,)."""
+
+    @override
+    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
+        x, y = point
+        value, *slopes = self.value_and_slopes(x, y, xp)
+        return value, tuple(slopes)
 
 
 class VectorFunction(Function):
@@ -176,12 +189,12 @@ class VectorFunction(Function):
         """
 
     @property
+    @override
     def tensors(self) -> tuple[Tensor, ...]:
-        """One vector."""
         return (Tensor("x", (self.dimensions,)),)
 
+    @override
     def definition(self) -> dict[str, Any]:
-        """Return name, formula, dimensions, what the start repeats, and dtype."""
         start = {"repeat": list(self.cycle)}
         return {**super().definition(), "start": start, "dimensions": self.dimensions}
 
@@ -189,25 +202,19 @@ class VectorFunction(Function):
         """Return the constants; all lanes share them."""
         return {name: array[None, ...] for name, array in data.items()}
 
+    @override
     def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and its partial derivatives at points; every array has the shape (lanes,)."""
         constants = {name: xp.asarray(array)[None, ...] for name, array in self.data().items()}
         value, grad = self.value_and_grad_rows(xp.stack(point, axis=1), constants, xp)
         return value, tuple(grad[:, index] for index in range(self.dimensions))
 
+    @override
     def loss_and_grad(
-        self,
-        params: Stacked,
-        grads: Stacked,
-        batch: Arrays,
-        *,
-        buffers: Arrays,
-        work: Workspace,
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
-        """Return f of each lane and write its gradient."""
         value, grads.rows[...] = self.value_and_grad_rows(params.rows, batch, work.xp)
         return Losses(value)
 
+    @override
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
-        """Return f of each lane."""
         return Losses(self.value_and_grad_rows(params.rows, batch, work.xp)[0])

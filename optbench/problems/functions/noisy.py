@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Stacked, Workspace
-from optbench.errors import SuiteError
 from optbench.problems.base import DTYPES, Arrays, Losses
 from optbench.problems.batches import Batches
-from optbench.problems.functions.base import Function
+from optbench.problems.functions.base import PlanarFunction
 from optbench.problems.functions.multimodal import Branin
 from optbench.problems.functions.valleys import Beale, Rosenbrock
 from optbench.settings import Option
@@ -44,7 +44,7 @@ def pairs() -> np.ndarray:
     return noise
 
 
-class Noisy(Function):
+class Noisy(PlanarFunction):
     """A function of two variables, tilted by a random plane in every iteration of training.
 
     f and its minima, start and domain are those of the function that a subclass names first among
@@ -60,35 +60,20 @@ class Noisy(Function):
 
     def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
         super().__init__(options, data_dir)
-        self.batch_size: int = options["batch_size"]
+        self.batches = Batches("shuffled", PAIRS, options["batch_size"])
 
+    @override
     def prepare(self) -> tuple[str, ...]:
-        """Compare the batch with the data.
-
-        Raises
-        ------
-        SuiteError
-            If a batch is larger than the data.
-        """
-        if self.batch_size > PAIRS:
-            raise SuiteError(
-                f"batch_size = {self.batch_size} is larger than the data; "
-                f"{self.name} has {PAIRS} pairs"
-            )
+        self.batches.check(self.name, "pairs")
         return ()
 
     @property
-    def batches(self) -> Batches:
-        """Which pairs make the batch of an iteration."""
-        return Batches("shuffled", PAIRS, self.batch_size)
-
-    @property
+    @override
     def iterations_per_epoch(self) -> int:
-        """Whole batches that the pairs make."""
         return self.batches.per_epoch
 
+    @override
     def definition(self) -> dict[str, Any]:
-        """Return also where the noise comes from, and the rule of the batches."""
         noise = {
             "term": "x*mean(noise_x) + y*mean(noise_y)",
             "generator": "numpy.random.RandomState",
@@ -104,9 +89,9 @@ class Noisy(Function):
             "streams": list(batches.streams),
         }
 
+    @override
     def describe(self) -> dict[str, Any]:
-        """Return also the size of batches."""
-        return {**super().describe(), "batch_size": self.batch_size}
+        return {**super().describe(), "batch_size": self.batches.size}
 
     def draws(self, seed: int, block: int) -> dict[str, np.ndarray]:
         """Return the mean noise of each iteration of a block: shape (iterations, 2)."""
@@ -117,24 +102,18 @@ class Noisy(Function):
         """Return the mean noise, (seeds, 2)."""
         return {"tilt": draws["tilt"]}
 
+    @override
     def loss_and_grad(
-        self,
-        params: Stacked,
-        grads: Stacked,
-        batch: Arrays,
-        *,
-        buffers: Arrays,
-        work: Workspace,
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
-        """Return the noisy loss of each lane and write its partial derivatives."""
         value = super().loss_and_grad(params, grads, batch, buffers=buffers, work=work).total
         tilt = batch["tilt"]
         for index in range(2):
             grads.rows[:, index] = grads.rows[:, index] + tilt[:, index]
         return Losses(value + _plane(params, tilt))
 
+    @override
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
-        """Return the noisy loss of each lane."""
         value = super().loss(params, batch, buffers=buffers, work=work).total
         return Losses(value + _plane(params, batch["tilt"]))
 
@@ -188,4 +167,4 @@ class NoisyRosenbrock(Noisy, Rosenbrock):
     default_iterations = 7800
 
 
-NOISY: tuple[type[Function], ...] = (NoisyBeale, NoisyBranin, NoisyRosenbrock)
+NOISY: tuple[type[Noisy], ...] = (NoisyBeale, NoisyBranin, NoisyRosenbrock)

@@ -2,12 +2,14 @@
 
 from math import e, pi
 
+from typing_extensions import override
+
 from optbench.arrays import Array, Namespace
 from optbench.problems.base import Minimum
-from optbench.problems.functions.base import Function, Point
+from optbench.problems.functions.base import Function, PlanarFunction
 
 
-class Rastrigin(Function):
+class Rastrigin(PlanarFunction):
     """A bowl with a well at nearly every pair of whole numbers.
 
     f(x, y) = 20 + x² − 10 cos 2πx + y² − 10 cos 2πy, minimum 0 at (0, 0), start (−2, 3.5), plot
@@ -21,21 +23,19 @@ class Rastrigin(Function):
     summary = "Rastrigin's bowl with 121 wells from (−2, 3.5)"
     default_iterations = 200
     formula = "20 + x**2 - 10*cos(2*pi*x) + y**2 - 10*cos(2*pi*y)"
-    variables = ("x", "y")
     origin = (-2.0, 3.5)
     minima = (Minimum((0.0, 0.0), 0.0),)
     domain = ((-5.12, 5.12), (-5.12, 5.12))
     levels = (2.5, 5.0, 10.0, 20.0, 40.0, 60.0)
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y)."""
-        x, y = point
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         u, v = 2.0 * pi * x, 2.0 * pi * y
         value = x * x + y * y + 10.0 * ((1.0 - xp.cos(u)) + (1.0 - xp.cos(v)))
-        return value, (2.0 * x + 20.0 * pi * xp.sin(u), 2.0 * y + 20.0 * pi * xp.sin(v))
+        return value, 2.0 * x + 20.0 * pi * xp.sin(u), 2.0 * y + 20.0 * pi * xp.sin(v)
 
 
-class Ackley(Function):
+class Ackley(PlanarFunction):
     """A funnel with ripples and a sharp tip.
 
     f(x, y) = −20 exp(−r/5) − exp(½ cos 2πx + ½ cos 2πy) + 20 + e with r = √(½ (x² + y²)), minimum 0
@@ -51,15 +51,13 @@ class Ackley(Function):
     formula = (
         "-20*exp(-0.2*sqrt((x**2 + y**2)/2)) - exp((cos(2*pi*x) + cos(2*pi*y))/2) + 20 + exp(1)"
     )
-    variables = ("x", "y")
     origin = (-3.6, 2.3)
     minima = (Minimum((0.0, 0.0), 0.0),)
     domain = ((-5.0, 5.0), (-5.0, 5.0))
     levels = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y), (0, 0) at the tip."""
-        x, y = point
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         u, v = 2.0 * pi * x, 2.0 * pi * y
         r = xp.sqrt(0.5 * (x * x + y * y))
         ripple = 0.5 * (xp.cos(u) + xp.cos(v)) - 1.0
@@ -67,10 +65,10 @@ class Ackley(Function):
         divisor = r + xp.astype(r == 0.0, r.dtype)
         funnel = 2.0 * xp.exp(-0.2 * r) / divisor
         waves = e * pi * xp.exp(ripple)
-        return value, (funnel * x + waves * xp.sin(u), funnel * y + waves * xp.sin(v))
+        return value, funnel * x + waves * xp.sin(u), funnel * y + waves * xp.sin(v)
 
 
-class Levy13(Function):
+class Levy13(PlanarFunction):
     """A bowl with narrow ripples that run across each other.
 
     f(x, y) = sin² 3πx + (x − 1)² (1 + sin² 3πy) + (y − 1)² (1 + sin² 2πy), minimum 0 at (1, 1),
@@ -86,15 +84,13 @@ class Levy13(Function):
     summary = "Lévy's function N. 13, a bowl with narrow ripples, from (−2.4, 2.7)"
     default_iterations = 200
     formula = "sin(3*pi*x)**2 + (x - 1)**2*(1 + sin(3*pi*y)**2) + (y - 1)**2*(1 + sin(2*pi*y)**2)"
-    variables = ("x", "y")
     origin = (-2.4, 2.7)
     minima = (Minimum((1.0, 1.0), 0.0),)
     domain = ((-5.0, 5.0), (-5.0, 5.0))
     levels = (1.0, 4.0, 10.0, 20.0, 40.0, 80.0)
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y)."""
-        x, y = point
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         a, b = x - 1.0, y - 1.0
         ripple_x, ripple_y, wave_y = (
             xp.sin(3.0 * pi * x),
@@ -110,7 +106,7 @@ class Levy13(Function):
             + 2.0 * (b * along)
             + 2.0 * pi * (b * b * xp.sin(4.0 * pi * y))
         )
-        return value, (slope_x, slope_y)
+        return value, slope_x, slope_y
 
 
 FUNCTIONS: tuple[type[Function], ...] = (Rastrigin, Ackley, Levy13)

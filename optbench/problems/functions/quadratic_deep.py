@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Stacked, Tensor, Workspace
-from optbench.errors import SuiteError
 from optbench.problems.base import DTYPES, RECORDS, Arrays, Losses, Problem
 from optbench.problems.batches import Batches
 from optbench.settings import Option
@@ -50,8 +50,7 @@ class QuadraticDeep(Problem):
 
     name = "quadratic-deep"
     summary = "DeepOBS's stochastic quadratic in 100 dimensions, minibatches of 128"
-    # What figures and readers ask of the kind is whether there are variables to draw.
-    kind = "network"
+    kind = "function"
     default_iterations = 100 * (POINTS // 128)
     random = True
     minibatch = True
@@ -65,24 +64,14 @@ class QuadraticDeep(Problem):
         super().__init__(options, data_dir)
         self.batches = Batches("shuffled-once", POINTS, options["batch_size"])
 
+    @override
     def prepare(self) -> tuple[str, ...]:
-        """Compare the batch with the number of points.
-
-        Raises
-        ------
-        SuiteError
-            If a batch is larger.
-        """
-        if self.batches.size > POINTS:
-            raise SuiteError(
-                f"batch_size = {self.batches.size} is larger than the data; "
-                f"{self.name} has {POINTS} training points"
-            )
+        self.batches.check(self.name, "training points")
         return ()
 
     @property
+    @override
     def record(self) -> str:
-        """As the option says."""
         return str(self.settings["record"])
 
     @property
@@ -96,19 +85,19 @@ class QuadraticDeep(Problem):
         return 3 * self.batches.size * DIMENSIONS
 
     @property
+    @override
     def iterations_per_epoch(self) -> int:
-        """Whole minibatches that the training points make."""
         return self.batches.per_epoch
 
+    @override
     def describe(self) -> dict[str, Any]:
-        """Return sizes of problem and batches."""
         own = {"parameters": self.parameters, "batch_size": self.batches.size}
         return {**super().describe(), **own}
 
+    @override
     def definition(self) -> dict[str, Any]:
-        """Return function, points, start, batch rule, record and dtype."""
         return {
-            "kind": self.kind,
+            "kind": "network",  # part of the fingerprint, which has always said so
             "name": self.name,
             "formula": "mean of (theta - x)' Q (theta - x) / 2",
             "hessian": {
@@ -148,8 +137,8 @@ class QuadraticDeep(Problem):
             arrays[f"{split}.spread"] = np.array([spread], dtype=self.dtype)
         return arrays
 
+    @override
     def draws(self, seed: int, block: int) -> dict[str, np.ndarray]:
-        """Return the indices of the batches: int64, shape (iterations, batch)."""
         return {"indices": self.batches.indices(seed, block)}
 
     def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
@@ -168,19 +157,19 @@ class QuadraticDeep(Problem):
         spread = total * (0.5 / indices.shape[1])
         return {"mean": mean, "spread": spread, "hessian": data["hessian"]}
 
+    @override
     def loss_and_grad(
         self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
-        """Return the mean over each lane's batch and write Q (θ − x̄)."""
         loss, grads.rows[...] = self._at(params, batch, work)
         return Losses(loss)
 
+    @override
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
-        """Return the mean over each lane's batch."""
         return Losses(self._at(params, batch, work)[0])
 
+    @override
     def split_sizes(self) -> dict[str, int]:
-        """Return how many points an evaluation takes."""
         return {"train": POINTS, "test": TEST_POINTS}
 
     def evaluate(

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from optbench import rng
 from optbench.arrays import Array, Namespace
 from optbench.problems.base import Arrays, Minimum
-from optbench.problems.functions.base import DTYPE, Function, Point, VectorFunction
+from optbench.problems.functions.base import DTYPE, Function, PlanarFunction, VectorFunction
 from optbench.settings import Option
 
 ROTATION_STREAM, ROTATION_SEED = "rotation", 0
@@ -34,14 +35,14 @@ class Sphere(VectorFunction):
     cycle = (-4.0, 3.0)
     interval = (-5.0, 5.0)
 
+    @override
     def find_minima(self) -> tuple[Minimum, ...]:
-        """Return the origin."""
         return (Minimum((0.0,) * self.dimensions, 0.0),)
 
+    @override
     def value_and_grad_rows(
         self, x: Array, constants: Arrays, xp: Namespace
     ) -> tuple[Array, Array]:
-        """Return f, shape (lanes,), and its gradient, (lanes, n)."""
         return xp.sum(x * x, axis=-1), 2.0 * x
 
 
@@ -79,12 +80,12 @@ class RotatedQuadratic(VectorFunction):
         super().__init__(options, data_dir)
         self.condition: float = options["condition"]
 
+    @override
     def find_minima(self) -> tuple[Minimum, ...]:
-        """Return the origin."""
         return (Minimum((0.0,) * self.dimensions, 0.0),)
 
+    @override
     def definition(self) -> dict[str, Any]:
-        """Return also the condition number and what the rotation is drawn from."""
         rotation = {
             "method": "QR of standard normals",
             "generator": "Philox",
@@ -113,17 +114,17 @@ class RotatedQuadratic(VectorFunction):
             "eigenvalues": self.eigenvalues.astype(self.dtype),
         }
 
+    @override
     def value_and_grad_rows(
         self, x: Array, constants: Arrays, xp: Namespace
     ) -> tuple[Array, Array]:
-        """Return f, shape (lanes,), and its gradient, (lanes, n)."""
         rotation = constants["rotation"]
         rotated = (x[:, None, :] @ xp.matrix_transpose(rotation))[:, 0, :]
         scaled = constants["eigenvalues"] * rotated
         return 0.5 * xp.sum(scaled * rotated, axis=-1), (scaled[:, None, :] @ rotation)[:, 0, :]
 
 
-class Booth(Function):
+class Booth(PlanarFunction):
     """A bowl that is tilted against the axes, with condition number 9.
 
     f(x, y) = (x + 2y − 7)² + (2x + y − 5)², minimum 0 at (1, 3), start (−8, −6), plot domain ±10.
@@ -136,19 +137,17 @@ class Booth(Function):
     summary = "a tilted bowl: (x + 2y − 7)² + (2x + y − 5)² from (−8, −6)"
     default_iterations = 200
     formula = "(x + 2*y - 7)**2 + (2*x + y - 5)**2"
-    variables = ("x", "y")
     origin = (-8.0, -6.0)
     minima = (Minimum((1.0, 3.0), 0.0),)
     domain = ((-10.0, 10.0), (-10.0, 10.0))
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y)."""
-        x, y = point
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         a, b = x + 2.0 * y - 7.0, 2.0 * x + y - 5.0
-        return a * a + b * b, (2.0 * a + 4.0 * b, 4.0 * a + 2.0 * b)
+        return a * a + b * b, 2.0 * a + 4.0 * b, 4.0 * a + 2.0 * b
 
 
-class Matyas(Function):
+class Matyas(PlanarFunction):
     """A long valley along the diagonal, with condition number 25.
 
     f(x, y) = 0.26 (x² + y²) − 0.48 xy, minimum 0 at (0, 0), start (−8, 5), plot domain ±10.
@@ -161,16 +160,14 @@ class Matyas(Function):
     summary = "a diagonal valley: 0.26 (x² + y²) − 0.48 xy from (−8, 5)"
     default_iterations = 200
     formula = "0.26*(x**2 + y**2) - 0.48*x*y"
-    variables = ("x", "y")
     origin = (-8.0, 5.0)
     minima = (Minimum((0.0, 0.0), 0.0),)
     domain = ((-10.0, 10.0), (-10.0, 10.0))
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y)."""
-        x, y = point
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         value = 0.26 * (x * x + y * y) - 0.48 * (x * y)
-        return value, (0.52 * x - 0.48 * y, 0.52 * y - 0.48 * x)
+        return value, 0.52 * x - 0.48 * y, 0.52 * y - 0.48 * x
 
 
 FUNCTIONS: tuple[type[Function], ...] = (Sphere, RotatedQuadratic, Booth, Matyas)

@@ -1,11 +1,13 @@
 """The textbook's functions: x²/20 + y² and a parabola."""
 
+from typing_extensions import override
+
 from optbench.arrays import Array, Namespace
 from optbench.problems.base import Minimum
-from optbench.problems.functions.base import Function, Point
+from optbench.problems.functions.base import Function, PlanarFunction, Point
 
 
-class Anisotropic(Function):
+class Anisotropic(PlanarFunction):
     """The textbook's long valley, 20 times steeper across than along.
 
     f(x, y) = x²/20 + y², ∇f = (x/10, 2y), minimum 0 at (0, 0), start (−7, 2).
@@ -17,16 +19,14 @@ class Anisotropic(Function):
     summary = "a long valley: x²/20 + y² from (−7, 2)"
     default_iterations = 30
     formula = "x**2/20 + y**2"
-    variables = ("x", "y")
     origin = (-7.0, 2.0)
     minima = (Minimum((0.0, 0.0), 0.0),)
     domain = ((-10.0, 10.0), (-10.0, 10.0))
     levels = tuple(float(level) for level in range(8))
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y)."""
-        x, y = point
-        return x * x / 20.0 + y * y, (x / 10.0, 2.0 * y)
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
+        return x * x / 20.0 + y * y, x / 10.0, 2.0 * y
 
 
 class Quadratic1D(Function):

@@ -3,10 +3,11 @@
 from math import exp, sqrt
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Namespace
 from optbench.problems.base import Arrays, Minimum
-from optbench.problems.functions.base import DTYPE, Function, Point, VectorFunction
+from optbench.problems.functions.base import DTYPE, Function, PlanarFunction, VectorFunction
 from optbench.settings import Option
 
 TWO_MINIMA = range(4, 31)
@@ -15,7 +16,7 @@ TWO_MINIMA = range(4, 31)
 NEWTON_STEPS = 50
 
 
-class Beale(Function):
+class Beale(PlanarFunction):
     """A flat valley between steep walls.
 
     f(x, y) = (1.5 − x + xy)² + (2.25 − x + xy²)² + (2.625 − x + xy³)², minimum 0 at (3, 0.5), start
@@ -31,14 +32,12 @@ class Beale(Function):
     summary = "Beale's flat valley between steep walls from (−4.5, 4.5)"
     default_iterations = 1000
     formula = "(1.5 - x + x*y)**2 + (2.25 - x + x*y**2)**2 + (2.625 - x + x*y**3)**2"
-    variables = ("x", "y")
     origin = (-4.5, 4.5)
     minima = (Minimum((3.0, 0.5), 0.0),)
     domain = ((-5.0, 5.0), (-5.0, 5.0))
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y)."""
-        x, y = point
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         square = y * y
         cube = square * y
         a = 1.5 - x + x * y
@@ -46,10 +45,10 @@ class Beale(Function):
         c = 2.625 - x + x * cube
         slope_x = a * (y - 1.0) + b * (square - 1.0) + c * (cube - 1.0)
         slope_y = x * (a + 2.0 * (b * y) + 3.0 * (c * square))
-        return a * a + b * b + c * c, (2.0 * slope_x, 2.0 * slope_y)
+        return a * a + b * b + c * c, 2.0 * slope_x, 2.0 * slope_y
 
 
-class Rosenbrock(Function):
+class Rosenbrock(PlanarFunction):
     """The curved valley of all textbooks.
 
     f(x, y) = (1 − x)² + 100 (y − x²)², minimum 0 at (1, 1), start (−0.5, 1.5), plot domain
@@ -64,17 +63,15 @@ class Rosenbrock(Function):
     summary = "Rosenbrock's curved valley: (1 − x)² + 100 (y − x²)² from (−0.5, 1.5)"
     default_iterations = 1000
     formula = "(1 - x)**2 + 100*(y - x**2)**2"
-    variables = ("x", "y")
     origin = (-0.5, 1.5)
     minima = (Minimum((1.0, 1.0), 0.0),)
     domain = ((-2.0, 2.0), (-1.0, 3.0))
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y)."""
-        x, y = point
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         along, across = 1.0 - x, y - x * x
         value = along * along + 100.0 * (across * across)
-        return value, (-2.0 * along - 400.0 * (x * across), 200.0 * across)
+        return value, -2.0 * along - 400.0 * (x * across), 200.0 * across
 
 
 class RosenbrockND(VectorFunction):
@@ -105,10 +102,10 @@ class RosenbrockND(VectorFunction):
         best = Minimum((1.0,) * n, 0.0)
         return (best, _local_minimum(n)) if n in TWO_MINIMA else (best,)
 
+    @override
     def value_and_grad_rows(
         self, x: Array, constants: Arrays, xp: Namespace
     ) -> tuple[Array, Array]:
-        """Return f, shape (lanes,), and its gradient, (lanes, n)."""
         head = x[:, :-1]
         along, across = 1.0 - head, x[:, 1:] - head * head
         grad = xp.zeros_like(x)
@@ -134,7 +131,7 @@ def _local_minimum(n: int) -> Minimum:
     return Minimum(tuple(x.tolist()), float(value))
 
 
-class Saddle(Function):
+class Saddle(PlanarFunction):
     """A saddle that is entered almost exactly along its ridge.
 
     f(x, y) = x² − y² + y⁴/4, saddle 0 at (0, 0), minima −1 at (0, ±√2), start (2, 0.01), plot
@@ -148,19 +145,17 @@ class Saddle(Function):
     summary = "a saddle with two ways down: x² − y² + y⁴/4 from (2, 0.01)"
     default_iterations = 200
     formula = "x**2 - y**2 + y**4/4"
-    variables = ("x", "y")
     origin = (2.0, 0.01)
     minima = (Minimum((0.0, sqrt(2.0)), -1.0), Minimum((0.0, -sqrt(2.0)), -1.0))
     domain = ((-2.5, 2.5), (-2.5, 2.5))
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y)."""
-        x, y = point
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         square = y * y
-        return x * x - square + 0.25 * (square * square), (2.0 * x, y * (square - 2.0))
+        return x * x - square + 0.25 * (square * square), 2.0 * x, y * (square - 2.0)
 
 
-class Plateau(Function):
+class Plateau(PlanarFunction):
     """A hollow in a plateau: far from it the gradient is nearly zero.
 
     f(x, y) = 1 / (1 + exp(−s (x² + y² − 1))) with s = 5, minimum 1/(1 + e⁵) at (0, 0), start
@@ -175,18 +170,16 @@ class Plateau(Function):
     summary = "a hollow in a plateau with next to no gradient from (1.5, 1.5)"
     default_iterations = 500
     formula = "1/(1 + exp(-5*(x**2 + y**2 - 1)))"
-    variables = ("x", "y")
     origin = (1.5, 1.5)
     minima = (Minimum((0.0, 0.0), 1.0 / (1.0 + exp(5.0))),)
     domain = ((-2.0, 2.0), (-2.0, 2.0))
 
-    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (∂f/∂x, ∂f/∂y)."""
-        x, y = point
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         decay = xp.exp(-5.0 * (x * x + y * y - 1.0))
         value = 1.0 / (1.0 + decay)
         slope = 10.0 * (value * (decay * value))  # f (1 − f), without its cancellation at f = 1
-        return value, (slope * x, slope * y)
+        return value, slope * x, slope * y
 
 
 FUNCTIONS: tuple[type[Function], ...] = (Beale, Rosenbrock, RosenbrockND, Saddle, Plateau)

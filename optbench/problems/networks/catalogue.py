@@ -1,16 +1,80 @@
 """The networks on MNIST and Fashion-MNIST of textbook, tutorials and benchmark suites."""
 
-from optbench.problems.networks.layered import LayeredNetwork, options
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optbench.problems.networks.layered import LayeredNetwork
+
+
+@dataclass(frozen=True)
+class NetworkPreset:
+    """:class:`LayeredNetwork` with other defaults, under a name of its own.
+
+    Attributes
+    ----------
+    name, summary, default_iterations
+        As of :class:`~optbench.problems.base.Problem`.
+    defaults
+        The options whose defaults are others here.
+    source
+        Where it comes from.
+    """
+
+    name: str
+    summary: str
+    defaults: Mapping[str, Any]
+    source: str
+    default_iterations: int = LayeredNetwork.default_iterations
+
+    def __post_init__(self) -> None:
+        unknown = self.defaults.keys() - {option.name for option in LayeredNetwork.options}
+        if unknown:
+            raise ValueError(f"{self.name}: a network has no options {sorted(unknown)}")
+
+    def problem(self) -> type[LayeredNetwork]:
+        """Return the class of the problem."""
+        attributes = {
+            "name": self.name,
+            "summary": self.summary,
+            "default_iterations": self.default_iterations,
+            "options": tuple(
+                replace(option, default=self.defaults.get(option.name, option.default))
+                for option in LayeredNetwork.options
+            ),
+            "__doc__": f"{self.summary}\n\nSource: {self.source}",
+            "__module__": __name__,
+            "__reduce__": _reduce,
+        }
+        return type(self.name, (LayeredNetwork,), attributes)
+
+
+def _reduce(problem: LayeredNetwork) -> tuple[Any, ...]:
+    """Let pickle find the class by the problem's name, since no module has it as an attribute."""
+    return _empty, (problem.name,), problem.__getstate__()
+
+
+def _empty(name: str) -> LayeredNetwork:
+    """Return a problem without its state."""
+    network = next(network for network in NETWORKS if network.name == name)
+    return network.__new__(network)
 
 
 def _mlp(sizes: tuple[int, ...], *after: str) -> tuple[str, ...]:
-    """Return dense layers of these sizes, each but the last with what comes after it."""
+    """Return dense layers of these sizes, each but the last followed by the layers ``after``."""
     *hidden, last = (f"dense {size}" for size in sizes)
     return (*(layer for dense in hidden for layer in (dense, *after)), last)
 
 
+TEXTBOOK = 'K. Saitoh, "Deep Learning from Scratch"'
 TEXTBOOK_SIZES = (100, 100, 100, 100, 10)
 
+TUTORIALS = '"Deep Learning Tutorials", LISA lab, University of Montreal'
+
+DEEPOBS_SOURCE = (
+    'F. Schneider, L. Balles and P. Hennig, "DeepOBS: a deep learning optimizer benchmark suite", '
+    "ICLR 2019; version 1.1.2, where the remainder of an epoch is dropped"
+)
 DEEPOBS = {"split": "train-test", "log_eps": 0.0, "batches": "shuffled", "record": "before"}
 DEEPOBS_MLP = {
     "layers": _mlp((1000, 500, 100, 10), "relu"),
@@ -19,192 +83,119 @@ DEEPOBS_MLP = {
     **DEEPOBS,
 }
 
+IN_ORDER = {"batches": "in-order", "record": "before"}
 
-class MnistMLP(LayeredNetwork):
-    """The textbook's deep network on MNIST: 784-100-100-100-100-10 with ReLU.
+PRESETS = (
+    NetworkPreset(
+        "mnist-mlp",
+        "784-100-100-100-100-10 ReLU network on MNIST, minibatches of 128",
+        {"layers": _mlp(TEXTBOOK_SIZES, "relu")},
+        f"{TEXTBOOK}, section 6.1.8 and its code ``ch06/optimizer_compare_mnist.py``",
+    ),
+    NetworkPreset(
+        "mnist-mlp-sigmoid",
+        "784-100-100-100-100-10 sigmoid network on MNIST, Xavier initialisation",
+        {"layers": _mlp(TEXTBOOK_SIZES, "sigmoid"), "init": "xavier"},
+        f"{TEXTBOOK}, section 6.2",
+    ),
+    NetworkPreset(
+        "mnist-mlp-dropout",
+        "the textbook's MNIST network, dropout 0.5 after every hidden layer",
+        {"layers": _mlp(TEXTBOOK_SIZES, "relu", "dropout 0.5")},
+        f"{TEXTBOOK}, section 6.4.3",
+    ),
+    NetworkPreset(
+        "mnist-mlp-batchnorm",
+        "the textbook's MNIST network, batch normalisation before every ReLU",
+        {"layers": _mlp(TEXTBOOK_SIZES, "batch-norm", "relu")},
+        f"{TEXTBOOK}, section 6.3",
+    ),
+    NetworkPreset(
+        "mnist-mlp-weight-decay",
+        "the textbook's MNIST network, weight decay 0.1 in the loss",
+        {"layers": _mlp(TEXTBOOK_SIZES, "relu"), "weight_decay": 0.1},
+        f"{TEXTBOOK}, section 6.4.2 and its code ``ch06/overfit_weight_decay.py``, for λ = 0.1",
+    ),
+    NetworkPreset(
+        "mnist-logreg",
+        "logistic regression on MNIST, started at zero",
+        {
+            "layers": ("dense 10",),
+            "init": "zeros",
+            "loss": "nll-mean",
+            "batch_size": 600,
+            **IN_ORDER,
+        },
+        f'{TUTORIALS}, "Classifying MNIST digits using Logistic Regression"',
+    ),
+    NetworkPreset(
+        "mnist-cnn",
+        "convolution 30 of 5×5, max pooling, dense 100 and 10 on MNIST",
+        {
+            "layers": (
+                "conv 30 5x5",
+                "relu",
+                "max-pool 2x2 stride=2",
+                "dense 100",
+                "relu",
+                "dense 10",
+            ),
+            "init": "normal",
+            "init_std": 0.01,
+            "batch_size": 100,
+        },
+        f"{TEXTBOOK}, section 7.5",
+        default_iterations=1000,
+    ),
+    NetworkPreset(
+        "mnist-mlp-tanh",
+        "one tanh layer of 300 without biases on MNIST, summed NLL, minibatches of 500",
+        {
+            "layers": ("dense 300 bias=false", "tanh", "dense 10 bias=false"),
+            "loss": "nll-sum",
+            "init": "normal",
+            "init_std": 1.0,
+            "batch_size": 500,
+            **IN_ORDER,
+        },
+        "a classical Theano program for MNIST",
+    ),
+    NetworkPreset(
+        "mnist-early-stopping",
+        "one tanh layer of 500 on MNIST with L2, minibatches of 20 in order",
+        {
+            "layers": ("dense 500 init=glorot-uniform", "tanh", "dense 10 init=zeros"),
+            "split": "train-validation-test",
+            "loss": "nll-mean",
+            "l2": 1e-4,
+            "batch_size": 20,
+            **IN_ORDER,
+        },
+        f'{TUTORIALS}, "Multilayer Perceptron": 50,000 images train, 10,000 validate',
+    ),
+    NetworkPreset(
+        "deepobs-mnist-mlp",
+        "DeepOBS's 784-1000-500-100-10 network on MNIST",
+        DEEPOBS_MLP,
+        DEEPOBS_SOURCE,
+    ),
+    NetworkPreset(
+        "deepobs-fmnist-mlp",
+        "DeepOBS's 784-1000-500-100-10 network on Fashion-MNIST",
+        {"data": "fashion-mnist", **DEEPOBS_MLP},
+        DEEPOBS_SOURCE,
+    ),
+    NetworkPreset(
+        "deepobs-mnist-logreg",
+        "DeepOBS's logistic regression on MNIST, started at zero",
+        {"layers": ("dense 10",), "init": "zeros", **DEEPOBS},
+        DEEPOBS_SOURCE,
+    ),
+)
+"""Networks of the textbook, of tutorials and of DeepOBS, in the order in which they are listed."""
 
-    He initialisation N(0, 2/fan_in), biases 0, softmax cross-entropy reported as the mean of −log(y
-    + log_eps), minibatches of 128 drawn with replacement.
-
-    Source: K. Saitoh, "Deep Learning from Scratch", section 6.1.8 and its code
-    ``ch06/optimizer_compare_mnist.py``.
-    """
-
-    name = "mnist-mlp"
-    summary = "784-100-100-100-100-10 ReLU network on MNIST, minibatches of 128"
-    options = options(layers=_mlp(TEXTBOOK_SIZES, "relu"))
-
-
-class MnistMLPSigmoid(LayeredNetwork):
-    """The textbook's network with sigmoids and Xavier initialisation N(0, 1/fan_in).
-
-    Source: K. Saitoh, "Deep Learning from Scratch", section 6.2.
-    """
-
-    name = "mnist-mlp-sigmoid"
-    summary = "784-100-100-100-100-10 sigmoid network on MNIST, Xavier initialisation"
-    options = options(layers=_mlp(TEXTBOOK_SIZES, "sigmoid"), init="xavier")
-
-
-class MnistMLPDropout(LayeredNetwork):
-    """The textbook's network with dropout of 0.5 after every hidden layer.
-
-    Source: K. Saitoh, "Deep Learning from Scratch", section 6.4.3.
-    """
-
-    name = "mnist-mlp-dropout"
-    summary = "the textbook's MNIST network, dropout 0.5 after every hidden layer"
-    options = options(layers=_mlp(TEXTBOOK_SIZES, "relu", "dropout 0.5"))
-
-
-class MnistMLPBatchNorm(LayeredNetwork):
-    """The textbook's network with batch normalisation before every ReLU.
-
-    Source: K. Saitoh, "Deep Learning from Scratch", section 6.3.
-    """
-
-    name = "mnist-mlp-batchnorm"
-    summary = "the textbook's MNIST network, batch normalisation before every ReLU"
-    options = options(layers=_mlp(TEXTBOOK_SIZES, "batch-norm", "relu"))
-
-
-class MnistMLPWeightDecay(LayeredNetwork):
-    """The textbook's network with weight decay ½·0.1·ΣW² in the loss.
-
-    Source: K. Saitoh, "Deep Learning from Scratch", section 6.4.2 and its code
-    ``ch06/overfit_weight_decay.py``, from where λ = 0.1 comes.
-    """
-
-    name = "mnist-mlp-weight-decay"
-    summary = "the textbook's MNIST network, weight decay 0.1 in the loss"
-    options = options(layers=_mlp(TEXTBOOK_SIZES, "relu"), weight_decay=0.1)
-
-
-class MnistLogReg(LayeredNetwork):
-    """Multinomial logistic regression on MNIST from zero, minibatches of 600 in order.
-
-    Source: "Deep Learning Tutorials", LISA lab, University of Montreal, "Classifying MNIST digits
-    using Logistic Regression".
-    """
-
-    name = "mnist-logreg"
-    summary = "logistic regression on MNIST, started at zero"
-    options = options(
-        layers=("dense 10",),
-        init="zeros",
-        loss="nll-mean",
-        batch_size=600,
-        batches="in-order",
-        record="before",
-    )
-
-
-class MnistCNN(LayeredNetwork):
-    """The textbook's simple convolutional network on MNIST.
-
-    Convolution with 30 filters of 5×5, ReLU, max pooling 2×2, dense 100, ReLU, dense 10; weights
-    N(0, 0.01²).
-
-    Source: K. Saitoh, "Deep Learning from Scratch", section 7.5.
-    """
-
-    name = "mnist-cnn"
-    summary = "convolution 30 of 5×5, max pooling, dense 100 and 10 on MNIST"
-    default_iterations = 1000
-    options = options(
-        layers=("conv 30 5x5", "relu", "max-pool 2x2 stride=2", "dense 100", "relu", "dense 10"),
-        init="normal",
-        init_std=0.01,
-        batch_size=100,
-    )
-
-
-class MnistMLPTanh(LayeredNetwork):
-    """One tanh layer of 300 without biases, summed negative log-likelihood.
-
-    Weights N(0, 1), minibatches of 500 in order, as in the source: a classical Theano program for
-    MNIST.
-    """
-
-    name = "mnist-mlp-tanh"
-    summary = "one tanh layer of 300 without biases on MNIST, summed NLL, minibatches of 500"
-    options = options(
-        layers=("dense 300 bias=false", "tanh", "dense 10 bias=false"),
-        loss="nll-sum",
-        init="normal",
-        init_std=1.0,
-        batch_size=500,
-        batches="in-order",
-        record="before",
-    )
-
-
-class MnistEarlyStopping(LayeredNetwork):
-    """One tanh layer of 500 with L2, stopped early by patience.
-
-    Hidden weights U(±√(6/(fan_in + fan_out))), output weights 0, mean negative log-likelihood, L2
-    0.0001·ΣW², minibatches of 20 in order; 50,000 images train, 10,000 validate.
-
-    Source: "Deep Learning Tutorials", LISA lab, University of Montreal, "Multilayer Perceptron".
-    """
-
-    name = "mnist-early-stopping"
-    summary = "one tanh layer of 500 on MNIST with L2, minibatches of 20 in order"
-    options = options(
-        layers=("dense 500 init=glorot-uniform", "tanh", "dense 10 init=zeros"),
-        split="train-validation-test",
-        loss="nll-mean",
-        l2=1e-4,
-        batch_size=20,
-        batches="in-order",
-        record="before",
-    )
-
-
-class DeepOBSMnistMLP(LayeredNetwork):
-    """DeepOBS's multi-layer network on MNIST: 784-1000-500-100-10 with ReLU.
-
-    Weights from a normal of σ = 0.03 truncated at 2σ, biases 0, cross-entropy, minibatches of 128
-    from shuffled epochs whose remainder is dropped, all 60,000 images.
-
-    Source: F. Schneider, L. Balles and P. Hennig, "DeepOBS: a deep learning optimizer benchmark
-    suite", ICLR 2019; version 1.1.2.
-    """
-
-    name = "deepobs-mnist-mlp"
-    summary = "DeepOBS's 784-1000-500-100-10 network on MNIST"
-    options = options(**DEEPOBS_MLP)
-
-
-class DeepOBSFashionMLP(LayeredNetwork):
-    """DeepOBS's multi-layer network on Fashion-MNIST; see :class:`DeepOBSMnistMLP`."""
-
-    name = "deepobs-fmnist-mlp"
-    summary = "DeepOBS's 784-1000-500-100-10 network on Fashion-MNIST"
-    options = options(data="fashion-mnist", **DEEPOBS_MLP)
-
-
-class DeepOBSMnistLogReg(LayeredNetwork):
-    """DeepOBS's logistic regression on MNIST, started at zero; see :class:`DeepOBSMnistMLP`."""
-
-    name = "deepobs-mnist-logreg"
-    summary = "DeepOBS's logistic regression on MNIST, started at zero"
-    options = options(layers=("dense 10",), init="zeros", **DEEPOBS)
-
-
-NETWORKS = (
-    MnistMLP,
-    MnistMLPSigmoid,
-    MnistMLPDropout,
-    MnistMLPBatchNorm,
-    MnistMLPWeightDecay,
-    MnistLogReg,
-    MnistCNN,
-    MnistMLPTanh,
-    MnistEarlyStopping,
-    DeepOBSMnistMLP,
-    DeepOBSFashionMLP,
-    DeepOBSMnistLogReg,
+NETWORKS: tuple[type[LayeredNetwork], ...] = (
+    *(preset.problem() for preset in PRESETS),
     LayeredNetwork,
 )
-"""All networks, in the order in which they are listed."""
+"""The classes of all networks, in the order in which they are listed."""

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from optbench import datasets, rng
 from optbench.arrays import Array, Buffer, Stacked, Tensor, Workspace
 from optbench.datasets.base import OWN, Dataset
-from optbench.errors import SuiteError
 from optbench.problems.base import Arrays, Losses, Problem
 from optbench.problems.batches import Batches
 from optbench.problems.networks.nn.base import Mode, Pass
@@ -46,7 +46,7 @@ class Classifier(Problem):
         self._split: str = options.get("split", OWN)
 
     def prepare(self) -> tuple[str, ...]:
-        """Load the data set, replace ``data = "auto"`` by the one found, compare it with the batch.
+        """Load the data set, replace ``data = "auto"`` by its name, and check the batch size.
 
         Raises
         ------
@@ -60,11 +60,7 @@ class Classifier(Problem):
             found, notice = datasets.load_best(self.data_dir, self._split)
             self.settings["data"] = found.name
             notices = (notice,) if notice else ()
-        if self.batch_size > self.examples:
-            raise SuiteError(
-                f"batch_size = {self.batch_size} is larger than the data; "
-                f"{self.dataset.name} has {self.examples} training examples"
-            )
+        self.batches.check(self.dataset.name, "training examples")
         return notices
 
     @cached_property
@@ -99,32 +95,32 @@ class Classifier(Problem):
         return self.network.work_values * self.batch_size
 
     @property
+    @override
     def iterations_per_epoch(self) -> int:
-        """Whole minibatches that the training split holds."""
         return self.batches.per_epoch
 
     @property
+    @override
     def record(self) -> str:
-        """As the option says."""
         return str(self.settings["record"])
 
     @property
+    @override
     def tensors(self) -> tuple[Tensor, ...]:
-        """The network's."""
         return self.network.tensors
 
     @property
+    @override
     def buffers(self) -> tuple[Buffer, ...]:
-        """The network's."""
         return self.network.buffers
 
     @property
+    @override
     def penalized(self) -> bool:
-        """Whether weights are regularised."""
         return self.network.regularization.active
 
+    @override
     def describe(self) -> dict[str, Any]:
-        """Return sizes of network, data and batches."""
         return {
             **super().describe(),
             "parameters": self.parameters,
@@ -132,8 +128,8 @@ class Classifier(Problem):
             "batch_size": self.batch_size,
         }
 
+    @override
     def definition(self) -> dict[str, Any]:
-        """Return network, data, start, batch rule, loss, regularisation, record and dtype."""
         data = self.dataset
         masks = (f"dropout/{layer.name}" for layer in self.network.dropouts)
         starts = (f"start/{tensor.name}" for tensor in self.tensors)
@@ -156,12 +152,12 @@ class Classifier(Problem):
     def architecture(self) -> dict[str, Any]:
         """Return layers, initialisation and loss as plain data."""
 
+    @override
     def start(self, seed: int) -> np.ndarray:
-        """Return the network's start, float64."""
         return self.network.start(seed)
 
+    @override
     def data(self) -> dict[str, np.ndarray]:
-        """Return images as bytes and labels of every split."""
         arrays = {}
         for name, split in self.dataset.splits.items():
             arrays[f"{name}.images"] = split.images
@@ -220,21 +216,21 @@ class Classifier(Problem):
         masks = {layer.name: batch[layer.name] for layer in self.network.dropouts if batch}
         return Pass(work, mode, params.views, buffers, masks)
 
+    @override
     def loss_and_grad(
         self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
-        """Return the loss over each lane's batch, write gradients and running averages."""
         given = self._pass(Mode.TRAIN, params, batch, buffers, work)
         images, labels = batch["images"], batch["labels"]
         return Losses(*self.network.loss_and_grad(images, labels, given, grads.views))
 
+    @override
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
-        """Return the loss over each lane's batch."""
         given = self._pass(Mode.SCORE, params, batch, buffers, work)
         return Losses(*self.network.loss_of(batch["images"], batch["labels"], given))
 
+    @override
     def split_sizes(self) -> dict[str, int]:
-        """Return the examples of each of the data set's splits."""
         return {name: len(split.labels) for name, split in self.dataset.splits.items()}
 
     def evaluate(

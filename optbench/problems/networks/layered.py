@@ -1,9 +1,10 @@
 """Networks described by a list of layers: one of your own, and those of textbook and suites."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
+
+from typing_extensions import override
 
 from optbench import datasets
 from optbench.datasets.base import OWN, SPLITTINGS
@@ -84,21 +85,10 @@ class LayeredNetwork(Classifier):
             self._made = Network(layers, loss, penalty)
         return self._made
 
+    @override
     def architecture(self) -> dict[str, Any]:
-        """Return layers, initialisation and loss."""
         given = self.settings
         return {
             "input": list(self.dataset.image_shape),
             **{name: given[name] for name in ("layers", "init", "init_std", "loss", "log_eps")},
         }
-
-
-def options(**defaults: Any) -> tuple[Option, ...]:
-    """Return a layered network's options with other defaults."""
-    known = {option.name for option in LayeredNetwork.options}
-    if not defaults.keys() <= known:
-        raise ValueError(f"no such options: {sorted(defaults.keys() - known)}")
-    return tuple(
-        replace(each, default=defaults.get(each.name, each.default))
-        for each in LayeredNetwork.options
-    )

@@ -50,7 +50,7 @@ FIRST_Y = [-0.67849475, -0.30549946, -0.59738106, 0.110418044]
 def test_start_batches_and_epochs_are_those_of_deepobs(name):
     function = problem(KINDS[name])
     assert tuple(function.start(3)) == STARTS[name]
-    assert (function.dtype, function.batch_size) == ("float32", 128)
+    assert (function.dtype, function.batches.size) == ("float32", 128)
     assert function.iterations_per_epoch == 78
     assert function.default_iterations == 100 * 78
     described = function.describe()

@@ -189,6 +189,14 @@ def test_the_definition_says_what_makes_the_problem():
     described = made.describe()
     assert (described["batch_size"], described["iterations_per_epoch"]) == (128, 7)
     assert (described["record"], described["parameters"]) == ("before", 100)
+    assert (described["kind"], described["variables"]) == ("function", ["theta"])
+    assert (described["minima"], described["plot"]) == ([], None)
+
+
+def test_its_fingerprint_is_that_of_earlier_runs():
+    """Runs on disk call it a network; what they measured is comparable all the same."""
+    golden = "421ce6655d7ef20b9577d657272ad6696a3b3e70ddd20c81ecd5882645b8e165"
+    assert quadratic_deep().fingerprint == golden
 
 
 def test_a_batch_larger_than_the_data_is_refused():

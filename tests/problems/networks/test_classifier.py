@@ -1,5 +1,7 @@
 """Networks with their data: batches, evaluation, and what makes the problem what it is."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,8 @@ from optbench.arrays import Workspace, stack
 from optbench.datasets.base import Dataset, Split
 from optbench.errors import SuiteError
 from optbench.problems.networks import classifier as networks
-from optbench.problems.networks.catalogue import MnistMLP
 from optbench.problems.registry import make_problem
-from tests.small import FEATURES, IMAGES, SmallNetwork, problem, reference_network, small_network
+from tests.small import FEATURES, IMAGES, SmallNetwork, reference_network, small_network
 
 TRAIN = IMAGES.splits["train"]
 
@@ -124,6 +125,16 @@ def test_mnist_mlp_is_the_textbooks():
     }
 
 
+@pytest.mark.parametrize("name", ["mnist-mlp-tanh", "network"])
+def test_a_network_is_pickled_without_its_data(name):
+    network, _ = make_problem(name, {"data": "mnist-5k", "batch_size": 50})
+    text = pickle.dumps(network)
+    assert len(text) < 10_000
+    again = pickle.loads(text)
+    assert type(again) is type(network)
+    assert again.definition() == network.definition()
+
+
 def test_auto_becomes_the_data_set_that_was_found(monkeypatch):
     monkeypatch.setattr(networks.datasets, "load_best", lambda folder, split: (IMAGES, "smaller"))
     monkeypatch.setattr(networks.datasets, "load", lambda name, folder, split: IMAGES)
@@ -235,6 +246,6 @@ def test_other_options_make_another_fingerprint(options):
 )
 def test_every_part_of_a_network_is_in_its_fingerprint(options):
     def fingerprint(**given):
-        return problem(MnistMLP, data="mnist-5k", **given).fingerprint
+        return make_problem("mnist-mlp", {"data": "mnist-5k", **given})[0].fingerprint
 
     assert fingerprint(**options) != fingerprint()

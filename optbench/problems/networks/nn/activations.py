@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from optbench.arrays import Array
 from optbench.problems.networks.nn.base import Layer, Pass, Shape
 
@@ -95,8 +97,8 @@ class Flatten(Layer):
     """Lays the values of an example out in one row, the last axis fastest; no numbers change."""
 
     @property
+    @override
     def out_shape(self) -> Shape:
-        """(values,)."""
         return (self.in_size,)
 
     @property
@@ -104,12 +106,12 @@ class Flatten(Layer):
         """None: the values stay where they are."""
         return 0
 
+    @override
     def forward(self, x: Array, given: Pass) -> tuple[Array, None]:
-        """Return x as (lanes or 1, batch, values)."""
         return given.work.xp.reshape(x, (*x.shape[:2], *self.out_shape)), None
 
+    @override
     def backward(
         self, dy: Array, saved: None, given: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
-        """Return dy in the shape of the input."""
         return given.work.xp.reshape(dy, (*dy.shape[:2], *self.in_shape))

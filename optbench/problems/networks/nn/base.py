@@ -13,8 +13,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Buffer, Tensor, Workspace
+from optbench.problems.networks.nn.initializers import Initializer
 
 Shape = tuple[int, ...]
 
@@ -143,3 +145,59 @@ class Layer(ABC):
         ``dy``, the gradient of the output, has shape (lanes, batch, *out_shape). ``first`` says
         that nobody needs the gradient of the input, which may then be None.
         """
+
+
+class WeightedLayer(Layer):
+    """A layer with weights W, which an initialiser draws, and perhaps a bias b, which starts at 0.
+
+    There is one b for each value, or each channel, of the output.
+    """
+
+    initializer: Initializer
+    has_bias: bool
+
+    @property
+    @abstractmethod
+    def weight_shape(self) -> Shape:
+        """Shape of W."""
+
+    @property
+    @abstractmethod
+    def fans(self) -> tuple[int, int]:
+        """Inputs that an output depends on, and outputs that depend on an input."""
+
+    @property
+    def fan_in(self) -> int:
+        """Inputs that an output depends on."""
+        return self.fans[0]
+
+    @property
+    def weight(self) -> str:
+        """Name of W."""
+        return f"{self.name}.weight"
+
+    @property
+    def bias(self) -> str:
+        """Name of b."""
+        return f"{self.name}.bias"
+
+    @property
+    @override
+    def tensors(self) -> tuple[Tensor, ...]:
+        weight = Tensor(self.weight, self.weight_shape)
+        return (weight, Tensor(self.bias, self.out_shape[:1])) if self.has_bias else (weight,)
+
+    @property
+    @override
+    def penalized(self) -> tuple[str, ...]:
+        return (self.weight,)
+
+    @override
+    def start(self, seed: int) -> dict[str, np.ndarray]:
+        fan_in, fan_out = self.fans
+        draw = self.initializer.draw
+        start = draw(seed, self.weight, self.weight_shape, fan_in=fan_in, fan_out=fan_out)
+        values = {self.weight: start}
+        if self.has_bias:
+            values[self.bias] = np.zeros(self.out_shape[:1])
+        return values

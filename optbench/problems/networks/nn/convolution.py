@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
+from typing_extensions import override
 
-from optbench.arrays import Array, Tensor
-from optbench.problems.networks.nn.base import Layer, Pass, Shape
+from optbench.arrays import Array
+from optbench.problems.networks.nn.base import Pass, Shape, WeightedLayer
 from optbench.problems.networks.nn.initializers import Initializer
 from optbench.problems.networks.nn.windows import Windows, col2im, im2col
 
 
 @dataclass(frozen=True)
-class Conv2d(Layer):
+class Conv2d(WeightedLayer):
     """Convolution (cross-correlation) of images, with x (lanes, batch, C, H, W).
 
     y[f] = b[f] + Σ_c Σ_ij W[f, c, i, j] · x[c, s·row + i, s·column + j] with stride s, over images
@@ -58,30 +58,15 @@ class Conv2d(Layer):
         return (self.filters, *self.windows.positions)
 
     @property
-    def weight(self) -> str:
-        """Name of W."""
-        return f"{self.name}.weight"
+    @override
+    def weight_shape(self) -> Shape:
+        return (self.filters, self.in_shape[0], *self.window)
 
     @property
-    def bias(self) -> str:
-        """Name of b."""
-        return f"{self.name}.bias"
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """W, of shape (filters, C, height, width), then b."""
-        weight = Tensor(self.weight, (self.filters, self.in_shape[0], *self.window))
-        return (weight, Tensor(self.bias, (self.filters,))) if self.has_bias else (weight,)
-
-    @property
-    def penalized(self) -> tuple[str, ...]:
-        """W."""
-        return (self.weight,)
-
-    @property
-    def fan_in(self) -> int:
-        """Inputs that an output depends on."""
-        return self.in_shape[0] * prod(self.window)
+    @override
+    def fans(self) -> tuple[int, int]:
+        cells = prod(self.window)
+        return self.in_shape[0] * cells, self.filters * cells
 
     @property
     def work_values(self) -> int:
@@ -94,16 +79,6 @@ class Conv2d(Layer):
     def input_gradient_values(self) -> int:
         """The gradient, and once more with padding; its columns take the place of those of x."""
         return self.in_size + self.windows.padded_values
-
-    def start(self, seed: int) -> dict[str, np.ndarray]:
-        """Return W as the initialiser draws it, and b = 0."""
-        shape = (self.filters, self.in_shape[0], *self.window)
-        fan_out = self.filters * prod(self.window)
-        draw = self.initializer.draw
-        values = {self.weight: draw(seed, self.weight, shape, fan_in=self.fan_in, fan_out=fan_out)}
-        if self.has_bias:
-            values[self.bias] = np.zeros(self.filters)
-        return values
 
     def forward(self, x: Array, given: Pass) -> tuple[Array, Array]:
         """Return W X + b as images, and the columns X."""

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
+from typing_extensions import override
 
-from optbench.arrays import Array, Tensor
+from optbench.arrays import Array
 from optbench.errors import SuiteError
-from optbench.problems.networks.nn.base import Layer, Pass, Shape, written
+from optbench.problems.networks.nn.base import Pass, Shape, WeightedLayer, written
 from optbench.problems.networks.nn.initializers import Initializer
 
 
 @dataclass(frozen=True)
-class Dense(Layer):
+class Dense(WeightedLayer):
     """Affine layer: y = x W + b, with x (lanes, batch, fan_in) and W (lanes, fan_in, fan_out).
 
     dW = xᵀ dy, db = Σ_batch dy, dx = dy Wᵀ.
@@ -42,35 +42,19 @@ class Dense(Layer):
             raise SuiteError(f"its input has the shape {shape}; put 'flatten' before it")
 
     @property
-    def fan_in(self) -> int:
-        """Values in one example's input."""
-        return self.in_shape[0]
-
-    @property
+    @override
     def out_shape(self) -> Shape:
-        """(fan_out,)."""
         return (self.fan_out,)
 
     @property
-    def weight(self) -> str:
-        """Name of W."""
-        return f"{self.name}.weight"
+    @override
+    def weight_shape(self) -> Shape:
+        return self.fans
 
     @property
-    def bias(self) -> str:
-        """Name of b."""
-        return f"{self.name}.bias"
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """W, then b."""
-        weight = Tensor(self.weight, (self.fan_in, self.fan_out))
-        return (weight, Tensor(self.bias, (self.fan_out,))) if self.has_bias else (weight,)
-
-    @property
-    def penalized(self) -> tuple[str, ...]:
-        """W."""
-        return (self.weight,)
+    @override
+    def fans(self) -> tuple[int, int]:
+        return self.in_shape[0], self.fan_out
 
     @property
     def work_values(self) -> int:
@@ -81,15 +65,6 @@ class Dense(Layer):
     def input_gradient_values(self) -> int:
         """The gradient itself."""
         return self.fan_in
-
-    def start(self, seed: int) -> dict[str, np.ndarray]:
-        """Return W as the initialiser draws it, and b = 0."""
-        fans = {"fan_in": self.fan_in, "fan_out": self.fan_out}
-        shape = (self.fan_in, self.fan_out)
-        values = {self.weight: self.initializer.draw(seed, self.weight, shape, **fans)}
-        if self.has_bias:
-            values[self.bias] = np.zeros(self.fan_out)
-        return values
 
     def forward(self, x: Array, given: Pass) -> tuple[Array, Array]:
         """Return x W + b, and x."""

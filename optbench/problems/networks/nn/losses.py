@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from typing_extensions import override
+
 from optbench.arrays import Array, Namespace
 from optbench.errors import SuiteError, nearest
 
@@ -52,8 +54,8 @@ class SoftmaxCrossEntropy(Loss):
         """Return −log(y[label] + log_eps) of each example, shape (lanes, batch)."""
         return self._losses(scores, _one_hot(labels, scores, xp), xp)[0]
 
+    @override
     def value(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
-        """Return the mean or the sum over each lane's batch, shape (lanes,)."""
         return self._reduce(self.per_example(scores, labels, xp=xp), xp)
 
     def value_and_grad(self, scores: Array, labels: Array, *, xp: Namespace) -> tuple[Array, Array]:
