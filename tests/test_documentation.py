@@ -80,3 +80,12 @@ def test_the_readme_shows_what_it_should() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_the_manual_names_every_room_and_at_most_eight_modules_are_loose() -> None:
+    manual = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "optbench"
+    rooms = [path.parent.name for path in package.glob("*/__init__.py")]
+    modules = [path.stem for path in package.glob("*.py") if not path.stem.startswith("__")]
+    assert len(modules) <= 8
+    assert [name for name in (*rooms, *modules) if not re.search(rf"`{name}\b", manual)] == []
