@@ -1,7 +1,11 @@
 """What all tests share."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
@@ -13,6 +17,16 @@ from tests.strict import StrictDevice
 # Machines that run tests are often busy, and a failure has to come back when it is looked into.
 settings.register_profile("optbench", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("optbench")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_blas_thread_for_each_worker() -> Iterator[None]:
+    """Keep pytest-xdist's workers, one for each core, from waiting for each other's threads."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    else:
+        yield
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def both(program, values, columns, layout):
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("layout", WHOLE)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -310,11 +310,12 @@ def test_blas_runs_on_one_thread_inside_and_as_before_outside(blocks):
         pools = threadpoolctl.threadpool_info()
         return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
 
-    before = threads()
-    assert before
-    inside = [threads() for _ in execute(blocks, NumpyDevice(), 2, Event())]
-    assert all(count == 1 for counts in inside for count in counts)
-    assert threads() == before
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = threads()
+        assert set(before) == {2}
+        inside = [threads() for _ in execute(blocks, NumpyDevice(), 2, Event())]
+        assert all(count == 1 for counts in inside for count in counts)
+        assert threads() == before
 
 
 @pytest.mark.parametrize(

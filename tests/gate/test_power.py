@@ -58,6 +58,8 @@ def alarms(draw: Callable[[], list[Measured]], gate: Gate, comparisons: int = CO
     )
 
 
+pytestmark = pytest.mark.slow
+
 NETWORK = {"kind": "network", "dtype": "float32", "batch_size": 128}
 
 

@@ -100,6 +100,7 @@ def test_nudges_are_the_same_ones_every_time():
 # Tolerances.
 
 
+@pytest.mark.slow
 def test_tolerances_are_at_least_ten_ulps_of_the_loss_and_do_not_shrink_beside_it():
     settled = suite(anisotropic(), small_network(), seeds=(0, 1), iterations=60)
     found = table_of(settled)
@@ -124,6 +125,7 @@ def test_what_diverges_has_no_tolerance_where_it_has_no_loss():
     assert not np.isnan(found).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_another_order_of_sums_stays_within_the_tolerance(dtype, monkeypatch):
     settled = suite(small_network(dtype=dtype), optimizers=RULES, seeds=range(4), iterations=50)

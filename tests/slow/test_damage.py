@@ -98,6 +98,7 @@ def test_a_killed_run_has_a_file_of_every_kind(place):
     assert all(list(run.glob(pattern)) for pattern in FILES.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.4, "all but one byte"])
 @pytest.mark.parametrize("command", ["show", "plot", "resume"])
 @pytest.mark.parametrize("kind", FILES)
@@ -119,6 +120,7 @@ def test_a_file_that_is_cut_short_is_named(kind, command, share, place, whole, t
         assert place_named in seen.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lanes", "trace", "evaluation", "surface"])
 def test_a_flipped_bit_of_a_table_is_noticed_or_harmless(kind, whole, tmp_path):
     """Whatever is read is what was written, name by name and value by value."""

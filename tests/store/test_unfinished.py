@@ -136,6 +136,7 @@ def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
 # Whatever was given back can be read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 3600.0])
 def test_what_is_given_back_is_read_at_that_moment(seconds, tmp_path, monkeypatch):
     """After every record: readers see all that was given back, and nothing that was not taken."""
@@ -269,6 +270,7 @@ class Killed(BaseException):
     """A kill that a test can survive."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 def test_a_kill_between_any_two_steps_of_writing_loses_nothing_given_back(
     after, tmp_path, monkeypatch
@@ -316,6 +318,7 @@ def test_a_kill_between_any_two_steps_of_writing_loses_nothing_given_back(
     assert stop > 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["fsync", "replace", "unlink"])
 def test_an_interrupt_anywhere_in_writing_loses_nothing_given_back(place, tmp_path, monkeypatch):
     """A second Ctrl-C may come in the midst of a system call; the run is then written out."""

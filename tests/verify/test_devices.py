@@ -104,6 +104,7 @@ def by_case(
     return {(row.problem, row.optimizer, row.dtype, row.steps): row for row in rows}
 
 
+@pytest.mark.slow
 def test_a_device_does_not_differ_from_itself():
     rows = by_case(verify_devices(NumpyDevice(), NumpyDevice()))
     assert set(rows) == {
@@ -251,6 +252,7 @@ def test_a_lane_has_to_diverge_at_the_same_row():
     assert far == {("anisotropic", "sgd", "float32", 20)}
 
 
+@pytest.mark.slow
 def test_some_lanes_diverge_on_the_function_and_none_on_the_network(monkeypatch):
     ends = []
 

@@ -181,6 +181,7 @@ def test_the_convolutional_network_is_the_textbooks():
         assert_evaluation(outcome, net, problem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patience", "increase", "threshold", "rates"),
     [
