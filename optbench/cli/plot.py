@@ -212,19 +212,19 @@ def _limits(text: str | None) -> tuple[float, float] | None:
 
 
 def _what_fits(found: "list[RunTables]", chosen: set[str]) -> str:
-    from optbench.report import problems
+    from optbench.report.configurations import problem_names
     from optbench.report.plots import drawable
 
-    pairs = [(run, each) for run in found for each in problems(run) if each in chosen]
+    pairs = [(run, each) for run in found for each in problem_names(run) if each in chosen]
     kinds = [kind for run, problem in pairs for kind in drawable(run, problem)]
     return f"what fits: {', '.join(dict.fromkeys(kinds))}" if kinds else "they hold no rows"
 
 
 def _chosen(found: "list[RunTables]", names: list[str] | None) -> set[str]:
     """Return the problems to be drawn: those named, or all."""
-    from optbench.report import problems
+    from optbench.report.configurations import problem_names
 
-    known = dict.fromkeys(problem for run in found for problem in problems(run))
+    known = dict.fromkeys(problem for run in found for problem in problem_names(run))
     for name in names or []:
         if name not in known:
             raise UsageError(f"these runs have no problem '{name}'; {nearest(name, known)}")
@@ -237,12 +237,12 @@ def _all_figures(found: "list[RunTables]", kind: str) -> list[_Figure]:
 
 def _figures(tables: "RunTables", kind: str) -> list[_Figure]:
     """Return what is to be drawn of a run: of every problem the kinds that fit."""
-    from optbench.report import problems
+    from optbench.report.configurations import problem_names
     from optbench.report.plots import drawable, kinds_for
 
     return [
         _Figure(tables, problem, each)
-        for problem in problems(tables)
+        for problem in problem_names(tables)
         for each in (kinds_for(tables, problem) if kind == AUTO else drawable(tables, problem))
         if kind in (AUTO, each)
     ]

@@ -23,8 +23,8 @@ def show(
     import pandas as pd
 
     from optbench.cli.output import console
-    from optbench.report import summary
     from optbench.report import tables as texts
+    from optbench.report.summaries import summary
     from optbench.store.find import find_runs
     from optbench.store.reader import read_run
 

@@ -21,7 +21,7 @@ def _rows(found: "list[RunTables]", table: str) -> "pd.DataFrame":
     """Return a table of all runs, ``run`` first; what was chosen for a lane is repeated."""
     names = _by_name(found)
     if table == "summary":
-        from optbench.report import summary
+        from optbench.report.summaries import summary
 
         return _together([_named(name, summary(run)) for name, run in names.items()])
     lanes = [_named(name, _integers(run.lanes)) for name, run in names.items()]

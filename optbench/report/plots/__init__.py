@@ -108,13 +108,13 @@ def animate(tables: "RunTables", problem: str, place: Path, form: str) -> None:
 
 def _obstacle(kind: str, tables: "RunTables", problem: str, least: int = 2) -> str | None:
     """Say why a kind of figure cannot be drawn of a problem, or return None."""
-    from optbench import report as analysis
+    from optbench.report.configurations import describe, swept_numbers
 
-    meta = analysis.describe(tables, problem)
+    meta = describe(tables, problem)
     chosen = tables.lanes[tables.lanes["problem"] == problem]
     rows = tables.trace[tables.trace["lane"].isin(chosen["lane"])]
     if kind == "sensitivity":
-        swept = analysis.swept_numbers(chosen, least)
+        swept = swept_numbers(chosen, least)
         return None if swept else "no numeric hyperparameter was swept"
     if kind == "schedule":
         given = [name for name in ("hp_schedule", "hp_warmup") if name in chosen]

@@ -7,9 +7,9 @@ from matplotlib.colors import to_rgba
 
 from optbench.errors import UsageError
 from optbench.records import Status
-from optbench.report import smooth
 from optbench.report.plots import PlotOptions, draw
 from optbench.report.plots.style import KNOWN
+from optbench.report.statistics import smooth
 from tests.report.runs import (
     Lane,
     function_lane,
