@@ -77,7 +77,7 @@ AXIS_NAMES = {"iteration": "iteration", "epoch": "epoch", "seconds": "time in se
 class _Line:
     """One configuration as it is drawn: row k lies at ``k * step`` on the horizontal axis.
 
-    A step of NaN, where a lane that failed has no time a step, draws nothing.
+    A step of NaN, where a lane that failed has no step time, draws nothing.
     """
 
     configuration: "pd.Series[Any]"
@@ -97,7 +97,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     Raises
     ------
     UsageError
-        The horizontal axis asked for is not known of this problem, or the axis is to be
+        The problem does not have the horizontal axis that was asked for, or the loss axis is to be
         logarithmic and no loss is above zero.
     """
     meta = describe(tables, problem)
@@ -154,7 +154,7 @@ def _lines(
     table = configurations(tables)
     table = table[table["problem"] == meta["problem"]]
     if options.x == "seconds" and table.loc[table["best"], "step_seconds"].isna().all():
-        raise UsageError(f"no time a step of '{meta['problem']}' is recorded; x is iteration")
+        raise UsageError(f"no step time of '{meta['problem']}' is recorded; x must be iteration")
     losses = lane_losses(tables, meta["problem"])
     look = styles(zip(table["label"], table["optimizer"], strict=True))
     swept = {label: swept_columns(rows) for label, rows in table.groupby("label")}
@@ -184,7 +184,7 @@ def _step(configuration: "pd.Series[Any]", meta: dict[str, Any], x: str) -> floa
         return 1.0
     if x == "epoch":
         if not meta["iterations_per_epoch"]:
-            raise UsageError(f"'{meta['problem']}' has no epochs; x is iteration or seconds")
+            raise UsageError(f"'{meta['problem']}' has no epochs; x must be iteration or seconds")
         return 1.0 / float(meta["iterations_per_epoch"])
     return float(configuration["step_seconds"])
 
@@ -203,8 +203,9 @@ def _is_log(
 
 def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[float, float]:
     """Return limits of the loss axis: 0 to 1 for networks that come below 1, else what is there."""
-    curves = [line.curve for line in best]
-    values = np.concatenate([each for c in curves for each in (c.median, c.low, c.high)])
+    values = np.concatenate(
+        [rows for line in best for rows in (line.curve.median, line.curve.low, line.curve.high)]
+    )
     values = values[np.isfinite(values)]
     if meta["kind"] == "network" and not log and (values < 1).any():
         return 0.0, 1.0
@@ -218,7 +219,7 @@ def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[
 
 
 def _draw_faint(axes: Axes, line: _Line) -> None:
-    """Draw a configuration that is not the best: it tells how much the setting matters."""
+    """Draw a configuration that is not the best: it shows how much the hyperparameters matter."""
     median = leading_finite(line.curve.median)
     x = np.arange(median.size) * line.step
     axes.plot(x, median, color=line.style.color, linewidth=0.8, alpha=FAINT, zorder=1)
