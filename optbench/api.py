@@ -61,7 +61,7 @@ class Results:
 
     def summary(self) -> "pd.DataFrame":
         """Return a row an optimizer: its best configuration, medians over its seeds."""
-        from optbench.report import summary
+        from optbench.report.summaries import summary
 
         return summary(self.tables)
 
@@ -82,10 +82,10 @@ class Results:
         UsageError
             If the run has no such problem, or it cannot be drawn so.
         """
-        from optbench.report import problems
+        from optbench.report.configurations import problem_names
         from optbench.report.plots import PlotOptions, draw, kinds_for
 
-        chosen = problems(self.tables)[0] if problem is None else problem
+        chosen = problem_names(self.tables)[0] if problem is None else problem
         fitting = kinds_for(self.tables, chosen) or ["loss"]
         wanted = fitting[0] if kind == "auto" else kind
         return draw(wanted, self.tables, chosen, PlotOptions(**options))

@@ -1,53 +1,80 @@
-"""The command line: a typer app, one command a file.
+"""The command line: a typer app, one command per file.
 
-Imports at the top of these files are light; commands import what they need when they are called, so
-that ``optbench --help`` starts fast.
+Starting loads none of the commands: their names and first lines stand in a table here, and
+``optbench COMMAND`` imports the file of that command alone, with all that it needs.
 """
 
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from errno import ENOSPC
+from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
+from typing_extensions import override
 
-from optbench.cli import baseline, check, clean, data, export, list_, new, plot, run, show, verify
 from optbench.cli.options import Debug, Version
 from optbench.cli.output import debug, want_tracebacks
 from optbench.errors import ExitCode, OptbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from optbench.plugins import Source
 
+COMMANDS = {
+    "run": ("run:run", "Train optimizers side by side and keep every iteration's loss."),
+    "plot": ("plot:plot", "Draw figures of runs and print the paths of the files."),
+    "show": ("show:show", "Show the summary of runs: one row per optimizer, at its best."),
+    "export": ("export:export", "Write a table of runs as CSV, JSON or Parquet, for your own use."),
+    "clean": ("clean:clean", "Delete runs, after listing them and asking."),
+    "list": ("list_:app", "List suites, problems, optimizers, data sets, devices or runs."),
+    "data": ("data:app", "List, fetch and verify data sets."),
+    "verify": ("verify:app", "Check what optbench computes on this machine."),
+    "new": ("new:app", "Write a file to start from."),
+    "baseline": ("baseline:app", "Keep runs as references for optbench check."),
+    "check": ("check:check", "Run baselines' suites anew and fail where convergence got worse."),
+}
+"""Of each command: ``module:name`` of its function or app, and the first line of its help."""
+
+
+def load_command(name: str) -> Any:
+    """Import a command and return it as click has it."""
+    module, attribute = COMMANDS[name][0].split(":")
+    target = getattr(import_module(f"optbench.cli.{module}"), attribute)
+    if isinstance(target, typer.Typer):
+        return get_group(target)
+    single = typer.Typer(add_completion=False)
+    single.command(name)(target)
+    return get_command(single)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are names and first lines until one of them is called."""
+
+    @override
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else load_command(name), rest
+
+
 app = typer.Typer(
+    cls=LazyGroup,
     help="Benchmark first-order optimizers: run a suite, then plot it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("plot")(plot.plot)
-app.command("show")(show.show)
-app.command("export")(export.export)
-app.command("clean")(clean.clean)
-app.add_typer(list_.app, name="list")
-app.add_typer(data.app, name="data")
-app.add_typer(verify.app, name="verify")
-app.add_typer(new.app, name="new")
-app.add_typer(baseline.app, name="baseline")
-app.command("check")(check.check)
+for _name, (_, _line) in COMMANDS.items():
+    app.command(_name, help=_line)(lambda: None)
 
 
 @app.callback()
-def _options(
-    version: Version = False,
-    debug_: Debug = False,
-) -> None:
-    """Benchmark first-order optimizers: run a suite, then plot it."""
+def _options(version: Version = False, debug_: Debug = False) -> None:
+    pass
 
 
 def main() -> NoReturn:

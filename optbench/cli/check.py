@@ -167,8 +167,8 @@ def _draw(
     """Draw baseline and run for groups (problem, label) that failed."""
     if not groups:
         return ()
-    from optbench.cli.plot import write_figure
     from optbench.gate.figure import draw_beside
+    from optbench.report.plots.files import write_figure
 
     paths = []
     for problem, label in groups:

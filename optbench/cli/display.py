@@ -3,28 +3,38 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+from typing_extensions import override
 
 from optbench.cli.output import console, say
 from optbench.records import BlockResult, BlockSplit, EvaluationRows, Lane, Record, TraceChunk
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-    from optbench.runs.pipeline import Plan
+from optbench.runs.pipeline import Plan
 
 MOST_BARS = 12
-"""Blocks from which on only those at work have a bar, beside one for all."""
+"""Up to so many blocks each has a bar; of more only those at work, beside one for all."""
 
-REFRESHES_A_SECOND = 4
-"""Of the bars; each takes about a hundredth of a second from the run."""
+REFRESHES_PER_SECOND = 4
+"""Of the bars, per second; each takes about a hundredth of a second from the run."""
 
 SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextmanager
-def display(plan: "Plan", *, quiet: bool) -> Iterator[Callable[[Record], None]]:
-    """Yield what is to see every record of a run."""
+def display(plan: Plan, *, quiet: bool) -> Iterator[Callable[[Record], None]]:
+    """Yield the function that is to be called with every record of a run."""
     if quiet:
         yield lambda record: None
         return
@@ -42,8 +52,6 @@ def current_loss(chunk: TraceChunk) -> str:
 
     Lanes that diverge in the chunk count as infinitely bad.
     """
-    import numpy as np
-
     ran = np.flatnonzero(chunk.rows)
     last = chunk.loss[chunk.rows[ran] - 1, ran]
     median = float(np.median(np.where(np.isfinite(last), last, np.inf)))
@@ -52,21 +60,15 @@ def current_loss(chunk: TraceChunk) -> str:
 
 def current_error(rows: EvaluationRows) -> str:
     """Return the medians over lanes of the loss and the zero-one error over a split."""
-    import numpy as np
-
     text = f"{rows.split} loss {np.median(rows.loss):.4g}"
     error = float(np.median(rows.error))
     return text if np.isnan(error) else f"{text}, error {100 * error:.2f} %"
 
 
-def _evaluates(plan: "Plan") -> bool:
-    """Say whether lanes are evaluated while they run, not just at their end."""
+def _evaluates(plan: Plan) -> bool:
+    """Say whether lanes are evaluated while they run, not only at their end."""
     rules = [setting.rules for setting in plan.suite.problems]
-    return any(each.evaluate_every is not None or each.patience is not None for each in rules)
-
-
-def _worth_telling(record: EvaluationRows) -> bool:
-    return record.split != "train"
+    return any(rule.evaluate_every is not None or rule.patience is not None for rule in rules)
 
 
 def title(lanes: Sequence[Lane]) -> str:
@@ -76,9 +78,9 @@ def title(lanes: Sequence[Lane]) -> str:
 
 
 class Bars:
-    """A bar a block: iterations, iterations a second, time left, current loss."""
+    """One bar per block: iterations, iterations per second, time left, current loss."""
 
-    def __init__(self, plan: "Plan", screen: Any) -> None:
+    def __init__(self, plan: Plan, screen: Console) -> None:
         self.progress = _progress(screen)
         self._lanes = plan.lanes
         self._totals = {block.number: block.iterations for block in plan.blocks}
@@ -105,7 +107,7 @@ class Bars:
         match record:
             case TraceChunk():
                 self._move(record)
-            case EvaluationRows() if self._evaluates and _worth_telling(record):
+            case EvaluationRows() if self._evaluates and record.split != "train":
                 self._errors[record.block] = f"  {current_error(record)}"
             case BlockResult():
                 self.progress.update(self._tasks[record.block], visible=self._few)
@@ -120,10 +122,10 @@ class Bars:
             self.progress.start_task(task)
             self.progress.update(task, visible=True, advance=chunk.first_iteration)
             self._count(chunk.block, chunk.first_iteration)
-        # The row after the last update is no iteration.
+        # The row after the last update is not an iteration.
         done = min(len(chunk.loss), self._left[chunk.block])
-        told = current_loss(chunk) + self._errors.get(chunk.block, "")
-        self.progress.update(task, advance=done, loss=told)
+        shown = current_loss(chunk) + self._errors.get(chunk.block, "")
+        self.progress.update(task, advance=done, loss=shown)
         self._count(chunk.block, done)
 
     def _split(self, split: BlockSplit) -> None:
@@ -144,44 +146,38 @@ class Bars:
             self.progress.update(self._all, advance=iterations)
 
 
-def _progress(screen: Any) -> "Progress":
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
+class _Speed(ProgressColumn):
+    """Iterations per second."""
 
-    class Speed(ProgressColumn):
-        """Iterations a second."""
+    @override
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} it/s" if speed else "", justify="right")
 
-        def render(self, task: Any) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f} it/s" if speed else "", justify="right")
 
+def _progress(screen: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        Speed(),
+        _Speed(),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[loss]}", justify="right"),
         console=screen,
-        refresh_per_second=REFRESHES_A_SECOND,
+        refresh_per_second=REFRESHES_PER_SECOND,
         transient=True,
         expand=True,
     )
 
 
 class Lines:
-    """Plain lines: the start, how far it has come every few seconds, the end of each block."""
+    """Plain lines: the start, the progress every few seconds, the end of each block."""
 
-    def __init__(self, plan: "Plan", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
         self._plan = plan
-        self._lanes: dict[int, Sequence[Lane]] = {each.number: each.lanes for each in plan.blocks}
+        self._lanes: dict[int, Sequence[Lane]] = {
+            block.number: block.lanes for block in plan.blocks
+        }
         self._totals = {block.number: block.iterations for block in plan.blocks}
         self._clock = clock
         self._last = clock()
@@ -198,7 +194,7 @@ class Lines:
         match record:
             case TraceChunk():
                 self._progress(record)
-            case EvaluationRows() if self._evaluates and _worth_telling(record):
+            case EvaluationRows() if self._evaluates and record.split != "train":
                 name = title(self._lanes[record.block])
                 say(f"  {name}: iteration {record.iteration}, {current_error(record)}")
             case BlockResult():

@@ -1,5 +1,9 @@
-"""Arguments and options that several commands share, and how the shell completes them."""
+"""Arguments and options that several commands share, and how the shell completes them.
 
+Every command loads this file, so what completes a word imports what it needs when the shell asks.
+"""
+
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -7,30 +11,55 @@ import typer
 
 from optbench import __version__
 from optbench.cli.output import want_tracebacks
+from optbench.errors import UsageError, nearest
 
 DEFAULT_OUT = Path("results")
 
 
 def complete_suite(incomplete: str) -> list[str]:
-    """Return the built-in suites that start so."""
+    """Complete the name of a built-in suite."""
     from optbench.suite.format import builtin_suites
 
-    return [name for name in builtin_suites() if name.startswith(incomplete)]
+    return _beginning(incomplete, builtin_suites())
 
 
 def complete_optimizer(incomplete: str) -> list[str]:
-    """Return the optimizers that start so."""
+    """Complete the name of an optimizer."""
     from optbench.optimizers.registry import optimizer_names
 
-    return [name for name in optimizer_names() if name.startswith(incomplete)]
+    return _beginning(incomplete, optimizer_names())
+
+
+def complete_problem(incomplete: str) -> list[str]:
+    """Complete the name of a problem, built in or offered by a package; none is imported."""
+    from optbench.problems.plugin import offered
+    from optbench.problems.registry import PROBLEMS
+
+    return _beginning(incomplete, dict.fromkeys([*PROBLEMS, *offered()]))
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Return the runs under results/ that start so, the latest first."""
+    """Complete the name of a run under results/, the latest first."""
     from optbench.store.find import LATEST, list_runs
 
-    names = [LATEST, *(path.name for path in reversed(list_runs(DEFAULT_OUT)))]
+    runs = (path.name for path in reversed(list_runs(DEFAULT_OUT)))
+    return _beginning(incomplete, [LATEST, *runs])
+
+
+def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
+
+
+def check_choice(what: str, value: str, choices: Collection[str]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises
+    ------
+    UsageError
+        It says which choice was probably meant.
+    """
+    if value not in choices:
+        raise UsageError(f"unknown {what} '{value}'; {nearest(value, choices)}")
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,20 +88,11 @@ Runs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="RUN",
-        help="A run: its directory, the name of one under --out, an unambiguous prefix of that, "
-        "or 'latest'. Without one: all runs of the latest invocation.",
+        help="A run: its directory, the name of one under --out, the beginning of that name, "
+        "or 'latest'. By default all runs of the latest invocation.",
         autocompletion=complete_run,
         show_default=False,
     ),
 ]
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The results directory.")]
-
-
-def complete_problem(incomplete: str) -> list[str]:
-    """Return the problems that start so: built in and offered by packages; none is imported."""
-    from optbench.problems.plugin import offered
-    from optbench.problems.registry import PROBLEMS
-
-    names = dict.fromkeys([*PROBLEMS, *offered()])
-    return [name for name in names if name.startswith(incomplete)]

@@ -1,38 +1,30 @@
 """Where output goes: data to stdout, progress and messages to stderr."""
 
-from typing import TYPE_CHECKING
-
 import typer
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 PIPE_COLUMNS = 160
 """Width of tables where the output is not a terminal, which has no width of its own."""
 
 
-def console(*, stderr: bool = False) -> "Console":
+def console(*, stderr: bool = False) -> Console:
     """Return a rich console; it leaves out control codes where the output is not a terminal.
 
-    Square brackets are printed as they are: what users and errors say is no markup.
+    Square brackets are printed as they are: what users and errors say is not markup.
     """
-    from rich.console import Console
-
-    found = Console(stderr=stderr, highlight=False, markup=False)
-    if not found.is_terminal:
-        found.width = PIPE_COLUMNS
-    return found
+    screen = Console(stderr=stderr, highlight=False, markup=False)
+    if not screen.is_terminal:
+        screen.width = PIPE_COLUMNS
+    return screen
 
 
-def table(*headings: str) -> "Table":
+def table(*headings: str) -> Table:
     """Return an empty table in the style of all tables; the last column folds where it is long."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
-    made.columns[-1].overflow = "fold"
-    return made
+    empty = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
+    empty.columns[-1].overflow = "fold"
+    return empty
 
 
 class _Debugging:

@@ -70,7 +70,7 @@ def print_result(outcome: "RunResult", out: Path, *, quiet: bool) -> RunTables:
         say(_failure(failure, tables))
         debug(failure.traceback)
     if not quiet:
-        from optbench.report import summary
+        from optbench.report.summaries import summary
         from optbench.report.tables import to_rich
 
         console().print(to_rich(summary(tables)))
@@ -104,7 +104,7 @@ def print_end(finished: list[RunTables], out: Path, *, quiet: bool) -> None:
 
 def print_json(finished: list[RunTables], invocation: str) -> None:
     """Print the summaries of all runs of an invocation as one JSON object."""
-    from optbench.report import summary
+    from optbench.report.summaries import summary
     from optbench.report.tables import to_json
 
     runs: list[dict[str, Any]] = [

@@ -2,12 +2,18 @@
 
 from typing import Annotated
 
+import pandas as pd
 import typer
 
-from optbench.cli.options import DEFAULT_OUT, Out, Runs
-from optbench.errors import UsageError, nearest
+from optbench.cli.options import DEFAULT_OUT, Out, Runs, check_choice
+from optbench.cli.output import console
+from optbench.report.summaries import summary
+from optbench.report.tables import to_csv, to_json, to_markdown, to_rich
+from optbench.store.find import find_runs
+from optbench.store.reader import read_run
 
-FORMATS = ("table", "md", "csv", "json")
+WRITERS = {"md": to_markdown, "csv": to_csv, "json": to_json}
+FORMATS = ("table", *WRITERS)
 
 
 def show(
@@ -17,26 +23,11 @@ def show(
     ] = "table",
     out: Out = DEFAULT_OUT,
 ) -> None:
-    """Show the summary of runs: a row an optimizer, its best configuration over its seeds."""
-    if format_ not in FORMATS:
-        raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
-    import pandas as pd
-
-    from optbench.cli.output import console
-    from optbench.report import summary
-    from optbench.report import tables as texts
-    from optbench.store.find import find_runs
-    from optbench.store.reader import read_run
-
-    found = pd.concat(
-        [summary(read_run(path)) for path in find_runs(runs or [], out)], ignore_index=True
-    )
-    match format_:
-        case "md":
-            typer.echo(texts.to_markdown(found), nl=False)
-        case "csv":
-            typer.echo(texts.to_csv(found), nl=False)
-        case "json":
-            typer.echo(texts.to_json(found), nl=False)
-        case _:
-            console().print(texts.to_rich(found))
+    """Show the summary of runs: the best configuration of each optimizer, over its seeds."""
+    check_choice("format", format_, FORMATS)
+    summaries = [summary(read_run(path)) for path in find_runs(runs or [], out)]
+    rows = pd.concat(summaries, ignore_index=True)
+    if format_ == "table":
+        console().print(to_rich(rows))
+    else:
+        typer.echo(WRITERS[format_](rows), nl=False)

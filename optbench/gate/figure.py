@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from optbench import report as analysis
 from optbench.gate.baseline import Baseline
 from optbench.records import RunTables
+from optbench.report.configurations import describe
 from optbench.report.plots.axes import spans_decades
 from optbench.report.plots.options import SMOOTHING_ROWS
 from optbench.report.plots.style import display_name, legend_below, literal, new_figure
+from optbench.report.statistics import ENDED_WORST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
     if then.empty or now.empty:
         return None
     now = now[now.index.isin(then.index) | (now.index == now.index.max())]
-    if analysis.describe(tables, problem)["batch_size"]:
+    if describe(tables, problem)["batch_size"]:
         then, now = (
             each.rolling(SMOOTHING_ROWS, min_periods=1, center=True).mean().where(each.notna())
             for each in (then, now)
@@ -77,5 +78,5 @@ def _losses(
 
 def _worst(losses: "pd.DataFrame", lanes: "pd.DataFrame") -> "pd.DataFrame":
     """Return losses with infinity after the end of lanes that diverged or failed."""
-    ended = lanes.loc[lanes["status"].isin(analysis.ENDED_WORST), "lane"]
+    ended = lanes.loc[lanes["status"].isin(ENDED_WORST), "lane"]
     return losses.where(losses.notna() | ~losses.columns.isin(ended), np.inf)

@@ -11,7 +11,7 @@ from optbench.gate.differences import seeds_text, share_of_lanes
 from optbench.gate.pairs import Changed, Comparison, Pair, Place, Row
 from optbench.gate.verdict import Finding, Kind, Severity
 from optbench.records import Status
-from optbench.report import ENDED_WORST
+from optbench.report.statistics import ENDED_WORST
 
 UNFINISHED = (Status.RUNNING, Status.INTERRUPTED)
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from optbench.gate.pairs import Comparison, Pair
 from optbench.gate.verdict import Group, Reached
-from optbench.records import BEST_AT, RunTables
+from optbench.records import RunTables
+from optbench.report.configurations import last_evaluations
 
 TEST_ERROR, TARGETS = "test_error", "targets"
 """Keys of a baseline's meta: mean test error by problem and label, target loss by problem."""
@@ -22,11 +23,8 @@ def test_errors(tables: RunTables) -> dict[str, dict[str, float]]:
     """
     rows = tables.evaluation
     rows = rows[(rows["split"] == "test") & np.isfinite(rows["error"].astype("float64"))]
-    columns = ["lane", "problem", "label", *([BEST_AT] if BEST_AT in tables.lanes else [])]
-    rows = rows.merge(tables.lanes[columns], on="lane")
-    if BEST_AT in rows:
-        rows = rows[rows["iteration"] <= rows[BEST_AT].astype("float64").fillna(np.inf)]
-    last = rows.sort_values("iteration", kind="stable").drop_duplicates("lane", keep="last")
+    last = last_evaluations(rows, tables.lanes)
+    last = last.merge(tables.lanes[["lane", "problem", "label"]], on="lane")
     found: dict[str, dict[str, float]] = {}
     for (problem, label), part in last.groupby(["problem", "label"], sort=False):
         found.setdefault(str(problem), {})[str(label)] = float(part["error"].mean())

@@ -17,7 +17,7 @@ MEASURES = ("final_loss", "best_loss", *EVALUATED)
 """What a lane reached, and what medians over seeds are taken of."""
 
 
-def problems(tables: RunTables) -> list[str]:
+def problem_names(tables: RunTables) -> list[str]:
     """Return the problems of a run in the order of its lanes."""
     return [str(name) for name in tables.lanes.sort_values("lane")["problem"].unique()]
 
@@ -36,7 +36,7 @@ def describe(tables: RunTables, problem: str) -> dict[str, Any]:
     return cast("dict[str, Any]", known[problem])
 
 
-def heading(tables: RunTables, problem: str) -> str:
+def problem_title(tables: RunTables, problem: str) -> str:
     """Return a problem's title, with the data set that it was trained on where it has one.
 
     Raises
@@ -53,31 +53,41 @@ def hyperparameter_columns(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in table.columns if str(name).startswith(HYPERPARAMETER_PREFIX)]
 
 
-def _final_evaluations(evaluation: pd.DataFrame, lanes: pd.DataFrame) -> pd.DataFrame:
-    """Return each lane's last loss and error on each split: one row a lane, indexed by it.
+def last_evaluations(evaluation: pd.DataFrame, lanes: pd.DataFrame) -> pd.DataFrame:
+    """Return the last evaluation of each lane on each split.
 
-    With early stopping they are those of the parameters that validated best.
+    With early stopping it is that of the parameters that validated best.
+
+    Parameters
+    ----------
+    evaluation
+        Rows of a run's evaluations, in any order.
+    lanes
+        The run's lanes.
+
+    Returns
+    -------
+    pd.DataFrame
+        The rows that count, by iteration.
     """
     if BEST_AT in lanes:
         best = evaluation["lane"].map(lanes.set_index("lane")[BEST_AT].astype("float64"))
         evaluation = evaluation[evaluation["iteration"] <= best.fillna(np.inf)]
-    last = evaluation.sort_values("iteration", kind="stable").drop_duplicates(
-        ["lane", "split"], keep="last"
-    )
-    wide = {
-        f"{split}_{measure}": last[last["split"] == split].set_index("lane")[measure]
-        for split in SPLITS
-        for measure in ("loss", "error")
-    }
-    return pd.DataFrame(wide, columns=list(EVALUATED), dtype="float64")
+    ordered = evaluation.sort_values("iteration", kind="stable")
+    return ordered.drop_duplicates(["lane", "split"], keep="last")
 
 
 def _measured_lanes(tables: RunTables) -> pd.DataFrame:
     """Return the lanes in order with :data:`MEASURES`, +inf where worst, NaN where not ended."""
     lanes = tables.lanes.sort_values("lane", kind="stable")
-    lanes = lanes.join(_final_evaluations(tables.evaluation, lanes), on="lane").reset_index(
-        drop=True
-    )
+    last = last_evaluations(tables.evaluation, lanes)
+    reached = {
+        f"{split}_{measure}": last[last["split"] == split].set_index("lane")[measure]
+        for split in SPLITS
+        for measure in ("loss", "error")
+    }
+    columns = pd.DataFrame(reached, columns=list(EVALUATED), dtype="float64")
+    lanes = lanes.join(columns, on="lane").reset_index(drop=True)
     validated = lanes.groupby("problem")["validation_loss"].transform("count") > 0
     measures = list(MEASURES)
     lanes[measures] = lanes[measures].astype("float64")
@@ -124,7 +134,7 @@ def _configuration(lanes: pd.DataFrame, columns: Sequence[str]) -> dict[str, Any
 
 
 def configurations(tables: RunTables) -> pd.DataFrame:
-    """Return one row a configuration, in lane order, with medians over its seeds.
+    """Return one row per configuration, in lane order, with medians over its seeds.
 
     ``score`` is what configurations of one problem and label are ranked by: the median validation
     loss where the problem has one, else the median final training loss; never a test loss. The
@@ -164,10 +174,11 @@ def swept_numbers(table: pd.DataFrame, least: int = 2) -> list[str]:
     return sorted((name for name in counts if counts[name] >= least), key=lambda n: -counts[n])
 
 
-def setting(configuration: "pd.Series[Any]", columns: Iterable[str]) -> str:
+def hyperparameter_text(configuration: "pd.Series[Any]", columns: Iterable[str]) -> str:
     """Write the hyperparameters of a configuration for a reader.
 
-    >>> setting(pd.Series({"hp_lr": 0.00177827941, "hp_momentum": 0.9}), ["hp_lr", "hp_momentum"])
+    >>> values = pd.Series({"hp_lr": 0.00177827941, "hp_momentum": 0.9})
+    >>> hyperparameter_text(values, ["hp_lr", "hp_momentum"])
     'lr=0.001778, momentum=0.9'
     """
     named = ((name.removeprefix(HYPERPARAMETER_PREFIX), configuration[name]) for name in columns)
@@ -178,24 +189,24 @@ def setting(configuration: "pd.Series[Any]", columns: Iterable[str]) -> str:
     )
 
 
-def ending(lanes: pd.DataFrame, numbers: Sequence[int]) -> str:
+def bad_endings(lanes: pd.DataFrame, numbers: Sequence[int]) -> str:
     """Say which of these lanes ended badly, for instance "diverged at 12" or "2 of 5 diverged".
 
     Empty where none did.
     """
     chosen = lanes[lanes["lane"].isin(numbers)]
-    found = []
+    texts = []
     for status in ENDED_WORST:
-        such = chosen[chosen["status"] == status]
-        if such.empty:
+        ended = chosen[chosen["status"] == status]
+        if ended.empty:
             continue
         if len(chosen) > 1:
-            found.append(f"{len(such)} of {len(chosen)} {status}")
-        elif such["diverged_at"].notna().all():
-            found.append(f"{status} at {int(such['diverged_at'].iloc[0])}")
+            texts.append(f"{len(ended)} of {len(chosen)} {status}")
+        elif ended["diverged_at"].notna().all():
+            texts.append(f"{status} at {int(ended['diverged_at'].iloc[0])}")
         else:
-            found.append(str(status))
-    return ", ".join(found)
+            texts.append(str(status))
+    return ", ".join(texts)
 
 
 def edge_warning(table: pd.DataFrame) -> str | None:
@@ -207,12 +218,13 @@ def edge_warning(table: pd.DataFrame) -> str | None:
     best = table[table["best"]].iloc[0]
     if not np.isfinite(best["score"]):
         return None
-    found = []
-    for name in swept_numbers(table, least=3):
-        for side, extreme in (("smallest", table[name].min()), ("largest", table[name].max())):
-            if best[name] == extreme:
-                found.append(f"{setting(best, [name])} is the {side} tried")
-    return ", ".join(found) + "; the best may lie beyond" if found else None
+    edges = [
+        f"{hyperparameter_text(best, [name])} is the {side} tried"
+        for name in swept_numbers(table, least=3)
+        for side, extreme in (("smallest", table[name].min()), ("largest", table[name].max()))
+        if best[name] == extreme
+    ]
+    return ", ".join(edges) + "; the best may lie beyond" if edges else None
 
 
 def sensitivity(table: pd.DataFrame, hyperparameter: str) -> pd.DataFrame:

@@ -1,59 +1,132 @@
-"""Tables of runs as CSV, JSON or Parquet."""
+"""Tables of runs as CSV, JSON or Parquet, for other programs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from json import JSONEncoder
-from math import isinf
-from typing import TYPE_CHECKING, Any
+from math import inf
+from os.path import isdir, isfile, lexists
+from pathlib import Path
+from typing import Any
 
-from optbench.errors import ResultsError
+import numpy as np
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from optbench.errors import ResultsError, UsageError, nearest
+from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, LANE_COLUMNS, RunTables
+from optbench.report.summaries import summary
+from optbench.store.files import write_beside
 
-    from optbench.records import RunTables
+TABLES = ("trace", "lanes", "evaluation", "summary")
+FORMATS = ("csv", "json", "parquet")
 
 PIECE_ROWS = 20_000
 """Rows that are turned into text at once."""
 
 
-def _rows(found: "list[RunTables]", table: str) -> "pd.DataFrame":
-    """Return a table of all runs, ``run`` first; what was chosen for a lane is repeated."""
-    names = _by_name(found)
+def export(
+    runs: Sequence[RunTables],
+    table: str = TABLES[0],
+    format_: str | None = None,
+    output: Path | None = None,
+    *,
+    force: bool = False,
+) -> pd.DataFrame:
+    """Return one table of all runs, and write it to a file if there is to be one.
+
+    Rows of trace and evaluation also have what was chosen for their lane; the first column is the
+    name of the run.
+
+    Parameters
+    ----------
+    table
+        One of :data:`TABLES`.
+    format_, output, force
+        As :func:`check_export` takes them.
+
+    Raises
+    ------
+    UsageError
+        As :func:`check_export`, and if the file cannot be written.
+    ResultsError
+        If the tables of a run do not agree.
+    """
+    written_as = check_export(table, format_, output, force=force)
+    by_name = {run.path.resolve().name: run for run in runs}
+    if len(by_name) < len(runs):
+        by_name = {str(run.path): run for run in runs}
     if table == "summary":
-        from optbench.report import summary
-
-        return _together([_named(name, summary(run)) for name, run in names.items()])
-    lanes = [_named(name, _integers(run.lanes)) for name, run in names.items()]
-    if table == "lanes":
-        return _together(lanes)
-    return _joined(found, _together(lanes), table)
-
-
-def _by_name(found: "list[RunTables]") -> "dict[str, RunTables]":
-    """Return the runs by name; by path where two have the same name."""
-    named = {run.path.resolve().name: run for run in found}
-    return named if len(named) == len(found) else {str(run.path): run for run in found}
+        rows = _concatenate([_named(name, summary(run)) for name, run in by_name.items()])
+    else:
+        rows = _concatenate([_named(name, _integers(run.lanes)) for name, run in by_name.items()])
+        if table != "lanes":
+            rows = _with_lanes(runs, rows, table)
+    if output is not None:
+        _write(pieces(rows, written_as), output)
+    return rows
 
 
-def _named(name: str, rows: "pd.DataFrame") -> "pd.DataFrame":
+def check_export(
+    table: str, format_: str | None = None, output: Path | None = None, *, force: bool = False
+) -> str:
+    """Refuse what cannot be exported, before any run is read, and return the format.
+
+    Parameters
+    ----------
+    table
+        One of :data:`TABLES`.
+    format_
+        One of :data:`FORMATS`; otherwise the suffix of the file says it, otherwise it is CSV.
+    output
+        The file that is to be written.
+    force
+        Whether the file may be overwritten.
+
+    Raises
+    ------
+    UsageError
+        If there is no such table or format, or the file cannot or must not be written.
+    """
+    if format_ is not None and format_ not in FORMATS:
+        raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
+    suffix = "" if output is None else output.suffix.removeprefix(".").lower()
+    if output is not None and suffix not in FORMATS and format_ is None:
+        raise UsageError(
+            f"the suffix of '{output}' names no format; give --format {'|'.join(FORMATS)}"
+        )
+    if suffix in FORMATS and format_ not in (None, suffix):
+        raise UsageError(
+            f"'{output}' contradicts --format {format_}; leave one out or make them agree"
+        )
+    if table not in TABLES:
+        raise UsageError(f"unknown table '{table}'; {nearest(table, TABLES)}")
+    if output is not None:
+        _check_file(output, force=force)
+    return format_ or suffix or FORMATS[0]
+
+
+def _check_file(file: Path, *, force: bool) -> None:
+    if lexists(file) and not isfile(file):
+        raise UsageError(f"'{file}' exists and is not a file; give another --output")
+    if lexists(file) and not force:
+        raise UsageError(f"'{file}' already exists; give --force, or another --output")
+    if not isdir(file.parent):
+        raise UsageError(f"the folder '{file.parent}' does not exist; create it first")
+
+
+def _named(name: str, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(run=name)[["run", *rows.columns.drop("run", errors="ignore")]]
 
 
-def _integers(lanes: "pd.DataFrame") -> "pd.DataFrame":
+def _integers(lanes: pd.DataFrame) -> pd.DataFrame:
     """Return lanes with whole numbers where gaps had made a column one of floats."""
-    from optbench.records import BEST_AT, LANE_COLUMNS
-
     kinds = {name: kind for name, kind in LANE_COLUMNS.items() if kind.startswith("int")}
     kinds = {name: kind.capitalize() for name, kind in (kinds | {BEST_AT: "int32"}).items()}
     return lanes.astype({name: kind for name, kind in kinds.items() if name in lanes})
 
 
-def _together(tables: "list[pd.DataFrame]") -> "pd.DataFrame":
-    """Return tables one after the other; columns of numbers here and words there become words."""
-    import pandas as pd
-
-    filled = [each for each in tables if not each.empty] or tables[:1]
+def _concatenate(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join tables one below the other; a column of numbers here and words there becomes words."""
+    filled = [table for table in tables if not table.empty] or tables[:1]
     rows = pd.concat(filled, ignore_index=True)
     for name, column in rows.items():
         if column.dtype == object and column.map(lambda value: isinstance(value, str)).any():
@@ -61,42 +134,48 @@ def _together(tables: "list[pd.DataFrame]") -> "pd.DataFrame":
     return rows
 
 
-def _joined(found: "list[RunTables]", lanes: "pd.DataFrame", table: str) -> "pd.DataFrame":
+def _with_lanes(runs: Sequence[RunTables], lanes: pd.DataFrame, table: str) -> pd.DataFrame:
     """Return the trace or the evaluations by lane, with the columns of ``lanes`` that explain them.
 
-    These are categories, which take a byte a row instead of a text.
+    These are categories, which take one byte per row instead of a text.
     """
-    import numpy as np
-    import pandas as pd
-
-    from optbench.records import HYPERPARAMETER_PREFIX
-
-    parts, places, before = [], [], 0
-    for run in found:
+    parts, positions, before = [], [], 0
+    for run in runs:
         rows: pd.DataFrame = getattr(run, table).sort_values("lane", kind="stable")
         parts.append(rows)
-        places.append(_places(run, rows, table) + before)
+        positions.append(_positions(run, rows, table) + before)
         before += len(run.lanes)
-    rows, place = _together(parts), np.concatenate(places)
+    rows, position = _concatenate(parts), np.concatenate(positions)
     swept = [name for name in lanes if str(name).startswith(HYPERPARAMETER_PREFIX)]
-    told = ["run", "problem", "optimizer", "label", "seed", *swept, "status"]
-    columns = {name: pd.Categorical(lanes[name]).take(place) for name in told}
+    repeated = ["run", "problem", "optimizer", "label", "seed", *swept, "status"]
+    columns = {name: pd.Categorical(lanes[name]).take(position) for name in repeated}
     return pd.concat([pd.DataFrame(columns, index=rows.index), rows], axis=1)
 
 
-def _places(run: "RunTables", rows: "pd.DataFrame", table: str) -> Any:
-    """Return where in lanes.parquet each row's lane stands."""
-    import pandas as pd
-
+def _positions(run: RunTables, rows: pd.DataFrame, table: str) -> Any:
+    """Return the position in lanes.parquet of each row's lane."""
     lanes = pd.Index(run.lanes["lane"])
     if not lanes.is_unique or not rows["lane"].isin(lanes).all():
         raise ResultsError(f"'{run.path}' is damaged: its {table} and lanes.parquet do not agree")
     return lanes.get_indexer(rows["lane"])
 
 
-def _pieces(rows: "pd.DataFrame", form: str) -> Iterator[bytes]:
-    """Yield a table in a format, a piece after the other; text is UTF-8."""
-    match form:
+def _write(contents: Iterator[bytes], file: Path) -> None:
+    """Write a file beside its place and rename it there; a link stays and what it names changes."""
+
+    def write(beside: Path) -> None:
+        try:
+            with beside.open("wb") as target:
+                target.writelines(contents)
+        except OSError as error:
+            raise UsageError(f"'{file}' cannot be written: {error.strerror or error}") from None
+
+    write_beside(file.resolve(), write)
+
+
+def pieces(rows: pd.DataFrame, format_: str) -> Iterator[bytes]:
+    """Yield a table in a format, piece by piece; text is UTF-8."""
+    match format_:
         case "parquet":
             # Without Arrow's own schema readers get plain columns, not categories.
             target = BytesIO()
@@ -110,23 +189,18 @@ def _pieces(rows: "pd.DataFrame", form: str) -> Iterator[bytes]:
                 yield piece.to_csv(index=False, header=first == 0, lineterminator="\n").encode()
 
 
-def _json_pieces(rows: "pd.DataFrame") -> Iterator[bytes]:
-    """Yield a JSON array of objects (RFC 8259), an object a line."""
+def _json_pieces(rows: pd.DataFrame) -> Iterator[bytes]:
+    """Yield a JSON array of objects (RFC 8259), one per line, null for what is not finite."""
     names, between = [str(name) for name in rows.columns], "[\n"
     write = JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
     for first in range(0, len(rows), PIECE_ROWS):
         piece = rows.iloc[first : first + PIECE_ROWS]
-        columns = [_json_values(column) for _, column in piece.items()]
+        columns = []
+        for _, column in piece.items():
+            lost = column.isna() | column.isin([inf, -inf])
+            pairs = zip(column.tolist(), lost.tolist(), strict=True)
+            columns.append([None if is_lost else value for value, is_lost in pairs])
         lines = (write(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
         yield (between + ",\n".join(lines)).encode()
         between = ",\n"
     yield b"\n]\n" if len(rows) else b"[]\n"
-
-
-def _json_values(column: "pd.Series[Any]") -> list[Any]:
-    """Return what JSON has for values: null where one is missing or not finite."""
-    pairs = zip(column.tolist(), column.isna().tolist(), strict=True)
-    return [
-        None if missing or (isinstance(value, float) and isinf(value)) else value
-        for value, missing in pairs
-    ]

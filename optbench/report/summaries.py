@@ -9,9 +9,9 @@ from optbench.records import REUSED_FROM, RunTables
 from optbench.report.configurations import (
     configurations,
     edge_warning,
-    heading,
     hyperparameter_columns,
-    setting,
+    hyperparameter_text,
+    problem_title,
     swept_columns,
 )
 
@@ -57,13 +57,13 @@ def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
         **{str(name): value for name, value in best.items()},
         "suite": tables.meta["suite"]["name"],
         "run": tables.path.name,
-        "heading": heading(tables, str(best["problem"])),
+        "heading": problem_title(tables, str(best["problem"])),
         "configurations": len(table),
         "lanes": table["seeds"].sum(),
         "lanes_diverged": table["seeds_diverged"].sum(),
         "lanes_failed": table["seeds_failed"].sum(),
         "lanes_reused": _reused(tables.lanes, str(best["problem"]), str(best["label"])),
-        "swept": setting(best, swept) if swept else None,
+        "swept": hyperparameter_text(best, swept) if swept else None,
         "edge": edge_warning(table),
     }
 

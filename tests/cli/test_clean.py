@@ -112,13 +112,13 @@ def test_nothing_to_delete_is_said(made, out):
         ("a|broken", "run.json' cannot be read"),
         ("a|link", "'results/link' is a link; name the run itself"),
         ("a|alias", "'results/alias' is a link; name the run itself"),
-        ("results/folder/run", "is no run in 'results' itself; give its folder as --out"),
-        ("results/link/../far", "is no run in 'results' itself"),
-        ("results/baselines/ci", "'results/baselines/ci' is no run in 'results' itself"),
-        ("--out|results/baselines", "'results/baselines' holds baselines, no runs"),
-        ("ci|--out|results/baselines", "'results/baselines' holds baselines, no runs"),
-        ("elsewhere/far", "'elsewhere/far' is no run in 'results' itself"),
-        ("a|--keep|1", "--keep chooses among all runs; leave RUN or --keep out"),
+        ("results/folder/run", "is not a run directly in 'results'; give its folder as --out"),
+        ("results/link/../far", "is not a run directly in 'results'"),
+        ("results/baselines/ci", "'results/baselines/ci' is not a run directly in 'results'"),
+        ("--out|results/baselines", "'results/baselines' holds baselines, not runs"),
+        ("ci|--out|results/baselines", "'results/baselines' holds baselines, not runs"),
+        ("elsewhere/far", "'elsewhere/far' is not a run directly in 'results'"),
+        ("a|--keep|1", "--keep chooses among all runs; leave out RUN or --keep"),
         ("--keep|-1", "invalid value for '--keep'"),
     ],
 )
@@ -233,7 +233,7 @@ def test_a_run_that_is_taken_up_again_meanwhile_is_kept(made, monkeypatch):
         looked.append(path.name)
         return looked.count("b") > 1 and path.name == "b"
 
-    monkeypatch.setattr("optbench.store.lock.is_locked", is_locked)
+    monkeypatch.setattr("optbench.store.clean.is_locked", is_locked)
     optbench("clean", "--yes", cwd=made)
     assert left(made) == {"b"}
 
@@ -333,7 +333,7 @@ def test_whole_names_are_shown_however_wide_it_is(made, columns):
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from optbench.store import delete
+from optbench.store import find as delete
 if sys.argv[2] == "moved":
     delete.remove_leftover = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
 else:
@@ -358,7 +358,7 @@ def test_a_killed_deletion_leaves_nothing_that_looks_like_a_run(made, when):
 
     seen = optbench("clean", "d", "--yes", cwd=made)
     assert (seen.code, seen.out) == (0, "results/d\n")
-    assert seen.err == "removed what an earlier deletion had left\n"
+    assert seen.err == "removed what an earlier deletion had left behind\n"
     assert left(made) == {"b", "c"}
 
 
@@ -455,11 +455,11 @@ def test_two_that_remove_the_same_do_not_hinder_each_other(made, monkeypatch):
 
 def test_an_interrupt_tells_what_was_deleted(made):
     code = (
-        "import sys; from optbench.store import delete; real = delete.delete_run\n"
+        "import sys; from optbench.store import clean; real = clean.delete_run\n"
         "def slow(path):\n"
         "    if path.name == 'b': raise KeyboardInterrupt\n"
         "    real(path)\n"
-        "delete.delete_run = slow\n"
+        "clean.delete_run = slow\n"
         "from optbench.cli import main; main()"
     )
     done = subprocess.run(

@@ -294,7 +294,7 @@ def test_a_file_is_overwritten_only_by_force(made, tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text("mine")
     message = optbench("export", "sweep", "-O", file, cwd=made).message
-    assert message == f"'{file}' is there already; give --force, or another --output"
+    assert message == f"'{file}' already exists; give --force, or another --output"
     assert file.read_text() == "mine"
     exported(made, "sweep", "-O", file, "--force")
     assert file.read_text("utf-8") == exported(made, "sweep")
@@ -309,13 +309,11 @@ def test_by_force_a_link_stays_and_what_it_names_is_written(made, tmp_path):
 
 
 def test_a_file_is_whole_or_not_there(made, tmp_path, monkeypatch):
-    from optbench.cli import export
-
     def pieces(rows, form):
         yield b"half"
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export, "_pieces", pieces)
+    monkeypatch.setattr("optbench.report.export.pieces", pieces)
     (tmp_path / "old.csv").write_text("mine")
     for name in ("old.csv", "new.csv"):
         message = optbench("export", "-O", tmp_path / name, "--force", cwd=made).message
@@ -332,15 +330,15 @@ def test_a_file_is_whole_or_not_there(made, tmp_path, monkeypatch):
         ("--format|CSV", "did you mean 'csv'?"),
         ("--table|", "unknown table ''; known are trace, lanes, evaluation, summary"),
         ("--table|lane", "unknown table 'lane'; did you mean 'lanes'?"),
-        ("-O|rows.txt", "how 'rows.txt' ends says no format; give --format csv|json|parquet"),
-        ("-O|rows", "how 'rows' ends says no format"),
-        ("-O|", "says no format"),
-        ("-O|rows.csv|--format|json", "'rows.csv' is no json; give --format or a file"),
-        ("-O|nowhere/rows.csv", "there is no folder 'nowhere'; make it first"),
-        ("-O|file/rows.csv", "there is no folder 'file'; make it first"),
-        ("-O|results|--format|csv|--force", "'results' is there and no file"),
-        ("-O|dangling.csv|--force", "'dangling.csv' is there and no file"),
-        ("-O|/dev/null|--format|csv|--force", "'/dev/null' is there and no file"),
+        ("-O|rows.txt", "the suffix of 'rows.txt' names no format; give --format csv|json|parquet"),
+        ("-O|rows", "the suffix of 'rows' names no format"),
+        ("-O|", "names no format"),
+        ("-O|rows.csv|--format|json", "'rows.csv' contradicts --format json; leave one out or make them agree"),
+        ("-O|nowhere/rows.csv", "the folder 'nowhere' does not exist; create it first"),
+        ("-O|file/rows.csv", "the folder 'file' does not exist; create it first"),
+        ("-O|results|--format|csv|--force", "'results' exists and is not a file"),
+        ("-O|dangling.csv|--force", "'dangling.csv' exists and is not a file"),
+        ("-O|/dev/null|--format|csv|--force", "'/dev/null' exists and is not a file"),
         (f"-O|{'o' * 300}.csv", "File name too long"),
         ("--force", "--force belongs to --output; give both"),
         ("nope", "there is no run 'nope'"),
@@ -412,7 +410,7 @@ def test_parquet_is_not_written_to_a_terminal(made, form, code):
         command, cwd=made, stdout=follower, stderr=subprocess.PIPE, text=True, timeout=60
     )
     os.close(follower)
-    hint = "error: parquet is nothing for a terminal; give --output FILE, or --format csv\n"
+    hint = "error: a terminal cannot show parquet; give --output FILE, or --format csv\n"
     assert (done.returncode, done.stderr) == (code, hint if code else "")
     os.close(leader)
 

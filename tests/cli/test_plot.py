@@ -49,7 +49,7 @@ def drawn(monkeypatch):
         calls.append((kind, tables.path.name.split("-2")[0], problem, options))
         return Paper()
 
-    monkeypatch.setattr("optbench.report.plots.draw", draw)
+    monkeypatch.setattr(command, "draw", draw)
     return calls
 
 
@@ -201,7 +201,7 @@ def test_out_may_be_a_file_whose_suffix_is_the_format(cwd, drawn, target):
 
 def test_a_file_and_another_format_contradict_each_other(made):
     arguments = ("plot", "quadratic", "--out", "figure.pdf", "--format", "svg")
-    assert "'figure.pdf' is no svg" in optbench(*arguments, cwd=made).message
+    assert "'figure.pdf' contradicts --format svg" in optbench(*arguments, cwd=made).message
 
 
 def test_one_file_does_not_hold_two_figures(made):
@@ -219,7 +219,7 @@ def test_what_is_there_is_never_overwritten(cwd, drawn, there):
     else:
         place.symlink_to(cwd / "nowhere")
     message = optbench("plot", "quadratic", "--out", "mine.png", cwd=cwd).message
-    assert message == "'mine.png' is there already; move it or choose another --out"
+    assert message == "'mine.png' already exists; move it or choose another --out"
     assert drawn == []
     assert there != "file" or place.read_text() == "mine"
     assert there != "link" or place.is_symlink()
@@ -229,13 +229,13 @@ def test_nothing_is_written_where_one_figure_would_be_in_the_way(cwd, drawn):
     (cwd / "figures").mkdir()
     (cwd / "figures" / "anisotropic-loss.png").write_text("mine")
     message = optbench("plot", "anisotropic", "--out", "figures", cwd=cwd).message
-    assert "'figures/anisotropic-loss.png' is there already" in message
+    assert "'figures/anisotropic-loss.png' already exists" in message
     assert [path.name for path in (cwd / "figures").iterdir()] == ["anisotropic-loss.png"]
 
 
 def test_nothing_is_written_where_one_figure_cannot_be_drawn(cwd):
     message = optbench("plot", "anisotropic", "--x", "epoch", cwd=cwd).message
-    assert message == "'anisotropic' has no epochs; x is iteration or seconds"
+    assert message == "'anisotropic' has no epochs; x must be iteration or seconds"
     assert not (cwd / "results" / name(cwd, "anisotropic") / "plots").exists()
 
 
@@ -300,7 +300,7 @@ def raced(monkeypatch):
         calls.append((tables.path.name.split("-2")[0], problem, form))
         place.write_text("race")
 
-    monkeypatch.setattr("optbench.report.plots.animate", animate)
+    monkeypatch.setattr("optbench.report.plots.files.animate", animate)
     return calls
 
 
@@ -346,7 +346,7 @@ def test_a_race_that_fails_leaves_nothing(cwd, monkeypatch):
         place.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("optbench.report.plots.animate", animate)
+    monkeypatch.setattr("optbench.report.plots.files.animate", animate)
     message = optbench("plot", "sweep", "--animate", "new/race.gif", cwd=cwd).message
     assert message.startswith("cannot write results to 'new/race.gif': No space left on device")
     assert list((cwd / "new").iterdir()) == []
@@ -355,7 +355,7 @@ def test_a_race_that_fails_leaves_nothing(cwd, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--animate", "race.png"), "'race.png' is no animation; give it the suffix .gif or .mp4"),
+        (("--animate", "race.png"), "'race.png' must end in .gif or .mp4"),
         (("--animate", "race.gif", "--kind", "loss"), "--animate shows a trajectory, not a loss"),
         (("--animate", "race.gif", "--format", "svg"), "--format is for figures"),
         (("--animate", "race.gif", "--out", "figures"), "'figures' holds no runs, and the anim"),
@@ -389,7 +389,7 @@ def test_of_several_functions_one_is_named(tmp_path, raced):
 def test_an_animation_is_never_overwritten(cwd, raced):
     (cwd / "race.gif").write_text("mine")
     message = optbench("plot", "sweep", "--animate", "race.gif", cwd=cwd).message
-    assert message == "'race.gif' is there already; move it or choose another file"
+    assert message == "'race.gif' already exists; move it or choose another file"
     assert (cwd / "race.gif").read_text() == "mine"
     assert raced == []
 

@@ -8,7 +8,7 @@ import json
 import pandas as pd
 import pytest
 
-from optbench.report import SUMMARY_COLUMNS
+from optbench.report.summaries import SUMMARY_COLUMNS
 from tests.cli.command import lanes, meta, optbench, run
 
 

@@ -2,9 +2,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optbench import report as analysis
 from optbench.errors import UsageError
 from optbench.records import Status
+from optbench.report.configurations import (
+    bad_endings,
+    configurations,
+    describe,
+    edge_warning,
+    hyperparameter_text,
+    problem_names,
+    sensitivity,
+    swept_columns,
+    swept_numbers,
+)
 from tests.report.runs import (
     Lane,
     function_problem,
@@ -27,14 +37,14 @@ def lanes_with_final_losses(*entries, **changes):
 
 
 def best(run, label="sgd"):
-    table = analysis.configurations(run)
+    table = configurations(run)
     chosen = table[table["best"] & (table["label"] == label)]
     assert len(chosen) == 1
     return chosen.iloc[0]
 
 
 def test_lanes_that_differ_in_their_seed_only_are_one_configuration():
-    table = analysis.configurations(swept_run(seeds=3))
+    table = configurations(swept_run(seeds=3))
     assert len(table) == 10
     assert (table["seeds"] == 3).all()
     assert table["lane_numbers"].iloc[1] == (3, 4, 5)
@@ -46,7 +56,7 @@ def test_a_hyperparameter_that_an_optimizer_has_not_does_not_split_its_lanes():
         Lane("momentum", [1.0, 0.4], hyperparameters={"lr": 0.1, "momentum": 0.9}),
         Lane("sgd", [1.0, 0.7], seed=1, hyperparameters={"lr": 0.1}),
     ]
-    table = analysis.configurations(tables(lanes, [function_problem()]))
+    table = configurations(tables(lanes, [function_problem()]))
     assert list(table["label"]) == ["sgd", "momentum"]
     assert table["final_loss"].iloc[0] == pytest.approx(0.6)
     assert np.isnan(table["hp_momentum"].iloc[0])
@@ -67,7 +77,7 @@ def test_a_lane_that_ended_badly_counts_as_the_worst_and_is_not_dropped(status):
         ("sgd", 0.1, 0, 0.1), ("sgd", 0.1, 1, status), ("sgd", 0.2, 0, 4.0), ("sgd", 0.2, 1, 4.5)
     )
     assert best(run)["hp_lr"] == 0.2
-    first = analysis.configurations(run).iloc[0]
+    first = configurations(run).iloc[0]
     assert (first["final_loss"], first["status"]) == (np.inf, status)
 
 
@@ -80,7 +90,7 @@ def test_lane_order_is_that_of_the_numbers_and_not_of_the_rows():
     run = lanes_with_final_losses(("sgd", 0.3, 0, 1.0), ("adam", 0.1, 0, 1.0), ("sgd", 0.2, 0, 1.0))
     shuffled = type(run)(**(vars(run) | {"lanes": run.lanes.iloc[[2, 1, 0]]}))
     assert best(shuffled)["hp_lr"] == 0.3
-    assert analysis.problems(shuffled) == ["anisotropic"]
+    assert problem_names(shuffled) == ["anisotropic"]
 
 
 def test_networks_are_ranked_by_validation_and_never_by_test():
@@ -144,9 +154,7 @@ def test_a_stopped_lane_ended_well():
 )
 def test_a_best_on_the_edge_of_the_grid_is_said(losses, warning):
     entries = [("sgd", (k + 1) / 10, 0, float(loss)) for k, loss in enumerate(losses)]
-    assert analysis.edge_warning(analysis.configurations(lanes_with_final_losses(*entries))) == (
-        warning
-    )
+    assert edge_warning(configurations(lanes_with_final_losses(*entries))) == (warning)
 
 
 def test_two_edges_are_both_said():
@@ -155,23 +163,23 @@ def test_two_edges_are_both_said():
         for lr in (1.0, 2.0, 3.0)
         for m in (-0.1, -0.2, -0.3)
     ]
-    warning = analysis.edge_warning(analysis.configurations(tables(lanes, [function_problem()])))
+    warning = edge_warning(configurations(tables(lanes, [function_problem()])))
     assert warning.startswith("lr=1 is the smallest tried, momentum=-0.3 is the smallest tried;")
 
 
 def test_no_edge_is_said_where_everything_diverged():
     entries = [("sgd", lr, 0, Status.DIVERGED) for lr in (1.0, 2.0, 3.0)]
-    assert analysis.edge_warning(analysis.configurations(lanes_with_final_losses(*entries))) is None
+    assert edge_warning(configurations(lanes_with_final_losses(*entries))) is None
 
 
 def test_only_numbers_have_edges():
     run = lanes_with_final_losses(*[("sgd", 0.1, k, 1.0 + k) for k in range(3)])
     run.lanes["hp_rule"] = ["a", "b", "c"]
-    table = analysis.configurations(run)
+    table = configurations(run)
     assert len(table) == 3
-    assert analysis.edge_warning(table) is None
-    assert analysis.swept_numbers(table) == []
-    assert analysis.setting(table.iloc[1], analysis.swept_columns(table)) == "rule=b"
+    assert edge_warning(table) is None
+    assert swept_numbers(table) == []
+    assert hyperparameter_text(table.iloc[1], swept_columns(table)) == "rule=b"
 
 
 def test_what_was_swept_most_comes_first():
@@ -181,9 +189,9 @@ def test_what_was_swept_most_comes_first():
         for m in (0.1, 0.2)
     ]
     run = tables(lanes, [function_problem()])
-    assert analysis.swept_numbers(run.lanes) == ["hp_lr", "hp_momentum"]
-    assert analysis.swept_numbers(run.lanes, least=3) == ["hp_lr"]
-    assert analysis.swept_numbers(function_run().lanes) == []
+    assert swept_numbers(run.lanes) == ["hp_lr", "hp_momentum"]
+    assert swept_numbers(run.lanes, least=3) == ["hp_lr"]
+    assert swept_numbers(function_run().lanes) == []
 
 
 def test_sensitivity_takes_the_best_of_the_other_hyperparameters():
@@ -193,21 +201,21 @@ def test_sensitivity_takes_the_best_of_the_other_hyperparameters():
         for (lr, m), loss in final.items()
     ]
     lanes.append(Lane("sgd", [5.0, 0.5], hyperparameters={"lr": 0.15}))
-    table = analysis.configurations(tables(lanes, [function_problem()]))
-    by_lr = analysis.sensitivity(table, "hp_lr")
+    table = configurations(tables(lanes, [function_problem()]))
+    by_lr = sensitivity(table, "hp_lr")
     assert list(zip(by_lr["label"], by_lr["hp_lr"], by_lr["final_loss"], strict=True)) == [
         ("momentum", 0.1, 3.0),
         ("momentum", 0.2, 1.0),
         ("sgd", 0.15, 0.5),
     ]
-    by_momentum = analysis.sensitivity(table, "hp_momentum")
+    by_momentum = sensitivity(table, "hp_momentum")
     assert list(by_momentum["final_loss"]) == [1.0, 2.0]
     assert list(by_momentum["best"]) == [True, False]
 
 
 def test_an_unknown_problem_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'anisotropic'"):
-        analysis.describe(function_run(), "anisotropc")
+        describe(function_run(), "anisotropc")
 
 
 @pytest.mark.parametrize(
@@ -222,11 +230,11 @@ def test_an_unknown_problem_is_refused_with_the_nearest():
 def test_what_ended_badly_is_said(statuses, text):
     lanes = [Lane("sgd", [1.0, 1.0], seed=k, status=each) for k, each in enumerate(statuses)]
     run = tables(lanes, [function_problem()])
-    assert analysis.ending(run.lanes, range(len(lanes))) == text
+    assert bad_endings(run.lanes, range(len(lanes))) == text
 
 
 def test_the_whole_table_is_not_changed_by_reading_it():
     run = swept_run()
     before = run.lanes.copy()
-    analysis.configurations(run)
+    configurations(run)
     pd.testing.assert_frame_equal(run.lanes, before)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from optbench.records import Status
-from optbench.report import LaneLoss, lane_losses, median_curve, smooth, starting_loss
+from optbench.report.curves import LaneLoss, lane_losses, median_curve, starting_loss
+from optbench.report.statistics import smooth
 from tests.report.runs import Lane, function_problem, function_run, tables
 
 

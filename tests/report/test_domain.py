@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from optbench import report as analysis
 from optbench.records import Status
+from optbench.report.configurations import configurations
 from optbench.report.domain import best_inside, lanes_outside
 from tests.report.runs import (
     Lane,
@@ -32,7 +32,7 @@ def run(*lanes):
 
 def winners(*lanes):
     made = run(*lanes)
-    table = analysis.configurations(made)
+    table = configurations(made)
     best = best_inside(table, lanes_outside(made))
     assert best.index.equals(table.index)
     return table.loc[best, "hp_lr"].tolist()

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optbench.errors import UsageError
-from optbench.report import quantile, smooth, spread
+from optbench.report.statistics import quantile, smooth, spread
 
 
 def textbook_smooth(x, window=11, beta=2.0):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from optbench.records import Status
-from optbench.report import SUMMARY_COLUMNS, summary
+from optbench.report.summaries import SUMMARY_COLUMNS, summary
 from tests.report.runs import (
     Lane,
     function_lane,

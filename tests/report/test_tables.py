@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from optbench.records import Status
-from optbench.report import SUMMARY_COLUMNS, summary
 from optbench.report import tables as text
+from optbench.report.summaries import SUMMARY_COLUMNS, summary
 from tests.report.runs import (
     Lane,
     function_lane,

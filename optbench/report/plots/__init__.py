@@ -1,41 +1,45 @@
 """Figures of a run: tables in, :class:`matplotlib.figure.Figure` out.
 
-Importing this package loads neither pandas nor matplotlib: both come with the first call. No figure
-is ever registered with pyplot, so drawing needs no display and is safe in threads.
+No figure is ever registered with pyplot, so drawing needs no display and is safe in threads.
 """
 
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from optbench.errors import UsageError, nearest
+from optbench.records import RunTables
+from optbench.report.configurations import describe, swept_numbers
+from optbench.report.plots import (
+    animation,
+    field,
+    loss,
+    schedule,
+    sensitivity,
+    surface,
+    trajectory,
+)
 from optbench.report.plots.options import PlotOptions
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from optbench.records import RunTables
 
 __all__ = ["KINDS", "PlotOptions", "animate", "draw", "drawable", "kinds_for"]
 
 KINDS = {
-    "trajectory": "the path of each optimizer over the contours of a function of two variables",
-    "surface": "a function of two variables in 3-D, with its contours",
-    "field": "the negative gradient of a function of two variables as arrows",
-    "loss": "the loss of all optimizers over the iterations",
-    "sensitivity": "the final loss against a hyperparameter that was swept",
-    "schedule": "the learning rate of each optimizer over the updates",
+    "trajectory": trajectory.draw,
+    "surface": surface.draw,
+    "field": field.draw,
+    "loss": loss.draw,
+    "sensitivity": sensitivity.draw,
+    "schedule": schedule.draw,
 }
-"""Every kind of figure, each drawn by the module of its name, and what it shows."""
+"""Every kind of figure and what draws it."""
 
 AUTOMATIC = ("trajectory", "loss", "sensitivity")
-LANDSCAPE = ("trajectory", "surface", "field")
 
 SWEPT_VALUES = 3
 """Values of a hyperparameter from which its sensitivity is drawn unasked."""
 
 
-def kinds_for(tables: "RunTables", problem: str) -> list[str]:
+def kinds_for(tables: RunTables, problem: str) -> list[str]:
     """Return the kinds that ``--kind auto`` draws of a problem.
 
     Raises
@@ -46,14 +50,12 @@ def kinds_for(tables: "RunTables", problem: str) -> list[str]:
     return [kind for kind in AUTOMATIC if not _obstacle(kind, tables, problem, least=SWEPT_VALUES)]
 
 
-def drawable(tables: "RunTables", problem: str) -> list[str]:
+def drawable(tables: RunTables, problem: str) -> list[str]:
     """Return every kind that can be drawn of a problem."""
     return [kind for kind in KINDS if not _obstacle(kind, tables, problem)]
 
 
-def draw(
-    kind: str, tables: "RunTables", problem: str, options: PlotOptions | None = None
-) -> "Figure":
+def draw(kind: str, tables: RunTables, problem: str, options: PlotOptions | None = None) -> Figure:
     """Draw one figure of one problem of a run.
 
     Parameters
@@ -73,17 +75,15 @@ def draw(
         There is no such kind or problem, or the figure cannot be drawn from these tables.
     """
     if kind not in KINDS:
-        raise UsageError(f"there is no kind of figure '{kind}'; {nearest(kind, KINDS)}")
+        raise UsageError(f"unknown kind '{kind}'; {nearest(kind, KINDS)}")
     obstacle = _obstacle(kind, tables, problem)
     if obstacle:
         fitting = ", ".join(drawable(tables, problem)) or "nothing"
-        raise UsageError(f"no {kind} of '{problem}': {obstacle}; what fits: {fitting}")
-    module = import_module(f"optbench.report.plots.{kind}")
-    figure: Figure = module.draw(tables, problem, options or PlotOptions())
-    return figure
+        raise UsageError(f"cannot draw {kind} of '{problem}': {obstacle}; what fits: {fitting}")
+    return KINDS[kind](tables, problem, options or PlotOptions())
 
 
-def animate(tables: "RunTables", problem: str, place: Path, form: str) -> None:
+def animate(tables: RunTables, problem: str, place: Path, form: str) -> None:
     """Write the race of all optimizers over a function of two variables.
 
     Parameters
@@ -100,25 +100,20 @@ def animate(tables: "RunTables", problem: str, place: Path, form: str) -> None:
     """
     obstacle = _obstacle("trajectory", tables, problem)
     if obstacle:
-        raise UsageError(f"no race on '{problem}': {obstacle}")
-    from optbench.report.plots import animation
-
+        raise UsageError(f"cannot show a race on '{problem}': {obstacle}")
     animation.animate(tables, problem, place, form)
 
 
-def _obstacle(kind: str, tables: "RunTables", problem: str, least: int = 2) -> str | None:
+def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str | None:
     """Say why a kind of figure cannot be drawn of a problem, or return None."""
-    from optbench import report as analysis
-
-    meta = analysis.describe(tables, problem)
-    chosen = tables.lanes[tables.lanes["problem"] == problem]
-    rows = tables.trace[tables.trace["lane"].isin(chosen["lane"])]
+    meta = describe(tables, problem)
+    lanes = tables.lanes[tables.lanes["problem"] == problem]
+    rows = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
     if kind == "sensitivity":
-        swept = analysis.swept_numbers(chosen, least)
-        return None if swept else "no numeric hyperparameter was swept"
+        return None if swept_numbers(lanes, least) else "no numeric hyperparameter was swept"
     if kind == "schedule":
-        given = [name for name in ("hp_schedule", "hp_warmup") if name in chosen]
-        return None if chosen[given].notna().any(axis=None) else "no lane has a schedule"
+        columns = [name for name in ("hp_schedule", "hp_warmup") if name in lanes]
+        return None if lanes[columns].notna().any(axis=None) else "no lane has a schedule"
     if kind == "loss":
         begun = rows.loc[rows["iteration"] == 0, "loss"].abs() < float("inf")
         return None if begun.any() else "no lane has a finite loss"

@@ -66,7 +66,10 @@ class Race:
     @property
     def moving(self) -> list[Artist]:
         """What changes from frame to frame, in the order in which it is drawn."""
-        return [self._axes.title, *(each for runner in self._runners for each in runner.artists)]
+        return [
+            self._axes.title,
+            *(artist for runner in self._runners for artist in runner.artists),
+        ]
 
     def show(self, iteration: int) -> None:
         """Draw the paths as far as they are after so many updates."""
@@ -77,7 +80,7 @@ class Race:
     def frames(self) -> list[int]:
         """Return the iterations that are shown, from the start to the end."""
         count = min(self.iterations + 1, MOST_FRAMES)
-        return [int(each) for each in np.linspace(0, self.iterations, count).round()]
+        return [int(iteration) for iteration in np.linspace(0, self.iterations, count).round()]
 
 
 class _Runner:
@@ -116,13 +119,15 @@ def form_of(place: Path) -> str:
     Raises
     ------
     UsageError
-        It says neither, or ffmpeg, which mp4 needs, is not there.
+        It says neither, or ffmpeg, which mp4 needs, cannot be found.
     """
     form = place.suffix.removeprefix(".").lower()
     if form not in ("gif", "mp4"):
-        raise UsageError(f"'{place}' is no animation; give it the suffix .gif or .mp4")
+        raise UsageError(f"'{place}' must end in .gif or .mp4")
     if form == "mp4" and which("ffmpeg") is None:
-        raise UsageError(f"'{place}' needs ffmpeg, which was not found; install it or take a .gif")
+        raise UsageError(
+            f"'{place}' needs ffmpeg, which cannot be found; install it or write a .gif"
+        )
     return form
 
 
@@ -172,7 +177,7 @@ def _write_gif(images: list[Image.Image], place: Path) -> None:
     palette = images[-1].quantize()
     shades = palette.getpalette() or []
     palette.putpalette([255 if shade >= NEARLY_WHITE else shade for shade in shades])
-    first, *others = (each.quantize(palette=palette, dither=Image.Dither.NONE) for each in images)
+    first, *others = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
     duration = [1000 // FRAMES_PER_SECOND] * len(others) + [1000 * LAST_SECONDS]
     first.save(place, format="GIF", save_all=True, append_images=others, duration=duration, loop=0)
 
@@ -191,4 +196,4 @@ def _write_mp4(images: list[Image.Image], place: Path) -> None:
         said = process.communicate()[1].decode(errors="replace").strip()
     if process.returncode:
         reason = said.splitlines()[-1] if said else f"exit status {process.returncode}"
-        raise UsageError(f"ffmpeg cannot write an mp4: {reason}; take a .gif")
+        raise UsageError(f"ffmpeg cannot write an mp4: {reason}; write a .gif")

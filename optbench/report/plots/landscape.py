@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from optbench import report as analysis
 from optbench.records import RunTables
+from optbench.report.configurations import describe
 
 CONTOURS = 20
 """Contours of a function that names no levels."""
@@ -79,7 +79,7 @@ class Landscape:
 
 def landscape(tables: RunTables, problem: str) -> Landscape:
     """Read a function from the tables of a run."""
-    meta = analysis.describe(tables, problem)
+    meta = describe(tables, problem)
     rows = tables.surface[tables.surface["problem"] == problem].sort_values(["x", "y"])
     x, y = np.unique(rows["x"]), np.unique(rows["y"])
     shaped = {

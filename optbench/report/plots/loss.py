@@ -10,9 +10,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optbench import report as analysis
 from optbench.errors import UsageError
 from optbench.records import RunTables
+from optbench.report.configurations import (
+    bad_endings,
+    configurations,
+    describe,
+    hyperparameter_text,
+    problem_title,
+    swept_columns,
+)
+from optbench.report.curves import (
+    Curve,
+    LaneLoss,
+    lane_losses,
+    leading_finite,
+    median_curve,
+    starting_loss,
+)
 from optbench.report.plots.axes import (
     MANY,
     End,
@@ -33,6 +48,7 @@ from optbench.report.plots.style import (
     seeds_note,
     styles,
 )
+from optbench.report.statistics import ENDED_WORST, smooth
 
 HEIGHT = 4.6
 """Height of the figure in inches, unless there is a crowd."""
@@ -61,12 +77,12 @@ AXIS_NAMES = {"iteration": "iteration", "epoch": "epoch", "seconds": "time in se
 class _Line:
     """One configuration as it is drawn: row k lies at ``k * step`` on the horizontal axis.
 
-    A step of NaN, where a lane that failed has no time a step, draws nothing.
+    A step of NaN, where a lane that failed has no step time, draws nothing.
     """
 
     configuration: "pd.Series[Any]"
-    lanes: Sequence[analysis.LaneLoss]
-    curve: analysis.Curve
+    lanes: Sequence[LaneLoss]
+    curve: Curve
     step: float
     style: Style
     text: str
@@ -81,10 +97,10 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     Raises
     ------
     UsageError
-        The horizontal axis asked for is not known of this problem, or the axis is to be
+        The problem does not have the horizontal axis that was asked for, or the loss axis is to be
         logarithmic and no loss is above zero.
     """
-    meta = analysis.describe(tables, problem)
+    meta = describe(tables, problem)
     crowded = len(_labels(tables, problem)) > MANY
     window = _window(meta, options, crowded=crowded)
     lines = _lines(tables, meta, options, window)
@@ -99,7 +115,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
             _draw_faint(axes, line)
     for line in best:
         _draw_best(axes, line, window, marked=not crowded)
-    axes.set_title(literal(analysis.heading(tables, problem)))
+    axes.set_title(literal(problem_title(tables, problem)))
     axes.set_xlabel(AXIS_NAMES[options.x])
     axes.set_ylabel(f"loss, smoothed over {window} iterations" if window > 1 else "loss")
     note = seeds_note(max(len(line.lanes) for line in best))
@@ -125,7 +141,7 @@ def _window(meta: dict[str, Any], options: PlotOptions, *, crowded: bool) -> int
 
 
 def _end(line: _Line) -> End:
-    median = analysis.leading_finite(line.curve.median)
+    median = leading_finite(line.curve.median)
     ended = median.size == len(line.curve.median) and median.size > 0
     x = (median.size - 1) * line.step if median.size else 0.0
     return End(line.text, line.style.color, x, float(median[-1]) if ended else np.inf)
@@ -135,24 +151,24 @@ def _lines(
     tables: RunTables, meta: dict[str, Any], options: PlotOptions, window: int
 ) -> list[_Line]:
     """Return every configuration of a problem as it is to be drawn."""
-    table = analysis.configurations(tables)
+    table = configurations(tables)
     table = table[table["problem"] == meta["problem"]]
     if options.x == "seconds" and table.loc[table["best"], "step_seconds"].isna().all():
-        raise UsageError(f"no time a step of '{meta['problem']}' is recorded; x is iteration")
-    losses = analysis.lane_losses(tables, meta["problem"])
+        raise UsageError(f"no step time of '{meta['problem']}' is recorded; x must be iteration")
+    losses = lane_losses(tables, meta["problem"])
     look = styles(zip(table["label"], table["optimizer"], strict=True))
-    swept = {label: analysis.swept_columns(rows) for label, rows in table.groupby("label")}
+    swept = {label: swept_columns(rows) for label, rows in table.groupby("label")}
     lines = []
     for _, configuration in table.iterrows():
         label, numbers = configuration["label"], configuration["lane_numbers"]
         lanes = [losses[number] for number in numbers]
-        setting = analysis.setting(configuration, swept[label])
-        ending = analysis.ending(tables.lanes, numbers)
+        setting = hyperparameter_text(configuration, swept[label])
+        ending = bad_endings(tables.lanes, numbers)
         lines.append(
             _Line(
                 configuration,
                 lanes,
-                analysis.median_curve(lanes, window),
+                median_curve(lanes, window),
                 _step(configuration, meta, options.x),
                 look[label],
                 ", ".join(filter(None, [display_name(label), setting]))
@@ -168,7 +184,7 @@ def _step(configuration: "pd.Series[Any]", meta: dict[str, Any], x: str) -> floa
         return 1.0
     if x == "epoch":
         if not meta["iterations_per_epoch"]:
-            raise UsageError(f"'{meta['problem']}' has no epochs; x is iteration or seconds")
+            raise UsageError(f"'{meta['problem']}' has no epochs; x must be iteration or seconds")
         return 1.0 / float(meta["iterations_per_epoch"])
     return float(configuration["step_seconds"])
 
@@ -177,7 +193,7 @@ def _is_log(
     meta: dict[str, Any], best: Sequence[_Line], options: PlotOptions, *, crowded: bool
 ) -> bool:
     """Say whether the loss axis is logarithmic."""
-    losses = np.concatenate([analysis.leading_finite(line.curve.median) for line in best])
+    losses = np.concatenate([leading_finite(line.curve.median) for line in best])
     if options.log and losses.size and losses.max() <= 0:
         raise UsageError(f"a logarithmic axis needs losses above 0; '{meta['problem']}' has none")
     fitting = meta["kind"] == "function" and spans_decades(losses, LOG_DECADES)
@@ -187,12 +203,13 @@ def _is_log(
 
 def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[float, float]:
     """Return limits of the loss axis: 0 to 1 for networks that come below 1, else what is there."""
-    curves = [line.curve for line in best]
-    values = np.concatenate([each for c in curves for each in (c.median, c.low, c.high)])
+    values = np.concatenate(
+        [rows for line in best for rows in (line.curve.median, line.curve.low, line.curve.high)]
+    )
     values = values[np.isfinite(values)]
     if meta["kind"] == "network" and not log and (values < 1).any():
         return 0.0, 1.0
-    start = analysis.starting_loss(lane for line in best for lane in line.lanes)
+    start = starting_loss(lane for line in best for lane in line.lanes)
     lowest = values.min(initial=start)
     if log:
         ceiling = start * RUNAWAY_FACTOR if start > 0 else np.inf
@@ -202,15 +219,15 @@ def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[
 
 
 def _draw_faint(axes: Axes, line: _Line) -> None:
-    """Draw a configuration that is not the best: it tells how much the setting matters."""
-    median = analysis.leading_finite(line.curve.median)
+    """Draw a configuration that is not the best: it shows how much the hyperparameters matter."""
+    median = leading_finite(line.curve.median)
     x = np.arange(median.size) * line.step
     axes.plot(x, median, color=line.style.color, linewidth=0.8, alpha=FAINT, zorder=1)
 
 
 def _draw_best(axes: Axes, line: _Line, window: int, *, marked: bool) -> None:
     """Draw median and band of a configuration, and its lanes that ended badly with a cross."""
-    median = analysis.leading_finite(line.curve.median)
+    median = leading_finite(line.curve.median)
     x = np.arange(len(line.curve.median)) * line.step
     if len(line.lanes) > 1:
         _draw_band(axes, x, line)
@@ -225,8 +242,8 @@ def _draw_best(axes: Axes, line: _Line, window: int, *, marked: bool) -> None:
         **(line.style.line() | ({} if marked else {"marker": None})),
     )
     for lane in line.lanes:
-        if lane.status in analysis.ENDED_WORST:
-            _draw_end(axes, line, analysis.smooth(lane.loss, window), alone=len(line.lanes) == 1)
+        if lane.status in ENDED_WORST:
+            _draw_end(axes, line, smooth(lane.loss, window), alone=len(line.lanes) == 1)
 
 
 def _draw_band(axes: Axes, x: np.ndarray, line: _Line) -> None:

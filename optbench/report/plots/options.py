@@ -41,13 +41,15 @@ class PlotOptions:
 
     def __post_init__(self) -> None:
         if self.smooth is not None and (self.smooth < 1 or self.smooth % 2 == 0):
-            raise UsageError(f"smooth is an odd number of rows, 1 for none; got {self.smooth}")
+            raise UsageError(f"smooth must be an odd number of rows, 1 for none; got {self.smooth}")
         if self.x not in ("iteration", "epoch", "seconds"):
-            raise UsageError(f"x is iteration, epoch or seconds; got '{self.x}'")
+            raise UsageError(f"x must be iteration, epoch or seconds; got '{self.x}'")
         if self.ylim is not None:
             low, high = self.ylim
             if not -LARGEST_LIMIT <= low < high <= LARGEST_LIMIT:
-                raise UsageError(f"ylim is two numbers, the smaller first; got {low:g}, {high:g}")
+                raise UsageError(
+                    f"ylim must be two numbers, the smaller first; got {low:g}, {high:g}"
+                )
             if self.log and low <= 0:
                 raise UsageError(f"a logarithmic axis needs a ylim above 0; got {low:g}")
 

@@ -6,8 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optbench import report as analysis
 from optbench.records import RunTables
+from optbench.report.configurations import (
+    bad_endings,
+    configurations,
+    hyperparameter_text,
+    swept_columns,
+)
 from optbench.report.domain import best_inside, lanes_outside
 from optbench.report.plots.style import Style, display_name, styles
 
@@ -51,15 +56,15 @@ def best_paths(tables: RunTables, problem: str, domain: np.ndarray) -> list[Path
     """
     tables = _only(tables, problem)
     outside = lanes_outside(tables)
-    table = analysis.configurations(tables)
+    table = configurations(tables)
     table = table.assign(best=best_inside(table, outside))
     best = table[table["best"]]
     look = styles(zip(best["label"], best["optimizer"], strict=True))
     paths = []
     for _, configuration in best.iterrows():
         label, lane = configuration["label"], configuration["lane_numbers"][0]
-        swept = analysis.swept_columns(table[table["label"] == label])
-        ending = analysis.ending(tables.lanes, [lane])
+        swept = swept_columns(table[table["label"] == label])
+        ending = bad_endings(tables.lanes, [lane])
         positions = _positions(tables, lane)
         notes = _notes(configuration, swept, ending or (LEFT if lane in outside else ""))
         exits = exits_of(positions, domain)
@@ -76,7 +81,7 @@ def _only(tables: RunTables, problem: str) -> RunTables:
 
 
 def _notes(configuration: "pd.Series[Any]", swept: list[str], ending: str) -> str:
-    return ", ".join(filter(None, [analysis.setting(configuration, swept), ending]))
+    return ", ".join(filter(None, [hyperparameter_text(configuration, swept), ending]))
 
 
 def _positions(tables: RunTables, lane: int) -> np.ndarray:

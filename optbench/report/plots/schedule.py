@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from optbench import report as analysis
 from optbench.records import HYPERPARAMETER_PREFIX, RunTables
+from optbench.report.configurations import configurations, describe, problem_title
 from optbench.report.plots.axes import spans_decades
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import display_name, legend_below, new_figure, styles
@@ -22,9 +22,9 @@ LOG_DECADES = 2
 
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     """Draw the learning rate of the best configuration of each label, constant ones too."""
-    table = analysis.configurations(tables)
+    table = configurations(tables)
     rows = table[(table["problem"] == problem) & table["best"]]
-    iterations = int(analysis.describe(tables, problem)["iterations"])
+    iterations = int(describe(tables, problem)["iterations"])
     updates = np.unique(np.linspace(1, iterations, MOST_POINTS).round().astype(int))
     style = styles(zip(rows["label"], rows["optimizer"], strict=True))
     figure = new_figure(4.0)
@@ -39,7 +39,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     if options.log_axis(positive.size > 0 and spans_decades(positive, LOG_DECADES)):
         axes.set_yscale("log")
     axes.set(xlabel="update", ylabel="learning rate")
-    axes.set_title(analysis.heading(tables, problem))
+    axes.set_title(problem_title(tables, problem))
     legend_below(figure, handles, [display_name(str(label)) for label in rows["label"]])
     return figure
 

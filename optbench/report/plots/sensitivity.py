@@ -10,8 +10,15 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optbench import report as analysis
 from optbench.records import HYPERPARAMETER_PREFIX, RunTables
+from optbench.report.configurations import (
+    configurations,
+    describe,
+    problem_title,
+    sensitivity,
+    swept_numbers,
+)
+from optbench.report.curves import lane_losses, starting_loss
 from optbench.report.plots.axes import axis_limits, spans_decades
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import (
@@ -75,10 +82,10 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     ended above the loss at the start are on the shelf too: a fall of many decades and a rise of
     many would not be readable on one axis.
     """
-    meta = analysis.describe(tables, problem)
-    table = analysis.configurations(tables)
+    meta = describe(tables, problem)
+    table = configurations(tables)
     table = table[table["problem"] == problem]
-    names = analysis.swept_numbers(table, least=3) or analysis.swept_numbers(table)
+    names = swept_numbers(table, least=3) or swept_numbers(table)
     look = styles(zip(table["label"], table["optimizer"], strict=True))
     scale = _scale(tables, meta, table, options)
     columns = min(len(names), 2)
@@ -86,10 +93,10 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     figure = new_figure(4.8 * rows)
     for place, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, place + 1)
-        _draw_panel(axes, analysis.sensitivity(table, name), name, scale, look)
+        _draw_panel(axes, sensitivity(table, name), name, scale, look)
         if place % columns:
             axes.set_ylabel("")
-    figure.suptitle(literal(analysis.heading(tables, problem)))
+    figure.suptitle(literal(problem_title(tables, problem)))
     entries: dict[str, Artist] = {}
     for axes in figure.axes:
         handles, texts = axes.get_legend_handles_labels()
@@ -107,8 +114,8 @@ def _scale(
     """Choose the loss axis of a problem, the same for all its panels."""
     known = [float(each["value"]) for each in meta.get("minima", ())]
     minimum = min(known, default=0.0)
-    losses = analysis.lane_losses(tables, meta["problem"]).values()
-    start = analysis.starting_loss(losses) - minimum
+    losses = lane_losses(tables, meta["problem"]).values()
+    start = starting_loss(losses) - minimum
     ends = table[["final_loss", "final_loss_low", "final_loss_high"]].to_numpy() - minimum
     shown = ends[np.isfinite(ends) & ~(ends > ABOVE_START * start)]
     above_zero = not (shown < -1e-12 * start).any()

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from optbench.report import FEW_SEEDS
+from optbench.report.statistics import FEW_SEEDS
 
 LineStyle: TypeAlias = str | tuple[int, tuple[int, ...]]
 

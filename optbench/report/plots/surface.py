@@ -33,7 +33,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     """
     function = landscape(tables, problem)
     if not np.isfinite(function.value).any():
-        raise ResultsError(f"{problem} has no finite value on its domain; give it another domain")
+        raise ResultsError(f"'{problem}' has no finite value on its domain; give it another domain")
     low, high = float(np.nanmin(function.value)), float(np.nanmax(function.value))
     floor = low - FLOOR * (high - low)
     upper = np.linspace(function.levels.max(initial=low), high, UPPER_LEVELS + 2)[1:-1]

@@ -100,5 +100,5 @@ def test_level_ground_has_no_arrows():
 
 def test_a_function_without_values_has_no_surface():
     nowhere = anisotropic_surface(points=5).assign(value=np.nan)
-    with pytest.raises(ResultsError, match="anisotropic has no finite value on its domain"):
+    with pytest.raises(ResultsError, match="'anisotropic' has no finite value on its domain"):
         draw("surface", run_with(5, nowhere), "anisotropic")

@@ -7,9 +7,9 @@ from matplotlib.colors import to_rgba
 
 from optbench.errors import UsageError
 from optbench.records import Status
-from optbench.report import smooth
 from optbench.report.plots import PlotOptions, draw
 from optbench.report.plots.style import KNOWN
+from optbench.report.statistics import smooth
 from tests.report.runs import (
     Lane,
     function_lane,
@@ -178,13 +178,13 @@ def test_epochs_and_seconds_stretch_the_horizontal_axis():
 
 
 def test_a_function_has_no_epochs():
-    with pytest.raises(UsageError, match="'anisotropic' has no epochs; x is iteration or seconds"):
+    with pytest.raises(UsageError, match="'anisotropic' has no epochs; x must be iteration or seconds"):
         axes_of(function_run(), x="epoch")
 
 
 def test_seconds_need_a_time_a_step():
     run = tables([function_lane("sgd", step_seconds=None)], [function_problem()])
-    with pytest.raises(UsageError, match="no time a step of 'anisotropic'"):
+    with pytest.raises(UsageError, match="no step time of 'anisotropic'"):
         axes_of(run, x="seconds")
 
 

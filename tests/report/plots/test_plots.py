@@ -1,6 +1,5 @@
 """What can be drawn of which run, and what is refused."""
 
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -96,11 +95,3 @@ def test_options_that_cannot_be_drawn_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
         PlotOptions(**options)
 
-
-def test_importing_the_package_loads_neither_matplotlib_nor_pandas():
-    code = (
-        "import sys, optbench.report.plots; "
-        "print([m for m in ('matplotlib', 'pandas') if m in sys.modules])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout.strip() == "[]"

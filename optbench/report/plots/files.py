@@ -1,0 +1,191 @@
+"""Which figures runs have, and the files that they are written to."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from os.path import lexists
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from optbench.errors import ResultsError, UsageError, nearest
+from optbench.records import RunTables
+from optbench.report.configurations import problem_names
+from optbench.report.plots import KINDS, animate, drawable, kinds_for
+from optbench.report.plots.animation import form_of
+from optbench.store.files import write_beside, writing
+
+AUTO = "auto"
+"""The kind that stands for all kinds that fit."""
+
+RACE = "trajectory"
+"""The kind of figure whose animation a race is."""
+
+FORMATS = ("png", "svg", "pdf")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a figure shows: a kind, of a problem, of a run."""
+
+    tables: RunTables
+    problem: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """Name of its file, without the suffix."""
+        return f"{file_name(self.problem)}-{self.kind}"
+
+
+def file_name(title: str) -> str:
+    """Return a title as file systems take it.
+
+    >>> file_name("Rosenbrock, a = 2")
+    'Rosenbrock-a-2'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", title)
+
+
+def choose(
+    runs: Sequence[RunTables], kind: str = AUTO, problems: Collection[str] = ()
+) -> list[Subject]:
+    """Return what is to be drawn of runs: of every problem, or of some, the kinds that fit.
+
+    Raises
+    ------
+    UsageError
+        If there is no such kind, the runs have no such problem, or nothing can be drawn so.
+    """
+    if kind not in (AUTO, *KINDS):
+        raise UsageError(f"unknown kind '{kind}'; {nearest(kind, (AUTO, *KINDS))}")
+    pairs = [(run, problem) for run in runs for problem in problem_names(run)]
+    known = dict.fromkeys(problem for _, problem in pairs)
+    for problem in problems:
+        if problem not in known:
+            raise UsageError(f"these runs have no problem '{problem}'; {nearest(problem, known)}")
+    pairs = [pair for pair in pairs if pair[1] in (problems or known)]
+    fitting = kinds_for if kind == AUTO else drawable
+    subjects = [
+        Subject(run, problem, each)
+        for run, problem in pairs
+        for each in fitting(run, problem)
+        if kind in (AUTO, each)
+    ]
+    if not subjects:
+        kinds = dict.fromkeys(each for run, problem in pairs for each in drawable(run, problem))
+        fits = f"what fits: {', '.join(kinds)}" if kinds else "they hold no rows"
+        raise UsageError(f"none of these runs can be drawn as {kind}; {fits}")
+    return subjects
+
+
+def places(
+    subjects: Sequence[Subject], target: Path | None = None, format_: str | None = None
+) -> list[Path]:
+    """Return a file for each figure; in a place that the user chose nothing is overwritten.
+
+    Parameters
+    ----------
+    target
+        A folder, or the file for the only figure; by default ``plots/`` of each run.
+    format_
+        One of :data:`FORMATS`, PNG by default.
+
+    Raises
+    ------
+    UsageError
+        If one file was chosen for several figures, or its suffix is not the format.
+    ResultsError
+        If a file is there already.
+    """
+    suffix = format_ or FORMATS[0]
+    if target is None:
+        folders = [subject.tables.path / "plots" for subject in subjects]
+        named = zip(folders, subjects, strict=True)
+        return _distinct(folder / f"{subject.name}.{suffix}" for folder, subject in named)
+    if _suffix(target) in FORMATS:
+        if len(subjects) > 1:
+            raise UsageError(f"'{target}' is one file for {len(subjects)} figures; give a folder")
+        if format_ not in (None, _suffix(target)):
+            raise UsageError(
+                f"'{target}' contradicts --format {format_}; leave one out or make them agree"
+            )
+        chosen = [target]
+    else:
+        several = len({subject.tables.path for subject in subjects}) > 1
+        names = (
+            f"{subject.tables.path.name}-{subject.name}" if several else subject.name
+            for subject in subjects
+        )
+        chosen = _distinct(target / f"{name}.{suffix}" for name in names)
+    for place in chosen:
+        if lexists(place):
+            raise ResultsError(f"'{place}' already exists; move it or choose another --out")
+    return chosen
+
+
+def _distinct(files: Iterable[Path]) -> list[Path]:
+    """Return the files, numbered where one comes again: titles may differ by a sign only."""
+    seen: Counter[Path] = Counter()
+    numbered = []
+    for file in files:
+        seen[file] += 1
+        number = f"-{seen[file]}" if seen[file] > 1 else ""
+        numbered.append(file.with_stem(f"{file.stem}{number}"))
+    return numbered
+
+
+def _suffix(file: Path) -> str:
+    return file.suffix.removeprefix(".").lower()
+
+
+def write_figure(figure: Figure, place: Path) -> None:
+    """Write a figure into a file whose suffix says the format; its folder is made.
+
+    Raises
+    ------
+    ResultsError
+        If it cannot be written.
+    """
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write_beside(place, lambda beside: figure.savefig(beside, format=_suffix(place)))
+
+
+def check_animation(place: Path, *, kind: str = AUTO) -> None:
+    """Refuse an animation that cannot be written, before anything is read or drawn.
+
+    Raises
+    ------
+    UsageError
+        If another kind of figure is asked for, the suffix is neither .gif nor .mp4, or ffmpeg is
+        missing for the latter.
+    ResultsError
+        If the file is there already.
+    """
+    if kind not in (AUTO, RACE):
+        raise UsageError(f"--animate shows a {RACE}, not a {kind}; leave out one of the two")
+    form_of(place)
+    if lexists(place):
+        raise ResultsError(f"'{place}' already exists; move it or choose another file")
+
+
+def write_animation(races: Sequence[Subject], place: Path) -> None:
+    """Write the only race, beside its place first, so that nothing half written is ever seen.
+
+    Raises
+    ------
+    UsageError
+        If there are several.
+    ResultsError
+        If the file cannot be written.
+    """
+    if len(races) > 1:
+        several = len({race.problem for race in races}) > 1
+        remedy = "choose one with --problem" if several else "name one run"
+        raise UsageError(f"'{place}' shows one race and there are {len(races)}; {remedy}")
+    (race,) = races
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write_beside(place, lambda beside: animate(race.tables, race.problem, beside, form_of(place)))

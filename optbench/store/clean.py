@@ -1,0 +1,154 @@
+"""Chooses the runs under a results directory that may be deleted, and deletes them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optbench.errors import ResultsError, UsageError
+from optbench.store.find import (
+    delete_run,
+    find_runs,
+    leftovers,
+    list_runs,
+    remove_leftover,
+    size_bytes,
+)
+from optbench.store.lock import is_locked
+from optbench.store.reader import read_description
+
+BASELINES = "baselines"
+"""The folder under a results directory that holds the references of checks, which are no runs."""
+
+Notice = Callable[[str], object]
+"""Takes a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class DeletableRun:
+    """A run that may be deleted, and what is shown of it."""
+
+    path: Path
+    suite: str
+    status: str
+    started: str
+    size_bytes: int
+
+
+def choose(
+    arguments: Sequence[str], out: Path, notice: Notice, *, keep: int | None = None
+) -> list[DeletableRun]:
+    """Return the runs in a results directory that were named, or all but the newest.
+
+    Parameters
+    ----------
+    arguments
+        RUN arguments, as :func:`optbench.store.find.find_runs` takes them; none means all.
+    out
+        The results directory; only runs directly in it may be deleted.
+    notice
+        Is told what is kept for another reason: links, damaged runs, runs still being written.
+    keep
+        How many of those that were started last are kept.
+
+    Raises
+    ------
+    UsageError
+        If the directory holds baselines, or something that was named may not be deleted.
+    ResultsError
+        If something that was named is no run, or is damaged.
+    """
+    if arguments and keep is not None:
+        raise UsageError("--keep chooses among all runs; leave out RUN or --keep")
+    try:
+        whole = out.resolve()
+    except (OSError, RuntimeError):
+        raise UsageError(f"'{out}' is a link to itself; give another --out") from None
+    if whole.name == BASELINES:
+        raise UsageError(f"'{out}' holds baselines, not runs; give another --out")
+    runs = _named(arguments, out) if arguments else _all_but(keep or 0, out, notice)
+    return [run for run in runs if not _is_written(run.path, run.path, notice)]
+
+
+def _named(arguments: Sequence[str], out: Path) -> list[DeletableRun]:
+    paths = {}
+    for path in find_runs(arguments, out):
+        if path.is_symlink():
+            raise UsageError(f"'{path}' is a link; name the run itself, or remove the link by hand")
+        whole = path.resolve()
+        if whole.parent != out.resolve() or whole.name == BASELINES:
+            raise UsageError(f"'{path}' is not a run directly in '{out}'; give its folder as --out")
+        paths[whole] = out / whole.name
+    return [_describe(path) for path in paths.values()]
+
+
+def _all_but(newest: int, out: Path, notice: Notice) -> list[DeletableRun]:
+    """Return all runs but the newest, oldest first."""
+    runs = []
+    for path in list_runs(out):
+        if path.name == BASELINES:
+            continue
+        if path.is_symlink():
+            notice(f"note: '{path}' is a link and is kept")
+            continue
+        try:
+            runs.append(_describe(path))
+        except ResultsError as error:
+            notice(f"note: {error}; '{path}' is kept")
+    runs.sort(key=lambda run: run.started)
+    return runs[: max(0, len(runs) - newest)]
+
+
+def _describe(path: Path) -> DeletableRun:
+    meta = read_description(path)
+    suite, status, started = meta["suite"]["name"], meta["status"], meta["started"]
+    return DeletableRun(path, suite, status, started, size_bytes(path))
+
+
+def _is_written(place: Path, path: Path, notice: Notice) -> bool:
+    locked = is_locked(place)
+    if locked:
+        notice(f"note: '{path}' is still being written and is kept")
+    return locked
+
+
+def delete_runs(
+    paths: Sequence[Path], out: Path, notice: Notice, deleted: Callable[[Path], object]
+) -> None:
+    """Delete runs, and what earlier deletions left behind in the results directory.
+
+    Runs that are being written again are kept.
+
+    Parameters
+    ----------
+    deleted
+        Is called with the path of each run that is gone.
+
+    Raises
+    ------
+    ResultsError
+        If some cannot be deleted; the others are deleted all the same.
+    """
+    # Resolved, since the working directory may be in a run: ".." is another folder once that moves.
+    places = {path: path.resolve() for path in paths}
+    folders = leftovers(out.resolve())
+    failures, count = [], 0
+    for path, place in places.items():
+        if _is_written(place, path, notice):
+            continue
+        try:
+            delete_run(place)
+        except ResultsError as error:
+            failures.append(str(error))
+        else:
+            deleted(path)
+            count += 1
+    for folder in folders:
+        try:
+            remove_leftover(folder)
+        except ResultsError as error:
+            failures.append(str(error))
+        else:
+            notice("removed what an earlier deletion had left behind")
+    if failures:
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        raise ResultsError(f"{failures[0]}{more}; {count} of {len(paths)} runs were deleted")
