@@ -45,7 +45,7 @@ class Preset:
         """Return the rule with these defaults."""
         found = self.rule()
         found.hyperparameters = tuple(
-            replace(each, default=self.settings.get(each.name, each.default))  # type: ignore[type-var]
+            replace(each, default=self.settings.get(each.name, each.default))
             for each in found.hyperparameters
         )
         return found

@@ -14,7 +14,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
 from optbench.problems.base import DTYPES, Arrays, Losses, Minimum, Problem
-from optbench.settings import Option
+from optbench.settings import Option, Setting
 
 Interval = tuple[float, float]
 
@@ -54,7 +54,7 @@ class Function(Problem):
     minibatch = False
     by_coordinate = True
     record = "before"
-    options: ClassVar[tuple[Option, ...]] = (DTYPE,)
+    options: ClassVar[tuple[Setting, ...]] = (DTYPE,)
 
     formula: str
     variables: tuple[str, ...]

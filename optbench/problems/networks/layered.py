@@ -15,7 +15,7 @@ from optbench.problems.networks.nn.initializers import INIT_NAMES
 from optbench.problems.networks.nn.losses import LOSS_NAMES, make_loss
 from optbench.problems.networks.nn.network import Network, Regularization
 from optbench.problems.networks.nn.parse import parse_layers
-from optbench.settings import Option
+from optbench.settings import Option, Setting
 
 DATA = ("auto", *datasets.names())
 
@@ -30,7 +30,7 @@ class LayeredNetwork(Classifier):
     name = "network"
     summary = 'a network of your own: layers = ["dense 100", "relu", "dense 10"]'
     default_iterations = 2000
-    options: ClassVar[tuple[Option, ...]] = (
+    options: ClassVar[tuple[Setting, ...]] = (
         Option("data", "auto", "data set", choices=DATA),
         Option("split", OWN, "how the data are split", choices=SPLITTINGS),
         Option("layers", ("dense 100", "relu", "dense 10"), "layers in order"),
@@ -93,7 +93,7 @@ class LayeredNetwork(Classifier):
         }
 
 
-def options(**defaults: Any) -> tuple[Option, ...]:
+def options(**defaults: Any) -> tuple[Setting, ...]:
     """Return a layered network's options with other defaults."""
     known = {option.name for option in LayeredNetwork.options}
     if not defaults.keys() <= known:
