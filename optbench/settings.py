@@ -138,7 +138,7 @@ class Number(Setting):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if is_number and abs(value) <= sys.float_info.max and not self.whole:
             return right
-        noun = "a whole number" if self.whole else "a finite number"
+        noun = "a whole number" if self.whole else "a finite number" if is_number else "a number"
         return f"{noun} {'of ' if right.startswith('at ') else ''}{right}".rstrip()
 
     @property
@@ -157,18 +157,19 @@ class Number(Setting):
         return " | ".join((interval.replace("inf", "∞"), *self.words))
 
 
-Hyperparameter = Number
-"""A number that an update rule takes: ``Hyperparameter(name, default, meaning, low=, high=)``."""
+class Hyperparameter(Number):
+    """A number that an update rule takes; 0 and above where no range is given."""
 
 
-def fraction(name: str, default: float, meaning: str) -> Number:
-    """Return a hyperparameter with the range [0, 1), such as a decay rate."""
-    return Number(name, default, meaning, high=1.0, high_open=True)
+def fraction(name: str, default: float | None, meaning: str) -> Hyperparameter:
+    """Return a number with the range [0, 1), such as a decay rate."""
+    return Hyperparameter(name, default, meaning, high=1.0, high_open=True)
 
 
-@dataclass(frozen=True)
 class Switch(Setting):
     """A hyperparameter that is on (1) or off (0); true and false are taken as well."""
+
+    range = "0 | 1"
 
     @override
     def check(self, value: Any) -> float:
@@ -176,26 +177,17 @@ class Switch(Setting):
             raise self.refusal(value, "0 or 1")
         return float(value)
 
-    @property
-    @override
-    def range(self) -> str:
-        return "0 | 1"
 
-
-@dataclass(frozen=True)
 class Flag(Setting):
     """An option that is true or false."""
+
+    range = "true | false"
 
     @override
     def check(self, value: Any) -> bool:
         if not isinstance(value, bool):
             raise self.refusal(value, "true or false")
         return value
-
-    @property
-    @override
-    def range(self) -> str:
-        return "true | false"
 
 
 @dataclass(frozen=True)
@@ -227,9 +219,10 @@ class Choice(Setting):
         return " | ".join(self.choices)
 
 
-@dataclass(frozen=True)
 class Text(Setting):
     """Any text."""
+
+    range = "text"
 
     @override
     def check(self, value: Any) -> str:
@@ -237,26 +230,17 @@ class Text(Setting):
             raise self.refusal(value, "text in quotation marks")
         return value
 
-    @property
-    @override
-    def range(self) -> str:
-        return "text"
 
-
-@dataclass(frozen=True)
 class Texts(Setting):
     """A list of texts, recorded as a tuple."""
+
+    range = "list of texts"
 
     @override
     def check(self, value: Any) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
             raise self.refusal(value, "a list of texts")
         return tuple(value)
-
-    @property
-    @override
-    def range(self) -> str:
-        return "list of texts"
 
 
 def Option(  # noqa: N802 - problems declare their options as if by a class
@@ -310,9 +294,8 @@ def complete(
     SuiteError
         For a setting that is not known, or a value that one does not take.
 
-    >>> complete("sgd", "hyperparameter", [Number("lr", 0.01, "")], {"lt": 1})
-    Traceback (most recent call last):
-    optbench.errors.SuiteError: sgd has no hyperparameter 'lt'; did you mean 'lr'?
+    >>> complete("sgd", "setting", [Number("lr", 0.1, ""), Switch("nesterov", 0, "")], {"lr": 1})
+    {'lr': 1.0, 'nesterov': 0.0}
     """
     settings = {setting.name: setting for setting in known}
     for key in given:

@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from typing_extensions import override
 
@@ -35,9 +35,10 @@ RESERVED = ("name", "label", "grid")
 """Keys of a suite's entry that are not hyperparameters."""
 
 
-@dataclass(frozen=True)
 class NumberList(Setting):
     """A list of numbers and nulls, recorded as JSON; that text is taken as well."""
+
+    range = "list"
 
     @override
     def check(self, value: Any) -> str:
@@ -45,38 +46,6 @@ class NumberList(Setting):
         if not _is_list(numbers):
             raise self.refusal(value, "a list of numbers")
         return json.dumps(list(numbers))
-
-    @property
-    @override
-    def default_text(self) -> str:
-        return json.dumps(self.default)
-
-    @property
-    @override
-    def range(self) -> str:
-        return "list"
-
-
-@dataclass(frozen=True)
-class Anything(Setting):
-    """A number, a list of numbers or text."""
-
-    @override
-    def check(self, value: Any) -> float | str:
-        if isinstance(value, bool):
-            return float(value)
-        for setting in (NumberList(self.name, (), ""), _number(self.name, 0.0)):
-            with suppress(SuiteError):
-                recorded: float | str = setting.check(value)
-                return recorded
-        if not isinstance(value, str) or not value:
-            raise self.refusal(value, "a number, a list of numbers or text")
-        return value
-
-    @property
-    @override
-    def range(self) -> str:
-        return "number, list or text"
 
 
 @dataclass(frozen=True)
@@ -103,8 +72,27 @@ class Argument(Setting):
         word = self._word
         if word is not None and (value is self.default or value in (word, self.default)):
             return word
-        recorded: float | str = _kind_of(self.name, self.default).check(value)
+        example = self.default
+        if example is None:
+            numbers = _from_json(value) if isinstance(value, str) else None
+            example = numbers if _is_list(numbers) else value
+        setting = self._setting(example)
+        if setting is None:
+            raise self.refusal(value, "a number, a list of numbers or text")
+        recorded: float | str = setting.check(value)
         return recorded
+
+    def _setting(self, example: Any) -> Setting | None:
+        """Return what takes values of an example's kind."""
+        if isinstance(example, bool):
+            return Switch(self.name, float(self.default or 0), "")
+        if isinstance(example, int | float):
+            return Number(self.name, self.default, "", low=-math.inf)
+        if isinstance(example, str) and (example or self.default is not None):
+            return Text(self.name, self.default, "")
+        if isinstance(example, list | tuple):
+            return NumberList(self.name, self.default and list(self.default), "")
+        return None
 
     @override
     def number(self, value: Any) -> float:
@@ -114,7 +102,8 @@ class Argument(Setting):
     @property
     @override
     def range(self) -> str:
-        kind = _kind_of(self.name, self.default).range
+        setting = self._setting(self.default)
+        kind = "number, list or text" if setting is None else setting.range
         if self._means("float") or self._means("int"):
             kind = "number"
         elif self._means("bool"):
@@ -175,34 +164,22 @@ def arguments_of(function: Callable[..., Any], skip: Sequence[str] = ()) -> tupl
     arguments = []
     for name, parameter in signature.parameters.items():
         by_keyword = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if not by_keyword or name in (*skip, *RESERVED):
+            continue
         required = parameter.default is parameter.empty
         default = None if required else parameter.default
-        recordable = default is None or isinstance(default, int | float | str) or _is_list(default)
-        if not by_keyword or not recordable or name in (*skip, *RESERVED):
-            continue
         annotation = "" if parameter.annotation is parameter.empty else parameter.annotation
         if isinstance(annotation, type):
             annotation = annotation.__name__
-        arguments.append(Argument(name, default, "", required, str(annotation)))
+        argument = Argument(name, default, "", required, str(annotation))
+        with suppress(SuiteError):  # where the default cannot be recorded
+            if not required:
+                argument.check(default)
+            arguments.append(argument)
     return tuple(arguments)
 
 
-def _kind_of(name: str, default: Any) -> Setting:
-    """Return what an argument with this default takes."""
-    if default is None:
-        return Anything(name, None, "")
-    if isinstance(default, bool):
-        return Switch(name, float(default), "")
-    if isinstance(default, int | float):
-        return _number(name, default)
-    return Text(name, default, "") if isinstance(default, str) else NumberList(name, default, "")
-
-
-def _number(name: str, default: float) -> Number:
-    return Number(name, default, "", low=-math.inf)
-
-
-def _is_list(value: Any) -> bool:
+def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     """Say whether a value is a list of finite numbers and nulls."""
     return isinstance(value, list | tuple) and all(
         entry is None

@@ -21,10 +21,15 @@ from optbench.settings import complete
 FUNCTIONS = (*TEXTBOOK, *QUADRATICS, *VALLEYS, *MULTIMODAL, *OSCILLATING)
 """All functions without noise."""
 
-PROBLEMS: dict[str, type[Problem]] = {
-    problem.name: problem
-    for problem in (*FUNCTIONS, *NOISY, QuadraticDeep, ExpressionFunction, *NETWORKS)
-}
+_ALL: tuple[type[Problem], ...] = (
+    *FUNCTIONS,
+    *NOISY,
+    QuadraticDeep,
+    ExpressionFunction,
+    *NETWORKS,
+)
+
+PROBLEMS: dict[str, type[Problem]] = {problem.name: problem for problem in _ALL}
 """All built-in problems by name."""
 
 
