@@ -7,6 +7,8 @@ import numpy as np
 
 CONSTANT = "constant"
 SCHEDULES = (CONSTANT, "linear", "step", "exponential", "1/t", "cosine")
+WARMUP, EVERY, DECAY, FLOOR = 0.0, 1000.0, 0.1, 0.0
+"""What counts where a schedule's numbers are not given."""
 
 
 def learning_rate_factors(
@@ -33,25 +35,20 @@ def learning_rate_factors(
     Parameters
     ----------
     given
-        schedule, warmup, schedule_every, schedule_decay, schedule_floor, as far as they were given.
+        Hyperparameters; schedule, warmup, schedule_every, schedule_decay and schedule_floor count.
     updates
         Numbers of the updates, counted from 1.
     iterations
-        How many a lane makes.
+        Updates of a whole lane.
 
     >>> learning_rate_factors({"schedule": "linear", "warmup": 2}, range(1, 7), 6).tolist()
     [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
     """
-    kind = str(given.get("schedule", CONSTANT))
-    warmup, every, decay, floor = (
-        float(given.get(name, default))
-        for name, default in (
-            ("warmup", 0.0),
-            ("schedule_every", 1000.0),
-            ("schedule_decay", 0.1),
-            ("schedule_floor", 0.0),
-        )
-    )
+    kind = given.get("schedule", CONSTANT)
+    warmup = float(given.get("warmup", WARMUP))
+    every = float(given.get("schedule_every", EVERY))
+    decay = float(given.get("schedule_decay", DECAY))
+    floor = float(given.get("schedule_floor", FLOOR))
     length = max(1.0, iterations - warmup)
 
     def factor(update: int) -> float:
@@ -59,21 +56,18 @@ def learning_rate_factors(
         if u < warmup:
             return (u + 1) / warmup
         v = u - warmup
-        return _after_warmup(kind, min(1.0, v / length), v / every, decay, floor)
+        p, n = min(1.0, v / length), v / every
+        match kind:
+            case "linear":
+                return 1.0 - (1.0 - floor) * p
+            case "cosine":
+                return floor + (1.0 - floor) * (1.0 + math.cos(math.pi * p)) / 2.0
+            case "step":
+                return float(decay ** math.floor(n))
+            case "exponential":
+                return float(decay**n)
+            case "1/t":
+                return 1.0 / (1.0 + decay * n)
+        return 1.0
 
     return np.array([factor(update) for update in updates])
-
-
-def _after_warmup(kind: str, p: float, n: float, decay: float, floor: float) -> float:
-    match kind:
-        case "linear":
-            return 1.0 - (1.0 - floor) * p
-        case "cosine":
-            return floor + (1.0 - floor) * (1.0 + math.cos(math.pi * p)) / 2.0
-        case "step":
-            return float(decay ** math.floor(n))
-        case "exponential":
-            return float(decay**n)
-        case "1/t":
-            return 1.0 / (1.0 + decay * n)
-    return 1.0

@@ -1,240 +1,312 @@
-"""What a user may set: numbers, switches and words, each with its default and range."""
+"""What a user may set: each setting has a name, a default, a meaning, and the values that it takes.
+
+Hyperparameters, options of problems, options of layers and arguments of other libraries' optimizers
+are all declared here, so lists, docs and error messages say the same of each of them.
+"""
 
 import math
 import sys
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from optbench.errors import SuiteError
+from typing_extensions import override
 
+from optbench.errors import SuiteError, nearest
 
-class Setting(Protocol):
-    """What all hyperparameters have in common."""
-
-    @property
-    def name(self) -> str:
-        """The field's usual name."""
-
-    @property
-    def default(self) -> Any:
-        """The value where a suite gives none."""
-
-    @property
-    def meaning(self) -> str:
-        """A few words for lists."""
-
-    @property
-    def range(self) -> str:
-        """The values that it takes, for lists."""
-
-    def check(self, value: Any) -> float | str:
-        """Return a value as it is recorded, or raise SuiteError if it is none."""
-
-    def number(self, value: float | str) -> float:
-        """Return a checked value as a number of a column."""
+MOST_QUOTED = 60
+"""Characters that a message quotes of a value."""
 
 
 @dataclass(frozen=True)
-class Hyperparameter:
-    """A number that an update rule takes, with its default and its range.
+class Setting(ABC):
+    """Something that a user may set.
 
     Attributes
     ----------
     name
-        The field's usual name.
+        What a suite calls it.
     default
         The value where a suite gives none.
-    low, high
-        The range; a bound is part of it unless it is infinite or said to be open.
-    high_open
-        Whether ``high`` itself is outside the range.
     meaning
         A few words for lists.
     """
 
     name: str
-    default: float
+    default: Any
     meaning: str
+
+    @abstractmethod
+    def check(self, value: Any) -> Any:
+        """Return a value as it is recorded.
+
+        Raises
+        ------
+        SuiteError
+            If the setting does not take it; the message says what it takes.
+        """
+
+    @property
+    @abstractmethod
+    def range(self) -> str:
+        """The values that it takes, for lists."""
+
+    def number(self, value: Any) -> float:
+        """Return a recorded value as a number of a column."""
+        return float(value)
+
+    @property
+    def default_text(self) -> str:
+        """The default for lists and messages; nothing where there is none."""
+        default = self.default
+        if isinstance(default, bool):
+            return str(default).lower()
+        if isinstance(default, float):
+            return _text(default)
+        if isinstance(default, tuple):
+            return ", ".join(map(str, default))
+        return "" if default is None or default == {} else str(default)
+
+    def refusal(self, value: Any, right: str) -> SuiteError:
+        """Return the error for a value that the setting does not take.
+
+        >>> print(Switch("nesterov", 1.0, "").refusal("on", "0 or 1"))
+        nesterov = 'on' must be 0 or 1; the default is 1
+        """
+        default = f"; the default is {self.default_text}" if self.default_text else ""
+        return SuiteError(f"{self.name} = {quoted(value)} must be {right}{default}")
+
+
+def quoted(value: Any) -> str:
+    """Return a value short enough for a message."""
+    text = f"{value!r}"
+    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
+
+
+def _text(number: float) -> str:
+    return f"{number:.12g}"
+
+
+@dataclass(frozen=True)
+class Number(Setting):
+    """A number in a range.
+
+    Attributes
+    ----------
+    low, high
+        The range; a bound is part of it unless it is infinite or said to be open.
+    high_open, low_open
+        Whether the bound itself is outside the range.
+    whole
+        Whether it takes whole numbers only; they are recorded as int, other numbers as float.
+    words
+        Texts that may stand in the number's place.
+    """
+
     low: float = 0.0
     high: float = math.inf
     high_open: bool = False
+    low_open: bool = False
+    whole: bool = False
+    words: tuple[str, ...] = ()
 
-    def check(self, value: Any) -> float:
-        """Return ``value`` as a float.
+    @override
+    def check(self, value: Any) -> Any:
+        if isinstance(value, str) and value in self.words:
+            return value
+        kinds = int if self.whole else int | float
+        if not isinstance(value, kinds) or isinstance(value, bool) or not self._holds(value):
+            raise self.refusal(value, " or ".join((self._right(value), *self.words)))
+        return int(value) if self.whole else float(value)
 
-        Raises
-        ------
-        SuiteError
-            If it is not a finite number in the range.
-        """
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SuiteError(f"{self.name} = {value!r} is not a number; {self._right()}")
-        inside = self.low <= value <= self.high and not (self.high_open and value == self.high)
-        if not inside or abs(value) > sys.float_info.max:
-            raise SuiteError(f"{self.name} = {value} is out of range; {self._right()}")
-        return float(value)
+    def _holds(self, value: float) -> bool:
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below and abs(value) <= sys.float_info.max
 
-    def number(self, value: float | str) -> float:
-        """Return a checked value."""
-        return float(value)
-
-    def _right(self) -> str:
-        return f"it takes a number in {self.range}, by default {self.default:g}"
+    def _right(self, value: Any) -> str:
+        """Say in words what a value that was refused should have been."""
+        bounds = []
+        if not math.isinf(self.low):
+            bounds.append(f"{'above' if self.low_open else 'at least'} {_text(self.low)}")
+        if not math.isinf(self.high):
+            bounds.append(f"{'below' if self.high_open else 'at most'} {_text(self.high)}")
+        right = " and ".join(bounds)
+        if len(bounds) == 2 and not (self.low_open or self.high_open):
+            right = f"between {_text(self.low)} and {_text(self.high)}"
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and abs(value) <= sys.float_info.max and not self.whole:
+            return right
+        noun = "a whole number" if self.whole else "a finite number" if is_number else "a number"
+        return f"{noun} {'of ' if right.startswith('at ') else ''}{right}".rstrip()
 
     @property
+    @override
     def range(self) -> str:
         """The range in interval notation.
 
-        >>> Hyperparameter("momentum", 0.9, "", high=1.0, high_open=True).range
+        >>> Number("momentum", 0.9, "", high=1.0, high_open=True).range
         '[0, 1)'
         """
+        if math.isinf(self.low) and math.isinf(self.high):
+            return " | ".join(("number", *self.words))
+        opening = "(" if self.low_open or math.isinf(self.low) else "["
         closing = ")" if self.high_open or math.isinf(self.high) else "]"
-        high = "∞" if math.isinf(self.high) else f"{self.high:g}"
-        return f"[{self.low:g}, {high}{closing}"
+        interval = f"{opening}{_text(self.low)}, {_text(self.high)}{closing}"
+        return " | ".join((interval.replace("inf", "∞"), *self.words))
 
 
-@dataclass(frozen=True)
-class Switch:
-    """A hyperparameter that is on (1) or off (0); true and false are taken as well.
+class Hyperparameter(Number):
+    """A number that an update rule takes; 0 and above where no range is given."""
 
-    Attributes
-    ----------
-    name, default, meaning
-        As of :class:`Hyperparameter`.
-    """
 
-    name: str
-    default: float
-    meaning: str
+def fraction(name: str, default: float | None, meaning: str) -> Hyperparameter:
+    """Return a number with the range [0, 1), such as a decay rate."""
+    return Hyperparameter(name, default, meaning, high=1.0, high_open=True)
 
+
+class Switch(Setting):
+    """A hyperparameter that is on (1) or off (0); true and false are taken as well."""
+
+    range = "0 | 1"
+
+    @override
     def check(self, value: Any) -> float:
-        """Return 0.0 or 1.0.
-
-        Raises
-        ------
-        SuiteError
-            If ``value`` is something else.
-        """
         if not isinstance(value, bool | int | float) or value not in (0, 1):
-            raise SuiteError(f"{self.name} = {value!r} is neither on nor off; it takes 0 or 1")
+            raise self.refusal(value, "0 or 1")
         return float(value)
 
-    def number(self, value: float | str) -> float:
-        """Return a checked value."""
-        return float(value)
 
-    @property
-    def range(self) -> str:
-        """The two values."""
-        return "0 | 1"
+class Flag(Setting):
+    """An option that is true or false."""
+
+    range = "true | false"
+
+    @override
+    def check(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.refusal(value, "true or false")
+        return value
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A hyperparameter that is a word.
+class Choice(Setting):
+    """A word out of several.
 
     Attributes
     ----------
-    name, default, meaning
-        As of :class:`Hyperparameter`.
     choices
         The words that it takes.
     """
 
-    name: str
-    default: str
-    meaning: str
     choices: tuple[str, ...]
 
+    @override
     def check(self, value: Any) -> str:
-        """Return ``value``.
+        if not isinstance(value, str) or value not in self.choices:
+            raise self.refusal(value, f"one of {', '.join(self.choices)}")
+        return value
 
-        Raises
-        ------
-        SuiteError
-            If it is none of the choices.
-        """
-        if value not in self.choices:
-            raise SuiteError(f"{self.name} = {value!r} is not known; it takes {self.range}")
-        return str(value)
-
-    def number(self, value: float | str) -> float:
-        """Return the place of a checked value among the choices, counted from 0."""
-        return float(self.choices.index(str(value)))
+    @override
+    def number(self, value: Any) -> float:
+        """Return the place of a word among the choices, counted from 0."""
+        return float(self.choices.index(value))
 
     @property
+    @override
     def range(self) -> str:
-        """The words that it takes."""
         return " | ".join(self.choices)
 
 
-def fraction(name: str, default: float, meaning: str) -> Hyperparameter:
-    """Return a hyperparameter with the range [0, 1), such as a decay rate."""
-    return Hyperparameter(name, default, meaning, high=1.0, high_open=True)
+class Text(Setting):
+    """Any text."""
+
+    range = "text"
+
+    @override
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise self.refusal(value, "text in quotation marks")
+        return value
 
 
-@dataclass(frozen=True)
-class Option:
-    """A setting of a problem, with its default.
+class Texts(Setting):
+    """A list of texts, recorded as a tuple."""
 
-    The default's type says what it takes: a boolean; a whole number or a number, of at least
-    ``low`` and at most ``high``; or a list of strings, given by a tuple. Text takes one of
-    ``choices``.
+    range = "list of texts"
 
-    Attributes
-    ----------
-    choices
-        The texts that it takes; beside numbers, those that may stand in a number's place.
+    @override
+    def check(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+            raise self.refusal(value, "a list of texts")
+        return tuple(value)
+
+
+def Option(  # noqa: N802 - problems declare their options as if by a class
+    name: str,
+    default: Any,
+    meaning: str,
+    choices: tuple[str, ...] = (),
+    low: float = 0.0,
+    high: float = math.inf,
+) -> Setting:
+    """Return an option of a problem; its default's type says what it takes.
+
+    A boolean; a whole number or a number, of at least ``low`` and at most ``high``; a list of
+    texts, given by a tuple; or text. Text takes one of ``choices`` where there are any; beside
+    numbers these are words that may stand in the number's place.
     """
+    if isinstance(default, bool):
+        return Flag(name, default, meaning)
+    if isinstance(default, tuple):
+        return Texts(name, default, meaning)
+    if isinstance(default, str):
+        return Choice(name, default, meaning, choices) if choices else Text(name, default, meaning)
+    whole = isinstance(default, int)
+    return Number(name, default, meaning, low, high, whole=whole, words=choices)
 
-    name: str
-    default: Any
-    meaning: str
-    choices: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = math.inf
 
-    def check(self, value: Any) -> Any:
-        """Return ``value`` in the default's type.
+def complete(
+    owner: str,
+    noun: str,
+    known: Iterable[Setting],
+    given: Mapping[str, Any],
+    *,
+    optional: Collection[str] = (),
+    aliases: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return all settings of something: those given, checked, and defaults for the others.
 
-        Raises
-        ------
-        SuiteError
-            If it is not of that type, not one of the choices, or out of range.
-        """
-        if isinstance(value, str) and value in self.choices:
-            return value
-        if isinstance(self.default, bool):
-            right = isinstance(value, bool)
-        elif isinstance(self.default, tuple):
-            right = isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
-        elif isinstance(self.default, str):
-            right = False
-        else:
-            right = self._is_number(value)
-        if not right:
-            raise SuiteError(self._complaint(value))
-        return type(self.default)(value)
+    Parameters
+    ----------
+    owner
+        Whose settings they are; every message begins with it.
+    noun
+        What they are called, such as ``"option"``.
+    optional
+        Names of settings that are left out where they are not given.
+    aliases
+        Other words for a name, for whoever looks for it.
 
-    def _is_number(self, value: Any) -> bool:
-        allowed = int if isinstance(self.default, int) else int | float
-        is_number = isinstance(value, allowed) and not isinstance(value, bool)
-        return is_number and bool(self.low <= value <= min(self.high, sys.float_info.max))
+    Raises
+    ------
+    SuiteError
+        For a setting that is not known, or a value that one does not take.
 
-    def _complaint(self, value: Any) -> str:
-        if isinstance(self.default, str):
-            return f"{self.name} = {value!r} is not known; it takes {', '.join(self.choices)}"
-        noun = {bool: "true or false", tuple: "a list of texts"}.get(type(self.default))
-        if noun is None:
-            noun = "a whole number" if isinstance(self.default, int) else "a number"
-            noun += f" of at least {self.low:g}"
-            noun += "" if math.isinf(self.high) else f" and at most {self.high:g}"
-        return f"{self.name} = {value!r}; it takes {' or '.join((noun, *self.choices))}"
-
-    @property
-    def range(self) -> str:
-        """The values that it takes, for lists."""
-        numbers = {bool: "true | false", tuple: "list", str: ""}
-        high = "∞)" if math.isinf(self.high) else f"{self.high:g}]"
-        plain = numbers.get(type(self.default), f"[{self.low:g}, {high}")
-        return " | ".join(filter(None, (plain, *self.choices)))
+    >>> complete("sgd", "setting", [Number("lr", 0.1, ""), Switch("nesterov", 0, "")], {"lr": 1})
+    {'lr': 1.0, 'nesterov': 0.0}
+    """
+    settings = {setting.name: setting for setting in known}
+    for key in given:
+        if key not in settings:
+            meant = nearest((aliases or {}).get(key, key), settings)
+            raise SuiteError(f"{owner} has no {noun} '{key}'; {meant}")
+    try:
+        return {
+            key: setting.check(given.get(key, setting.default))
+            for key, setting in settings.items()
+            if key in given or key not in optional
+        }
+    except SuiteError as error:
+        raise error.within(owner) from None

@@ -68,9 +68,7 @@ def problems(
     else:
         listed = table("option", "default", "values", "meaning")
         for option in get_problem_class(name).options:
-            default = option.default
-            shown = ", ".join(default) if isinstance(default, tuple) else f"{default}"
-            listed.add_row(option.name, shown, option.range, option.meaning)
+            listed.add_row(option.name, option.default_text, option.range, option.meaning)
     console().print(listed)
 
 
@@ -85,8 +83,10 @@ def optimizers() -> None:
     for name, optimizer in OPTIMIZERS.items():
         listed.add_section()
         listed.add_row(name, "", "", optimizer.summary)
-        for each in optimizer.hyperparameters:
-            listed.add_row(f"  {each.name}", _value(each.default), each.range, each.meaning)
+        for setting in optimizer.hyperparameters:
+            listed.add_row(
+                f"  {setting.name}", setting.default_text, setting.range, setting.meaning
+            )
     console().print(_with_whole_names(listed))
     presets = table("preset", "rule", "its settings", "what it is")
     for name, preset in PRESETS.items():

@@ -192,7 +192,7 @@ class Stepper:
 
     def _update(self, row: int, common: Mapping[str, Array]) -> None:
         self.watch.start()
-        self._common.prepare(self._step, common)
+        self._common.apply_to_gradients(self._step, common)
         self._updates.update(row)
         self.watch.stop()
 

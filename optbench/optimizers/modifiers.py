@@ -5,22 +5,30 @@ and the optimizer's own rule is last. Lanes that are given different ones of the
 different blocks, so nothing is computed for a lane that did not ask for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
 from optbench.arrays import Array, Namespace, inner
 from optbench.errors import SuiteError
 from optbench.optimizers.base import HostColumns, UpdateContext
-from optbench.schedules import CONSTANT, SCHEDULES, learning_rate_factors
+from optbench.schedules import (
+    CONSTANT,
+    DECAY,
+    EVERY,
+    FLOOR,
+    SCHEDULES,
+    WARMUP,
+    learning_rate_factors,
+)
 from optbench.settings import Choice, Hyperparameter
 
 SCHEDULE = (
     Choice("schedule", CONSTANT, "how the learning rate changes", SCHEDULES),
-    Hyperparameter("warmup", 0.0, "updates in which it rises linearly at first"),
-    Hyperparameter("schedule_every", 1000.0, "updates of one decay (step, exponential, 1/t)", 1.0),
-    Hyperparameter("schedule_decay", 0.1, "what one decay multiplies by, or adds below for 1/t"),
-    Hyperparameter("schedule_floor", 0.0, "share that linear and cosine end at", high=1.0),
+    Hyperparameter("warmup", WARMUP, "updates in which it rises linearly at first"),
+    Hyperparameter("schedule_every", EVERY, "updates of one decay (step, exponential, 1/t)", 1.0),
+    Hyperparameter("schedule_decay", DECAY, "what one decay multiplies by, or adds below for 1/t"),
+    Hyperparameter("schedule_floor", FLOOR, "share that linear and cosine end at", high=1.0),
 )
 
 LEAST_CLIP = 1e-30
@@ -33,18 +41,20 @@ GRADIENT = (
     Hyperparameter("clip_value", 1.0, "largest size of a gradient's entry", LEAST_CLIP),
 )
 
-LEARNING_RATE = (*(each.name for each in SCHEDULE), "weight_decay")
+LEARNING_RATE = (*(setting.name for setting in SCHEDULE), "weight_decay")
 """What scales the learning rate, or is scaled by it."""
 
-COMMON = {each.name: each for each in (*SCHEDULE, *GRADIENT)}
+COMMON = {setting.name: setting for setting in (*SCHEDULE, *GRADIENT)}
 """All of them by name; a lane has those that it was given."""
 
 
-def check_common(given: Mapping[str, object], own: Sequence[str]) -> None:
+def check_common(owner: str, given: Mapping[str, object], own: Container[str]) -> None:
     """Refuse settings that would change nothing.
 
     Parameters
     ----------
+    owner
+        The optimizer's name, for messages.
     given
         The hyperparameters that a suite gives.
     own
@@ -54,25 +64,25 @@ def check_common(given: Mapping[str, object], own: Sequence[str]) -> None:
     ------
     SuiteError
         If one belongs to a schedule and there is none, or scales a learning rate that the
-        optimizer has not.
+        optimizer does not have.
     """
     scaling = [key for key in given if key in LEARNING_RATE and key not in own]
     if scaling and "lr" not in own:
-        raise SuiteError(f"{scaling[0]} means nothing without a learning rate; it has none")
-    idle = [each.name for each in SCHEDULE[2:] if each.name in given]
+        raise SuiteError(f"{owner} has no learning rate, so {scaling[0]} would change nothing")
+    idle = [setting.name for setting in SCHEDULE[2:] if setting.name in given]
     if idle and given.get("schedule", CONSTANT) == CONSTANT:
-        raise SuiteError(f"{idle[0]} means nothing without a schedule; give one as well")
+        raise SuiteError(f"{owner}: {idle[0]} needs a schedule; give schedule as well")
 
 
 class Common:
-    """What the lanes of a block were given of :data:`COMMON`; all were given the same ones.
+    """What the lanes of a block were given of :data:`COMMON`; all were given the same settings.
 
     Parameters
     ----------
     lanes
         All hyperparameters of each lane.
     own
-        Names of the optimizer's own hyperparameters, which are not ours.
+        Names of the optimizer's own hyperparameters, which are left to its rule.
     iterations
         Updates of a lane, from which schedules know their end.
     """
@@ -81,18 +91,18 @@ class Common:
         self, lanes: Sequence[Mapping[str, float | str]], own: Sequence[str], iterations: int
     ) -> None:
         names = [name for name in COMMON if name in lanes[0] and name not in own]
-        self._scheduled = any(each.name in names for each in SCHEDULE)
+        self._scheduled = any(setting.name in names for setting in SCHEDULE)
         self._lanes = lanes
         self._iterations = iterations
         self._numbers = {
-            each.name: np.array([[[float(lane[each.name])] for lane in lanes]])
-            for each in GRADIENT
-            if each.name in names
+            setting.name: np.array([[[float(lane[setting.name])] for lane in lanes]])
+            for setting in GRADIENT
+            if setting.name in names
         }
 
     @property
     def changes_gradients(self) -> bool:
-        """Whether there is anything for :meth:`prepare` to do."""
+        """Whether there is anything for :meth:`apply_to_gradients` to do."""
         return bool(self._numbers)
 
     def scheduled(self, hyperparameters: HostColumns, updates: range) -> HostColumns:
@@ -106,26 +116,26 @@ class Common:
         return {**hyperparameters, "lr": hyperparameters["lr"] * factors[:, :, None]}
 
     def columns(self, hyperparameters: HostColumns) -> dict[str, np.ndarray]:
-        """Return the columns that :meth:`prepare` takes, from hyperparameters as scheduled."""
+        """Return what :meth:`apply_to_gradients` takes, from hyperparameters as scheduled."""
         columns = dict(self._numbers)
         if "weight_decay" in columns:
             columns["weight_decay"] = hyperparameters["lr"] * columns["weight_decay"]
         return columns
 
-    def prepare(self, step: UpdateContext, columns: Mapping[str, Array]) -> None:
+    def apply_to_gradients(self, context: UpdateContext, columns: Mapping[str, Array]) -> None:
         """Clip the gradients, add the penalty's and let the weights decay, in place."""
-        params, grads, xp = step.params.rows, step.grads.rows, step.xp
+        params, grads, xp = context.params.rows, context.grads.rows, context.xp
         if "clip_value" in columns:
-            step.elementwise(_clip, [grads, params], {"limit": columns["clip_value"]})
+            context.elementwise(_clip, [grads, params], {"limit": columns["clip_value"]})
         if "clip_norm" in columns:
             limit = columns["clip_norm"]
             norm = xp.sqrt(inner(grads, grads, xp))
             factor = limit / xp.maximum(norm, limit)
-            step.elementwise(_scale, [grads, params], {"factor": factor})
+            context.elementwise(_scale, [grads, params], {"factor": factor})
         if "l2" in columns:
-            step.elementwise(_add_penalty, [grads, params], {"l2": columns["l2"]})
+            context.elementwise(_add_penalty, [grads, params], {"l2": columns["l2"]})
         if "weight_decay" in columns:
-            step.elementwise(_decay, [params, grads], {"rate": columns["weight_decay"]})
+            context.elementwise(_decay, [params, grads], {"rate": columns["weight_decay"]})
 
 
 def _clip(g: Array, w: Array, *, limit: Array, xp: Namespace) -> tuple[Array, ...]:

@@ -45,7 +45,7 @@ class Preset:
         """Return the rule with these defaults."""
         optimizer = self.rule()
         optimizer.hyperparameters = tuple(
-            replace(own, default=self.settings.get(own.name, own.default))  # type: ignore[type-var]
+            replace(own, default=self.settings.get(own.name, own.default))
             for own in optimizer.hyperparameters
         )
         return optimizer

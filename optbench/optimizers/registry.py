@@ -9,7 +9,7 @@ from optbench.optimizers.modifiers import COMMON, check_common
 from optbench.optimizers.plugin import offered, plugin_optimizer
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.rules import RULES
-from optbench.settings import Setting
+from optbench.settings import Setting, complete
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {rule.name: rule for rule in RULES}
 """All built-in rules by name, from simple to complex."""
@@ -31,18 +31,17 @@ def get_optimizer(name: str, also: Iterable[str] = ()) -> Optimizer:
     Raises
     ------
     SuiteError
-        If there is none; it names the nearest. If it is a plug-in's, as
-        :func:`~optbench.optimizers.plugin.plugin_optimizer`.
+        If there is none, naming the nearest, or if a plug-in cannot be used.
     """
     if name in OPTIMIZERS:
         return OPTIMIZERS[name]()
     if name in PRESETS:
         return PRESETS[name].optimizer()
-    found = plugin_optimizer(name)
-    if found is None:
+    optimizer = plugin_optimizer(name)
+    if optimizer is None:
         known = dict.fromkeys([*also, *optimizer_names()])
         raise SuiteError(f"unknown optimizer '{name}'; {nearest(name, known)}")
-    return found
+    return optimizer
 
 
 def optimizer_names() -> list[str]:
@@ -52,8 +51,8 @@ def optimizer_names() -> list[str]:
 
 def known_hyperparameters(optimizer: Optimizer) -> dict[str, Setting]:
     """Return what an optimizer takes by name: its own, then what any optimizer takes."""
-    own = {each.name: each for each in optimizer.hyperparameters}
-    return {**own, **{key: each for key, each in COMMON.items() if key not in own}}
+    own = {setting.name: setting for setting in optimizer.hyperparameters}
+    return {**own, **COMMON, **own}
 
 
 def complete_hyperparameters(
@@ -64,21 +63,17 @@ def complete_hyperparameters(
     Raises
     ------
     SuiteError
-        For a hyperparameter that it has not, one without a default that is not given, or a value
-        out of its range.
+        For an unknown hyperparameter, one without a default that is not given, or a value that is
+        not taken.
     """
-    known = known_hyperparameters(optimizer)
-    own = [each.name for each in optimizer.hyperparameters]
-    for key in given:
-        if key not in known:
-            meant = nearest(ALIASES.get(key, key), known)
-            raise SuiteError(f"{optimizer.name} has no hyperparameter '{key}'; {meant}")
-    try:
-        check_common(given, own)
-        return {
-            key: each.check(given.get(key, each.default))
-            for key, each in known.items()
-            if key in own or key in given
-        }
-    except SuiteError as error:
-        raise SuiteError(f"{optimizer.name}: {error}") from None
+    own = {setting.name for setting in optimizer.hyperparameters}
+    completed = complete(
+        optimizer.name,
+        "hyperparameter",
+        known_hyperparameters(optimizer).values(),
+        given,
+        optional=COMMON.keys() - own,
+        aliases=ALIASES,
+    )
+    check_common(optimizer.name, given, own)
+    return completed

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from optbench.arrays import Array, Buffer, Stacked, Tensor, Workspace
-from optbench.settings import Option
+from optbench.settings import Setting
 
 DTYPES = ("float32", "float64")
 
@@ -66,7 +66,7 @@ class Problem(ABC):
     kind: ClassVar[str]
     """``"function"`` or ``"network"``: what its parameters are, variables or weights."""
     default_iterations: ClassVar[int]
-    options: ClassVar[tuple[Option, ...]]
+    options: ClassVar[tuple[Setting, ...]]
     random: ClassVar[bool]
     """Whether anything depends on the seed."""
     minibatch: ClassVar[bool]

@@ -13,7 +13,7 @@ from optbench.arrays import Stacked, Tensor, Workspace, stack
 from optbench.errors import SuiteError, UsageError
 from optbench.plugins import Plugin, Source, complaint
 from optbench.problems.base import RECORDS, Losses, Problem
-from optbench.settings import Option
+from optbench.settings import Setting
 
 GROUP = "optbench.problems"
 """The group of entry points under which installed packages offer problems."""
@@ -175,7 +175,7 @@ def _check(kind: type[Problem], plugin: Plugin) -> None:
     if kind.kind not in KINDS:
         raise SuiteError(f"{plugin.title}: kind = {kind.kind!r}; it is one of {', '.join(KINDS)}")
     options = kind.options
-    if not isinstance(options, tuple) or not all(isinstance(each, Option) for each in options):
+    if not isinstance(options, tuple) or not all(isinstance(each, Setting) for each in options):
         raise SuiteError(f"{plugin.title}: options = {options!r}; it is a tuple of Option")
     if type(kind.default_iterations) is not int or kind.default_iterations < 1:
         raise SuiteError(
@@ -188,7 +188,7 @@ def _check(kind: type[Problem], plugin: Plugin) -> None:
         _check_option(each, plugin.title)
 
 
-def _check_option(option: Option, place: str) -> None:
+def _check_option(option: Setting, place: str) -> None:
     """Refuse an option that no suite could name, or that does not take its own default."""
     if not isinstance(option.name, str) or not option.name.isidentifier():
         raise SuiteError(f"{place}: {option.name!r} names no option; write it as Python's names")

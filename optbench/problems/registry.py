@@ -16,6 +16,7 @@ from optbench.problems.functions.textbook import FUNCTIONS as TEXTBOOK
 from optbench.problems.functions.valleys import FUNCTIONS as VALLEYS
 from optbench.problems.networks.catalogue import NETWORKS
 from optbench.problems.plugin import offered, plugin_problem
+from optbench.settings import complete
 
 FUNCTIONS = (*TEXTBOOK, *QUADRATICS, *VALLEYS, *MULTIMODAL, *OSCILLATING)
 """All functions without noise."""
@@ -38,18 +39,18 @@ def get_problem_class(name: str) -> type[Problem]:
     Raises
     ------
     SuiteError
-        If there is none, it names the nearest; or if a plug-in cannot be loaded.
+        If there is none, naming the nearest, or if a plug-in cannot be used.
     """
-    found = PROBLEMS.get(name) or plugin_problem(name)
-    if found is None:
+    kind = PROBLEMS.get(name) or plugin_problem(name)
+    if kind is None:
         raise SuiteError(f"unknown problem '{name}'; {nearest(name, [*PROBLEMS, *offered()])}")
-    return found
+    return kind
 
 
 def make_problem(
     name: str, given: Mapping[str, Any], data_dir: Path | None = None
 ) -> tuple[Problem, tuple[str, ...]]:
-    """Return a problem with the options given and defaults for the others, checked and settled.
+    """Return a problem with the options given and defaults for the others, checked and prepared.
 
     Data sets are found, loaded and verified here; ``data = "auto"`` becomes the one that was found,
     and what the user should know of that is returned as notices.
@@ -62,13 +63,5 @@ def make_problem(
         If a data set is missing or damaged.
     """
     kind = get_problem_class(name)
-    known = {option.name: option for option in kind.options}
-    for key in given:
-        if key not in known:
-            raise SuiteError(f"{name} has no option '{key}'; {nearest(key, known)}")
-    try:
-        options = {key: each.check(given.get(key, each.default)) for key, each in known.items()}
-    except SuiteError as error:
-        raise error.within(name) from None
-    problem = kind(options, data_dir)
+    problem = kind(complete(name, "option", kind.options, given), data_dir)
     return problem, problem.prepare()

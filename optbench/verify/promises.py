@@ -170,7 +170,8 @@ def _change(setting: Setting, value: float | str, lane: int) -> float | str:
         return value
     factor = 0.5 if setting.name == "lr" else 0.98 if 0 < value < 1 else 1.0
     try:
-        return setting.check(value * factor**lane)
+        changed: float | str = setting.check(value * factor**lane)
+        return changed
     except SuiteError:
         return value
 

@@ -13,9 +13,9 @@ from threading import Event
 
 import pandas as pd
 import pytest
+from optbench.run import pipeline
 
 from optbench.cli.running import ALLOWED
-from optbench.run import pipeline
 from optbench.store.journal import FOLDER
 from optbench.store.lock import locked
 from optbench.store.writer import RunWriter
@@ -460,9 +460,10 @@ def test_tables_that_are_missing_are_named(cut, tmp_path):
 
 def test_a_run_that_another_process_went_on_with_meanwhile_is_refused(cut, whole, tmp_path):
     """Both have planned what is left; the second comes to write it when the first has ended."""
+    from optbench.run import resume
+
     from optbench.device.cpu import NumpyDevice
     from optbench.errors import ResultsError
-    from optbench.run import resume
     from optbench.suite.format import read_suite
     from optbench.suite.resolve import resolve
 

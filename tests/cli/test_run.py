@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
+from optbench.run import pipeline
 
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.sgd import SGD
-from optbench.run import pipeline
 from tests.cli.command import lanes, meta, optbench, run, suite, trace
 
 FUNCTION = ("anisotropic", "--iterations", 3)

@@ -121,7 +121,7 @@ def test_patience_reports_the_best_parameters(also, tmp_path):
         (("anisotropic", "--stop", "patience=10"), "needs a validation split"),
         (("anisotropic", "--evaluate-every", "10"), "--evaluate-every means nothing to"),
         ((*NETWORK, "--evaluate-every", "now"), "'now' is no interval"),
-        ((*NETWORK[:-2], "--batch-size", "all"), "batch_size = 'all'; it takes a whole number"),
+        ((*NETWORK[:-2], "--batch-size", "all"), "batch_size = 'all' must be a whole number"),
     ],
 )
 def test_rules_that_do_not_fit_are_refused(arguments, message, tmp_path):

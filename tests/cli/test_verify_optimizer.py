@@ -128,7 +128,7 @@ def test_hyperparameters_can_be_given(rules):
         (("rules.py:function",), "rules.py:function is a function; "),
         (("adam", "--set", "lr"), "--set 'lr' is malformed; write KEY=VALUE, as lr=0.01"),
         (("adam", "--set", "rate=1"), "adam has no hyperparameter 'rate' of its own; "),
-        (("adam", "--set", "lr=-1"), "adam: lr = -1 is out of range; "),
+        (("adam", "--set", "lr=-1"), "adam: lr = -1 must be at least 0; "),
         (("adam", "--format", "jason"), "unknown format 'jason'; did you mean 'json'?"),
     ],
 )

@@ -121,13 +121,13 @@ def test_what_cannot_be_recorded_is_refused(name, value):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("lr", "a", "lr = 'a' is not right; it takes a number, by default 0.001"),
-        ("lr", True, "lr = True is not right; it takes a number, by default 0.001"),
-        ("betas", 0.9, "betas = 0.9 is not right; it takes a list, by default [0.9, 0.999]"),
-        ("betas", "0.9", "betas = '0.9' is not right; it takes a list, by default [0.9, 0.999]"),
-        ("nesterov", 2, "nesterov = 2 is not right; it takes 0 | 1, by default 0"),
-        ("mode", 2, "mode = 2 is not right; it takes text, by default auto"),
-        ("growth", -math.inf, "growth = -inf is not right; it takes a number | inf, by default"),
+        ("lr", "a", "lr = 'a' must be a number; the default is 0.001"),
+        ("lr", True, "lr = True must be a number; the default is 0.001"),
+        ("betas", 0.9, "betas = 0.9 must be a list of numbers; the default is [0.9, 0.999]"),
+        ("betas", "0.9", "betas = '0.9' must be a list of numbers; the default is [0.9, 0.999]"),
+        ("nesterov", 2, "nesterov = 2 must be 0 or 1; the default is 0"),
+        ("mode", 2, "mode = 2 must be text in quotation marks; the default is auto"),
+        ("growth", -math.inf, "growth = -inf must be a finite number; the default is inf"),
     ],
 )
 def test_what_is_of_another_kind_is_refused(name, value, message):
@@ -185,7 +185,7 @@ def test_what_has_no_signature_says_so():
     class Odd:
         __signature__ = "params, lr"
 
-    with pytest.raises(SuiteError, match="Odd does not tell which arguments it takes"):
+    with pytest.raises(SuiteError, match="Odd does not say which arguments it takes"):
         arguments_of(Odd)
 
 

@@ -8,7 +8,6 @@ import pytest
 from optbench.errors import SuiteError
 from optbench.optimizers.base import powers
 from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
-from optbench.settings import Hyperparameter, fraction
 
 DEFAULTS = {
     "sgd": {"lr": 0.01},
@@ -61,14 +60,14 @@ def test_an_optimizer_knows_its_name_and_says_what_it_does(name):
         ("zzz", {}, "unknown optimizer 'zzz'; known are sgd, momentum, "),
         ("adam", {"beta": 0.9}, "adam has no hyperparameter 'beta'; did you mean 'beta"),
         ("sgd", {"momentum": 0.9}, "sgd has no hyperparameter 'momentum'; known are lr, "),
-        ("sgd", {"lr": -1}, "sgd: lr = -1 is out of range; it takes a number in [0, ∞), by def"),
-        ("sgd", {"lr": math.inf}, "sgd: lr = inf is out of range"),
-        ("sgd", {"lr": math.nan}, "sgd: lr = nan is out of range"),
-        ("sgd", {"lr": "fast"}, "sgd: lr = 'fast' is not a number; it takes a number in [0, ∞)"),
-        ("sgd", {"lr": True}, "sgd: lr = True is not a number"),
-        ("momentum", {"momentum": 1.0}, "momentum: momentum = 1.0 is out of range; it takes a num"),
-        ("adam", {"beta2": 1.5}, "adam: beta2 = 1.5 is out of range; it takes a number in [0, 1)"),
-        ("sgd", {"lr": 10**400}, "is out of range"),
+        ("sgd", {"lr": -1}, "sgd: lr = -1 must be at least 0; the default is 0.01"),
+        ("sgd", {"lr": math.inf}, "sgd: lr = inf must be a finite number of at least 0"),
+        ("sgd", {"lr": math.nan}, "sgd: lr = nan must be a finite number of at least 0"),
+        ("sgd", {"lr": "fast"}, "sgd: lr = 'fast' must be a number of at least 0"),
+        ("sgd", {"lr": True}, "sgd: lr = True must be a number of at least 0"),
+        ("momentum", {"momentum": 1.0}, "momentum: momentum = 1.0 must be at least 0 and below 1"),
+        ("adam", {"beta2": 1.5}, "adam: beta2 = 1.5 must be at least 0 and below 1"),
+        ("sgd", {"lr": 10**400}, "0… must be a finite number of at least 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(name, given, says):
@@ -76,22 +75,6 @@ def test_what_does_not_fit_is_refused_in_one_line(name, given, says):
         complete_hyperparameters(get_optimizer(name), given)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("parameter", "inside", "outside", "text"),
-    [
-        (Hyperparameter("a", 0.5, "x"), [0, 0.0, 1e308], [-1e-300, math.inf], "[0, ∞)"),
-        (Hyperparameter("a", 1, "x", low=0.5, high=2.0), [0.5, 2], [0.4, 2.1], "[0.5, 2]"),
-        (fraction("a", 0.9, "x"), [0, 0.999999], [1, 1.0, -0.1], "[0, 1)"),
-    ],
-)
-def test_ranges(parameter, inside, outside, text):
-    assert parameter.range == text
-    assert [parameter.check(value) for value in inside] == inside
-    for value in outside:
-        with pytest.raises(SuiteError, match="out of range"):
-            parameter.check(value)
 
 
 def test_columns_of_adam_hold_the_bias_corrections():

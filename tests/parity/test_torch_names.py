@@ -52,7 +52,7 @@ def test_what_is_no_optimizer_is_refused(name, message):
     [
         ("AdamW", {"lr": -1}, "AdamW: Invalid learning rate: -1.0"),
         ("AdamW", {"wight_decay": 1}, "AdamW has no hyperparameter 'wight_decay'; did you mean"),
-        ("AdamW", {"betas": 0.9}, "AdamW: betas = 0.9 is not right; it takes a list, by default"),
+        ("AdamW", {"betas": 0.9}, "AdamW: betas = 0.9 must be a list of numbers"),
         ("SGD", {"nesterov": True}, "SGD: Nesterov momentum requires a momentum"),
         ("Muon", {}, "Muon: Muon only supports 2D parameters whereas we found a parameter"),
         ("SparseAdam", {}, "SparseAdam on anisotropic: RuntimeError: SparseAdam does not support"),

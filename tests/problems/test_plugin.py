@@ -34,7 +34,7 @@ number = 3
 
 WHOLE = '''
 from optbench.arrays import Tensor
-from optbench.problems.base import DTYPES, Losses, Option, Problem
+from optbench.problems import DTYPES, Losses, Option, Problem
 
 class Bowl(Problem):
     """A bowl of given steepness."""

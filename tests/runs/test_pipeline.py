@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pytest
+from optbench.run import layout as lanes_module
 from threadpoolctl import threadpool_limits
 
 from optbench import __version__, rng
@@ -20,7 +21,6 @@ from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.sgd import SGD
 from optbench.problems.registry import make_problem
 from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
-from optbench.run import layout as lanes_module
 from optbench.runs.layout import lay_out
 from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
 from optbench.store.reader import read_run

@@ -322,7 +322,7 @@ def test_hyperparameters_given_are_those_that_are_checked(wrong):
     [
         ({"lrr": 1.0}, "Right has no hyperparameter 'lrr' of its own; did you mean 'lr'?"),
         ({"l2": 1.0}, "Right has no hyperparameter 'l2' of its own; known are lr, beta"),
-        ({"beta": 1.0}, "Right: beta = 1.0 is out of range"),
+        ({"beta": 1.0}, "Right: beta = 1.0 must be at least 0 and below 1"),
     ],
 )
 def test_hyperparameters_are_its_own_and_in_range(wrong, given, says):

@@ -22,8 +22,9 @@ from optbench.problems.expressions import (
     gradient,
     parse,
 )
-from optbench.problems.expressions.options import TableOption, TextOption
+from optbench.problems.expressions.options import TableOption
 from optbench.problems.functions.base import DTYPE, Function, Point
+from optbench.settings import Text
 
 EXAMPLE = "x**2/20 + y**2"
 EXAMPLE_START = {"x": -7.0, "y": 2.0}
@@ -56,20 +57,20 @@ class ExpressionFunction(Function):
     summary = "a function of your own, given as an expression"
     default_iterations = 100
     options = (
-        TextOption("expression", EXAMPLE, "what is minimised"),
+        Text("expression", EXAMPLE, "what is minimised"),
         TableOption(
             "start",
             None,
             "where every variable starts; a list makes it a vector",
             dimensions=(0, 1),
-            example="start = {x = -7, y = 2}",
+            example="{x = -7, y = 2}",
         ),
         TableOption(
             "constants",
             {},
             "numbers, vectors and matrices that the expression names",
             dimensions=(0, 1, 2),
-            example="constants = {a = 1.5, A = [[2, 0], [0, 1]]}",
+            example="{a = 1.5, A = [[2, 0], [0, 1]]}",
         ),
         TableOption(
             "domain",
@@ -77,7 +78,7 @@ class ExpressionFunction(Function):
             "what figures show of each variable",
             dimensions=(1,),
             pairs=True,
-            example="domain = {x = [-10, 10], y = [-10, 10]}",
+            example="{x = [-10, 10], y = [-10, 10]}",
         ),
         DTYPE,
     )

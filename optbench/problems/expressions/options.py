@@ -1,4 +1,4 @@
-"""Options of a function given as an expression: text, and tables of numbers by name."""
+"""The option that holds the start, the constants or the domain of a function given as text."""
 
 import keyword
 from collections.abc import Mapping
@@ -7,43 +7,22 @@ from typing import Any
 from unicodedata import normalize
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.errors import SuiteError
 from optbench.problems.expressions import RESERVED
-from optbench.settings import Option
+from optbench.settings import Setting, quoted
 
 LARGEST = 1e100
 """Tables hold no larger numbers."""
 
-MOST_QUOTED = 60
-"""Characters that a message quotes of a value."""
+NOUNS = ("a number", "a list of numbers", "a matrix")
+"""What a name in a table may stand for, by how deep lists are nested."""
 
 
 @dataclass(frozen=True)
-class TextOption(Option):
-    """An option that takes text."""
-
-    def check(self, value: Any) -> Any:
-        """Return the text.
-
-        Raises
-        ------
-        SuiteError
-            If it is none.
-        """
-        if not isinstance(value, str):
-            raise SuiteError(f"{self.name} = {_quoted(value)}; it takes text in quotation marks")
-        return value
-
-    @property
-    def range(self) -> str:
-        """For lists."""
-        return "text"
-
-
-@dataclass(frozen=True)
-class TableOption(Option):
-    """An option that takes a table of names, each with numbers.
+class TableOption(Setting):
+    """An option that takes a table of names, each with numbers; they are recorded as floats.
 
     Attributes
     ----------
@@ -52,42 +31,47 @@ class TableOption(Option):
     pairs
         Whether each list holds two numbers.
     example
-        What would be right.
+        A table that it takes.
     """
 
     dimensions: tuple[int, ...] = (0,)
     pairs: bool = False
     example: str = ""
 
+    @override
     def check(self, value: Any) -> Any:
-        """Return the table with all its numbers as floats; None stands for a default.
-
-        Raises
-        ------
-        SuiteError
-            If it is no table, a name in it names no variable, or a value is no number or list.
-        """
         if value is None and self.default is None:
             return None
         if not isinstance(value, Mapping):
-            raise SuiteError(f"{self.name} = {_quoted(value)}; it takes a table, as {self.example}")
+            raise self.refusal(value, f"a table, such as {self.example}")
         for name in value:
-            _check_name(name, self.name)
-        return {name: self._numbers(name, each) for name, each in value.items()}
+            self._check_name(name)
+        return {name: self._numbers(name, numbers) for name, numbers in value.items()}
+
+    def _check_name(self, name: str) -> None:
+        """Refuse what cannot stand in an expression as the name of a variable or constant."""
+        if name in RESERVED:
+            raise SuiteError(f"{self.name}: '{name}' already has a meaning; choose another name")
+        proper = name.isidentifier() and not keyword.iskeyword(name)
+        if not proper or normalize("NFKC", name) != name:
+            raise SuiteError(
+                f"{self.name}: {name!r} cannot be a name; use letters and digits, such as x1"
+            )
 
     def _numbers(self, name: str, value: Any) -> Any:
         if _depth(value) not in self.dimensions or (self.pairs and len(value) != 2):
+            nouns = ["a list of two numbers"] if self.pairs else [NOUNS[n] for n in self.dimensions]
             raise SuiteError(
-                f"{self.name}: {name} = {_quoted(value)}; numbers go up to {LARGEST:g} and "
-                f"stand as in {self.example}"
+                f"{self.name}: {name} = {quoted(value)} must be {' or '.join(nouns)}, "
+                f"none beyond {LARGEST:g}, as in {self.example}"
             )
         floats: Any = np.asarray(value, dtype=np.float64).tolist()
         return floats
 
     @property
+    @override
     def range(self) -> str:
-        """For lists."""
-        return self.example.partition(" = ")[2]
+        return self.example
 
 
 def _depth(value: Any) -> int | None:
@@ -96,25 +80,7 @@ def _depth(value: Any) -> int | None:
         return 0 if abs(value) <= LARGEST else None
     if not isinstance(value, list | tuple) or not value:
         return None
-    inner = {_depth(each) for each in value}
-    if inner == {0}:
+    depths = {_depth(entry) for entry in value}
+    if depths == {0}:
         return 1
-    same_length = all(isinstance(each, list | tuple) for each in value) and (
-        len({len(each) for each in value}) == 1
-    )
-    return 2 if inner == {1} and same_length else None
-
-
-def _check_name(name: str, place: str) -> None:
-    """Refuse what cannot stand in an expression as the name of a variable or constant."""
-    if name in RESERVED:
-        raise SuiteError(f"{place}: '{name}' means something already; take another name")
-    proper = name.isidentifier() and not keyword.iskeyword(name)
-    if not proper or normalize("NFKC", name) != name:
-        raise SuiteError(f"{place}: {name!r} is no name; names are letters and digits, as x or x1")
-
-
-def _quoted(value: Any) -> str:
-    """Return a value short enough for a message."""
-    text = f"{value!r}"
-    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
+    return 2 if depths == {1} and len({len(row) for row in value}) == 1 else None

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
 from optbench.problems.base import DTYPES, Arrays, Losses, Minimum, Problem
-from optbench.settings import Option
+from optbench.settings import Option, Setting
 
 Interval = tuple[float, float]
 Point = tuple[Array, ...]
@@ -51,7 +51,7 @@ class Function(Problem):
     minibatch = False
     by_coordinate = True
     record = "before"
-    options: ClassVar[tuple[Option, ...]] = (DTYPE,)
+    options: ClassVar[tuple[Setting, ...]] = (DTYPE,)
 
     formula: str
     variables: tuple[str, ...]

@@ -16,7 +16,7 @@ from optbench.problems.networks.nn.initializers import INIT_NAMES
 from optbench.problems.networks.nn.losses import LOSS_NAMES, make_loss
 from optbench.problems.networks.nn.network import Network, Regularization
 from optbench.problems.networks.nn.parse import parse_layers
-from optbench.settings import Option
+from optbench.settings import Option, Setting
 
 DATA = ("auto", *datasets.names())
 
@@ -31,7 +31,7 @@ class LayeredNetwork(Classifier):
     name = "network"
     summary = 'a network of your own: layers = ["dense 100", "relu", "dense 10"]'
     default_iterations = 2000
-    options: ClassVar[tuple[Option, ...]] = (
+    options: ClassVar[tuple[Setting, ...]] = (
         Option("data", "auto", "data set", choices=DATA),
         Option("split", OWN, "how the data are split", choices=SPLITTINGS),
         Option("layers", ("dense 100", "relu", "dense 10"), "layers in order"),

@@ -1,11 +1,12 @@
 """Layers as users write them: ``"dense 300"``, ``"conv 30 5x5 stride=2"``, ``"dropout 0.5"``."""
 
-import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
+
+from typing_extensions import override
 
 from optbench.errors import SuiteError, nearest
 from optbench.problems.networks.nn.activations import Flatten, ReLU, Sigmoid, Tanh
@@ -16,12 +17,10 @@ from optbench.problems.networks.nn.dropout import Dropout
 from optbench.problems.networks.nn.initializers import INIT_NAMES, Initializer, InitName
 from optbench.problems.networks.nn.normalization import BatchNorm
 from optbench.problems.networks.nn.pooling import MaxPool
+from optbench.settings import Choice, Flag, Number, Setting, fraction
 
-Reader = Callable[[str], Any]
-"""Turns a word into a value; raises ValueError with what it takes."""
-
-MOST_DIGITS = 9
-"""Digits of a size; what is larger fits no memory."""
+LARGEST = 999_999_999
+"""Largest size; what is larger fits no memory."""
 
 
 def parse_layers(
@@ -32,7 +31,7 @@ def parse_layers(
     Parameters
     ----------
     texts
-        A layer each: its kind, its arguments, then options as key=value.
+        One layer each: its kind, its arguments, then options as key=value.
     input_shape
         Shape of an example, such as ``(784,)`` or ``(1, 28, 28)``.
     init, init_std
@@ -59,9 +58,11 @@ def parse_layers(
     for place, text in enumerate(texts, start=1):
         try:
             kind, values = _read(text)
-            if kind.takes_init:
+            if "init" in kind.options:
                 name = values.pop("init", init)
                 values["initializer"] = Initializer(name, values.pop("std", init_std))
+            if "pad_value" in values:
+                values["pad_value"] = float(values["pad_value"])
             shape = layers[-1].out_shape if layers else input_shape
             if kind.layer is Dense and len(shape) > 1:
                 add("flatten", Flatten)
@@ -71,59 +72,34 @@ def parse_layers(
     return tuple(layers)
 
 
-def _whole(low: int, word: str) -> int:
-    digits = word.isascii() and word.isdecimal()
-    if digits and len(word) > MOST_DIGITS:
-        raise ValueError(f"a whole number of at most {MOST_DIGITS} digits")
-    if not digits or int(word) < low:
-        raise ValueError(f"a whole number of at least {low}")
-    return int(word)
+class _Window(Setting):
+    """Height and width of what moves over an image."""
+
+    range = "height x width"
+
+    @override
+    def check(self, value: Any) -> tuple[int, int]:
+        sizes = re.fullmatch("([0-9]{1,9})x([0-9]{1,9})", str(value))
+        height, width = map(int, sizes.groups()) if sizes else (0, 0)
+        if not (height and width):
+            raise self.refusal(value, "height x width, such as 5x5")
+        return height, width
 
 
-def _number(low: float, high: float, word: str) -> float:
-    """Read a number in [low, high)."""
-    takes = f"a number in [{low:g}, {'∞' if math.isinf(high) else f'{high:g}'})"
-    try:
-        value = float(word)
-    except ValueError:
-        raise ValueError(takes) from None
-    if not low <= value < high:
-        raise ValueError(takes)
-    return value
+def _size(name: str, default: int | None, meaning: str, low: int = 1) -> Number:
+    return Number(name, default, meaning, low, LARGEST, whole=True)
 
 
-def _positive(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
-    if not 0.0 < value < math.inf:
-        raise ValueError("a number above 0")
-    return value
-
-
-def _window(word: str) -> tuple[int, int]:
-    height, _, width = word.partition("x")
-    try:
-        return _whole(1, height), _whole(1, width)
-    except ValueError:
-        raise ValueError("height x width, such as 5x5") from None
-
-
-def _choice(choices: Mapping[str, Any], word: str) -> Any:
-    if word not in choices:
-        raise ValueError(" or ".join(choices))
-    return choices[word]
-
-
-_truth = partial(_choice, {"true": True, "false": False})
-_COUNT, _DISTANCE = partial(_whole, 1), partial(_whole, 0)
-_WEIGHTS: dict[str, tuple[str, Reader]] = {
-    "init": ("init", partial(_choice, {name: name for name in INIT_NAMES})),
-    "std": ("std", partial(_number, 0.0, math.inf)),
-    "bias": ("has_bias", _truth),
+_WINDOW = _Window("window", None, "size of the window")
+_WEIGHTS: dict[str, Setting] = {
+    "init": Choice("init", None, "initialisation, by default the problem's", INIT_NAMES),
+    "std": Number("std", None, "standard deviation, by default the problem's init_std"),
+    "has_bias": Flag("bias", True, "whether numbers are added"),
 }
-_MOVES: dict[str, tuple[str, Reader]] = {"stride": ("stride", _COUNT), "pad": ("pad", _DISTANCE)}
+_MOVES: dict[str, Setting] = {
+    "stride": _size("stride", 1, "how far a window moves"),
+    "pad": _size("pad", 0, "rows and columns added on each side", low=0),
+}
 
 
 @dataclass(frozen=True)
@@ -137,36 +113,34 @@ class _Kind:
     example
         A text that makes one.
     arguments, options
-        For each argument in order, and for each option by name: the field it sets, and its reader.
+        The settings that are given in order, and those that are given by name; each by the field
+        of the layer that it is for.
     """
 
     name: str
     layer: type[Layer]
     example: str
-    arguments: tuple[tuple[str, Reader], ...] = ()
-    options: Mapping[str, tuple[str, Reader]] = field(default_factory=dict)
-
-    @property
-    def takes_init(self) -> bool:
-        """Whether its weights are drawn."""
-        return "init" in self.options
+    arguments: Mapping[str, Setting] = field(default_factory=dict)
+    options: Mapping[str, Setting] = field(default_factory=dict)
 
 
 KINDS = {
-    "dense": _Kind("dense", Dense, "dense 300", (("fan_out", _COUNT),), _WEIGHTS),
+    "dense": _Kind(
+        "dense", Dense, "dense 300", {"fan_out": _size("outputs", None, "outputs")}, _WEIGHTS
+    ),
     "conv": _Kind(
         "conv",
         Conv2d,
         "conv 30 5x5",
-        (("filters", _COUNT), ("window", _window)),
+        {"filters": _size("filters", None, "outputs at each place"), "window": _WINDOW},
         {**_MOVES, **_WEIGHTS},
     ),
     "max-pool": _Kind(
         "pool",
         MaxPool,
         "max-pool 2x2 stride=2",
-        (("window", _window),),
-        {**_MOVES, "pad-value": ("pad_value", partial(_choice, {"0": 0.0, "-inf": -math.inf}))},
+        {"window": _WINDOW},
+        {**_MOVES, "pad_value": Choice("pad-value", "0", "value of what pad adds", ("0", "-inf"))},
     ),
     "relu": _Kind("relu", ReLU, "relu"),
     "sigmoid": _Kind("sigmoid", Sigmoid, "sigmoid"),
@@ -176,19 +150,19 @@ KINDS = {
         "dropout",
         Dropout,
         "dropout 0.5",
-        (("ratio", partial(_number, 0.0, 1.0)),),
-        {"inverted": ("inverted", _truth)},
+        {"ratio": fraction("ratio", None, "share of the values dropped")},
+        {"inverted": Flag("inverted", False, "whether it scales in training")},
     ),
     "batch-norm": _Kind(
         "norm",
         BatchNorm,
         "batch-norm",
         options={
-            "per-channel": ("per_channel", _truth),
-            "eps": ("eps", _positive),
-            "momentum": ("momentum", partial(_number, 0.0, 1.0)),
-            "unbiased": ("unbiased", _truth),
-            "running-var": ("variance_start", partial(_number, 0.0, math.inf)),
+            "per_channel": Flag("per-channel", False, "whether an image's places share means"),
+            "eps": Number("eps", 1e-6, "added to the variance", low_open=True),
+            "momentum": fraction("momentum", 0.9, "share of the running averages kept"),
+            "unbiased": Flag("unbiased", False, "whether the running variance is unbiased"),
+            "variance_start": Number("running-var", 0.0, "start of the running variance"),
         },
     ),
 }
@@ -201,41 +175,43 @@ def _read(text: str) -> tuple[_Kind, dict[str, Any]]:
     Raises
     ------
     SuiteError
-        If the text is none, or names something unknown or out of range.
+        If it is not text, or names something unknown or out of range.
     """
     words = text.split() if isinstance(text, str) else []
     if not words:
-        raise SuiteError("it is no layer; one is 'dense 300'")
+        raise SuiteError("a layer is text such as 'dense 300'")
     kind = KINDS.get(words[0])
     if kind is None:
         raise SuiteError(f"unknown layer '{words[0]}'; {nearest(words[0], KINDS)}")
     arguments = [word for word in words[1:] if "=" not in word]
     if len(arguments) != len(kind.arguments):
-        raise SuiteError(f"it takes {_counted(len(kind.arguments))}, as in '{kind.example}'")
+        count = ("no values", "one value", "two values")[len(kind.arguments)]
+        raise SuiteError(f"it takes {count}, as in '{kind.example}'")
     values = {
-        name: _value(read, word, f"'{word}'")
-        for (name, read), word in zip(kind.arguments, arguments, strict=True)
+        name: setting.check(_literal(word))
+        for (name, setting), word in zip(kind.arguments.items(), arguments, strict=True)
     }
-    for word in words[1:]:
-        key, equals, value = word.partition("=")
+    fields = {setting.name: name for name, setting in kind.options.items()}
+    for key, equals, word in (word.partition("=") for word in words[1:]):
         if not equals:
             continue
-        if key not in kind.options:
-            known = nearest(key, kind.options) if kind.options else "it takes none"
+        if key not in fields:
+            known = nearest(key, fields) if fields else "it takes none"
             raise SuiteError(f"{words[0]} has no option '{key}'; {known}")
-        name, read = kind.options[key]
-        if name in values:
+        if fields[key] in values:
             raise SuiteError(f"{key} is given twice")
-        values[name] = _value(read, value, word)
+        setting = kind.options[fields[key]]
+        values[fields[key]] = setting.check(word if isinstance(setting, Choice) else _literal(word))
     return kind, values
 
 
-def _value(read: Reader, word: str, shown: str) -> Any:
+def _literal(word: str) -> bool | int | float | str:
+    """Return the truth value or number that a word is written as, or else the word."""
+    if word in ("true", "false"):
+        return word == "true"
+    if re.fullmatch("-?[0-9]{1,18}", word):
+        return int(word)
     try:
-        return read(word)
-    except ValueError as error:
-        raise SuiteError(f"{shown}; it takes {error}") from None
-
-
-def _counted(arguments: int) -> str:
-    return {0: "no values", 1: "one value", 2: "two values"}[arguments]
+        return float(word)
+    except ValueError:
+        return word

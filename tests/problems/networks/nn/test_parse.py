@@ -1,5 +1,6 @@
 """Layers as users write them, and what is said where they are wrong."""
 
+import dataclasses
 import math
 
 import pytest
@@ -91,97 +92,69 @@ def test_every_example_makes_a_layer(kind):
     assert layers[-1].name == f"{KINDS[kind].name}1"
 
 
+SIZE = "must be a whole number between 1 and 999999999"
 SHAPE = "it takes images of channels x height x width; its input has the shape"
 
 
 @pytest.mark.parametrize(
-    ("texts", "message"),
+    ("texts", "says"),
     [
-        (
-            ["conv 30 5x5", "relu", "max-pool 40x40"],
-            "layer 3 'max-pool 40x40': its window is larger than its input of 24x24",
-        ),
-        (["dense 10", "conv 3 2x2"], f"layer 2 'conv 3 2x2': {SHAPE} 10"),
-        (["flatten", "max-pool 2x2"], f"layer 2 'max-pool 2x2': {SHAPE} 784"),
-        (["dens 10"], "layer 1 'dens 10': unknown layer 'dens'; did you mean 'dense'?"),
-        (
-            ["maxpool 2x2"],
-            "layer 1 'maxpool 2x2': unknown layer 'maxpool'; did you mean 'max-pool'?",
-        ),
-        ([""], "layer 1 '': it is no layer; one is 'dense 300'"),
-        ([300], "layer 1 '300': it is no layer; one is 'dense 300'"),
-        (["dense"], "layer 1 'dense': it takes one value, as in 'dense 300'"),
-        (["dense 3 4"], "layer 1 'dense 3 4': it takes one value, as in 'dense 300'"),
-        (["conv 3"], "layer 1 'conv 3': it takes two values, as in 'conv 30 5x5'"),
-        (["relu 3"], "layer 1 'relu 3': it takes no values, as in 'relu'"),
-        (["dense 0"], "layer 1 'dense 0': '0'; it takes a whole number of at least 1"),
-        (["dense 1.5"], "layer 1 'dense 1.5': '1.5'; it takes a whole number of at least 1"),
-        (
-            ["dense 1234567890"],
-            "layer 1 'dense 1234567890': '1234567890'; it takes a whole number of at most 9 digits",
-        ),
-        (["dense ²"], "layer 1 'dense ²': '²'; it takes a whole number of at least 1"),
-        (["conv 3 5"], "layer 1 'conv 3 5': '5'; it takes height x width, such as 5x5"),
-        (["conv 3 0x2"], "layer 1 'conv 3 0x2': '0x2'; it takes height x width, such as 5x5"),
-        (
-            ["conv 3 2x2 stride=0"],
-            "layer 1 'conv 3 2x2 stride=0': stride=0; it takes a whole number of at least 1",
-        ),
+        (["conv 30 5x5", "relu", "max-pool 40x40"], "its window is larger than its input of 24x24"),
+        (["dense 10", "conv 3 2x2"], f"{SHAPE} 10"),
+        (["flatten", "max-pool 2x2"], f"{SHAPE} 784"),
+        (["dens 10"], "unknown layer 'dens'; did you mean 'dense'?"),
+        (["maxpool 2x2"], "unknown layer 'maxpool'; did you mean 'max-pool'?"),
+        ([""], "a layer is text such as 'dense 300'"),
+        ([300], "a layer is text such as 'dense 300'"),
+        (["dense"], "it takes one value, as in 'dense 300'"),
+        (["dense 3 4"], "it takes one value, as in 'dense 300'"),
+        (["conv 3"], "it takes two values, as in 'conv 30 5x5'"),
+        (["relu 3"], "it takes no values, as in 'relu'"),
+        (["dense 0"], f"outputs = 0 {SIZE}"),
+        (["dense 1.5"], f"outputs = 1.5 {SIZE}"),
+        (["dense 1234567890"], f"outputs = 1234567890 {SIZE}"),
+        (["dense ²"], f"outputs = '²' {SIZE}"),
+        (["conv 3 5"], "window = 5 must be height x width, such as 5x5"),
+        (["conv 3 0x2"], "window = '0x2' must be height x width, such as 5x5"),
+        (["conv 3 2x2 stride=0"], f"stride = 0 {SIZE}; the default is 1"),
         (
             ["conv 3 2x2 pad=-1"],
-            "layer 1 'conv 3 2x2 pad=-1': pad=-1; it takes a whole number of at least 0",
+            "pad = -1 must be a whole number between 0 and 999999999; the default is 0",
         ),
-        (
-            ["max-pool 2x2 pad=2"],
-            "layer 1 'max-pool 2x2 pad=2': its pad is 2; it takes less than the size of its window",
-        ),
-        (
-            ["max-pool 2x2 pad-value=1"],
-            "layer 1 'max-pool 2x2 pad-value=1': pad-value=1; it takes 0 or -inf",
-        ),
-        (["dropout 1"], "layer 1 'dropout 1': '1'; it takes a number in [0, 1)"),
-        (["dropout -0.1"], "layer 1 'dropout -0.1': '-0.1'; it takes a number in [0, 1)"),
-        (["dropout nan"], "layer 1 'dropout nan': 'nan'; it takes a number in [0, 1)"),
-        (["dropout half"], "layer 1 'dropout half': 'half'; it takes a number in [0, 1)"),
+        (["max-pool 2x2 pad=2"], "its pad is 2; it takes less than the size of its window"),
+        (["max-pool 2x2 pad-value=1"], "pad-value = '1' must be one of 0, -inf; the default is 0"),
+        (["dropout 1"], "ratio = 1 must be at least 0 and below 1"),
+        (["dropout -0.1"], "ratio = -0.1 must be at least 0 and below 1"),
+        (["dropout nan"], "ratio = nan must be a finite number of at least 0 and below 1"),
+        (["dropout half"], "ratio = 'half' must be a number of at least 0 and below 1"),
         (
             ["dropout 0.5 inverted=yes"],
-            "layer 1 'dropout 0.5 inverted=yes': inverted=yes; it takes true or false",
+            "inverted = 'yes' must be true or false; the default is false",
         ),
-        (
-            ["dropout 0.5 invert=true"],
-            "layer 1 'dropout 0.5 invert=true': dropout has no option 'invert'; "
-            "did you mean 'inverted'?",
-        ),
-        (["relu a=b"], "layer 1 'relu a=b': relu has no option 'a'; it takes none"),
-        (
-            ["batch-norm eps=0"],
-            "layer 1 'batch-norm eps=0': eps=0; it takes a number above 0",
-        ),
-        (
-            ["batch-norm eps=x"],
-            "layer 1 'batch-norm eps=x': eps=x; it takes a number above 0",
-        ),
+        (["dropout 0.5 invert=true"], "dropout has no option 'invert'; did you mean 'inverted'?"),
+        (["relu a=b"], "relu has no option 'a'; it takes none"),
+        (["batch-norm eps=0"], "eps = 0 must be above 0; the default is 1e-06"),
+        (["batch-norm eps=x"], "eps = 'x' must be a number above 0; the default is 1e-06"),
         (
             ["batch-norm momentum=1"],
-            "layer 1 'batch-norm momentum=1': momentum=1; it takes a number in [0, 1)",
+            "momentum = 1 must be at least 0 and below 1; the default is 0.9",
         ),
-        (
-            ["dense 3 std=inf"],
-            "layer 1 'dense 3 std=inf': std=inf; it takes a number in [0, ∞)",
-        ),
-        (
-            ["dense 3 init=zero"],
-            "layer 1 'dense 3 init=zero': init=zero; it takes he or xavier or normal or "
-            "truncated-normal or glorot-uniform or zeros",
-        ),
-        (
-            ["dense 3 bias=true bias=true"],
-            "layer 1 'dense 3 bias=true bias=true': bias is given twice",
-        ),
+        (["dense 3 std=inf"], "std = inf must be a finite number of at least 0"),
+        (["dense 3 init=zero"], f"init = 'zero' must be one of {', '.join(INIT_NAMES)}"),
+        (["dense 3 bias=true bias=true"], "bias is given twice"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_with_the_place(texts, message):
+def test_what_is_wrong_is_said_in_one_line_with_the_place(texts, says):
     with pytest.raises(SuiteError) as caught:
         parse(*texts)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"layer {len(texts)} '{texts[-1]}': {says}"
     assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_defaults_of_options_are_those_of_the_layers():
+    for kind in KINDS.values():
+        fields = {field.name: field.default for field in dataclasses.fields(kind.layer)}
+        for name, option in kind.options.items():
+            if option.default is not None:
+                default = option.check(option.default)
+                assert fields[name] == (float(default) if name == "pad_value" else default)
