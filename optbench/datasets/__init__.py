@@ -243,10 +243,8 @@ def _read(collection: Collection, location: Location) -> Dataset:
     except DataError as error:
         name = collection.info.name
         fetched = location.folder == folders.cache_folder() / name
-        remedy = (
-            f"`optbench data fetch {name}` downloads it again" if fetched else "put a good copy there"
-        )
-        raise DataError(f"{error}; {remedy}") from None
+        again = f"`optbench data fetch {name}` downloads it again"
+        raise DataError(f"{error}; {again if fetched else 'put a good copy there'}") from None
 
 
 def _once(key: tuple[str, Path | None, str], read: Callable[[], Dataset]) -> Dataset:
