@@ -16,10 +16,8 @@ from threading import RLock
 from optbench.datasets import collection as collections
 from optbench.datasets import digits, embedded, folders
 from optbench.datasets.base import (
-    EMBEDDED,
     IDX,
     OWN,
-    PACKAGE,
     PICKLE,
     SPLITTINGS,
     Dataset,
@@ -57,7 +55,7 @@ COLLECTIONS: dict[str, Collection] = {
 }
 """Data sets that are read from a folder, all of images of one shape."""
 
-SMALL = {each.INFO.name: each for each in (embedded, digits)}
+SMALL = {module.INFO.name: module for module in (embedded, digits)}
 """Data sets that come with a package, in one split of three parts."""
 
 PREFERRED = "mnist"
@@ -97,7 +95,8 @@ def find(name: str, data_dir: Path | None = None) -> Path | None:
     """
     collection = _collection(name)
     if collection is None:
-        return Path(__file__).parent if name == embedded.INFO.name else digits.find()
+        folder: Path | None = SMALL[name].find()
+        return folder
     location = folders.find(collection, data_dir)
     return None if location is None else location.folder
 
@@ -185,14 +184,14 @@ def fetch(
     Raises
     ------
     DataError
-        No mirror gave good files, or they cannot be written.
+        No mirror served good files, or they cannot be written.
     UsageError
         There is no data set of this name, or it comes with a package.
     """
     collection = _collection(name)
     if collection is None:
         package = SMALL[name].INFO.package
-        bringing = f"; `pip install {package}` brings it" if package else ""
+        bringing = f"; `pip install {package}` installs it" if package else ""
         raise UsageError(
             f"{name} is part of {package or 'optbench'}; there is nothing to fetch{bringing}"
         )
@@ -214,7 +213,8 @@ def verify(name: str, data_dir: Path | None = None) -> Verification:
     """
     collection = _collection(name)
     if collection is None:
-        return _verify_embedded() if name == embedded.INFO.name else _verify_digits()
+        verification: Verification = SMALL[name].verify()
+        return verification
     location = folders.require(collection, data_dir)
     return Verification(
         name=name,
@@ -243,8 +243,8 @@ def _read(collection: Collection, location: Location) -> Dataset:
     except DataError as error:
         name = collection.info.name
         fetched = location.folder == folders.cache_folder() / name
-        remedy = f"`optbench data fetch {name}` mends it" if fetched else "put a good copy there"
-        raise DataError(f"{error}; {remedy}") from None
+        again = f"`optbench data fetch {name}` downloads it again"
+        raise DataError(f"{error}; {again if fetched else 'put a good copy there'}") from None
 
 
 def _once(key: tuple[str, Path | None, str], read: Callable[[], Dataset]) -> Dataset:
@@ -252,24 +252,6 @@ def _once(key: tuple[str, Path | None, str], read: Callable[[], Dataset]) -> Dat
         if key not in _loaded:
             _loaded[key] = read()
         return _loaded[key]
-
-
-def _verify_embedded() -> Verification:
-    (file,) = embedded.INFO.files
-    try:
-        check = FileCheck(file, sha256=embedded.load().checksums[file])
-    except DataError as error:
-        check = FileCheck(file, problem=str(error))
-    return Verification(embedded.INFO.name, EMBEDDED, Path(__file__).parent / file, (check,))
-
-
-def _verify_digits() -> Verification:
-    found = digits.digests(*digits.read())
-    checks = tuple(
-        FileCheck(name, digest, None if digest == right else f"{name}: {digest[:12]}… is not right")
-        for (name, digest), right in zip(found.items(), digits.INFO.files.values(), strict=True)
-    )
-    return Verification(digits.INFO.name, PACKAGE, digits.find() or Path(), checks)
 
 
 def _silent(_file: str, _received_bytes: int, _total_bytes: int | None) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -34,6 +35,18 @@ class Split:
 
     images: np.ndarray
     labels: np.ndarray
+
+
+def splits_in_order(
+    images: np.ndarray, labels: np.ndarray, sizes: Mapping[str, int]
+) -> Mapping[str, Split]:
+    """Return splits of these sizes, one after the other, as read-only views."""
+    splits, start = {}, 0
+    for name, examples in sizes.items():
+        part = slice(start, start + examples)
+        splits[name] = Split(read_only(images[part]), read_only(labels[part]))
+        start += examples
+    return MappingProxyType(splits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +156,14 @@ class Verification:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """One line a file that is missing or damaged."""
+        """One line for each file that is missing or damaged."""
         return tuple(check.problem for check in self.checks if check.problem is not None)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return the array itself, which can no longer be written to."""
+    array.flags.writeable = False
+    return array
 
 
 def sha256(data: bytes | memoryview) -> str:

@@ -56,7 +56,7 @@ class IdxFile:
 
 @dataclass(frozen=True)
 class Collection:
-    """How one data set is laid out in files, and what is right for them.
+    """How one data set is laid out in files, and what they should hold.
 
     Attributes
     ----------
@@ -286,7 +286,7 @@ def _parse(file: IdxFile, content: Content, where: str, classes: int) -> np.ndar
 def _check_digest(file: IdxFile, content: Content, where: str) -> None:
     digest = sha256(content.stored)
     if digest != file.sha256:
-        raise DataError(f"{where}: its SHA-256 is {digest[:12]}…, {file.sha256[:12]}… is right")
+        raise DataError(f"{where}: its SHA-256 is {digest[:12]}…, expected {file.sha256[:12]}…")
 
 
 def _load_pickle(collection: Collection, path: Path) -> Dataset:

@@ -15,7 +15,15 @@ from types import MappingProxyType
 import numpy as np
 
 from optbench import rng
-from optbench.datasets.base import PACKAGE, Dataset, DatasetInfo, Split, sha256
+from optbench.datasets.base import (
+    PACKAGE,
+    Dataset,
+    DatasetInfo,
+    FileCheck,
+    Verification,
+    sha256,
+    splits_in_order,
+)
 from optbench.errors import DataError
 
 SHAPE = (8, 8)
@@ -56,23 +64,33 @@ def load() -> Dataset:
         if digest != INFO.files[name]:
             raise DataError(
                 f"{INFO.name}: the SHA-256 of scikit-learn's {name} is {digest[:12]}…, "
-                f"{INFO.files[name][:12]}… is right; install another version of scikit-learn"
+                f"expected {INFO.files[name][:12]}…; install another version of scikit-learn"
             )
     order = rng.stream(0, STREAM).permutation(len(labels))
-    splits, start = {}, 0
-    for split, examples in INFO.splits.items():
-        chosen = order[start : start + examples]
-        splits[split] = Split(_read_only(images[chosen]), _read_only(labels[chosen]))
-        start += examples
     return Dataset(
         name=INFO.name,
         source=PACKAGE,
-        splits=MappingProxyType(splits),
+        splits=splits_in_order(images[order], labels[order], INFO.splits),
         scale=SCALE,
         shape=SHAPE,
         classes=CLASSES,
         checksums=MappingProxyType({**INFO.files, "order": sha256(order.astype("<i8").tobytes())}),
     )
+
+
+def verify() -> Verification:
+    """Read the digits again and say of images and labels what was found.
+
+    Raises
+    ------
+    DataError
+        scikit-learn is not installed.
+    """
+    checks = tuple(
+        FileCheck(name, digest, None if digest == INFO.files[name] else f"{name}: wrong SHA-256")
+        for name, digest in digests(*read()).items()
+    )
+    return Verification(INFO.name, PACKAGE, find() or Path(), checks)
 
 
 def read() -> tuple[np.ndarray, np.ndarray]:
@@ -87,8 +105,8 @@ def read() -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits  # here, as it takes a second
     except ImportError:
         raise DataError(
-            f"{INFO.name} comes with scikit-learn, which is not installed: "
-            "`pip install scikit-learn` brings it"
+            f"{INFO.name} comes with scikit-learn, which is not installed; "
+            "`pip install scikit-learn` installs it"
         ) from None
     images, labels = load_digits(return_X_y=True)
     return np.asarray(images).astype(np.uint8), np.asarray(labels).astype(np.uint8)
@@ -97,8 +115,3 @@ def read() -> tuple[np.ndarray, np.ndarray]:
 def digests(images: np.ndarray, labels: np.ndarray) -> dict[str, str]:
     """Return the SHA-256 of the bytes of images and labels, in scikit-learn's order."""
     return {"images": sha256(images.tobytes()), "labels": sha256(labels.tobytes())}
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
-    return array

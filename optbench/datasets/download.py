@@ -44,7 +44,7 @@ def fetch(collection: Collection, mirrors: Sequence[str], folder: Path, progress
     Raises
     ------
     DataError
-        No mirror gave a good file, or ``folder`` cannot be written.
+        No mirror served a good file, or ``folder`` cannot be written.
     """
     there = locate(collection, folder)
     wanted = [file for file in collection.files if not _is_good(file, there, collection.classes)]
@@ -109,7 +109,7 @@ def _is_good(file: IdxFile, location: Location | None, classes: int) -> bool:
 def _from_mirrors(
     file: IdxFile, mirrors: Sequence[str], classes: int, progress: Progress
 ) -> tuple[bytes, str]:
-    """Return the verified bytes of a file, to be stored, and the mirror that gave them."""
+    """Return the verified bytes of a file, to be stored, and the mirror that served them."""
     failures = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{file.name}.gz"
@@ -124,8 +124,8 @@ def _from_mirrors(
             reason = type(error).__name__ if response is None else f"HTTP {response.status_code}"
             failures.append(f"{url} ({reason})")
     raise DataError(
-        f"no mirror gave {file.name}: tried {', '.join(failures) or 'none'}; check the network, or "
-        "name another one with --mirror URL"
+        f"no mirror served {file.name}: tried {', '.join(failures) or 'none'}; check the network, "
+        "or name another one with --mirror URL"
     )
 
 

@@ -7,12 +7,21 @@ an IDX file of all labels, gzipped; the splits follow one another.
 
 import io
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
 from optbench.datasets import idx
-from optbench.datasets.base import EMBEDDED, Dataset, DatasetInfo, Split, sha256
+from optbench.datasets.base import (
+    EMBEDDED,
+    Dataset,
+    DatasetInfo,
+    FileCheck,
+    Verification,
+    sha256,
+    splits_in_order,
+)
 from optbench.errors import DataError
 
 FILE = "mnist-5k.idx.gz"
@@ -29,6 +38,11 @@ INFO = DatasetInfo(
 )
 
 
+def find() -> Path:
+    """Return the folder that holds the file."""
+    return Path(__file__).parent
+
+
 def load() -> Dataset:
     """Return the embedded data set.
 
@@ -38,20 +52,24 @@ def load() -> Dataset:
         The file in the package is missing or is not the one that was put there.
     """
     images, labels = _arrays(_verified())
-    splits, start = {}, 0
-    for name, examples in INFO.splits.items():
-        part = slice(start, start + examples)
-        splits[name] = Split(images[part], labels[part])
-        start += examples
     return Dataset(
         name=INFO.name,
         source=EMBEDDED,
-        splits=MappingProxyType(splits),
+        splits=splits_in_order(images, labels, INFO.splits),
         scale=255.0,
         shape=SHAPE,
         classes=CLASSES,
         checksums=MappingProxyType(dict(INFO.files)),
     )
+
+
+def verify() -> Verification:
+    """Read the file again and say what was found."""
+    try:
+        check = FileCheck(FILE, sha256=load().checksums[FILE])
+    except DataError as error:
+        check = FileCheck(FILE, problem=str(error))
+    return Verification(INFO.name, EMBEDDED, find() / FILE, (check,))
 
 
 def _verified() -> bytes:

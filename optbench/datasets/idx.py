@@ -110,17 +110,17 @@ def parse(content: bytes, where: str, shape: tuple[int, ...], examples: int) -> 
         raise DataError(f"{where}: truncated: {len(content)} bytes, its header alone has {header}")
     magic, count, *found_shape = struct.unpack(f">{2 + len(shape)}I", content[:header])
     if magic != _magic(shape):
-        raise DataError(f"{where}: magic number {magic:#010x}, {_magic(shape):#010x} is right")
+        raise DataError(f"{where}: magic number {magic:#010x}, expected {_magic(shape):#010x}")
     if tuple(found_shape) != shape:
-        found, right = ("×".join(map(str, sizes)) for sizes in (found_shape, shape))
-        raise DataError(f"{where}: holds images of {found} pixels, {right} is right")
+        found, expected = ("×".join(map(str, sizes)) for sizes in (found_shape, shape))
+        raise DataError(f"{where}: holds images of {found} pixels, expected {expected}")
     if count > examples:
-        raise DataError(f"{where}: claims {count:,} examples, at most {examples:,} are right")
+        raise DataError(f"{where}: claims {count:,} examples, expected at most {examples:,}")
     missing = size_bytes(count, shape) - len(content)
     if missing > 0:
         raise DataError(f"{where}: truncated: {missing:,} bytes of {count:,} examples are missing")
     if missing < 0:
-        raise DataError(f"{where}: bytes follow the end of its {count:,} examples")
+        raise DataError(f"{where}: there are bytes after the end of its {count:,} examples")
     array = np.frombuffer(content, dtype=np.uint8, offset=header)
     return array.reshape(count, prod(shape)) if shape else array
 
@@ -131,7 +131,7 @@ def check_labels(labels: np.ndarray, where: str, classes: int) -> None:
     if wrong.size:
         first = int(wrong[0])
         raise DataError(
-            f"{where}: label {labels[first]} at position {first}, 0 to {classes - 1} are right"
+            f"{where}: label {labels[first]} at position {first}, expected 0 to {classes - 1}"
         )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from optbench.datasets import unpickler
-from optbench.datasets.base import Split
+from optbench.datasets.base import Split, read_only
 from optbench.datasets.idx import check_labels
 from optbench.errors import DataError
 
@@ -30,7 +30,7 @@ def load(
     Parameters
     ----------
     examples
-        How many are right, by split, in the file's order.
+        How many there should be, by split, in the file's order.
     shape
         Of one image.
     classes
@@ -69,15 +69,16 @@ def _split(
 ) -> Split:
     if images.dtype.newbyteorder("=") != np.float32 or images.shape != shape:
         raise DataError(
-            f"{where} images: {images.dtype} of shape {images.shape}, float32 of {shape} is right"
+            f"{where} images: {images.dtype} of shape {images.shape}, expected float32 of "
+            f"shape {shape}"
         )
     if labels.dtype.kind not in "iu" or labels.shape != shape[:1]:
         raise DataError(
-            f"{where} labels: {labels.dtype} of shape {labels.shape}, integers of {shape[:1]} "
-            "are right"
+            f"{where} labels: {labels.dtype} of shape {labels.shape}, expected integers "
+            f"of shape {shape[:1]}"
         )
     check_labels(labels, f"{where} labels", classes)
-    return Split(_as_bytes(images, where), _read_only(labels.astype(np.uint8)))
+    return Split(_as_bytes(images, where), read_only(labels.astype(np.uint8)))
 
 
 def _as_bytes(images: np.ndarray, where: str) -> np.ndarray:
@@ -85,10 +86,5 @@ def _as_bytes(images: np.ndarray, where: str) -> np.ndarray:
         scaled = images * np.float32(SCALE)
         pixels = np.ascontiguousarray(scaled, dtype=np.uint8)
         if (pixels == scaled).all():
-            return _read_only(pixels)
+            return read_only(pixels)
     raise DataError(f"{where} images: pixels should be k/256 with k from 0 to 255")
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)
-    return array

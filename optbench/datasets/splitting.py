@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from optbench.datasets.base import TRAIN_TEST, TRAIN_VALIDATION_TEST, Dataset, Split
+from optbench.datasets.base import TRAIN_TEST, TRAIN_VALIDATION_TEST, Dataset, Split, read_only
 
 
 def split_as(dataset: Dataset, splitting: str, validation: int) -> Dataset:
@@ -37,6 +37,4 @@ def split_as(dataset: Dataset, splitting: str, validation: int) -> Dataset:
 def _joined(one: Split, other: Split) -> Split:
     images = np.concatenate([one.images, other.images])
     labels = np.concatenate([one.labels, other.labels])
-    for array in (images, labels):
-        array.flags.writeable = False
-    return Split(images, labels)
+    return Split(read_only(images), read_only(labels))

@@ -56,7 +56,7 @@ def load(path: Path) -> object:
             content: object = _ArrayUnpickler(_Bounded(file)).load()
             # Reading to the end also lets gzip compare its checksum.
             if file.read(1):
-                raise DataError(f"{path}: bytes follow the end of its pickle")
+                raise DataError(f"{path}: there are bytes after the end of its pickle")
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise DataError(f"{path}: truncated, or its gzip compression is damaged") from None
     except OSError as error:

@@ -20,9 +20,7 @@ from optbench.settings import Setting
 
 DTYPES = ("float32", "float64")
 
-
 RECORDS = ("before", "after")
-
 
 Arrays = Mapping[str, Array]
 

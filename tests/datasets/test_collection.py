@@ -57,7 +57,7 @@ def test_nothing_of_a_data_set_can_be_written(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"train_images": CONTENT[NAMES[0]][:-1]}, "train-images-idx3-ubyte.gz: truncated"),
-        ({"t10k_images": CONTENT[NAMES[2]] + b"x"}, "t10k-images-idx3-ubyte.gz: bytes follow"),
+        ({"t10k_images": CONTENT[NAMES[2]] + b"x"}, "t10k-images-idx3-ubyte.gz: there are bytes"),
         (
             {"train_labels": CONTENT[NAMES[0]]},
             "train-labels-idx1-ubyte.gz: magic number 0x00000803",

@@ -81,7 +81,9 @@ def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     report = datasets.verify("digits")
     assert (report.problems, report.place) == ((), Path("/x/sklearn"))
     monkeypatch.setitem(digits.INFO.files, "labels", "0" * 64)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"SHA-256 of scikit-learn's labels is .*… is right"):
+    with pytest.raises(
+        DataError, match=r"SHA-256 of scikit-learn's labels is .*…, expected 0{12}…; install"
+    ):
         datasets.load("digits")
     (problem,) = datasets.verify("digits").problems
     assert problem.startswith("labels: ")
@@ -95,8 +97,8 @@ def test_without_scikit_learn_the_message_says_how_to_get_it(
     with pytest.raises(DataError) as raised:
         call("digits")
     assert str(raised.value) == (
-        "digits comes with scikit-learn, which is not installed: "
-        "`pip install scikit-learn` brings it"
+        "digits comes with scikit-learn, which is not installed; "
+        "`pip install scikit-learn` installs it"
     )
 
 

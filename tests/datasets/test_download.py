@@ -95,7 +95,7 @@ def test_where_no_mirror_gives_a_good_file_nothing_is_left(
     with serve(files) as mirror, pytest.raises(DataError) as raised:
         datasets.fetch("mnist", mirrors=[DOWN, mirror.url], cache=tmp_path / "here")
     text = str(raised.value)
-    assert f"no mirror gave {NAMES[0]}: tried {DOWN}/{NAMES[0]}.gz (ConnectionError)" in text
+    assert f"no mirror served {NAMES[0]}: tried {DOWN}/{NAMES[0]}.gz (ConnectionError)" in text
     assert f"{mirror.url}/{NAMES[0]}.gz ({reason}" in text
     assert text.endswith("check the network, or name another one with --mirror URL")
     assert "\n" not in text
@@ -104,7 +104,7 @@ def test_where_no_mirror_gives_a_good_file_nothing_is_left(
 
 def test_a_fetch_that_fails_half_way_leaves_no_incomplete_set(mirror: Mirror, cache: Path) -> None:
     del mirror.files[f"{NAMES[3]}.gz"]
-    with pytest.raises(DataError, match=f"no mirror gave {NAMES[3]}"):
+    with pytest.raises(DataError, match=f"no mirror served {NAMES[3]}"):
         datasets.fetch("mnist", mirrors=[mirror.url])
     assert list((cache / "mnist").iterdir()) == []
     assert datasets.load_best()[0].name == "mnist-5k"
@@ -112,7 +112,7 @@ def test_a_fetch_that_fails_half_way_leaves_no_incomplete_set(mirror: Mirror, ca
 
 def test_an_answer_that_ends_early_is_no_file(mirror: Mirror, tmp_path: Path) -> None:
     mirror.headers["Content-Length"] = "100000"
-    with pytest.raises(DataError, match="no mirror gave"):
+    with pytest.raises(DataError, match="no mirror served"):
         datasets.fetch("mnist", mirrors=[mirror.url], cache=tmp_path / "here")
 
 
@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_written_is_said_to_be_so(mirror: Mirror, tmp_pa
 def test_an_address_that_is_none_is_a_mirror_that_does_not_answer(
     address: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="no mirror gave"):
+    with pytest.raises(DataError, match="no mirror served"):
         datasets.fetch("mnist", mirrors=[address], cache=tmp_path / "here")
 
 

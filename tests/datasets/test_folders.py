@@ -86,10 +86,12 @@ def test_best_insists_on_a_folder_that_was_given(tmp_path: Path) -> None:
 
 def test_best_never_passes_over_a_damaged_or_incomplete_set(cache: Path) -> None:
     folder = write_idx(cache / "mnist", train_labels=CONTENT[NAMES[1]][:-1])
-    with pytest.raises(DataError, match=r"truncated.*; `optbench data fetch mnist` mends it"):
+    with pytest.raises(
+        DataError, match=r"truncated.*; `optbench data fetch mnist` downloads it again"
+    ):
         datasets.load_best()
     (folder / f"{NAMES[1]}.gz").unlink()
-    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte missing.*mends it"):
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte missing.*downloads it again"):
         datasets.load_best()
 
 

@@ -27,12 +27,12 @@ def test_labels_are_one_row() -> None:
     [
         (b"", "truncated: 0 bytes, its header alone has 16"),
         (idx_images(pixels(4))[:15], "truncated: 15 bytes, its header alone has 16"),
-        (idx_labels(digits(20)), "magic number 0x00000801, 0x00000803 is right"),
-        (b"\x1f\x8b" + bytes(20), "magic number 0x1f8b0000, 0x00000803 is right"),
-        (struct.pack(">4I", 2051, 1, 3, 3) + bytes(9), "holds images of 3×3 pixels, 2×3 is right"),
-        (idx_images(pixels(5)), "claims 5 examples, at most 4 are right"),
+        (idx_labels(digits(20)), "magic number 0x00000801, expected 0x00000803"),
+        (b"\x1f\x8b" + bytes(20), "magic number 0x1f8b0000, expected 0x00000803"),
+        (struct.pack(">4I", 2051, 1, 3, 3) + bytes(9), "holds images of 3×3 pixels, expected 2×3"),
+        (idx_images(pixels(5)), "claims 5 examples, expected at most 4"),
         (idx_images(pixels(4))[:-1], "truncated: 1 bytes of 4 examples are missing"),
-        (idx_images(pixels(4)) + b"x", "bytes follow the end of its 4 examples"),
+        (idx_images(pixels(4)) + b"x", "there are bytes after the end of its 4 examples"),
     ],
 )
 def test_a_malformed_file_is_said_to_be_so(content: bytes, message: str) -> None:
@@ -43,7 +43,7 @@ def test_a_malformed_file_is_said_to_be_so(content: bytes, message: str) -> None
 
 def test_labels_out_of_range_are_found() -> None:
     idx.check_labels(np.array([0, 9]), "file", 10)
-    with pytest.raises(DataError, match=r"file: label 10 at position 1, 0 to 9 are right"):
+    with pytest.raises(DataError, match=r"file: label 10 at position 1, expected 0 to 9"):
         idx.check_labels(np.array([0, 10, 11], np.uint8), "file", 10)
     with pytest.raises(DataError, match="label -1 at position 0"):
         idx.check_labels(np.array([-1]), "file", 10)

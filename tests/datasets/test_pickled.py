@@ -216,7 +216,7 @@ def test_no_more_than_the_limit_is_decompressed(
 
 def test_bytes_after_the_pickle_are_refused(tmp_path: Path) -> None:
     path = write_pickle_bytes(tmp_path, pickle.dumps(pickle_pairs()) + b"x")
-    with pytest.raises(DataError, match="bytes follow the end of its pickle"):
+    with pytest.raises(DataError, match="there are bytes after the end of its pickle"):
         load(path)
 
 

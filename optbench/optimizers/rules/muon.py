@@ -19,7 +19,6 @@ from optbench.settings import Hyperparameter, Switch, fraction
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """a, b, c of the quintic iteration: chosen for a steep slope at 0, not for convergence to 1."""
 
-
 ITERATIONS = 5
 
 

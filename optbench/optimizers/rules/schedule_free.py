@@ -28,9 +28,7 @@ def _interpolation(name: str) -> Hyperparameter:
 
 WEIGHT_DECAY = Hyperparameter("weight_decay", 0.0, "share of y added to the step's direction")
 
-
 R = Hyperparameter("r", 0.0, "power of t in the weights of the average", high=4.0)
-
 
 WEIGHT_LR_POWER = Hyperparameter(
     "weight_lr_power", 2.0, "power of the largest lr in the weights of the average", high=4.0

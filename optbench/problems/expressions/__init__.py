@@ -1,12 +1,12 @@
-"""Functions given as text: understood, differentiated, and compiled for stacks of lanes.
+"""Functions given as text: parsed, differentiated, and compiled for stacks of lanes.
 
 ::
 
-    text ─▶ parse ─▶ graph ─▶ differentiate ─▶ compile ─▶ program(lanes)
+    text ─▶ parse ─▶ Graph ─▶ differentiate ─▶ compile ─▶ CompiledExpression(lanes)
 
 The arithmetic is our own rather than SymPy's: vectors of n dimensions, constant matrices and
-programs in the array namespace of the device are needed, and a command has to start at once. The
-tests hold the derivatives against SymPy's.
+code in the array namespace of the device are needed, and a command has to start at once. The
+tests compare the derivatives with SymPy's.
 """
 
 from optbench.problems.expressions.compile import CompiledExpression, compile_graph

@@ -1,7 +1,7 @@
-"""From graphs to programs that compute whole stacks of lanes.
+"""From graphs to compiled expressions that compute whole stacks of lanes.
 
-A program is a flat list of steps without a graph, so that it can be pickled and walks no deep
-structure. Every node is computed once, and its array is let go after its last use.
+A compiled expression is a flat list of instructions without a graph, so that it can be pickled and
+walks no deep structure. Every node is computed once, and its array is freed after its last use.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ class Instruction:
     operation
         A key of :data:`optbench.problems.expressions.operations.OPERATIONS`.
     data
-        What it is told beside its arguments.
+        What it needs beside its arguments.
     arguments
         Places of its arguments.
     place
         Where its value goes.
     done
-        Places whose values nothing needs after this step.
+        Places whose values nothing needs after this instruction.
     """
 
     operation: str
@@ -48,8 +48,8 @@ class CompiledExpression:
         Values by place.
     inputs
         Places of variables and constants by name.
-    steps
-        What is done, in order.
+    instructions
+        The operations, in order.
     results
         Places of the results.
     work_values
@@ -58,7 +58,7 @@ class CompiledExpression:
 
     numbers: Mapping[int, float]
     inputs: Mapping[str, int]
-    steps: tuple[Instruction, ...]
+    instructions: tuple[Instruction, ...]
     results: tuple[int, ...]
     work_values: int
 
@@ -78,32 +78,33 @@ class CompiledExpression:
         Returns
         -------
         list
-            An array (lanes, n) a result; (1, n) or a float where no variable is in it.
+            One array (lanes, n) per result; (1, n) or a float where no variable is in it.
         """
         context = Context(xp, dtype)
         values: dict[int, Value] = dict(self.numbers)
         values |= {place: inputs[name] for name, place in self.inputs.items()}
-        for step in self.steps:
-            arguments = [values[each] for each in step.arguments]
-            values[step.place] = OPERATIONS[step.operation](context, step.data, *arguments)
-            for each in step.done:
-                del values[each]
-        return [values[each] for each in self.results]
+        for instruction in self.instructions:
+            operation = OPERATIONS[instruction.operation]
+            arguments = [values[place] for place in instruction.arguments]
+            values[instruction.place] = operation(context, instruction.data, *arguments)
+            for place in instruction.done:
+                del values[place]
+        return [values[place] for place in self.results]
 
 
 def compile_graph(graph: Graph, results: Sequence[int]) -> CompiledExpression:
-    """Return the program that computes some nodes of a graph, and nothing that they don't need.
+    """Return what computes some nodes of a graph, and nothing that they don't need.
 
     >>> import numpy as np
     >>> graph = Graph()
     >>> x = graph.variable("x")
-    >>> program = compile_graph(graph, [graph.add(graph.multiply(x, x), graph.number(1))])
-    >>> program({"x": np.array([[2.0], [3.0]])}, np, np.float64)[0].tolist()
+    >>> compiled = compile_graph(graph, [graph.add(graph.multiply(x, x), graph.number(1))])
+    >>> compiled({"x": np.array([[2.0], [3.0]])}, np, np.float64)[0].tolist()
     [[5.0], [10.0]]
     """
     order = _needed(graph, results)
-    last_use = {each: node for node in order for each in graph.nodes[node].arguments}
-    numbers, inputs, steps = {}, {}, []
+    last_use = {argument: node for node in order for argument in graph.nodes[node].arguments}
+    numbers, inputs, instructions = {}, {}, []
     for place in order:
         node = graph.nodes[place]
         value = graph.value(place)
@@ -113,14 +114,13 @@ def compile_graph(graph: Graph, results: Sequence[int]) -> CompiledExpression:
             inputs[node.data] = place
         else:
             done = tuple(
-                each
-                for each in dict.fromkeys(node.arguments)
-                if last_use[each] == place and each not in results
+                argument
+                for argument in dict.fromkeys(node.arguments)
+                if last_use[argument] == place and argument not in results
             )
-            steps.append(Instruction(node.operation, node.data, node.arguments, place, done))
-    return CompiledExpression(
-        numbers, inputs, tuple(steps), tuple(results), _most_values(graph, steps)
-    )
+            instructions.append(Instruction(node.operation, node.data, node.arguments, place, done))
+    most_values = _most_values(graph, instructions)
+    return CompiledExpression(numbers, inputs, tuple(instructions), tuple(results), most_values)
 
 
 def _needed(graph: Graph, results: Sequence[int]) -> list[int]:
@@ -132,14 +132,14 @@ def _needed(graph: Graph, results: Sequence[int]) -> list[int]:
     return sorted(needed)
 
 
-def _most_values(graph: Graph, steps: Sequence[Instruction]) -> int:
-    """Return how many numbers the values of steps hold in one lane when they hold the most."""
-    made = {step.place for step in steps}
+def _most_values(graph: Graph, instructions: Sequence[Instruction]) -> int:
+    """Return how many numbers the values in one lane hold when they hold the most."""
+    made = {instruction.place for instruction in instructions}
     held = most = 0
-    for step in steps:
-        held += _width(graph, step.place)
+    for instruction in instructions:
+        held += _width(graph, instruction.place)
         most = max(most, held)
-        held -= sum(_width(graph, each) for each in step.done if each in made)
+        held -= sum(_width(graph, place) for place in instruction.done if place in made)
     return most
 
 

@@ -1,4 +1,4 @@
-"""Functions that a user writes down as an expression."""
+"""Functions that a user writes as an expression."""
 
 import math
 import re
@@ -87,15 +87,15 @@ class ExpressionFunction(Function):
     def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
         super().__init__(options, data_dir)
         try:
-            self._settle_start()
+            self._set_start()
             expression = self._parse()
             self._compile(expression)
-            self._settle_domain()
+            self._set_domain()
         except SuiteError as error:
             raise error.within(self.name) from None
         self.formula = expression.text
 
-    def _settle_start(self) -> None:
+    def _set_start(self) -> None:
         """Fix variables, their order and their start."""
         given = self.settings["start"]
         if given is None and self.settings["expression"] == EXAMPLE:
@@ -104,7 +104,9 @@ class ExpressionFunction(Function):
             raise SuiteError("the start is missing; give each variable a value, as {x = -7, y = 2}")
         for name in given:
             if name in self.settings["constants"]:
-                raise SuiteError(f"'{name}' has a start and is a constant; it can be one of them")
+                raise SuiteError(
+                    f"'{name}' has a start and is a constant; it can only be one of them"
+                )
         start = {name: given[name] for name in sorted(given, key=_natural)}
         self.settings["start"] = start
         self._shapes: dict[str, Shape] = {
@@ -122,7 +124,7 @@ class ExpressionFunction(Function):
         )
 
     def _parse(self) -> Expression:
-        """Understand the expression; all that was given has to stand in it."""
+        """Parse the expression; every variable and constant has to be in it."""
         constants = {
             name: value if isinstance(value, float) else np.shape(value)
             for name, value in self.settings["constants"].items()
@@ -132,11 +134,11 @@ class ExpressionFunction(Function):
             for name in names:
                 if name not in expression.names:
                     meant = nearest(name, sorted(expression.names) or ["none"])
-                    raise SuiteError(f"{place}: '{name}' does not stand in the expression; {meant}")
+                    raise SuiteError(f"{place}: '{name}' is not in the expression; {meant}")
         return expression
 
     def _compile(self, expression: Expression) -> None:
-        """Make the programs, and the constants in the dtype of the arithmetic."""
+        """Compile the expression, and bring the constants to the dtype of the arithmetic."""
         graph = expression.graph
         variables = [graph.variable(name, shape) for name, shape in self._shapes.items()]
         partials = gradient(graph, expression.result, variables)
@@ -156,9 +158,9 @@ class ExpressionFunction(Function):
         numbers = self._value_and_partials.numbers.values()
         for value in (*self.origin, *np.concatenate([[0.0], *arrays]).tolist(), *numbers):
             if math.isfinite(value) and abs(value) > largest:
-                raise SuiteError(f"{value:g} does not fit into {self.dtype}; take float64")
+                raise SuiteError(f"{value:g} is too large for {self.dtype}; use float64")
 
-    def _settle_domain(self) -> None:
+    def _set_domain(self) -> None:
         """Fix what figures show of each variable."""
         given = self.settings["domain"]
         for name, (low, high) in given.items():
@@ -167,7 +169,7 @@ class ExpressionFunction(Function):
                     f"domain: unknown variable '{name}'; {nearest(name, self._shapes)}"
                 )
             if not low < high:
-                raise SuiteError(f"domain: {name} = [{low:g}, {high:g}] does not rise")
+                raise SuiteError(f"domain: {name} = [{low:g}, {high:g}] must rise")
         reach = _reach(max(abs(each) for each in self.origin))
         domain = {name: given.get(name, [-reach, reach]) for name in self._shapes}
         self.settings["domain"] = domain
@@ -235,13 +237,13 @@ class ExpressionFunction(Function):
         return _of_each(value, rows, xp)
 
     def _run(
-        self, program: CompiledExpression, rows: Array, constants: Arrays, xp: Namespace
+        self, compiled: CompiledExpression, rows: Array, constants: Arrays, xp: Namespace
     ) -> list[Array]:
         variables = {
             name: rows[:, first:stop]
             for name, (first, stop) in zip(self._shapes, self._places, strict=True)
         }
-        return program({**variables, **constants}, xp, rows.dtype)
+        return compiled({**variables, **constants}, xp, rows.dtype)
 
 
 def _of_each(value: Value, rows: Array, xp: Namespace) -> Array:

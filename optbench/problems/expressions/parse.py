@@ -16,8 +16,76 @@ from typing import NamedTuple
 from optbench.errors import SuiteError, nearest
 from optbench.problems.expressions.graph import Graph, Shape
 
+# What an expression may hold.
+
+NUMBERS = {"pi": math.pi, "e": math.e}
+
+FUNCTIONS: dict[str, int] = {
+    **dict.fromkeys(("exp", "log", "sin", "cos", "tan", "tanh", "sqrt", "abs", "sum"), 1),
+    **dict.fromkeys(("minimum", "maximum", "dot"), 2),
+}
+"""Functions, and how many arguments they take."""
+
+RESERVED = {*FUNCTIONS, *NUMBERS}
+"""Names that mean something already."""
+
+BINARY: dict[type[ast.operator], tuple[str, str, int]] = {
+    ast.Add: ("add", " + ", 1),
+    ast.Sub: ("subtract", " - ", 1),
+    ast.Mult: ("multiply", "*", 2),
+    ast.Div: ("divide", "/", 2),
+}
+"""Operation, canonical text and rank of the operators that go from left to right."""
+
+SIGN_RANK, POWER_RANK, ATOM_RANK = 3, 4, 5
+
+SYMBOLS = "+-*/()[].,:"
+
+MAX_LENGTH = 4000
+"""Characters of an expression."""
+
+MAX_NESTING = 50
+"""Levels of brackets, signs and powers in each other; a sum of many terms is one level."""
+
+MAX_EXPONENT = 1000.0
+
+# What mistakes say.
+
 SHOWN = 72
 """Characters of an expression that are shown around a mistake."""
+
+MOST_QUOTED = 40
+"""Characters that a message quotes of an expression."""
+
+WORDS: dict[type[ast.expr], str] = {
+    ast.Attribute: "an attribute",
+    ast.Lambda: "a lambda",
+    ast.IfExp: "a condition",
+    ast.Compare: "a comparison",
+    ast.Tuple: "a comma here",
+    ast.List: "a list",
+    ast.ListComp: "a loop",
+    ast.GeneratorExp: "a loop",
+    ast.Starred: "a star before a name",
+    ast.Slice: "a slice here",
+}
+"""What messages call the syntax that is refused most often."""
+
+PERHAPS_A_PRODUCT = ("invalid syntax", "invalid decimal literal")
+"""What Python says of ``x y`` and of ``2x``."""
+
+HINTS = {
+    "^": "powers are written **",
+    "=": "write only what is to be minimised",
+    "@": "write dot(A, x)",
+    "−": "the minus sign is written -",
+    "×": "products are written *",
+    "⋅": "products are written *",
+    "÷": "quotients are written /",
+    "√": "write sqrt(…)",
+    **dict.fromkeys("²³⁴⁵⁶⁷⁸⁹", "powers are written **"),
+    **dict.fromkeys("\"'", "text is not allowed here"),
+}
 
 
 class ExpressionError(SuiteError):
@@ -64,56 +132,49 @@ def _visible(character: str) -> str:
     return character if character.isprintable() else "?"
 
 
-MAX_NESTING = 50
-"""Levels of brackets, signs and powers in each other; a sum of many terms is one level."""
+@dataclass(frozen=True)
+class Expression:
+    """An expression that was parsed.
+
+    Attributes
+    ----------
+    text
+        The same in canonical form: no needless blanks and brackets.
+    graph, result
+        The graph, and the node of its value, a scalar.
+    names
+        The variables and constants that stand in it.
+    """
+
+    text: str
+    graph: Graph
+    result: int
+    names: frozenset[str]
 
 
-MAX_EXPONENT = 1000.0
+def parse(
+    text: str, variables: Mapping[str, Shape], constants: Mapping[str, Shape | float]
+) -> Expression:
+    """Parse an expression.
 
+    Parameters
+    ----------
+    text
+        Such as ``"x**2/20 + y**2"``.
+    variables
+        Shapes by name: ``()`` or ``(n,)``.
+    constants
+        Numbers, and the shapes of vectors, ``(n,)``, and matrices, ``(m, n)``, by name.
 
-NUMBERS = {"pi": math.pi, "e": math.e}
+    Raises
+    ------
+    ExpressionError
+        If it is not a scalar made of the names given; it shows where.
 
-
-FUNCTIONS: dict[str, int] = {
-    **dict.fromkeys(("exp", "log", "sin", "cos", "tan", "tanh", "sqrt", "abs", "sum"), 1),
-    **dict.fromkeys(("minimum", "maximum", "dot"), 2),
-}
-"""Functions, and how many arguments they take."""
-
-
-RESERVED = {*FUNCTIONS, *NUMBERS}
-"""Names that mean something already."""
-
-
-MOST_QUOTED = 40
-"""Characters that a message quotes of an expression."""
-
-
-BINARY: dict[type[ast.operator], tuple[str, str, int]] = {
-    ast.Add: ("add", " + ", 1),
-    ast.Sub: ("subtract", " - ", 1),
-    ast.Mult: ("multiply", "*", 2),
-    ast.Div: ("divide", "/", 2),
-}
-"""Operation, canonical text and rank of the operators that go from left to right."""
-
-
-SIGN_RANK, POWER_RANK, ATOM_RANK = 3, 4, 5
-
-
-WORDS: dict[type[ast.expr], str] = {
-    ast.Attribute: "an attribute",
-    ast.Lambda: "a lambda",
-    ast.IfExp: "a condition",
-    ast.Compare: "a comparison",
-    ast.Tuple: "a comma here",
-    ast.List: "a list",
-    ast.ListComp: "a loop",
-    ast.GeneratorExp: "a loop",
-    ast.Starred: "a star before a name",
-    ast.Slice: "a slice here",
-}
-"""How messages call the syntax that is refused most often."""
+    >>> parse("x**2/20+(y)**2.0", {"x": (), "y": ()}, {}).text
+    'x**2/20 + y**2'
+    """
+    return _Parser(text, variables, constants).expression()
 
 
 class Part(NamedTuple):
@@ -138,148 +199,6 @@ class Part(NamedTuple):
         return self.text if self.rank >= rank else f"({self.text})"
 
 
-def noun(shape: Shape) -> str:
-    """Say what has a shape."""
-    match shape:
-        case ():
-            return "a scalar"
-        case (n,):
-            return f"a vector of {n} coordinate{'s' * (n > 1)}"
-    return f"a {shape[0]}×{shape[1]} matrix"
-
-
-def cut(text: str) -> str:
-    """Return text short enough to be quoted in a line."""
-    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
-
-
-MAX_LENGTH = 4000
-"""Characters of an expression."""
-
-
-SYMBOLS = "+-*/()[].,:"
-
-
-PERHAPS_A_PRODUCT = ("invalid syntax", "invalid decimal literal")
-"""What Python says of ``x y`` and of ``2x``."""
-
-
-HINTS = {
-    "^": "powers are written **",
-    "=": "write only what is to be minimised",
-    "@": "write dot(A, x)",
-    "−": "the minus sign is written -",
-    "×": "products are written *",
-    "⋅": "products are written *",
-    "÷": "quotients are written /",
-    "√": "write sqrt(…)",
-    **dict.fromkeys("²³⁴⁵⁶⁷⁸⁹", "powers are written **"),
-    **dict.fromkeys("\"'", "text has no place here"),
-}
-
-
-def syntax_tree(text: str) -> ast.expr:
-    """Return the syntax tree of an expression, which may spread over lines.
-
-    Raises
-    ------
-    ExpressionError
-        If it is empty, too long, or no Python expression.
-    """
-    if len(text) > MAX_LENGTH:
-        message = f"the expression has {len(text)} characters; at most {MAX_LENGTH} are taken"
-        raise ExpressionError(message, text, MAX_LENGTH)
-    flat = _flat(text)
-    if not flat.strip():
-        raise ExpressionError("the expression is empty; write one as x**2/20 + y**2", text, 0)
-    _check_characters(flat, text)
-    indent = len(flat) - len(flat.lstrip())
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # doubtful spellings, such as 1if
-            return ast.parse(flat.lstrip(), mode="eval").body
-    except SyntaxError as error:
-        reason = (error.msg or "invalid syntax").split(". ")[0]
-        # At the end of the text, Python names the line after it.
-        column = indent + error.offset - 1 if error.offset else len(flat.rstrip())
-        raise ExpressionError(_unreadable(reason, flat, column), text, column) from None
-    except (RecursionError, MemoryError):  # what Python's own parser says of deep nesting
-        raise ExpressionError("the expression is nested too deep", text, 0) from None
-
-
-def column_of(node: ast.expr, text: str) -> int:
-    """Return the character of a text, from 0, at which a node of its syntax tree begins."""
-    flat = _flat(text)
-    source = flat.lstrip()
-    return len(flat) - len(source) + len(source.encode()[: node.col_offset].decode())
-
-
-def _unreadable(reason: str, flat: str, column: int) -> str:
-    if column >= len(flat.rstrip()):
-        return "something is missing at the end"
-    hint = "; products are written *" if reason in PERHAPS_A_PRODUCT else ""
-    return f"this cannot be read: {reason}{hint}"
-
-
-def _flat(text: str) -> str:
-    """Return the text in one line, each character in its place."""
-    return "".join(" " if character.isspace() else character for character in text)
-
-
-def _check_characters(flat: str, text: str) -> None:
-    for column, character in enumerate(flat):
-        if not (character in SYMBOLS or character == " " or f"_{character}".isidentifier()):
-            hint = HINTS.get(character, "there are numbers, names, + - * / **, brackets and commas")
-            raise ExpressionError(f"{character!r} means nothing here; {hint}", text, column)
-    if "//" in flat:
-        raise ExpressionError("quotients are written /", text, flat.index("//"))
-
-
-@dataclass(frozen=True)
-class Expression:
-    """An expression that was understood.
-
-    Attributes
-    ----------
-    text
-        The same in one way of writing: no needless blanks and brackets.
-    graph, result
-        The graph, and the node of its value, a scalar.
-    names
-        The variables and constants that stand in it.
-    """
-
-    text: str
-    graph: Graph
-    result: int
-    names: frozenset[str]
-
-
-def parse(
-    text: str, variables: Mapping[str, Shape], constants: Mapping[str, Shape | float]
-) -> Expression:
-    """Understand an expression.
-
-    Parameters
-    ----------
-    text
-        Such as ``"x**2/20 + y**2"``.
-    variables
-        Shapes by name: ``()`` or ``(n,)``.
-    constants
-        Numbers, and the shapes of vectors, ``(n,)``, and matrices, ``(m, n)``, by name.
-
-    Raises
-    ------
-    ExpressionError
-        If it is no scalar made of the names given; it shows where.
-
-    >>> parse("x**2/20+(y)**2.0", {"x": (), "y": ()}, {}).text
-    'x**2/20 + y**2'
-    """
-    return _Parser(text, variables, constants).expression()
-
-
 class _Parser:
     def __init__(
         self, text: str, variables: Mapping[str, Shape], constants: Mapping[str, Shape | float]
@@ -301,7 +220,7 @@ class _Parser:
         shape = self._graph.shape(whole.node)
         if shape != ():
             raise self._mistake(
-                tree, f"the result is {noun(shape)}; it is to be one number, as sum(…) makes it"
+                tree, f"the result is {noun(shape)}; it must be one number, such as sum(…) makes"
             )
         return Expression(whole.text, self._graph, whole.node, frozenset(self._used))
 
@@ -312,7 +231,7 @@ class _Parser:
         """Return what a node of the syntax tree stands for; a matrix only where one may stand."""
         if depth > MAX_NESTING:
             raise self._mistake(
-                node, f"this is nested too deep; at most {MAX_NESTING} levels are taken"
+                node, f"this is nested too deeply; at most {MAX_NESTING} levels are allowed"
             )
         match node:
             case ast.BinOp(op=ast.Pow()):
@@ -336,13 +255,13 @@ class _Parser:
                     node, f"{what} is not allowed; only arithmetic and functions are"
                 )
         if len(self._graph.shape(part.node)) == 2 and not matrix:
-            raise self._mistake(node, f"'{part.text}' is a matrix, which stands only in dot(…)")
+            raise self._mistake(node, f"'{part.text}' is a matrix, which is allowed only in dot(…)")
         return self._finite(node, part)
 
     def _finite(self, node: ast.expr, part: Part) -> Part:
         value = self._graph.value(part.node)
         if value is not None and not math.isfinite(value):
-            raise self._mistake(node, f"'{cut(part.text)}' is no finite number")
+            raise self._mistake(node, f"'{cut(part.text)}' is not a finite number")
         return part
 
     def _chain(self, node: ast.BinOp, depth: int) -> Part:
@@ -364,9 +283,8 @@ class _Parser:
         self._check_shapes(node.right, base, exponent)
         known = self._graph.value(exponent.node)
         if known is not None and abs(known) > MAX_EXPONENT:
-            raise self._mistake(
-                node.right, f"the exponent {known:g} is huge; at most {MAX_EXPONENT:g}"
-            )
+            most = f"at most {MAX_EXPONENT:g} is allowed"
+            raise self._mistake(node.right, f"the exponent {known:g} is too large; {most}")
         text = f"{base.inside(ATOM_RANK)}**{exponent.inside(SIGN_RANK)}"
         return Part(self._graph.apply("power", base.node, exponent.node), text, POWER_RANK)
 
@@ -398,10 +316,10 @@ class _Parser:
         if not isinstance(node, ast.Name):
             raise self._mistake(node, "only functions can be called; products are written *")
         if node.id in self._names:
-            raise self._mistake(node, f"'{cut(node.id)}' is no function; products are written *")
+            raise self._mistake(node, f"'{cut(node.id)}' is not a function; products are written *")
         if node.id not in FUNCTIONS:
             meant = nearest(node.id, FUNCTIONS)
-            raise self._mistake(node, f"there is no function '{cut(node.id)}'; {meant}")
+            raise self._mistake(node, f"unknown function '{cut(node.id)}'; {meant}")
         return node.id
 
     def _sum(self, node: ast.expr, part: Part) -> int:
@@ -421,7 +339,7 @@ class _Parser:
         raise self._mistake(
             node,
             f"dot takes vectors of one size, or a matrix and a vector that fit; "
-            f"here are {noun(first)} and {noun(second)}",
+            f"these are {noun(first)} and {noun(second)}",
         )
 
     def _check_shapes(self, node: ast.expr, one: Part, other: Part) -> None:
@@ -442,13 +360,13 @@ class _Parser:
             bounds = [self._bound(each) for each in (node.slice.lower, node.slice.upper)]
             start, stop, _ = slice(*bounds).indices(n)
             if start >= stop:
-                raise self._mistake(node.slice, f"nothing is left of {noun(shape)}")
+                raise self._mistake(node.slice, f"this slice of {noun(shape)} is empty")
             text = ":".join("" if bound is None else str(bound) for bound in bounds)
             made = self._graph.slice(vector.node, start, stop)
         else:
             index = self._whole(node.slice)
             if not -n <= index < n:
-                raise self._mistake(node.slice, f"{noun(shape)} has the indices 0 to {n - 1}")
+                raise self._mistake(node.slice, f"{noun(shape)} has indices 0 to {n - 1}")
             text = str(index)
             made = self._graph.slice(vector.node, index % n, index % n + 1, scalar=True)
         return Part(made, f"{vector.inside(ATOM_RANK)}[{text}]")
@@ -477,7 +395,7 @@ class _Parser:
             raise self._mistake(
                 node,
                 f"unknown name '{cut(node.id)}': the start gives it no value, "
-                f"and it is no constant; {nearest(node.id, known)}",
+                f"and it is not a constant; {nearest(node.id, known)}",
             )
         self._used.add(node.id)
         return Part(self._names[node.id], node.id)
@@ -485,9 +403,81 @@ class _Parser:
     def _number(self, node: ast.Constant) -> Part:
         given = node.value
         if isinstance(given, bool) or not isinstance(given, int | float):
-            raise self._mistake(node, f"{given!r} is no real number")
+            raise self._mistake(node, f"{given!r} is not a real number")
         try:
             value = float(given)
         except OverflowError:
             raise self._mistake(node, "the number is too large") from None
         return Part(self._graph.number(value), f"{value!r}".removesuffix(".0"))
+
+
+def noun(shape: Shape) -> str:
+    """Return how messages call what has this shape."""
+    match shape:
+        case ():
+            return "a scalar"
+        case (n,):
+            return f"a vector of {n} coordinate{'s' * (n > 1)}"
+    return f"a {shape[0]}×{shape[1]} matrix"
+
+
+def cut(text: str) -> str:
+    """Return text short enough to be quoted in a line."""
+    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
+
+
+def syntax_tree(text: str) -> ast.expr:
+    """Return the syntax tree of an expression, which may spread over lines.
+
+    Raises
+    ------
+    ExpressionError
+        If it is empty, too long, or no Python expression.
+    """
+    if len(text) > MAX_LENGTH:
+        message = f"the expression has {len(text)} characters; at most {MAX_LENGTH} are allowed"
+        raise ExpressionError(message, text, MAX_LENGTH)
+    flat = _flat(text)
+    if not flat.strip():
+        raise ExpressionError("the expression is empty; write one as x**2/20 + y**2", text, 0)
+    _check_characters(flat, text)
+    indent = len(flat) - len(flat.lstrip())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # doubtful spellings, such as 1if
+            return ast.parse(flat.lstrip(), mode="eval").body
+    except SyntaxError as error:
+        reason = (error.msg or "invalid syntax").split(". ")[0]
+        # At the end of the text, Python names the line after it.
+        column = indent + error.offset - 1 if error.offset else len(flat.rstrip())
+        raise ExpressionError(_unreadable(reason, flat, column), text, column) from None
+    except (RecursionError, MemoryError):  # what Python's own parser says of deep nesting
+        raise ExpressionError("the expression is nested too deeply", text, 0) from None
+
+
+def column_of(node: ast.expr, text: str) -> int:
+    """Return the character of a text, from 0, at which a node of its syntax tree begins."""
+    flat = _flat(text)
+    source = flat.lstrip()
+    return len(flat) - len(source) + len(source.encode()[: node.col_offset].decode())
+
+
+def _unreadable(reason: str, flat: str, column: int) -> str:
+    if column >= len(flat.rstrip()):
+        return "something is missing at the end"
+    hint = "; products are written *" if reason in PERHAPS_A_PRODUCT else ""
+    return f"this cannot be read: {reason}{hint}"
+
+
+def _flat(text: str) -> str:
+    """Return the text in one line, each character in its place."""
+    return "".join(" " if character.isspace() else character for character in text)
+
+
+def _check_characters(flat: str, text: str) -> None:
+    for column, character in enumerate(flat):
+        if not (character in SYMBOLS or character == " " or f"_{character}".isidentifier()):
+            hint = HINTS.get(character, "use numbers, names, + - * / **, brackets and commas")
+            raise ExpressionError(f"{character!r} means nothing here; {hint}", text, column)
+    if "//" in flat:
+        raise ExpressionError("quotients are written /", text, flat.index("//"))

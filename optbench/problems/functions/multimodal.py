@@ -16,8 +16,7 @@ class Branin(PlanarFunction):
     """Three equal minima in a row.
 
     f(x, y) = (y − bx² + cx − 6)² + 10 (1 − t) cos x + 10 with b = 5.1/(4π²), c = 5/π, t = 1/(8π).
-    Minima 5/(4π) = 0.397887 at (−π, 12.275), (π, 2.275) and (3π, 2.475); start (2.5, 12.5), plot
-    domain [−5, 10] × [0, 15]. Outside there is another at every odd multiple of π.
+    Outside the domain there is another minimum at every odd multiple of π.
 
     Sources: F. H. Branin, "Widely Convergent Method for Finding Multiple Solutions of Simultaneous
     Nonlinear Equations", IBM J. Research and Development 16, 1972; the start is that of F.
@@ -49,8 +48,7 @@ class Branin(PlanarFunction):
 class Himmelblau(PlanarFunction):
     """Four equal minima round a hill.
 
-    f(x, y) = (x² + y − 11)² + (x + y² − 7)². Minima 0 at (3, 2), (−2.805118, 3.131313), (−3.779310,
-    −3.283186) and (3.584428, −1.848127); start (0, 0), near the hill's top; plot domain ±5.
+    f(x, y) = (x² + y − 11)² + (x + y² − 7)²; the start is near the hill's top.
 
     Source: D. M. Himmelblau, "Applied Nonlinear Programming", McGraw-Hill 1972.
     """
@@ -77,8 +75,7 @@ class Himmelblau(PlanarFunction):
 class ThreeHumpCamel(PlanarFunction):
     """One global minimum between two local ones.
 
-    f(x, y) = 2x² − 1.05x⁴ + x⁶/6 + xy + y². Minima 0 at (0, 0) and 0.298638 at ±(1.747552,
-    −0.873776); start (2, 1.5), plot domain [−2.5, 2.5] × [−2, 2].
+    f(x, y) = 2x² − 1.05x⁴ + x⁶/6 + xy + y².
 
     Source: M. Jamil and X.-S. Yang, "A Literature Survey of Benchmark Functions For Global
     Optimization Problems", Int. J. Mathematical Modelling and Numerical Optimisation 4, 2013.
@@ -106,9 +103,7 @@ class ThreeHumpCamel(PlanarFunction):
 class SixHumpCamel(PlanarFunction):
     """Two global and four local minima, in pairs opposite each other.
 
-    f(x, y) = (4 − 2.1x² + x⁴/3) x² + xy + (4y² − 4) y². Minima −1.031628 at ±(0.089842, −0.712656),
-    −0.215464 at ±(1.703607, −0.796084) and 2.104250 at ±(1.607105, 0.568651); start (−2, 1.1), plot
-    domain [−2.2, 2.2] × [−1.3, 1.3].
+    f(x, y) = (4 − 2.1x² + x⁴/3) x² + xy + (4y² − 4) y².
 
     Source: L. C. W. Dixon and G. P. Szegő, "The Global Optimization Problem: An Introduction", in
     "Towards Global Optimisation 2", North-Holland 1978.
@@ -141,8 +136,7 @@ class GoldsteinPrice(PlanarFunction):
     """Four minima at very different heights, from 3 up to a million at the corners.
 
     f(x, y) = [1 + t² (36 − 20t + 3t²)] [30 + d² (18 − 16d + 3d²)] with t = x + y + 1 and d = 2x −
-    3y, which is the published polynomial in x and y, collected. Minima 3 at (0, −1), 30 at (−0.6,
-    −0.4), 84 at (1.8, 0.2) and 840 at (1.2, 0.8); start (−1, 0.8), plot domain ±2.
+    3y, which is the published polynomial in x and y, collected.
 
     Source: A. A. Goldstein and J. F. Price, "On Descent from Local Minima", Mathematics of
     Computation 25, 1971.
@@ -177,9 +171,7 @@ class GoldsteinPrice(PlanarFunction):
 class StyblinskiTang(PlanarFunction):
     """A global minimum in one corner, local ones in the other three.
 
-    f(x, y) = ½ (x⁴ − 16x² + 5x + y⁴ − 16y² + 5y). With a = −2.903534 and b = 2.746803, minima
-    −78.332331 at (a, a), −64.195612 at (a, b) and (b, a), −50.058893 at (b, b); start (0, 4), plot
-    domain ±5.
+    f(x, y) = ½ (x⁴ − 16x² + 5x + y⁴ − 16y² + 5y).
 
     Source: M. A. Styblinski and T.-S. Tang, "Experiments in Nonconvex Optimization: Stochastic
     Approximation with Function Smoothing and Simulated Annealing", Neural Networks 3, 1990.
@@ -212,10 +204,8 @@ class StyblinskiTang(PlanarFunction):
 class McCormick(PlanarFunction):
     """A wavy slope that falls without end outside its domain.
 
-    f(x, y) = sin(x + y) + (x − y)² − 1.5x + 2.5y + 1. Minima in the domain [−1.5, 4] × [−3, 4]:
-    −√3/2 − π/3 = −1.913223 at (1/2 − π/3, −1/2 − π/3), and π higher at (1/2 + 2π/3, −1/2 + 2π/3).
-    Each step of (−π, −π) leads to another that is π lower: what leaves the domain there has won
-    nothing. Start (3.5, −2.5).
+    f(x, y) = sin(x + y) + (x − y)² − 1.5x + 2.5y + 1. Each step of (−π, −π) from a minimum leads to
+    another that is π lower: what leaves the domain there has won nothing.
 
     Source: G. P. McCormick, "Computability of Global Solutions to Factorable Nonconvex Programs:
     Part I", Mathematical Programming 10, 1976.

@@ -12,9 +12,8 @@ from optbench.problems.functions.base import Function, PlanarFunction
 class Rastrigin(PlanarFunction):
     """A bowl with a well at nearly every pair of whole numbers.
 
-    f(x, y) = 20 + x² − 10 cos 2πx + y² − 10 cos 2πy, minimum 0 at (0, 0), start (−2, 3.5), plot
-    domain ±5.12. A local minimum lies near each pair of whole numbers in the domain, 121 with the
-    global one.
+    f(x, y) = 20 + x² − 10 cos 2πx + y² − 10 cos 2πy. A local minimum lies near each pair of whole
+    numbers in the domain, 121 with the global one.
 
     Source: L. A. Rastrigin, "Systems of Extremal Control", Nauka 1974 (in Russian).
     """
@@ -38,9 +37,9 @@ class Rastrigin(PlanarFunction):
 class Ackley(PlanarFunction):
     """A funnel with ripples and a sharp tip.
 
-    f(x, y) = −20 exp(−r/5) − exp(½ cos 2πx + ½ cos 2πy) + 20 + e with r = √(½ (x² + y²)), minimum 0
-    at (0, 0), start (−3.6, 2.3), plot domain ±5. At the tip f has no gradient; it is defined as 0
-    there. A local minimum lies near most pairs of whole numbers.
+    f(x, y) = −20 exp(−r/5) − exp(½ cos 2πx + ½ cos 2πy) + 20 + e with r = √(½ (x² + y²)). At the
+    tip f has no gradient; it is defined as 0 there. A local minimum lies near most pairs of whole
+    numbers.
 
     Source: D. H. Ackley, "A Connectionist Machine for Genetic Hillclimbing", Kluwer 1987.
     """
@@ -71,9 +70,8 @@ class Ackley(PlanarFunction):
 class Levy13(PlanarFunction):
     """A bowl with narrow ripples that run across each other.
 
-    f(x, y) = sin² 3πx + (x − 1)² (1 + sin² 3πy) + (y − 1)² (1 + sin² 2πy), minimum 0 at (1, 1),
-    start (−2.4, 2.7), plot domain ±10 in the literature, ±5 here so that the ripples can be seen.
-    Local minima lie about a third apart.
+    f(x, y) = sin² 3πx + (x − 1)² (1 + sin² 3πy) + (y − 1)² (1 + sin² 2πy). The plot domain is ±10
+    in the literature, ±5 here so that the ripples can be seen. Local minima lie about a third apart.
 
     Source: M. Laguna and R. Martí, "Experimental Testing of Advanced Scatter Search Designs for
     Global Optimization of Multimodal Functions", J. Global Optimization 33, 2005 (after A. V. Levy

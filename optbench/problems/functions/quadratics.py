@@ -21,7 +21,7 @@ ROTATION_STREAM, ROTATION_SEED = "rotation", 0
 class Sphere(VectorFunction):
     """The easiest of all: every direction is alike.
 
-    f(x) = Σ xᵢ², ∇f = 2x, minimum 0 at 0, start (−4, 3, −4, 3, …), plot domain ±5.
+    f(x) = Σ xᵢ², ∇f = 2x.
 
     Source: K. A. De Jong, "An Analysis of the Behavior of a Class of Genetic Adaptive Systems",
     1975, function F1.
@@ -127,7 +127,7 @@ class RotatedQuadratic(VectorFunction):
 class Booth(PlanarFunction):
     """A bowl that is tilted against the axes, with condition number 9.
 
-    f(x, y) = (x + 2y − 7)² + (2x + y − 5)², minimum 0 at (1, 3), start (−8, −6), plot domain ±10.
+    f(x, y) = (x + 2y − 7)² + (2x + y − 5)².
 
     Source: M. Jamil and X.-S. Yang, "A Literature Survey of Benchmark Functions For Global
     Optimization Problems", Int. J. Mathematical Modelling and Numerical Optimisation 4, 2013.
@@ -150,7 +150,7 @@ class Booth(PlanarFunction):
 class Matyas(PlanarFunction):
     """A long valley along the diagonal, with condition number 25.
 
-    f(x, y) = 0.26 (x² + y²) − 0.48 xy, minimum 0 at (0, 0), start (−8, 5), plot domain ±10.
+    f(x, y) = 0.26 (x² + y²) − 0.48 xy.
 
     Source: M. Jamil and X.-S. Yang, "A Literature Survey of Benchmark Functions For Global
     Optimization Problems", Int. J. Mathematical Modelling and Numerical Optimisation 4, 2013.

@@ -10,7 +10,7 @@ from optbench.problems.functions.base import Function, PlanarFunction, Point
 class Anisotropic(PlanarFunction):
     """The textbook's long valley, 20 times steeper across than along.
 
-    f(x, y) = x²/20 + y², ∇f = (x/10, 2y), minimum 0 at (0, 0), start (−7, 2).
+    f(x, y) = x²/20 + y², ∇f = (x/10, 2y).
 
     Source: K. Saitoh, "Deep Learning from Scratch", section 6.1.3.
     """
@@ -32,7 +32,7 @@ class Anisotropic(PlanarFunction):
 class Quadratic1D(Function):
     """A parabola in one variable.
 
-    f(x) = x² + x + 1, f′(x) = 2x + 1, minimum 3/4 at −1/2, start 20.
+    f(x) = x² + x + 1, f′(x) = 2x + 1.
     """
 
     name = "quadratic-1d"

@@ -19,9 +19,8 @@ NEWTON_STEPS = 50
 class Beale(PlanarFunction):
     """A flat valley between steep walls.
 
-    f(x, y) = (1.5 − x + xy)² + (2.25 − x + xy²)² + (2.625 − x + xy³)², minimum 0 at (3, 0.5), start
-    (−4.5, 4.5), plot domain ±5. On the side of the start the valley falls for ever, towards a value
-    of about 0.45 at x = −∞, y = 1.
+    f(x, y) = (1.5 − x + xy)² + (2.25 − x + xy²)² + (2.625 − x + xy³)². On the side of the start the
+    valley falls for ever, towards a value of about 0.45 at x = −∞, y = 1.
 
     Sources: E. M. L. Beale, "On an Iterative Method for Finding a Local Minimum of a Function of
     More than One Variable", 1958; the start is that of F. Schneider, L. Balles and P. Hennig,
@@ -51,8 +50,7 @@ class Beale(PlanarFunction):
 class Rosenbrock(PlanarFunction):
     """The curved valley of all textbooks.
 
-    f(x, y) = (1 − x)² + 100 (y − x²)², minimum 0 at (1, 1), start (−0.5, 1.5), plot domain
-    [−2, 2] × [−1, 3].
+    f(x, y) = (1 − x)² + 100 (y − x²)².
 
     Sources: H. H. Rosenbrock, "An Automatic Method for Finding the Greatest or Least Value of a
     Function", The Computer Journal 3, 1960; the start is that of F. Schneider, L. Balles and P.
@@ -77,10 +75,9 @@ class Rosenbrock(PlanarFunction):
 class RosenbrockND(VectorFunction):
     """Rosenbrock's valley winding through n dimensions.
 
-    f(x) = Σᵢ₌₁ⁿ⁻¹ [100 (xᵢ₊₁ − xᵢ²)² + (1 − xᵢ)²], minimum 0 at (1, …, 1), start (−1.2, 1, −1.2,
-    1, …), plot domain ±2. From 4 to 30 dimensions there is exactly one other minimum, near (−1, 1,
-    …, 1) and with a value of 3.7 to 3.99; it is found by Newton's method. Beyond 30 only the
-    global minimum is named.
+    f(x) = Σᵢ₌₁ⁿ⁻¹ [100 (xᵢ₊₁ − xᵢ²)² + (1 − xᵢ)²], minimum 0 at (1, …, 1). From 4 to 30 dimensions
+    there is exactly one other minimum, near (−1, 1, …, 1) and with a value of 3.7 to 3.99; it is
+    found by Newton's method. Beyond 30 only the global minimum is named.
 
     Sources: H. H. Rosenbrock, The Computer Journal 3, 1960; J. J. Moré, B. S. Garbow and K. E.
     Hillstrom, "Testing Unconstrained Optimization Software", ACM TOMS 7, 1981 (the start); Y.-W.
@@ -134,8 +131,8 @@ def _local_minimum(n: int) -> Minimum:
 class Saddle(PlanarFunction):
     """A saddle that is entered almost exactly along its ridge.
 
-    f(x, y) = x² − y² + y⁴/4, saddle 0 at (0, 0), minima −1 at (0, ±√2), start (2, 0.01), plot
-    domain ±2.5: an optimizer that is slow to leave (0, 0) sees a gradient near zero for long.
+    f(x, y) = x² − y² + y⁴/4 with its saddle at (0, 0): an optimizer that is slow to leave it sees a
+    gradient near zero for long.
 
     After the saddles of Y. Dauphin et al., "Identifying and Attacking the Saddle Point Problem in
     High-Dimensional Non-Convex Optimization", NeurIPS 2014; the quartic term bounds it below.
@@ -158,8 +155,8 @@ class Saddle(PlanarFunction):
 class Plateau(PlanarFunction):
     """A hollow in a plateau: far from it the gradient is nearly zero.
 
-    f(x, y) = 1 / (1 + exp(−s (x² + y² − 1))) with s = 5, minimum 1/(1 + e⁵) at (0, 0), start
-    (1.5, 1.5), plot domain ±2. The gradient at the start has a norm of 5e-7, though f is 1 there.
+    f(x, y) = 1 / (1 + exp(−s (x² + y² − 1))) with s = 5. The gradient at the start has a norm of
+    5e-7, though f is 1 there.
 
     A logistic step of the squared distance from the origin; it has the flat regions in which units
     that saturate leave networks, as in X. Glorot and Y. Bengio, "Understanding the Difficulty of

@@ -218,9 +218,9 @@ X = {"start": {"x": 1}}
         ({"start": {"lambda": 1}}, "start: 'lambda' cannot be a name"),
         ({"start": {"ﬁ": 1}}, "start: 'ﬁ' cannot be a name"),
         ({"expression": 3}, "expression = 3 must be text in quotation marks"),
-        ({"expression": "x", "start": {"x": 1, "y": 2}}, "start: 'y' does not stand in the expr"),
-        ({"expression": "x", **X, "constants": {"b": 2}}, "constants: 'b' does not stand in"),
-        ({"expression": "3", **X}, "start: 'x' does not stand in the expression; known are none"),
+        ({"expression": "x", "start": {"x": 1, "y": 2}}, "start: 'y' is not in the expr"),
+        ({"expression": "x", **X, "constants": {"b": 2}}, "constants: 'b' is not in"),
+        ({"expression": "3", **X}, "start: 'x' is not in the expression; known are none"),
         ({"expression": "x", **X, "constants": {"x": 2}}, "'x' has a start and is a constant"),
         (
             {"constants": {"A": [[1], [2, 3]]}},
@@ -246,7 +246,7 @@ X = {"start": {"x": 1}}
         ({"expression": "1e50*x", **X, "dtype": "float32"}, "1e+50 does not fit into float32"),
         (
             {"expression": "x*sum(b)", **X, "constants": {"b": [1, 1e50]}, "dtype": "float32"},
-            "1e+50 does not fit into float32; take float64",
+            "1e+50 is too large for float32; use float64",
         ),
         ({"dtype": "float16"}, "dtype = 'float16' must be one of"),
     ],
@@ -262,7 +262,7 @@ def test_a_mistake_in_the_expression_is_shown_with_a_caret():
     with pytest.raises(ExpressionError) as caught:
         make("x + y", start={"x": 1})
     assert str(caught.value).split("\n") == [
-        "function: unknown name 'y': the start gives it no value, and it is no constant; "
+        "function: unknown name 'y': the start gives it no value, and it is not a constant; "
         "known are x, pi, e",
         "    x + y",
         "        ^",

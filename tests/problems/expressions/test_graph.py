@@ -20,7 +20,7 @@ def steps(text, *, partials=(), shapes=None):
     if partials:
         results = gradient(graph, results[0], [graph.variable(n, shapes[n]) for n in partials])
     program = compile_graph(graph, results)
-    return [step.operation for step in program.steps], program
+    return [step.operation for step in program.instructions], program
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_value_and_derivatives_share_is_computed_once():
     graph = expression.graph
     partials = gradient(graph, expression.result, [graph.variable("x"), graph.variable("y")])
     program = compile_graph(graph, [expression.result, *partials])
-    found = [step.operation for step in program.steps]
+    found = [step.operation for step in program.instructions]
     assert sorted(found) == ["exp", "multiply", "multiply", "multiply"]
 
 
@@ -119,7 +119,7 @@ def test_work_values_are_the_most_that_are_held():
 
 def test_every_array_is_let_go_after_its_last_use():
     _, program = steps("exp(exp(exp(x)))*x")
-    assert [len(step.done) for step in program.steps] == [0, 1, 1, 2]
+    assert [len(step.done) for step in program.instructions] == [0, 1, 1, 2]
 
 
 TEXT = (

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -119,13 +120,7 @@ class BatchNorm(Layer):
         return xp.reshape(y, (*y.shape[:2], *self.in_shape), copy=False), (normal, scale)
 
     def backward(
-        self,
-        dy: Array,
-        saved: tuple[Array, Array],
-        given: Pass,
-        grads: Mapping[str, Array],
-        *,
-        first: bool,
+        self, dy: Array, saved: Any, given: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Write dgamma and dbeta, return dx."""
         work, xp, (normal, scale) = given.work, given.work.xp, saved

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from optbench.arrays import Array
 from optbench.errors import SuiteError
@@ -76,13 +77,7 @@ class MaxPool(Layer):
         return y, (x, y)
 
     def backward(
-        self,
-        dy: Array,
-        saved: tuple[Array, Array],
-        given: Pass,
-        grads: Mapping[str, Array],
-        *,
-        first: bool,
+        self, dy: Array, saved: Any, given: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Return dy where the largest values stood."""
         if first:
