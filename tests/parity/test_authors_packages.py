@@ -7,15 +7,9 @@ import pytest
 
 from optbench.optimizers.rules.prodigy import Prodigy
 from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
-from tests.optimizers import plain
-from tests.optimizers.shaped import (
-    BOUNDS,
-    RECORDINGS,
-    following,
-    largest_difference,
-    network,
-    quadratic,
-)
+from tests.optimizers.driver import BOUNDS, largest_difference
+from tests.optimizers.shaped import RECORD, RECORDINGS, following
+from tests.reference import papers
 
 torch = pytest.importorskip("torch")
 
@@ -42,9 +36,6 @@ PRODIGY = [
     {"d0": 1e-1, "weight_decay": 0.1, "beta1": 0.5, "beta2": 0.99},
     {"d0": 1e-2, "eps": 1e-3, "safeguard_warmup": 1.0, "bias_correction": 1.0},
 ]
-
-
-RECORD = {"quadratic": quadratic, "network": network}
 
 
 def schedule_free_path(given, recording, dtype, *, evaluated):
@@ -120,7 +111,7 @@ def from_prodigyopt(name: str, dtype: str) -> float:
             Prodigy,
             [given],
             prodigy_path,
-            RECORD[name](following(plain.Prodigy, Prodigy, given)),
+            RECORD[name](following(papers.Prodigy, Prodigy, given)),
             dtype,
         )
         for given in PRODIGY

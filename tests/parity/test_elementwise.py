@@ -11,8 +11,8 @@ import pytest
 
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import OPTIMIZERS
-from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, Recording, largest_difference
-from tests.optimizers.elementwise_settings import SETTINGS, rule_of, whole
+from tests.optimizers.driver import BOUNDS, Recording, largest_difference
+from tests.optimizers.elementwise import RECORDINGS, SETTINGS, rule_of, whole
 
 torch = pytest.importorskip("torch")
 optax = pytest.importorskip("optax")

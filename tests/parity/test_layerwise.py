@@ -6,7 +6,8 @@ import pytest
 
 from optbench.optimizers.rules.lamb import LAMB
 from optbench.optimizers.rules.lars import LARS
-from tests.optimizers.shaped import BOUNDS, RECORDINGS, largest_difference
+from tests.optimizers.driver import BOUNDS, largest_difference
+from tests.optimizers.shaped import RECORDINGS
 
 optax = pytest.importorskip("optax")
 from tests.parity.optax_paths import optax_path  # needs optax

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from optbench.optimizers.rules.muon import Muon
-from tests.optimizers.shaped import BOUNDS, RECORDINGS, largest_difference
+from tests.optimizers.driver import BOUNDS, largest_difference
+from tests.optimizers.shaped import RECORDINGS
 
 torch = pytest.importorskip("torch")
 optax = pytest.importorskip("optax")

@@ -7,12 +7,11 @@ from operator import itemgetter
 import numpy as np
 import pytest
 
-from tests.optimizers.library_differences import STATED
-from tests.optimizers.page import PAGE, PLAIN, page, read
+from docs.tools.optimizers_page import PAGE, PLAIN, STATED, page, read
 
 for library in ("torch", "optax", "schedulefree", "prodigyopt"):
     pytest.importorskip(library)
-from tests.parity.page import COMPARISONS, largest  # needs the libraries
+from tests.parity.comparisons import COMPARISONS, largest  # needs the libraries
 
 TEXT = PAGE.read_text(encoding="utf-8")
 WRITTEN = read(TEXT)

@@ -5,8 +5,9 @@ from functools import cache, partial
 import pytest
 
 from optbench.optimizers.rules.prodigy import Prodigy
-from tests.optimizers import plain
-from tests.optimizers.shaped import BOUNDS, following, largest_difference, network, quadratic
+from tests.optimizers.driver import BOUNDS, largest_difference
+from tests.optimizers.shaped import RECORD, following
+from tests.reference import papers
 
 optax = pytest.importorskip("optax")
 from tests.parity.optax_paths import optax_path  # needs optax
@@ -41,9 +42,6 @@ def theirs(given, recording, dtype):
     return optax_path(MAKERS[bool(given["safeguard_warmup"])], given, recording, dtype)
 
 
-RECORD = {"quadratic": quadratic, "network": network}
-
-
 @cache
 def from_optax(name: str, dtype: str) -> float:
     """Return the largest difference from optax's paths.
@@ -55,7 +53,7 @@ def from_optax(name: str, dtype: str) -> float:
             Prodigy,
             [given],
             theirs,
-            RECORD[name](following(plain.Prodigy, Prodigy, given)),
+            RECORD[name](following(papers.Prodigy, Prodigy, given)),
             dtype,
         )
         for given in CASES

@@ -5,7 +5,8 @@ from functools import cache, partial
 import pytest
 
 from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
-from tests.optimizers.shaped import BOUNDS, RECORDINGS, largest_difference
+from tests.optimizers.driver import BOUNDS, largest_difference
+from tests.optimizers.shaped import RECORDINGS
 
 optax = pytest.importorskip("optax")
 from tests.parity.optax_paths import optax_path, params_themselves  # needs optax

@@ -1,20 +1,19 @@
-"""Measures the differences between our optimizers and others', and writes docs/optimizers.md.
+"""Differences between our optimizers and others', as docs/optimizers.md states them.
 
-Run as ``python -m tests.parity.page``. What is measured is what the tests beside this file hold
-against their bounds; each result is kept, so that a session of tests measures once.
+They are what the tests beside this file hold against their bounds; each result is kept, so that a
+session of tests measures once.
 """
 
 from collections.abc import Callable
 from functools import partial
 
+from docs.tools.optimizers_page import PLAIN
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.prodigy import Prodigy
 from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
-from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, largest_difference, settings
-from tests.optimizers.elementwise_settings import SETTINGS, cases, rule_of
-from tests.optimizers.page import PAGE, PLAIN, page, rounded_up
-from tests.optimizers.test_elementwise import in_scalars
+from tests.optimizers.driver import largest_difference, settings
+from tests.optimizers.elementwise import RECORDINGS, SETTINGS, cases, in_scalars, rule_of
 from tests.parity import test_authors_packages as packages
 from tests.parity import test_elementwise as elementwise
 from tests.parity import test_layerwise as layerwise
@@ -87,15 +86,3 @@ def largest(name: str, partner: str, dtype: str) -> float:
     """Return the largest difference on all recordings."""
     difference = COMPARISONS[name, partner]
     return max(difference(recording, dtype) for recording in RECORDINGS)
-
-
-def main() -> None:
-    """Write the page."""
-    measured = {
-        each: tuple(rounded_up(largest(*each, dtype)) for dtype in BOUNDS) for each in COMPARISONS
-    }
-    PAGE.write_text(page(measured), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
