@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optbench.arrays import Tensor, stack
+from optbench.arrays import Tensor
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.stepper import Stepper
 from optbench.errors import SuiteError
-from optbench.optimizers.base import Lanes, Task, UpdateContext
+from optbench.optimizers.base import Task
 from optbench.optimizers.registry import (
     complete_hyperparameters,
     get_optimizer,
@@ -24,6 +24,7 @@ from optbench.optimizers.registry import (
 )
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401
+from tests.optimizers.driver import Driver
 from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
 
 jax = pytest.importorskip("jax")
@@ -72,26 +73,10 @@ def ours(name, configurations, given, dtype="float64", *, by_coordinate=False):
     complete = [complete_hyperparameters(optimizer, each) for each in configurations]
     task = Task(name, "made-up", TENSORS, dtype, False, complete)
     assert optimizer.fit(task) == ()
-    device = NumpyDevice()
-
-    def zeros():
-        return device.rows(len(complete), PARAMETERS, dtype, by_coordinate=by_coordinate)
-
-    params, grads = (stack(zeros(), TENSORS, np) for _ in range(2))
-    params.rows[...] = start(dtype)
-    step = UpdateContext(params, grads, {}, {}, device.elementwise(), TENSORS, np)
-    updates = optimizer.begin(Lanes(step, complete, zeros, device.put, dtype), None)
-    columns = {
-        each.name: np.array([[[each.number(lane[each.name])] for lane in complete]])
-        for each in optimizer.hyperparameters
-    }
-    updates.plan(columns, range(1, len(given) + 1))
-    path = []
-    for row, gradient in enumerate(given):
-        grads.rows[...] = gradient
-        updates.update(row)
-        path.append(params.rows.copy())
-    return np.array(path)
+    lanes = Driver(
+        optimizer, complete, start(dtype), tensors=TENSORS, dtype=dtype, by_coordinate=by_coordinate
+    )
+    return lanes.path(given)
 
 
 def theirs(make, configuration, given, dtype="float64"):
