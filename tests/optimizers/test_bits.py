@@ -1,7 +1,8 @@
-"""Choices between forms of a rule change no bit of its forms: each is computed as it is defined.
+"""Rules have the bits of their definitions, and choices between forms of one change no bit of them.
 
-The forms are written here without any choice, each with the roundings of its own definition:
-hyperparameters and bias corrections in float64, then everything in the parameters' precision.
+The textbook's are the reference's. The others are written here without any choice, each with the
+roundings of its own definition: hyperparameters and bias corrections in float64, then everything in
+the parameters' precision.
 """
 
 import math
@@ -11,7 +12,7 @@ import pytest
 
 from tests.optimizers.driver import BOUNDS, Driver
 from tests.optimizers.elementwise import RECORDINGS, rule_of, whole
-from tests.reference.optimizers import AdaGrad, Adam, RMSprop
+from tests.reference.optimizers import SGD, AdaGrad, Adam, Momentum, RMSprop
 
 
 def textbooks(reference):
@@ -80,7 +81,17 @@ def _adan(kind, w, t, g, state, beta2, ahead, eps_root):
 
 
 FORMS = {
-    "adam": (textbooks(Adam), [{}, {"lr": 0.3, "beta2": 0.9}, {"beta1": 0.5, "eps": 1e-3}]),
+    "sgd": (textbooks(SGD), [{}, {"lr": 0.3}]),
+    "momentum": (textbooks(Momentum), [{}, {"lr": 0.02, "momentum": 0.5}, {"momentum": 0.0}]),
+    "adam": (
+        textbooks(Adam),
+        [
+            {},
+            {"lr": 0.3, "beta2": 0.9},
+            {"beta1": 0.5, "eps": 1e-3},
+            {"lr": 0.1, "beta1": 0.0, "beta2": 0.1},
+        ],
+    ),
     "adam-torch": (adam_torch, [{}, {"lr": 0.3, "beta2": 0.9}, {"beta1": 0.5, "eps": 1e-3}]),
     "amsgrad": (amsgrad, [{}, {"lr": 0.3, "beta2": 0.9}, {"beta1": 0.5, "eps": 1e-3}]),
     "adagrad": (textbooks(AdaGrad), [{}, {"lr": 1.5}, {"eps": 1e-2}]),

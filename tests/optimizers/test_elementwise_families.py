@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from optbench.errors import SuiteError
 from optbench.optimizers.rules.adam import Adam
@@ -16,6 +18,25 @@ from optbench.optimizers.rules.rprop import Rprop
 from optbench.optimizers.rules.sgd import SGDTorch
 from optbench.optimizers.rules.yogi import Yogi
 from tests.optimizers.driver import BOUNDS, Driver, settings
+from tests.optimizers.elementwise import RECORDINGS, in_scalars
+
+
+@pytest.mark.parametrize(("rule", "rate"), [(RMSprop, "decay"), (Adam, "beta2")])
+def test_single_precision_keeps_small_rates(rule, rate):
+    """1 − 0.9999 must not be rounded twice: the first steps would be off by 1e-4."""
+    recording, close_to_one = RECORDINGS["quadratic"], {rate: 0.9999}
+    ours = Driver(rule, [close_to_one], recording, dtype="float32").path(recording.gradients[:3])
+    theirs = in_scalars(rule)(settings(rule, close_to_one), recording, "float32")[2]
+    moved = ours[-1, 0] - recording.start.astype(np.float32)
+    np.testing.assert_allclose(moved, theirs - recording.start, rtol=1e-5, atol=2e-6)
+
+
+@given(lr=st.floats(1e-6, 1.0), scale=st.floats(1e-3, 1e3))
+def test_the_first_step_of_adam_is_the_learning_rate_whatever_the_gradient(lr, scale):
+    """With eps = 0, m/√v·√(1 − β₂)/(1 − β₁) is the sign of the gradient at t = 1."""
+    driver = Driver("adam", [{"lr": lr, "eps": 0.0}], np.zeros(2))
+    step = driver.step(np.array([scale, -2.0 * scale]))[0]
+    np.testing.assert_allclose(step, [-lr, lr], rtol=1e-12)
 
 
 def test_nesterov_takes_the_new_velocity_as_the_textbook_does():
