@@ -50,7 +50,7 @@ test-parity: $(PARITY) ## compare with PyTorch, optax and SymPy
 	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/problems/expressions/test_sympy.py
 
 docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check; takes 2 minutes
-	$(PARITY_VENV)/bin/python -m tests.parity.page
+	$(PARITY_VENV)/bin/python -m docs.tools.optimizers_page
 
 bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 8 minutes on 2 cores
 	$(BIN)/python -m benchmarks.speed

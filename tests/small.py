@@ -42,7 +42,7 @@ from tests.reference.training import Batch
 FEATURES, CLASSES = 12, 4
 
 TEXTBOOK = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
-"""All optimizers, at their defaults."""
+"""The textbook's optimizers, which run at their defaults."""
 
 
 def made_up_images() -> Dataset:

@@ -78,7 +78,9 @@ def test_the_readme_shows_what_it_should() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+    links = re.compile(r"\]\(([^)#:]+)\)|^\[\w+\]: ([^:\s]+)$", re.MULTILINE)
+    for inline, reference in links.findall(page.read_text(encoding="utf-8")):
+        target = inline or reference
         assert (page.parent / target).exists(), target
 
 

@@ -13,9 +13,9 @@ from optbench.device.cpu import NumpyDevice
 from optbench.device.kernels import NumpyKernel
 from optbench.device.programs import OPERATIONS, trace
 from optbench.optimizers.registry import OPTIMIZERS
+from tests.device.random_rules import COLUMNS, rules
 from tests.device.test_kernels import assert_same_bits, columns_of, laid_out, made_up, of
-from tests.optimizers.driver import COLUMNS, rules
-from tests.optimizers.driving import ELEMENTWISE
+from tests.optimizers.driver import ELEMENTWISE
 from tests.small import run_suite, small_network, suite
 
 WHOLE = ["by lane", "by coordinate"]

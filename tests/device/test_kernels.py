@@ -15,8 +15,8 @@ from optbench.device.kernels import NumpyKernel
 from optbench.device.programs import OPERATIONS, Operand, trace
 from optbench.optimizers.registry import OPTIMIZERS
 from tests.device.cuda import run_source
-from tests.optimizers.driver import COLUMNS, rules
-from tests.optimizers.driving import ELEMENTWISE
+from tests.device.random_rules import COLUMNS, rules
+from tests.optimizers.driver import ELEMENTWISE
 from tests.strict import StrictDevice
 
 SHAPES = [(1, 1), (1, 13), (13, 1), (3, 5), (7, 2), (2, 11), (17, 19)]

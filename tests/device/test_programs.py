@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 
 from optbench.device.programs import OPERATIONS, Operand, Operation, Program, trace
 from optbench.optimizers.registry import OPTIMIZERS
-from tests.optimizers.driver import COLUMNS, OPERATORS, RandomRule, rules
-from tests.optimizers.driving import ELEMENTWISE
+from tests.device.random_rules import COLUMNS, OPERATORS, RandomRule, rules
+from tests.optimizers.driver import ELEMENTWISE
 
 NUMBERS_IN = {"lr": 0.3, "eps": 1.25}
 """A value for each column."""

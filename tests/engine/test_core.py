@@ -11,7 +11,7 @@ from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.problems.functions.base import Function
 from optbench.records import Status
-from tests.optimizers.driving import REFERENCE, textbook
+from tests.reference.optimizers import REFERENCE, textbook
 from tests.reference.training import minimise, train_network
 from tests.small import (
     TEXTBOOK,

@@ -17,7 +17,7 @@ from optbench.problems.functions.base import Function
 from optbench.problems.functions.textbook import Anisotropic
 from optbench.problems.registry import make_problem
 from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
-from tests.optimizers.driving import REFERENCE, textbook
+from tests.reference.optimizers import REFERENCE, textbook
 from tests.reference.training import minimise, train_network
 from tests.small import (
     TEXTBOOK,

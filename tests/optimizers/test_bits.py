@@ -1,7 +1,8 @@
-"""Choices between forms of a rule change no bit of its forms: each is computed as it is defined.
+"""Rules have the bits of their definitions, and choices between forms of one change no bit of them.
 
-The forms are written here without any choice, each with the roundings of its own definition:
-hyperparameters and bias corrections in float64, then everything in the parameters' precision.
+The textbook's are the reference's. The others are written here without any choice, each with the
+roundings of its own definition: hyperparameters and bias corrections in float64, then everything in
+the parameters' precision.
 """
 
 import math
@@ -9,26 +10,30 @@ import math
 import numpy as np
 import pytest
 
-from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, Lanes
-from tests.optimizers.elementwise_settings import rule_of, whole
+from tests.optimizers.driver import BOUNDS, Driver
+from tests.optimizers.elementwise import RECORDINGS, rule_of, whole
+from tests.reference.optimizers import SGD, AdaGrad, Adam, Momentum, RMSprop
 
 
-def adam(kind, w, t, g, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-7):
-    step_size = lr * (math.sqrt(1.0 - beta2**t) / (1.0 - beta1**t))
-    return _adam(kind, w, g, state, step_size, beta1, beta2, eps)
+def textbooks(reference):
+    """Return the form of a textbook's optimizer, whose state is its own."""
+
+    def form(kind, w, t, g, state, **given):
+        optimizer = state.setdefault("optimizer", reference(**given))
+        params = {"w": w.copy()}
+        optimizer.update(params, {"w": g})
+        return params["w"]
+
+    return form
 
 
 def adam_torch(kind, w, t, g, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
-    root = math.sqrt(1.0 - beta2**t)
-    return _adam(kind, w, g, state, lr * root / (1.0 - beta1**t), beta1, beta2, eps * root)
-
-
-def _adam(kind, w, g, state, step_size, beta1, beta2, eps):
     m, v = state.get("m", 0 * w), state.get("v", 0 * w)
+    root = math.sqrt(1.0 - beta2**t)
     m = m + kind(1.0 - beta1) * (g - m)
     v = v + kind(1.0 - beta2) * (g * g - v)
     state |= {"m": m, "v": v}
-    return w - kind(step_size) * m / (np.sqrt(v) + kind(eps))
+    return w - kind(lr * root / (1.0 - beta1**t)) * m / (np.sqrt(v) + kind(eps * root))
 
 
 def amsgrad(kind, w, t, g, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
@@ -40,16 +45,6 @@ def amsgrad(kind, w, t, g, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
     state |= {"m": m, "v": v, "h": h}
     step_size = lr * root / (1.0 - beta1**t)
     return w - kind(step_size) * m / (np.sqrt(h) + kind(eps * root))
-
-
-def adagrad(kind, w, t, g, state, lr=0.01, eps=1e-7):
-    state["h"] = state.get("h", 0 * w) + g * g
-    return w - kind(lr) * g / (np.sqrt(state["h"]) + kind(eps))
-
-
-def rmsprop(kind, w, t, g, state, lr=0.01, decay=0.99, eps=1e-7):
-    state["h"] = kind(decay) * state.get("h", 0 * w) + kind(1.0 - decay) * (g * g)
-    return w - kind(lr) * g / (np.sqrt(state["h"]) + kind(eps))
 
 
 def rmsprop_torch(kind, w, t, g, state, lr=0.01, decay=0.99, eps=1e-8, momentum=0.0):
@@ -86,11 +81,21 @@ def _adan(kind, w, t, g, state, beta2, ahead, eps_root):
 
 
 FORMS = {
-    "adam": (adam, [{}, {"lr": 0.3, "beta2": 0.9}, {"beta1": 0.5, "eps": 1e-3}]),
+    "sgd": (textbooks(SGD), [{}, {"lr": 0.3}]),
+    "momentum": (textbooks(Momentum), [{}, {"lr": 0.02, "momentum": 0.5}, {"momentum": 0.0}]),
+    "adam": (
+        textbooks(Adam),
+        [
+            {},
+            {"lr": 0.3, "beta2": 0.9},
+            {"beta1": 0.5, "eps": 1e-3},
+            {"lr": 0.1, "beta1": 0.0, "beta2": 0.1},
+        ],
+    ),
     "adam-torch": (adam_torch, [{}, {"lr": 0.3, "beta2": 0.9}, {"beta1": 0.5, "eps": 1e-3}]),
     "amsgrad": (amsgrad, [{}, {"lr": 0.3, "beta2": 0.9}, {"beta1": 0.5, "eps": 1e-3}]),
-    "adagrad": (adagrad, [{}, {"lr": 1.5}, {"eps": 1e-2}]),
-    "rmsprop": (rmsprop, [{}, {"lr": 0.1, "decay": 0.5}, {"eps": 1e-3}]),
+    "adagrad": (textbooks(AdaGrad), [{}, {"lr": 1.5}, {"eps": 1e-2}]),
+    "rmsprop": (textbooks(RMSprop), [{}, {"lr": 0.1, "decay": 0.5}, {"eps": 1e-3}]),
     "rmsprop-torch": (rmsprop_torch, [{}, {"lr": 0.1, "momentum": 0.9}, {"eps": 1e-3}]),
     "adan": (adan, [{}, {"beta2": 0.5}]),
     "adan-optax": (adan_optax, [{}, {"beta2": 0.4}]),
@@ -105,7 +110,7 @@ def test_a_form_has_the_bits_of_its_definition(name, recording, dtype):
     form, configurations = FORMS[name]
     record, kind = RECORDINGS[recording], np.dtype(dtype).type
     given = [whole(name, each) for each in configurations]
-    path = Lanes(rule_of(name), given, record.start, dtype=dtype).path(record.gradients)
+    path = Driver(rule_of(name), given, record.start, dtype=dtype).path(record.gradients)
     for lane, each in enumerate(configurations):
         w, state = record.start.astype(dtype), {}
         for t, gradient in enumerate(record.gradients.astype(dtype), 1):
@@ -122,8 +127,8 @@ def test_lanes_of_different_forms_stand_in_one_block_and_keep_their_bits():
         for switch in (0.0, 1.0)
     ]
     record, rule = RECORDINGS["quadratic"], rule_of("adam")
-    together = Lanes(rule, given, record.start).path(record.gradients)
+    together = Driver(rule, given, record.start).path(record.gradients)
     for lane, each in enumerate(given):
-        alone = Lanes(rule, [each], record.start).path(record.gradients)
+        alone = Driver(rule, [each], record.start).path(record.gradients)
         assert alone[:, 0].tobytes() == together[:, lane].tobytes()
     assert len({together[:, lane].tobytes() for lane in range(4)}) == 3  # no bias, no place

@@ -12,18 +12,16 @@ from optbench.optimizers.base import Optimizer
 from optbench.optimizers.presets import PRESETS
 from optbench.settings import Choice, Switch
 from tests.device.cuda import run_source
-from tests.optimizers import scalar
-from tests.optimizers.elementwise_runs import (
-    BOUNDS,
+from tests.optimizers.driver import BOUNDS, UPDATES, Driver, largest_difference, settings
+from tests.optimizers.elementwise import (
+    ALL,
     RECORDINGS,
-    UPDATES,
-    Lanes,
-    Recording,
-    hyperparameters_of,
-    largest_difference,
-    settings,
+    SETTINGS,
+    by_name,
+    cases,
+    in_scalars,
+    rule_of,
 )
-from tests.optimizers.elementwise_settings import ALL, SETTINGS, by_name, cases, rule_of
 from tests.strict import StrictDevice
 
 QUADRATIC = RECORDINGS["quadratic"]
@@ -32,17 +30,6 @@ every_optimizer = pytest.mark.parametrize("optimizer", ALL, ids=by_name)
 
 def four(optimizer: type[Optimizer]) -> list[dict[str, float | str]]:
     return cases(optimizer.name)
-
-
-def in_scalars(optimizer: type[Optimizer]):
-    """Return the paths of all parameters, one after the other, as plain numbers."""
-    algorithm = getattr(scalar, optimizer.name.replace("-", "_"))
-
-    def reference(given: dict[str, float], recording: Recording, dtype: str) -> np.ndarray:
-        pairs = zip(recording.start.tolist(), recording.gradients.T.tolist(), strict=True)
-        return np.array([list(algorithm(w, gradients, **given)) for w, gradients in pairs]).T
-
-    return reference
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
@@ -76,51 +63,22 @@ def test_every_word_and_switch_of_an_optimizer_is_among_its_settings(optimizer):
                 assert {lane[each.name] for lane in seen} == {0.0, 1.0}
 
 
-@every_optimizer
-def test_an_optimizer_says_what_it_is(optimizer):
-    assert "w ← w" in optimizer.summary
-    assert "Source:" in optimizer.__doc__
-    assert optimizer.source
-    assert all(each.meaning for each in optimizer.hyperparameters)
-    names = [each.name for each in optimizer.hyperparameters]
-    assert names[0] == "lr"
-    assert len(set(names)) == len(names)
-    for each in optimizer.hyperparameters:
-        assert each.check(each.default) == each.default
-
-
-def test_names_are_not_shared():
-    assert len({each.name for each in ALL}) == len(ALL)
-
-
 # However it is run
 
 
 def path(optimizer, device=None, dtype="float64", updates=12, **how) -> np.ndarray:
-    lanes = Lanes(optimizer, four(optimizer), QUADRATIC.start, dtype=dtype, device=device, **how)
+    lanes = Driver(optimizer, four(optimizer), QUADRATIC, dtype=dtype, device=device, **how)
     return lanes.path(QUADRATIC.gradients[:updates])
-
-
-@pytest.mark.parametrize("dtype", BOUNDS)
-@every_optimizer
-def test_a_lane_alone_has_the_bits_that_it_has_among_others(optimizer, dtype):
-    together = path(optimizer, dtype=dtype)
-    for lane, given in enumerate(four(optimizer)):
-        alone = Lanes(optimizer, [given], QUADRATIC.start, dtype=dtype)
-        assert alone.path(QUADRATIC.gradients[:12])[:, 0].tobytes() == together[:, lane].tobytes()
 
 
 @pytest.mark.parametrize("by_coordinate", [False, True])
 @pytest.mark.parametrize("dtype", BOUNDS)
 @every_optimizer
-def test_a_program_has_the_bits_of_its_rule_on_any_tiles(
-    optimizer, dtype, by_coordinate, monkeypatch
-):
+def test_a_program_has_the_bits_of_its_rule_in_tiles(optimizer, dtype, by_coordinate, monkeypatch):
     plain = path(optimizer, Device(np, "cpu"), dtype, by_coordinate=by_coordinate)
-    for tile in (40, 1000, kernels.TILE_BYTES):
-        monkeypatch.setattr(kernels, "TILE_BYTES", tile)
-        tiled = path(optimizer, NumpyDevice(), dtype, by_coordinate=by_coordinate)
-        assert tiled.tobytes() == plain.tobytes()
+    monkeypatch.setattr(kernels, "TILE_BYTES", 40)
+    tiled = path(optimizer, NumpyDevice(), dtype, by_coordinate=by_coordinate)
+    assert tiled.tobytes() == plain.tobytes()
 
 
 @every_optimizer
@@ -157,32 +115,6 @@ def test_the_source_for_cuda_has_the_bits_of_its_rule(optimizer):
     assert found.tobytes() == path(optimizer, Device(np, "cpu")).tobytes()
 
 
-@every_optimizer
-def test_columns_of_a_stretch_of_updates_are_those_of_each_alone(optimizer):
-    given = hyperparameters_of(optimizer, four(optimizer))
-    stretch = optimizer().columns(given, range(1, 9))
-    for key, columns in stretch.items():
-        assert columns.dtype == np.float64
-        for axis, most in zip(columns.shape, (8, 4, 1), strict=True):
-            assert axis in (1, most)
-        for row, t in enumerate(range(1, 9)):
-            alone = optimizer().columns(given, range(t, t + 1))[key]
-            expected = np.broadcast_to(columns, (8, 4, 1))[row]
-            assert np.broadcast_to(alone, (1, 4, 1))[0].tobytes() == expected.tobytes()
-
-
-@every_optimizer
-def test_the_learning_rate_may_differ_from_update_to_update(optimizer):
-    given = hyperparameters_of(optimizer, four(optimizer))
-    factors = np.array([1.0, 0.5, 0.25])[:, None, None]
-    scheduled = optimizer().columns({**given, "lr": given["lr"] * factors}, range(1, 4))
-    for row, factor in enumerate(factors.ravel()):
-        at_once = optimizer().columns({**given, "lr": given["lr"] * factor}, range(1, 4))
-        for key, columns in at_once.items():
-            found = np.broadcast_to(scheduled[key], (3, 4, 1))[row]
-            assert found.tobytes() == np.broadcast_to(columns, (3, 4, 1))[row].tobytes()
-
-
 # What gradients may do
 
 
@@ -191,7 +123,7 @@ def test_the_learning_rate_may_differ_from_update_to_update(optimizer):
 def test_a_gradient_of_zero_changes_nothing(optimizer, dtype):
     without_decay = {"weight_decay": 0.0} if {"weight_decay"} & names_of(optimizer) else {}
     start = np.array([0.0, 1.5, -3.0])
-    lanes = Lanes(optimizer, [without_decay], start, dtype=dtype)
+    lanes = Driver(optimizer, [without_decay], start, dtype=dtype)
     for _ in range(20):
         assert lanes.step(np.zeros(3)).tolist() == [start.tolist()]
     moved = lanes.step(np.array([0.5, -0.5, 0.0]))[0]
@@ -206,28 +138,10 @@ def names_of(optimizer) -> set[str]:
 
 @every_optimizer
 def test_a_gradient_that_is_no_number_is_not_hidden(optimizer):
-    lanes = Lanes(optimizer, [{}], np.ones(3))
+    lanes = Driver(optimizer, [{}], np.ones(3))
     lanes.step(np.ones(3))
     after = lanes.step(np.array([1.0, np.nan, -1.0]))[0]
     assert np.isnan(after).tolist() == [False, True, False]
-
-
-def scales_steps(optimizer) -> bool:
-    """Return whether lr counts beyond the first update."""
-    given = hyperparameters_of(optimizer, [{"lr": 0.0}, {"lr": 0.1}])
-    columns = optimizer().columns(given, range(2, 3)).values()
-    return any(len(np.unique(np.broadcast_to(each, (1, 2, 1)))) == 2 for each in columns)
-
-
-SCALED = [each for each in ALL if scales_steps(each)]
-
-
-@pytest.mark.parametrize("optimizer", SCALED, ids=by_name)
-def test_a_learning_rate_of_zero_leaves_parameters_alone(optimizer):
-    lanes = Lanes(optimizer, [{"lr": 0.0}, {"lr": 0.1}], QUADRATIC.start)
-    after = lanes.path(QUADRATIC.gradients[:10])[-1]
-    assert (after[0] == QUADRATIC.start).all()
-    assert (after[1] != QUADRATIC.start).all()
 
 
 def test_paths_are_compared_after_enough_updates():

@@ -4,13 +4,10 @@ import re
 
 import pytest
 
-from optbench.optimizers.modifiers import COMMON
-from optbench.optimizers.presets import PRESETS
-from optbench.optimizers.registry import OPTIMIZERS, get_optimizer
-from tests.optimizers import library_differences
-from tests.optimizers.markdown import rows_of, unlinked
-from tests.optimizers.page import (
+from docs.tools.markdown import rows_of, unlinked
+from docs.tools.optimizers_page import (
     COMPARED,
+    NOTES,
     PAGE,
     PLAIN,
     capabilities,
@@ -20,6 +17,9 @@ from tests.optimizers.page import (
     rounded_up,
     stated,
 )
+from optbench.optimizers.modifiers import COMMON
+from optbench.optimizers.presets import PRESETS
+from optbench.optimizers.registry import OPTIMIZERS, get_optimizer
 
 if not PAGE.exists():
     pytest.skip("the manual is not part of this installation", allow_module_level=True)
@@ -124,12 +124,13 @@ def test_the_differences_between_libraries_are_told_of(title):
 
 
 def test_notes_are_of_comparisons_on_the_page():
-    assert library_differences.NOTES.keys() <= WRITTEN.keys()
+    assert NOTES.keys() <= WRITTEN.keys()
 
 
 def test_a_default_that_is_not_there_is_not_stated():
     known = "`eps_place`: uncorrected (`radam`), corrected (`radam-optax`)"
     assert stated("{radam:eps_place}") == known
+    assert stated("{torch.optim.Adagrad:eps}, {adadelta:eps}") == "1e-10, `eps`: 1e-6"
     with pytest.raises(KeyError):
         stated("{radam:epsilon}")
     with pytest.raises(KeyError):

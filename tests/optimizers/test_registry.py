@@ -44,15 +44,6 @@ def test_what_is_given_counts_before_defaults(name):
     assert type(completed["lr"]) is float
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_optimizer_knows_its_name_and_says_what_it_does(name):
-    optimizer = get_optimizer(name)
-    assert optimizer.name == name
-    assert "w ← w" in optimizer.summary
-    assert "Source:" in type(optimizer).__doc__
-    assert all(each.meaning for each in optimizer.hyperparameters)
-
-
 @pytest.mark.parametrize(
     ("name", "given", "says"),
     [
@@ -90,21 +81,6 @@ def test_columns_of_adam_hold_the_bias_corrections():
             assert columns["step_size"][row, lane, 0] == pytest.approx(expected, rel=1e-14)
     np.testing.assert_allclose(columns["rate1"][0, :, 0], [0.1, 0.5], rtol=1e-14)
     np.testing.assert_allclose(columns["rate2"][0, :, 0], [0.001, 0.1], rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_columns_of_a_stretch_of_updates_are_those_of_each_alone(name):
-    optimizer = get_optimizer(name)
-    lanes = np.array([[[1.0], [0.5], [1.0], [0.25]]])
-    given = {each.name: lanes * each.number(each.default) for each in optimizer.hyperparameters}
-    stretch = optimizer.columns(given, range(9, 14))
-    for key, columns in stretch.items():
-        assert columns.shape[0] in (1, 5)
-        assert columns.shape[1:] in ((4, 1), (1, 1))
-        for row, t in enumerate(range(9, 14)):
-            alone = optimizer.columns(given, range(t, t + 1))[key]
-            alone = np.broadcast_to(alone, (1, 4, 1))
-            assert np.broadcast_to(columns, (5, 4, 1))[row].tobytes() == alone[0].tobytes()
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 7, 64])

@@ -12,39 +12,37 @@ from optbench.optimizers.rules.layerwise import norm
 from optbench.optimizers.rules.muon import Muon, fans, hidden_matrices, orthogonalize
 from optbench.optimizers.rules.prodigy import Prodigy
 from optbench.optimizers.rules.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD, raised
-from tests.optimizers import plain
-from tests.optimizers.shaped import (
+from tests.optimizers.driver import (
     BOUNDS,
-    RECORDINGS,
-    Lanes,
+    Driver,
     Recording,
-    following,
     largest_difference,
-    network,
-    quadratic,
     settings,
     worst,
 )
+from tests.optimizers.shaped import CONFIGURATIONS, RECORDINGS, following, network, quadratic
+from tests.reference import papers
+from tests.strict import StrictDevice
 
 HIDDEN = {"a.weight": "b.weight", "W1": "W2 W3"}
 
 
 def muon(start, **given):
-    return plain.Muon(start, HIDDEN[next(iter(start))].split(), **given)
+    return papers.Muon(start, HIDDEN[next(iter(start))].split(), **given)
 
 
 def schedule_free(start, **given):
     beta = given.pop("momentum") if "momentum" in given else given.pop("beta1")
-    return plain.ScheduleFree(start, beta=beta, **given)
+    return papers.ScheduleFree(start, beta=beta, **given)
 
 
 PLAIN = {
-    LARS: plain.LARS,
-    LAMB: plain.LAMB,
+    LARS: papers.LARS,
+    LAMB: papers.LAMB,
     Muon: muon,
     ScheduleFreeSGD: schedule_free,
     ScheduleFreeAdamW: schedule_free,
-    Prodigy: plain.Prodigy,
+    Prodigy: papers.Prodigy,
 }
 
 CASES = {
@@ -118,16 +116,16 @@ def test_what_is_evaluated_is_the_average(optimizer, name):
     ids=str,
 )
 def test_prodigy_follows_the_authors_package_along_its_own_path(given, record, dtype):
-    recording = record(following(plain.Prodigy, Prodigy, given))
+    recording = record(following(papers.Prodigy, Prodigy, given))
     difference = largest_difference(Prodigy, [given], plain_path(Prodigy), recording, dtype)
     assert difference < BOUNDS[dtype]
 
 
 def test_prodigy_finds_the_distance_to_the_minimum():
     """From d0 = 1e-6, d grows to the order of the distance, and the minimum is approached."""
-    recording = quadratic(following(plain.Prodigy, Prodigy, {}))
-    lanes = Lanes(Prodigy, [{}], recording)
-    lanes.path()
+    recording = quadratic(following(papers.Prodigy, Prodigy, {}))
+    lanes = Driver(Prodigy, [{}], recording)
+    lanes.path(recording.gradients)
     distance = float(lanes.state["distance"][0, 0])
     farthest = np.abs(recording.start - recording.start.mean()).max()
     assert 0.01 * farthest < distance < 10 * farthest
@@ -142,11 +140,9 @@ def test_prodigy_finds_the_distance_to_the_minimum():
 )
 def test_weights_of_the_average_take_the_largest_learning_rate_so_far(optimizer, factors):
     recording = RECORDINGS["network"]
-    lanes = Lanes(optimizer, CASES[optimizer], recording)
-    for lane, given in enumerate(CASES[optimizer]):
-        lanes = Lanes(optimizer, [given], recording)
-        start = recording.split(recording.start)
-        rule = schedule_free(start, **settings(optimizer, CASES[optimizer][lane]))
+    for given in CASES[optimizer]:
+        lanes = Driver(optimizer, [given], recording)
+        rule = schedule_free(recording.split(recording.start), **settings(optimizer, given))
         for row, factor in zip(recording.gradients, factors, strict=False):
             lanes.step(row, factor)
             rule.step(recording.split(row), factor)
@@ -169,7 +165,7 @@ def test_singular_values_come_near_1_and_vectors_stay(shape):
     )
     found = orthogonalize(matrices, np.full((3, 1), 1e-7), np)
     for matrix, ours in zip(matrices, found, strict=True):
-        np.testing.assert_allclose(ours, plain.newton_schulz(matrix, 1e-7), atol=1e-10)
+        np.testing.assert_allclose(ours, papers.newton_schulz(matrix, 1e-7), atol=1e-10)
         values = np.linalg.svd(ours, compute_uv=False)
         assert 0.5 < values.min() <= values.max() < 1.25
 
@@ -203,7 +199,7 @@ def test_filters_are_matrices_of_as_many_rows():
     recording = Recording(tensors, rng.normal(size=size), rng.normal(size=(50, size)))
 
     def theirs(given, recording, dtype):
-        rule = plain.Muon(recording.split(recording.start), ["conv2.weight"], **given)
+        rule = papers.Muon(recording.split(recording.start), ["conv2.weight"], **given)
         rows = []
         for row in recording.gradients:
             rule.step(recording.split(row))
@@ -220,13 +216,10 @@ def test_without_hidden_matrices_muon_is_adamw():
     rng = np.random.default_rng(5)
     recording = Recording(tensors, rng.normal(size=15), rng.normal(size=(50, 15)))
     given = {"lr": 0.1, "adam_ratio": 0.5, "weight_decay": 0.2}
-    found = Lanes(Muon, [given], recording).path()[:, 0]
-    w, m, v = recording.start.copy(), np.zeros(15), np.zeros(15)
-    for t, g in enumerate(recording.gradients, 1):
-        m, v = 0.9 * m + 0.1 * g, 0.95 * v + 0.05 * g * g
-        w = w * (1 - 0.05 * 0.2)
-        w = w - 0.05 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-10)
-        np.testing.assert_allclose(found[t - 1], w, rtol=1e-11)
+    found = Driver(Muon, [given], recording).path(recording.gradients)[:, 0]
+    pairs = zip(recording.start.tolist(), recording.gradients.T.tolist(), strict=True)
+    expected = [list(papers.adamw(w, g, 0.05, 0.9, 0.95, 1e-10, 0.2)) for w, g in pairs]
+    np.testing.assert_allclose(found.T, expected, rtol=1e-11)
 
 
 LAYERS = {"dense1.weight": (2, 3), "dense1.bias": (3,), "dense2.weight": (3, 2)}
@@ -259,7 +252,7 @@ def test_the_size_of_a_step_is_in_proportion_to_the_parameters(optimizer):
     """The first step of each tensor is lr (times trust) of its norm, whatever the gradient."""
     recording = RECORDINGS["quadratic"]
     for scale in (1e-3, 1.0, 1e3):
-        lanes = Lanes(
+        lanes = Driver(
             optimizer, [{"lr": 0.5, **({} if optimizer is LAMB else {"trust": 0.01})}], recording
         )
         after = recording.split(lanes.step(scale * recording.gradients[0])[0])
@@ -273,3 +266,73 @@ def test_sums_within_lanes():
     np.testing.assert_allclose(lane_sum(a, np)[:, 0], a.reshape(3, -1).sum(axis=1))
     np.testing.assert_allclose(inner(a, b, np)[:, 0], np.einsum("lij,lij->l", a, b))
     np.testing.assert_allclose(norm(a, np)[:, 0], [np.linalg.norm(each) for each in a])
+
+
+# However they are run, and whatever they are given
+
+NETWORK = RECORDINGS["network"]
+every_rule = pytest.mark.parametrize("optimizer", CONFIGURATIONS, ids=lambda each: each.name)
+
+
+@pytest.mark.parametrize("by_coordinate", [False, True])
+@pytest.mark.parametrize("optimizer", [LARS, LAMB, Muon, Prodigy], ids=lambda each: each.name)
+def test_products_of_larger_matrices_do_not_depend_on_the_company(optimizer, by_coordinate):
+    """They go to BLAS, or not, as the storage allows."""
+    shapes = {"in.weight": (2, 40), "hidden.weight": (40, 33), "out.weight": (33, 2)}
+    tensors = tuple(Tensor(name, shape) for name, shape in shapes.items())
+    rng = np.random.default_rng(8)
+    size = sum(tensor.size for tensor in tensors)
+    recording = Recording(tensors, rng.normal(size=size), rng.normal(size=(3, size)))
+    options = {"dtype": "float32", "by_coordinate": by_coordinate}
+    configurations = CONFIGURATIONS[optimizer]
+    together = Driver(optimizer, configurations, recording, **options).path(recording.gradients)
+    for lane, given in enumerate(configurations):
+        alone = Driver(optimizer, [given], recording, **options).path(recording.gradients)
+        assert together[:, lane].tobytes() == alone[:, 0].tobytes()
+
+
+@pytest.mark.parametrize("by_coordinate", [False, True])
+@every_rule
+def test_any_namespace_of_the_standard_follows_numpy(optimizer, by_coordinate):
+    configurations = CONFIGURATIONS[optimizer]
+    numpy = Driver(optimizer, configurations, NETWORK)
+    strict = Driver(
+        optimizer, configurations, NETWORK, by_coordinate=by_coordinate, device=StrictDevice()
+    )
+    np.testing.assert_allclose(
+        strict.path(NETWORK.gradients[:20]),
+        numpy.path(NETWORK.gradients[:20]),
+        rtol=1e-9,
+        atol=1e-12,
+    )
+    np.testing.assert_allclose(strict.evaluated(), numpy.evaluated(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@every_rule
+def test_gradients_of_zero_leave_parameters_where_they_are(optimizer, dtype):
+    """Some parameters are 0 as well, and some lanes decay."""
+    lanes = Driver(optimizer, CONFIGURATIONS[optimizer], NETWORK, dtype=dtype)
+    decays = [given.get("weight_decay", 0.0) for given in CONFIGURATIONS[optimizer]]
+    start = lanes.rows()
+    for _ in range(3):
+        found = lanes.step(np.zeros_like(NETWORK.start))
+        assert np.isfinite(found).all()
+        for lane, decay in enumerate(decays):
+            if decay == 0.0:
+                assert (found[lane] == start[lane]).all()
+                assert (lanes.evaluated()[lane] == start[lane]).all()
+    for row in NETWORK.gradients[:5]:
+        found = lanes.step(row)
+    assert np.isfinite(found).all()
+    assert (found != start).any(axis=1).all()
+
+
+@every_rule
+def test_a_start_at_zero_can_be_left(optimizer):
+    start = np.zeros_like(NETWORK.start)
+    recording = Recording(NETWORK.tensors, start, NETWORK.gradients)
+    lanes = Driver(optimizer, CONFIGURATIONS[optimizer], recording)
+    assert np.isfinite(lanes.path(NETWORK.gradients[:3])).all()
+    assert (lanes.rows() != 0.0).any(axis=1).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from optbench.arrays import Tensor
-from tests.optimizers.shaped import Recording
+from tests.optimizers.driver import Recording
 
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optbench.arrays import Tensor, stack
+from optbench.arrays import Tensor
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.stepper import Stepper
 from optbench.errors import SuiteError
-from optbench.optimizers.base import Lanes, Task, UpdateContext
+from optbench.optimizers.base import Task
 from optbench.optimizers.registry import (
     complete_hyperparameters,
     get_optimizer,
@@ -24,6 +24,7 @@ from optbench.optimizers.registry import (
 )
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401
+from tests.optimizers.driver import Driver
 from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
 
 jax = pytest.importorskip("jax")
@@ -72,26 +73,10 @@ def ours(name, configurations, given, dtype="float64", *, by_coordinate=False):
     complete = [complete_hyperparameters(optimizer, each) for each in configurations]
     task = Task(name, "made-up", TENSORS, dtype, False, complete)
     assert optimizer.fit(task) == ()
-    device = NumpyDevice()
-
-    def zeros():
-        return device.rows(len(complete), PARAMETERS, dtype, by_coordinate=by_coordinate)
-
-    params, grads = (stack(zeros(), TENSORS, np) for _ in range(2))
-    params.rows[...] = start(dtype)
-    step = UpdateContext(params, grads, {}, {}, device.elementwise(), TENSORS, np)
-    updates = optimizer.begin(Lanes(step, complete, zeros, device.put, dtype), None)
-    columns = {
-        each.name: np.array([[[each.number(lane[each.name])] for lane in complete]])
-        for each in optimizer.hyperparameters
-    }
-    updates.plan(columns, range(1, len(given) + 1))
-    path = []
-    for row, gradient in enumerate(given):
-        grads.rows[...] = gradient
-        updates.update(row)
-        path.append(params.rows.copy())
-    return np.array(path)
+    lanes = Driver(
+        optimizer, complete, start(dtype), tensors=TENSORS, dtype=dtype, by_coordinate=by_coordinate
+    )
+    return lanes.path(given)
 
 
 def theirs(make, configuration, given, dtype="float64"):
@@ -223,22 +208,13 @@ def test_keys_of_random_numbers_go_on_as_well():
 
 
 def test_evaluations_take_the_average_of_schedule_free():
-    entry = ("optax:schedule_free_sgd", [{"lr": 0.1, "b1": 0.9}])
-    (block,) = blocks_of(suite(small_network(), optimizers=[entry], iterations=20))
-    stepper = Stepper(block, NumpyDevice())
-    stepper.advance(0, 10)
-    held = {name: array[0] for name, array in stepper._updates.state.items()}
-    z = np.concatenate(
-        [
-            each.ravel()
-            for tensor in block.problem.tensors
-            for name, each in held.items()
-            if f".z['{tensor.name}']" in name
-        ]
-    )
-    y = stepper._params.rows[0]
-    assert difference(stepper._updates.eval_params()[0], (y - 0.1 * z) / 0.9) < 1e-12
-    assert not np.allclose(stepper._updates.eval_params(), y)
+    lanes = Driver("optax:schedule_free_sgd", [{"lr": 0.1, "b1": 0.9}], start(), tensors=TENSORS)
+    y = lanes.path(gradients(lanes=1))[-1, 0]
+    parts = [f".z['{tensor.name}']" for tensor in TENSORS]
+    z = [array[0].ravel() for part in parts for name, array in lanes.state.items() if part in name]
+    average = lanes.evaluated()[0]
+    assert difference(average, (y - 0.1 * np.concatenate(z)) / 0.9) < 1e-12
+    assert not np.allclose(average, y)
 
 
 MINE = '''
@@ -400,13 +376,10 @@ def test_arguments_that_take_trees_or_types_are_left_out():
 @pytest.mark.parametrize("flag", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_precision_is_the_lanes_and_that_of_the_program_stays(flag, dtype):
-    entry = ("optax:adam", [{"lr": 0.1}])
     with jax.enable_x64(flag):
-        (block,) = blocks_of(suite(small_network(dtype=dtype), optimizers=[entry]))
-        stepper = Stepper(block, NumpyDevice())
-        stepper.advance(0, 5)
-        kinds = {str(each.dtype) for each in stepper._updates.state.values()}
-        assert kinds == {"int32", dtype}
+        lanes = Driver("optax:adam", [{"lr": 0.1}], start(dtype), tensors=TENSORS, dtype=dtype)
+        lanes.path(gradients(lanes=1, dtype=dtype))
+        assert {str(each.dtype) for each in lanes.state.values()} == {"int32", dtype}
         assert jax.config.jax_enable_x64 == flag
         assert jax.numpy.zeros(1).dtype == ("float64" if flag else "float32")
 

@@ -191,12 +191,12 @@ def test_lanes_go_on_from_their_state(name):
     if name == "Rprop":
         given = [{"lr": 0.1}, {"lr": 0.2}]
     straight, paused = (Hand(fresh(name), given, tensors) for _ in range(2))
-    assert paused.updates.state == {}
+    assert paused.updater.state == {}
     paused.resumed()
     for number in range(1, 12):
-        assert straight.step(number) == paused.step(number)
+        assert straight.go(number) == paused.go(number)
         paused.resumed()
-        assert all(len(each) == len(given) for each in paused.updates.state.values())
+        assert all(len(each) == len(given) for each in paused.updater.state.values())
 
 
 def test_a_part_of_a_stepper_goes_on_as_the_whole():
@@ -218,11 +218,11 @@ def test_schedule_free_is_evaluated_at_its_average():
     hand = Hand(fresh("schedulefree.AdamWScheduleFree"), given)
     watched = Hand(fresh("schedulefree.AdamWScheduleFree"), given)
     assert hand.optimizer.evaluates_elsewhere
-    assert watched.updates.eval_params().tobytes() == watched.params.rows.tobytes()
+    assert watched.updater.eval_params().tobytes() == watched.params.rows.tobytes()
     evaluated = []
     for number in range(1, 16):
-        assert hand.step(number) == watched.step(number)
-        evaluated.append(watched.updates.eval_params())
+        assert hand.go(number) == watched.go(number)
+        evaluated.append(watched.updater.eval_params())
         assert watched.params.rows.tobytes() == hand.params.rows.tobytes()
     for lane, configuration in enumerate(given):
         averages = averages_of(kind, configuration, hand, lane)

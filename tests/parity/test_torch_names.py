@@ -174,7 +174,7 @@ def test_what_cannot_be_repeated_is_refused(own, name, given, message):
 def test_what_counts_in_an_attribute_goes_on(own):
     straight, paused = (Hand(fresh(f"{own}:Counting"), [{}, {"lr": 0.2}]) for _ in range(2))
     for number in range(1, 6):
-        assert straight.step(number) == paused.step(number)
+        assert straight.go(number) == paused.go(number)
         paused.resumed()
 
 

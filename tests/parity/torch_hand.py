@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from optbench.arrays import Tensor, stack
-from optbench.device.cpu import NumpyDevice
-from optbench.optimizers import base as stepping
-from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
+from optbench.arrays import Tensor
+from optbench.optimizers.base import Task
+from optbench.optimizers.registry import get_optimizer
 from optbench.suite.resolve import Suite
+from tests.optimizers.driver import Driver
 
 torch = pytest.importorskip("torch")
 
@@ -33,17 +32,10 @@ RULES = {
 """Optimizers of torch.optim and what lanes are given."""
 
 
-class Hand:
-    """Lanes that are given gradients by hand.
+class Hand(Driver):
+    """Lanes that are given made-up gradients by their numbers.
 
-    Parameters
-    ----------
-    optimizer, configurations
-        Of the lanes.
-    places
-        Which of the configurations are here; starts and gradients go with them.
-    by_coordinate
-        How rows are stored.
+    ``places`` says which of the configurations are here; starts and gradients go with them.
     """
 
     def __init__(
@@ -53,45 +45,25 @@ class Hand:
         tensors: Sequence[Tensor] = NETWORK,
         *,
         places: Sequence[int] | None = None,
-        by_coordinate: bool = False,
-        dtype: str = "float64",
+        **how: Any,
     ) -> None:
-        self.device = NumpyDevice()
         self.places = list(range(len(configurations)) if places is None else places)
-        self.optimizer = optimizer
-        self.size = sum(each.size for each in tensors)
-        self.lanes = len(configurations)
-        rows = partial(
-            self.device.rows, len(self.places), self.size, dtype, by_coordinate=by_coordinate
-        )
-        self.params, self.grads = (stack(rows(), tensors, np) for _ in range(2))
-        self.params.rows[...] = self.drawn(0)
-        step = stepping.Step(self.params, self.grads, {}, {}, None, tuple(tensors), np)
-        complete = [complete_hyperparameters(optimizer, dict(each)) for each in configurations]
-        self.complete = [complete[place] for place in self.places]
-        self.given = stepping.Lanes(step, self.complete, rows, np.asarray, dtype)
-        self.updates = optimizer.begin(self.given, None)
+        self.drawn_shape = len(configurations), sum(each.size for each in tensors)
+        here = [configurations[place] for place in self.places]
+        super().__init__(optimizer, here, self.drawn(0), tensors=tensors, **how)
 
     def drawn(self, number: int) -> np.ndarray:
         """Return the start, or the gradients of an update, of the lanes that are here."""
-        drawn = np.random.default_rng((7, number)).standard_normal((self.lanes, self.size))
+        drawn = np.random.default_rng((7, number)).standard_normal(self.drawn_shape)
         return drawn[self.places]
 
-    def step(self, number: int) -> bytes:
+    def go(self, number: int) -> bytes:
         """Make an update and return the parameters' bits."""
-        columns = {
-            each.name: np.array([[[each.number(lane[each.name])] for lane in self.complete]])
-            for each in self.optimizer.hyperparameters
-        }
-        self.grads.rows[...] = self.drawn(number)
-        self.updates.plan(columns, range(number, number + 1))
-        self.updates.update(0)
-        return self.params.rows.tobytes()
+        return self.step(self.drawn(number)).tobytes()
 
     def resumed(self) -> None:
         """Go on from the state, as another."""
-        state = {name: array.copy() for name, array in self.updates.state.items()}
-        self.updates = self.optimizer.begin(self.given, state)
+        self.resume({name: array.copy() for name, array in self.state.items()})
 
 
 def fresh(name: str) -> Any:
@@ -99,11 +71,7 @@ def fresh(name: str) -> Any:
 
 
 def rows_of(hand: Hand, steps: int = 15) -> list[np.ndarray]:
-    rows = []
-    for number in range(1, steps + 1):
-        hand.step(number)
-        rows.append(hand.params.rows.copy())
-    return rows
+    return [hand.step(hand.drawn(number)) for number in range(1, steps + 1)]
 
 
 def plain_rows(
@@ -138,7 +106,7 @@ def fit(settled: Suite) -> None:
     """Ask the optimizers of a suite whether they can run on its problem."""
     setting = settled.problems[0]
     for each in setting.optimizers:
-        task = stepping.Task(
+        task = Task(
             each.label,
             setting.label,
             setting.problem.tensors,

@@ -1,4 +1,13 @@
-"""The textbook's optimizers, one tensor at a time; ``update`` changes the parameters in place."""
+"""The textbook's optimizers, one tensor at a time; ``update`` changes the parameters in place.
+
+Numbers are Python's, so everything is rounded as the parameters are, and in the order in which the
+package computes: its rules at the textbook's settings have these bits.
+"""
+
+import math
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +68,7 @@ class RMSprop:
         for key, param in params.items():
             g = grads[key]
             h = self.h.get(key, np.zeros_like(param))
-            self.h[key] = self.decay * h + (1.0 - self.decay) * g * g
+            self.h[key] = self.decay * h + (1.0 - self.decay) * (g * g)
             param -= self.lr * g / (np.sqrt(self.h[key]) + self.eps)
 
 
@@ -83,7 +92,7 @@ class Adam:
 
     def update(self, params: Tensors, grads: Tensors) -> None:
         self.t += 1
-        lr_t = self.lr * np.sqrt(1.0 - self.beta2**self.t) / (1.0 - self.beta1**self.t)
+        lr_t = self.lr * (math.sqrt(1.0 - self.beta2**self.t) / (1.0 - self.beta1**self.t))
         for key, param in params.items():
             g = grads[key]
             m = self.m.get(key, np.zeros_like(param))
@@ -91,3 +100,18 @@ class Adam:
             self.m[key] = m + (1.0 - self.beta1) * (g - m)
             self.v[key] = v + (1.0 - self.beta2) * (g * g - v)
             param -= lr_t * self.m[key] / (np.sqrt(self.v[key]) + self.eps)
+
+
+REFERENCE: dict[str, type] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "adagrad": AdaGrad,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+}
+
+
+def textbook(name: str, hyperparameters: Mapping[str, Any]) -> Any:
+    """Return the reference's optimizer; what is no hyperparameter of its is left out."""
+    taken = signature(REFERENCE[name]).parameters
+    return REFERENCE[name](**{key: each for key, each in hyperparameters.items() if key in taken})

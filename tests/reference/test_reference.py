@@ -12,31 +12,6 @@ from tests.reference.network import MultiLayerNet, Relu
 from tests.reference.optimizers import SGD, AdaGrad, Adam, Momentum, RMSprop
 from tests.reference.training import minimise, train_network
 
-GRADIENTS = np.random.default_rng(20).normal(size=(7, 3)) * [1e-3, 1.0, 50.0]
-STEPS = len(GRADIENTS)
-
-
-def displacements(optimizer, gradients=GRADIENTS):
-    """Steps w_t − w_{t−1}, t = 1, 2, …, that the optimizer takes for given gradients."""
-    params = {"w": np.zeros(gradients.shape[1])}
-    positions = [params["w"].copy()]
-    for g in gradients:
-        optimizer.update(params, {"w": g})
-        positions.append(params["w"].copy())
-    return np.diff(positions, axis=0)
-
-
-def weighted_sums(values, decay):
-    """Σ_{i ≤ t} decay^(t − i)·values_i for t = 1, 2, …: a decaying sum, written out."""
-    return np.array(
-        [sum(decay ** (t - i) * values[i] for i in range(t + 1)) for t in range(len(values))]
-    )
-
-
-def corrections(beta):
-    """1 − beta^t for t = 1, 2, …, as a column."""
-    return 1.0 - beta ** np.arange(1.0, STEPS + 1)[:, None]
-
 
 def batches(count, size=6, inputs=4, classes=3):
     rng = np.random.default_rng(4)
@@ -58,72 +33,8 @@ def test_imports_only_numpy_and_the_standard_library():
             assert {name.split(".")[0] for name in names} <= allowed, path.name
 
 
-# Optimizers, for any sequence of gradients
-
-
-def test_sgd_step_is_the_scaled_gradient():
-    np.testing.assert_allclose(displacements(SGD(lr=0.3)), -0.3 * GRADIENTS, rtol=1e-12)
-
-
-def test_momentum_velocity_is_a_decaying_sum():
-    expected = -0.1 * weighted_sums(GRADIENTS, 0.8)
-    np.testing.assert_allclose(displacements(Momentum(lr=0.1, momentum=0.8)), expected, rtol=1e-12)
-
-
-def test_adagrad_divides_by_the_root_of_all_squares():
-    root = np.sqrt(np.cumsum(GRADIENTS**2, axis=0))
-    expected = -1.5 * GRADIENTS / (root + 1e-3)
-    np.testing.assert_allclose(displacements(AdaGrad(lr=1.5, eps=1e-3)), expected, rtol=1e-11)
-
-
-def test_rmsprop_divides_by_the_root_of_decaying_squares():
-    root = np.sqrt(0.1 * weighted_sums(GRADIENTS**2, 0.9))
-    expected = -0.2 * GRADIENTS / (root + 1e-3)
-    steps = displacements(RMSprop(lr=0.2, decay=0.9, eps=1e-3))
-    np.testing.assert_allclose(steps, expected, rtol=1e-11)
-
-
-def test_adam_is_a_ratio_of_bias_corrected_averages():
-    # Dividing the step's two factors by √(1 − β2ᵗ) moves that correction to v and to eps.
-    mean = 0.3 * weighted_sums(GRADIENTS, 0.7) / corrections(0.7)
-    root = np.sqrt(0.05 * weighted_sums(GRADIENTS**2, 0.95) / corrections(0.95))
-    expected = -0.2 * mean / (root + 1e-3 / np.sqrt(corrections(0.95)))
-    steps = displacements(Adam(lr=0.2, beta1=0.7, beta2=0.95, eps=1e-3))
-    np.testing.assert_allclose(steps, expected, rtol=1e-11)
-
-
-# Optimizers, first steps with the textbook's hyperparameters, by hand
-
-
-@pytest.mark.parametrize("g", [-3.0, 1e-6, 40.0])
-@pytest.mark.parametrize(
-    ("optimizer", "step"),
-    [
-        (SGD, lambda g: -0.01 * g),
-        (Momentum, lambda g: -0.01 * g),
-        (AdaGrad, lambda g: -0.01 * math.copysign(1, g) / (1 + 1e-7 / abs(g))),
-        (RMSprop, lambda g: -0.01 * math.copysign(1, g) / (0.1 + 1e-7 / abs(g))),
-        (Adam, lambda g: -0.001 * math.copysign(1, g) / (1 + 1e-7 / (abs(g) * math.sqrt(0.001)))),
-    ],
-)
-def test_first_step_with_default_hyperparameters(optimizer, step, g):
-    first = displacements(optimizer(), np.array([[g]]))[0, 0]
-    assert first == pytest.approx(step(g), rel=1e-12)
-
-
-def test_default_decays_show_under_a_constant_gradient():
-    ones = np.ones((2, 1))
-    assert displacements(Momentum(), ones)[1, 0] == pytest.approx(-0.019, rel=1e-12)
-    rmsprop = displacements(RMSprop(), ones)[1, 0]
-    assert rmsprop == pytest.approx(-0.01 / (math.sqrt(0.0199) + 1e-7), rel=1e-12)
-
-
-def test_default_betas_of_adam_show_when_the_gradient_turns():
-    second = displacements(Adam(), np.array([[1.0], [-2.0]]))[1, 0]
-    m = 0.9 * 0.1 - 0.1 * 2.0
-    v = 0.999 * 0.001 + 0.001 * 4.0
-    lr = 0.001 * math.sqrt(1 - 0.999**2) / (1 - 0.9**2)
-    assert second == pytest.approx(-lr * m / (math.sqrt(v) + 1e-7), rel=1e-12)
+# Optimizers; that they take the textbook's steps is tested where the package is compared with them
+# (tests/optimizers/test_bits.py) and with the papers (tests/optimizers/test_elementwise.py).
 
 
 @pytest.mark.parametrize("optimizer", [SGD, Momentum, AdaGrad, RMSprop, Adam])

@@ -26,7 +26,7 @@ from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
 from optbench.store.reader import read_run
 from optbench.suite.format import parse_suite, read_suite
 from optbench.suite.resolve import resolve
-from tests.optimizers.driving import REFERENCE, textbook
+from tests.reference.optimizers import REFERENCE, textbook
 from tests.reference.training import train_network
 from tests.small import (
     TEXTBOOK,

@@ -13,7 +13,7 @@ from optbench.optimizers.registry import OPTIMIZERS
 from optbench.records import Status
 from optbench.verify import devices
 from optbench.verify.devices import DeviceComparison, relative_difference, verify_devices, worst
-from tests.optimizers.driving import REFERENCE
+from tests.reference.optimizers import REFERENCE
 from tests.strict import StrictDevice
 
 

@@ -13,8 +13,8 @@ from optbench import rng
 from optbench.engine.stopping import Rules
 from optbench.problems.registry import make_problem
 from optbench.records import Status
-from tests.optimizers.driving import textbook
 from tests.reference.extended import MultiLayerNetExtend, SimpleConvNet
+from tests.reference.optimizers import textbook
 from tests.reference.tutorials import TutorialMLP, train_until_patience
 from tests.small import run_suite, suite
 

@@ -28,6 +28,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 
 def code(text: str) -> str:
+    """Return a name in the font of code."""
     return f"`{text}`"
 
 

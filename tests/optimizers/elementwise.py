@@ -1,12 +1,18 @@
-"""The element-wise optimizers, and the settings at which each is compared with another."""
+"""The element-wise optimizers, the settings and the gradients at which each is compared."""
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from optbench.arrays import Tensor
 from optbench.optimizers.base import Elementwise
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import OPTIMIZERS
+from tests.optimizers.driver import ELEMENTWISE, UPDATES, Recording, Reference
+from tests.reference import papers
+from tests.reference.network import MultiLayerNet
 
-ALL = tuple(kind for kind in OPTIMIZERS.values() if issubclass(kind, Elementwise))
+ALL = tuple(OPTIMIZERS[name] for name in ELEMENTWISE)
 """All element-wise rules."""
 
 ADAMS = [{}, {"lr": 0.3}, {"lr": 0.05, "beta1": 0.5, "beta2": 0.9}, {"eps": 1e-3}]
@@ -127,3 +133,45 @@ def cases(name: str) -> list[dict[str, float | str]]:
 def by_name(optimizer) -> str:
     """Return the name of an optimizer, for the names of tests."""
     return optimizer.name
+
+
+def _quadratic() -> Recording:
+    """Gradients of Σ aᵢwᵢ²/2 along a noisy descent; their signs stay, turn, or come and go."""
+    rng = np.random.default_rng(21)
+    tensors = (Tensor("a", (5, 7)), Tensor("b", (7,)), Tensor("c", (4,)))
+    size = sum(tensor.size for tensor in tensors)
+    curvatures = rng.permutation(np.geomspace(0.02, 1.6, size))
+    start = w = rng.normal(size=size) * 3.0
+    rows = []
+    for _ in range(max(UPDATES)):
+        rows.append(curvatures * w)
+        w = w - rows[-1] + 0.1 * rng.normal(size=size)
+    return Recording(tensors, start, np.array(rows))
+
+
+def _network() -> Recording:
+    """Gradients of a network on random batches; many are 0."""
+    rng = np.random.default_rng(22)
+    network = MultiLayerNet(5, [6, 7], 3, seed=4)
+    tensors = tuple(Tensor(name, each.shape) for name, each in network.params.items())
+    rows = []
+    for _ in range(max(UPDATES)):
+        grads = network.gradient(rng.normal(size=(6, 5)), rng.integers(3, size=6))
+        rows.append(np.concatenate([each.ravel() for each in grads.values()]))
+        for name, gradient in grads.items():
+            network.params[name] -= 0.1 * gradient
+    return Recording(tensors, rng.normal(size=len(rows[0])), np.array(rows))
+
+
+RECORDINGS = {"quadratic": _quadratic(), "network": _network()}
+
+
+def in_scalars(optimizer: type[Elementwise]) -> Reference:
+    """Return the paths of all parameters, one after the other, as plain numbers."""
+    algorithm = getattr(papers, optimizer.name.replace("-", "_"))
+
+    def reference(given: dict[str, float], recording: Recording, dtype: str) -> np.ndarray:
+        pairs = zip(recording.start.tolist(), recording.gradients.T.tolist(), strict=True)
+        return np.array([list(algorithm(w, gradients, **given)) for w, gradients in pairs]).T
+
+    return reference

@@ -9,14 +9,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from optbench.optimizers.presets import PRESETS
-from optbench.optimizers.registry import OPTIMIZERS
-from tests.optimizers.elementwise_runs import BOUNDS, RECORDINGS, Recording, largest_difference
-from tests.optimizers.elementwise_settings import SETTINGS, rule_of, whole
+from tests.optimizers.driver import Recording, largest_difference
+from tests.optimizers.elementwise import RECORDINGS, SETTINGS, rule_of, whole
 
 torch = pytest.importorskip("torch")
 optax = pytest.importorskip("optax")
 jax = pytest.importorskip("jax")
+jax.config.update("jax_enable_x64", True)
 
 
 def moments(given):
@@ -222,14 +221,6 @@ def optax_path(transformation, recording: Recording, dtype: str) -> np.ndarray:
     return np.array(path)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _double_precision():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
-
-
 def difference_from(reference, name, configurations, recording, dtype) -> float:
     given = [whole(name, each) for each in configurations]
     return largest_difference(rule_of(name), given, reference, RECORDINGS[recording], dtype)
@@ -255,59 +246,3 @@ def from_optax(name: str, recording: str, dtype: str) -> float:
 
     configurations = OPTAX_SETTINGS.get(name, SETTINGS[name])
     return difference_from(reference, name, configurations, recording, dtype)
-
-
-@pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("recording", RECORDINGS)
-@pytest.mark.parametrize("name", TORCH)
-def test_the_path_is_that_of_pytorch(name, recording, dtype, record_property):
-    difference = from_pytorch(name, recording, dtype)
-    record_property("largest_difference", difference)
-    assert difference < BOUNDS[dtype]
-
-
-@pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("recording", RECORDINGS)
-@pytest.mark.parametrize("name", OPTAX)
-def test_the_path_is_that_of_optax(name, recording, dtype, record_property):
-    difference = from_optax(name, recording, dtype)
-    record_property("largest_difference", difference)
-    assert difference < BOUNDS[dtype]
-
-
-SAID = {
-    "nesterov-torch": {"momentum": 0.9, "nesterov": True},
-    "rmsprop-centered": {"centered": True},
-}
-"""What a partner must be told beside the learning rate to be a preset."""
-
-
-@pytest.mark.parametrize("recording", RECORDINGS)
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name in PRESETS])
-def test_a_preset_is_its_partner_at_the_partners_own_defaults(name, recording):
-    library, _, place = PRESETS[name].partner.partition(".")
-    make = {
-        "torch": lambda: getattr(torch.optim, place.removeprefix("optim.")),
-        "optax": lambda: getattr(optax, place),
-    }[library]()
-
-    def reference(given, recording, dtype):
-        said = SAID.get(name, {})
-        if library == "torch":
-            return torch_path(lambda params: make(params, given["lr"], **said), recording, dtype)
-        return optax_path(make(given["lr"], **said), recording, dtype)
-
-    assert difference_from(reference, name, [{}], recording, "float64") < BOUNDS["float64"]
-
-
-def test_every_partner_is_compared_with():
-    partners = {name: (OPTIMIZERS | PRESETS)[name].partner for name in SETTINGS}
-    of = {name: partner.partition(".")[0] for name, partner in partners.items() if partner}
-    assert {name for name, library in of.items() if library == "torch"} <= TORCH.keys()
-    assert {name for name, library in of.items() if library == "optax"} <= OPTAX.keys()
-    assert set(of.values()) <= {"torch", "optax"}
-
-
-def test_four_settings_are_compared():
-    for settings in (*TORCH_SETTINGS.values(), *OPTAX_SETTINGS.values()):
-        assert len({tuple(each.items()) for each in settings}) == 4

@@ -1,7 +1,7 @@
-"""Writes docs/optimizers.md from the registry and the differences measured, and reads them back.
+"""Writes docs/optimizers.md from the registry and the differences measured: ``make docs``.
 
-What the page says comes from the rules and presets, so it cannot contradict them. Measuring needs
-other libraries and is done by ``tests.parity.page``; this file needs none.
+What the page says comes from the rules and presets, so it cannot contradict them; tests hold it to
+that. The differences are what the tests in tests/parity measure, beside other libraries.
 """
 
 import re
@@ -10,22 +10,67 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context
 from pathlib import Path
 
+from docs.tools.markdown import code, linked, plain, rows_of, table, unlinked
 from optbench.optimizers.base import Elementwise, Optimizer
 from optbench.optimizers.modifiers import COMMON
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import OPTIMIZERS, get_optimizer
 from optbench.settings import Setting
-from tests.optimizers.elementwise_runs import BOUNDS, UPDATES
-from tests.optimizers.library_differences import NOTES, ROWS, STATED
-from tests.optimizers.markdown import code, linked, plain, rows_of, table, unlinked
+from tests.optimizers.driver import BOUNDS, UPDATES
 
-PAGE = Path(__file__).parents[2] / "docs" / "optimizers.md"
+PAGE = Path(__file__).parents[1] / "optimizers.md"
+LIBRARY_DIFFERENCES = Path(__file__).with_name("library_differences.md")
+"""What the textbook, papers and libraries do otherwise. ``{place:key}`` stands for a default: of a
+library's function where the place is in :data:`STATED`, else of the rules here that it names, and
+of their presets."""
 
 PLAIN = "plain implementation in the tests"
 """What a rule is compared with that no library has."""
 
 Differences = Mapping[tuple[str, str], tuple[str, ...]]
 """The largest difference at each precision, as it is written, by name and partner."""
+
+STATED: dict[str, dict[str, float | str]] = {
+    "torch.optim.SGD": {"lr": 0.001, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0},
+    "torch.optim.Adagrad": {"eps": 1e-10, "initial_accumulator_value": 0.0},
+    "torch.optim.RMSprop": {"alpha": 0.99, "eps": 1e-8},
+    "torch.optim.Adadelta": {"lr": 1.0, "rho": 0.9, "eps": 1e-6},
+    "torch.optim.Adam": {"eps": 1e-8, "weight_decay": 0.0},
+    "torch.optim.NAdam": {"eps": 1e-8, "momentum_decay": 0.004, "decoupled_weight_decay": 0.0},
+    "torch.optim.RAdam": {"eps": 1e-8, "decoupled_weight_decay": 0.0},
+    "torch.optim.AdamW": {"eps": 1e-8, "weight_decay": 0.01},
+    "torch.optim.Muon": {"lr": 0.001, "weight_decay": 0.1, "eps": 1e-7},
+    "optax.adagrad": {"eps": 1e-7, "initial_accumulator_value": 0.1},
+    "optax.rmsprop": {"decay": 0.9, "eps": 1e-8, "eps_in_sqrt": 1.0, "bias_correction": 0.0},
+    "optax.adadelta": {"rho": 0.9, "eps": 1e-6},
+    "optax.adam": {"eps": 1e-8},
+    "optax.amsgrad": {"eps": 1e-8, "bias_correction_mu": 1.0, "bias_correction_nu": 1.0},
+    "optax.nadam": {"eps": 1e-8},
+    "optax.radam": {"eps": 1e-8, "threshold": 5.0},
+    "optax.adamw": {"eps": 1e-8, "weight_decay": 1e-4},
+    "optax.lion": {"weight_decay": 0.001},
+    "optax.adan": {"eps_root": 1e-8, "weight_decay": 0.0},
+    "optax.lamb": {"eps": 1e-6, "weight_decay": 0.0},
+    "optax.contrib.muon": {"eps": 1e-8, "weight_decay": 0.0},
+}
+"""Defaults of libraries, which the parity tests compare with the functions' signatures; a switch
+that is off is 0."""
+
+NOTES = {
+    ("sgd-torch", "optax.sgd"): "without dampening, which optax does not have.",
+    ("amsgrad", "torch.optim.Adam"): "with `amsgrad=True` and `largest_of = uncorrected`.",
+    ("yogi", "optax.yogi"): "with optax's m started at 0, as in the paper, and not at `initial`.",
+    ("muon", "torch.optim.Muon"): (
+        "orthogonalised in the precision of the parameters, where PyTorch takes bfloat16; "
+        "what is not a hidden matrix beside `torch.optim.AdamW`."
+    ),
+    ("muon", "optax.contrib.muon"): "with `nesterov = 0` and no `ns_eps`, where both agree.",
+    ("schedule-free-sgd", "optax.contrib.schedule_free_sgd"): (
+        "at both points, y and x; likewise the authors' package and schedule-free-adamw."
+    ),
+    ("prodigy", "optax.contrib.prodigy"): "with `bias_correction = 1`, which optax always has.",
+}
+"""How a comparison was made possible, by name and partner."""
 
 FAMILIES = {
     "Gradient descent and momentum": ("sgd", "momentum", "nesterov", "sgd-torch"),
@@ -58,9 +103,9 @@ INTRO = """\
 
 <!-- Written by `make docs` from the rules and the parity tests; change those, not this page. -->
 
-Each rule was run over recorded gradients of a quadratic and of a small network, beside the
+Each rule was run over recorded gradients of a quadratic and of a small network, next to the
 implementation that it is compared with, at four settings of its hyperparameters; where a library
-has only some of a rule's forms, these were compared. The difference is the largest
+has only some of a rule's forms, those were compared. The difference is the largest
 max|a − b|/max|b| of any tensor, a its parameters here and b theirs, after {updates} updates,
 rounded up to one digit; `make test-parity` fails where one is more than ten times what stands here,
 or not below {bounds}. Where no library has a rule, it is compared
@@ -75,14 +120,14 @@ RULES = """\
 ## Rules
 
 g is the gradient, w are the parameters; all else is state or a hyperparameter. A hat corrects the
-bias of a mean, λ is `weight_decay`. Names lead to the equations in full, with what libraries do
-otherwise.
+bias of a mean, λ is `weight_decay`. Names lead to the equations in full, and to what libraries do
+differently.
 
-- *element-wise*: every parameter is updated alike and apart from all others;
+- *element-wise*: every parameter is updated in the same way and by itself;
 - *by tensor*: each tensor of a lane has a step of its own length;
 - *by matrix*: tensors are treated by their shape, hidden matrices as matrices;
-- *sums of a lane*: a lane keeps numbers of its own, beside arrays like its parameters;
-- *evaluates elsewhere*: evaluations take other parameters than those that gradients are taken at;
+- *sums of a lane*: a lane keeps numbers of its own, beside arrays shaped like its parameters;
+- *evaluates elsewhere*: evaluations take other parameters than gradients do;
 - *full batch*: meant for gradients without noise; on minibatches a notice says so.
 """
 
@@ -95,16 +140,16 @@ A preset is a rule with other defaults; all other hyperparameters are the rule's
 COMMON_INTRO = """\
 ## What every optimizer takes
 
-A lane has those that it is given, so one without `clip_norm` is not clipped, whatever the default;
-only a schedule takes the defaults of its parts that are not given. Where a rule has a
-hyperparameter of the same name, that is meant.
+These count only where they are given: a lane without `clip_norm` is not clipped, whatever the
+default; a schedule takes the defaults of its parts. Where a rule has a hyperparameter of the same
+name, that one is meant.
 """
 
 LIBRARIES_INTRO = """\
 ## Where libraries differ
 
-A dash means that there is none. Numbers are defaults. The last column names the hyperparameter,
-where there is one, and its defaults with the rules and presets that have them.
+A dash: has none. Numbers are defaults. The last column names our hyperparameter, if there is one,
+and its defaults with the rules and presets that have them.
 """
 
 
@@ -125,7 +170,8 @@ def page(differences: Differences) -> str:
     rows = [row for name in PRESETS for row in _preset(name, differences)]
     sections += [PRESETS_INTRO, table(head, rows)]
     sections += [COMMON_INTRO, table(SETTING, [_setting(each) for each in COMMON.values()])]
-    sections += [LIBRARIES_INTRO, _libraries(), _hyperparameters(), _links()]
+    libraries = stated(LIBRARY_DIFFERENCES.read_text(encoding="utf-8"))
+    sections += [LIBRARIES_INTRO, libraries, _hyperparameters(), _links()]
     return "\n".join(sections)
 
 
@@ -199,18 +245,10 @@ def _hyperparameters() -> str:
 
 def _links() -> str:
     files = dict.fromkeys(_file(rule) for rule in OPTIMIZERS.values())
-    return "".join(f"[{file}]: ../optbench/optimizers/{file}.py\n" for file in files)
+    return "".join(f"[{file}]: ../optbench/optimizers/rules/{file}.py\n" for file in files)
 
 
 # Differences between libraries
-
-
-def _libraries() -> str:
-    rows = []
-    for title, lines in ROWS.items():
-        for place, line in enumerate(lines):
-            rows.append(("" if place else f"**{title}**", *(stated(cell) or "–" for cell in line)))
-    return table(("algorithm", "what", "textbook or paper", "PyTorch", "optax", "here"), rows)
 
 
 def stated(text: str) -> str:
@@ -276,3 +314,17 @@ def rounded_up(difference: float) -> str:
 
 def _file(rule: type[Optimizer]) -> str:
     return rule.__module__.rpartition(".")[2]
+
+
+def main() -> None:
+    """Measure, which needs the other libraries, and write the page."""
+    from tests.parity.comparisons import COMPARISONS, largest
+
+    measured = {
+        each: tuple(rounded_up(largest(*each, dtype)) for dtype in BOUNDS) for each in COMPARISONS
+    }
+    PAGE.write_text(page(measured), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
