@@ -94,4 +94,3 @@ def test_an_unknown_problem_is_refused():
 def test_options_that_cannot_be_drawn_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
         PlotOptions(**options)
-
