@@ -28,9 +28,18 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": ("run:run", "Train optimizers side by side and keep every iteration's loss."),
     "plot": ("plot:plot", "Draw figures of runs and print the paths of the files."),
-    "show": ("show:show", "Show the summary of runs: one row per optimizer, at its best."),
-    "export": ("export:export", "Write a table of runs as CSV, JSON or Parquet, for your own use."),
-    "clean": ("clean:clean", "Delete runs, after listing them and asking."),
+    "show": (
+        "show:show",
+        "Show the summary of runs: the best configuration of each optimizer, over its seeds.",
+    ),
+    "export": (
+        "export:export",
+        "Write a table of runs as CSV, JSON or Parquet, for programs of your own.",
+    ),
+    "clean": (
+        "clean:clean",
+        "Delete runs, after listing them and asking; print the paths of those deleted.",
+    ),
     "list": ("list_:app", "List suites, problems, optimizers, data sets, devices or runs."),
     "data": ("data:app", "List, fetch and verify data sets."),
     "verify": ("verify:app", "Check what optbench computes on this machine."),

@@ -3,32 +3,33 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
-from optbench.cli.output import console, table
-
-if TYPE_CHECKING:
-    from optbench.datasets import Verification
-    from optbench.datasets.download import Progress
+from optbench import datasets
+from optbench.cli.output import console, say, table
+from optbench.datasets import Verification
+from optbench.datasets.download import Progress
+from optbench.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and verify data sets.")
 
 
-def _complete_name(incomplete: str) -> list[str]:
-    from optbench import datasets
-
+def complete_dataset(incomplete: str) -> list[str]:
+    """Complete the name of a data set."""
     return [name for name in datasets.names() if name.startswith(incomplete)]
 
 
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        help="Folder that holds the files, themselves or in a subfolder of the data set's name; "
-        "otherwise OPTBENCH_DATA_DIR, otherwise the user's cache.",
+        help="Folder that holds the files, directly or in a subfolder with the data set's name. "
+        "By default OPTBENCH_DATA_DIR, or the user's cache.",
         show_default=False,
     ),
 ]
@@ -37,8 +38,6 @@ DataDir = Annotated[
 @app.command("list")
 def list_(data_dir: DataDir = None) -> None:
     """Show the data sets, their sizes and where they are."""
-    from optbench import datasets
-
     listed = table("data set", *SPLITS, "where")
     for name in datasets.names():
         info = datasets.info(name)
@@ -51,54 +50,50 @@ def list_(data_dir: DataDir = None) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(autocompletion=_complete_name)],
+    name: Annotated[str, typer.Argument(autocompletion=complete_dataset)],
     mirror: Annotated[
         list[str] | None,
         typer.Option(
             metavar="URL",
-            help="A folder with the gzipped IDX files, tried before the known ones; repeatable.",
+            help="Folder with the gzipped IDX files, tried before the known ones. Repeatable.",
             show_default=False,
         ),
     ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to put it into, in a subfolder of the data set's name; otherwise the "
+            help="Folder to put it into, in a subfolder with the data set's name. By default the "
             "user's cache.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Download a data set, verify it and print the folder that it is in."""
-    from optbench import datasets
-
+    """Download a data set, verify it and print the folder where it is."""
     mirrors = (*(mirror or ()), *datasets.info(name).mirrors)
-    with _progress() as progress:
+    with progress_bars() as progress:
         folder = datasets.fetch(name, mirrors=mirrors, cache=data_dir, progress=progress)
     typer.echo(folder)
 
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(autocompletion=_complete_name)] = None,
+    name: Annotated[str | None, typer.Argument(autocompletion=complete_dataset)] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Read all files of a data set again and compare them with their SHA-256; all sets by default.
+    """Read a data set's files again and compare them with their SHA-256; by default all data sets.
 
-    Without a name and a folder, data sets that are not there are only mentioned.
+    Without a name and a folder, data sets that cannot be found are only mentioned.
     """
-    from optbench import datasets
-    from optbench.errors import DataError
-
-    reports, absent = [], []
-    for each in datasets.names() if name is None else (name,):
-        if name is None and data_dir is None and datasets.find(each) is None:
-            absent.append(each)
-        else:
-            reports.append(datasets.verify(each, data_dir))
+    names = datasets.names() if name is None else (name,)
+    absent = [
+        dataset
+        for dataset in names
+        if name is None and data_dir is None and datasets.find(dataset) is None
+    ]
+    reports = [datasets.verify(dataset, data_dir) for dataset in names if dataset not in absent]
     _print_reports(reports)
-    for each in absent:
-        typer.echo(f"{each} is not there: {_where(each, None)}", err=True)
+    for dataset in absent:
+        say(f"{dataset} cannot be found; get it with: {_where(dataset, None)}")
     problems = [problem for report in reports for problem in report.problems]
     if problems:
         more = f" (and {len(problems) - 1} more, see the table)" if len(problems) > 1 else ""
@@ -106,8 +101,6 @@ def verify(
 
 
 def _where(name: str, data_dir: Path | None) -> str:
-    from optbench import datasets
-
     info, place = datasets.info(name), datasets.find(name, data_dir)
     if info.mirrors:
         return f"optbench data fetch {name}" if place is None else str(place)
@@ -116,7 +109,7 @@ def _where(name: str, data_dir: Path | None) -> str:
     return f"pip install {info.package}" if place is None else f"part of {info.package}"
 
 
-def _print_reports(reports: "list[Verification]") -> None:
+def _print_reports(reports: list[Verification]) -> None:
     listed = table("data set", "file", "sha256", "result")
     for report in reports:
         for check in report.checks:
@@ -126,18 +119,15 @@ def _print_reports(reports: "list[Verification]") -> None:
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
-    """Show a bar a file on stderr where that is a terminal, else nothing."""
-    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Display
-
+def progress_bars() -> Iterator[Progress]:
+    """Show one bar per file on stderr where that is a terminal, else nothing."""
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield lambda file, received_bytes, total_bytes: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     bars: dict[str, TaskID] = {}
-    with Display(*columns, TimeRemainingColumn(), console=screen) as display:
+    with Bars(*columns, TimeRemainingColumn(), console=screen) as display:
 
         def show(file: str, received_bytes: int, total_bytes: int | None) -> None:
             if file not in bars:

@@ -1,20 +1,26 @@
-"""``optbench list``: what there is, with defaults and ranges."""
+"""``optbench list``: what optbench offers, with defaults and ranges, and the runs."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from optbench.cli import data
 from optbench.cli.options import DEFAULT_OUT, Out
 from optbench.cli.output import console, table
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from optbench.suite.format import SuiteFile
+from optbench.device.gpu import list_gpus, why_no_gpu
+from optbench.engine.executor import usable_cores
+from optbench.errors import ResultsError
+from optbench.optimizers.modifiers import COMMON
+from optbench.optimizers.presets import PRESETS
+from optbench.optimizers.registry import OPTIMIZERS
+from optbench.problems.registry import PROBLEMS, get_problem_class
+from optbench.store.find import list_runs
+from optbench.store.reader import read_description
+from optbench.suite.format import SuiteFile, builtin_suites, read_suite
 
 MOST_TITLES = 4
-"""Problems or optimizers of a suite beyond which they are counted, not named."""
+"""Up to so many problems or optimizers of a suite are named; more are only counted."""
 
 app = typer.Typer(
     help="List suites, problems, optimizers, data sets, devices or runs.", no_args_is_help=True
@@ -25,8 +31,6 @@ app.command("datasets")(data.list_)
 @app.command()
 def suites() -> None:
     """List the built-in suites."""
-    from optbench.suite.format import builtin_suites, read_suite
-
     listed = table("suite", "problems", "optimizers", "iterations", "what it is")
     for name in builtin_suites():
         suite = read_suite(name)
@@ -44,8 +48,7 @@ def _titles(titles: list[str]) -> str:
     return ", ".join(titles) if len(titles) <= MOST_TITLES else f"{len(titles)} of them"
 
 
-def _length(suite: "SuiteFile") -> str:
-    """Return a suite's iterations, or its epochs."""
+def _length(suite: SuiteFile) -> str:
     return f"{suite.epochs} epochs" if suite.epochs is not None else str(suite.iterations or "")
 
 
@@ -59,8 +62,6 @@ def problems(
     ] = None,
 ) -> None:
     """List the problems, or the options of one."""
-    from optbench.problems.registry import PROBLEMS, get_problem_class
-
     if name is None:
         listed = table("problem", "kind", "iterations", "what it is")
         for title, problem in PROBLEMS.items():
@@ -75,10 +76,6 @@ def problems(
 @app.command()
 def optimizers() -> None:
     """List the optimizers with their hyperparameters, and the presets."""
-    from optbench.optimizers.modifiers import COMMON
-    from optbench.optimizers.presets import PRESETS
-    from optbench.optimizers.registry import OPTIMIZERS
-
     listed = table("optimizer", "default", "range", "meaning")
     for name, optimizer in OPTIMIZERS.items():
         listed.add_section()
@@ -88,19 +85,19 @@ def optimizers() -> None:
                 f"  {setting.name}", setting.default_text, setting.range, setting.meaning
             )
     console().print(_with_whole_names(listed))
-    presets = table("preset", "rule", "its settings", "what it is")
+    presets = table("preset", "rule", "settings", "what it is")
     for name, preset in PRESETS.items():
-        settings = ", ".join(f"{key}={_value(each)}" for key, each in preset.settings.items())
+        settings = ", ".join(f"{key}={_value(value)}" for key, value in preset.settings.items())
         presets.add_row(name, preset.rule.name, settings, preset.summary)
     console().print(_with_whole_names(presets))
-    shared = table("taken by any", "values", "meaning")
+    shared = table("any optimizer", "values", "meaning")
     for common in COMMON.values():
         shared.add_row(common.name, common.range, common.meaning)
     console().print(shared)
 
 
-def _with_whole_names(listed: "Table") -> "Table":
-    """Return a table that keeps its first two columns whole where the terminal is narrow."""
+def _with_whole_names(listed: Table) -> Table:
+    """Keep the first two columns of a table whole where the terminal is narrow."""
     for column in listed.columns[:2]:
         column.no_wrap = True
     return listed
@@ -113,9 +110,6 @@ def _value(value: float | str) -> str:
 @app.command()
 def devices() -> None:
     """List the devices, and say why the GPU cannot be used if it cannot."""
-    from optbench.device.gpu import list_gpus, why_no_gpu
-    from optbench.engine.executor import usable_cores
-
     listed = table("device", "usable", "memory", "what it is")
     listed.add_row("cpu", "yes", "", f"NumPy on {usable_cores()} cores")
     for gpu in list_gpus():
@@ -130,10 +124,6 @@ def devices() -> None:
 @app.command()
 def runs(out: Out = DEFAULT_OUT) -> None:
     """List the runs under a results directory, oldest first."""
-    from optbench.errors import ResultsError
-    from optbench.store.find import list_runs
-    from optbench.store.reader import read_description
-
     listed = table("run", "suite", "status", "started", "invocation")
     for path in list_runs(out):
         try:

@@ -1,107 +1,42 @@
 """``optbench verify``: checks that optbench makes of itself on the machine at hand."""
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
-from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from optbench.cli import verify as verify_optimizer
-from optbench.cli.options import complete_optimizer
+from optbench.cli.options import check_choice, complete_optimizer
 from optbench.cli.output import console, say, table
-from optbench.errors import CheckError, DeviceError, UsageError, nearest
-
-if TYPE_CHECKING:
-    from optbench.device.base import Device
-    from optbench.problems.base import Problem
-    from optbench.verify.devices import DeviceComparison
-    from optbench.verify.gradients import GradientCheck, TensorCheck
-    from optbench.verify.optimizers import CheckResult
+from optbench.device.base import Device
+from optbench.device.choose import get_device
+from optbench.device.cpu import NumpyDevice
+from optbench.errors import CheckError, DeviceError, UsageError
+from optbench.problems.base import Problem
+from optbench.problems.plugin import PluginProblem
+from optbench.store.files import json_text
+from optbench.suite.values import toml_value
+from optbench.verify.devices import DeviceComparison, verify_devices, worst
+from optbench.verify.gradients import TOLERANCE, GradientCheck, TensorCheck, check_gradient
+from optbench.verify.optimizers import CheckResult, check_optimizer
+from optbench.verify.subjects import subjects
 
 VERDICTS = {True: "good", False: "wrong", None: "not checked"}
-
-
 STYLES = {True: None, False: "red", None: "yellow"}
 
-
-def settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Read hyperparameters, each as ``KEY=VALUE``.
-
-    >>> settings(["lr=0.5", "variant=fast"])
-    {'lr': 0.5, 'variant': 'fast'}
-
-    Raises
-    ------
-    UsageError
-        If one is malformed.
-    """
-    from optbench.suite.values import toml_value
-
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals and value):
-            raise UsageError(f"--set '{text}' is malformed; write KEY=VALUE, as lr=0.01")
-        found[key] = toml_value(value)
-    return found
-
-
-def report(name: str, found: "Sequence[CheckResult]", *, as_json: bool) -> None:
-    """Print a row a check, or an array of objects; what was not checked has passed null."""
-    if as_json:
-        rows = [
-            {"optimizer": name, "check": each.check, "passed": each.passed, "note": each.note}
-            for each in found
-        ]
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    listed = table("check", "result", "what was seen")
-    for each in found:
-        listed.add_row(each.check, VERDICTS[each.passed], each.note, style=STYLES[each.passed])
-    screen = console()
-    screen.print(f"What every optimizer promises, checked of {name}\n")
-    screen.print(listed)
-
-
-def raise_wrong(name: str, found: "Sequence[CheckResult]") -> None:
-    """Name the first check that was not passed, if there is one.
-
-    Raises
-    ------
-    CheckError
-        If there is one.
-    """
-    wrong = [each for each in found if not each.passed]
-    if wrong:
-        first = wrong[0]
-        raise CheckError(
-            f"{name} did not pass {len(wrong)} of {len(found)} checks; "
-            f"the first: {first.check}: {first.note}"
-        )
-
-
 FORMATS = ("table", "json")
-
 
 Format = Annotated[
     str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print it.")
 ]
 
-
 app = typer.Typer(no_args_is_help=True, help="Check what optbench computes on this machine.")
-
-
-@app.callback()
-def _verify() -> None:
-    """Check what optbench computes on this machine."""
 
 
 @app.command()
 def devices(
     device: Annotated[
-        str, typer.Option(metavar="gpu|gpu:N", help="The GPU, the first or this one.")
+        str, typer.Option(metavar="gpu|gpu:N", help="Which GPU: the first, or this one.")
     ] = "gpu",
     format_: Format = "table",
 ) -> None:
@@ -109,22 +44,26 @@ def devices(
 
     Prints the largest relative differences beside their tolerances; exits with 3 beyond them.
     """
-    _check_format(format_)
-    from optbench.device.choose import get_device
-    from optbench.device.cpu import NumpyDevice
-    from optbench.verify.devices import verify_devices
-
-    chosen = get_device(device)
-    if chosen.kind != "gpu":
+    check_choice("format", format_, FORMATS)
+    gpu = get_device(device)
+    if gpu.kind != "gpu":
         raise DeviceError(f"device '{device}' is the CPU itself; give a GPU to compare it with")
-    found = verify_devices(NumpyDevice(), chosen)
+    comparisons = verify_devices(NumpyDevice(), gpu)
     if format_ == "json":
-        typer.echo(_json(found))
+        typer.echo(_devices_json(comparisons))
     else:
-        _print(found, chosen)
-    for text in dict.fromkeys(f"{_what(each)}: {each.note}" for each in found if each.note):
+        _print_devices(comparisons, gpu)
+    noted = [comparison for comparison in comparisons if comparison.note]
+    for text in dict.fromkeys(f"{_title(noticed)}: {noticed.note}" for noticed in noted):
         say(text)
-    _raise_beyond(found)
+    beyond = [comparison for comparison in comparisons if not comparison.passed]
+    if beyond:
+        far = worst(beyond)
+        reason = far.note or f"{far.difference:.1e} where rounding explains {far.tolerance:.1e}"
+        raise CheckError(
+            f"{len(beyond)} of {len(comparisons)} comparisons are beyond their tolerance; "
+            f"the worst: {_title(far)}, {far.steps} steps: {reason}"
+        )
 
 
 @app.command()
@@ -133,12 +72,12 @@ def problem(
         str,
         typer.Argument(
             metavar="NAME|FILE",
-            help="A problem, a built-in suite, or a suite's file: all its problems.",
+            help="A problem, or a built-in suite or a suite's file for all its problems.",
             show_default=False,
         ),
     ],
     seed: Annotated[
-        int, typer.Option(min=0, help="Of start, minibatch, masks and the entries looked at.")
+        int, typer.Option(min=0, help="Seed of start, minibatch, masks and the entries compared.")
     ] = 0,
     format_: Format = "table",
 ) -> None:
@@ -146,15 +85,26 @@ def problem(
 
     Prints the worst of up to 32 entries of every tensor; exits with 3 above an error of 1e-6.
     """
-    _check_format(format_)
-    from optbench.verify.subjects import subjects
-
-    found = [_checked(each, title, seed) for title, each in subjects(source)]
+    check_choice("format", format_, FORMATS)
+    checks = [_check_gradient(subject, title, seed) for title, subject in subjects(source)]
     if format_ == "json":
-        typer.echo(_gradients_json(found))
+        typer.echo(_gradients_json(checks))
     else:
-        _print_gradients(found)
-    _raise_wrong(found)
+        _print_gradients(checks)
+    for check in checks:
+        if check.loss_error > TOLERANCE:
+            raise CheckError(
+                f"{check.title}: loss and loss_and_grad differ by {check.loss_error:.1e}, "
+                "relative; both should give the loss of the same batch with the same masks"
+            )
+    tensors = [(check.title, tensor) for check in checks for tensor in check.tensors]
+    wrong = [(title, tensor) for title, tensor in tensors if not tensor.passed]
+    if wrong:
+        title, far = max(wrong, key=lambda pair: pair[1].error)
+        raise CheckError(
+            f"{len(wrong)} of {len(tensors)} tensors did not pass; "
+            f"the worst: {far.tensor} of {title}: {_why(far)}"
+        )
 
 
 @app.command()
@@ -170,23 +120,61 @@ def optimizer(
     ],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter, not at its default."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set a hyperparameter, as lr=0.01. Repeatable."
+        ),
     ] = None,
     format_: Format = "table",
 ) -> None:
     """Check on two small quadratics what every optimizer promises.
 
-    Prints a row a check; exits with 3 where one fails.
+    Prints one row per check; exits with 3 if one fails.
     """
-    _check_format(format_)
-    from optbench.verify.optimizers import check_optimizer
+    check_choice("format", format_, FORMATS)
+    results = check_optimizer(name, parse_hyperparameters(set_ or []))
+    if format_ == "json":
+        typer.echo(json_text([{"optimizer": name, **vars(result)} for result in results]))
+    else:
+        _print_checks(name, results)
+    wrong = [result for result in results if not result.passed]
+    if wrong:
+        raise CheckError(
+            f"{name} did not pass {len(wrong)} of {len(results)} checks; "
+            f"the first: {wrong[0].check}: {wrong[0].note}"
+        )
 
-    found = check_optimizer(name, verify_optimizer.settings(set_ or []))
-    verify_optimizer.report(name, found, as_json=format_ == "json")
-    verify_optimizer.raise_wrong(name, found)
+
+def parse_hyperparameters(texts: Sequence[str]) -> dict[str, Any]:
+    """Read hyperparameters, each as ``KEY=VALUE``.
+
+    >>> parse_hyperparameters(["lr=0.5", "variant=fast"])
+    {'lr': 0.5, 'variant': 'fast'}
+
+    Raises
+    ------
+    UsageError
+        If one is malformed.
+    """
+    values = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise UsageError(f"--set '{text}' is malformed; write KEY=VALUE, as lr=0.01")
+        values[key] = toml_value(value)
+    return values
 
 
-def _checked(problem: "Problem", title: str, seed: int) -> "GradientCheck":
+def _print_checks(name: str, results: Sequence[CheckResult]) -> None:
+    listed = table("check", "result", "what was seen")
+    for result in results:
+        verdict, style = VERDICTS[result.passed], STYLES[result.passed]
+        listed.add_row(result.check, verdict, result.note, style=style)
+    screen = console()
+    screen.print(f"What every optimizer promises, checked for {name}\n")
+    screen.print(listed)
+
+
+def _check_gradient(problem: Problem, title: str, seed: int) -> GradientCheck:
     """Check a gradient; code of the user's own that raises has not passed.
 
     Raises
@@ -194,9 +182,6 @@ def _checked(problem: "Problem", title: str, seed: int) -> "GradientCheck":
     CheckError
         If it raises.
     """
-    from optbench.problems.plugin import PluginProblem
-    from optbench.verify.gradients import check_gradient
-
     try:
         return check_gradient(problem, title, seed)
     except (Exception, SystemExit) as error:  # a user's code may raise anything
@@ -205,130 +190,88 @@ def _checked(problem: "Problem", title: str, seed: int) -> "GradientCheck":
         raise CheckError(problem.failure("fails beside its start", error)) from error
 
 
-def _check_format(format_: str) -> None:
-    if format_ not in FORMATS:
-        raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
+def _gradients_json(checks: Sequence[GradientCheck]) -> str:
+    """Return an array of objects, one per tensor."""
+    return json_text(
+        [
+            {
+                "problem": check.title,
+                "tensor": tensor.tensor,
+                "size": tensor.size,
+                "entries": tensor.entries,
+                "redrawn": tensor.redrawn,
+                "error": tensor.error,
+                "worst": list(tensor.worst) if tensor.entries else None,
+                "analytic": tensor.analytic,
+                "numeric": tensor.numeric,
+                "loss_error": check.loss_error,
+                "passed": tensor.passed,
+            }
+            for check in checks
+            for tensor in check.tensors
+        ]
+    )
 
 
-def _gradients_json(found: "Sequence[GradientCheck]") -> str:
-    """Return an array of objects, one a tensor, a number that is not finite as null."""
-    rows = [
-        {
-            "problem": check.title,
-            "tensor": each.tensor,
-            "size": each.size,
-            "entries": each.entries,
-            "redrawn": each.redrawn,
-            "error": _finite(each.error),
-            "worst": list(each.worst) if each.entries else None,
-            "analytic": _finite(each.analytic),
-            "numeric": _finite(each.numeric),
-            "loss_error": _finite(check.loss_error),
-            "passed": each.passed,
-        }
-        for check in found
-        for each in check.tensors
-    ]
-    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
-
-
-def _print_gradients(found: "Sequence[GradientCheck]") -> None:
-    """Print a row a tensor, under the name of its problem."""
+def _print_gradients(checks: Sequence[GradientCheck]) -> None:
+    """Print one row per tensor, under the name of its problem."""
     listed = table("tensor", "entries", "redrawn", "error", "at", "result")
     listed.columns[0].overflow = "fold"
     for column in listed.columns[1:-2]:
         column.justify = "right"
-    for check in found:
+    for check in checks:
         listed.add_section()
         listed.add_row(check.title, style="bold")
-        for each in check.tensors:
-            verdict = "good" if each.passed else "wrong" if each.entries else "no derivative"
+        for tensor in check.tensors:
+            verdict = "good" if tensor.passed else "wrong" if tensor.entries else "no derivative"
             listed.add_row(
-                each.tensor,
-                f"{each.entries} of {each.size}",
-                str(each.redrawn or ""),
-                _short(each.error),
-                ", ".join(map(str, each.worst)),
+                tensor.tensor,
+                f"{tensor.entries} of {tensor.size}",
+                str(tensor.redrawn or ""),
+                _short(tensor.error),
+                ", ".join(map(str, tensor.worst)),
                 verdict,
-                style=None if each.passed else "red",
+                style=None if tensor.passed else "red",
             )
     screen = console()
     screen.print("Largest error of the gradient beside central differences of the loss\n")
     screen.print(listed)
 
 
-def _raise_wrong(found: "Sequence[GradientCheck]") -> None:
-    """Name the worst of what did not pass, if anything did not.
-
-    Raises
-    ------
-    CheckError
-        If something did not.
-    """
-    from optbench.verify.gradients import TOLERANCE
-
-    for check in found:
-        if check.loss_error > TOLERANCE:
-            raise CheckError(
-                f"{check.title}: loss and loss_and_grad differ by {check.loss_error:.1e}, "
-                "relative; both should give the loss of the same batch with the same masks"
-            )
-    wrong = [(check.title, each) for check in found for each in check.tensors if not each.passed]
-    if wrong:
-        title, far = max(wrong, key=lambda pair: pair[1].error)
-        total = sum(len(check.tensors) for check in found)
-        raise CheckError(
-            f"{len(wrong)} of {total} tensors did not pass; "
-            f"the worst: {far.tensor} of {title}: {_why(far)}"
-        )
-
-
-def _why(far: "TensorCheck") -> str:
+def _why(far: TensorCheck) -> str:
     if not far.entries:
         return "at a kink, or hidden by rounding, wherever it was looked at; nothing was compared"
     where = f" at ({', '.join(map(str, far.worst))})" if far.worst else ""
     return f"the gradient{where} is {far.analytic:.6g}, differences give {far.numeric:.6g}"
 
 
-def _json(found: "Sequence[DeviceComparison]") -> str:
-    """Return an array of objects, a number that is not finite as null."""
-    rows = [
-        {
-            "problem": each.problem,
-            "optimizer": each.optimizer,
-            "dtype": each.dtype,
-            "steps": each.steps,
-            "difference": each.difference if isfinite(each.difference) else None,
-            "tolerance": each.tolerance if isfinite(each.tolerance) else None,
-            "passed": each.passed,
-            "note": each.note or None,
-        }
-        for each in found
-    ]
-    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
+def _devices_json(comparisons: Sequence[DeviceComparison]) -> str:
+    names = ("problem", "optimizer", "dtype", "steps", "difference", "tolerance", "passed")
+    return json_text(
+        [
+            {name: getattr(comparison, name) for name in names} | {"note": comparison.note or None}
+            for comparison in comparisons
+        ]
+    )
 
 
-def _print(found: "Sequence[DeviceComparison]", device: "Device") -> None:
-    """Print a row a problem, optimizer and dtype, under the name of the GPU."""
-    steps = dict.fromkeys(each.steps for each in found)
-    numbers = [heading for each in steps for heading in (f"{each} steps", "tolerance")]
+def _print_devices(comparisons: Sequence[DeviceComparison], device: Device) -> None:
+    """Print one row per problem, optimizer and dtype, under the name of the GPU."""
+    steps = dict.fromkeys(comparison.steps for comparison in comparisons)
+    numbers = [heading for count in steps for heading in (f"{count} steps", "tolerance")]
     listed = table("optimizer", "dtype", *numbers, "result")
     listed.columns[0].overflow = "fold"
     for column in listed.columns[2:-1]:
         column.justify = "right"
-    for problem, of_problem in groupby(found, key=lambda each: each.problem):
+    for title, of_problem in groupby(comparisons, key=lambda compared: compared.problem):
         listed.add_section()
-        listed.add_row(problem, style="bold")
-        for (name, dtype), some in groupby(
-            of_problem, key=lambda each: (each.optimizer, each.dtype)
+        listed.add_row(title, style="bold")
+        for (name, dtype), group in groupby(
+            of_problem, key=lambda compared: (compared.optimizer, compared.dtype)
         ):
-            row = list(some)
-            cells = [_short(value) for each in row for value in (each.difference, each.tolerance)]
-            passed = all(each.passed for each in row)
+            row = list(group)
+            cells = [_short(value) for cell in row for value in (cell.difference, cell.tolerance)]
+            passed = all(cell.passed for cell in row)
             verdict, style = ("good", None) if passed else ("beyond", "red")
             listed.add_row(name, dtype, *cells, verdict, style=style)
     screen = console()
@@ -341,26 +284,5 @@ def _short(value: float) -> str:
     return f"{value:.1e}" if value else "0"
 
 
-def _raise_beyond(found: "Sequence[DeviceComparison]") -> None:
-    """Name the worst of what is beyond its tolerance, if anything is.
-
-    Raises
-    ------
-    CheckError
-        If something is.
-    """
-    from optbench.verify.devices import worst
-
-    beyond = [each for each in found if not each.passed]
-    if not beyond:
-        return
-    far = worst(beyond)
-    reason = far.note or f"{far.difference:.1e} where rounding explains {far.tolerance:.1e}"
-    raise CheckError(
-        f"{len(beyond)} of {len(found)} comparisons are beyond their tolerance; "
-        f"the worst: {_what(far)}, {far.steps} steps: {reason}"
-    )
-
-
-def _what(each: "DeviceComparison") -> str:
-    return f"{each.optimizer} on {each.problem} in {each.dtype}"
+def _title(comparison: DeviceComparison) -> str:
+    return f"{comparison.optimizer} on {comparison.problem} in {comparison.dtype}"

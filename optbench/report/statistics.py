@@ -54,9 +54,7 @@ def smooth(values: np.ndarray, window: int = 11, beta: float = 2.0) -> np.ndarra
     array([0., 1., 1., 1., 0.])
     """
     if window < 1 or window % 2 == 0:
-        raise UsageError(
-            f"a smoothing window must be an odd number of rows, 1 for none; got {window}"
-        )
+        raise UsageError(f"the smoothing window must be an odd number of rows; got {window}")
     signal = np.asarray(values, dtype=np.float64)
     rows = signal.shape[-1]
     window = min(window, rows - 1 + rows % 2)

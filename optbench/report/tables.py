@@ -1,25 +1,25 @@
 """The summary of a run as text: for the terminal, and as Markdown, CSV and JSON.
 
-All take the table that :func:`optbench.report.summary` returns, or several of them put together.
-CSV and JSON hold exactly its columns and unrounded values; the terminal and Markdown show a table
-a problem, rounded, and below it what a reader must know of it.
+All take the table that :func:`optbench.report.summaries.summary` returns, or several joined.
+CSV and JSON hold exactly its columns and unrounded values; the terminal and Markdown show one table
+per problem, rounded, and below it what a reader must know about it.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import isinf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
 from optbench.records import Status
-
-if TYPE_CHECKING:
-    from rich.console import Group
+from optbench.store.files import json_text
 
 MISSING = "-"
-"""What stands for a value that there is not."""
+"""What stands for a missing value."""
 
 LOST = (Status.DIVERGED, Status.FAILED)
 """Statuses of rows that the terminal shows in red."""
@@ -58,7 +58,7 @@ def duration(seconds: Any) -> str:
     """
     if pd.isna(seconds):
         return MISSING
-    scale, unit = next((each for each in TIME_UNITS if seconds >= each[0]), TIME_UNITS[-1])
+    scale, unit = next((entry for entry in TIME_UNITS if seconds >= entry[0]), TIME_UNITS[-1])
     return f"{_digits(seconds / scale, 3)} {unit}"
 
 
@@ -118,12 +118,12 @@ COLUMNS = (
         lambda row: f"{row['lanes_reused']} of {row['lanes']}",
         lambda rows: bool((rows["lanes_reused"] > 0).any()),
     ),
-    _Column("a step", lambda row: duration(row["step_seconds"])),
+    _Column("step time", lambda row: duration(row["step_seconds"])),
 )
 
 
 def notes(summary: pd.DataFrame) -> list[str]:
-    """Return a line for each thing that the numbers alone do not say: divergence, failure, edges.
+    """Return one line for each thing that the numbers alone do not say: divergence, failure, edges.
 
     Parameters
     ----------
@@ -143,26 +143,21 @@ def notes(summary: pd.DataFrame) -> list[str]:
     return lines
 
 
-def to_rich(summary: pd.DataFrame) -> "Group":
-    """Return what a terminal shows: a table a problem with its notes; fits 80 columns."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
+def to_rich(summary: pd.DataFrame) -> Group:
+    """Return what a terminal shows: one table per problem with its notes; fits 80 columns."""
     frame: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
     parts: list[Table | Text] = []
     for title, rows in _sections(summary):
         table = Table(title=Text(title), title_justify="left", **frame)
         columns = [column for column in COLUMNS if column.shown(rows)]
-        for place, column in enumerate(columns):
+        for position, column in enumerate(columns):
             text_like = column.title in ("optimizer", "best at")
             table.add_column(
                 column.title,
                 justify="left" if text_like else "right",
                 no_wrap=not text_like,
                 overflow="fold",
-                style="bold" if place == 0 else None,
+                style="bold" if position == 0 else None,
             )
         for _, row in rows.iterrows():
             cells = [Text(column.cell(row)) for column in columns]
@@ -173,7 +168,7 @@ def to_rich(summary: pd.DataFrame) -> "Group":
 
 
 def to_markdown(summary: pd.DataFrame) -> str:
-    """Return a Markdown table a problem, each under a heading and with its notes as a list."""
+    """Return one Markdown table per problem, under a heading and with its notes as a list."""
     parts = []
     for title, rows in _sections(summary):
         columns = [column for column in COLUMNS if column.shown(rows)]
@@ -181,8 +176,8 @@ def to_markdown(summary: pd.DataFrame) -> str:
         lines += [[column.cell(row) for column in columns] for _, row in rows.iterrows()]
         table = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
         parts += [f"### {title}", table]
-        if found := notes(rows):
-            parts.append("\n".join(f"- {_escaped(line)}" for line in found))
+        if lines_below := notes(rows):
+            parts.append("\n".join(f"- {_escaped(line)}" for line in lines_below))
     return "\n\n".join(parts) + "\n"
 
 
@@ -193,17 +188,8 @@ def to_csv(summary: pd.DataFrame) -> str:
 
 def to_json(summary: pd.DataFrame) -> str:
     """Return the summary as a JSON array of objects, a missing value as null (RFC 8259)."""
-    records = [
-        {str(name): _json_value(value) for name, value in record.items()}
-        for record in summary.to_dict(orient="records")
-    ]
-    return json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _json_value(value: Any) -> Any:
-    """Return what JSON has for a value: null where it is missing or not finite."""
-    missing = pd.isna(value) or (isinstance(value, float) and isinf(value))
-    return None if missing else value
+    rows = summary.astype(object).where(summary.notna(), None)
+    return json_text(rows.to_dict(orient="records")) + "\n"
 
 
 def _sections(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

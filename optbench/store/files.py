@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
@@ -29,6 +30,25 @@ which a single bit may give a column another name, fewer rows, or the values of 
 
 COUNT = "number of arrays"
 """Name of a number in npz files: a damaged directory may leave some of the arrays out."""
+
+
+def null_unless_finite(value: Any) -> Any:
+    """Return plain data with null in place of NaN and infinity, which JSON cannot say.
+
+    >>> null_unless_finite({"loss": float("nan"), "seeds": (0, 1)})
+    {'loss': None, 'seeds': [0, 1]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): null_unless_finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [null_unless_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def json_text(value: Any) -> str:
+    """Return plain data as JSON (RFC 8259), null in place of NaN and infinity."""
+    plain = null_unless_finite(value)
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 @contextmanager

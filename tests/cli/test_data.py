@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from optbench import datasets
-from optbench.cli.data import _complete_name, _progress, app
+from optbench.cli.data import app, complete_dataset, progress_bars
 from optbench.datasets import folders
 from optbench.errors import DataError, ExitCode, UsageError
 from tests.datasets.files import CONTENT, NAMES, tiny_collection, write_idx
@@ -95,7 +95,7 @@ def test_verify_without_a_name_takes_what_is_there(cache: Path) -> None:
     result = invoke("verify")
     assert result.exit_code == 0
     assert [row[0] for row in rows(result.stdout)] == ["mnist-5k"]
-    absent = [line.split(" is not there: ") for line in result.stderr.splitlines()]
+    absent = [line.split(" cannot be found; get it with: ") for line in result.stderr.splitlines()]
     assert absent == [
         *([name, f"optbench data fetch {name}"] for name in ("mnist", "fashion-mnist", "kmnist")),
         ["digits", "pip install scikit-learn"],
@@ -103,7 +103,7 @@ def test_verify_without_a_name_takes_what_is_there(cache: Path) -> None:
     write_idx(cache / "mnist")
     result = invoke("verify")
     assert result.exit_code == 0
-    assert not result.stderr.startswith("mnist is not there")
+    assert not result.stderr.startswith("mnist cannot be found")
     assert [row[-1] for row in rows(result.stdout)] == ["good"] * 5
     digest = datasets.info("mnist").files[NAMES[0]]
     assert rows(result.stdout)[0] == ["mnist", f"{NAMES[0]}.gz", digest[:16], "good"]
@@ -134,20 +134,20 @@ def test_digits_are_where_scikit_learn_is(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_names_are_completed() -> None:
-    assert _complete_name("mnist-") == ["mnist-5k"]
-    assert _complete_name("") == ["mnist", "fashion-mnist", "kmnist", "mnist-5k", "digits"]
+    assert complete_dataset("mnist-") == ["mnist-5k"]
+    assert complete_dataset("") == ["mnist", "fashion-mnist", "kmnist", "mnist-5k", "digits"]
 
 
 def test_a_bar_is_drawn_in_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with _progress() as progress:
+    with progress_bars() as progress:
         progress("file", 1, None)
     assert capsys.readouterr() == ("", "")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    with _progress() as progress:
+    with progress_bars() as progress:
         progress("some-file", 500, None)
         progress("some-file", 1_000, 2_000)
     captured = capsys.readouterr()

@@ -333,10 +333,7 @@ def test_a_file_is_whole_or_not_there(made, tmp_path, monkeypatch):
         ("-O|rows.txt", "the suffix of 'rows.txt' names no format; give --format csv|json|parquet"),
         ("-O|rows", "the suffix of 'rows' names no format"),
         ("-O|", "names no format"),
-        (
-            "-O|rows.csv|--format|json",
-            "'rows.csv' contradicts --format json; leave one out or make them agree",
-        ),
+        ("-O|rows.csv|--format|json", "'rows.csv' contradicts --format json; leave one out"),
         ("-O|nowhere/rows.csv", "the folder 'nowhere' does not exist; create it first"),
         ("-O|file/rows.csv", "the folder 'file' does not exist; create it first"),
         ("-O|results|--format|csv|--force", "'results' exists and is not a file"),

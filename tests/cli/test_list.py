@@ -64,7 +64,7 @@ def optimizer_tables(cwd):
     listed = rows(cwd, "optimizers")
     starts = [
         next(place for place, row in enumerate(listed) if row[: len(words)] == words)
-        for words in (["preset", "rule"], ["taken", "by", "any"])
+        for words in (["preset", "rule"], ["any", "optimizer"])
     ]
     return listed[: starts[0]], listed[starts[0] + 1 : starts[1]], listed[starts[1] + 1 :]
 
@@ -76,9 +76,9 @@ def shown(value):
 def test_optimizers_with_defaults_and_ranges_of_every_hyperparameter(tmp_path):
     listed, _, common = optimizer_tables(tmp_path)
     entries = [
-        [each.name, shown(each.default), *each.range.split(), *each.meaning.split()]
+        [one.name, shown(one.default), *one.range.split(), *one.meaning.split()]
         for optimizer in OPTIMIZERS.values()
-        for each in optimizer.hyperparameters
+        for one in optimizer.hyperparameters
     ]
     names = {entry[0] for entry in entries}
     assert [row for row in listed if row[0] in names - OPTIMIZERS.keys()] == [
@@ -141,8 +141,8 @@ CARD = {"number": 1, "name": "Some [fine] card", "memory_bytes": 80 * 2**30}
     ],
 )
 def test_devices_say_why_there_is_no_gpu(tmp_path, monkeypatch, reason, cards, gpu):
-    monkeypatch.setattr("optbench.device.gpu.why_no_gpu", lambda: reason)
-    monkeypatch.setattr("optbench.device.gpu.list_gpus", lambda: cards)
+    monkeypatch.setattr("optbench.cli.list_.why_no_gpu", lambda: reason)
+    monkeypatch.setattr("optbench.cli.list_.list_gpus", lambda: cards)
     listed = [" ".join(" ".join(row).split()) for row in rows(tmp_path, "devices")]
     assert listed == [f"cpu yes NumPy on {usable_cores()} cores", gpu]
 

@@ -11,11 +11,9 @@ import pytest
 import typer
 
 import optbench as package
-from optbench.cli import main
+from optbench.cli import COMMANDS, app, load_command, main
 from optbench.errors import ExitCode, OptbenchError
 from tests.cli.command import optbench
-
-COMMANDS = ("run", "plot", "show", "export", "clean", "list", "data", "baseline", "check")
 
 
 def python_m(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -49,10 +47,12 @@ def test_help_names_every_command(tmp_path, flag):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(tmp_path, command):
+def test_every_command_has_help_that_begins_with_its_line_in_the_list(tmp_path, command):
     seen = optbench(command, "-h", cwd=tmp_path)
     assert (seen.code, seen.err) == (0, "")
     assert f"Usage: optbench {command}" in seen.out
+    listed = typer.main.get_command(app).commands[command]
+    assert listed.get_short_help_str(999) == load_command(command).get_short_help_str(999)
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["run", "--version"]])
@@ -103,20 +103,20 @@ def raising(error: BaseException):
     ],
 )
 def test_errors_end_with_their_own_code(tmp_path, monkeypatch, error, code, says):
-    monkeypatch.setattr("optbench.suite.format.builtin_suites", raising(error))
+    monkeypatch.setattr("optbench.cli.list_.builtin_suites", raising(error))
     seen = optbench("list", "suites", cwd=tmp_path)
     assert (seen.code, seen.out, seen.err) == (code, "", says)
 
 
 def test_an_interrupt_has_its_code(tmp_path, monkeypatch):
     """Whether there is a line as well depends on typer's version."""
-    monkeypatch.setattr("optbench.suite.format.builtin_suites", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("optbench.cli.list_.builtin_suites", raising(KeyboardInterrupt()))
     seen = optbench("list", "suites", cwd=tmp_path)
     assert (seen.code, seen.out, seen.err.strip() in ("", "error: interrupted")) == (130, "", True)
 
 
 def test_a_fault_of_the_program_is_not_hidden(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.suite.format.builtin_suites", raising(ZeroDivisionError("ours")))
+    monkeypatch.setattr("optbench.cli.list_.builtin_suites", raising(ZeroDivisionError("ours")))
     with pytest.raises(ZeroDivisionError, match="ours"):
         optbench("list", "suites", cwd=tmp_path)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from optbench import cli
-from optbench.device import base as device
+from optbench.cli import verify
 from optbench.device.cpu import NumpyDevice
 from optbench.device.gpu import why_no_gpu
 from optbench.errors import DeviceError
@@ -58,7 +58,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def run_it(gpu: Any, *arguments: str) -> tuple[int, str, str]:
         asked: list[str] = []
         if gpu is not None:
-            monkeypatch.setattr(device, "get_device", lambda name: asked.append(name) or gpu)
+            monkeypatch.setattr(verify, "get_device", lambda name: asked.append(name) or gpu)
         monkeypatch.setattr(sys, "argv", ["optbench", "verify", "devices", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()

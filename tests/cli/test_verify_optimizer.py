@@ -59,7 +59,7 @@ def test_one_that_keeps_all_ends_with_0(rules, name):
     seen = optbench("verify", "optimizer", name, cwd=rules)
     assert (seen.code, seen.err) == (0, "")
     title, *_ = seen.out.splitlines()
-    assert title == f"What every optimizer promises, checked of {name}"
+    assert title == f"What every optimizer promises, checked for {name}"
     found = cells(seen.out)
     assert [row[:2] for row in found] == [[check, "good"] for check in CHECKS]
     assert found[3][2] == "to the bit: alone, in company, beside NaN"

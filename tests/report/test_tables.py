@@ -41,7 +41,7 @@ def test_a_terminal_shows_a_row_an_optimizer():
     lines = shown(summary(function_run()))
     assert lines[0].strip() == "anisotropic"
     header = next(line for line in lines if "optimizer" in line)
-    assert header.split() == ["optimizer", "final", "loss", "best", "loss", "a", "step"]
+    assert header.split() == ["optimizer", "final", "loss", "best", "loss", "step", "time"]
     row = next(line for line in lines if "adagrad" in line)
     expected = 49 * 0.7**60 / 20 + 4 * 0.6**60
     assert row.split() == ["adagrad", f"{expected:.3e}", f"{expected:.3e}", "10.0", "µs"]
@@ -155,7 +155,7 @@ def test_markdown_is_a_table_a_problem_with_its_notes():
     assert lines[:4] == [
         "### anisotropic",
         "",
-        "| optimizer | best at | final loss | best loss | a step |",
+        "| optimizer | best at | final loss | best loss | step time |",
         "| --- | --- | --- | --- | --- |",
     ]
     assert lines[4].startswith("| a\\|b | lr=0.1 | ")
