@@ -84,11 +84,10 @@ def _look(path: Path) -> _Run:
         If it is damaged, or not of this optbench.
     """
     from optbench.store.find import size_bytes
-    from optbench.store.reader import read_description, status_now
+    from optbench.store.reader import read_description
 
     meta = read_description(path)
-    status = status_now(path, meta)
-    return _Run(path, meta["suite"]["name"], status, meta["started"], size_bytes(path))
+    return _Run(path, meta["suite"]["name"], meta["status"], meta["started"], size_bytes(path))
 
 
 def _given(arguments: list[str], out: Path) -> list[_Run]:

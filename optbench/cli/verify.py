@@ -1,9 +1,7 @@
 """``optbench verify``: checks that optbench makes of itself on the machine at hand."""
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
-from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,11 +49,13 @@ def settings(texts: Sequence[str]) -> dict[str, Any]:
 def report(name: str, found: "Sequence[CheckResult]", *, as_json: bool) -> None:
     """Print a row a check, or an array of objects; what was not checked has passed null."""
     if as_json:
+        from optbench.store.files import json_text
+
         rows = [
             {"optimizer": name, "check": each.check, "passed": each.passed, "note": each.note}
             for each in found
         ]
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        typer.echo(json_text(rows))
         return
     listed = table("check", "result", "what was seen")
     for each in found:
@@ -212,6 +212,8 @@ def _check_format(format_: str) -> None:
 
 def _gradients_json(found: "Sequence[GradientCheck]") -> str:
     """Return an array of objects, one a tensor, a number that is not finite as null."""
+    from optbench.store.files import json_text
+
     rows = [
         {
             "problem": check.title,
@@ -219,21 +221,17 @@ def _gradients_json(found: "Sequence[GradientCheck]") -> str:
             "size": each.size,
             "entries": each.entries,
             "redrawn": each.redrawn,
-            "error": _finite(each.error),
+            "error": each.error,
             "worst": list(each.worst) if each.entries else None,
-            "analytic": _finite(each.analytic),
-            "numeric": _finite(each.numeric),
-            "loss_error": _finite(check.loss_error),
+            "analytic": each.analytic,
+            "numeric": each.numeric,
+            "loss_error": check.loss_error,
             "passed": each.passed,
         }
         for check in found
         for each in check.tensors
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+    return json_text(rows)
 
 
 def _print_gradients(found: "Sequence[GradientCheck]") -> None:
@@ -296,20 +294,22 @@ def _why(far: "TensorCheck") -> str:
 
 def _json(found: "Sequence[DeviceComparison]") -> str:
     """Return an array of objects, a number that is not finite as null."""
+    from optbench.store.files import json_text
+
     rows = [
         {
             "problem": each.problem,
             "optimizer": each.optimizer,
             "dtype": each.dtype,
             "steps": each.steps,
-            "difference": each.difference if isfinite(each.difference) else None,
-            "tolerance": each.tolerance if isfinite(each.tolerance) else None,
+            "difference": each.difference,
+            "tolerance": each.tolerance,
             "passed": each.passed,
             "note": each.note or None,
         }
         for each in found
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
+    return json_text(rows)
 
 
 def _print(found: "Sequence[DeviceComparison]", device: "Device") -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from optbench.gate.pairs import Comparison, Pair
+from optbench.gate.comparison import Comparison, Pair
 from optbench.gate.verdict import Group, Reached
 from optbench.records import BEST_AT, RunTables
 
@@ -15,9 +15,9 @@ TEST_ERROR, TARGETS = "test_error", "targets"
 
 
 def test_errors(tables: RunTables) -> dict[str, dict[str, float]]:
-    """Return the mean zero-one error on the test split by problem and label.
+    """Return the mean zero-one error on the test split, by problem and label.
 
-    Of each lane the last evaluation counts; with early stopping, that of the parameters that
+    The last evaluation of each lane counts; with early stopping, that of the parameters that
     validated best. Labels without one are left out.
     """
     rows = tables.evaluation
@@ -27,10 +27,10 @@ def test_errors(tables: RunTables) -> dict[str, dict[str, float]]:
     if BEST_AT in rows:
         rows = rows[rows["iteration"] <= rows[BEST_AT].astype("float64").fillna(np.inf)]
     last = rows.sort_values("iteration", kind="stable").drop_duplicates("lane", keep="last")
-    found: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
     for (problem, label), part in last.groupby(["problem", "label"], sort=False):
-        found.setdefault(str(problem), {})[str(label)] = float(part["error"].mean())
-    return found
+        errors.setdefault(str(problem), {})[str(label)] = float(part["error"].mean())
+    return errors
 
 
 def with_reported(groups: Sequence[Group], comparison: Comparison) -> list[Group]:
@@ -67,9 +67,8 @@ def _iterations(
     """
     if target is None:
         return None, None
-    places = comparison.places
-    rows = comparison.rows
-    rows = rows[rows["pair"].isin([places[pair] for pair in pairs])]
+    positions = [comparison.positions[pair] for pair in pairs]
+    rows = comparison.rows[comparison.rows["pair"].isin(positions)]
     return _median(rows, "then", len(pairs), target), _median(rows, "now", len(pairs), target)
 
 

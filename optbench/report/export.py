@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from io import BytesIO
 from json import JSONEncoder
-from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from optbench.errors import ResultsError
@@ -125,8 +124,8 @@ def _json_pieces(rows: "pd.DataFrame") -> Iterator[bytes]:
 
 def _json_values(column: "pd.Series[Any]") -> list[Any]:
     """Return what JSON has for values: null where one is missing or not finite."""
-    pairs = zip(column.tolist(), column.isna().tolist(), strict=True)
-    return [
-        None if missing or (isinstance(value, float) and isinf(value)) else value
-        for value, missing in pairs
-    ]
+    from optbench.store.files import null_unless_finite
+
+    values = column.astype(object).where(column.notna(), None).tolist()
+    finite: list[Any] = null_unless_finite(values)
+    return finite

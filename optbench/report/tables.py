@@ -5,15 +5,14 @@ CSV and JSON hold exactly its columns and unrounded values; the terminal and Mar
 a problem, rounded, and below it what a reader must know of it.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import isinf
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from optbench.records import Status
+from optbench.store.files import json_text
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -193,17 +192,8 @@ def to_csv(summary: pd.DataFrame) -> str:
 
 def to_json(summary: pd.DataFrame) -> str:
     """Return the summary as a JSON array of objects, a missing value as null (RFC 8259)."""
-    records = [
-        {str(name): _json_value(value) for name, value in record.items()}
-        for record in summary.to_dict(orient="records")
-    ]
-    return json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _json_value(value: Any) -> Any:
-    """Return what JSON has for a value: null where it is missing or not finite."""
-    missing = pd.isna(value) or (isinstance(value, float) and isinf(value))
-    return None if missing else value
+    rows = summary.astype(object).where(summary.notna(), None)
+    return json_text(rows.to_dict(orient="records")) + "\n"
 
 
 def _sections(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

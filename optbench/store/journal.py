@@ -20,7 +20,7 @@ from optbench.store.files import (
     read_arrays,
     remove_folder,
     write_arrays,
-    write_beside,
+    write_json,
     writing,
 )
 
@@ -72,10 +72,7 @@ class Journal:
     def end(self, result: BlockResult) -> None:
         """Write what became of the block, whose tables are written."""
         make_folder(self._folder.parent)
-        text = json.dumps(asdict(result))
-        write_beside(
-            self._folder / "result.json", lambda place: place.write_text(text, encoding="utf-8")
-        )
+        write_json(self._folder / "result.json", asdict(result), allow_nan=True)
 
     def thin(self) -> None:
         """Remove what nobody needs once the block has ended."""

@@ -1,6 +1,5 @@
 """Writes a run's directory while the run goes on."""
 
-import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.store.columns import Table, evaluation_table, lane_table, trace_table
-from optbench.store.files import sync, write_beside, write_parquet, writing
+from optbench.store.files import sync, write_json, write_parquet, writing
 from optbench.store.journal import Journal, after, clear, joined, journals, place_of
 
 JOURNAL_SECONDS = 1.0
@@ -218,10 +217,7 @@ class RunWriter:
             "timings": {"wall_seconds": seconds},
             "failures": [asdict(failure) for failure in self.failures],
         }
-        text = json.dumps({**self._meta, **state}, indent=2, ensure_ascii=False, allow_nan=False)
-        write_beside(
-            self.path / "run.json", lambda place: place.write_text(text + "\n", encoding="utf-8")
-        )
+        write_json(self.path / "run.json", {**self._meta, **state}, indent=2)
 
 
 class _OpenBlock:
