@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -273,6 +273,10 @@ class Changed:
         """Return what findings of settings name."""
         return cls(frozenset((finding.problem, finding.label) for finding in findings))
 
-    def has(self, problem: str, label: str) -> bool:
-        """Say whether a difference in lanes of a problem and label has this explanation."""
-        return not self.names.isdisjoint({(problem, label), (problem, ""), ("", label)})
+    def explain(self, finding: Finding) -> Finding:
+        """Return a finding; it says so where settings of its lanes differ, which explains it."""
+        problem, label = finding.problem, finding.label
+        if self.names.isdisjoint({(problem, label), (problem, ""), ("", label)}):
+            return finding
+        message = f"{finding.message}; its settings differ too"
+        return replace(finding, message=message, consequence=True)

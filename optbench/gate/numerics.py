@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from optbench.gate.baseline import NUMERICS_ITERATIONS
 from optbench.gate.comparison import Changed, Comparison, Pair
@@ -37,7 +36,8 @@ def numerics_findings(comparison: Comparison, changed: Changed) -> list[Finding]
             cases[case.pair.group].append(case)
     sizes = {group[0].group: len(group) for group in comparison.matching.groups()}
     for group, alike in cases.items():
-        findings.append(_finding(alike, sizes[group], changed, strict=comparison.gate.strict))
+        finding = _finding(alike, sizes[group], strict=comparison.gate.strict)
+        findings.append(changed.explain(finding))
     return findings
 
 
@@ -109,30 +109,25 @@ def _cases(comparison: Comparison) -> Iterable[_Case]:
     with np.errstate(divide="ignore"):
         rows = rows.assign(tolerance=tolerance, excess=difference / tolerance)
     for position, part in rows.groupby("pair"):
-        yield _case(comparison.matching.pairs[int(str(position))], part)
+        beyond = part[part["excess"] > 1.0]
+        quoted = (part if beyond.empty else beyond).iloc[0]
+        yield _Case(
+            comparison.matching.pairs[int(str(position))],
+            first=int(part["iteration"].iloc[0]),
+            iteration=int(quoted["iteration"]),
+            then=float(quoted["then"]),
+            now=float(quoted["now"]),
+            tolerance=float(quoted["tolerance"]),
+            excess=float(part["excess"].max()),
+            beyond=not beyond.empty,
+        )
 
 
-def _case(pair: Pair, rows: pd.DataFrame) -> _Case:
-    beyond = rows[rows["excess"] > 1.0]
-    quoted = (rows if beyond.empty else beyond).iloc[0]
-    return _Case(
-        pair,
-        first=int(rows["iteration"].iloc[0]),
-        iteration=int(quoted["iteration"]),
-        then=float(quoted["then"]),
-        now=float(quoted["now"]),
-        tolerance=float(quoted["tolerance"]),
-        excess=float(rows["excess"].max()),
-        beyond=not beyond.empty,
-    )
-
-
-def _finding(cases: list[_Case], lanes: int, changed: Changed, *, strict: bool) -> Finding:
+def _finding(cases: list[_Case], lanes: int, *, strict: bool) -> Finding:
     """Return what the lanes of one configuration have in common, quoting the first to differ."""
     beyond = [case for case in cases if case.beyond]
     quoted = min(beyond or cases, key=lambda case: (case.iteration, case.pair.seed))
     pair = quoted.pair
-    consequence = changed.has(pair.problem, pair.label)
     allowed = "none stored" if np.isinf(quoted.tolerance) else f"{quoted.tolerance:.3g}"
     message = (
         f"loss {quoted.then!r} then, {quoted.now!r} now at iteration {quoted.iteration}, "
@@ -141,7 +136,6 @@ def _finding(cases: list[_Case], lanes: int, changed: Changed, *, strict: bool) 
     if beyond and quoted.first < quoted.iteration:
         message += f"; bits differ from iteration {quoted.first}"
     message += share_of_lanes(len(beyond or cases), lanes)
-    message += "; its settings differ too" if consequence else ""
     return Finding(
         Severity.FAILURE if beyond or strict else Severity.NOTICE,
         Kind.NUMERICS,
@@ -151,7 +145,6 @@ def _finding(cases: list[_Case], lanes: int, changed: Changed, *, strict: bool) 
         seed=pair.seed,
         iteration=quoted.iteration,
         setting=pair.setting,
-        consequence=consequence,
         size=max(case.excess for case in cases),
         values={
             "then": quoted.then,

@@ -33,7 +33,7 @@ def presence_findings(comparison: Comparison, changed: Changed) -> list[Finding]
             end = _end(matching.then[pair.then], matching.now[pair.now], lost.get(pair))
             if end is not None:
                 alike[end.severity, end.what].append((pair, end))
-        findings += [_finding(cases, len(pairs), changed) for cases in alike.values()]
+        findings += [changed.explain(_finding(cases, len(pairs))) for cases in alike.values()]
     return findings
 
 
@@ -153,21 +153,18 @@ def _status_and_loss(lane: Row) -> str:
     return f"{lane['status']}" + (f" with loss {float(loss):.6g}" if _finite(loss) else "")
 
 
-def _finding(cases: list[tuple[Pair, _End]], lanes: int, changed: Changed) -> Finding:
+def _finding(cases: list[tuple[Pair, _End]], lanes: int) -> Finding:
     """Return what is to be said of some lanes of a configuration, quoting the first."""
     pair, end = cases[0]
-    consequence = changed.has(pair.problem, pair.label)
-    more = "; its settings differ too" if consequence else ""
     return Finding(
         end.severity,
         Kind.PRESENCE,
         pair.problem,
         pair.label,
-        f"{end.message}{share_of_lanes(len(cases), lanes)}{more}",
+        f"{end.message}{share_of_lanes(len(cases), lanes)}",
         seed=pair.seed,
         iteration=end.iteration,
         setting=pair.setting,
-        consequence=consequence,
         size=float(len(cases)),
         values={"seeds": [case.seed for case, _ in cases]},
     )
