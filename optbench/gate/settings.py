@@ -162,7 +162,7 @@ def _optimizers(comparison: Comparison) -> Iterator[Finding]:
     for label in labels:
         if label not in then or label not in now:
             continue
-        old, new = (_without_place(each[label]) for each in (then, now))
+        old, new = (_without_place(side[label]) for side in (then, now))
         for difference in differences(old, new):
             code = isinstance(old["source"], dict) and isinstance(new["source"], dict)
             own = code and difference.path.startswith("source.")

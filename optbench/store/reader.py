@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.errors import ResultsError
 from optbench.records import (
-    BEST_AT,
     EVALUATION_COLUMNS,
     HYPERPARAMETER_PREFIX,
     LANE_COLUMNS,
     PENALTY,
     POSITION_NAMES,
-    REUSED_FROM,
     SCHEMA_VERSION,
     SURFACE_COLUMNS,
     TRACE_COLUMNS,
@@ -24,7 +22,7 @@ from optbench.records import (
     Status,
     TraceChunk,
 )
-from optbench.store.columns import Table, evaluation_table, trace_table
+from optbench.store.columns import RARE_COLUMNS, Table, evaluation_table, trace_table
 from optbench.store.files import VERSION_KEY, arrow_table, arrow_type
 from optbench.store.journal import Journal, journals
 from optbench.store.lock import is_locked
@@ -32,9 +30,6 @@ from optbench.store.lock import is_locked
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-RARE_COLUMNS = {BEST_AT: "int32", REUSED_FROM: "string"}
-"""Columns of lanes.parquet that are there only where some lane has a value."""
 
 NEVER_NULL = ("lane", "problem", "optimizer", "label", "seed", "status", "iteration", "split")
 """Columns without which a row means nothing."""
