@@ -18,6 +18,7 @@ was probably meant.
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import IntEnum
+from typing import Any
 
 MOST_NAMES = 12
 """Names that a message lists; a line is to stay one that is read."""
@@ -99,3 +100,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"did you mean '{lowered[close[0]]}'?"
     more = f", … ({len(names)} in all)" if len(names) > MOST_NAMES else ""
     return f"known are {', '.join(names[:MOST_NAMES])}{more}"
+
+
+def first_complaint(error: Any) -> tuple[list[int | str], str]:
+    """Return where the first mistake is that a pydantic ``ValidationError`` tells, and what it is.
+
+    >>> from pydantic import TypeAdapter, ValidationError
+    >>> try:
+    ...     TypeAdapter(dict[str, list[int]]).validate_python({"seeds": [1, "x"]})
+    ... except ValidationError as error:
+    ...     first_complaint(error)
+    (['seeds', 1], 'input should be a valid integer, unable to parse string as an integer')
+    """
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    return list(first["loc"]), f"{message[0].lower()}{message[1:]}"

@@ -184,7 +184,7 @@ def test_a_place_that_cannot_be_written_raises(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ResultsError, match="choose another --out"):
         optbench.run("quadratic-1d", out="file")
-    with pytest.raises(ResultsError, match="is no run"):
+    with pytest.raises(ResultsError, match="is not a run"):
         optbench.load(tmp_path)
     assert (tmp_path / "file").read_text() == "mine"
 

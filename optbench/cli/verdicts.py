@@ -1,4 +1,4 @@
-"""How verdicts of ``optbench check`` are printed as text, and where other formats begin."""
+"""How the verdicts of ``optbench check`` are printed."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -7,65 +7,62 @@ import typer
 
 from optbench.cli.output import console, table
 from optbench.errors import ExitCode
-from optbench.gate.formats import NOTE, Judged, line, titled, used_cells
+from optbench.gate import formats
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from optbench.gate.check import CheckedBaseline
     from optbench.gate.verdict import Group
 
 COLORS = {"failure": "red", "warning": "yellow", "regression": "red", "improvement": "green"}
 
-
 SPARED = ("p", "seeds", "to target", "test error")
 """Columns that a narrow screen does without, the first ones first."""
-
 
 ANY_WIDTH = 10_000
 """Columns in which every table fits."""
 
 
-def print_verdicts(judged: Sequence[Judged], format_: str) -> None:
+def print_verdicts(checked: "Sequence[CheckedBaseline]", format_: str) -> None:
     """Print verdicts to stdout; ``github`` also writes the job's summary."""
-    from optbench.gate import formats
-
     match format_:
         case "json":
-            typer.echo(formats.to_json(judged))
+            typer.echo(formats.to_json(checked))
         case "github":
-            for line in formats.annotations(judged):
-                typer.echo(line)
-            formats.write_summary(judged)
+            for annotation in formats.annotations(checked):
+                typer.echo(annotation)
+            formats.write_summary(checked)
         case "junit":
-            typer.echo(formats.to_junit(judged))
+            typer.echo(formats.to_junit(checked))
         case _:
-            for each in judged:
-                _print_text(each)
+            for one in checked:
+                _print_text(one)
 
 
-def _print_text(judged: Judged) -> None:
+def _print_text(checked: "CheckedBaseline") -> None:
     screen = console()
-    failed = judged.verdict.exit_code != ExitCode.DONE
-    screen.print(judged.heading, style="bold red" if failed else "bold green", soft_wrap=True)
-    for finding in judged.verdict.findings:
-        style = COLORS.get(finding.severity)
-        screen.print(f"  {finding.severity}: {line(finding)}", style=style, soft_wrap=True)
-    if judged.verdict.groups:
-        _print_groups(judged.verdict.groups, screen)
-    for figure in judged.figures:
+    verdict = checked.verdict
+    style = "bold green" if verdict.exit_code == ExitCode.DONE else "bold red"
+    screen.print(checked.heading, style=style, soft_wrap=True)
+    for finding in verdict.findings:
+        text = f"  {finding.severity}: {formats.line(finding)}"
+        screen.print(text, style=COLORS.get(finding.severity), soft_wrap=True)
+    if verdict.groups:
+        _print_groups(verdict.groups, screen)
+    for figure in checked.figures:
         screen.print(f"figure: {figure}", soft_wrap=True)
 
 
 def _print_groups(groups: "Sequence[Group]", screen: "Console") -> None:
-    """Print a row a group as wide as the screen is, and the notes of groups under it."""
-    rows = used_cells(groups)
-    names = [name for name in rows[0] if name != NOTE]
+    """Print one row per group, as wide as the screen is, and the notes of groups below it."""
+    rows = formats.used_cells(groups)
+    names = [name for name in rows[0] if name != formats.NOTE]
     left_out = []
     unbounded = screen.options.update(width=ANY_WIDTH)
     for spared in filter(tuple(names).__contains__, SPARED):
-        made = _table(groups, rows, names)
-        if screen.measure(made, options=unbounded).maximum <= screen.width:
+        if screen.measure(_table(groups, rows, names), options=unbounded).maximum <= screen.width:
             break
         names.remove(spared)
         left_out.append(spared)
@@ -91,7 +88,7 @@ def _notes(groups: "Sequence[Group]") -> dict[str, list[str]]:
     for group in groups:
         if group.note:
             places = noted.setdefault(group.note, {}).setdefault(group.problem, [])
-            places.append(f"{group.problem} {titled(group)}")
+            places.append(f"{group.problem} {formats.titled(group)}")
     sizes: dict[str, int] = {}
     for group in groups:
         sizes[group.problem] = sizes.get(group.problem, 0) + 1

@@ -1,26 +1,33 @@
-"""Baselines: references that checks compare runs with, kept under ``<out>/baselines/<name>/``.
+"""Baselines on disk: the references that runs are compared with, in ``<out>/baselines/<name>/``.
 
 A baseline's folder holds baseline.json, lanes.parquet, trace.parquet and tolerance.parquet.
 """
 
-import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, nan
 from os.path import isfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat
 
-from optbench.errors import NothingToCompareError, ResultsError, nearest
+from optbench.errors import NothingToCompareError, ResultsError, UsageError, nearest
 from optbench.records import LANE_COLUMNS, TRACE_COLUMNS
-from optbench.store.description import check_description
-from optbench.store.files import arrow_type, write_beside, writing
-from optbench.store.reader import check_version, read_table
+from optbench.store.description import check_description, check_shape
+from optbench.store.files import arrow_type, write_beside, write_json, writing
+from optbench.store.reader import read_json, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FOLDER = "baselines"
+
+DESCRIPTION = "baseline.json"
+
+TOLERANCE_COLUMNS = {"lane": "int32", "iteration": "int32", "tolerance": "float64"}
+"""Columns of tolerance.parquet."""
 
 NUMERICS_ITERATIONS = 50
 """Rows at the start of each trace whose bits and tolerances are kept."""
@@ -56,16 +63,6 @@ class Baseline:
     tolerance: "pd.DataFrame"
 
 
-FOLDER = "baselines"
-
-
-DESCRIPTION = "baseline.json"
-
-
-TOLERANCE_COLUMNS = {"lane": "int32", "iteration": "int32", "tolerance": "float64"}
-"""Columns of tolerance.parquet."""
-
-
 class _Part(BaseModel):
     model_config = ConfigDict(strict=True)
 
@@ -93,32 +90,26 @@ class _Description(_Part):
     calibration_seconds: PositiveFloat | None = None
 
 
-@dataclass(frozen=True)
-class Content:
-    """What a baseline's files hold."""
-
-    description: Mapping[str, Any]
-    lanes: "pd.DataFrame"
-    trace: "pd.DataFrame"
-    tolerance: Mapping[str, Any]
-
-
-def save(folder: Path, content: Content, *, replace: bool = False) -> None:
-    """Write a baseline into a folder of its own; a kill leaves the old one or the new one.
+def write(baseline: Baseline, *, replace: bool = False) -> None:
+    """Write a baseline into its folder; a kill leaves the old one or the new one.
 
     Raises
     ------
     ResultsError
-        If there is one of that name and it is not to be replaced, or it cannot be written.
+        If there is one and it is not to be replaced, or it cannot be written.
     """
+    folder = baseline.path
     if not replace:
         check_free(folder)
     beside, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
     with writing(folder):
-        for left in (beside, old):
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in (beside, old):
+            shutil.rmtree(leftover, ignore_errors=True)
         beside.mkdir(parents=True)
-        _write(beside, content)
+        write_json(beside / DESCRIPTION, baseline.meta, indent=1)
+        _write_table(beside / "lanes.parquet", baseline.lanes, LANE_COLUMNS)
+        _write_table(beside / "trace.parquet", baseline.trace, TRACE_COLUMNS)
+        _write_table(beside / "tolerance.parquet", baseline.tolerance, TOLERANCE_COLUMNS)
         if folder.exists():
             folder.rename(old)
         beside.rename(folder)
@@ -136,25 +127,12 @@ def check_free(folder: Path) -> None:
     if folder.exists():
         name = folder.name
         raise ResultsError(
-            f"there is a baseline '{name}' already; give another --name, or refresh it with: "
+            f"there is already a baseline '{name}'; give another --name, or refresh it with: "
             f"optbench check {name} --update"
         )
 
 
-def _write(folder: Path, content: Content) -> None:
-    import pandas as pd
-
-    text = json.dumps(content.description, indent=1, ensure_ascii=False, allow_nan=False)
-    write_beside(
-        folder / DESCRIPTION, lambda place: place.write_text(text + "\n", encoding="utf-8")
-    )
-    tolerance = pd.DataFrame(dict(content.tolerance))
-    _table(folder / "lanes.parquet", content.lanes, LANE_COLUMNS)
-    _table(folder / "trace.parquet", content.trace, TRACE_COLUMNS)
-    _table(folder / "tolerance.parquet", tolerance, TOLERANCE_COLUMNS)
-
-
-def _table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> None:
+def _write_table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> None:
     """Write a table as small as it gets, for git."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -182,42 +160,28 @@ def load(folder: Path) -> Baseline:
         If it is damaged, or of a version that this optbench does not know.
     """
     file = folder / DESCRIPTION
-    try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ResultsError(f"'{file}' cannot be read: {error}") from None
-    check_version(meta, file)
-    _check(meta, file)
+    meta = read_json(file, "baseline")
+    check_shape(_Description, meta, file)
+    check_description({"started": "", "status": "", "invocation_id": "", **meta}, file)
     lanes = read_table([folder / "lanes.parquet"], LANE_COLUMNS)
-    lost = set(lanes["problem"]) - {each["problem"] for each in meta["problems"]}
+    lost = set(lanes["problem"]) - {problem["problem"] for problem in meta["problems"]}
     if lost:
-        raise ResultsError(f"'{file}' is damaged: problems: there is no '{min(lost)}'")
+        raise ResultsError(f"'{file}' is damaged: problems: '{min(lost)}' is missing")
     return Baseline(
         path=folder,
         meta=meta,
         lanes=lanes,
-        trace=_rows(folder / "trace.parquet", TRACE_COLUMNS),
-        tolerance=_rows(folder / "tolerance.parquet", TOLERANCE_COLUMNS),
+        trace=_read_rows(folder / "trace.parquet", TRACE_COLUMNS),
+        tolerance=_read_rows(folder / "tolerance.parquet", TOLERANCE_COLUMNS),
     )
 
 
-def _rows(file: Path, kinds: Mapping[str, str]) -> "pd.DataFrame":
-    """Return a table of lanes and iterations, each pair of which stands there once."""
-    found: pd.DataFrame = read_table([file], kinds)
-    if found.duplicated(["lane", "iteration"]).any():
+def _read_rows(file: Path, kinds: Mapping[str, str]) -> "pd.DataFrame":
+    """Return a table with one row per lane and iteration."""
+    rows = read_table([file], kinds)
+    if rows.duplicated(["lane", "iteration"]).any():
         raise ResultsError(f"'{file}' is damaged: it holds an iteration of a lane twice")
-    return found
-
-
-def _check(meta: Mapping[str, Any], file: Path) -> None:
-    try:
-        _Description.model_validate(meta)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        reason = f"{first['msg'][0].lower()}{first['msg'][1:]}"
-        raise ResultsError(f"'{file}' is damaged: {where}: {reason}") from None
-    check_description({"started": "", "status": "", "invocation_id": "", **meta}, file)
+    return rows
 
 
 def find(names: list[str], out: Path) -> list[Path]:
@@ -226,7 +190,7 @@ def find(names: list[str], out: Path) -> list[Path]:
     Raises
     ------
     NothingToCompareError
-        If there is none at all, or none of a name.
+        If there are none, or none of a name.
     ResultsError
         If the folder cannot be searched.
     """
@@ -249,6 +213,43 @@ def _find(name: str, known: list[Path], out: Path) -> Path:
     for folder in (out / FOLDER / name, Path(name)):
         if name and isfile(folder / DESCRIPTION):
             return folder
-    titles = [each.name for each in known]
-    meant = nearest(name, titles) if titles else "make one with: optbench baseline save RUN"
-    raise NothingToCompareError(f"there is no baseline '{name}' under '{out / FOLDER}'; {meant}")
+    titles = [folder.name for folder in known]
+    hint = nearest(name, titles) if titles else "make one with: optbench baseline save RUN"
+    raise NothingToCompareError(f"there is no baseline '{name}' under '{out / FOLDER}'; {hint}")
+
+
+Thresholds: TypeAlias = float | Mapping[str, float] | Sequence[str]
+"""A threshold for all problems, thresholds by problem, or texts as ``--threshold`` takes them."""
+
+
+def parse_thresholds(thresholds: Thresholds) -> dict[str, float]:
+    """Return thresholds by problem; the key ``""`` holds that of all others.
+
+    >>> parse_thresholds(["0.1", "mnist-mlp=0.2"])
+    {'': 0.1, 'mnist-mlp': 0.2}
+    >>> parse_thresholds(0.1)
+    {'': 0.1}
+
+    Raises
+    ------
+    UsageError
+        If one is not a positive number.
+    """
+    shares: dict[str, float | str]
+    if isinstance(thresholds, Mapping):
+        shares = dict(thresholds)
+    elif isinstance(thresholds, int | float):
+        shares = {"": thresholds}
+    else:
+        texts = [thresholds] if isinstance(thresholds, str) else thresholds
+        shares = {problem: share for problem, _, share in (text.rpartition("=") for text in texts)}
+    parsed = {}
+    for problem, share in shares.items():
+        try:
+            parsed[problem] = float(share)
+        except (TypeError, ValueError):
+            parsed[problem] = nan
+        if not 0.0 < parsed[problem] < inf:
+            text = f"{problem}={share}" if problem else share
+            raise UsageError(f"threshold '{text}' must be a positive number: write 0.05 for 5 %")
+    return parsed

@@ -25,10 +25,10 @@ FAINT = 0.35
 
 
 def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str) -> Figure | None:
-    """Draw every lane of both, faint, and their medians; None if one of them has no rows.
+    """Draw all lanes of both, faintly, and their medians; None if one of them has no rows.
 
-    The losses of minibatches are smoothed for both alike, over as many of the rows that a baseline
-    keeps, which lie farther apart later on.
+    Losses of minibatches are smoothed alike on both sides, over a number of the rows that a
+    baseline keeps, which lie farther apart later on.
     """
     then = _losses(baseline.lanes, baseline.trace, problem, label)
     now = _losses(tables.lanes, tables.trace, problem, label)
@@ -37,31 +37,31 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
     now = now[now.index.isin(then.index) | (now.index == now.index.max())]
     if describe(tables, problem)["batch_size"]:
         then, now = (
-            each.rolling(SMOOTHING_ROWS, min_periods=1, center=True).mean().where(each.notna())
-            for each in (then, now)
+            side.rolling(SMOOTHING_ROWS, min_periods=1, center=True).mean().where(side.notna())
+            for side in (then, now)
         )
-    worst = [_worst(each, lanes) for each, lanes in ((then, baseline.lanes), (now, tables.lanes))]
+    worst = [_worst(then, baseline.lanes), _worst(now, tables.lanes)]
     figure = new_figure(4.2)
     axes = figure.add_subplot()
-    positive = [each.to_numpy()[each.to_numpy() > 0] for each in (then, now)]
-    if spans_decades(np.concatenate(positive), LOG_DECADES):
+    losses = np.concatenate([then.to_numpy().ravel(), now.to_numpy().ravel()])
+    if spans_decades(losses[losses > 0], LOG_DECADES):
         axes.set_yscale("log")
     handles = []
-    for losses, ranked, color, style in zip(
+    for side, ranked, color, style in zip(
         (then, now), worst, (THEN, NOW), ("-", "--"), strict=True
     ):
-        if losses.shape[1] > 1:
-            axes.plot(losses.index, losses, color=color, linewidth=0.7, alpha=FAINT)
+        if side.shape[1] > 1:
+            axes.plot(side.index, side, color=color, linewidth=0.7, alpha=FAINT)
         median = ranked.median(axis=1)
-        handles += axes.plot(losses.index, median, color=color, linestyle=style, linewidth=1.8)
+        handles += axes.plot(side.index, median, color=color, linestyle=style, linewidth=1.8)
     axes.set_xscale("symlog", linthresh=10)
     axes.set_xlim(left=0)
     axes.set(xlabel="iteration", ylabel="loss")
     axes.set_title(f"{display_name(label)} on {literal(problem)}")
     many = then.shape[1] > 1
     names = [
-        f"{name}, median of {each.shape[1]} lanes" if many else name
-        for name, each in (("baseline", then), ("now", now))
+        f"{name}, median of {side.shape[1]} lanes" if many else name
+        for name, side in (("baseline", then), ("now", now))
     ]
     legend_below(figure, handles, names)
     return figure
@@ -70,7 +70,7 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
 def _losses(
     lanes: "pd.DataFrame", trace: "pd.DataFrame", problem: str, label: str
 ) -> "pd.DataFrame":
-    """Return the losses of a group: a row an iteration, a column a lane."""
+    """Return the losses of a group: one row per iteration, one column per lane."""
     chosen = lanes[(lanes["problem"] == problem) & (lanes["label"] == label)]["lane"]
     rows = trace[trace["lane"].isin(chosen)]
     return rows.pivot(index="iteration", columns="lane", values="loss")

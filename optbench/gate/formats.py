@@ -1,68 +1,37 @@
 """Verdicts of ``optbench check`` for programs: JSON, GitHub's workflow commands, and JUnit."""
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from math import isfinite
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from optbench.errors import ExitCode, ResultsError
+from optbench.store.files import json_text
 
 if TYPE_CHECKING:
-    from optbench.gate.baseline import Baseline
-    from optbench.gate.verdict import Finding, Group, Verdict
-    from optbench.records import RunTables
+    from optbench.gate.check import CheckedBaseline
+    from optbench.gate.verdict import Finding, Group
 
-SEVERITIES = ("failure", "warning", "notice")
+GITHUB_LEVELS = {"failure": "error", "warning": "warning", "notice": "notice"}
 
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 has no way to write."""
 
 NOTE = "note"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A baseline, the run that was compared with it, what was found, and figures of that."""
-
-    baseline: "Baseline"
-    run: "RunTables"
-    verdict: "Verdict"
-    figures: tuple[Path, ...]
-
-    @property
-    def name(self) -> str:
-        """The baseline's name."""
-        return self.baseline.path.name
-
-    @property
-    def heading(self) -> str:
-        """The verdict in a line."""
-        verdict = self.verdict
-        if verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:
-            return f"{self.name}: no lane of {self.run.path} is one of the baseline's"
-        result = "FAILED" if verdict.failed else "passed"
-        counts = [_count(verdict.matched, "lane") + " compared"]
-        for severity in SEVERITIES:
-            found = sum(each.severity == severity for each in verdict.findings)
-            counts += [_count(found, severity)] if found else []
-        return f"{self.name}: {result}, {', '.join(counts)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+"""Column of the texts of a group that the table of the terminal shows below itself."""
 
 
 def line(finding: "Finding") -> str:
-    """Return what a finding is about, where it was found, and its message."""
+    """Return what a finding is about, where it was found, and its message, in one line."""
     where = f"{finding.where}: " if finding.where else ""
     return f"{finding.kind}: {where}{finding.message}"
 
 
 def titled(what: "Finding | Group") -> str:
-    """Return the label of something, with what tells its configuration from others."""
+    """Return the label, with what tells its configuration from the others."""
     return f"{what.label} ({what.setting})" if what.setting else what.label
 
 
@@ -103,7 +72,7 @@ def share(value: float | None) -> str:
 
 
 def _between(group: "Group") -> str:
-    """Write an interval; none where it is a point."""
+    """Write an interval; nothing where it is a single point."""
     ends = share(group.low), share(group.high)
     return "" if ends[0] == ends[1] else f"{ends[0].removesuffix(' %')} to {ends[1]}"
 
@@ -120,63 +89,41 @@ def _then_now(then: str, now: str) -> str:
     return then if then == now else f"{then or '?'} → {now or '?'}"
 
 
-GITHUB_LEVELS = {"failure": "error", "warning": "warning", "notice": "notice"}
-
-
-NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 has no way to write."""
-
-
-CaseKey = tuple[str, str]
-
-
-def to_json(judged: Sequence[Judged]) -> str:
+def to_json(checked: "Sequence[CheckedBaseline]") -> str:
     """Return all that was found; numbers that JSON cannot say are null."""
-    plain = {"baselines": [_finite(_plain(each)) for each in judged]}
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    return json_text({"baselines": [_plain(one) for one in checked]})
 
 
-def _plain(judged: Judged) -> dict[str, Any]:
-    verdict = judged.verdict
+def _plain(checked: "CheckedBaseline") -> dict[str, Any]:
+    verdict = checked.verdict
     return {
-        "baseline": judged.name,
-        "run": str(judged.run.path),
+        "baseline": checked.name,
+        "run": str(checked.run.path),
         "exit_code": int(verdict.exit_code),
         "failed": verdict.failed,
         "lanes": verdict.matched,
-        "findings": [asdict(each) for each in verdict.findings],
-        "groups": [asdict(each) for each in verdict.groups],
-        "figures": [str(path) for path in judged.figures],
+        "findings": [asdict(finding) for finding in verdict.findings],
+        "groups": [asdict(group) for group in verdict.groups],
+        "figures": [str(path) for path in checked.figures],
     }
 
 
-def _finite(value: Any) -> Any:
-    """Return plain data with null in place of what JSON cannot say."""
-    if isinstance(value, dict):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    return value
-
-
-def annotations(judged: Sequence[Judged]) -> Iterator[str]:
+def annotations(checked: "Sequence[CheckedBaseline]") -> Iterator[str]:
     """Yield workflow commands, which GitHub shows beside the job."""
-    for each in judged:
-        nothing = each.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE
+    for one in checked:
+        nothing = one.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE
         if nothing:
-            yield f"::error title=optbench::{_escaped(each.heading)}"
-        for finding in each.verdict.findings:
-            title = _escaped(f"optbench {each.name}: {finding.kind}", inside=True)
+            yield f"::error title=optbench::{_escaped(one.heading)}"
+        for finding in one.verdict.findings:
+            title = _escaped(f"optbench {one.name}: {finding.kind}", inside=True)
             text = f"{finding.where}: {finding.message}" if finding.where else finding.message
             yield f"::{GITHUB_LEVELS[finding.severity]} title={title}::{_escaped(text)}"
         if not nothing:
-            yield each.heading
+            yield one.heading
 
 
 def _escaped(text: str, *, inside: bool = False) -> str:
-    """Return a text as workflow commands take it; ``inside`` a property.
+    """Return a text as workflow commands take it; ``inside`` the value of a property.
 
     >>> _escaped("5 %"), _escaped("ci: quality", inside=True)
     ('5 %25', 'ci%3A quality')
@@ -186,8 +133,8 @@ def _escaped(text: str, *, inside: bool = False) -> str:
     return text.replace(":", "%3A").replace(",", "%2C") if inside else text
 
 
-def write_summary(judged: Sequence[Judged]) -> None:
-    """Append Markdown to the summary of the job, if this is one.
+def write_summary(checked: "Sequence[CheckedBaseline]") -> None:
+    """Append Markdown to the summary of the job, if there is a job.
 
     Raises
     ------
@@ -197,7 +144,7 @@ def write_summary(judged: Sequence[Judged]) -> None:
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if not place:
         return
-    text = "\n".join(_markdown(each) for each in judged)
+    text = "\n".join(_markdown(one) for one in checked)
     try:
         with Path(place).open("a", encoding="utf-8") as file:
             file.write(f"{text}\n")
@@ -205,11 +152,12 @@ def write_summary(judged: Sequence[Judged]) -> None:
         raise ResultsError(f"GITHUB_STEP_SUMMARY '{place}' cannot be written: {error}") from None
 
 
-def _markdown(judged: Judged) -> str:
-    lines = [f"### optbench: {_cell(judged.heading)}", ""]
-    lines += [f"- **{each.severity}** {_cell(line(each))}" for each in judged.verdict.findings]
-    if judged.verdict.groups:
-        rows = used_cells(judged.verdict.groups)
+def _markdown(checked: "CheckedBaseline") -> str:
+    verdict = checked.verdict
+    lines = [f"### optbench: {_cell(checked.heading)}", ""]
+    lines += [f"- **{finding.severity}** {_cell(line(finding))}" for finding in verdict.findings]
+    if verdict.groups:
+        rows = used_cells(verdict.groups)
         lines += ["", f"| {' | '.join(rows[0])} |", f"|{' --- |' * len(rows[0])}"]
         lines += [f"| {' | '.join(map(_cell, row.values()))} |" for row in rows]
     return "\n".join([*lines, ""])
@@ -220,22 +168,22 @@ def _cell(text: str) -> str:
     return re.sub(r"([\\|*_`<\[\]])", r"\\\1", text)
 
 
-def to_junit(judged: Sequence[Judged]) -> str:
-    """Return a suite a baseline, a case a group, and one for what concerns no group."""
+def to_junit(checked: "Sequence[CheckedBaseline]") -> str:
+    """Return one suite per baseline with one case per group, and one for what concerns no group."""
     suites = ElementTree.Element("testsuites", name="optbench check")
-    for each in judged:
-        cases = _cases(each)
+    for one in checked:
+        cases = _cases(one)
         suite = ElementTree.SubElement(
             suites,
             "testsuite",
-            name=each.name,
+            name=one.name,
             tests=str(len(cases)),
             failures=str(sum(bool(messages) for messages in cases.values())),
             errors="0",
             skipped="0",
         )
         for (problem, label), messages in cases.items():
-            name = f"{each.name}.{problem or 'all'}"
+            name = f"{one.name}.{problem or 'all'}"
             case = ElementTree.SubElement(
                 suite, "testcase", classname=_xml(name), name=_xml(label or "all")
             )
@@ -250,14 +198,15 @@ def _xml(text: str) -> str:
     return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def _cases(judged: Judged) -> dict[CaseKey, list[str]]:
+def _cases(checked: "CheckedBaseline") -> dict[tuple[str, str], list[str]]:
     """Return what failed of each group, then of everything else, by problem and title."""
-    failed: dict[CaseKey, list[str]] = {
-        (group.problem, titled(group)): [] for group in judged.verdict.groups
+    verdict = checked.verdict
+    failed: dict[tuple[str, str], list[str]] = {
+        (group.problem, titled(group)): [] for group in verdict.groups
     }
-    if judged.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:
-        failed["", ""] = [judged.heading]
-    for finding in judged.verdict.findings:
+    if verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:
+        failed["", ""] = [checked.heading]
+    for finding in verdict.findings:
         if finding.severity == "failure":
             failed.setdefault((finding.problem, titled(finding)), []).append(line(finding))
     return failed

@@ -1,4 +1,4 @@
-r"""What is judged of a lane: one number, whose differences are relative changes of the loss.
+r"""What is judged: one number for each lane, whose differences are relative changes of the loss.
 
 The metric is :math:`\log(\text{final loss} - m + \varepsilon)`. What m and ε are depends on the
 problem alone and on all lanes of a group together, then and now alike, so that exchanging a lane of
@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.gate.pairs import Comparison, Pair
+from optbench.gate.comparison import Comparison, Pair
 
 FUNCTION_UNITS = 1024.0
 """Units of rounding below which a function's loss above its minimum says nothing."""
@@ -68,7 +68,7 @@ def _zero_and_floor(
     losses: np.ndarray, start: float, problem: Mapping[str, Any]
 ) -> tuple[float, float]:
     """Return m and ε for the final losses of both sides, shape (2, seeds)."""
-    minima = [float(each["value"]) for each in problem.get("minima") or ()]
+    minima = [float(minimum["value"]) for minimum in problem.get("minima") or ()]
     unit = float(np.finfo(np.dtype(problem.get("dtype") or "float64")).eps)
     start = abs(start) if np.isfinite(start) else float(np.abs(losses).max())
     smallest = float(np.finfo(np.float64).tiny)
@@ -86,8 +86,8 @@ def _zero_and_floor(
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A group and the metric of its lanes.
+class MeasuredGroup:
+    """A group with the metric of its lanes.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Measured:
     random
         Whether seeds make a difference.
     finite_then, finite_now
-        Lanes with a finite final loss on each side, whatever their partner has.
+        Lanes with a finite final loss on each side, whatever their partners have.
     lanes
         Pairs of lanes.
     """
@@ -124,20 +124,22 @@ class Measured:
         return int(np.isfinite(self.difference).sum())
 
 
-def measure(comparison: Comparison) -> list[Measured]:
+def measure(comparison: Comparison) -> list[MeasuredGroup]:
     """Return the groups of a comparison with the metric of their lanes."""
     matching = comparison.matching
     seeds = sorted({pair.seed for pair in matching.pairs})
-    starts = _starts(comparison)
-    return [_measured(comparison, pairs, seeds, starts) for pairs in matching.groups()]
+    trace = comparison.baseline.trace.sort_values(["lane", "iteration"], kind="stable")
+    first = trace.drop_duplicates("lane")
+    starts = dict(zip(first["lane"].astype(int), first["loss"].astype(float), strict=True))
+    return [_measure_group(comparison, pairs, seeds, starts) for pairs in matching.groups()]
 
 
-def _measured(
+def _measure_group(
     comparison: Comparison,
     pairs: Sequence[Pair],
     seeds: Sequence[int],
     starts: Mapping[int, float],
-) -> Measured:
+) -> MeasuredGroup:
     matching, first = comparison.matching, pairs[0]
     losses = np.array(
         [
@@ -146,8 +148,8 @@ def _measured(
         ],
         dtype=np.float64,
     )
-    each = np.isfinite(losses)
-    finite = each.all(axis=1)
+    is_finite = np.isfinite(losses)
+    finite = is_finite.all(axis=1)
     metrics = np.full((2, len(seeds)), np.nan)
     if finite.any():
         start = [starts.get(pair.then, np.nan) for pair in pairs]
@@ -158,34 +160,26 @@ def _measured(
             float(np.median(start)),
             comparison.problems_then[first.problem],
         )
-    described = comparison.problems_now[first.problem]
-    return Measured(
+    return MeasuredGroup(
         first.problem,
         first.label,
         metrics[0],
         metrics[1],
-        random=_is_random(described, losses[finite]),
+        random=_is_random(comparison.problems_now[first.problem], losses[finite]),
         configuration=first.configuration,
         setting=first.setting,
-        finite_then=int(each[:, 0].sum()),
-        finite_now=int(each[:, 1].sum()),
+        finite_then=int(is_finite[:, 0].sum()),
+        finite_now=int(is_finite[:, 1].sum()),
         lanes=len(pairs),
     )
 
 
-def _starts(comparison: Comparison) -> dict[int, float]:
-    """Return the first stored loss of each lane of the baseline."""
-    trace = comparison.baseline.trace.sort_values(["lane", "iteration"], kind="stable")
-    first = trace.drop_duplicates("lane")
-    return dict(zip(first["lane"].astype(int), first["loss"].astype(float), strict=True))
-
-
 def _is_random(problem: Mapping[str, Any], losses: np.ndarray) -> bool:
-    """Say whether seeds make a difference, from what a run tells of its problem and final losses.
+    """Say whether seeds make a difference, from what a run says of its problem and final losses.
 
-    Where several seeds gave losses that differ, they do, whatever draws; where all have one start
-    and one stream, or the losses are alike on both sides, they do not. A single seed tells nothing;
-    then it counts whether the problem's definition names random streams.
+    They do where several seeds gave losses that differ, and do not where all have one start and one
+    stream, or losses that are alike on both sides. A single seed says nothing; then it counts
+    whether the problem's definition names random streams.
     """
     if len(losses) > 1:
         return bool((losses != losses[0]).any())

@@ -5,23 +5,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from optbench.gate.baseline import NUMERICS_ITERATIONS
+from optbench.gate.comparison import Changed, Comparison, Pair
 from optbench.gate.differences import Difference, differences, share_of_lanes
-from optbench.gate.pairs import Changed, Comparison, Pair
 from optbench.gate.verdict import Finding, Kind, Severity
 
 READERS = ("pandas", "pyarrow", "matplotlib", "threadpoolctl", "numba")
-"""Packages whose version has no part in a trace: they read, draw, count threads, or are held to
-NumPy's bits. A library that is not named here is taken to have a part."""
+"""Packages whose version does not change a trace: they read, draw, count threads, or are held to
+NumPy's bits. Any other library is taken to change it."""
 
 MACHINE = ("system", "machine")
-"""What else of an environment has a part: the system brings the mathematical functions."""
+"""What else of an environment changes a trace: the system brings the mathematical functions."""
 
 
 def numerics_findings(comparison: Comparison, changed: Changed) -> list[Finding]:
-    """Return changed bits, and losses that lie further from the stored ones than they may.
+    """Return changed bits, and losses that lie farther from the stored ones than they may.
 
     A changed bit is a notice in the same environment, and a failure where the gate is strict;
     beyond the tolerance it fails everywhere. Lanes of one configuration share a finding, which
@@ -36,15 +35,16 @@ def numerics_findings(comparison: Comparison, changed: Changed) -> list[Finding]
         if case.beyond or not others:
             cases[case.pair.group].append(case)
     sizes = {group[0].group: len(group) for group in comparison.matching.groups()}
-    for group, found in cases.items():
-        findings.append(_finding(found, sizes[group], changed, strict=comparison.gate.strict))
+    for group, alike in cases.items():
+        finding = _finding(alike, sizes[group], strict=comparison.gate.strict)
+        findings.append(changed.explain(finding))
     return findings
 
 
 def surroundings_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    """Return how two environments differ in what decides bits; nothing means the same ones.
+    """Return how two environments differ in what decides the bits of a trace.
 
-    These are numerics_version, device, system and machine, the BLAS libraries with their core type,
+    That is numerics_version, device, system and machine, the BLAS libraries with their core type,
     and the versions of libraries but :data:`READERS`.
     """
     return list(differences(_surroundings(then), _surroundings(now)))
@@ -61,20 +61,20 @@ def _surroundings(meta: Mapping[str, Any]) -> dict[str, Any]:
         "device": device,
         **{name: environment.get(name) for name in MACHINE},
         "simd": environment.get("simd"),
-        "blas": sorted({" ".join(str(each.get(name)) for name in names) for each in libraries}),
-        "packages": {name: found for name, found in packages.items() if name not in READERS},
+        "blas": sorted({" ".join(str(blas.get(name)) for name in names) for blas in libraries}),
+        "packages": {name: version for name, version in packages.items() if name not in READERS},
     }
 
 
 def _elsewhere(others: list[Difference]) -> Finding:
-    told = "; ".join(str(each) for each in others[:3]) + ("; …" if others[3:] else "")
+    listed = "; ".join(map(str, others[:3])) + ("; …" if others[3:] else "")
     return Finding(
         Severity.NOTICE,
         Kind.NUMERICS,
         "",
         "",
-        f"another environment, so bits may differ and only tolerances are held to: {told}",
-        values={"differences": [str(each) for each in others]},
+        f"another environment, so bits may differ; only tolerances are checked: {listed}",
+        values={"differences": [str(difference) for difference in others]},
     )
 
 
@@ -108,40 +108,34 @@ def _cases(comparison: Comparison) -> Iterable[_Case]:
     tolerance = rows["tolerance"].fillna(np.inf).to_numpy()
     with np.errstate(divide="ignore"):
         rows = rows.assign(tolerance=tolerance, excess=difference / tolerance)
-    for place, part in rows.groupby("pair"):
-        yield _case(comparison.matching.pairs[int(str(place))], part)
+    for position, part in rows.groupby("pair"):
+        beyond = part[part["excess"] > 1.0]
+        quoted = (part if beyond.empty else beyond).iloc[0]
+        yield _Case(
+            comparison.matching.pairs[int(str(position))],
+            first=int(part["iteration"].iloc[0]),
+            iteration=int(quoted["iteration"]),
+            then=float(quoted["then"]),
+            now=float(quoted["now"]),
+            tolerance=float(quoted["tolerance"]),
+            excess=float(part["excess"].max()),
+            beyond=not beyond.empty,
+        )
 
 
-def _case(pair: Pair, rows: pd.DataFrame) -> _Case:
-    beyond = rows[rows["excess"] > 1.0]
-    quoted = (rows if beyond.empty else beyond).iloc[0]
-    return _Case(
-        pair,
-        first=int(rows["iteration"].iloc[0]),
-        iteration=int(quoted["iteration"]),
-        then=float(quoted["then"]),
-        now=float(quoted["now"]),
-        tolerance=float(quoted["tolerance"]),
-        excess=float(rows["excess"].max()),
-        beyond=not beyond.empty,
-    )
-
-
-def _finding(cases: list[_Case], lanes: int, changed: Changed, *, strict: bool) -> Finding:
-    """Return what the lanes of one configuration have in common, told of the first to differ."""
+def _finding(cases: list[_Case], lanes: int, *, strict: bool) -> Finding:
+    """Return what the lanes of one configuration have in common, quoting the first to differ."""
     beyond = [case for case in cases if case.beyond]
-    told = min(beyond or cases, key=lambda case: (case.iteration, case.pair.seed))
-    pair = told.pair
-    consequence = changed.has(pair.problem, pair.label)
-    allowed = "none stored" if np.isinf(told.tolerance) else f"{told.tolerance:.3g}"
+    quoted = min(beyond or cases, key=lambda case: (case.iteration, case.pair.seed))
+    pair = quoted.pair
+    allowed = "none stored" if np.isinf(quoted.tolerance) else f"{quoted.tolerance:.3g}"
     message = (
-        f"loss {told.then!r} then, {told.now!r} now at iteration {told.iteration}, "
-        f"{abs(told.now - told.then):.3g} apart (tolerance {allowed})"
+        f"loss {quoted.then!r} then, {quoted.now!r} now at iteration {quoted.iteration}, "
+        f"{abs(quoted.now - quoted.then):.3g} apart (tolerance {allowed})"
     )
-    if beyond and told.first < told.iteration:
-        message += f"; bits differ from iteration {told.first}"
+    if beyond and quoted.first < quoted.iteration:
+        message += f"; bits differ from iteration {quoted.first}"
     message += share_of_lanes(len(beyond or cases), lanes)
-    message += "; its settings differ too" if consequence else ""
     return Finding(
         Severity.FAILURE if beyond or strict else Severity.NOTICE,
         Kind.NUMERICS,
@@ -149,15 +143,14 @@ def _finding(cases: list[_Case], lanes: int, changed: Changed, *, strict: bool) 
         pair.label,
         message,
         seed=pair.seed,
-        iteration=told.iteration,
+        iteration=quoted.iteration,
         setting=pair.setting,
-        consequence=consequence,
         size=max(case.excess for case in cases),
         values={
-            "then": told.then,
-            "now": told.now,
-            "tolerance": None if np.isinf(told.tolerance) else told.tolerance,
-            "first_iteration": told.first,
+            "then": quoted.then,
+            "now": quoted.now,
+            "tolerance": None if np.isinf(quoted.tolerance) else quoted.tolerance,
+            "first_iteration": quoted.first,
             "beyond_tolerance": bool(beyond),
             "seeds": [case.pair.seed for case in beyond or cases],
         },

@@ -1,14 +1,14 @@
-"""Lanes that are there or not, how they ended, and numbers that are no longer numbers."""
+"""Lanes that are missing or new, how lanes ended, and losses that are no longer numbers."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from optbench.gate.comparison import Changed, Comparison, MatchKey, Pair, Row
 from optbench.gate.differences import seeds_text, share_of_lanes
-from optbench.gate.pairs import Changed, Comparison, Pair, Place, Row
 from optbench.gate.verdict import Finding, Kind, Severity
 from optbench.records import Status
 from optbench.report.statistics import ENDED_WORST
@@ -17,7 +17,7 @@ UNFINISHED = (Status.RUNNING, Status.INTERRUPTED)
 
 
 def presence_findings(comparison: Comparison, changed: Changed) -> list[Finding]:
-    """Return lanes missing or new, ends that differ, and values that are no longer finite.
+    """Return lanes that are missing or new, ends that differ, and values no longer finite.
 
     Lanes of one configuration that ended alike share a finding, which quotes the first.
     """
@@ -28,21 +28,21 @@ def presence_findings(comparison: Comparison, changed: Changed) -> list[Finding]
     findings += _unmatched(matching.new, Severity.NOTICE, "not in the baseline")
     lost = _lost_rows(comparison)
     for pairs in matching.groups():
-        found: dict[tuple[Severity, str], list[tuple[Pair, _End]]] = defaultdict(list)
+        alike: dict[tuple[Severity, str], list[tuple[Pair, _End]]] = defaultdict(list)
         for pair in pairs:
             end = _end(matching.then[pair.then], matching.now[pair.now], lost.get(pair))
             if end is not None:
-                found[end.severity, end.what].append((pair, end))
-        findings += [_finding(cases, len(pairs), changed) for cases in found.values()]
+                alike[end.severity, end.what].append((pair, end))
+        findings += [changed.explain(_finding(cases, len(pairs))) for cases in alike.values()]
     return findings
 
 
 def _nothing_paired(comparison: Comparison) -> Finding:
-    def told(lanes: pd.DataFrame) -> str:
+    def described(lanes: pd.DataFrame) -> str:
         names = [", ".join(map(str, lanes[name].unique()[:3])) for name in ("problem", "label")]
         return f"{' with '.join(names)}, {seeds_text(lanes['seed'].astype(int))}"
 
-    then, now = told(comparison.baseline.lanes), told(comparison.run.lanes)
+    then, now = described(comparison.baseline.lanes), described(comparison.run.lanes)
     return Finding(
         Severity.FAILURE,
         Kind.PRESENCE,
@@ -53,11 +53,11 @@ def _nothing_paired(comparison: Comparison) -> Finding:
     )
 
 
-def _unmatched(places: tuple[Place, ...], severity: Severity, what: str) -> Iterator[Finding]:
-    found: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place in places:
-        found[place.problem, place.label].append(place.seed)
-    for (problem, label), seeds in found.items():
+def _unmatched(keys: Sequence[MatchKey], severity: Severity, what: str) -> Iterator[Finding]:
+    seeds_by_label: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for key in keys:
+        seeds_by_label[key.problem, key.label].append(key.seed)
+    for (problem, label), seeds in seeds_by_label.items():
         noun = "lane" if len(seeds) == 1 else "lanes"
         yield Finding(
             severity,
@@ -71,7 +71,7 @@ def _unmatched(places: tuple[Place, ...], severity: Severity, what: str) -> Iter
 
 
 class _Lost(NamedTuple):
-    """The first row that held a number and does not any more; ``now`` says what is there."""
+    """The first row that held a number and no longer does; ``now`` says what is there instead."""
 
     iteration: int
     then: float
@@ -93,12 +93,12 @@ def _lost_rows(comparison: Comparison) -> dict[Pair, _Lost]:
 
 
 class _End(NamedTuple):
-    """What is to be told of how a lane ended.
+    """What is to be said of how a lane ended.
 
     Attributes
     ----------
     what
-        Lanes of which the same is to be told share it.
+        Shared by lanes of which the same is to be said.
     """
 
     severity: Severity
@@ -108,7 +108,7 @@ class _End(NamedTuple):
 
 
 def _end(old: Row, new: Row, lost: _Lost | None) -> _End | None:
-    """Return what is to be told of a pair of ends; None where nothing is."""
+    """Return what is to be said of how two lanes ended; None for nothing."""
     before, after = str(old["status"]), str(new["status"])
     if after == Status.FAILED:
         return _End(Severity.FAILURE, after, f"failed, was {before}")
@@ -117,9 +117,9 @@ def _end(old: Row, new: Row, lost: _Lost | None) -> _End | None:
     if after == Status.DIVERGED and before != after:
         at = _whole(new["diverged_at"])
         where = "" if at is None else f" at iteration {at}"
-        return _End(Severity.FAILURE, after, f"diverged{where}, was {_told(old)}", at)
+        return _End(Severity.FAILURE, after, f"diverged{where}, was {_status_and_loss(old)}", at)
     if after != before and before in ENDED_WORST:
-        return _End(Severity.NOTICE, before, f"was {before}, is {_told(new)}")
+        return _End(Severity.NOTICE, before, f"was {before}, is {_status_and_loss(new)}")
     if after != Status.DIVERGED and lost is not None:
         message = f"loss {lost.then!r} then, {lost.now} now at iteration {lost.iteration}"
         return _End(Severity.FAILURE, "row", message, lost.iteration)
@@ -148,26 +148,23 @@ def _when(status: str, at: int | None) -> str:
     return status if at is None else f"{status} at iteration {at}"
 
 
-def _told(lane: Row) -> str:
+def _status_and_loss(lane: Row) -> str:
     loss = lane["final_loss"]
     return f"{lane['status']}" + (f" with loss {float(loss):.6g}" if _finite(loss) else "")
 
 
-def _finding(cases: list[tuple[Pair, _End]], lanes: int, changed: Changed) -> Finding:
-    """Return what is to be told of some lanes of a configuration, quoting the first."""
+def _finding(cases: list[tuple[Pair, _End]], lanes: int) -> Finding:
+    """Return what is to be said of some lanes of a configuration, quoting the first."""
     pair, end = cases[0]
-    consequence = changed.has(pair.problem, pair.label)
-    more = "; its settings differ too" if consequence else ""
     return Finding(
         end.severity,
         Kind.PRESENCE,
         pair.problem,
         pair.label,
-        f"{end.message}{share_of_lanes(len(cases), lanes)}{more}",
+        f"{end.message}{share_of_lanes(len(cases), lanes)}",
         seed=pair.seed,
         iteration=end.iteration,
         setting=pair.setting,
-        consequence=consequence,
         size=float(len(cases)),
         values={"seeds": [case.seed for case, _ in cases]},
     )

@@ -14,33 +14,33 @@ from math import ceil, expm1, inf, isfinite, log1p, log2
 
 import numpy as np
 
+from optbench.gate.comparison import Changed
 from optbench.gate.flips import SignFlips
-from optbench.gate.metric import Measured
-from optbench.gate.pairs import Changed
+from optbench.gate.metric import MeasuredGroup
 from optbench.gate.power import detectable_change
 from optbench.gate.verdict import Finding, Gate, Group, Kind, Outcome, Severity
 
 FEWEST_SEEDS = 8
 
 
-def judge(measured: Sequence[Measured], gate: Gate) -> list[Group]:
+def judge(measured: Sequence[MeasuredGroup], gate: Gate) -> list[Group]:
     """Return the verdict of each group."""
-    groups: dict[int, Group] = {}
+    tested: dict[int, Group] = {}
     family = {
-        place: each
-        for place, each in enumerate(measured)
-        if each.random and each.seeds >= seeds_needed(gate)
+        number: group
+        for number, group in enumerate(measured)
+        if group.random and group.seeds >= seeds_needed(gate)
     }
     if family:
-        test = SignFlips.of(np.stack([each.difference for each in family.values()]))
+        test = SignFlips.of(np.stack([group.difference for group in family.values()]))
         for_worse, for_better = test.adjusted(1.0), test.adjusted(-1.0)
-        for row, (place, each) in enumerate(family.items()):
+        for row, (number, group) in enumerate(family.items()):
             interval = test.interval(row, gate.level)
             p = (float(for_worse[row]), float(for_better[row]))
-            groups[place] = _tested(each, gate, p, interval, len(family))
+            tested[number] = _tested(group, gate, p, interval, len(family))
     return [
-        groups[place] if place in groups else _untested(each, gate)
-        for place, each in enumerate(measured)
+        tested[number] if number in tested else _untested(group, gate)
+        for number, group in enumerate(measured)
     ]
 
 
@@ -54,7 +54,7 @@ def seeds_needed(gate: Gate) -> int:
 
 
 def _tested(
-    group: Measured,
+    group: MeasuredGroup,
     gate: Gate,
     p: tuple[float, float],
     interval: tuple[float, float],
@@ -73,77 +73,65 @@ def _tested(
         verdict = Outcome.PASS
     used = group.then[np.isfinite(group.difference)]
     detectable = detectable_change(float(used.std(ddof=1)), beyond, group.seeds, family, gate.level)
-    return _group(
-        group,
-        verdict,
-        effect,
-        interval,
-        detectable,
-        p[0] if effect >= 0 else p[1],
-        _lost(group),
-    )
+    return _group(group, verdict, "", effect, interval, detectable, p=p[0] if effect >= 0 else p[1])
 
 
-def _untested(group: Measured, gate: Gate) -> Group:
-    """Judge a group that is not random by the threshold, and say why of one with few seeds."""
+def _untested(group: MeasuredGroup, gate: Gate) -> Group:
+    """Judge a group that is not random by the threshold; say so of one with too few seeds."""
     if not group.seeds:
         return _without_pairs(group)
     effect = float(np.nanmean(group.difference))
-    beyond = log1p(gate.threshold_of(group.problem))
     if not group.random:
+        beyond = log1p(gate.threshold_of(group.problem))
         verdict = Outcome.PASS
         if abs(effect) > beyond:
             verdict = Outcome.REGRESSION if effect > 0.0 else Outcome.IMPROVEMENT
-        note = "; ".join(filter(None, ("nothing random, judged by the threshold", _lost(group))))
-        return _group(group, verdict, effect, (effect, effect), beyond, None, note)
+        note = "nothing random, judged by the threshold"
+        return _group(group, verdict, note, effect, (effect, effect), beyond)
     note = f"needs at least {seeds_needed(gate)} seeds, has {group.seeds}"
-    same = bool((group.difference[np.isfinite(group.difference)] == 0.0).all())
-    verdict = Outcome.PASS if same else Outcome.INCONCLUSIVE
-    note += "; all of them end with the same loss as then" if same else ""
-    note = "; ".join(filter(None, (note, _lost(group))))
-    return _group(group, verdict, effect, None, None, None, note)
+    if (group.difference[np.isfinite(group.difference)] == 0.0).all():
+        note += "; all of them end with the same loss as before"
+        return _group(group, Outcome.PASS, note, effect)
+    return _group(group, Outcome.INCONCLUSIVE, note, effect)
 
 
-def _without_pairs(group: Measured) -> Group:
-    """Judge a group of which no pair has finite losses: diverged lanes are the worst there are."""
+def _without_pairs(group: MeasuredGroup) -> Group:
+    """Judge a group in which no pair has finite losses: diverged lanes count as worst."""
     if not group.finite_now and not group.finite_then:
-        verdict, note = Outcome.PASS, "no lane has a finite loss, now as then"
+        verdict, note = Outcome.PASS, "no lane has a finite loss, neither then nor now"
     elif not group.finite_now:
-        verdict, note = Outcome.REGRESSION, f"no lane has a finite loss, {group.finite_then} had"
+        verdict = Outcome.REGRESSION
+        note = f"no lane has a finite loss, {group.finite_then} had one"
     elif not group.finite_then:
-        verdict, note = (
-            Outcome.IMPROVEMENT,
-            f"{group.finite_now} lanes have a finite loss, none had",
-        )
+        verdict = Outcome.IMPROVEMENT
+        note = f"{group.finite_now} lanes have a finite loss, none had one"
     else:
         verdict, note = Outcome.INCONCLUSIVE, "no seed has a finite loss both then and now"
-    return _group(group, verdict, None, None, None, None, note)
-
-
-def _lost(group: Measured) -> str:
-    lost = group.lanes - group.seeds
-    noun = "lane" if lost == 1 else "lanes"
-    return f"{lost} {noun} without a finite loss left out" if lost else ""
+    return _group(group, verdict, note)
 
 
 def _group(
-    group: Measured,
+    group: MeasuredGroup,
     verdict: Outcome,
-    effect: float | None,
-    interval: tuple[float, float] | None,
-    detectable: float | None,
-    p: float | None,
     note: str,
+    effect: float | None = None,
+    interval: tuple[float, float] = (-inf, inf),
+    detectable: float | None = None,
+    *,
+    p: float | None = None,
 ) -> Group:
-    """Return a verdict with changes of logarithms made relative ones."""
-    low, high = interval or (-inf, inf)
+    """Return a verdict, changes of logarithms turned into relative changes."""
+    lost = group.lanes - group.seeds
+    if lost and group.seeds:
+        left_out = f"{lost} lane{'s' if lost > 1 else ''} without a finite loss left out"
+        note = f"{note}; {left_out}" if note else left_out
     return Group(
         group.problem,
         group.label,
         verdict,
         effect=_relative(effect),
-        low=_relative(low),
-        high=_relative(high),
+        low=_relative(interval[0]),
+        high=_relative(interval[1]),
         detectable=_relative(detectable),
         p=p,
         seeds=group.seeds,
@@ -161,48 +149,42 @@ def _relative(change: float | None) -> float | None:
 
 
 def quality_findings(groups: Sequence[Group], gate: Gate, changed: Changed) -> list[Finding]:
-    """Return what is to be told of groups that did not simply pass.
+    """Return what is to be said of groups that did not simply pass.
 
-    What has no loss to be compared is told by presence.
+    Groups without a loss to compare are a matter of presence.
     """
     return [
-        _finding(group, group.effect, gate, changed)
+        changed.explain(_finding(group, group.effect, gate))
         for group in groups
         if group.verdict != Outcome.PASS and group.effect is not None
     ]
 
 
-def _finding(group: Group, effect: float, gate: Gate, changed: Changed) -> Finding:
-    consequence = changed.has(group.problem, group.label)
+def _finding(group: Group, effect: float, gate: Gate) -> Finding:
     threshold = gate.threshold_of(group.problem)
     severity = Severity.NOTICE
     if group.verdict == Outcome.REGRESSION:
         severity = Severity.FAILURE
     elif group.verdict == Outcome.INCONCLUSIVE and effect > threshold:
         severity = Severity.WARNING
+    text = f"{group.verdict}: final loss {_percent(effect)}"
+    if group.low is not None and group.high is not None and group.low != group.high:
+        text += f" ({_percent(group.low)} to {_percent(group.high)})"
+    text += f", threshold {100.0 * threshold:g} %"
+    test = "" if group.p is None else f"p = {group.p:.3g}, {group.seeds} seeds"
     return Finding(
         severity,
         Kind.QUALITY,
         group.problem,
         group.label,
-        _message(group, effect, threshold) + ("; its settings differ too" if consequence else ""),
+        "; ".join(filter(None, (text, test, group.note))),
         setting=group.setting,
-        consequence=consequence,
         size=abs(log1p(effect)),
         values={
             name: getattr(group, name)
             for name in ("verdict", "effect", "low", "high", "detectable", "p", "seeds")
         },
     )
-
-
-def _message(group: Group, effect: float, threshold: float) -> str:
-    told = f"{group.verdict}: final loss {_percent(effect)}"
-    if group.low is not None and group.high is not None and group.low != group.high:
-        told += f" ({_percent(group.low)} to {_percent(group.high)})"
-    told += f", threshold {100.0 * threshold:g} %"
-    test = "" if group.p is None else f"p = {group.p:.3g}, {group.seeds} seeds"
-    return "; ".join(filter(None, (told, test, group.note)))
 
 
 def _percent(change: float) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from optbench.gate.pairs import Comparison, Pair
+from optbench.gate.comparison import Comparison, Pair
 from optbench.gate.verdict import Group, Reached
 from optbench.records import RunTables
 from optbench.report.configurations import last_evaluations
@@ -16,19 +16,19 @@ TEST_ERROR, TARGETS = "test_error", "targets"
 
 
 def test_errors(tables: RunTables) -> dict[str, dict[str, float]]:
-    """Return the mean zero-one error on the test split by problem and label.
+    """Return the mean zero-one error on the test split, by problem and label.
 
-    Of each lane the last evaluation counts; with early stopping, that of the parameters that
+    The last evaluation of each lane counts; with early stopping, that of the parameters that
     validated best. Labels without one are left out.
     """
     rows = tables.evaluation
     rows = rows[(rows["split"] == "test") & np.isfinite(rows["error"].astype("float64"))]
     last = last_evaluations(rows, tables.lanes)
     last = last.merge(tables.lanes[["lane", "problem", "label"]], on="lane")
-    found: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
     for (problem, label), part in last.groupby(["problem", "label"], sort=False):
-        found.setdefault(str(problem), {})[str(label)] = float(part["error"].mean())
-    return found
+        errors.setdefault(str(problem), {})[str(label)] = float(part["error"].mean())
+    return errors
 
 
 def with_reported(groups: Sequence[Group], comparison: Comparison) -> list[Group]:
@@ -65,9 +65,8 @@ def _iterations(
     """
     if target is None:
         return None, None
-    places = comparison.places
-    rows = comparison.rows
-    rows = rows[rows["pair"].isin([places[pair] for pair in pairs])]
+    positions = [comparison.positions[pair] for pair in pairs]
+    rows = comparison.rows[comparison.rows["pair"].isin(positions)]
     return _median(rows, "then", len(pairs), target), _median(rows, "now", len(pairs), target)
 
 

@@ -1,42 +1,131 @@
-"""From a run to a baseline: what is kept of it, and how far a later run may lie from it."""
+"""Saves a run as a baseline: what is kept of it, and how far a later run may lie from it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from optbench.device.base import Device
+from optbench.device.choose import get_device
 from optbench.engine.block import Block
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.ledger import Ledger
 from optbench.engine.nudge import nudged_problem
 from optbench.engine.stepper import Stepper
-from optbench.errors import ResultsError
-from optbench.gate.baseline import NUMERICS_ITERATIONS
+from optbench.errors import ResultsError, UsageError
+from optbench.gate.baseline import (
+    FOLDER,
+    NUMERICS_ITERATIONS,
+    Baseline,
+    Thresholds,
+    check_free,
+    parse_thresholds,
+    write,
+)
 from optbench.gate.reported import test_errors
 from optbench.records import SCHEMA_VERSION, RunTables, Status
 from optbench.runs.pipeline import plan_run
-from optbench.suite.resolve import Suite
+from optbench.runs.resume import device_name
+from optbench.store.find import find_runs
+from optbench.store.reader import read_run
+from optbench.suite.format import parse_suite
+from optbench.suite.resolve import Suite, resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NUDGES = 8
 """Runs of each lane whose traces are the envelope, see :func:`nudged_problem`."""
 
-
 ENVELOPES = 10.0
-"""The tolerance is so many times the envelope."""
-
+"""The tolerance is this many times the envelope."""
 
 KEPT_ROWS = 50
 """Rows of a trace that are kept beyond the first ones, evenly in the logarithm of the iteration."""
-
 
 KEPT = (
     *("suite", "seeds", "problems", "optimizers", "numerics_version", "device", "environment"),
     "calibration_seconds",
 )
-"""What of run.json is part of a baseline."""
+"""What a baseline keeps of run.json."""
+
+
+def save_baseline(
+    run: "str | PathLike[str]",
+    *,
+    name: str | None = None,
+    threshold: Thresholds = (),
+    data_dir: "str | PathLike[str] | None" = None,
+    out: "str | PathLike[str]" = "results",
+) -> Path:
+    """Save a run as a reference under ``out/baselines/name``; what ``optbench baseline save`` does.
+
+    Parameters
+    ----------
+    run
+        The run: its directory, its name under ``out``, the beginning of that name, or ``latest``.
+    name
+        What to call the baseline; by default as its suite.
+    threshold
+        Relative change of the loss that later checks let through: 0.05, or by problem as
+        ``{"mnist-mlp": 0.1}``.
+    data_dir
+        Folder to look for data sets in first.
+    out
+        The results directory.
+
+    Returns
+    -------
+    Path
+        The baseline's folder, small enough for git.
+
+    Raises
+    ------
+    UsageError
+        For whatever ``optbench baseline save`` would exit with code 2.
+    """
+    (path,) = find_runs([str(run)], Path(out))
+    tables = read_run(path)
+    title = tables.meta["suite"]["name"] if name is None else name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", title):
+        raise UsageError(
+            f"'{title}' cannot be the name of a folder; use letters, digits, '.', '_' and '-'"
+        )
+    folder = Path(out) / FOLDER / title
+    check_free(folder)
+    data_folder = None if data_dir is None else Path(data_dir)
+    save_tables(tables, folder, parse_thresholds(threshold), data_dir=data_folder)
+    return folder
+
+
+def save_tables(
+    run: RunTables,
+    folder: Path,
+    thresholds: Mapping[str, float],
+    *,
+    data_dir: Path | None = None,
+    replace: bool = False,
+) -> None:
+    """Save a run as a baseline in a folder, maybe in place of the one that is there.
+
+    Raises
+    ------
+    ResultsError
+        If the run cannot be a baseline, or there is one and it is not to be replaced.
+    """
+    check_savable(run)
+    file = parse_suite(run.meta["suite"]["resolved"], str(run.path))
+    suite = resolve(file, data_dir=data_dir)
+    device = get_device(device_name(run.meta))
+    check_lanes(run, suite, device)
+    meta = description(run, folder.name, thresholds)
+    trace, tolerance = thinned(run.trace), tolerances(suite, device)
+    write(Baseline(folder, meta, run.lanes, trace, tolerance), replace=replace)
 
 
 def check_savable(run: RunTables) -> None:
@@ -45,13 +134,13 @@ def check_savable(run: RunTables) -> None:
     Raises
     ------
     ResultsError
-        If the run has not ended, a lane of it failed, or an optbench without gate made it.
+        If the run has not ended, one of its lanes failed, or it was made before there was a gate.
     """
     status = run.meta["status"]
     if status not in (Status.DONE, Status.DIVERGED):
         raise ResultsError(f"'{run.path}' is {status}: a baseline needs a run that is done")
     if "given" not in run.meta["suite"] or "calibration_seconds" not in run.meta:
-        raise ResultsError(f"'{run.path}' is of an earlier optbench; run its suite again")
+        raise ResultsError(f"'{run.path}' was made by an earlier optbench; run its suite again")
 
 
 def check_lanes(run: RunTables, suite: Suite, device: Device) -> None:
@@ -60,21 +149,18 @@ def check_lanes(run: RunTables, suite: Suite, device: Device) -> None:
     Raises
     ------
     ResultsError
-        If code, data or defaults have changed since it was made.
+        If code, data or defaults have changed since the run was made.
     """
     keys = [lane.key for lane in plan_run(suite, device, workers=1).lanes]
     if keys != run.lanes["lane_key"].tolist():
         raise ResultsError(
-            f"'{run.path}' was made by other code, data or defaults than there are now; run it "
-            "again, then save it"
+            f"'{run.path}' was made with other code, data or defaults than there are now; "
+            "run its suite again, then save that run"
         )
 
 
 def description(run: RunTables, name: str, thresholds: Mapping[str, float]) -> dict[str, Any]:
-    """Return baseline.json of a run.
-
-    ``thresholds`` are the relative changes of the loss, by problem, that later checks let through.
-    """
+    """Return what baseline.json is to say of a run."""
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
@@ -90,11 +176,11 @@ def _targets(run: RunTables) -> dict[str, float]:
     """Return for each problem the median over labels of their median final losses."""
     finite = run.lanes[np.isfinite(run.lanes["final_loss"].astype(float))]
     medians = finite.groupby(["problem", "label"])["final_loss"].median()
-    return {str(problem): float(each.median()) for problem, each in medians.groupby("problem")}
+    return {str(problem): float(part.median()) for problem, part in medians.groupby("problem")}
 
 
-def thinned(trace: Any) -> Any:
-    """Return the first rows of each lane's trace, and of the rest some and the last one."""
+def thinned(trace: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the first rows of each lane's trace, some of the others, and the last one."""
     last = int(trace["iteration"].max()) if len(trace) else 0
     spread = np.geomspace(NUMERICS_ITERATIONS, max(last, NUMERICS_ITERATIONS), KEPT_ROWS)
     kept = trace["iteration"].isin(np.unique(spread.astype(int)))
@@ -103,7 +189,7 @@ def thinned(trace: Any) -> Any:
     return trace.loc[kept, ["lane", "iteration", "loss"]].reset_index(drop=True)
 
 
-def tolerances(suite: Suite, device: Device) -> dict[str, np.ndarray]:
+def tolerances(suite: Suite, device: Device) -> "pd.DataFrame":
     """Return how far losses may lie from those of a suite's lanes in their first rows.
 
     The tolerance is :data:`ENVELOPES` times the largest change of the loss in :data:`NUDGES` runs
@@ -112,20 +198,26 @@ def tolerances(suite: Suite, device: Device) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    dict
+    pandas.DataFrame
         The columns lane, iteration and tolerance.
     """
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    import pandas as pd
+
+    parts = []
     with one_blas_thread(), device.active(), device.quiet():
         for block in plan_run(suite, device, workers=1).blocks:
-            found.append((np.array([lane.number for lane in block.lanes]), _spread(block, device)))
-    return {
-        "lane": np.concatenate([np.repeat(lanes, len(each)) for lanes, each in found]),
-        "iteration": np.concatenate(
-            [np.tile(np.arange(len(each)), len(lanes)) for lanes, each in found]
-        ),
-        "tolerance": np.concatenate([each.T.ravel() for _, each in found]),
-    }
+            spread = _spread(block, device)
+            rows, lanes = spread.shape
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "lane": np.repeat([lane.number for lane in block.lanes], rows),
+                        "iteration": np.tile(np.arange(rows), lanes),
+                        "tolerance": spread.T.ravel(),
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
 
 
 def _spread(block: Block, device: Device) -> np.ndarray:
@@ -147,5 +239,4 @@ def _spread(block: Block, device: Device) -> np.ndarray:
 
 def _losses(block: Block, device: Device) -> np.ndarray:
     rows = min(NUMERICS_ITERATIONS, Ledger(block).full_rows)
-    found: np.ndarray = Stepper(block, device).advance(0, rows).loss
-    return found
+    return Stepper(block, device).advance(0, rows).loss

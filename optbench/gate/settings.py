@@ -1,13 +1,14 @@
 """What was asked for: hyperparameters, problems, streams, rules, and where optimizers come from.
 
-A difference makes all others of its lanes consequences. It is a failure, but for the code of a
-plug-in, which is what a gate for an optimizer of one's own is to try: that it changed is a notice.
+A difference makes all others of its lanes consequences. It is a failure, except that a change of a
+plug-in's code is a notice: to try that change is what the gate of one's own optimizer is for.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from optbench.gate.comparison import Comparison, Pair
 from optbench.gate.differences import (
     MISSING,
     Difference,
@@ -17,34 +18,29 @@ from optbench.gate.differences import (
     share_of_lanes,
     shown,
 )
-from optbench.gate.pairs import Comparison, Pair
 from optbench.gate.verdict import Finding, Kind, Severity
 
 MOST_DIFFERENCES = 8
-"""Differences of one problem's definition that are told one by one."""
+"""Differences of one problem's definition that have a finding each."""
 
 RULES = ("iterations", "evaluate_every", "stop")
 """Keys of a problem entry that decide how long lanes run; its definition holds the others."""
 
 
 def settings_findings(comparison: Comparison) -> list[Finding]:
-    """Return what differs between the settings of matched lanes, one finding a difference.
+    """Return what differs between the settings of matched lanes, one finding per difference.
 
     Seeds and lanes with the same difference share a finding.
     """
     if not comparison.matching.pairs:
         return []
-    return [
-        *_hyperparameters(comparison),
-        *_problems(comparison),
-        *_optimizers(comparison),
-    ]
+    return [*_hyperparameters(comparison), *_problems(comparison), *_optimizers(comparison)]
 
 
 def _finding(
     problem: str,
     label: str,
-    found: Difference,
+    difference: Difference,
     message: str = "",
     *,
     severity: Severity = Severity.FAILURE,
@@ -52,13 +48,17 @@ def _finding(
     setting: str = "",
     size: float = 1.0,
 ) -> Finding:
-    values = {"path": found.path, "then": plain(found.then), "now": plain(found.now)}
+    values = {
+        "path": difference.path,
+        "then": plain(difference.then),
+        "now": plain(difference.now),
+    }
     return Finding(
         severity,
         Kind.SETTINGS,
         problem,
         label,
-        message or str(found),
+        message or str(difference),
         seed=seed,
         setting=setting,
         size=size,
@@ -69,14 +69,14 @@ def _finding(
 def _hyperparameters(comparison: Comparison) -> Iterator[Finding]:
     matching = comparison.matching
     lanes: dict[tuple[str, str], int] = defaultdict(int)
-    found: dict[tuple[str, str, str], list[tuple[Pair, Difference]]] = defaultdict(list)
+    alike: dict[tuple[str, str, str], list[tuple[Pair, Difference]]] = defaultdict(list)
     for pair in matching.pairs:
         lanes[pair.problem, pair.label] += 1
         then = matching.hyperparameters_then[pair.then]
         now = matching.hyperparameters_now[pair.now]
-        for each in differences(then, now):
-            found[pair.problem, pair.label, each.path].append((pair, each))
-    for (problem, label, name), cases in found.items():
+        for difference in differences(then, now):
+            alike[pair.problem, pair.label, difference.path].append((pair, difference))
+    for (problem, label, name), cases in alike.items():
         pair, first = cases[0]
         total = lanes[problem, label]
         setting = pair.setting if len({case.setting for case, _ in cases}) == 1 else ""
@@ -104,12 +104,12 @@ def _problems(comparison: Comparison) -> Iterator[Finding]:
         rules_now = {"iterations": now.get("iterations", MISSING)}
         rules_then |= _rules(entries_then.get(problem, {}))
         rules_now |= _rules(entries_now.get(problem, {}))
-        for each in differences(rules_then, rules_now):
-            yield _finding(problem, "", each)
+        for difference in differences(rules_then, rules_now):
+            yield _finding(problem, "", difference)
 
 
 def _definition(problem: str, then: dict[str, Any], now: dict[str, Any]) -> Iterator[Finding]:
-    """Explain another fingerprint by the definitions behind it."""
+    """Explain a change of fingerprint by the definitions behind it."""
     if then.get("fingerprint") == now.get("fingerprint"):
         return
     old, new = then.get("definition", {}), now.get("definition", {})
@@ -117,11 +117,11 @@ def _definition(problem: str, then: dict[str, Any], now: dict[str, Any]) -> Iter
     if not found:
         whole = Difference("fingerprint", then.get("fingerprint"), now.get("fingerprint"))
         yield _finding(problem, "", whole)
-    for each in found[:MOST_DIFFERENCES]:
-        yield _finding(problem, "", each)
+    for difference in found[:MOST_DIFFERENCES]:
+        yield _finding(problem, "", difference)
     rest = found[MOST_DIFFERENCES:]
     if rest:
-        paths = ", ".join(each.path for each in rest[:MOST_DIFFERENCES])
+        paths = ", ".join(difference.path for difference in rest[:MOST_DIFFERENCES])
         more = Difference("definition", len(found), len(found))
         message = f"its definition differs in {len(rest)} more places: {paths}"
         yield _finding(problem, "", more, message, size=0.5)
@@ -153,21 +153,21 @@ def _rules(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _optimizers(comparison: Comparison) -> Iterator[Finding]:
-    """Compare rule and source of each label; where a plug-in's code lies does not matter."""
+    """Compare rule and source of each label; where the file of a plug-in is does not matter."""
     then, now = (
-        {str(each["label"]): each for each in meta.get("optimizers", [])}
+        {str(entry["label"]): entry for entry in meta.get("optimizers", [])}
         for meta in (comparison.baseline.meta, comparison.run.meta)
     )
     labels = dict.fromkeys(pair.label for pair in comparison.matching.pairs)
     for label in labels:
         if label not in then or label not in now:
             continue
-        old, new = (_without_place(each[label]) for each in (then, now))
-        for each in differences(old, new):
+        old, new = (_without_place(side[label]) for side in (then, now))
+        for difference in differences(old, new):
             code = isinstance(old["source"], dict) and isinstance(new["source"], dict)
-            own = code and each.path.startswith("source.")
+            own = code and difference.path.startswith("source.")
             severity = Severity.NOTICE if own else Severity.FAILURE
-            yield _finding("", label, each, severity=severity)
+            yield _finding("", label, difference, severity=severity)
 
 
 def _without_place(optimizer: dict[str, Any]) -> dict[str, Any]:

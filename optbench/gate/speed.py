@@ -1,4 +1,4 @@
-"""How long a step takes, in units of a loop that was timed in the same process."""
+"""Whether a step takes longer, in units of a loop that was timed in the same process."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optbench.gate.pairs import Comparison, Pair, Row
+from optbench.gate.comparison import Comparison, Pair, Row
 from optbench.gate.verdict import Finding, Kind, Severity
 
 SHORTEST_SECONDS = 0.1
-"""Time of all steps of a block below which it says more of the machine's other work than of it."""
+"""Time of all steps of a block below which it says more about the machine's other work."""
 
 CALIBRATION = "calibration_seconds"
 """Key of meta on both sides: the time of the calibration loop beside the run."""
@@ -19,10 +19,10 @@ CALIBRATION = "calibration_seconds"
 def speed_findings(comparison: Comparison) -> list[Finding]:
     """Return the groups whose steps have become slower by more than the gate's ratio.
 
-    Of each problem and label the medians over its lanes are compared. Time means something only
-    relative to the calibration loop, on one kind of device, for lanes that shared their block and
-    the workers with as many others as then, and where there was enough of it. What cannot be
-    compared is told where a slower step is to fail.
+    For each problem and label the medians over its lanes are compared. Times mean something only
+    relative to the calibration loop, on one kind of device, for lanes that share their block and
+    the workers with as many others as before, and where they are long enough. What cannot be
+    compared is reported if a slower step is to fail.
     """
     asked = comparison.gate.fail_on_speed
     if not comparison.matching.pairs:
@@ -59,10 +59,10 @@ def _uncompared(reason: str) -> Finding:
 
 
 def _by_label(comparison: Comparison) -> list[list[Pair]]:
-    found: dict[tuple[str, str], list[Pair]] = {}
+    labels: dict[tuple[str, str], list[Pair]] = {}
     for pair in comparison.matching.pairs:
-        found.setdefault((pair.problem, pair.label), []).append(pair)
-    return list(found.values())
+        labels.setdefault((pair.problem, pair.label), []).append(pair)
+    return list(labels.values())
 
 
 def _why_not_label(comparison: Comparison, pairs: Sequence[Pair]) -> str:
@@ -70,7 +70,7 @@ def _why_not_label(comparison: Comparison, pairs: Sequence[Pair]) -> str:
     then, now = comparison.matching.then, comparison.matching.now
     rows = [(then[pair.then], now[pair.now]) for pair in pairs]
     if any(old[name] != new[name] for old, new in rows for name in ("block_lanes", "workers")):
-        return "blocks or workers are others than then"
+        return "blocks or workers differ from those of the baseline"
     for side in zip(*rows, strict=True):
         if not _median([_stepping(lane) for lane in side]) >= SHORTEST_SECONDS:
             return f"steps took less than {SHORTEST_SECONDS:g} s in all"
@@ -109,7 +109,7 @@ def _slower(comparison: Comparison, pairs: Sequence[Pair]) -> Iterator[Finding]:
 
 
 def _median(values: Sequence[Any]) -> float:
-    """Return the median of the values that there are, NaN where there are none."""
+    """Return the median of the values that are known, NaN where none is."""
     known = np.array(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     return float(np.median(known)) if known.size else float("nan")

@@ -1,4 +1,4 @@
-"""What a comparison with a baseline finds: findings, verdicts of groups, and the whole verdict."""
+"""What the gate lets through, and what a comparison with a baseline finds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -153,8 +153,8 @@ class Group:
     seeds
         Pairs of lanes with finite losses on both sides.
     configuration, setting
-        Place of the configuration among those of its label in the baseline, and what tells it from
-        the others.
+        Position of the configuration among those of its label in the baseline, and what tells it
+        from the others.
     test_error_then, test_error_now, reached_then, reached_now
         Reported and not judged: mean test error of the label, iterations to the target.
     """

@@ -21,12 +21,15 @@ from optbench.records import (
     TraceChunk,
 )
 
+RARE_COLUMNS = {BEST_AT: "int32", REUSED_FROM: "string"}
+"""Columns of lanes.parquet that are there only where some lane has a value."""
+
 Table = tuple[dict[str, str], dict[str, Any]]
 """Types and values of the columns of a table, both by name."""
 
 
 def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
-    """Return the rows of a block ordered by lane, then iteration.
+    """Return the rows of a block by lane, then iteration.
 
     All files of a run's trace have the ``extra`` columns, positions and penalty, since readers of a
     folder take the columns of its first file; they are null for problems without them.
@@ -46,8 +49,8 @@ def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
     if penalties:
         columns[PENALTY] = _by_lane(penalties)
     if (counts < rows).any():  # a lane's rows end where it diverged
-        kept = (np.arange(rows) < counts[:, None]).ravel()
-        columns = {name: column[kept] for name, column in columns.items()}
+        counted = (np.arange(rows) < counts[:, None]).ravel()
+        columns = {name: column[counted] for name, column in columns.items()}
     missing = [name for name in extra if name not in columns]
     columns |= dict.fromkeys(missing, [None] * len(columns["lane"]))
     return TRACE_COLUMNS | dict.fromkeys(extra, "float64"), columns
@@ -65,27 +68,21 @@ def _by_lane(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 def evaluation_table(rows: Sequence[EvaluationRows]) -> Table:
     """Return the evaluations of a block."""
-    counts = [len(each.lanes) for each in rows]
+    counts = [len(part.lanes) for part in rows]
     columns = {
-        "lane": np.concatenate([each.lanes for each in rows]),
-        "iteration": np.repeat([each.iteration for each in rows], counts).astype(np.int32),
-        "split": np.repeat([each.split for each in rows], counts).tolist(),
-        "loss": np.concatenate([each.loss for each in rows]),
-        "error": np.concatenate([each.error for each in rows]),
+        "lane": np.concatenate([part.lanes for part in rows]),
+        "iteration": np.repeat([part.iteration for part in rows], counts).astype(np.int32),
+        "split": np.repeat([part.split for part in rows], counts).tolist(),
+        "loss": np.concatenate([part.loss for part in rows]),
+        "error": np.concatenate([part.error for part in rows]),
     }
     return EVALUATION_COLUMNS, columns
-
-
-def _kind(lanes: Sequence[Lane], name: str) -> str:
-    """Return the type of a hyperparameter's column: numbers, or words such as a schedule's."""
-    words = any(isinstance(lane.hyperparameters.get(name), str) for lane in lanes)
-    return "string" if words else "float64"
 
 
 def lane_table(
     lanes: Sequence[Lane], results: Mapping[int, LaneResult], waiting: Status, workers: int
 ) -> Table:
-    """Return a row a lane; lanes without a result have the status ``waiting``."""
+    """Return one row per lane; lanes without a result have the status ``waiting``."""
     hyperparameters = list(dict.fromkeys(name for lane in lanes for name in lane.hyperparameters))
     ends = [results.get(lane.number, LaneResult(lane.number, waiting, None)) for lane in lanes]
     columns: dict[str, Any] = {
@@ -97,18 +94,20 @@ def lane_table(
         columns[name] = [getattr(lane, name) for lane in lanes]
     for name in LANE_COLUMNS.keys() - columns.keys():
         columns[name] = [getattr(end, name) for end in ends]
+    hyperparameter_kinds: dict[str, str] = {}
+    for name in hyperparameters:
+        column = HYPERPARAMETER_PREFIX + name
+        values: list[Any] = [lane.hyperparameters.get(name) for lane in lanes]
+        words = any(isinstance(value, str) for value in values)  # such as a schedule's
+        if words:
+            values = [repr(value) if isinstance(value, float) else value for value in values]
+        hyperparameter_kinds[column], columns[column] = "string" if words else "float64", values
     kinds: dict[str, str] = {}
     for name, kind in LANE_COLUMNS.items():
         kinds[name] = kind
         if name == "seed":
-            kinds |= {HYPERPARAMETER_PREFIX + each: _kind(lanes, each) for each in hyperparameters}
-    if any(end.best_at is not None for end in ends):
-        kinds[BEST_AT], columns[BEST_AT] = "int32", [end.best_at for end in ends]
-    if any(end.reused_from is not None for end in ends):
-        kinds[REUSED_FROM], columns[REUSED_FROM] = "string", [end.reused_from for end in ends]
-    for each in hyperparameters:
-        values: list[Any] = [lane.hyperparameters.get(each) for lane in lanes]
-        if kinds[HYPERPARAMETER_PREFIX + each] == "string":  # a number for one, words for another
-            values = [repr(value) if isinstance(value, float) else value for value in values]
-        columns[HYPERPARAMETER_PREFIX + each] = values
+            kinds |= hyperparameter_kinds
+    for name, kind in RARE_COLUMNS.items():
+        if any(getattr(end, name) is not None for end in ends):
+            kinds[name], columns[name] = kind, [getattr(end, name) for end in ends]
     return kinds, columns

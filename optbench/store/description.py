@@ -1,7 +1,7 @@
 """What readers need of a run.json, checked before anything relies on it.
 
-Keys that stand nowhere here may be missing or hold anything; a later optbench may add others. What
-has a default may be missing: earlier ones did not write it.
+Keys that are not named here may be missing or hold anything; a later optbench may add others. What
+has a default may be missing, since earlier versions did not write it.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from optbench.errors import ResultsError
+from optbench.errors import ResultsError, first_complaint
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -65,7 +65,7 @@ class _Function(_Problem):
 
     @model_validator(mode="after")
     def _dimensions_agree(self) -> Self:
-        counts = [len(each.position) for each in self.minima]
+        counts = [len(minimum.position) for minimum in self.minima]
         counts += [len(self.plot.domain)] if self.plot else []
         if any(count != len(self.variables) for count in counts):
             raise ValueError(f"minima or domain do not fit {len(self.variables)} variables")
@@ -93,23 +93,32 @@ class _Description(_Part):
     problems: list[Annotated[_Function | _Network, Field(discriminator="kind")]]
 
 
+def check_shape(model: type[BaseModel], meta: Mapping[str, Any], file: Path) -> None:
+    """Check what a JSON file holds against a model.
+
+    Raises
+    ------
+    ResultsError
+        If something is missing or of another type; it names the first.
+    """
+    try:
+        model.model_validate(meta)
+    except ValidationError as error:
+        location, reason = first_complaint(error)
+        where = ".".join(map(str, location))
+        raise ResultsError(f"'{file}' is damaged: {where}: {reason}") from None
+
+
 def check_description(meta: Mapping[str, Any], file: Path) -> None:
-    """Check the shape of a run.json.
+    """Check what a run.json holds.
 
     Raises
     ------
     ResultsError
         If something that readers need is missing or of another type; it names the first.
     """
-    try:
-        _Description.model_validate(meta)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        reason = f"{message[0].lower()}{message[1:]}"
-        raise ResultsError(f"'{file}' is damaged: {where}: {reason}") from None
+    check_shape(_Description, meta, file)
     try:
         json.dumps(meta, allow_nan=False)
-    except ValueError:  # Python reads NaN and Infinity, which are no JSON
+    except ValueError:  # Python reads NaN and Infinity, which JSON does not have
         raise ResultsError(f"'{file}' is damaged: it holds a number that is not finite") from None

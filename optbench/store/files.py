@@ -22,11 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION_KEY = "optbench.schema_version"
-"""Where the metadata of a parquet file hold the version of the schema."""
-
-CHECKSUMS_KEY = "optbench.checksums"
-"""Where they hold the checksum of each column: those of parquet itself leave its footer out, in
-which a single bit may give a column another name, fewer rows, or the values of another one."""
+"""Key of a parquet file's metadata that holds the version of the schema."""
 
 COUNT = "number of arrays"
 """Name of a number in npz files: a damaged directory may leave some of the arrays out."""
@@ -49,6 +45,14 @@ def json_text(value: Any) -> str:
     """Return plain data as JSON (RFC 8259), null in place of NaN and infinity."""
     plain = null_unless_finite(value)
     return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(
+    path: Path, value: Any, *, indent: int | None = None, allow_nan: bool = False
+) -> None:
+    """Write plain data as a JSON file; NaN and infinity, which JSON does not have, if allowed."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
+    write_beside(path, lambda beside: beside.write_text(f"{text}\n", encoding="utf-8"))
 
 
 @contextmanager
@@ -160,9 +164,6 @@ def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, An
     import pyarrow.parquet as pq
 
     table = arrow_table(kinds, columns)
-    checksums = {name: checksum(table.column(name)) for name in kinds}
-    metadata = {**table.schema.metadata, CHECKSUMS_KEY: json.dumps(checksums)}
-    table = table.replace_schema_metadata(metadata)
     # Floats hardly ever repeat; looking for it would take most of the time.
     repeating = [name for name, kind in kinds.items() if not kind.startswith("float")]
     write_beside(
@@ -175,20 +176,6 @@ def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, An
             write_page_checksum=True,
         ),
     )
-
-
-def checksum(column: "pa.ChunkedArray") -> int:
-    """Return a CRC-32 of a column's values, whatever parts they come in.
-
-    >>> import pyarrow as pa
-    >>> parts = [[1.0], [None, 2.0]], [[1.0, None], [2.0]], [[1.0, 0.0, 2.0]]
-    >>> len({checksum(pa.chunked_array(each)) for each in parts})
-    2
-    """
-    if str(column.type) == "string":
-        return zlib.crc32(json.dumps(column.to_pylist()).encode())
-    gaps = zlib.crc32(column.is_null().to_numpy()) if column.null_count else 0
-    return zlib.crc32(column.fill_null(0).to_numpy(), gaps)
 
 
 def arrow_type(kind: str) -> "pa.DataType":

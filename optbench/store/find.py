@@ -1,4 +1,4 @@
-"""Finds runs: what a RUN argument on the command line means."""
+"""Finds runs, as a RUN argument on the command line means them, and deletes them."""
 
 import os
 import re
@@ -15,6 +15,9 @@ from optbench.store.reader import read_meta
 
 LATEST = "latest"
 
+PREFIX = ".deleted-"
+"""Begins the names of folders, beside the runs, that hold a run while it is deleted."""
+
 
 def list_runs(out: Path) -> list[Path]:
     """Return the directories of all runs under ``out``, oldest first; damaged ones included.
@@ -25,10 +28,10 @@ def list_runs(out: Path) -> list[Path]:
         If ``out`` cannot be searched.
     """
     try:
-        found = [(_modified(file), file.parent) for file in out.glob("*/run.json")]
+        runs = [(_modified(file), file.parent) for file in out.glob("*/run.json")]
     except OSError as error:
         raise ResultsError(f"'{out}' cannot be searched for runs: {error.strerror}") from None
-    return [path for _, path in sorted(found)]
+    return [path for _, path in sorted(runs)]
 
 
 def _modified(file: Path) -> int:
@@ -51,13 +54,15 @@ def find_runs(arguments: Sequence[str], out: Path) -> list[Path]:
         If one means no run, or several.
     """
     if not arguments:
-        return _latest_invocation(out)
+        runs = _readable(out)
+        invocation = runs[-1][1].get("invocation_id")
+        return [path for path, meta in runs if meta.get("invocation_id") == invocation]
     return list(dict.fromkeys(_find(argument, out) for argument in arguments))
 
 
 def _find(argument: str, out: Path) -> Path:
     if argument == LATEST:
-        return _started_last(out)[0]
+        return _readable(out)[-1][0]
     for path in (Path(argument), out / argument):
         if isfile(path / "run.json"):
             return path
@@ -75,33 +80,15 @@ def _find(argument: str, out: Path) -> Path:
     raise ResultsError(f"there is no run '{argument}' under '{out}'; {nearest(argument, names)}")
 
 
-def _started_last(out: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the run that was started last, and its run.json."""
-    found = _readable(out)
-    if not found:
-        raise ResultsError(f"there are no runs under '{out}'; make one with: optbench run")
-    return found[-1]
-
-
 def _readable(out: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return all runs with a readable run.json, by the time at which they were started."""
-    found = []
+    """Return all runs with a readable run.json, at least one, in the order of their starts."""
+    runs = []
     for path in list_runs(out):
-        try:
-            found.append((path, read_meta(path)))
-        except ResultsError:
-            continue  # a damaged run is named where it is asked for; here it must not be in the way
-    return sorted(found, key=lambda each: str(each[1].get("started")))
-
-
-def _latest_invocation(out: Path) -> list[Path]:
-    _, last = _started_last(out)
-    invocation = last.get("invocation_id")
-    return [path for path, meta in _readable(out) if meta.get("invocation_id") == invocation]
-
-
-PREFIX = ".deleted-"
-"""How folders are named, beside the runs, that hold a run while it is deleted."""
+        with suppress(ResultsError):  # a damaged run is named only where it is asked for
+            runs.append((path, read_meta(path)))
+    if not runs:
+        raise ResultsError(f"there are no runs under '{out}'; make one with: optbench run")
+    return sorted(runs, key=lambda run: str(run[1].get("started")))
 
 
 def delete_run(run: Path) -> None:
@@ -110,8 +97,8 @@ def delete_run(run: Path) -> None:
     Raises
     ------
     ResultsError
-        If it cannot be moved, and is as it was; or if not all of it can be removed, and
-        :func:`leftovers` finds the rest.
+        If it cannot be moved, and is as it was; or if some of it cannot be removed, which
+        :func:`leftovers` then finds.
     """
     folder = run.parent / f"{PREFIX}{secrets.token_hex(4)}"
     try:
@@ -128,17 +115,17 @@ def delete_run(run: Path) -> None:
 
 
 def leftovers(out: Path) -> list[Path]:
-    """Return the folders in which deletions have not come to their end."""
-    return sorted(path for path in out.glob(f"{PREFIX}*") if _is_leftover(path))
+    """Return the folders of deletions that did not come to their end."""
 
-
-def _is_leftover(path: Path) -> bool:
-    named = re.fullmatch(rf"{re.escape(PREFIX)}[0-9a-f]{{8}}", path.name)
-    if not named or path.is_symlink() or not path.is_dir():
+    def is_leftover(path: Path) -> bool:
+        named = re.fullmatch(rf"{re.escape(PREFIX)}[0-9a-f]{{8}}", path.name)
+        if not named or path.is_symlink() or not path.is_dir():
+            return False
+        with suppress(OSError):
+            return len(list(path.iterdir())) <= 1
         return False
-    with suppress(OSError):
-        return len(list(path.iterdir())) <= 1
-    return False
+
+    return sorted(filter(is_leftover, out.glob(f"{PREFIX}*")))
 
 
 def remove_leftover(folder: Path) -> None:

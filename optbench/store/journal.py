@@ -7,7 +7,7 @@ its lanes once it has ended. Every file is whole or not there.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,17 @@ from optbench.store.files import (
     read_arrays,
     remove_folder,
     write_arrays,
-    write_beside,
+    write_json,
     writing,
 )
 
 FOLDER = "journal"
 
 OPTIONAL = ("position", "penalty")
-"""What not every trace chunk has."""
+"""Fields that not every trace chunk has."""
+
+ROWS = ("lanes", "iteration", "split", "loss", "error")
+"""Fields of evaluations that are stored."""
 
 
 class Journal:
@@ -56,9 +59,13 @@ class Journal:
         """Write what follows all that was written before."""
         arrays: dict[str, np.ndarray] = {}
         if chunks:
-            arrays |= _of_chunk(joined(chunks))
+            whole = joined(chunks)
+            names = ("lanes", "first_iteration", "loss", "rows", *OPTIONAL)
+            values = {name: getattr(whole, name) for name in names}
+            arrays |= {name: np.asarray(v) for name, v in values.items() if v is not None}
         for number, rows in enumerate(evaluations):
-            arrays |= {f"evaluation/{number}/{key}": each for key, each in _of_rows(rows).items()}
+            values = {name: getattr(rows, name) for name in ROWS}
+            arrays |= {f"evaluation/{number}/{name}": np.asarray(v) for name, v in values.items()}
         if arrays:
             self._write(f"rows-{self._last + 1:06d}.npz", arrays)
             self._last += 1
@@ -72,10 +79,7 @@ class Journal:
     def end(self, result: BlockResult) -> None:
         """Write what became of the block, whose tables are written."""
         make_folder(self._folder.parent)
-        text = json.dumps(asdict(result))
-        write_beside(
-            self._folder / "result.json", lambda place: place.write_text(text, encoding="utf-8")
-        )
+        write_json(self._folder / "result.json", asdict(result), allow_nan=True)
 
     def thin(self) -> None:
         """Remove what nobody needs once the block has ended."""
@@ -154,7 +158,9 @@ class Journal:
             return None
         try:
             plain = json.loads(file.read_text(encoding="utf-8"))
-            lanes = tuple(_lane_result(each) for each in plain["lanes"])
+            lanes = tuple(
+                LaneResult(**{**lane, "status": Status(lane["status"])}) for lane in plain["lanes"]
+            )
             return BlockResult(self.block, lanes, plain["message"], plain["traceback"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ResultsError(f"'{file}' is damaged: {error}") from None
@@ -179,7 +185,7 @@ class Journal:
     def _evaluations(self, arrays: Mapping[str, np.ndarray]) -> Iterator[EvaluationRows]:
         numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("evaluation/")}
         for number in sorted(numbers):
-            one = {key: arrays[f"evaluation/{number}/{key}"] for key in _ROWS}
+            one = {name: arrays[f"evaluation/{number}/{name}"] for name in ROWS}
             yield EvaluationRows(
                 self.block,
                 one["lanes"],
@@ -188,9 +194,6 @@ class Journal:
                 one["loss"],
                 one["error"],
             )
-
-
-_ROWS = ("lanes", "iteration", "split", "loss", "error")
 
 
 def journals(run: Path) -> list[Journal]:
@@ -205,27 +208,19 @@ def clear(run: Path) -> None:
 
 
 def place_of(rows: EvaluationRows) -> tuple[int, str, bytes]:
-    """Return what an evaluation is told from all others of its block by."""
+    """Return what distinguishes an evaluation from all others of its block."""
     return rows.iteration, rows.split, rows.lanes.tobytes()
 
 
 def joined(chunks: Sequence[TraceChunk]) -> TraceChunk:
     """Return consecutive chunks of a block as one."""
-    first = chunks[0]
 
     def one(name: str) -> Any:
         parts = [getattr(chunk, name) for chunk in chunks]
         return None if parts[0] is None else np.concatenate(parts)
 
-    return TraceChunk(
-        first.block,
-        first.lanes,
-        first.first_iteration,
-        one("loss"),
-        np.sum([chunk.rows for chunk in chunks], axis=0),
-        one("position"),
-        one("penalty"),
-    )
+    rows = np.sum([chunk.rows for chunk in chunks], axis=0)
+    return replace(chunks[0], rows=rows, **{name: one(name) for name in ("loss", *OPTIONAL)})
 
 
 def after(chunk: TraceChunk, iteration: int) -> TraceChunk | None:
@@ -235,31 +230,10 @@ def after(chunk: TraceChunk, iteration: int) -> TraceChunk | None:
         return chunk
     if skip >= len(chunk.loss):
         return None
-    return TraceChunk(
-        chunk.block,
-        chunk.lanes,
-        iteration,
-        chunk.loss[skip:],
-        np.maximum(chunk.rows - skip, 0),
-        None if chunk.position is None else chunk.position[skip:],
-        None if chunk.penalty is None else chunk.penalty[skip:],
-    )
-
-
-def _of_chunk(chunk: TraceChunk) -> dict[str, np.ndarray]:
-    arrays = {
-        "lanes": chunk.lanes,
-        "first_iteration": np.array(chunk.first_iteration),
-        "loss": chunk.loss,
-        "rows": chunk.rows,
+    rest = {
+        name: values[skip:]
+        for name in ("loss", *OPTIONAL)
+        if (values := getattr(chunk, name)) is not None
     }
-    given = {name: getattr(chunk, name) for name in OPTIONAL}
-    return arrays | {name: each for name, each in given.items() if each is not None}
-
-
-def _of_rows(rows: EvaluationRows) -> dict[str, np.ndarray]:
-    return {name: np.asarray(getattr(rows, name)) for name in _ROWS}
-
-
-def _lane_result(plain: Mapping[str, Any]) -> LaneResult:
-    return LaneResult(**{**plain, "status": Status(plain["status"])})
+    rows = np.maximum(chunk.rows - skip, 0)
+    return replace(chunk, first_iteration=iteration, rows=rows, **rest)

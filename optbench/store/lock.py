@@ -1,7 +1,7 @@
 """Who writes a run: one process at a time.
 
 A run that is being written is locked by a lock of the operating system on ``.lock`` in its folder,
-which ends with the process, however that ends; the file goes where there is time to remove it.
+which ends with the process, however that ends; the file goes when the run is left in order.
 """
 
 import os
@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout, lock_descriptor
+
 from optbench.errors import ResultsError
 from optbench.store.files import writing
 
 LOCK = ".lock"
 
 LOOK_SECONDS = 0.2
-"""How long a lock may be held by those who only look whether there is one."""
+"""How long a writer waits for those who only look whether the lock is taken."""
+
+POLL_SECONDS = 0.005
 
 
 @contextmanager
@@ -28,54 +32,41 @@ def locked(run: Path) -> Iterator[None]:
     ResultsError
         If another process is writing it.
     """
-    until = time.monotonic() + LOOK_SECONDS
-    while (opened := _locked_file(run)) is None:
-        if time.monotonic() > until:
-            raise ResultsError(f"'{run}' is being written by another process; wait for its end")
-        time.sleep(LOOK_SECONDS / 20)
+    place = run / LOCK
+    lock = FileLock(place, timeout=LOOK_SECONDS, poll_interval=POLL_SECONDS)
+    with writing(run):
+        os.stat(run)  # else a folder would be made of a run that is gone
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ResultsError(
+                f"'{run}' is being written by another process; wait for its end"
+            ) from None
     try:
         yield
     finally:
-        with suppress(OSError):
-            (run / LOCK).unlink()
-        os.close(opened)
-
-
-def _locked_file(run: Path) -> int | None:
-    """Open the file of the lock and take it; None while another has it."""
-    place = run / LOCK
-    with writing(run):
-        opened = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        # Who had the lock removes its file at the end, maybe after it was opened here.
-        if _take(opened) and os.path.samestat(os.fstat(opened), place.stat()):
-            return opened
-    except FileNotFoundError:
-        pass
-    os.close(opened)
-    return None
+        with suppress(OSError):  # Windows removes no open file, but does when the lock is released
+            place.unlink()
+        lock.release()
 
 
 def is_locked(run: Path) -> bool:
-    """Say whether some process is writing a run; any number may ask at once."""
+    """Say whether some process is writing a run.
+
+    Any number may ask at once, also of a run that only its owner may write.
+    """
     try:
         opened = os.open(run / LOCK, os.O_RDONLY)
     except OSError:
         return False
     try:
-        return not _take(opened, shared=True)
+        until = time.monotonic() + LOOK_SECONDS / 4  # another one may just be looking as well
+        while not lock_descriptor(opened, blocking=False):
+            if time.monotonic() > until:
+                return True
+            time.sleep(POLL_SECONDS)
+    except OSError:  # no locks here
+        pass
     finally:
         os.close(opened)
-
-
-def _take(opened: int, *, shared: bool = False) -> bool:
-    """Take the lock of an open file, which ends when it is closed; False if it is taken."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        return True
-    try:
-        fcntl.flock(opened, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    return False

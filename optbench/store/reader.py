@@ -1,4 +1,4 @@
-"""Reads a run's directory."""
+"""Reads a run's directory, also while the run is being written."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.errors import ResultsError
 from optbench.records import (
-    BEST_AT,
     EVALUATION_COLUMNS,
     HYPERPARAMETER_PREFIX,
     LANE_COLUMNS,
     PENALTY,
     POSITION_NAMES,
-    REUSED_FROM,
     SCHEMA_VERSION,
     SURFACE_COLUMNS,
     TRACE_COLUMNS,
@@ -24,8 +22,8 @@ from optbench.records import (
     Status,
     TraceChunk,
 )
-from optbench.store.columns import Table, evaluation_table, trace_table
-from optbench.store.files import CHECKSUMS_KEY, VERSION_KEY, arrow_table, arrow_type, checksum
+from optbench.store.columns import RARE_COLUMNS, Table, evaluation_table, trace_table
+from optbench.store.files import VERSION_KEY, arrow_table, arrow_type
 from optbench.store.journal import Journal, journals
 from optbench.store.lock import is_locked
 
@@ -45,26 +43,32 @@ def read_meta(path: Path) -> dict[str, Any]:
     ResultsError
         If there is none, it is damaged, or of a version that this optbench does not know.
     """
-    file = path / "run.json"
-    try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ResultsError(f"'{path}' is no run: it holds no run.json") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ResultsError(f"'{file}' cannot be read: {error}") from None
-    version = check_version(meta, file)
-    now = {"status": status_now(path, meta)} if isinstance(meta.get("status"), str) else {}
-    return {**meta, "schema_version": version, **now}
+    meta = read_json(path / "run.json", "run")
+    if meta.get("status") == Status.RUNNING and not is_locked(path):
+        meta["status"] = Status.INTERRUPTED.value
+    return meta
 
 
-def check_version(meta: Any, file: Path) -> int:
-    """Return the version of the schema that a run.json or baseline.json was written in.
+def read_json(file: Path, kind: str) -> dict[str, Any]:
+    """Return what the JSON file says that makes its folder a run or a baseline.
 
     Raises
     ------
     ResultsError
-        If it says none, or one that this optbench does not know.
+        If it is missing, damaged, or of a version that this optbench does not know.
     """
+    try:
+        meta: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"'{file.parent}' is not a {kind}: it holds no {file.name}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ResultsError(f"'{file}' cannot be read: {error}") from None
+    _check_version(meta, file)
+    return meta
+
+
+def _check_version(meta: Any, file: Path) -> None:
+    """Refuse what was written in a later schema, or by something else."""
     version = meta.get("schema_version") if isinstance(meta, dict) else None
     if not isinstance(version, int):
         raise ResultsError(f"'{file}' was not written by optbench: it has no schema_version")
@@ -73,7 +77,6 @@ def check_version(meta: Any, file: Path) -> int:
             f"'{file}' has schema_version {version}, this optbench reads up to {SCHEMA_VERSION}; "
             "install a newer optbench"
         )
-    return version
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def read_lanes(path: Path) -> "pd.DataFrame":
     ResultsError
         If it is missing or damaged.
     """
-    lanes: pd.DataFrame = read_table([path / "lanes.parquet"], LANE_COLUMNS)
+    lanes = read_table([path / "lanes.parquet"], LANE_COLUMNS)
     if lanes.empty:
         raise ResultsError(f"'{path / 'lanes.parquet'}' is damaged: it holds no lanes")
     return lanes
@@ -111,7 +114,7 @@ def read_run(path: Path) -> RunTables:
     Raises
     ------
     ResultsError
-        If the directory is no run, or one of its files is damaged.
+        If the directory is not a run, or one of its files is damaged.
     """
     meta = read_description(path)
     try:
@@ -152,8 +155,10 @@ def _tables(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet"))
 
 
-def read_table(files: Sequence[Path], kinds: Mapping[str, str], more: Sequence[Table] = ()) -> Any:
-    """Return files, then more tables, as a DataFrame; an empty one where there are none.
+def read_table(
+    files: Sequence[Path], kinds: Mapping[str, str], more: Sequence[Table] = ()
+) -> "pd.DataFrame":
+    """Return files, then more tables, as one table; an empty one where there are none.
 
     Raises
     ------
@@ -166,55 +171,40 @@ def read_table(files: Sequence[Path], kinds: Mapping[str, str], more: Sequence[T
     if not files and not more:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
     tables = [_read_file(file, kinds) for file in files]
-    tables += [arrow_table(*each) for each in more]
+    tables += [arrow_table(*table) for table in more]
     try:
-        return pa.concat_tables(tables, promote_options="default").to_pandas(ignore_metadata=True)
+        whole = pa.concat_tables(tables, promote_options="default")
+        rows: pd.DataFrame = whole.to_pandas(ignore_metadata=True)
+        return rows
     except pa.ArrowException as error:
         raise _damaged(files[0].parent if files else Path(), error) from None
 
 
 def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
-    """Return one table, the columns that optbench knows in their own types."""
+    """Return one table with the columns that optbench knows in the types that they should have.
+
+    Pages carry checksums, so that a flipped bit in data is noticed.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as opened:
             table = opened.read()
-        _check_file_version(table, file)
+        version = (table.schema.metadata or {}).get(VERSION_KEY.encode())
+        if version is not None and version.isdigit():  # a file that says none is read as it is
+            _check_version({"schema_version": int(version)}, file)
         for name in kinds:
             column = table.column(name)
             if name in NEVER_NULL and column.null_count:
                 raise pa.ArrowInvalid(f"column '{name}' has gaps")
-        fields = [_field(each, kinds) for each in table.schema]
-        table = table.cast(pa.schema(fields, metadata=table.schema.metadata))
-        _check_values(table)
-        return table
+        return table.cast(pa.schema([_field(field, kinds) for field in table.schema]))
     except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
         raise _damaged(file, error) from None
 
 
-def _check_file_version(table: "pa.Table", file: Path) -> None:
-    """Refuse a table of a later schema; one that says nothing is read as it is."""
-    version = (table.schema.metadata or {}).get(VERSION_KEY.encode())
-    if version is not None and version.isdigit():
-        check_version({"schema_version": int(version)}, file)
-
-
-def _check_values(table: "pa.Table") -> None:
-    """Compare columns with the checksums that they were written with; others may be there."""
-    import pyarrow as pa
-
-    if not table.num_rows:  # that it lacks rows is told where they are needed
-        return
-    written = (table.schema.metadata or {}).get(CHECKSUMS_KEY.encode(), b"{}")
-    for name, expected in json.loads(written).items():
-        if checksum(table.column(name)) != expected:
-            raise pa.ArrowInvalid(f"column '{name}' has other values than were written")
-
-
 def _field(field: "pa.Field", kinds: Mapping[str, str]) -> "pa.Field":
-    """Return a column's field as it should be; columns that optbench doesn't know stay."""
+    """Return a column's field as it should be; columns that optbench does not know stay."""
     import pyarrow.types as types
 
     words = types.is_string(field.type) or types.is_large_string(field.type)
@@ -230,22 +220,10 @@ def _damaged(place: Path, error: Exception) -> ResultsError:
     return ResultsError(f"'{place}' is missing or damaged: {reason}")
 
 
-RARE = {BEST_AT: "int32", REUSED_FROM: "string"}
-"""Columns of lanes.parquet that are there only where some lane has one."""
-
-
-def status_now(run: Path, meta: Mapping[str, Any]) -> str:
-    """Return a run's status: one that says it is running, and that nobody writes, is none."""
-    status = str(meta.get("status"))
-    if status == Status.RUNNING and not is_locked(run):
-        return Status.INTERRUPTED
-    return status
-
-
 def fill_in(lanes: "pd.DataFrame", run: Path, status: str) -> "pd.DataFrame":
-    """Return lanes.parquet as it was at the start, with what has become of lanes since.
+    """Return lanes.parquet as it was at the start, with what has become of the lanes since.
 
-    Its columns have the types that those of a run that is done have.
+    Its columns have the same types as those of a run that is done.
 
     Parameters
     ----------
@@ -254,20 +232,23 @@ def fill_in(lanes: "pd.DataFrame", run: Path, status: str) -> "pd.DataFrame":
     run
         The run's directory.
     status
-        Of the run; lanes that have not ended are running or interrupted as it is.
+        Of the run; lanes that have not ended are running or interrupted like it.
     """
-    waiting = Status.RUNNING if status == Status.RUNNING else Status.INTERRUPTED
     import pyarrow as pa
 
+    waiting = Status.RUNNING if status == Status.RUNNING else Status.INTERRUPTED
     results = {
-        lane.lane: lane for each in journals(run) if (end := each.result()) for lane in end.lanes
+        lane.lane: lane
+        for journal in journals(run)
+        if (end := journal.result())
+        for lane in end.lanes
     }
     ends = [results.get(lane, LaneResult(lane, waiting, None)) for lane in lanes["lane"].tolist()]
     filled = lanes.copy()
-    for name in RARE:
+    for name in RARE_COLUMNS:
         if name not in filled.columns and any(getattr(end, name) is not None for end in ends):
             filled[name] = None
-    kinds = LANE_COLUMNS | RARE
+    kinds = LANE_COLUMNS | RARE_COLUMNS
     for name in {field.name for field in fields(LaneResult)} & set(filled.columns):
         values = [getattr(end, name) for end in ends]
         filled[name] = pa.array(values, arrow_type(kinds[name])).to_pandas()
@@ -275,9 +256,9 @@ def fill_in(lanes: "pd.DataFrame", run: Path, status: str) -> "pd.DataFrame":
 
 
 def journaled(run: Path) -> tuple[dict[str, Table], dict[str, Table]]:
-    """Return trace and evaluations of the blocks that have not ended.
+    """Return traces and evaluations of the blocks that have not ended, by the block's name.
 
-    Both by the block's name, such as ``block-00003``; some may be files as well.
+    Names are such as ``block-00003``; some blocks may have files as well.
     """
     traces, evaluations = {}, {}
     for journal in journals(run):
@@ -295,7 +276,7 @@ def journaled(run: Path) -> tuple[dict[str, Table], dict[str, Table]]:
 
 
 def _rows(journal: Journal) -> tuple[TraceChunk | None, list[EvaluationRows]] | None:
-    """Return what a block has recorded; None once it has ended, and its tables are files."""
+    """Return what a block has recorded; None once it has ended and its tables are files."""
     if journal.ended:
         return None
     try:

@@ -1,6 +1,5 @@
 """Writes a run's directory while the run goes on."""
 
-import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.store.columns import Table, evaluation_table, lane_table, trace_table
-from optbench.store.files import sync, write_beside, write_parquet, writing
+from optbench.store.files import sync, write_json, write_parquet, writing
 from optbench.store.journal import Journal, after, clear, joined, journals, place_of
 
 JOURNAL_SECONDS = 1.0
@@ -122,9 +121,9 @@ class RunWriter:
                 block.take(record)
                 return block.flush() if block.due else ()
             case Checkpoint():
-                told = block.flush()
+                recorded = block.flush()
                 block.journal.keep(record)
-                return told
+                return recorded
             case BlockResult():
                 return self._end_block(block, record)
             case BlockSplit():
@@ -159,7 +158,7 @@ class RunWriter:
 
     def _end_block(self, block: "_OpenBlock", result: BlockResult) -> Sequence[Record]:
         interrupted = any(lane.status is Status.INTERRUPTED for lane in result.lanes)
-        told = block.flush() if interrupted else block.waiting
+        recorded = block.flush() if interrupted else block.waiting
         self._write_block(block)
         if not interrupted:
             block.journal.end(result)
@@ -167,7 +166,7 @@ class RunWriter:
         del self._open[result.block]  # before it is thinned: an interrupt must find it whole
         if not interrupted:
             block.journal.thin()
-        return [*told, result]
+        return [*recorded, result]
 
     def _enter(self, result: BlockResult) -> None:
         self._results |= {lane.lane: lane for lane in result.lanes}
@@ -188,8 +187,8 @@ class RunWriter:
         ]
         if split.message:
             self._note_failure([], split)
-        kept = [block for block in self._meta.get("blocks", []) if block["block"] != split.block]
-        self._meta["blocks"] = [*kept, *parts]
+        others = [block for block in self._meta.get("blocks", []) if block["block"] != split.block]
+        self._meta["blocks"] = [*others, *parts]
         self._write_description(Status.RUNNING)
 
     def _write_block(self, block: "_OpenBlock") -> None:
@@ -218,14 +217,11 @@ class RunWriter:
             "timings": {"wall_seconds": seconds},
             "failures": [asdict(failure) for failure in self.failures],
         }
-        text = json.dumps({**self._meta, **state}, indent=2, ensure_ascii=False, allow_nan=False)
-        write_beside(
-            self.path / "run.json", lambda place: place.write_text(text + "\n", encoding="utf-8")
-        )
+        write_json(self.path / "run.json", {**self._meta, **state}, indent=2)
 
 
 class _OpenBlock:
-    """What has come of a block that has not ended.
+    """What a block that has not ended has recorded.
 
     Attributes
     ----------
@@ -244,7 +240,7 @@ class _OpenBlock:
         chunk, rows = journal.rows()
         self._journaled = chunk is not None or bool(rows)
         self._next = 0 if chunk is None else len(chunk.loss)
-        self._known = {place_of(each) for each in rows}
+        self._known = {place_of(evaluation) for evaluation in rows}
 
     @property
     def due(self) -> bool:
@@ -267,15 +263,15 @@ class _OpenBlock:
         if self._chunks or self._evaluations:
             self.journal.append(self._chunks, self._evaluations)
             self._journaled = True
-        told, self.waiting = self.waiting, []
+        recorded, self.waiting = self.waiting, []
         self._chunks, self._evaluations = [], []
         self._flushed = time.monotonic()
-        return told
+        return recorded
 
     def all(self) -> tuple[TraceChunk | None, list[EvaluationRows]]:
         """Return all that was ever taken."""
         chunk, rows = self.journal.rows() if self._journaled else (None, [])
-        chunks = [each for each in (chunk, *self._chunks) if each is not None]
+        chunks = [*([] if chunk is None else [chunk]), *self._chunks]
         return (joined(chunks) if chunks else None), [*rows, *self._evaluations]
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from optbench.engine.stepper import Stepper
+from optbench.gate import speed
 from optbench.optimizers.base import powers
-from optbench.optimizers.rules import moments as adaptive
+from optbench.optimizers.rules import adam
 from optbench.problems.networks.classifier import Classifier
 from optbench.records import SCHEMA_VERSION
 from tests.cli.command import optbench
@@ -56,15 +57,15 @@ def another_order(desk: Desk) -> None:
 
 def sign_error(desk: Desk) -> None:
     """Plant 1 + βᵗ in place of 1 − βᵗ."""
-    desk.patch.setattr(adaptive, "correction", lambda beta, _, updates: 1.0 + powers(beta, updates))
+    desk.patch.setattr(adam, "correction", lambda beta, _, updates: 1.0 + powers(beta, updates))
 
 
 def another_default(desk: Desk) -> None:
     others = tuple(
         replace(each, default=0.95) if each.name == "beta1" else each
-        for each in adaptive.Adam.hyperparameters
+        for each in adam.Adam.hyperparameters
     )
-    desk.patch.setattr(adaptive.Adam, "hyperparameters", others)
+    desk.patch.setattr(adam.Adam, "hyperparameters", others)
 
 
 def one_bit(desk: Desk) -> None:
@@ -127,6 +128,7 @@ def other_data(desk: Desk) -> None:
 
 
 def steps_slower(desk: Desk) -> None:
+    desk.patch.setattr(speed, "SHORTEST_SECONDS", 0.1)
     for folder, seconds in ((desk.baseline, 0.01), (desk.now, 0.02)):
         table(folder / "lanes.parquet", lambda x, to=seconds: x.__setitem__("step_seconds", to))
     same = {"calibration_seconds": 0.001}

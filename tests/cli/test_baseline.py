@@ -30,13 +30,13 @@ def test_saving_says_what_to_do_with_it(desk):
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "-x", "a" * 101])
 def test_names_that_are_no_folders_are_refused(desk, name):
     seen = optbench("baseline", "save", "now", f"--name={name}", cwd=desk.cwd)
-    assert "names no folder" in seen.message
+    assert "cannot be the name of a folder" in seen.message
 
 
 def test_a_baseline_is_not_written_over(desk):
     before = (desk.baseline / "baseline.json").read_bytes()
     seen = optbench("baseline", "save", "now", cwd=desk.cwd)
-    assert "there is a baseline 'gate' already" in seen.message
+    assert "there is already a baseline 'gate'" in seen.message
     assert "optbench check gate --update" in seen.message
     assert (desk.baseline / "baseline.json").read_bytes() == before
 
@@ -59,7 +59,7 @@ def test_thresholds_are_kept(desk, given, kept):
 @pytest.mark.parametrize("share", ["5 %", "0", "-0.1", "nan", "inf", "net=", "net"])
 def test_a_threshold_is_a_positive_share(desk, share):
     seen = optbench("baseline", "save", "now", "--name", "x", "--threshold", share, cwd=desk.cwd)
-    assert seen.message.endswith("is no positive share; write 0.05 for 5 %")
+    assert seen.message == f"threshold '{share}' must be a positive number: write 0.05 for 5 %"
 
 
 def test_a_run_that_is_not_done_is_refused(desk):

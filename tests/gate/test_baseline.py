@@ -8,11 +8,12 @@ import pytest
 
 from optbench.errors import NothingToCompareError, ResultsError
 from optbench.gate import baseline as baselines
+from optbench.gate.baseline import Baseline
 from optbench.records import SCHEMA_VERSION
 from tests.gate.made import made, network_lanes
 
 
-def content(**description):
+def baseline(folder, **description):
     run = made(network_lanes(seeds=(0, 1)))
     meta = {
         "schema_version": SCHEMA_VERSION,
@@ -26,7 +27,8 @@ def content(**description):
         "iteration": np.arange(3),
         "tolerance": np.array([1e-15, 0.1, np.inf]),
     }
-    return baselines.Content(meta, run.lanes, run.trace[["lane", "iteration", "loss"]], tolerance)
+    trace = run.trace[["lane", "iteration", "loss"]]
+    return Baseline(folder, meta, run.lanes, trace, pd.DataFrame(tolerance))
 
 
 @pytest.fixture
@@ -35,8 +37,8 @@ def folder(tmp_path):
 
 
 def test_what_is_read_is_what_was_written(folder):
-    written = content()
-    baselines.save(folder, written)
+    written = baseline(folder)
+    baselines.write(written)
     found = baselines.load(folder)
     assert found.path == folder
     assert found.meta["targets"] == {"mnist-mlp": 0.5}
@@ -44,41 +46,41 @@ def test_what_is_read_is_what_was_written(folder):
     for table, plain, names in (
         (found.lanes, written.lanes, [name for name in lanes if name in written.lanes]),
         (found.trace, written.trace, ["lane", "iteration", "loss"]),
-        (found.tolerance, pd.DataFrame(dict(written.tolerance)), list(written.tolerance)),
+        (found.tolerance, written.tolerance, list(written.tolerance)),
     ):
         pd.testing.assert_frame_equal(table[names], plain[names], check_dtype=False)
     assert found.tolerance["lane"].dtype == np.int32
 
 
 def test_a_baseline_is_replaced_only_where_that_is_asked_for(folder):
-    baselines.save(folder, content(note="first"))
-    with pytest.raises(ResultsError, match="there is a baseline 'mine' already"):
-        baselines.save(folder, content(note="second"))
+    baselines.write(baseline(folder, note="first"))
+    with pytest.raises(ResultsError, match="there is already a baseline 'mine'"):
+        baselines.write(baseline(folder, note="second"))
     assert baselines.load(folder).meta["note"] == "first"
-    baselines.save(folder, content(note="second"), replace=True)
+    baselines.write(baseline(folder, note="second"), replace=True)
     assert baselines.load(folder).meta["note"] == "second"
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
 
 
 def test_what_breaks_while_it_is_written_leaves_the_old_one(folder, monkeypatch):
-    baselines.save(folder, content(note="first"))
+    baselines.write(baseline(folder, note="first"))
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(baselines, "_table", full)
+    monkeypatch.setattr(baselines, "_write_table", full)
     with pytest.raises(ResultsError, match="No space left"):
-        baselines.save(folder, content(note="second"), replace=True)
+        baselines.write(baseline(folder, note="second"), replace=True)
     assert baselines.load(folder).meta["note"] == "first"
     assert baselines.find([], folder.parent.parent) == [folder]
     monkeypatch.undo()
-    baselines.save(folder, content(note="third"), replace=True)
+    baselines.write(baseline(folder, note="third"), replace=True)
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
 
 
 def test_numbers_that_json_has_not_are_not_written(folder):
     with pytest.raises(ValueError, match="JSON"):
-        baselines.save(folder, content(targets={"mnist-mlp": float("nan")}))
+        baselines.write(baseline(folder, targets={"mnist-mlp": float("nan")}))
     assert not folder.exists()
 
 
@@ -93,11 +95,11 @@ def test_numbers_that_json_has_not_are_not_written(folder):
         ({"targets": {"mnist-mlp": "x"}}, "targets.mnist-mlp: "),
         ({"thresholds": {"": 0.0}}, "thresholds.: "),
         ({"calibration_seconds": -1.0}, "calibration_seconds: "),
-        ({"problems": []}, "problems: there is no 'mnist-mlp'"),
+        ({"problems": []}, "problems: 'mnist-mlp' is missing"),
     ],
 )
 def test_a_damaged_description_is_told_in_a_line(folder, change, told):
-    baselines.save(folder, content())
+    baselines.write(baseline(folder))
     file = folder / "baseline.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(ResultsError) as error:
@@ -108,7 +110,7 @@ def test_a_damaged_description_is_told_in_a_line(folder, change, told):
 
 @pytest.mark.parametrize("name", ["lanes", "trace", "tolerance"])
 def test_a_table_that_is_lost_is_told(folder, name):
-    baselines.save(folder, content())
+    baselines.write(baseline(folder))
     (folder / f"{name}.parquet").unlink()
     with pytest.raises(ResultsError, match=f"{name}.parquet"):
         baselines.load(folder)
@@ -116,8 +118,8 @@ def test_a_table_that_is_lost_is_told(folder, name):
 
 def test_baselines_are_found_by_name_or_path(folder):
     out = folder.parent.parent
-    baselines.save(folder, content())
-    baselines.save(folder.with_name("other"), content())
+    baselines.write(baseline(folder))
+    baselines.write(baseline(folder.with_name("other")))
     assert baselines.find([], out) == [folder, folder.with_name("other")]
     assert baselines.find(["other", "mine", "other"], out) == [folder.with_name("other"), folder]
     assert baselines.find([str(folder)], out / "elsewhere") == [folder]

@@ -142,7 +142,7 @@ def test_a_real_run_is_compared_with_itself(runs):
         ("rosenbrock", "sgd", "lr=0.001", "pass"),
         ("rosenbrock", "sgd", "lr=1e+06", "pass"),
     ]
-    assert verdict.groups[2].note == "no lane has a finite loss, now as then"
+    assert verdict.groups[2].note == "no lane has a finite loss, neither then nor now"
     assert verdict.groups[4].note == "nothing random, judged by the threshold"
     assert verdict.groups[0].detectable > 0.05
 

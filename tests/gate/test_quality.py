@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optbench.gate.compare import compare
-from optbench.gate.metric import Measured
+from optbench.gate.metric import MeasuredGroup
 from optbench.gate.quality import judge
 from optbench.gate.verdict import Gate, Outcome
 from tests.gate.made import (
@@ -25,11 +25,11 @@ BASELINE = saved(RUN)
 WOBBLE = np.array([0.01, -0.02, 0.03, 0.0, -0.01, 0.02, -0.03, 0.015])
 
 
-def group(differences, problem="mnist-mlp", label="adam", spread=0.1, **changes) -> Measured:
+def group(differences, problem="mnist-mlp", label="adam", spread=0.1, **changes) -> MeasuredGroup:
     differences = np.asarray(differences, dtype=float)
     then = spread * np.cos(np.arange(differences.size))
     known = {"lanes": differences.size, "finite_then": differences.size}
-    return Measured(problem, label, then, then + differences, **(known | changes))
+    return MeasuredGroup(problem, label, then, then + differences, **(known | changes))
 
 
 def test_a_run_that_is_the_baseline_passes_everywhere():

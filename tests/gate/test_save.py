@@ -21,12 +21,12 @@ from optbench.records import Status
 from tests.gate.made import made, network_lanes
 from tests.small import anisotropic, blocks_of, small_network, suite
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RULES = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "signsgd", "rprop")
 
 
 def table_of(settled):
-    return pd.DataFrame(baseline.tolerances(settled, NumpyDevice()))
+    return baseline.tolerances(settled, NumpyDevice())
 
 
 def losses_of(settled):

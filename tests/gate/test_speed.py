@@ -78,7 +78,8 @@ def test_lanes_in_other_company_are_not_compared():
     finding = only(compare(BASELINE, run, Gate(fail_on_speed=True)))
     assert finding.severity == "warning"
     assert finding.message == (
-        "speed not compared: blocks or workers are others than then for mnist-mlp, sgd and 1 more"
+        "speed not compared: blocks or workers differ from those of the baseline "
+        "for mnist-mlp, sgd and 1 more"
     )
 
 

@@ -331,13 +331,13 @@ def test_a_result_that_cannot_be_read_is_named(content, written, tmp_path):
     assert damaged(written.result).startswith(f"'{file}' is damaged: ")
 
 
-def test_every_flipped_bit_of_stored_arrays_is_harmless_or_noticed(tmp_path):
+def test_a_flipped_bit_in_any_byte_of_stored_arrays_is_harmless_or_noticed(tmp_path):
     """All data have checksums; much of a zip file's headers stands there twice, or for nothing."""
     small = {"loss": np.array([[0.5], [0.25]]), "rows": np.array([2]), "split": np.array("test")}
     write_arrays(tmp_path / "good.npz", small)
     content = (tmp_path / "good.npz").read_bytes()
     noticed = []
-    for bit in range(8 * len(content)):
+    for bit in (8 * byte + byte % 8 for byte in range(len(content))):  # one bit of every byte
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         (tmp_path / "bad.npz").unlink(missing_ok=True)
@@ -351,7 +351,7 @@ def test_every_flipped_bit_of_stored_arrays_is_harmless_or_noticed(tmp_path):
             for name, array in small.items():
                 assert found[name].dtype == array.dtype, bit
                 assert found[name].tobytes() == array.tobytes(), bit
-    assert len(noticed) > 0.6 * 8 * len(content)
+    assert len(noticed) > 0.6 * len(content)
     assert all(str(tmp_path / "bad.npz") in message for message in noticed)
 
 

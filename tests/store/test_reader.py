@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -73,7 +74,7 @@ def test_a_part_that_a_killed_process_left_is_not_read(copy):
 def test_what_is_no_run_is_told_so(make, tmp_path):
     path = tmp_path / "nothing"
     make(path)
-    assert refused(path) == f"'{path}' is no run: it holds no run.json"
+    assert refused(path) == f"'{path}' is not a run: it holds no run.json"
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,23 @@ def turn_numbers_into_text(file):
     table = pq.read_table(file)
     columns = [pa.array(["?"] * table.num_rows) for _ in table.column_names]
     pq.write_table(pa.table(columns, names=table.column_names), file)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_in_data_is_noticed(name, copy):
+    """The last byte of every page is changed: of each column's values, and of its dictionary."""
+    path = copy()
+    file = path / name
+    content = file.read_bytes()
+    metadata = pq.read_metadata(file)
+    for group, column in product(range(metadata.num_row_groups), range(metadata.num_columns)):
+        chunk = metadata.row_group(group).column(column)
+        first = chunk.dictionary_page_offset or chunk.data_page_offset
+        for end in {chunk.data_page_offset, first + chunk.total_compressed_size} - {first}:
+            damaged = bytearray(content)
+            damaged[end - 1] ^= 1
+            file.write_bytes(damaged)
+            assert f"'{file}' is missing or damaged: " in refused(path)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from functools import cache
 from itertools import count
 
 import numpy as np
@@ -17,7 +18,6 @@ from optbench.errors import ResultsError
 from optbench.records import BlockResult, Checkpoint, EvaluationRows, Status, TraceChunk
 from optbench.runs.pipeline import extra_columns, plan_run, run_plan
 from optbench.store import journal, reader, writer
-from optbench.store import reader as unfinished
 from optbench.store.find import find_runs
 from optbench.store.journal import FOLDER, Journal
 from optbench.store.lock import locked
@@ -28,14 +28,27 @@ from tests.small import anisotropic, quadratic, small_network, suite
 STOP = Rules(patience=8, evaluate_every=5)
 
 
-def mixed(**options):
+class Script:
+    """A suite, its plan, and all that its blocks record, which every test may write again."""
+
+    def __init__(self, settled):
+        self.settled, self.plan = settled, plan_run(settled, NumpyDevice(), workers=1)
+        self.records = [
+            record
+            for block in self.plan.blocks
+            for record in run_block(block, NumpyDevice(), checkpoint_seconds=0.0)
+        ]
+
+
+@cache
+def mixed(rules=STOP):
     """A suite whose lanes end in every way: done, diverged and stopped by patience."""
     network = suite(
         small_network(),
         optimizers=[("sgd", [{"lr": 0.1}, {"lr": 1e-9}]), "adam"],
         seeds=(0, 7),
         iterations=40,
-        rules=options.get("rules", STOP),
+        rules=rules,
     )
     functions = suite(
         anisotropic(),
@@ -44,11 +57,7 @@ def mixed(**options):
         seeds=(0, 7),
         iterations=40,
     )
-    return suite_of(network, functions)
-
-
-def suite_of(first, second):
-    return replace(first, problems=(*first.problems, *second.problems))
+    return Script(replace(network, problems=(*network.problems, *functions.problems)))
 
 
 @pytest.fixture(autouse=True)
@@ -58,21 +67,22 @@ def short_chunks(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda opened: None)
 
 
+@cache
 def brief():
     """Two blocks of two chunks each, one of them with evaluations on the way."""
-    return suite_of(
-        suite(small_network(), optimizers=["sgd"], iterations=8, rules=Rules(evaluate_every=5)),
-        suite(anisotropic(), optimizers=["sgd"], iterations=8),
-    )
+    rules = Rules(evaluate_every=5)
+    network = suite(small_network(), optimizers=["sgd"], iterations=8, rules=rules)
+    function = suite(anisotropic(), optimizers=["sgd"], iterations=8)
+    return Script(replace(network, problems=(*network.problems, *function.problems)))
 
 
 class Stage:
     """A run that is written record by record, as by a process that may end at any moment."""
 
-    def __init__(self, path, settled, monkeypatch, seconds=0.0):
+    def __init__(self, path, script, monkeypatch, seconds=0.0):
         monkeypatch.setattr(writer, "JOURNAL_SECONDS", seconds)
         path.mkdir()
-        self.path, self.plan = path, plan_run(settled, NumpyDevice(), workers=1)
+        self.path, self.plan, self._script = path, script.plan, script
         problems = [
             {
                 "problem": each.label,
@@ -81,15 +91,14 @@ class Stage:
                 "iterations": each.iterations,
                 "fingerprint": each.problem.fingerprint,
             }
-            for each in settled.problems
+            for each in script.settled.problems
         ]
         meta = {"invocation_id": "i", "suite": {"name": "small"}, "problems": problems}
-        extra = extra_columns(settled)
+        extra = extra_columns(script.settled)
         self.writer = RunWriter(path, meta, self.plan.lanes, workers=1, extra=extra)
 
     def records(self):
-        for block in self.plan.blocks:
-            yield from run_block(block, NumpyDevice(), checkpoint_seconds=0.0)
+        return iter(self._script.records)
 
 
 def rows_of(records) -> pd.DataFrame:
@@ -216,7 +225,7 @@ def test_what_has_ended_keeps_its_status(tmp_path):
 @pytest.mark.parametrize("rules", [STOP, Rules()])
 def test_lanes_of_an_unfinished_run_have_the_types_of_a_finished_one(rules, tmp_path, monkeypatch):
     """All blocks but the last have ended: the same table, but for lanes that have not."""
-    stage = Stage(tmp_path / "run", mixed(rules=rules), monkeypatch)
+    stage = Stage(tmp_path / "run", mixed(rules), monkeypatch)
     last = stage.plan.blocks[-1]
     waiting = [lane.number for lane in last.lanes]
     records = list(stage.records())
@@ -259,9 +268,9 @@ def test_lanes_that_have_all_ended_are_those_of_a_finished_run(tmp_path, monkeyp
 
 STEPS = (
     (writer, "write_parquet"),
-    (writer, "write_beside"),
+    (writer, "write_json"),
     (journal, "write_arrays"),
-    (journal, "write_beside"),
+    (journal, "write_json"),
     (journal, "remove_folder"),
 )
 
@@ -276,23 +285,22 @@ def test_a_kill_between_any_two_steps_of_writing_loses_nothing_given_back(
     after, tmp_path, monkeypatch
 ):
     """Ends before or after the 1st, 2nd, … file is written, and reads the run."""
-    settled = brief()
     for stop in count(1):
         steps = count(1)
 
         def stepped(real, stop=stop, steps=steps):
-            def step(*arguments):
+            def step(*arguments, **options):
                 last = next(steps) == stop
                 if last and not after:
                     raise Killed
-                real(*arguments)
+                real(*arguments, **options)
                 if last:
                     raise Killed
 
             return step
 
         with monkeypatch.context() as patch:
-            stage = Stage(tmp_path / f"run-{stop}", settled, patch)
+            stage = Stage(tmp_path / f"run-{stop}", brief(), patch)
             for module, name in STEPS:
                 patch.setattr(module, name, stepped(getattr(module, name)))
             told, survived = [], False
@@ -322,7 +330,6 @@ def test_a_kill_between_any_two_steps_of_writing_loses_nothing_given_back(
 @pytest.mark.parametrize("place", ["fsync", "replace", "unlink"])
 def test_an_interrupt_anywhere_in_writing_loses_nothing_given_back(place, tmp_path, monkeypatch):
     """A second Ctrl-C may come in the midst of a system call; the run is then written out."""
-    settled = brief()
     real = getattr(os, place)
     for stop in count(1):
         calls = count(1)
@@ -333,7 +340,7 @@ def test_an_interrupt_anywhere_in_writing_loses_nothing_given_back(place, tmp_pa
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            stage = Stage(tmp_path / f"{place}-{stop}", settled, patch)
+            stage = Stage(tmp_path / f"{place}-{stop}", brief(), patch)
             told, survived = [], False
             patch.setattr(os, place, interrupted)
             try:
@@ -378,17 +385,17 @@ def test_a_block_that_ends_while_it_is_read_is_not_damaged(how, tmp_path, monkey
         if isinstance(record, BlockResult):
             break
         stage.writer.add(record)
-    real = unfinished.Journal.rows
+    real = reader.Journal.rows
 
     def rows(self):
-        monkeypatch.setattr(unfinished.Journal, "rows", real)
+        monkeypatch.setattr(reader.Journal, "rows", real)
         if how == "end":
             stage.writer.add(record)
         else:
             self.forget()
         raise ResultsError("a part went away")
 
-    monkeypatch.setattr(unfinished.Journal, "rows", rows)
+    monkeypatch.setattr(reader.Journal, "rows", rows)
     assert journaled(stage.path) == ({}, {})
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from optbench.gate.pairs import match
+from optbench.gate.comparison import match
 from tests.gate.made import curve, function_lanes, made, network_lanes, without_lanes
 from tests.report.runs import Lane
 

@@ -1,8 +1,8 @@
-"""Which lane of a run belongs to which lane of a baseline."""
+"""A baseline beside a run: which lanes belong together, and what both say of them."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,13 +14,12 @@ from optbench.records import HYPERPARAMETER_PREFIX, RunTables
 
 Hyperparameters = dict[str, float | str]
 
-
 Row = Mapping[str, Any]
 """A row of lanes.parquet."""
 
 
-class Place(NamedTuple):
-    """What lanes are matched by first."""
+class MatchKey(NamedTuple):
+    """What lanes are matched by first; the points of a grid share it."""
 
     problem: str
     label: str
@@ -29,14 +28,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """Two lanes that are to be the same run.
+    """A lane of the baseline and its partner in the run.
 
     Attributes
     ----------
     then, now
         Lane numbers in the baseline and in the run.
     configuration
-        Place of the baseline's lane among those of its problem, label and seed, from 0.
+        Position of the baseline's lane among those of its problem, label and seed, from 0.
     setting
         Hyperparameters in which the configurations of its label differ, as text.
     """
@@ -57,7 +56,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Matching:
-    """Pairs of lanes, and the places of lanes that have no partner.
+    """Pairs of lanes, and the keys of lanes that have no partner.
 
     Attributes
     ----------
@@ -68,47 +67,47 @@ class Matching:
     """
 
     pairs: tuple[Pair, ...]
-    missing: tuple[Place, ...]
-    new: tuple[Place, ...]
+    missing: tuple[MatchKey, ...]
+    new: tuple[MatchKey, ...]
     then: dict[int, Row]
     now: dict[int, Row]
     hyperparameters_then: dict[int, Hyperparameters]
     hyperparameters_now: dict[int, Hyperparameters]
 
     def groups(self) -> Iterator[list[Pair]]:
-        """Yield the pairs of each problem, label and configuration, one pair a seed."""
-        found: dict[Hashable, list[Pair]] = defaultdict(list)
+        """Yield the pairs of each problem, label and configuration, one pair per seed."""
+        groups: dict[Hashable, list[Pair]] = defaultdict(list)
         for pair in self.pairs:
-            found[pair.group].append(pair)
-        yield from found.values()
+            groups[pair.group].append(pair)
+        yield from groups.values()
 
 
 def match(then: pd.DataFrame, now: pd.DataFrame) -> Matching:
-    """Match lanes by problem, label and seed; of a grid's by hyperparameters, then by order.
+    """Match lanes by problem, label and seed; those of a grid by hyperparameters, then by order.
 
     Lanes of one problem, label and seed are the points of a grid. Those with the same
     hyperparameters belong together; of the others the first belongs to the first, and so on, in
-    the order of lanes: a default that changed leaves no two alike, and is to be found as a
+    the order of lanes: after a change of a default no two are alike, and that is to be found as a
     difference of settings. What is left over is missing or new.
     """
     known_then, known_now = hyperparameters(then), hyperparameters(now)
-    places_then, places_now = _places(then), _places(now)
-    settings = _settings(places_then, known_then)
+    lanes_then, lanes_now = _lanes_by_key(then), _lanes_by_key(now)
+    settings = _settings(lanes_then, known_then)
     pairs: list[Pair] = []
-    missing: list[Place] = []
-    new: list[Place] = []
-    for place, lanes in places_then.items():
-        rest = list(places_now.get(place, ()))
+    missing: list[MatchKey] = []
+    new: list[MatchKey] = []
+    for key, lanes in lanes_then.items():
+        rest = list(lanes_now.get(key, ()))
         partners = _partners(lanes, rest, known_then, known_now)
         for position, lane in enumerate(lanes):
             if lane in partners:
-                pairs.append(Pair(*place, lane, partners[lane], position, settings[lane]))
+                pairs.append(Pair(*key, lane, partners[lane], position, settings[lane]))
             else:
-                missing.append(place)
-        new += [place] * len(rest)
-    for place, lanes in places_now.items():
-        if place not in places_then:
-            new += [place] * len(lanes)
+                missing.append(key)
+        new += [key] * len(rest)
+    for key, lanes in lanes_now.items():
+        if key not in lanes_then:
+            new += [key] * len(lanes)
     return Matching(
         pairs=tuple(pairs),
         missing=tuple(missing),
@@ -129,7 +128,7 @@ def _partners(
     """Return the partner of each lane that has one, and take it from ``rest``."""
     partners = {}
     for lane in lanes:
-        same = next((each for each in rest if known_now[each] == known_then[lane]), None)
+        same = next((other for other in rest if known_now[other] == known_then[lane]), None)
         if same is not None:
             rest.remove(same)
             partners[lane] = same
@@ -147,7 +146,7 @@ def _rows(lanes: pd.DataFrame) -> dict[int, Row]:
 
 
 def hyperparameters(lanes: pd.DataFrame) -> dict[int, Hyperparameters]:
-    """Return the hyperparameters of each lane by name, without those that it has not."""
+    """Return the hyperparameters of each lane by name, without those that it does not have."""
     columns = [str(name) for name in lanes if str(name).startswith(HYPERPARAMETER_PREFIX)]
     names = [name.removeprefix(HYPERPARAMETER_PREFIX) for name in columns]
     rows = lanes[columns].astype(object).itertuples(index=False, name=None)
@@ -169,27 +168,29 @@ def _plain(value: Any) -> float | str:
         return str(value)
 
 
-def _places(lanes: pd.DataFrame) -> dict[Place, list[int]]:
-    found: dict[Place, list[int]] = defaultdict(list)
+def _lanes_by_key(lanes: pd.DataFrame) -> dict[MatchKey, list[int]]:
+    numbers: dict[MatchKey, list[int]] = defaultdict(list)
     ordered = lanes.sort_values("lane", kind="stable")
     columns = (ordered[name] for name in ("problem", "label", "seed", "lane"))
     for problem, label, seed, lane in zip(*columns, strict=True):
-        found[Place(str(problem), str(label), int(seed))].append(int(lane))
-    return dict(found)
+        numbers[MatchKey(str(problem), str(label), int(seed))].append(int(lane))
+    return dict(numbers)
 
 
-def _settings(places: dict[Place, list[int]], known: dict[int, Hyperparameters]) -> dict[int, str]:
+def _settings(
+    lanes_by_key: dict[MatchKey, list[int]], known: dict[int, Hyperparameters]
+) -> dict[int, str]:
     """Return what tells each lane from the others of its problem and label, but for the seed."""
-    labels: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, lanes in places.items():
-        labels[place.problem, place.label] += lanes
-    found = {}
-    for lanes in labels.values():
+    lanes_by_label: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for key, lanes in lanes_by_key.items():
+        lanes_by_label[key.problem, key.label] += lanes
+    settings = {}
+    for lanes in lanes_by_label.values():
         names = dict.fromkeys(name for lane in lanes for name in known[lane])
         swept = [name for name in names if len({known[lane].get(name) for lane in lanes}) > 1]
         for lane in lanes:
-            found[lane] = ", ".join(_assignment(name, known[lane].get(name)) for name in swept)
-    return found
+            settings[lane] = ", ".join(_assignment(name, known[lane].get(name)) for name in swept)
+    return settings
 
 
 def _assignment(name: str, value: float | str | None) -> str:
@@ -200,7 +201,7 @@ def _assignment(name: str, value: float | str | None) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A baseline, a run, and which of their lanes belong together."""
+    """A baseline, a run and a gate, and what follows from them."""
 
     baseline: Baseline
     run: RunTables
@@ -212,17 +213,17 @@ class Comparison:
         return match(self.baseline.lanes, self.run.lanes)
 
     @cached_property
-    def places(self) -> dict[Pair, int]:
-        """The place of each pair among the pairs."""
-        return {pair: place for place, pair in enumerate(self.matching.pairs)}
+    def positions(self) -> dict[Pair, int]:
+        """The position of each pair among the pairs."""
+        return {pair: position for position, pair in enumerate(self.matching.pairs)}
 
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The stored rows of each matched lane beside those of the run.
 
-        Columns: pair (its place in ``matching.pairs``), iteration, then and now (losses), tolerance
-        (NaN where none is stored), found (whether the run has the row); ordered by pair and
-        iteration.
+        Columns: pair (its position in ``matching.pairs``), iteration, then and now (losses),
+        tolerance (NaN where none is stored), found (whether the run has the row); ordered by pair
+        and iteration.
         """
         pairs = self.matching.pairs
         numbers = pd.DataFrame(
@@ -247,12 +248,12 @@ class Comparison:
     @cached_property
     def problems_then(self) -> dict[str, dict[str, Any]]:
         """What the baseline says of each problem, by title."""
-        return {str(each["problem"]): each for each in self.baseline.meta["problems"]}
+        return {str(entry["problem"]): entry for entry in self.baseline.meta["problems"]}
 
     @cached_property
     def problems_now(self) -> dict[str, dict[str, Any]]:
         """What the run says of each problem, by title."""
-        return {str(each["problem"]): each for each in self.run.meta["problems"]}
+        return {str(entry["problem"]): entry for entry in self.run.meta["problems"]}
 
 
 @dataclass(frozen=True)
@@ -261,17 +262,21 @@ class Changed:
 
     Attributes
     ----------
-    places
+    names
         Problem and label of findings; an empty text stands for all.
     """
 
-    places: frozenset[tuple[str, str]]
+    names: frozenset[tuple[str, str]]
 
     @classmethod
     def by(cls, findings: list[Finding]) -> "Changed":
         """Return what findings of settings name."""
-        return cls(frozenset((each.problem, each.label) for each in findings))
+        return cls(frozenset((finding.problem, finding.label) for finding in findings))
 
-    def has(self, problem: str, label: str) -> bool:
-        """Say whether a difference in lanes of a problem and label has this explanation."""
-        return not self.places.isdisjoint({(problem, label), (problem, ""), ("", label)})
+    def explain(self, finding: Finding) -> Finding:
+        """Return a finding; it says so where settings of its lanes differ, which explains it."""
+        problem, label = finding.problem, finding.label
+        if self.names.isdisjoint({(problem, label), (problem, ""), ("", label)}):
+            return finding
+        message = f"{finding.message}; its settings differ too"
+        return replace(finding, message=message, consequence=True)

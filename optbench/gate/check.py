@@ -1,0 +1,216 @@
+"""Checks baselines: runs their suites again, or takes a run that is there, and compares."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TypeAlias
+
+from optbench.device.choose import get_device
+from optbench.errors import ExitCode, UsageError
+from optbench.gate.baseline import Baseline, Thresholds, find, load, parse_thresholds
+from optbench.gate.compare import compare
+from optbench.gate.save import save_tables
+from optbench.gate.verdict import LOSS_THRESHOLD, Gate, Severity, Verdict
+from optbench.records import Record, RunTables, Status
+from optbench.runs.pipeline import Plan, new_invocation, plan_run, run_plan
+from optbench.runs.resume import device_name
+from optbench.store.files import write_beside
+from optbench.store.find import find_runs
+from optbench.store.reader import read_run
+from optbench.suite.format import parse_suite
+from optbench.suite.resolve import resolve
+
+MOST_FIGURES = 12
+
+Display: TypeAlias = Callable[[Plan], AbstractContextManager[Callable[[Record], None]]]
+"""Called with the plan of a run; while the run goes on, what it yields sees every record."""
+
+
+@dataclass(frozen=True)
+class CheckedBaseline:
+    """A baseline, the run that was compared with it, what was found, and figures of that.
+
+    Attributes
+    ----------
+    thresholds
+        Those that were applied, by problem; the key ``""`` holds that of all others.
+    figures
+        Files that show baseline and run where a group of lanes failed.
+    """
+
+    baseline: Baseline
+    run: RunTables
+    verdict: Verdict
+    thresholds: Mapping[str, float]
+    figures: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The baseline's name."""
+        return self.baseline.path.name
+
+    @property
+    def heading(self) -> str:
+        """The verdict in one line."""
+        if self.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:
+            return f"{self.name}: no lane of {self.run.path} is in the baseline"
+        result = "FAILED" if self.verdict.failed else "passed"
+        counts = [_count(self.verdict.matched, "lane") + " compared"]
+        for severity in Severity:
+            number = sum(finding.severity == severity for finding in self.verdict.findings)
+            counts += [_count(number, severity)] if number else []
+        return f"{self.name}: {result}, {', '.join(counts)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def exit_code(checked: Sequence[CheckedBaseline]) -> ExitCode:
+    """Return the exit code of several checks: a failure outweighs nothing to compare."""
+    codes = {one.verdict.exit_code for one in checked}
+    for code in (ExitCode.CHECK_FAILED, ExitCode.NOTHING_TO_COMPARE):
+        if code in codes:
+            return code
+    return ExitCode.DONE
+
+
+def no_display(plan: Plan) -> AbstractContextManager[Callable[[Record], None]]:
+    """Show nothing of a run."""
+    return nullcontext(lambda record: None)
+
+
+def check_baselines(
+    baselines: "str | PathLike[str] | Sequence[str | PathLike[str]]" = (),
+    *,
+    run: "str | PathLike[str] | None" = None,
+    strict: bool = False,
+    fail_on_speed: bool = False,
+    threshold: Thresholds = (),
+    update: bool = False,
+    workers: int | None = None,
+    data_dir: "str | PathLike[str] | None" = None,
+    out: "str | PathLike[str]" = "results",
+    figures: bool = True,
+    display: Display = no_display,
+) -> list[CheckedBaseline]:
+    """Run the suites of baselines again and compare; what ``optbench check`` does.
+
+    Whether convergence got worse is said by ``checked.verdict.failed``, in detail by
+    ``checked.verdict.findings`` and ``checked.verdict.groups``.
+
+    Parameters
+    ----------
+    baselines
+        Names under ``out/baselines``, or folders; without any, all baselines there.
+    run
+        A run to compare instead of running the baseline's suite: its directory, its name under
+        ``out``, the beginning of that name, or ``latest``.
+    strict
+        Whether a changed bit fails in the environment that the baseline was made in.
+    fail_on_speed
+        Whether a much slower step fails.
+    threshold
+        Relative change of the loss from which it counts, in place of those kept with the baseline:
+        0.05, or by problem as ``{"mnist-mlp": 0.1}``.
+    update
+        Whether the runs take the place of the baselines after the comparison.
+    workers
+        Worker threads; by default as many as cores.
+    data_dir
+        Folder to look for data sets in first.
+    out
+        The results directory.
+    figures
+        Whether baseline and run are drawn where a group of lanes failed.
+    display
+        What watches the runs.
+
+    Raises
+    ------
+    NothingToCompareError
+        If a baseline cannot be found.
+    UsageError
+        For whatever else ``optbench check`` would exit with code 2.
+    KeyboardInterrupt
+        After an interrupt; what was done has been written.
+    """
+    given = parse_thresholds(threshold)
+    names = [baselines] if isinstance(baselines, str | PathLike) else baselines
+    loaded = [load(folder) for folder in find([str(name) for name in names], Path(out))]
+    if run is not None and len(loaded) > 1:
+        known = ", ".join(baseline.path.name for baseline in loaded)
+        raise UsageError(f"--run is compared with a single baseline; name one of {known}")
+    data_folder = None if data_dir is None else Path(data_dir)
+    checked = []
+    for baseline in loaded:
+        if run is None:
+            path = _run_again(baseline, Path(out), data_folder, workers, display)
+        else:
+            path = find_runs([str(run)], Path(out))[0]
+        tables = read_run(path)
+        thresholds = {**baseline.meta.get("thresholds", {}), **given}
+        gate = Gate(
+            strict=strict,
+            fail_on_speed=fail_on_speed,
+            threshold=thresholds.get("", LOSS_THRESHOLD),
+            thresholds={problem: share for problem, share in thresholds.items() if problem},
+        )
+        verdict = compare(baseline, tables, gate)
+        drawn = _draw_failed(baseline, tables, verdict) if figures else ()
+        checked.append(CheckedBaseline(baseline, tables, verdict, thresholds, drawn))
+    if update:
+        for one in checked:
+            refresh(one, data_dir=data_folder)
+    return checked
+
+
+def _run_again(
+    baseline: Baseline, out: Path, data_dir: Path | None, workers: int | None, display: Display
+) -> Path:
+    """Run a baseline's suite and return the run's directory."""
+    file = parse_suite(baseline.meta["suite"]["given"], f"baseline '{baseline.path.name}'")
+    device = get_device(device_name(baseline.meta))
+    plan = plan_run(resolve(file, data_dir=data_dir), device, workers)
+    with display(plan) as observe:
+        result = run_plan(plan, device, out, new_invocation(), observe)
+    if result.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    return result.path
+
+
+def _draw_failed(baseline: Baseline, tables: RunTables, verdict: Verdict) -> tuple[Path, ...]:
+    """Draw baseline and run for each problem and label that failed, the worst ones first."""
+    failed = dict.fromkeys(
+        (finding.problem, finding.label)
+        for finding in verdict.findings
+        if finding.severity == Severity.FAILURE and finding.problem and finding.label
+    )
+    if not failed:
+        return ()
+    from optbench.gate.figure import draw_beside  # matplotlib takes its time to load
+
+    paths = []
+    for problem, label in list(failed)[:MOST_FIGURES]:
+        figure = draw_beside(baseline, tables, problem, label)
+        if figure is not None:
+            name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"check-{problem}-{label}")
+            paths.append(tables.path / "plots" / f"{name}.png")
+            write_beside(paths[-1], partial(figure.savefig, format="png"))
+    return tuple(paths)
+
+
+def refresh(checked: CheckedBaseline, *, data_dir: Path | None = None) -> None:
+    """Put the run of a check in the place of its baseline; the thresholds stay.
+
+    Raises
+    ------
+    ResultsError
+        If the run cannot be a baseline; the old one is kept.
+    """
+    folder = checked.baseline.path
+    save_tables(checked.run, folder, checked.thresholds, data_dir=data_dir, replace=True)
