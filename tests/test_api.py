@@ -23,7 +23,8 @@ def surroundings(tmp_path, monkeypatch):
 
 
 def test_the_package_names_what_it_offers():
-    assert set(optbench.__all__) == {"Results", "__version__", "load", "run"}
+    offered = {"Results", "__version__", "estimate", "load", "resume", "run"}
+    assert set(optbench.__all__) == offered
     assert all(hasattr(optbench, name) for name in optbench.__all__)
 
 
@@ -190,7 +191,7 @@ def test_a_place_that_cannot_be_written_raises(tmp_path):
 
 
 def test_a_run_that_was_interrupted_raises_after_writing(tmp_path, monkeypatch):
-    from optbench.run import pipeline
+    from optbench.runs import pipeline
 
     real = pipeline.execute
 

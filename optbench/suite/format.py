@@ -200,25 +200,6 @@ class SuiteFile(BaseModel):
                 raise ValueError(f"'{title}' stands there twice; give one of them another label")
         return entries
 
-    def meant_by(self, target: str) -> tuple[str, ...]:
-        """Return the titles of the optimizers that a target means.
-
-        ``*`` means all; else the one with that label, else every entry of that name.
-        """
-        titles = tuple(entry.title for entry in self.optimizer)
-        if target == "*":
-            return titles
-        if target in titles:
-            return (target,)
-        return tuple(entry.title for entry in self.optimizer if entry.name == target)
-
-    def adjusted(self, optimizer: OptimizerEntry, problem: ProblemEntry) -> OptimizerEntry:
-        """Return an optimizer as it is on a problem; what names its label counts most."""
-        for target in dict.fromkeys(("*", optimizer.name, optimizer.title)):
-            if optimizer.title in self.meant_by(target):
-                optimizer = optimizer.merged(problem.overrides.get(target, {}))
-        return optimizer
-
     def as_written(self) -> dict[str, Any]:
         """Return plain data, without what was left out."""
         return self.model_dump(exclude_unset=True)
@@ -226,6 +207,34 @@ class SuiteFile(BaseModel):
     def changed(self, **changes: Any) -> "SuiteFile":
         """Return a copy with other values, checked again."""
         return parse_suite({**self.as_written(), **changes}, f"suite '{self.name}'")
+
+
+def meant_by(optimizers: Sequence[OptimizerEntry], target: str) -> tuple[str, ...]:
+    """Return the titles of the optimizers that a target means.
+
+    ``*`` means all; else the one with that label, else every entry of that name.
+    """
+    titles = tuple(entry.title for entry in optimizers)
+    if target == "*":
+        return titles
+    if target in titles:
+        return (target,)
+    return tuple(entry.title for entry in optimizers if entry.name == target)
+
+
+def adjusted(
+    optimizers: Sequence[OptimizerEntry],
+    optimizer: OptimizerEntry,
+    overrides: Mapping[str, Mapping[str, Any]],
+) -> OptimizerEntry:
+    """Return one of a suite's optimizers as a problem's overrides change it.
+
+    An override that names its label counts most, then its name, then ``*``.
+    """
+    for target in dict.fromkeys(("*", optimizer.name, optimizer.title)):
+        if target in overrides and optimizer.title in meant_by(optimizers, target):
+            optimizer = optimizer.merged(overrides[target])
+    return optimizer
 
 
 def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:

@@ -10,7 +10,11 @@
 import math
 import sys
 import tomllib
+from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import Any
+
+import numpy as np
 
 from optbench.errors import SuiteError
 
@@ -33,6 +37,21 @@ def toml_value(text: str) -> Any:
     except (ValueError, RecursionError):  # also too many digits, or brackets too deep
         return text
     return whole["value"] if len(whole) == 1 else text
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value given in Python as a TOML file would hold it.
+
+    >>> plain_value({"lr": np.float32(0.5), "betas": (0.9, np.arange(2))})
+    {'lr': 0.5, 'betas': [0.9, [0, 1]]}
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain_value(part) for key, part in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | PathLike):
+        return [plain_value(part) for part in value]
+    return value
 
 
 def grid_values(given: Any) -> list[float]:

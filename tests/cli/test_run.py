@@ -16,7 +16,7 @@ import pytest
 
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.sgd import SGD
-from optbench.run import pipeline
+from optbench.runs import pipeline
 from tests.cli.command import lanes, meta, optbench, run, suite, trace
 
 FUNCTION = ("anisotropic", "--iterations", 3)
@@ -232,7 +232,7 @@ def test_out_and_name_say_where(tmp_path):
 
 
 def test_device_auto_falls_back_and_gpu_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.device.gpu.why_no_gpu", lambda number: "it is not there; buy one")
+    monkeypatch.setattr("optbench.device.choose.why_no_gpu", lambda number: "it is not there; buy one")
     path = run(*FUNCTION, "--device", "auto", cwd=tmp_path)
     assert meta(path)["device"]["kind"] == "cpu"
     message = optbench("run", "--optimizer", "adam", "--device", "gpu", cwd=tmp_path).message
@@ -240,7 +240,7 @@ def test_device_auto_falls_back_and_gpu_says_what_is_missing(tmp_path, monkeypat
 
 
 def test_without_a_gpu_the_remedy_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.device.base.find_spec", lambda name: None)
+    monkeypatch.setattr("optbench.device.gpu.find_spec", lambda name: None)
     message = optbench("run", "--optimizer", "adam", "--device", "gpu", cwd=tmp_path).message
     assert "pip install 'optbench[gpu-cuda13]'" in message
 

@@ -8,7 +8,9 @@ from optbench.errors import SuiteError
 from optbench.suite.format import (
     OptimizerEntry,
     ProblemEntry,
+    adjusted,
     builtin_suites,
+    meant_by,
     parse_suite,
     read_suite,
 )
@@ -252,7 +254,7 @@ def test_a_target_is_a_label_else_every_entry_of_that_name(target, titles):
         {"name": "sgd", "label": "slow"},
         {"name": "sgd", "label": "quick"},
     ]
-    assert parse_suite({"name": "x", "optimizer": entries}, "x").meant_by(target) == titles
+    assert meant_by([OptimizerEntry(**entry) for entry in entries], target) == titles
 
 
 @pytest.mark.parametrize(
@@ -278,6 +280,11 @@ def test_only_hyperparameters_can_be_changed(changes):
     assert message == f"sgd: '{next(iter(changes))}' is no hyperparameter; set those by name"
 
 
+def on_problem(problem, plain):
+    entries = [OptimizerEntry(**entry) for entry in plain]
+    return [adjusted(entries, entry, problem.overrides) for entry in entries]
+
+
 def test_a_problem_changes_optimizers_by_star_then_name_then_label():
     problem = ProblemEntry(
         name="anisotropic",
@@ -292,8 +299,7 @@ def test_a_problem_changes_optimizers_by_star_then_name_then_label():
         {"name": "adam", "label": "other"},
         {"name": "sgd", "lr": 9.0},
     ]
-    suite = parse_suite({"name": "x", "optimizer": entries}, "x")
-    slow, other, sgd = (suite.adjusted(entry, problem) for entry in suite.optimizer)
+    slow, other, sgd = on_problem(problem, entries)
     assert slow.hyperparameters == {"lr": 3.0, "beta1": 0.5}
     assert slow.grid == {"beta2": [0.5, 0.9], "eps": [1, 2]}
     assert other.hyperparameters == {"lr": 2.0, "beta1": 0.5}
@@ -303,7 +309,6 @@ def test_a_problem_changes_optimizers_by_star_then_name_then_label():
 def test_a_change_to_a_label_leaves_other_entries_of_that_name_alone():
     problem = ProblemEntry(name="anisotropic", adam={"lr": 2.0})
     entries = [{"name": "adam"}, {"name": "adam", "label": "swept", "grid": {"lr": [0.1, 0.2]}}]
-    suite = parse_suite({"name": "x", "optimizer": entries}, "x")
-    adam, swept = (suite.adjusted(entry, problem) for entry in suite.optimizer)
+    adam, swept = on_problem(problem, entries)
     assert adam.hyperparameters == {"lr": 2.0}
     assert (swept.hyperparameters, swept.grid) == ({}, {"lr": [0.1, 0.2]})
