@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, cast, o
 
 from optbench.errors import SuiteError
 from optbench.records import RunTables, Status
-from optbench.report import problems, summary
+from optbench.report.configurations import problems
+from optbench.report.summaries import summary
 from optbench.runs.estimate import Estimate, estimate_plan
 from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
@@ -127,7 +128,7 @@ class Results:
         UsageError
             If the run has no such problem, or the figure does not fit it.
         """
-        from optbench.report.plots import PlotOptions, draw, kinds_for  # Matplotlib
+        from optbench.report.plots import PlotOptions, draw, kinds_for  # these load Matplotlib
 
         chosen = problems(self.tables)[0] if problem is None else problem
         if kind == "auto":

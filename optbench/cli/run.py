@@ -1,13 +1,15 @@
 """``optbench run``: train optimizers side by side."""
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from json import dumps, loads
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from optbench.cli.display import display
 from optbench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -19,13 +21,15 @@ from optbench.cli.options import (
 )
 from optbench.cli.output import console, debug, say, table
 from optbench.errors import ExitCode, SuiteError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from optbench.records import Failure, RunTables, Status
-    from optbench.runs.invocation import Invocation
-    from optbench.runs.pipeline import RunResult
+from optbench.records import Failure, RunTables, Status
+from optbench.report.summaries import summary
+from optbench.report.tables import duration, to_json, to_rich
+from optbench.runs.estimate import data_bytes, estimate_plan
+from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
+from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
+from optbench.runs.resume import resume_run
+from optbench.store.reader import read_run
+from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_starts, parse_stops
 
 BESIDE_RESUME = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out"),
@@ -52,7 +56,7 @@ def run(
             "-o",
             "--optimizer",
             metavar="NAME",
-            help="Only this entry of the suite, by label, else by name; one that the suite "
+            help="Run only this entry of the suite, by label, else by name; one that the suite "
             "doesn't have is added with its defaults. Repeatable.",
             autocompletion=complete_optimizer,
         ),
@@ -78,7 +82,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="VARIABLE=VALUE",
-            help="Where the function starts: x=-7,y=2, or a vector: 'x=[1, 2, 3]'.",
+            help="Where the function's variables start: x=-7,y=2, or a vector: 'x=[1, 2, 3]'.",
         ),
     ] = None,
     set_: Annotated[
@@ -86,14 +90,14 @@ def run(
         typer.Option(
             "--set",
             metavar="TARGET.KEY=VALUE",
-            help="Set a hyperparameter, as adam.lr=0.01; '*' means all. Repeatable.",
+            help="Set a hyperparameter: adam.lr=0.01; '*' means all optimizers. Repeatable.",
         ),
     ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TARGET.KEY=VALUES",
-            help="Sweep one, as adam.lr=1e-4:1e-1:13 (log-spaced) or adam.lr=1e-3,1e-2. "
+            help="Sweep a hyperparameter: adam.lr=1e-4:1e-1:13 (log-spaced) or adam.lr=1e-3,1e-2. "
             "Repeatable; several multiply.",
         ),
     ] = None,
@@ -105,14 +109,14 @@ def run(
         int | None, typer.Option(metavar="N", help="Updates to make, instead of the suite's.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="The same, counted in passes over the data.")
+        int | None, typer.Option(metavar="N", help="The same, as passes over the data.")
     ] = None,
     batch_size: Annotated[
         str | None, typer.Option(metavar="N|full", help="Examples in a minibatch; full: all.")
     ] = None,
     evaluate_every: Annotated[
         str | None,
-        typer.Option(metavar="N|'N epochs'", help="Evaluate all splits every so often."),
+        typer.Option(metavar="N|'N epochs'", help="How often to evaluate all splits."),
     ] = None,
     stop: Annotated[
         list[str] | None,
@@ -122,15 +126,18 @@ def run(
         ),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(metavar="float32|float64", help="Of parameters and arithmetic.")
+        str | None,
+        typer.Option(metavar="float32|float64", help="Of parameters and arithmetic."),
     ] = None,
     device: Annotated[
         str,
-        typer.Option(metavar="cpu|gpu|gpu:N|auto", help="What computes; auto: a GPU if one works."),
+        typer.Option(
+            metavar="cpu|gpu|gpu:N|auto", help="Where to run; auto: on a GPU if one works."
+        ),
     ] = "cpu",
     data: Annotated[
         str | None,
-        typer.Option(metavar="NAME|auto", help="Data set; auto: mnist if it is there."),
+        typer.Option(metavar="NAME|auto", help="Data set; auto: mnist if it can be found."),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
@@ -158,34 +165,25 @@ def run(
         ),
     ] = False,
     reuse_diverged: Annotated[
-        bool, typer.Option("--reuse-diverged", help="The same, and lanes that diverged as well.")
+        bool, typer.Option("--reuse-diverged", help="The same, and also lanes that diverged.")
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Go on with a run that was interrupted or killed."),
+        typer.Option(metavar="RUN", help="Resume a run that was interrupted or killed."),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="With --resume: go on although the environment has changed."),
+        typer.Option("--force", help="With --resume: even if the environment has changed."),
     ] = False,
     checkpoint_every: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints, by default 30."),
-    ] = None,
+        float, typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints.")
+    ] = CHECKPOINT_SECONDS,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
-    from optbench.cli.display import display
-    from optbench.runs.invocation import Execution, Invocation, run_all
-    from optbench.runs.pipeline import CHECKPOINT_SECONDS
-    from optbench.runs.resume import resume_run
-    from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_starts, parse_stops
-
     progress = partial(display, quiet=quiet or json)
     notice = _ignore if quiet and not json else _note
-    if checkpoint_every is None:
-        checkpoint_every = CHECKPOINT_SECONDS
     if resume is not None:
         _check_alone(context)
         execution = Execution(
@@ -244,15 +242,11 @@ def _check_alone(context: typer.Context) -> None:
         source = context.get_parameter_source(name)
         if name not in BESIDE_RESUME and source is not None and source.name == "COMMANDLINE":
             option = parameter.opts[0] if parameter.opts[0].startswith("-") else "a suite"
-            raise SuiteError(f"--resume goes on with a run as it began; leave {option} out")
+            raise SuiteError(f"--resume continues a run as it began; leave {option} out")
 
 
-def _print_plans(invocation: "Invocation", notice: "Callable[[str], None]") -> None:
+def _print_plans(invocation: Invocation, notice: Callable[[str], None]) -> None:
     """Print what the runs would take."""
-    from optbench.report.tables import duration
-    from optbench.runs.estimate import data_bytes, estimate_plan
-    from optbench.runs.invocation import plan_runs
-
     device, plans = plan_runs(invocation, notice)
     for plan in plans:
         listed = table("problem", "optimizer", "lanes", "blocks", "iterations", "a block", "time")
@@ -286,12 +280,8 @@ def _memory(count: int) -> str:
     return f"{count / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
 
 
-def _report(results: "Iterable[RunResult]", out: Path, *, quiet: bool, json: bool) -> int:
+def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool) -> int:
     """Print each run's table when it has ended, at last where they are; return the exit code."""
-    from optbench.report import summary
-    from optbench.report.tables import to_json, to_rich
-    from optbench.store.reader import read_run
-
     codes: list[int] = []
     finished: list[RunTables] = []
     for result in results:
@@ -326,11 +316,10 @@ def _report(results: "Iterable[RunResult]", out: Path, *, quiet: bool, json: boo
     return max(codes)
 
 
-def _exit_code(status: "Status") -> int:
+def _exit_code(status: Status) -> int:
     """Return the exit code of a run that ended so."""
-    return {"done": ExitCode.DONE, "interrupted": ExitCode.INTERRUPTED}.get(
-        status, ExitCode.LANES_FAILED
-    )
+    ends = {Status.DONE: ExitCode.DONE, Status.INTERRUPTED: ExitCode.INTERRUPTED}
+    return ends.get(status, ExitCode.LANES_FAILED)
 
 
 def _out_option(out: Path) -> str:
@@ -338,13 +327,13 @@ def _out_option(out: Path) -> str:
     return "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
 
 
-def _failure(failure: "Failure", tables: "RunTables") -> str:
+def _failure(failure: Failure, tables: RunTables) -> str:
     """Say in one line which lanes raised something."""
     where = f"(the traceback is in {tables.path}/run.json)"
     if not failure.lanes:
         return (
-            f"note: lanes raised together what none raises alone: {failure.message}; "
-            f"their results are those of smaller blocks {where}"
+            f"note: a block of lanes raised what none of them raises alone: {failure.message}; "
+            f"they were run in smaller blocks {where}"
         )
     lanes = tables.lanes.set_index("lane").loc[list(failure.lanes)]
     titles = (lanes["label"] + " on " + lanes["problem"]).tolist()

@@ -238,15 +238,14 @@ class _Draft:
     def finish(self, request: RunRequest) -> SuiteFile:
         """Apply the other options and return the suite."""
         for entry, plain in zip(self.file.problem, self.problems, strict=True):
-            options = {option.name for option in get_problem_class(entry.name).options}
             for key in PROBLEM_OPTIONS:
-                if getattr(request, key) is not None and key in options:
+                if getattr(request, key) is not None and _takes(entry, key):
                     plain[key] = getattr(request, key)
             if request.iterations is not None:
                 plain |= {"iterations": request.iterations, "epochs": None}
-            if request.epochs is not None and "batch_size" in options:
+            if request.epochs is not None and _takes(entry, "batch_size"):
                 plain |= {"epochs": request.epochs, "iterations": None}
-            if request.evaluate_every is not None and "batch_size" in options:
+            if request.evaluate_every is not None and _takes(entry, "batch_size"):
                 plain["evaluate_every"] = request.evaluate_every
             if request.stop:
                 plain["stop"] = {**plain.get("stop", {}), **request.stop}
@@ -263,6 +262,10 @@ class _Draft:
 
 def _plain(entry: OptimizerEntry | ProblemEntry) -> dict[str, Any]:
     return entry.model_dump(exclude_unset=True)
+
+
+def _takes(entry: ProblemEntry, name: str) -> bool:
+    return any(option.name == name for option in get_problem_class(entry.name).options)
 
 
 def apply_request(
@@ -308,11 +311,11 @@ def _check_numbers(suites: Sequence[SuiteFile], request: RunRequest) -> None:
     for key in ("iterations", "epochs"):
         count = getattr(request, key)
         if count is not None and count < 1:
-            raise SuiteError(f"--{key} {count}: at least 1 is needed")
+            raise SuiteError(f"--{key} {count}: it must be at least 1")
     entries = [entry for suite in suites for entry in suite.problem]
-    known = {option.name for entry in entries for option in get_problem_class(entry.name).options}
     for key in (*PROBLEM_OPTIONS, "epochs", "evaluate_every"):
         needed = key if key in PROBLEM_OPTIONS else "batch_size"
-        if getattr(request, key) is not None and needed not in known:
+        given = getattr(request, key) is not None
+        if given and not any(_takes(entry, needed) for entry in entries):
             names = ", ".join(entry.title for entry in entries)
             raise SuiteError(f"--{key.replace('_', '-')} means nothing to {names}; leave it out")

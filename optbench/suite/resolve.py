@@ -148,7 +148,7 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
         "optimizer": [_Swept.of(entry).plain() for entry in file.optimizer],
     }
     if len(seeds) > 1 and not any(resolved.problem.random for resolved in problems):
-        notices.append(f"nothing in suite '{file.name}' is random: one seed says all")
+        notices.append(f"nothing in suite '{file.name}' is random, so one seed is enough")
     given = file.as_written()
     return Suite(file.name, seeds, tuple(problems), written, plain_suite, tuple(notices), given)
 
@@ -203,7 +203,9 @@ def _fit(resolved: ResolvedProblem) -> Iterator[str]:
 def _check_lanes(lanes: int) -> None:
     """Refuse more lanes than a run can hold, before any grid is expanded."""
     if lanes > MAX_LANES:
-        raise SuiteError(f"its grids and seeds make {lanes} lanes; a run takes at most {MAX_LANES}")
+        raise SuiteError(
+            f"its grids and seeds make {lanes} lanes; a run can have at most {MAX_LANES}"
+        )
 
 
 def _check_shared(file: SuiteFile, problems: Sequence[ResolvedProblem]) -> None:
@@ -224,7 +226,9 @@ def _check_targets(file: SuiteFile, entry: ProblemEntry) -> None:
     names = dict.fromkeys(name for entry in file.optimizer for name in (entry.title, entry.name))
     for target in entry.overrides:
         if not meant_by(file.optimizer, target):
-            raise SuiteError(f"{entry.title}: no optimizer '{target}'; {nearest(target, names)}")
+            raise SuiteError(
+                f"{entry.title}: there is no optimizer '{target}'; {nearest(target, names)}"
+            )
 
 
 @dataclass(frozen=True)

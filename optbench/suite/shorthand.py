@@ -29,7 +29,9 @@ def function_suite(expression: str, start: Mapping[str, Any]) -> dict[str, Any]:
     [{'name': 'function', 'expression': 'x**2 + y**2', 'start': {'x': -7, 'y': 2}}]
     """
     if not start:
-        raise SuiteError(f"--function has no start; give each variable a value, as {START_EXAMPLE}")
+        raise SuiteError(
+            f"--function needs a start; give each variable a value, as {START_EXAMPLE}"
+        )
     return {
         "name": FUNCTION_SUITE,
         "problem": [{"name": "function", "expression": expression, "start": dict(start)}],

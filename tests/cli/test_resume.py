@@ -307,7 +307,7 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("given", FORBIDDEN)
 def test_what_would_change_the_run_is_refused(given, cut, tmp_path):
-    expected = f"--resume goes on with a run as it began; leave {FORBIDDEN[given]} out"
+    expected = f"--resume continues a run as it began; leave {FORBIDDEN[given]} out"
     assert refused(*given.split("|"), "--resume", cut.name, cwd=tmp_path) == expected
 
 
@@ -469,7 +469,7 @@ def test_a_run_that_another_process_went_on_with_meanwhile_is_refused(cut, whole
     device, settled = NumpyDevice(), resolve(read_suite(str(cut / "run.json")))
     plan = resume.plan_rest(cut, settled, device)
     assert optbench("run", "--resume", cut.name, "-q", cwd=tmp_path).code == 0
-    with pytest.raises(ResultsError, match="another process has resumed .* meanwhile"):
+    with pytest.raises(ResultsError, match="another process has resumed"):
         resume.resume(cut, plan, device)
     assert_same_run(cut, whole)
 

@@ -183,7 +183,7 @@ def test_seeds_count_and_seed_names_them(tmp_path):
 
 def test_seeds_of_a_function_are_said_to_change_nothing(tmp_path):
     seen = optbench("run", *FUNCTION, "--seeds", 2, cwd=tmp_path)
-    assert "note: nothing in suite 'anisotropic' is random: one seed says all" in seen.err
+    assert "note: nothing in suite 'anisotropic' is random, so one seed is enough" in seen.err
     (path,) = (tmp_path / "results").iterdir()
     assert set(lanes(path)["seed"]) == {0}
 
@@ -232,7 +232,9 @@ def test_out_and_name_say_where(tmp_path):
 
 
 def test_device_auto_falls_back_and_gpu_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.device.choose.why_no_gpu", lambda number: "it is not there; buy one")
+    monkeypatch.setattr(
+        "optbench.device.choose.why_no_gpu", lambda number: "it is not there; buy one"
+    )
     path = run(*FUNCTION, "--device", "auto", cwd=tmp_path)
     assert meta(path)["device"]["kind"] == "cpu"
     message = optbench("run", "--optimizer", "adam", "--device", "gpu", cwd=tmp_path).message

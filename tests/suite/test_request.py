@@ -179,9 +179,9 @@ def test_grids_multiply():
         ({"sets": ["adm.lr=1"]}, "--set adm.lr: there is no optimizer 'adm'; did you mean 'adam'?"),
         ({"grids": ["x.lr=1"]}, "--grid x.lr: there is no optimizer 'x'; known are sgd, Adam"),
         ({"sets": ["*.foo=1"]}, "--set *.foo: no optimizer has a hyperparameter 'foo'"),
-        ({"sets": ["sgd.name=adam"]}, "sgd: 'name' is no hyperparameter; set those by name"),
-        ({"sets": ["sgd.label=x"]}, "sgd: 'label' is no hyperparameter"),
-        ({"sets": ["sgd.grid=x"]}, "sgd: 'grid' is no hyperparameter"),
+        ({"sets": ["sgd.name=adam"]}, "sgd: 'name' is not a hyperparameter; name one"),
+        ({"sets": ["sgd.label=x"]}, "sgd: 'label' is not a hyperparameter"),
+        ({"sets": ["sgd.grid=x"]}, "sgd: 'grid' is not a hyperparameter"),
         ({"grids": ["sgd.lr=x"]}, "--grid sgd.lr: grid 'x' is malformed; write values as"),
         ({"grids": ["sgd.lr=1:2"]}, "--grid sgd.lr: grid '1:2' is malformed"),
     ],
@@ -274,22 +274,22 @@ def test_a_name_is_for_one_suite():
     (changed,), _ = apply(name="x")
     assert changed["name"] == "x"
     assert refused(SUITE, OTHER, name="x") == "--name takes one suite, not 2; run them one by one"
-    assert "names no folder" in refused(name="a/b")
+    assert "cannot be the name of a folder" in refused(name="a/b")
     assert "it has 201 characters; use at most 200" in refused(name="n" * 201)
 
 
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ({"iterations": 0}, "--iterations 0: at least 1 is needed"),
-        ({"iterations": -3}, "--iterations -3: at least 1 is needed"),
-        ({"epochs": 0}, "--epochs 0: at least 1 is needed"),
+        ({"iterations": 0}, "--iterations 0: it must be at least 1"),
+        ({"iterations": -3}, "--iterations -3: it must be at least 1"),
+        ({"epochs": 0}, "--epochs 0: it must be at least 1"),
         ({"iterations": 1, "epochs": 1}, "--iterations and --epochs exclude each other"),
         ({"epochs": 1}, "--epochs means nothing to anisotropic; leave it out"),
         ({"batch_size": 1}, "--batch-size means nothing to anisotropic; leave it out"),
         ({"data": "mnist"}, "--data means nothing to anisotropic; leave it out"),
         ({"seeds": 0}, "seeds = 0; at least 1 seed is needed"),
-        ({"seeds": 10**12}, "seeds = 1000000000000; it takes at most 1000000 of them"),
+        ({"seeds": 10**12}, "seeds = 1000000000000; at most 1000000 seeds are possible"),
         ({"seeds": "1,1"}, "seeds '1,1' are malformed"),
     ],
 )
