@@ -1,15 +1,16 @@
 """optbench: benchmarks first-order optimizers; every run is a row.
 
-:func:`run` runs a suite, :func:`load` loads what a run left; both return :class:`Results`.
+:func:`run` runs suites, :func:`resume` goes on with a run, :func:`load` loads one; each returns
+:class:`Results`. :func:`estimate` says what a run would take.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optbench.api import Results, load, run
+    from optbench.api import Results, estimate, load, resume, run
 
-__all__ = ["Results", "__version__", "load", "run"]
+__all__ = ["Results", "__version__", "estimate", "load", "resume", "run"]
 
 __version__ = "0.1.0"
 

@@ -7,19 +7,67 @@
    iteration    loss
 0          0  6.4500
 1          1  5.1345
+>>> results = optbench.run(
+...     problem="booth",
+...     optimizers=["adam"],
+...     grid={"adam.lr": [1e-6, 0.1]},
+...     stop={"loss": 1.0},
+...     out=tempfile.mkdtemp(),
+... )
+>>> results.lanes["status"].tolist()
+['done', 'stopped']
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, cast, overload
+
+from optbench.errors import SuiteError
+from optbench.records import RunTables, Status
+from optbench.report.configurations import problem_names
+from optbench.report.summaries import summary
+from optbench.runs.estimate import Estimate, estimate_plan
+from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
+from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
+from optbench.runs.resume import resume_run
+from optbench.store.reader import read_run
+from optbench.suite.request import SuiteSource
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from optbench.records import RunTables
+Options = ParamSpec("Options")
+
+
+class _Run(Protocol[Options]):
+    """The type of :func:`run`: one suite gives one run's results, several give a list."""
+
+    @overload  # text is also a sequence of text, but means one suite
+    def __call__(  # type: ignore[overload-overlap]
+        self, suite: SuiteSource = ..., *args: Options.args, **options: Options.kwargs
+    ) -> "Results": ...
+
+    @overload
+    def __call__(
+        self, suite: Sequence[SuiteSource], *args: Options.args, **options: Options.kwargs
+    ) -> "list[Results]": ...
+
+
+def _with_options(
+    invocation: Callable[Concatenate[Any, Options], object],
+) -> Callable[[Callable[..., Any]], _Run[Options]]:
+    """Give a function the parameters of :class:`Invocation`, which stand there alone."""
+
+    def declare(function: Callable[..., Any]) -> _Run[Options]:
+        shown = signature(function).replace(parameters=[*signature(invocation).parameters.values()])
+        setattr(function, "__signature__", shown)  # noqa: B010  # mypy knows no such attribute
+        return cast(_Run[Options], function)
+
+    return declare
 
 
 @dataclass(frozen=True)
@@ -46,23 +94,21 @@ class Results:
 
     @property
     def lanes(self) -> "pd.DataFrame":
-        """A row a lane: problem, optimizer, hyperparameters (hp_…), seed, status, losses."""
+        """One row per lane: problem, optimizer, hyperparameters (hp_…), seed, status, losses."""
         return self.tables.lanes
 
     @property
     def trace(self) -> "pd.DataFrame":
-        """A row an iteration of a lane: lane, iteration, loss, and x, y, z of functions."""
+        """One row per lane and iteration: loss, and x, y, z of functions."""
         return self.tables.trace
 
     @property
     def evaluation(self) -> "pd.DataFrame":
-        """A row a lane and split: loss and zero-one error over the whole split."""
+        """One row per evaluation of a lane: split, and loss and zero-one error over all of it."""
         return self.tables.evaluation
 
     def summary(self) -> "pd.DataFrame":
-        """Return a row an optimizer: its best configuration, medians over its seeds."""
-        from optbench.report.summaries import summary
-
+        """Return one row per optimizer: its best configuration, medians over its seeds."""
         return summary(self.tables)
 
     def plot(self, kind: str = "auto", *, problem: str | None = None, **options: Any) -> "Figure":
@@ -73,22 +119,88 @@ class Results:
         kind
             trajectory, surface, field, loss or sensitivity; auto takes the first that fits.
         problem
-            Which problem of the run; the first where it is not given.
+            Which problem of the run, by default the first.
         options
             As in :class:`optbench.report.plots.PlotOptions`.
 
         Raises
         ------
         UsageError
-            If the run has no such problem, or it cannot be drawn so.
+            If the run has no such problem, or the figure does not fit it.
         """
-        from optbench.report.configurations import problem_names
-        from optbench.report.plots import PlotOptions, draw, kinds_for
+        from optbench.report.plots import PlotOptions, draw, kinds_for  # these load Matplotlib
 
         chosen = problem_names(self.tables)[0] if problem is None else problem
-        fitting = kinds_for(self.tables, chosen) or ["loss"]
-        wanted = fitting[0] if kind == "auto" else kind
-        return draw(wanted, self.tables, chosen, PlotOptions(**options))
+        if kind == "auto":
+            kind = (kinds_for(self.tables, chosen) or ["loss"])[0]
+        return draw(kind, self.tables, chosen, PlotOptions(**options))
+
+
+@_with_options(Invocation)
+def run(suite: Any = (), **options: Any) -> "Results | list[Results]":
+    """Run a suite, or several, and return the results; nothing is printed.
+
+    Parameters
+    ----------
+    suite
+        Name of a built-in suite, path of a TOML file, or a suite as a mapping; a list of these
+        gives a list of results. It may be left out where ``problem`` or ``function`` is given.
+    options
+        Those of ``optbench run``, by the same names: what is asked for
+        (:class:`~optbench.suite.request.RunRequest`) and how it is carried out
+        (:class:`~optbench.runs.invocation.Execution`).
+
+    Raises
+    ------
+    UsageError
+        For whatever ``optbench run`` would exit with code 2.
+    KeyboardInterrupt
+        After an interrupt; what was done has been written.
+    """
+    results = [_results(result) for result in run_all(_invocation(suite, options))]
+    return results if _several(suite) else results[0]
+
+
+def estimate(suite: Any = (), **options: Any) -> list[Estimate]:
+    """Return what :func:`run` would take with these arguments; nothing is run, nothing written.
+
+    There is one estimate for each optimizer on each problem, from a few of its steps.
+    """
+    device, plans = plan_runs(_invocation(suite, options))
+    return [group for plan in plans for group in estimate_plan(plan, device)]
+
+
+def resume(
+    run: "str | PathLike[str]",
+    *,
+    out: "str | PathLike[str]" = "results",
+    workers: int | None = None,
+    data_dir: "str | PathLike[str] | None" = None,
+    checkpoint_every: float = CHECKPOINT_SECONDS,
+    force: bool = False,
+) -> Results:
+    """Resume a run that was interrupted or killed, and return its results.
+
+    Parameters
+    ----------
+    run
+        Its directory, the name of one under ``out``, the beginning of that name, or ``"latest"``.
+    force
+        Whether the environment may be another one than the run began in.
+
+    The others are as of :func:`run`.
+
+    Raises
+    ------
+    UsageError
+        For whatever ``optbench run --resume`` would exit with code 2.
+    KeyboardInterrupt
+        After an interrupt; what was done has been written.
+    """
+    execution = Execution(
+        workers=workers, data_dir=data_dir, out=out, checkpoint_every=checkpoint_every
+    )
+    return _results(resume_run(str(run), execution, force=force))
 
 
 def load(path: "str | PathLike[str]") -> Results:
@@ -99,84 +211,21 @@ def load(path: "str | PathLike[str]") -> Results:
     ResultsError
         If there is none, or it is damaged.
     """
-    from optbench.store.reader import read_run
-
     return Results(read_run(Path(path)))
 
 
-def run(
-    suite: "str | PathLike[str] | Mapping[str, Any]",
-    *,
-    optimizers: str | Sequence[str] = (),
-    set: Mapping[str, Any] | None = None,
-    grid: Mapping[str, Any] | None = None,
-    seeds: int | Sequence[int] | None = None,
-    iterations: int | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    dtype: str | None = None,
-    device: str = "cpu",
-    workers: int | None = None,
-    data: str | None = None,
-    data_dir: "str | PathLike[str] | None" = None,
-    out: "str | PathLike[str]" = "results",
-    name: str | None = None,
-) -> Results:
-    """Run a suite and return its results; nothing is printed.
+def _several(suite: object) -> bool:
+    return not isinstance(suite, str | PathLike | Mapping) and suite != ()
 
-    Parameters
-    ----------
-    suite
-        Name of a built-in suite, path of a TOML file, or a suite as a mapping.
-    set, grid
-        Hyperparameters by target, as ``{"adam.lr": 0.01}`` and ``{"adam.lr": "1e-4:1e-1:13"}`` or
-        ``{"adam.lr": [1e-3, 1e-2]}``.
-    seeds
-        How many, or which.
 
-    The others are the flags of ``optbench run``.
+def _invocation(suite: Any, options: Mapping[str, Any]) -> Invocation:
+    invocation = Invocation(suite, **options)
+    if not (invocation.suite or invocation.problem or invocation.function):
+        raise SuiteError("nothing to run; name a suite, a problem or a function")
+    return invocation
 
-    Raises
-    ------
-    UsageError
-        For whatever ``optbench run`` would exit with code 2.
-    KeyboardInterrupt
-        After an interrupt; what was done has been written.
-    """
-    from optbench.device.choose import get_device
-    from optbench.records import Status
-    from optbench.runs.pipeline import new_invocation, plan_run, run_plan
-    from optbench.suite.flags import Flags, apply_flags
-    from optbench.suite.format import parse_suite, read_suite
-    from optbench.suite.resolve import resolve
 
-    file = parse_suite(suite, "suite") if isinstance(suite, Mapping) else read_suite(str(suite))
-    flags = Flags(
-        optimizers=(optimizers,) if isinstance(optimizers, str) else tuple(optimizers),
-        sets=tuple(f"{target}={_text(value)}" for target, value in (set or {}).items()),
-        grids=tuple(f"{target}={_text(value)}" for target, value in (grid or {}).items()),
-        seeds=seeds if seeds is None or isinstance(seeds, int) else [int(each) for each in seeds],
-        iterations=iterations,
-        epochs=epochs,
-        batch_size=batch_size,
-        dtype=dtype,
-        data=data,
-        name=name,
-    )
-    changed, _ = apply_flags([file], flags)
-    where = None if data_dir is None else Path(data_dir)
-    settled = resolve(changed[0], written=file.as_written(), data_dir=where)
-    worker = get_device(device)
-    outcome = run_plan(plan_run(settled, worker, workers), worker, Path(out), new_invocation())
-    if outcome.status is Status.INTERRUPTED:
+def _results(result: RunResult) -> Results:
+    if result.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
-    return load(outcome.path)
-
-
-def _text(value: Any) -> str:
-    """Write a value as a flag has it: a sequence of numbers with commas."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Iterable):
-        return ",".join(repr(float(each)) for each in value)
-    return repr(float(value))
+    return load(result.path)

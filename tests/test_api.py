@@ -23,7 +23,8 @@ def surroundings(tmp_path, monkeypatch):
 
 
 def test_the_package_names_what_it_offers():
-    assert set(optbench.__all__) == {"Results", "__version__", "load", "run"}
+    offered = {"Results", "__version__", "estimate", "load", "resume", "run"}
+    assert set(optbench.__all__) == offered
     assert all(hasattr(optbench, name) for name in optbench.__all__)
 
 
@@ -169,7 +170,7 @@ def test_plot_refuses_what_cannot_be_drawn(results):
         ({"iterations": 0}, SuiteError, "at least 1"),
         ({"batch_size": 3}, SuiteError, "means nothing to anisotropic"),
         ({"device": "tpu"}, DeviceError, "unknown device 'tpu'"),
-        ({"name": "a/b"}, SuiteError, "names no folder"),
+        ({"name": "a/b"}, SuiteError, "cannot be the name of a folder"),
         ({"suite": {"name": "x", "problems": []}}, SuiteError, "did you mean 'problem'"),
         ({"suite": {"problem": []}}, SuiteError, "name is missing"),
     ],
@@ -190,7 +191,7 @@ def test_a_place_that_cannot_be_written_raises(tmp_path):
 
 
 def test_a_run_that_was_interrupted_raises_after_writing(tmp_path, monkeypatch):
-    from optbench.run import pipeline
+    from optbench.runs import pipeline
 
     real = pipeline.execute
 

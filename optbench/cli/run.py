@@ -1,10 +1,15 @@
 """``optbench run``: train optimizers side by side."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from json import dumps, loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from shlex import quote
+from typing import Annotated, Any
 
 import typer
 
+from optbench.cli.display import display
 from optbench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -14,11 +19,23 @@ from optbench.cli.options import (
     complete_problem,
     complete_suite,
 )
-from optbench.cli.running import How, check_alone, plan_all, resume_run, run_all
-from optbench.errors import SuiteError
+from optbench.cli.output import console, debug, say, table
+from optbench.errors import ExitCode, SuiteError
+from optbench.records import Failure, RunTables, Status
+from optbench.report.summaries import summary
+from optbench.report.tables import duration, to_json, to_rich
+from optbench.runs.estimate import data_bytes, estimate_plan
+from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
+from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
+from optbench.runs.resume import resume_run
+from optbench.store.reader import read_run
+from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_starts, parse_stops
 
-if TYPE_CHECKING:
-    from optbench.suite.format import SuiteFile
+BESIDE_RESUME = {
+    *("resume", "force", "workers", "checkpoint_every", "data_dir", "out"),
+    *("quiet", "json", "debug", "version"),
+}
+"""Options that may stand beside --resume: none changes what is computed."""
 
 
 def run(
@@ -39,7 +56,7 @@ def run(
             "-o",
             "--optimizer",
             metavar="NAME",
-            help="Only this entry of the suite, by label, else by name; one that the suite "
+            help="Run only this entry of the suite, by label, else by name; one that the suite "
             "doesn't have is added with its defaults. Repeatable.",
             autocompletion=complete_optimizer,
         ),
@@ -65,7 +82,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="VARIABLE=VALUE",
-            help="Where the function starts: x=-7,y=2, or a vector: 'x=[1, 2, 3]'.",
+            help="Where the function's variables start: x=-7,y=2, or a vector: 'x=[1, 2, 3]'.",
         ),
     ] = None,
     set_: Annotated[
@@ -73,14 +90,14 @@ def run(
         typer.Option(
             "--set",
             metavar="TARGET.KEY=VALUE",
-            help="Set a hyperparameter, as adam.lr=0.01; '*' means all. Repeatable.",
+            help="Set a hyperparameter: adam.lr=0.01; '*' means all optimizers. Repeatable.",
         ),
     ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TARGET.KEY=VALUES",
-            help="Sweep one, as adam.lr=1e-4:1e-1:13 (log-spaced) or adam.lr=1e-3,1e-2. "
+            help="Sweep a hyperparameter: adam.lr=1e-4:1e-1:13 (log-spaced) or adam.lr=1e-3,1e-2. "
             "Repeatable; several multiply.",
         ),
     ] = None,
@@ -92,14 +109,14 @@ def run(
         int | None, typer.Option(metavar="N", help="Updates to make, instead of the suite's.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="The same, counted in passes over the data.")
+        int | None, typer.Option(metavar="N", help="The same, as passes over the data.")
     ] = None,
     batch_size: Annotated[
         str | None, typer.Option(metavar="N|full", help="Examples in a minibatch; full: all.")
     ] = None,
     evaluate_every: Annotated[
         str | None,
-        typer.Option(metavar="N|'N epochs'", help="Evaluate all splits every so often."),
+        typer.Option(metavar="N|'N epochs'", help="How often to evaluate all splits."),
     ] = None,
     stop: Annotated[
         list[str] | None,
@@ -109,15 +126,18 @@ def run(
         ),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(metavar="float32|float64", help="Of parameters and arithmetic.")
+        str | None,
+        typer.Option(metavar="float32|float64", help="Of parameters and arithmetic."),
     ] = None,
     device: Annotated[
         str,
-        typer.Option(metavar="cpu|gpu|gpu:N|auto", help="What computes; auto: a GPU if one works."),
+        typer.Option(
+            metavar="cpu|gpu|gpu:N|auto", help="Where to run; auto: on a GPU if one works."
+        ),
     ] = "cpu",
     data: Annotated[
         str | None,
-        typer.Option(metavar="NAME|auto", help="Data set; auto: mnist if it is there."),
+        typer.Option(metavar="NAME|auto", help="Data set; auto: mnist if it can be found."),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
@@ -145,85 +165,179 @@ def run(
         ),
     ] = False,
     reuse_diverged: Annotated[
-        bool, typer.Option("--reuse-diverged", help="The same, and lanes that diverged as well.")
+        bool, typer.Option("--reuse-diverged", help="The same, and also lanes that diverged.")
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Go on with a run that was interrupted or killed."),
+        typer.Option(metavar="RUN", help="Resume a run that was interrupted or killed."),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="With --resume: go on although the environment has changed."),
+        typer.Option("--force", help="With --resume: even if the environment has changed."),
     ] = False,
     checkpoint_every: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints, by default 30."),
-    ] = None,
+        float, typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints.")
+    ] = CHECKPOINT_SECONDS,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
-    from optbench.runs.pipeline import CHECKPOINT_SECONDS
-    from optbench.suite.flags import Flags
-
-    seconds = CHECKPOINT_SECONDS if checkpoint_every is None else checkpoint_every
-    how = How(
-        *(device, workers, data_dir, out, quiet or json, json, seconds, reuse, reuse_diverged)
-    )
+    progress = partial(display, quiet=quiet or json)
+    notice = _ignore if quiet and not json else _note
     if resume is not None:
-        check_alone(context)
-        raise typer.Exit(resume_run(resume, how, force=force))
+        _check_alone(context)
+        execution = Execution(
+            workers=workers, data_dir=data_dir, out=out, checkpoint_every=checkpoint_every
+        )
+        resumed = resume_run(resume, execution, notice, progress, force=force)
+        raise typer.Exit(_report([resumed], out, quiet=quiet, json=json))
     if force:
         raise SuiteError("--force belongs to --resume; give both")
     if seeds is not None and seed is not None:
         raise SuiteError("--seeds and --seed exclude each other; give one of them")
-    flags = Flags(
-        optimizers=tuple(optimizer or ()),
-        sets=tuple(set_ or ()),
-        grids=tuple(grid or ()),
+    invocation = Invocation(
+        suites or (),
+        problem=problem or (),
+        function=function,
+        start=parse_starts(start or ()),
+        optimizers=optimizer or (),
+        set=[parse_set(text) for text in set_ or ()],
+        grid=[parse_grid(text) for text in grid or ()],
         seeds=seeds if seed is None else seed,
         iterations=iterations,
         epochs=epochs,
-        batch_size=_number(batch_size),
-        evaluate_every=_number(evaluate_every),
-        stops=tuple(stop or ()),
+        batch_size=parse_count(batch_size),
+        evaluate_every=parse_count(evaluate_every),
+        stop=parse_stops(stop or ()),
         dtype=dtype,
         data=data,
         name=name,
+        device=device,
+        workers=workers,
+        data_dir=data_dir,
+        out=out,
+        reuse=reuse,
+        reuse_diverged=reuse_diverged,
+        checkpoint_every=checkpoint_every,
     )
-    written = _written(suites or [], problem or [], optimizer or [], function, start or [])
     if dry_run:
-        plan_all(written, flags, how)
+        _print_plans(invocation, notice)
     else:
-        raise typer.Exit(run_all(written, flags, how))
+        results = run_all(invocation, notice, progress)
+        raise typer.Exit(_report(results, out, quiet=quiet, json=json))
 
 
-def _number(text: str | None) -> int | str | None:
-    """Return a whole number where a text is one; what else may stand there is checked later."""
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return text
+def _note(message: str) -> None:
+    say(f"note: {message}")
 
 
-def _written(
-    names: list[str],
-    problems: list[str],
-    optimizers: list[str],
-    function: str | None,
-    starts: list[str],
-) -> "list[SuiteFile]":
-    """Return the suites that were asked for, before any flag changes them."""
-    from optbench.suite.format import parse_suite, read_suite
-    from optbench.suite.resolve import DEFAULT_SUITES
-    from optbench.suite.shorthand import function_suite, suite_of_problems, with_problems
+def _ignore(message: str) -> None:
+    pass
 
-    if function is not None:
-        if names or problems:
-            raise SuiteError("--function is a suite of its own; leave suites and --problem out")
-        return [parse_suite(function_suite(function, starts), "--function")]
-    if starts:
-        raise SuiteError("--start belongs to --function; give both")
-    if problems and not names:
-        return [suite_of_problems(problems, optimizers)]
-    return [with_problems(read_suite(name), problems) for name in names or DEFAULT_SUITES]
+
+def _check_alone(context: typer.Context) -> None:
+    """Refuse options that would change a run that has begun."""
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name not in BESIDE_RESUME and source is not None and source.name == "COMMANDLINE":
+            option = parameter.opts[0] if parameter.opts[0].startswith("-") else "a suite"
+            raise SuiteError(f"--resume continues a run as it began; leave {option} out")
+
+
+def _print_plans(invocation: Invocation, notice: Callable[[str], None]) -> None:
+    """Print what the runs would take."""
+    device, plans = plan_runs(invocation, notice)
+    for plan in plans:
+        listed = table("problem", "optimizer", "lanes", "blocks", "iterations", "a block", "time")
+        estimates = estimate_plan(plan, device)
+        for group in estimates:
+            sizes = (f"{group.lanes:,}", f"{group.blocks:,}", f"{group.iterations:,}")
+            memory = _memory(group.block_bytes)
+            listed.add_row(group.problem, group.optimizer, *sizes, memory, duration(group.seconds))
+        for column in listed.columns[2:]:
+            column.justify = "right"
+        console().print(listed)
+        at_work = plan.workers * max((group.block_bytes for group in estimates), default=0)
+        seconds = sum(group.seconds for group in estimates) / plan.workers
+        workers = f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"
+        typer.echo(
+            f"{plan.suite.name}: {len(plan.lanes):,} lanes in {len(plan.blocks):,} blocks on "
+            f"{workers} ({device.kind}), about {duration(seconds)}, {_memory(at_work)} of work "
+            f"arrays and {_memory(data_bytes(plan))} of data; nothing was run"
+        )
+
+
+def _memory(count: int) -> str:
+    """Write a number of bytes.
+
+    >>> _memory(512), _memory(10 * 2**20)
+    ('512 B', '10.0 MiB')
+    """
+    if count < 1024:
+        return f"{count} B"
+    exponent = min(3, (count.bit_length() - 1) // 10)
+    return f"{count / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
+
+
+def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool) -> int:
+    """Print each run's table when it has ended, at last where they are; return the exit code."""
+    codes: list[int] = []
+    finished: list[RunTables] = []
+    for result in results:
+        codes.append(_exit_code(result.status))
+        if codes[-1] == ExitCode.INTERRUPTED and not (quiet or json):
+            command = f"optbench run --resume {quote(result.path.name)}{_out_option(out)}"
+            say(f"interrupted: what was done is kept; go on with: {command}")
+        tables = read_run(result.path)
+        finished.append(tables)
+        for failure in result.failures:
+            say(_failure(failure, tables))
+            debug(failure.traceback)
+        if not (quiet or json):
+            console().print(to_rich(summary(tables)))
+    if json:
+        runs: list[dict[str, Any]] = [
+            {
+                "path": str(tables.path),
+                "suite": tables.meta["suite"]["name"],
+                "status": tables.meta["status"],
+                "summary": loads(to_json(summary(tables))),
+            }
+            for tables in finished
+        ]
+        whole = {"invocation_id": finished[0].meta["invocation_id"], "runs": runs}
+        typer.echo(dumps(whole, indent=2, ensure_ascii=False))
+        return max(codes)
+    for tables in finished:
+        typer.echo(str(tables.path) if quiet else f"results: {tables.path}")
+    if not quiet:
+        say(f"plot them with: optbench plot{_out_option(out)}")
+    return max(codes)
+
+
+def _exit_code(status: Status) -> int:
+    """Return the exit code of a run that ended so."""
+    ends = {Status.DONE: ExitCode.DONE, Status.INTERRUPTED: ExitCode.INTERRUPTED}
+    return ends.get(status, ExitCode.LANES_FAILED)
+
+
+def _out_option(out: Path) -> str:
+    """Return what makes another command look for runs in the same folder."""
+    return "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
+
+
+def _failure(failure: Failure, tables: RunTables) -> str:
+    """Say in one line which lanes raised something."""
+    where = f"(the traceback is in {tables.path}/run.json)"
+    if not failure.lanes:
+        return (
+            f"note: a block of lanes raised what none of them raises alone: {failure.message}; "
+            f"they were run in smaller blocks {where}"
+        )
+    lanes = tables.lanes.set_index("lane").loc[list(failure.lanes)]
+    titles = (lanes["label"] + " on " + lanes["problem"]).tolist()
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(lanes["seed"].tolist()))
+    which = ", ".join(dict.fromkeys(titles))
+    count = "" if len(lanes) == 1 else f", {len(lanes)} lanes"
+    return f"error: {which} (seed {seeds}{count}) failed: {failure.message} {where}"

@@ -69,6 +69,12 @@ def _estimates(plan: Plan, device: Device, clock: Clock) -> Iterator[Estimate]:
         )
 
 
+def data_bytes(plan: Plan) -> int:
+    """Return what the data of all problems take; arrays that they share count once."""
+    arrays = [array for entry in plan.suite.problems for array in entry.problem.data().values()]
+    return sum(array.nbytes for array in {id(array): array for array in arrays}.values())
+
+
 def _kind(block: Block) -> tuple[str, str]:
     return block.lanes[0].problem, block.optimizer.name
 

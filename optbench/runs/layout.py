@@ -17,8 +17,8 @@ from optbench.records import NUMERICS_VERSION, Lane
 from optbench.suite.resolve import Suite
 
 WORTH_SHARING = 2**16
-"""Parameters of all lanes of a block below which it is not halved for another worker: operations
-on so few take less time than two threads lose when they wait for the interpreter's lock."""
+"""Parameters of all lanes of a block below which it is not halved for another worker: operations on
+so few take less time than two threads lose waiting for the interpreter's lock."""
 
 
 def lay_out(suite: Suite, device_kind: str) -> tuple[Lane, ...]:
@@ -28,26 +28,26 @@ def lay_out(suite: Suite, device_kind: str) -> tuple[Lane, ...]:
 
 def _lanes(suite: Suite, device_kind: str) -> Iterator[Lane]:
     number = count()
-    for setting in suite.problems:
-        fingerprint = setting.problem.fingerprint
-        for entry in setting.optimizers:
-            for configuration, seed in product(entry.configurations, suite.seeds_of(setting)):
+    for resolved in suite.problems:
+        fingerprint = resolved.problem.fingerprint
+        for entry in resolved.optimizers:
+            for configuration, seed in product(entry.configurations, suite.seeds_of(resolved)):
                 key = _key(
                     fingerprint=fingerprint,
                     optimizer=entry.optimizer.identity(),
                     hyperparameters=dict(configuration),
                     schedule="constant",
                     seed=seed,
-                    iterations=setting.iterations,
-                    evaluation=setting.rules.evaluate_every or "end",
-                    stopping=setting.rules.stopping(),
+                    iterations=resolved.iterations,
+                    evaluation=resolved.rules.evaluate_every or "end",
+                    stopping=resolved.rules.stopping(),
                     device=device_kind,
                     numerics_version=NUMERICS_VERSION,
                 )
                 yield Lane(
                     number=next(number),
                     key=key,
-                    problem=setting.label,
+                    problem=resolved.label,
                     optimizer=entry.name,
                     label=entry.label,
                     hyperparameters=configuration,
@@ -71,14 +71,14 @@ def plan_blocks(
     """Group lanes into blocks; a function of the lanes and of what the device gives a block.
 
     Lanes of one problem and one rule go together, as many as keep the arrays of a block within
-    ``block_bytes``, spread evenly. The largest blocks are halved while their number is no multiple
-    of ``workers``, so that none is idle at the end, and while they are :data:`WORTH_SHARING`.
+    ``block_bytes``, spread evenly. While the number of blocks is not a multiple of ``workers``, the
+    largest one is halved, so that no worker is idle at the end, if it is :data:`WORTH_SHARING`.
     """
-    settings = {setting.label: setting for setting in suite.problems}
+    problems = {resolved.label: resolved for resolved in suite.problems}
     rules = {
-        (setting.label, entry.label): entry.optimizer
-        for setting in suite.problems
-        for entry in setting.optimizers
+        (resolved.label, entry.label): entry.optimizer
+        for resolved in suite.problems
+        for entry in resolved.optimizers
     }
     names = {key: _canonical(rule.identity()) for key, rule in rules.items()}
 
@@ -91,11 +91,11 @@ def plan_blocks(
         members = list(group)
         first = members[0]
         rule = rules[first.problem, first.label]
-        most = max(1, block_bytes // lane_bytes(settings[first.problem].problem, rule))
+        most = max(1, block_bytes // lane_bytes(problems[first.problem].problem, rule))
         parts += _split(members, ceil(len(members) / most))
 
     def weight(part: list[Lane]) -> int:
-        return len(part) * settings[part[0].problem].problem.parameters if len(part) > 1 else 0
+        return len(part) * problems[part[0].problem].problem.parameters if len(part) > 1 else 0
 
     while len(parts) % workers and weight(largest := max(parts, key=weight)) > WORTH_SHARING:
         parts.remove(largest)
@@ -104,11 +104,11 @@ def plan_blocks(
     return tuple(
         Block(
             number,
-            settings[part[0].problem].problem,
+            problems[part[0].problem].problem,
             copy(rules[part[0].problem, part[0].label]),
-            settings[part[0].problem].iterations,
+            problems[part[0].problem].iterations,
             tuple(part),
-            settings[part[0].problem].rules,
+            problems[part[0].problem].rules,
         )
         for number, part in enumerate(parts)
     )

@@ -1,4 +1,4 @@
-"""The whole pipeline: a suite becomes a directory of results."""
+"""From a suite to a plan, and from a plan to a directory of results."""
 
 import signal
 import threading
@@ -43,12 +43,11 @@ class Plan:
     Attributes
     ----------
     blocks
-        What is to be run; of a run that goes on, only what has not ended.
+        What is to be run; of a run that is resumed, only what has not ended.
     first_new
-        Number of the first block that is made by splitting; None for that after all of these.
+        Number of the first block that is made by splitting; None for the one after all of these.
     reused
-        Lanes that earlier runs have finished, with the number of the block that each such run's are
-        here.
+        Lanes that earlier runs have finished; those of one run become a block of this number.
     """
 
     suite: Suite
@@ -89,48 +88,43 @@ def plan_run(
 ) -> Plan:
     """Lay out the lanes of a suite and plan its blocks.
 
-    ``workers`` is the number of worker threads; by default as many as suit the device,
-    and never more than blocks. ``reusable`` says which lanes are not to be run again.
+    ``workers`` is the number of worker threads, by default as many as suit the device and never
+    more than there are blocks. ``reusable`` says which lanes need not be run again.
 
     Raises
     ------
     DeviceError
-        If a problem computes with NumPy alone, and the device is another; or if one lane takes
-        more memory than the device has.
+        If a problem runs on the CPU only and the device is another, or if one lane takes more
+        memory than the device has.
     """
-    _refuse_what_needs_a_cpu(suite, device)
+    _check_device(suite, device)
     lanes = lay_out(suite, device.kind)
     workers = default_workers(device) if workers is None else workers
+    reused = reusable(lanes)
+    finished = {number for part in reused for number in part.lanes}
+    rest = [lane for lane in lanes if lane.number not in finished]
     # Lanes on a GPU are the same to the bit for one plan only, so workers have no say in it there.
-    wanted = 1 if device.kind == "gpu" else workers
-    _refuse_what_fits_no_memory(suite, device)
-    taken = reusable(lanes)
-    known = {number for each in taken for number in each.lanes}
-    rest = [lane for lane in lanes if lane.number not in known]
-    blocks = plan_blocks(suite, rest, device.block_bytes, workers=wanted) if rest else ()
-    reused = tuple(enumerate(taken, start=len(blocks)))
+    sharing = 1 if device.kind == "gpu" else workers
+    blocks = plan_blocks(suite, rest, device.block_bytes, workers=sharing) if rest else ()
+    numbered = tuple(enumerate(reused, start=len(blocks)))
     first_new = len(blocks) + len(reused)
-    return Plan(suite, lanes, blocks, max(1, min(workers, len(blocks))), first_new, reused)
+    return Plan(suite, lanes, blocks, max(1, min(workers, len(blocks))), first_new, numbered)
 
 
-def _refuse_what_needs_a_cpu(suite: Suite, device: Device) -> None:
-    for setting in suite.problems:
-        if setting.problem.cpu_only and device.kind != "cpu":
-            raise DeviceError(
-                f"{setting.label} is stacked code of NumPy's and runs on the CPU only; "
-                "use --device cpu"
-            )
-
-
-def _refuse_what_fits_no_memory(suite: Suite, device: Device) -> None:
+def _check_device(suite: Suite, device: Device) -> None:
+    """Refuse a device that a problem cannot use, or that has too little memory for one lane."""
     memory = device.memory_bytes
-    for setting in suite.problems:
-        for entry in setting.optimizers:
-            needed = lane_bytes(setting.problem, entry.optimizer)
+    for resolved in suite.problems:
+        if resolved.problem.cpu_only and device.kind != "cpu":
+            raise DeviceError(
+                f"{resolved.label} is stacked NumPy code and runs on the CPU only; use --device cpu"
+            )
+        for entry in resolved.optimizers:
+            needed = lane_bytes(resolved.problem, entry.optimizer)
             if memory is not None and needed > memory:
                 raise DeviceError(
-                    f"{setting.label}: one lane of {entry.label} takes {needed / 2**30:,.0f} GiB, "
-                    f"and there are {memory / 2**30:,.0f} GiB; make layers or batches smaller"
+                    f"{resolved.label}: one lane of {entry.label} takes {needed / 2**30:,.0f} GiB, "
+                    f"and the device has {memory / 2**30:,.0f} GiB; make layers or batches smaller"
                 )
 
 
@@ -142,7 +136,7 @@ def run_plan(
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> RunResult:
-    """Run a plan; ``observe`` sees every record once it lies on the disk.
+    """Run a plan; ``observe`` sees every record once it is on disk.
 
     The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
     at once.
@@ -177,21 +171,17 @@ def carry_out(
             for record in execute(
                 plan.blocks, device, plan.workers, cancelled, checkpoint_seconds, plan.first_new
             ):
-                for told in writer.add(record):
-                    observe(told)
+                for written in writer.add(record):
+                    observe(written)
         except KeyboardInterrupt:
             writer.finish(Status.INTERRUPTED)
             raise
-    status = _status(set(writer.statuses))
+    statuses = set(writer.statuses)
+    status = Status.DIVERGED if statuses == {Status.DIVERGED} else Status.DONE
+    for worse in (Status.FAILED, Status.INTERRUPTED):
+        status = worse if worse in statuses else status
     writer.finish(status)
     return RunResult(writer.path, status, writer.failures)
-
-
-def _status(found: set[Status]) -> Status:
-    for status in (Status.INTERRUPTED, Status.FAILED):
-        if status in found:
-            return status
-    return Status.DIVERGED if found == {Status.DIVERGED} else Status.DONE
 
 
 @contextmanager
@@ -219,19 +209,20 @@ def interrupts() -> Iterator[threading.Event]:
 
 def extra_columns(suite: Suite) -> tuple[str, ...]:
     """Return the columns of positions and penalty that the run's trace needs."""
-    problems = [setting.problem for setting in suite.problems]
-    sizes = [each.parameters for each in problems if each.parameters <= len(POSITION_NAMES)]
-    penalty = (PENALTY,) if any(each.penalized for each in problems) else ()
-    return POSITION_NAMES[: max(sizes, default=0)] + penalty
+    problems = [resolved.problem for resolved in suite.problems]
+    sizes = [problem.parameters for problem in problems]
+    axes = max((size for size in sizes if size <= len(POSITION_NAMES)), default=0)
+    penalty = (PENALTY,) if any(problem.penalized for problem in problems) else ()
+    return POSITION_NAMES[:axes] + penalty
 
 
 def write_surfaces(writer: RunWriter, suite: Suite) -> None:
     """Write each function of two variables on the grid of its plot domain."""
-    for setting in suite.problems:
-        if isinstance(setting.problem, Function):
-            surface = setting.problem.surface()
+    for resolved in suite.problems:
+        if isinstance(resolved.problem, Function):
+            surface = resolved.problem.surface()
             if surface is not None:
-                writer.add_surface(setting.label, surface)
+                writer.add_surface(resolved.label, surface)
 
 
 def _describe(plan: Plan, device: Device) -> dict[str, Any]:
@@ -247,29 +238,29 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
         "seeds": list(suite.seeds),
         "problems": [
             {
-                "problem": setting.label,
-                "name": setting.problem.name,
-                "random": setting.problem.random,
-                **setting.problem.describe(),
-                "iterations": setting.iterations,
-                "fingerprint": setting.problem.fingerprint,
-                "definition": setting.problem.definition(),
+                "problem": resolved.label,
+                "name": resolved.problem.name,
+                "random": resolved.problem.random,
+                **resolved.problem.describe(),
+                "iterations": resolved.iterations,
+                "fingerprint": resolved.problem.fingerprint,
+                "definition": resolved.problem.definition(),
                 "stream_digests": {
-                    str(seed): _stream_digest(setting.problem, seed)
-                    for seed in suite.seeds_of(setting)
+                    str(seed): _stream_digest(resolved.problem, seed)
+                    for seed in suite.seeds_of(resolved)
                 },
             }
-            for setting in suite.problems
+            for resolved in suite.problems
         ],
-        "optimizers": _optimizers(suite),
+        "optimizers": _describe_optimizers(suite),
         "blocks": [
             *(
                 {"block": block.number, "lanes": [lane.number for lane in block.lanes]}
                 for block in plan.blocks
             ),
             *(
-                {"block": number, "lanes": list(each.lanes), "reused_from": each.run.name}
-                for number, each in plan.reused
+                {"block": number, "lanes": list(part.lanes), "reused_from": part.run.name}
+                for number, part in plan.reused
             ),
         ],
         "workers": plan.workers,
@@ -280,17 +271,17 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
     }
 
 
-def _optimizers(suite: Suite) -> list[dict[str, Any]]:
+def _describe_optimizers(suite: Suite) -> list[dict[str, Any]]:
     """Return each entry's rule, and where the code is if it is a plug-in's."""
-    entries = {each.label: each for setting in suite.problems for each in setting.optimizers}
-    found = []
+    entries = {entry.label: entry for resolved in suite.problems for entry in resolved.optimizers}
+    described = []
     for label, entry in entries.items():
         identity, plugin = entry.optimizer.identity(), entry.optimizer.plugin
         source = identity["source"] if plugin is None else plugin.source.describe()
-        found.append(
+        described.append(
             {"label": label, "name": entry.name, "rule": identity["name"], "source": source}
         )
-    return found
+    return described
 
 
 def _stream_digest(problem: Problem, seed: int) -> str:

@@ -1,7 +1,8 @@
-"""Runs that go on where they were when something ended them."""
+"""Runs that are resumed where something ended them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from optbench.device.base import Device
+from optbench.device.choose import get_device
 from optbench.engine.block import Begun, Block
 from optbench.engine.executor import default_workers
 from optbench.errors import ResultsError
@@ -21,6 +23,7 @@ from optbench.records import (
     Record,
     Status,
 )
+from optbench.runs.invocation import Execution, Progress
 from optbench.runs.layout import lay_out, plan_blocks
 from optbench.runs.pipeline import (
     CHECKPOINT_SECONDS,
@@ -31,22 +34,69 @@ from optbench.runs.pipeline import (
     write_surfaces,
 )
 from optbench.store.environment import describe_environment
+from optbench.store.find import find_runs
 from optbench.store.journal import Journal
 from optbench.store.lock import locked
 from optbench.store.reader import read_description, read_lanes, read_table
 from optbench.store.writer import RunWriter
-from optbench.suite.resolve import Suite
+from optbench.suite.format import read_suite
+from optbench.suite.resolve import Suite, resolve
 
 CHANGES_NOTHING = ("cores", "git")
 """What of an environment has no say in a run's numbers."""
 
-
-TOLD_BY_WRITER = ("schema_version", "status", "ended", "timings")
+WRITTEN_ANEW = ("schema_version", "status", "ended", "timings")
 """What of a run.json the writer writes itself."""
 
 
-def check_resumable(run: Path, device: Device, *, force: bool = False) -> dict[str, Any]:
-    """Return the run.json of a run that can go on.
+def resume_run(
+    run: str,
+    execution: Execution,
+    notice: Callable[[str], None] = lambda message: None,
+    progress: Progress = lambda plan: nullcontext(lambda record: None),
+    *,
+    force: bool = False,
+) -> RunResult:
+    """Resume a run on the device that it began on.
+
+    Parameters
+    ----------
+    run
+        Its directory, the name of one under ``execution.out``, the beginning of that name, or
+        ``latest``.
+    execution
+        Its workers, data folder and time between checkpoints count.
+    notice, progress
+        As of :func:`optbench.runs.invocation.run_all`.
+    force
+        Whether the environment may be another one than it began in.
+
+    Raises
+    ------
+    ResultsError
+        If there is no such run, or it cannot be resumed.
+    """
+    (path,) = find_runs([run], Path(execution.out))
+    device = get_device(device_name(read_description(path)))
+    check_resumable(path, device, force=force)
+    suite = resolve(read_suite(str(path / "run.json")), data_dir=execution.data_folder)
+    for message in suite.notices:
+        notice(message)
+    plan = plan_rest(path, suite, device, execution.workers)
+    with progress(plan) as observe:
+        return resume(path, plan, device, observe, execution.checkpoint_every)
+
+
+def device_name(meta: Mapping[str, object]) -> str:
+    """Return what ``--device`` was when a run began."""
+    device = meta.get("device")
+    if not isinstance(device, dict) or device.get("kind") != "gpu":
+        return "cpu"
+    return f"gpu:{device.get('number', 0)}"
+
+
+def check_resumable(run: Path, device: Device, *, force: bool = False) -> None:
+    """Refuse a run that cannot be resumed.
 
     Raises
     ------
@@ -58,28 +108,26 @@ def check_resumable(run: Path, device: Device, *, force: bool = False) -> dict[s
     if meta["status"] == Status.RUNNING:
         raise ResultsError(f"'{run}' is being written by another process; wait for its end")
     if meta["status"] != Status.INTERRUPTED:
-        raise ResultsError(f"'{run}' has ended ({meta['status']}): there is nothing to go on with")
+        raise ResultsError(f"'{run}' has ended ({meta['status']}): there is nothing to resume")
     changed = environment_changes(meta, device)
     if changed and not force:
         raise ResultsError(
             f"'{run}' was begun in another environment ({changed[0]}); its numbers may change "
-            "midway: --force goes on all the same and records it"
+            "midway: --force resumes it all the same and records it"
         )
-    return meta
 
 
 def environment_changes(meta: Mapping[str, Any], device: Device) -> list[str]:
-    """Return what of a run's environment is another one now, a text each."""
+    """Return what has changed in a run's environment since it began, one text each."""
     then = {"numerics_version": meta.get("numerics_version"), "device": meta.get("device")}
     now: dict[str, Any] = {"numerics_version": NUMERICS_VERSION, "device": device.describe()}
     before = meta.get("environment")
     then |= before if isinstance(before, dict) else {}
     now |= json.loads(json.dumps(describe_environment()))
-    names = [name for name in (*then, *now) if name not in CHANGES_NOTHING]
     return [
         f"{name}: {_short(then.get(name))} then, {_short(now.get(name))} now"
-        for name in dict.fromkeys(names)
-        if not _same(name, then.get(name), now.get(name))
+        for name in dict.fromkeys((*then, *now))
+        if name not in CHANGES_NOTHING and not _same(name, then.get(name), now.get(name))
     ]
 
 
@@ -107,16 +155,19 @@ def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = Non
     with locked(run):  # what another process is writing would seem to be damaged
         meta = read_description(run)
         _check_lanes(run, lanes)
-        entries = _entries(run, meta, lanes)
-        known = [each for each in entries if not _is_gone(run, each)]
-        left = [_recorded_block(run, each, suite, lanes) for each in known if not _ended(run, each)]
-        blocks = [_begun(run, block) for block in left]
-    first_new = 1 + max(each["block"] for each in entries)
-    gone = [lanes[number] for each in entries if each not in known for number in each["lanes"]]
-    if gone:
-        anew = plan_blocks(suite, gone, device.block_bytes)
-        blocks += [replace(block, number=first_new + block.number) for block in anew]
-        first_new += len(anew)
+        entries = _block_entries(run, meta, lanes)
+        present = [entry for entry in entries if not _was_never_copied(run, entry)]
+        blocks = [
+            _from_checkpoint(run, _recorded_block(run, entry, suite, lanes))
+            for entry in present
+            if not _has_ended(run, entry)
+        ]
+    first_new = 1 + max(entry["block"] for entry in entries)
+    missing = [lanes[lane] for entry in entries if entry not in present for lane in entry["lanes"]]
+    if missing:
+        added = plan_blocks(suite, missing, device.block_bytes)
+        blocks += [replace(block, number=first_new + block.number) for block in added]
+        first_new += len(added)
     workers = default_workers(device) if workers is None else workers
     return Plan(suite, lanes, tuple(blocks), max(1, min(workers, len(blocks))), first_new)
 
@@ -133,68 +184,65 @@ def resume(
     Raises
     ------
     ResultsError
-        If another process is writing it, or has gone on with it since the plan was made, or the
-        results cannot be written.
+        If another process is writing it, or has resumed it since the plan was made, or the results
+        cannot be written.
     """
     with locked(run):
         meta = read_description(run)
-        blocks, failures = _blocks_now(run, meta, plan), _failures(run, meta)
-        kept = {name: value for name, value in meta.items() if name not in TOLD_BY_WRITER}
+        blocks, failures = _update_blocks(run, meta, plan), _failures(run, meta)
+        resumption: dict[str, Any] = {
+            "resumed": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "workers": plan.workers,
+        }
+        if environment_changes(meta, device):
+            resumption |= {"environment": describe_environment(), "device": device.describe()}
+        kept = {name: value for name, value in meta.items() if name not in WRITTEN_ANEW}
         kept |= {"blocks": blocks, "failures": failures}
-        kept["resumes"] = [*kept.get("resumes", []), _resumption(meta, plan, device)]
+        kept["resumes"] = [*kept.get("resumes", []), resumption]
         extra = extra_columns(plan.suite)
         writer = RunWriter(run, kept, plan.lanes, workers=plan.workers, extra=extra, resumed=True)
         write_surfaces(writer, plan.suite)  # what ended it may have come before their last
         return carry_out(plan, device, writer, observe, checkpoint_seconds)
 
 
-def _resumption(meta: Mapping[str, Any], plan: Plan, device: Device) -> dict[str, Any]:
-    changes = environment_changes(meta, device)
-    found: dict[str, Any] = {
-        "resumed": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "workers": plan.workers,
-    }
-    if changes:
-        found |= {"environment": describe_environment(), "device": device.describe()}
-    return found
-
-
-def _blocks_now(run: Path, meta: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
-    """Return what run.json is to say of the blocks; none goes on that another process went on with.
+def _update_blocks(run: Path, meta: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
+    """Return what run.json is to say of the blocks, and forget those that are planned anew.
 
     Raises
     ------
     ResultsError
-        If the plan was made before that.
+        If another process has resumed the run since it was planned.
     """
-    entries = _entries(run, meta, plan.lanes)
-    kept = [each for each in entries if not _is_gone(run, each)]
-    anew = [
+    entries = _block_entries(run, meta, plan.lanes)
+    present = [entry for entry in entries if not _was_never_copied(run, entry)]
+    recorded = {entry["block"] for entry in entries}
+    added = [
         {"block": block.number, "lanes": [lane.number for lane in block.lanes]}
         for block in plan.blocks
-        if block.number not in {each["block"] for each in entries}
+        if block.number not in recorded
     ]
-    waits = [each for each in kept if not Journal(run, each["block"]).ended]
+    left = [entry for entry in present if not Journal(run, entry["block"]).ended]
     # The lock is ours, so that a run that nobody has ended says that it is running.
-    has_ended = meta["status"] not in (Status.RUNNING, Status.INTERRUPTED)
-    if has_ended or [each["block"] for each in [*waits, *anew]] != [b.number for b in plan.blocks]:
-        raise ResultsError(f"'{run}' has gone on in another process meanwhile; look at it again")
-    for each in entries:
-        if each not in kept:
-            Journal(run, each["block"]).forget()
-    return [*kept, *anew]
+    ended = meta["status"] not in (Status.RUNNING, Status.INTERRUPTED)
+    planned = [block.number for block in plan.blocks]
+    if ended or [entry["block"] for entry in (*left, *added)] != planned:
+        raise ResultsError(f"another process has resumed '{run}' meanwhile; look at it again")
+    for entry in entries:
+        if entry not in present:
+            Journal(run, entry["block"]).forget()
+    return [*present, *added]
 
 
 def _failures(run: Path, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what lanes have raised so far."""
     failures = meta.get("failures", [])
     try:
-        told = [text for each in failures for text in (each["message"], each["traceback"])]
+        texts = [text for entry in failures for text in (entry["message"], entry["traceback"])]
     except (KeyError, TypeError):
-        told = [None]
-    if not all(isinstance(text, str) for text in told):
-        raise ResultsError(f"'{run / 'run.json'}' is damaged: it does not tell its failures")
-    return [{**each} for each in failures]
+        texts = [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ResultsError(f"'{run / 'run.json'}' is damaged: its failures cannot be read")
+    return [{**entry} for entry in failures]
 
 
 def _check_lanes(run: Path, lanes: Sequence[Lane]) -> None:
@@ -207,18 +255,20 @@ def _check_lanes(run: Path, lanes: Sequence[Lane]) -> None:
     for key, lane in zip(began["lane_key"].tolist(), lanes, strict=True):
         if key != lane.key:
             raise ResultsError(
-                f"'{run}' cannot go on: lane {lane.number} ({lane.label} on {lane.problem}) is "
-                "another one now, since its data, code or defaults have changed"
+                f"'{run}' cannot be resumed: lane {lane.number} ({lane.label} on {lane.problem}) "
+                "is another one now, since its data, code or defaults have changed"
             )
 
 
-def _entries(run: Path, meta: Mapping[str, Any], lanes: Sequence[Lane]) -> list[dict[str, Any]]:
+def _block_entries(
+    run: Path, meta: Mapping[str, Any], lanes: Sequence[Lane]
+) -> list[dict[str, Any]]:
     """Return what run.json says of its blocks: each lane is in one of them."""
     damaged = ResultsError(f"'{run / 'run.json'}' is damaged: its blocks do not share the lanes")
     try:
-        entries = [{**each} for each in meta["blocks"]]
-        numbers = [each["block"] for each in entries]
-        members = sorted(number for each in entries for number in each["lanes"])
+        entries = [{**entry} for entry in meta["blocks"]]
+        numbers = [entry["block"] for entry in entries]
+        members = sorted(number for entry in entries for number in entry["lanes"])
     except (KeyError, TypeError):
         raise damaged from None
     whole = all(type(number) is int and number >= 0 for number in [*numbers, *members])
@@ -227,8 +277,8 @@ def _entries(run: Path, meta: Mapping[str, Any], lanes: Sequence[Lane]) -> list[
     return entries
 
 
-def _is_gone(run: Path, entry: Mapping[str, Any]) -> bool:
-    """Say whether a block was to be taken over from another run and was not: it is run here."""
+def _was_never_copied(run: Path, entry: Mapping[str, Any]) -> bool:
+    """Say whether a block was to be taken over from another run and was not; it is run here."""
     return "reused_from" in entry and not Journal(run, entry["block"]).ended
 
 
@@ -241,20 +291,22 @@ def _recorded_block(
         (block,) = plan_blocks(suite, members, block_bytes=2**62)
     except ValueError:
         raise ResultsError(
-            f"'{run / 'run.json'}' is damaged: block {entry['block']} is none of its suite"
+            f"'{run / 'run.json'}' is damaged: block {entry['block']} is none of its suite's"
         ) from None
     return replace(block, number=entry["block"])
 
 
-def _ended(run: Path, entry: Mapping[str, Any]) -> bool:
-    """Say whether a block has ended; its rows are files then, that have to be whole."""
+def _has_ended(run: Path, entry: Mapping[str, Any]) -> bool:
+    """Say whether a block has ended; its rows are files then, which have to be whole."""
     journal = Journal(run, entry["block"])
     result = journal.result()
     if result is None:
         return False
     if {lane.lane for lane in result.lanes} != {*entry["lanes"]}:
-        raise ResultsError(f"'{run}' is damaged: {journal.name} has ended with lanes of another")
-    trace, evaluation = (run / each / f"{journal.name}.parquet" for each in ("trace", "evaluation"))
+        raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another block")
+    trace, evaluation = (
+        run / folder / f"{journal.name}.parquet" for folder in ("trace", "evaluation")
+    )
     if any(lane.status is not Status.FAILED for lane in result.lanes):
         read_table([trace], TRACE_COLUMNS)
     if evaluation.exists():
@@ -262,7 +314,7 @@ def _ended(run: Path, entry: Mapping[str, Any]) -> bool:
     return True
 
 
-def _begun(run: Path, block: Block) -> Block:
+def _from_checkpoint(run: Path, block: Block) -> Block:
     """Return a block that goes on from its checkpoint, if it has one."""
     journal = Journal(run, block.number)
     checkpoint = journal.checkpoint()
@@ -276,13 +328,5 @@ def _begun(run: Path, block: Block) -> Block:
             f"and its checkpoint follows {checkpoint.rows}"
         )
     if chunk.lanes.tolist() != [lane.number for lane in block.lanes]:
-        raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another")
+        raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another block")
     return replace(block, begun=Begun(checkpoint.arrays, np.array(chunk.loss[: checkpoint.rows])))
-
-
-def device_name(meta: Mapping[str, object]) -> str:
-    """Return what ``--device`` was when the run began."""
-    device = meta.get("device")
-    if not isinstance(device, dict) or device.get("kind") != "gpu":
-        return "cpu"
-    return f"gpu:{device.get('number', 0)}"

@@ -1,4 +1,4 @@
-"""How long lanes run and when they are evaluated: what suite and problem entry say, settled."""
+"""How long lanes run and when they are evaluated, from what suite and problem entry say."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ def iterations_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int
 
 
 def _iterations_asked(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
-    """Return what was asked for: the entry's word counts before the suite's."""
+    """Return what was asked for; the entry counts before the suite."""
     if entry.iterations is not None and entry.epochs is not None:
         raise SuiteError(f"{entry.title}: iterations and epochs exclude each other; give one")
     if entry.iterations is not None:
@@ -38,7 +38,7 @@ def _iterations_asked(file: SuiteFile, entry: ProblemEntry, problem: Problem) ->
     if epochs is None:
         return file.iterations or problem.default_iterations
     if per_epoch is None:
-        raise SuiteError(f"{entry.name} has no epochs; give iterations instead")
+        raise SuiteError(f"{entry.name} has no epochs; give iterations")
     return epochs * per_epoch
 
 
@@ -50,7 +50,7 @@ def rules_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> Rules:
     SuiteError
         If the problem lacks what a rule needs.
     """
-    stop = {**file.stop.given, **entry.stop.given}
+    stop = {**file.stop.rules, **entry.stop.rules}
     splits = problem.split_sizes()
     if "patience" in stop and ("validation" not in splits or problem.iterations_per_epoch is None):
         has = ", ".join(splits) or "none"
@@ -60,29 +60,27 @@ def rules_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> Rules:
     for name in ("patience_increase", "improvement_threshold"):
         if name in stop and "patience" not in stop:
             raise SuiteError(f"{entry.title}: stop.{name} means nothing without stop.patience")
-    asked = entry.evaluate_every
-    if asked is not None and not splits:
+    interval = entry.evaluate_every
+    if interval is not None and not splits:
         raise SuiteError(f"{entry.title}: evaluate_every needs data splits; it has none")
-    if asked is None and splits:
-        asked = file.evaluate_every
-    every = None if asked is None else _interval(asked, entry.title, problem)
-    return Rules(evaluate_every=every, **stop)
+    if interval is None and splits:
+        interval = file.evaluate_every
+    if isinstance(interval, str):
+        interval = _interval_in_iterations(interval, entry.title, problem)
+    return Rules(evaluate_every=interval, **stop)
 
 
-def _interval(asked: int | str, title: str, problem: Problem) -> int:
-    """Return iterations, which may have been given as epochs."""
-    if isinstance(asked, int):
-        return asked
-    found = re.fullmatch(r"([0-9]{1,18}) *(iterations?|epochs?)", asked.strip())
-    if found is None or int(found[1]) < 1:
+def _interval_in_iterations(interval: str, title: str, problem: Problem) -> int:
+    match = re.fullmatch(r"([0-9]{1,18}) *(iterations?|epochs?)", interval.strip())
+    if match is None or int(match[1]) < 1:
         raise SuiteError(
-            f"{title}: evaluate_every = {asked!r} is no interval; write 100, or '1 epoch'"
+            f"{title}: evaluate_every = {interval!r} is not an interval; write 100, or '1 epoch'"
         )
-    if found[2].startswith("iteration"):
-        return int(found[1])
+    if match[2].startswith("iteration"):
+        return int(match[1])
     if problem.iterations_per_epoch is None:
         raise SuiteError(f"{title} has no epochs; give evaluate_every in iterations")
-    return int(found[1]) * problem.iterations_per_epoch
+    return int(match[1]) * problem.iterations_per_epoch
 
 
 def as_written(rules: Rules) -> dict[str, Any]:

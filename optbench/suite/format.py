@@ -26,15 +26,15 @@ from pydantic import (
 from optbench.errors import SuiteError, nearest
 
 LONGEST_NAME = 200
-"""Characters of a suite's name; with time and hash it must stay a name that file systems take."""
+"""Characters of a suite's name; with time and hash, file systems must still accept it."""
 
 MAX_ITERATIONS = 2**31 - 1
-"""Iterations stand in columns of int32."""
+"""The largest int32, the type of the columns that hold iterations."""
 
 
 def _printable(label: str) -> str:
     if not label.isprintable():
-        raise ValueError(f"{label!r} holds characters that cannot be printed")
+        raise ValueError(f"{label!r} contains characters that cannot be printed")
     return label
 
 
@@ -59,25 +59,25 @@ class OptimizerEntry(BaseModel):
 
     @property
     def title(self) -> str:
-        """The label; the name where none is given, of a plug-in what stands after the colon."""
+        """The label, by default the name, or of a plug-in what stands after the colon."""
         return self.label or self.name.rpartition(":")[2] or self.name
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """The hyperparameters given."""
+        """The values of hyperparameters, by name."""
         return dict(self.__pydantic_extra__ or {})
 
     def merged(self, changes: Mapping[str, Any]) -> "OptimizerEntry":
-        """Return the entry with other hyperparameters or grids; each replaces the other.
+        """Return the entry with other values or grids; a value replaces a grid and a grid a value.
 
         Raises
         ------
         SuiteError
-            If a change is no change to hyperparameters.
+            If a change is not one of hyperparameters.
         """
         for key in changes:
             if key in ("name", "label") or (key == "grid" and not isinstance(changes[key], dict)):
-                raise SuiteError(f"{self.title}: '{key}' is no hyperparameter; set those by name")
+                raise SuiteError(f"{self.title}: '{key}' is not a hyperparameter; name one")
         fixed = {key: value for key, value in changes.items() if key != "grid"}
         grid = changes.get("grid", {})
         kept = {key: value for key, value in self.hyperparameters.items() if key not in grid}
@@ -115,8 +115,8 @@ class StopTable(BaseModel):
     improvement_threshold: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The rules given, by name."""
+    def rules(self) -> dict[str, Any]:
+        """The rules that are set, by name."""
         return self.model_dump(exclude_none=True)
 
 
@@ -134,7 +134,7 @@ class ProblemEntry(BaseModel):
 
     @property
     def title(self) -> str:
-        """The label; the name where none is given, of a plug-in what stands after the colon."""
+        """The label, by default the name, or of a plug-in what stands after the colon."""
         return self.label or self.name.rpartition(":")[2] or self.name
 
     @property
@@ -178,7 +178,9 @@ class SuiteFile(BaseModel):
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError(f"'{name}' names no folder; use letters, digits, '.', '_' and '-'")
+            raise ValueError(
+                f"'{name}' cannot be the name of a folder; use letters, digits, '.', '_' and '-'"
+            )
         if len(name) > LONGEST_NAME:
             raise ValueError(f"it has {len(name)} characters; use at most {LONGEST_NAME}")
         return name
@@ -188,7 +190,7 @@ class SuiteFile(BaseModel):
     def _from_list(cls, value: Any, info: ValidationInfo) -> Any:
         tables = isinstance(value, list | tuple) and all(isinstance(each, dict) for each in value)
         if not tables:
-            raise ValueError(f"each is a table of its own, under [[{info.field_name}]]")
+            raise ValueError(f"write each as a table of its own, under [[{info.field_name}]]")
         return tuple(value)
 
     @field_validator("problem", "optimizer")
@@ -197,27 +199,8 @@ class SuiteFile(BaseModel):
         titles = [entry.title for entry in entries]
         for title in titles:
             if titles.count(title) > 1:
-                raise ValueError(f"'{title}' stands there twice; give one of them another label")
+                raise ValueError(f"there are two called '{title}'; give one of them another label")
         return entries
-
-    def meant_by(self, target: str) -> tuple[str, ...]:
-        """Return the titles of the optimizers that a target means.
-
-        ``*`` means all; else the one with that label, else every entry of that name.
-        """
-        titles = tuple(entry.title for entry in self.optimizer)
-        if target == "*":
-            return titles
-        if target in titles:
-            return (target,)
-        return tuple(entry.title for entry in self.optimizer if entry.name == target)
-
-    def adjusted(self, optimizer: OptimizerEntry, problem: ProblemEntry) -> OptimizerEntry:
-        """Return an optimizer as it is on a problem; what names its label counts most."""
-        for target in dict.fromkeys(("*", optimizer.name, optimizer.title)):
-            if optimizer.title in self.meant_by(target):
-                optimizer = optimizer.merged(problem.overrides.get(target, {}))
-        return optimizer
 
     def as_written(self) -> dict[str, Any]:
         """Return plain data, without what was left out."""
@@ -226,6 +209,34 @@ class SuiteFile(BaseModel):
     def changed(self, **changes: Any) -> "SuiteFile":
         """Return a copy with other values, checked again."""
         return parse_suite({**self.as_written(), **changes}, f"suite '{self.name}'")
+
+
+def meant_by(optimizers: Sequence[OptimizerEntry], target: str) -> tuple[str, ...]:
+    """Return the titles of the optimizers that a target means.
+
+    ``*`` means all; else the one with that label, else every entry of that name.
+    """
+    titles = tuple(entry.title for entry in optimizers)
+    if target == "*":
+        return titles
+    if target in titles:
+        return (target,)
+    return tuple(entry.title for entry in optimizers if entry.name == target)
+
+
+def adjusted(
+    optimizers: Sequence[OptimizerEntry],
+    optimizer: OptimizerEntry,
+    overrides: Mapping[str, Mapping[str, Any]],
+) -> OptimizerEntry:
+    """Return one of a suite's optimizers as a problem's overrides change it.
+
+    An override that names its label counts most, then its name, then ``*``.
+    """
+    for target in dict.fromkeys(("*", optimizer.name, optimizer.title)):
+        if target in overrides and optimizer.title in meant_by(optimizers, target):
+            optimizer = optimizer.merged(overrides[target])
+    return optimizer
 
 
 def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
@@ -239,7 +250,7 @@ def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
     try:
         return SuiteFile.model_validate(plain)
     except UnicodeEncodeError:
-        raise SuiteError(f"{place}: it holds half of a surrogate pair, which is no text") from None
+        raise SuiteError(f"{place}: it contains a lone surrogate, which is not text") from None
     except ValidationError as error:
         raise SuiteError(f"{place}: {_first_complaint(error)}") from None
 
@@ -279,8 +290,8 @@ def read_suite(source: str) -> SuiteFile:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise SuiteError(f"there is no suite file '{source}'") from None
-    except (OSError, ValueError) as error:  # no UTF-8, or no path
+        raise SuiteError(f"suite file '{source}' cannot be found") from None
+    except (OSError, ValueError) as error:  # not UTF-8, or not a path
         raise SuiteError(f"suite file '{source}' cannot be read: {error}") from None
     plain = _from_json(text, source) if path.suffix == ".json" else _from_toml(text, source)
     return parse_suite({"name": path.stem, **plain}, source)
@@ -305,5 +316,5 @@ def _from_json(text: str, place: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         resolved = None
     if not isinstance(resolved, dict):
-        raise SuiteError(f"{place}: no run.json of optbench; it has no suite.resolved")
+        raise SuiteError(f"{place} is not a run.json of optbench: it has no suite.resolved")
     return resolved

@@ -1,9 +1,9 @@
-"""Suites: what is to be run, from a TOML file to settled problems and optimizers.
+"""Suites: what is to be run, from a TOML file to problems and optimizers at hand.
 
-A :class:`SuiteFile` is what somebody wrote, checked for its shape; flags change it into another
-(:mod:`optbench.suite.flags`). :func:`resolve` turns it into a :class:`Suite`: every default filled
-in, every name looked up, data found, grids expanded. ``Suite.resolved`` is a suite file again, so
-that run.json can be run.
+A :class:`SuiteFile` is what somebody wrote, checked for its shape; the options of a request change
+it into another (:mod:`optbench.suite.request`). :func:`resolve` turns it into a :class:`Suite`:
+every default filled in, every name looked up, data found, grids expanded. ``Suite.resolved`` is a
+suite file again, so that run.json can be run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +20,11 @@ from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.problems.base import Problem
 from optbench.problems.registry import get_problem_class, make_problem
 from optbench.suite.durations import as_written, iterations_of, rules_of
-from optbench.suite.format import OptimizerEntry, ProblemEntry, SuiteFile
+from optbench.suite.format import OptimizerEntry, ProblemEntry, SuiteFile, adjusted, meant_by
 from optbench.suite.values import grid_values, seed_list
 
 DEFAULT_SUITES = ("anisotropic", "mnist-mlp")
+"""The textbook's, which run where nothing is named."""
 
 MAX_LANES = 1_000_000
 
@@ -75,9 +76,9 @@ class Suite:
     written
         The suite as its author wrote it.
     resolved
-        The same with flags and defaults; as plain data, and a suite file again.
+        The same with the request's options and defaults; as plain data, and a suite file again.
     given
-        The same with flags only, for whoever wants today's defaults.
+        The same with the request's options only, to be run with the defaults of another day.
     notices
         What the user should know, such as that a smaller data set is used.
     """
@@ -90,22 +91,22 @@ class Suite:
     notices: tuple[str, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-    def seeds_of(self, setting: ResolvedProblem) -> tuple[int, ...]:
+    def seeds_of(self, resolved: ResolvedProblem) -> tuple[int, ...]:
         """Return the seeds of a problem's lanes."""
-        return self.seeds if setting.seeds is None else setting.seeds
+        return self.seeds if resolved.seeds is None else resolved.seeds
 
 
 def resolve(
     file: SuiteFile, *, written: Mapping[str, Any] | None = None, data_dir: Path | None = None
 ) -> Suite:
-    """Settle a suite.
+    """Look up, fill in and check everything in a suite.
 
     Parameters
     ----------
     file
-        The suite with all flags applied.
+        The suite with all options of a request applied.
     written
-        What to keep as ``Suite.written``: the suite before flags. Defaults to ``file``.
+        What to keep as ``Suite.written``: the suite before them. Defaults to ``file``.
     data_dir
         Where to look for data sets first.
 
@@ -128,132 +129,148 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
     if not file.optimizer:
         raise SuiteError("it has no optimizer; add an [[optimizer]] with a name")
     seeds = seed_list(file.seeds)
-    _check_lanes(file, len(seeds))
-    settings, resolved, notices = [], [], []
-    for entry in file.problem:
-        setting, plain, said = _settle(file, entry, seeds, data_dir)
-        settings.append(setting)
-        resolved.append(plain)
+    swept = [
+        [_Swept.of(adjusted(file.optimizer, entry, problem.overrides)) for entry in file.optimizer]
+        for problem in file.problem
+    ]
+    _check_lanes(sum(entry.points for entries in swept for entry in entries) * len(seeds))
+    problems, plain_problems, notices = [], [], []
+    for entry, optimizers in zip(file.problem, swept, strict=True):
+        problem, plain, said = _resolve_problem(file, entry, optimizers, seeds, data_dir)
+        problems.append(problem)
+        plain_problems.append(plain)
         notices += said
-    _check_shared(file, settings)
+    _check_shared(file, problems)
     plain_suite = {
         "name": file.name,
         "seeds": list(seeds),
-        "problem": resolved,
-        "optimizer": [_plain(entry) for entry in file.optimizer],
+        "problem": plain_problems,
+        "optimizer": [_Swept.of(entry).plain() for entry in file.optimizer],
     }
-    if len(seeds) > 1 and not any(setting.problem.random for setting in settings):
-        notices.append(f"nothing in suite '{file.name}' is random: one seed says all")
+    if len(seeds) > 1 and not any(resolved.problem.random for resolved in problems):
+        notices.append(f"nothing in suite '{file.name}' is random, so one seed is enough")
     given = file.as_written()
-    return Suite(file.name, seeds, tuple(settings), written, plain_suite, tuple(notices), given)
+    return Suite(file.name, seeds, tuple(problems), written, plain_suite, tuple(notices), given)
 
 
-def _settle(
-    file: SuiteFile, entry: ProblemEntry, seeds: tuple[int, ...], data_dir: Path | None
+def _resolve_problem(
+    file: SuiteFile,
+    entry: ProblemEntry,
+    optimizers: "Sequence[_Swept]",
+    seeds: tuple[int, ...],
+    data_dir: Path | None,
 ) -> tuple[ResolvedProblem, dict[str, Any], list[str]]:
-    """Return a problem's setting, the same as plain data, and notices."""
+    """Return a problem with its optimizers, its entry with all defaults, and notices."""
     known = {option.name for option in get_problem_class(entry.name).options}
     _check_targets(file, entry)
     shared = {key: getattr(file, key) for key in SHARED_OPTIONS if key in known}
-    given = {key: value for key, value in shared.items() if value is not None} | entry.options
-    problem, notices = make_problem(entry.name, given, data_dir)
-    iterations, rules = iterations_of(file, entry, problem), rules_of(file, entry, problem)
-    optimizers = tuple(_expand(file.adjusted(each, entry)) for each in file.optimizer)
+    options = {key: value for key, value in shared.items() if value is not None} | entry.options
+    problem, notices = make_problem(entry.name, options, data_dir)
+    resolved = ResolvedProblem(
+        entry.title,
+        problem,
+        iterations_of(file, entry, problem),
+        rules=rules_of(file, entry, problem),
+        optimizers=tuple(optimizer.expanded() for optimizer in optimizers),
+        seeds=seeds if problem.random else seeds[:1],
+    )
     plain = {
         "name": entry.name,
         "label": entry.title,
-        "iterations": iterations,
+        "iterations": resolved.iterations,
         **problem.settings,
         **entry.overrides,
-        **as_written(rules),
+        **as_written(resolved.rules),
     }
-    own_seeds = seeds if problem.random else seeds[:1]
-    setting = ResolvedProblem(entry.title, problem, iterations, optimizers, rules, own_seeds)
-    return setting, plain, [*notices, *_fit(setting)]
+    return resolved, plain, [*notices, *_fit(resolved)]
 
 
-def _fit(setting: ResolvedProblem) -> Iterator[str]:
+def _fit(resolved: ResolvedProblem) -> Iterator[str]:
     """See whether the optimizers can run on a problem, and yield notices."""
-    problem = setting.problem
-    for each in setting.optimizers:
+    problem = resolved.problem
+    for entry in resolved.optimizers:
         task = Task(
-            each.label,
-            setting.label,
+            entry.label,
+            resolved.label,
             problem.tensors,
             problem.dtype,
             problem.minibatch,
-            each.configurations,
+            entry.configurations,
         )
-        yield from each.optimizer.fit(task)
+        yield from entry.optimizer.fit(task)
 
 
-def _check_lanes(file: SuiteFile, seeds: int) -> None:
+def _check_lanes(lanes: int) -> None:
     """Refuse more lanes than a run can hold, before any grid is expanded."""
-    configurations = sum(
-        prod(len(values) for values in _grids(file.adjusted(optimizer, problem)).values())
-        for problem in file.problem
-        for optimizer in file.optimizer
-    )
-    if configurations * seeds > MAX_LANES:
+    if lanes > MAX_LANES:
         raise SuiteError(
-            f"its grids and seeds make {configurations * seeds} lanes; "
-            f"a run takes at most {MAX_LANES}"
+            f"its grids and seeds make {lanes} lanes; a run can have at most {MAX_LANES}"
         )
 
 
-def _check_shared(file: SuiteFile, settings: Sequence[ResolvedProblem]) -> None:
+def _check_shared(file: SuiteFile, problems: Sequence[ResolvedProblem]) -> None:
     """Refuse what stands at the top of the suite and means nothing to any of its problems."""
-    known = {option.name for setting in settings for option in setting.problem.options}
-    if any(setting.problem.iterations_per_epoch is not None for setting in settings):
+    known = {option.name for resolved in problems for option in resolved.problem.options}
+    if any(resolved.problem.iterations_per_epoch is not None for resolved in problems):
         known.add("epochs")
-    if any(setting.problem.split_sizes() for setting in settings):
+    if any(resolved.problem.split_sizes() for resolved in problems):
         known.add("evaluate_every")
     for key in (*SHARED_OPTIONS, "epochs", "evaluate_every"):
         if getattr(file, key) is not None and key not in known:
-            titles = ", ".join(setting.label for setting in settings)
+            titles = ", ".join(resolved.label for resolved in problems)
             raise SuiteError(f"{key} means nothing to {titles}; leave it out")
 
 
 def _check_targets(file: SuiteFile, entry: ProblemEntry) -> None:
-    """Refuse changes to optimizers that the suite has not."""
-    titles = dict.fromkeys(known for each in file.optimizer for known in (each.title, each.name))
+    """Refuse changes to optimizers that the suite does not have."""
+    names = dict.fromkeys(name for entry in file.optimizer for name in (entry.title, entry.name))
     for target in entry.overrides:
-        if not file.meant_by(target):
-            raise SuiteError(f"{entry.title}: no optimizer '{target}'; {nearest(target, titles)}")
+        if not meant_by(file.optimizer, target):
+            raise SuiteError(
+                f"{entry.title}: there is no optimizer '{target}'; {nearest(target, names)}"
+            )
 
 
-def _grids(entry: OptimizerEntry) -> dict[str, list[float]]:
-    """Return the values of an entry's grids by hyperparameter."""
-    grids = {}
-    for key, given in entry.grid.items():
-        try:
-            grids[key] = grid_values(given)
-        except SuiteError as error:
-            raise SuiteError(f"{entry.title}: grid.{key}: {error}") from None
-    return grids
+@dataclass(frozen=True)
+class _Swept:
+    """An optimizer entry, and the values of its grids by hyperparameter."""
 
+    entry: OptimizerEntry
+    grids: Mapping[str, list[float]]
 
-def _plain(entry: OptimizerEntry) -> dict[str, Any]:
-    """Return an entry with all defaults and grids as lists."""
-    grids = _grids(entry)
-    optimizer = get_optimizer(entry.name)
-    given = {**entry.hyperparameters, **{key: values[0] for key, values in grids.items()}}
-    fixed = complete_hyperparameters(optimizer, given)
-    plain: dict[str, Any] = {"name": entry.name, "label": entry.title}
-    plain |= {key: value for key, value in fixed.items() if key not in grids}
-    return {**plain, "grid": grids} if grids else plain
+    @classmethod
+    def of(cls, entry: OptimizerEntry) -> "_Swept":
+        grids = {}
+        for key, grid in entry.grid.items():
+            try:
+                grids[key] = grid_values(grid)
+            except SuiteError as error:
+                raise error.within(f"{entry.title}: grid.{key}") from None
+        return cls(entry, grids)
 
+    @property
+    def points(self) -> int:
+        """Points of all its grids together."""
+        return prod(len(values) for values in self.grids.values())
 
-def _expand(entry: OptimizerEntry) -> ResolvedOptimizer:
-    """Return the configurations of an entry: every combination of its grids."""
-    optimizer = get_optimizer(entry.name)
-    grids = _grids(entry)
-    for key in grids.keys() & entry.hyperparameters.keys():
-        raise SuiteError(f"{entry.title}: {key} has a value and a grid; give one of them")
-    configurations = tuple(
-        complete_hyperparameters(
-            optimizer, {**entry.hyperparameters, **dict(zip(grids, values, strict=True))}
+    def plain(self) -> dict[str, Any]:
+        """Return the entry with all defaults, and grids as lists."""
+        first = {key: values[0] for key, values in self.grids.items()}
+        whole = complete_hyperparameters(
+            get_optimizer(self.entry.name), self.entry.hyperparameters | first
         )
-        for values in product(*grids.values())
-    )
-    return ResolvedOptimizer(entry.name, entry.title, optimizer, configurations)
+        plain: dict[str, Any] = {"name": self.entry.name, "label": self.entry.title}
+        plain |= {key: value for key, value in whole.items() if key not in self.grids}
+        return {**plain, "grid": self.grids} if self.grids else plain
+
+    def expanded(self) -> ResolvedOptimizer:
+        """Return the optimizer with every combination of the grids."""
+        fixed, title = self.entry.hyperparameters, self.entry.title
+        optimizer = get_optimizer(self.entry.name)
+        for key in self.grids.keys() & fixed.keys():
+            raise SuiteError(f"{title}: {key} has a value and a grid; give one of them")
+        configurations = tuple(
+            complete_hyperparameters(optimizer, fixed | dict(zip(self.grids, values, strict=True)))
+            for values in product(*self.grids.values())
+        )
+        return ResolvedOptimizer(self.entry.name, title, optimizer, configurations)

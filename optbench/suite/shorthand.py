@@ -1,76 +1,42 @@
-"""Suites without a file: ``--function``, ``--start`` and ``--problem``."""
+"""Suites without a file: a function as a formula, or problems by name."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optbench.errors import SuiteError
+from optbench.suite.flags import START_EXAMPLE
 from optbench.suite.format import OptimizerEntry, SuiteFile, new_entry, parse_suite
-from optbench.suite.values import toml_value
 
-SUITE_NAME = "function"
+FUNCTION_SUITE = "function"
+"""The name of the suite that a formula makes."""
 
-
-OPTIMIZERS = ("sgd", "momentum", "adagrad", "adam")
-"""What runs unless ``-o`` says otherwise: the textbook's update rules at their defaults."""
-
-
-EXAMPLE = "--start x=-7,y=2 (a vector: --start 'x=[1, 2, 3]')"
+TEXTBOOK = ("sgd", "momentum", "adagrad", "adam")
+"""What runs, at its defaults, where neither a suite nor ``-o`` names an optimizer."""
 
 
-def function_suite(expression: str, starts: Sequence[str]) -> dict[str, Any]:
-    """Return the suite that ``--function`` and ``--start`` mean, for ``parse_suite``.
+def function_suite(expression: str, start: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the suite of a function given as a formula, for ``parse_suite``.
 
     Parameters
     ----------
     expression
-        What is to be minimised, as ``"x**2/20 + y**2"``. It is checked when the suite is settled.
-    starts
-        The values of ``--start``, each as ``x=-7,y=2``; together they name all variables.
+        What is to be minimised, as ``"x**2/20 + y**2"``. It is checked when the suite is resolved.
+    start
+        Where each variable starts.
 
-    Raises
-    ------
-    SuiteError
-        If there is no start, or it is malformed.
-
-    >>> function_suite("x**2 + y**2", ["x=-7,y=2"])["problem"]
+    >>> function_suite("x**2 + y**2", {"x": -7, "y": 2})["problem"]
     [{'name': 'function', 'expression': 'x**2 + y**2', 'start': {'x': -7, 'y': 2}}]
     """
-    if not starts:
-        raise SuiteError(f"--function has no start; give each variable a value, as {EXAMPLE}")
-    problem = {"name": "function", "expression": expression, "start": start_table(starts)}
+    if not start:
+        raise SuiteError(
+            f"--function needs a start; give each variable a value, as {START_EXAMPLE}"
+        )
     return {
-        "name": SUITE_NAME,
-        "problem": [problem],
-        "optimizer": [{"name": name} for name in OPTIMIZERS],
+        "name": FUNCTION_SUITE,
+        "problem": [{"name": "function", "expression": expression, "start": dict(start)}],
+        "optimizer": [{"name": name} for name in TEXTBOOK],
     }
-
-
-def start_table(starts: Sequence[str]) -> dict[str, Any]:
-    """Return the start that the values of ``--start`` mean; values are TOML.
-
-    Raises
-    ------
-    SuiteError
-        If one is malformed, or a variable is given twice.
-
-    >>> start_table(["x=[1, 2.5],y=2", "z=1e-3"])
-    {'x': [1, 2.5], 'y': 2, 'z': 0.001}
-    """
-    table: dict[str, Any] = {}
-    for text in starts:
-        part = toml_value(f"{{{text}}}")
-        if not isinstance(part, dict) or not part:
-            raise SuiteError(f"--start '{text}' is malformed; write {EXAMPLE}")
-        for name in part:
-            if name in table:
-                raise SuiteError(f"--start gives '{name}' twice; one value is needed")
-        table |= part
-    return table
-
-
-TEXTBOOK = ("sgd", "momentum", "adagrad", "adam")
-"""Optimizers that run where neither a suite nor ``-o`` names any."""
 
 
 def problem_entries(names: Sequence[str]) -> list[dict[str, Any]]:
@@ -97,7 +63,7 @@ def with_problems(suite: SuiteFile, names: Sequence[str]) -> SuiteFile:
     Raises
     ------
     SuiteError
-        If a name can be no label.
+        If a name cannot be a label.
     """
     return suite.changed(problem=problem_entries(names)) if names else suite
 
@@ -105,23 +71,20 @@ def with_problems(suite: SuiteFile, names: Sequence[str]) -> SuiteFile:
 def suite_of_problems(names: Sequence[str], optimizers: Sequence[str] = ()) -> SuiteFile:
     """Return a suite of at least one problem, named after the first, for runs that name no suite.
 
-    Parameters
-    ----------
-    optimizers
-        Names of optimizers; all at their defaults, and those of the textbook where none is named.
+    All optimizers have their defaults; where none is named, they are those of the textbook.
 
     Raises
     ------
     SuiteError
-        If a name can be no label.
+        If a name cannot be a label.
     """
     entries = problem_entries(names)
     chosen: list[OptimizerEntry] = []
     for name in dict.fromkeys(optimizers or TEXTBOOK):
         chosen.append(new_entry(name, [entry.title for entry in chosen]))
     title = entries[0].get("label", entries[0]["name"])
-    plain = [each.model_dump(exclude_unset=True) for each in chosen]
-    suite = {"name": _folder_name(title), "problem": entries, "optimizer": plain}
+    optimizer = [entry.model_dump(exclude_unset=True) for entry in chosen]
+    suite = {"name": _folder_name(title), "problem": entries, "optimizer": optimizer}
     return parse_suite(suite, "--problem")
 
 

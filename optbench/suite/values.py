@@ -10,7 +10,11 @@
 import math
 import sys
 import tomllib
+from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import Any
+
+import numpy as np
 
 from optbench.errors import SuiteError
 
@@ -18,11 +22,11 @@ MAX_GRID_VALUES = 100_000
 MAX_SEEDS = 1_000_000
 
 SEED_END = 2**63
-"""Seeds stand in a column of int64."""
+"""Seeds are kept in a column of int64."""
 
 
 def toml_value(text: str) -> Any:
-    """Read a TOML value; what is none, such as a bare word, is a string.
+    """Read a TOML value; anything else, such as a bare word, is a string.
 
     >>> toml_value("0.5"), toml_value("true"), toml_value("cosine")
     (0.5, True, 'cosine')
@@ -33,6 +37,21 @@ def toml_value(text: str) -> Any:
     except (ValueError, RecursionError):  # also too many digits, or brackets too deep
         return text
     return whole["value"] if len(whole) == 1 else text
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value given in Python as a TOML file would hold it.
+
+    >>> plain_value({"lr": np.float32(0.5), "betas": (0.9, np.arange(2))})
+    {'lr': 0.5, 'betas': [0.9, [0, 1]]}
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain_value(part) for key, part in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | PathLike):
+        return [plain_value(part) for part in value]
+    return value
 
 
 def grid_values(given: Any) -> list[float]:
@@ -46,7 +65,7 @@ def grid_values(given: Any) -> list[float]:
     Raises
     ------
     SuiteError
-        If it is neither, is empty, or holds a value twice.
+        If it is neither, is empty, or contains a value twice.
     """
     values = _parse(given) if isinstance(given, str) else given
     if not isinstance(values, list) or not values or not all(map(_is_number, values)):
@@ -55,7 +74,7 @@ def grid_values(given: Any) -> list[float]:
             "or a log-spaced range as 1e-4:1e-1:13"
         )
     if len(set(values)) < len(values):
-        raise SuiteError(f"grid {given!r} holds a value twice; each may stand there once")
+        raise SuiteError(f"grid {given!r} contains a value twice; give each once")
     return [float(value) for value in values]
 
 
@@ -74,10 +93,10 @@ def _parse(text: str) -> list[Any]:
     low, high, count = numbers
     if not isinstance(count, int) or not 2 <= count <= MAX_GRID_VALUES:
         raise SuiteError(
-            f"grid '{text}' asks for {count} values; a range takes 2 to {MAX_GRID_VALUES}"
+            f"grid '{text}' asks for {count} values; a range has 2 to {MAX_GRID_VALUES}"
         )
     if not 0 < low < high:
-        raise SuiteError(f"grid '{text}' must rise from a positive value, as 1e-4:1e-1:13 does")
+        raise SuiteError(f"grid '{text}' must rise from a positive value, like 1e-4:1e-1:13")
     return log_spaced(low, high, count)
 
 
@@ -102,7 +121,7 @@ def seed_list(given: Any) -> tuple[int, ...]:
     Raises
     ------
     SuiteError
-        If it is neither, is empty, or a seed is negative or stands there twice.
+        If it is neither, is empty, or a seed is negative or given twice.
     """
     seeds = given
     if isinstance(given, str):
@@ -111,13 +130,13 @@ def seed_list(given: Any) -> tuple[int, ...]:
         if given < 1:
             raise SuiteError(f"seeds = {given}; at least 1 seed is needed")
         if given > MAX_SEEDS:
-            raise SuiteError(f"seeds = {given}; it takes at most {MAX_SEEDS} of them")
+            raise SuiteError(f"seeds = {given}; at most {MAX_SEEDS} seeds are possible")
         return tuple(range(given))
     whole = isinstance(seeds, list) and all(
         type(seed) is int and 0 <= seed < SEED_END for seed in seeds
     )
     if not whole or not seeds or len(set(seeds)) < len(seeds):
         raise SuiteError(
-            f"seeds {given!r} are malformed; write different whole numbers from 0 on, as 3,7,11"
+            f"seeds {given!r} are malformed; write different whole numbers from 0 up, as 3,7,11"
         )
     return tuple(seeds)

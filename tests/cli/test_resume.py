@@ -13,9 +13,9 @@ from threading import Event
 
 import pandas as pd
 import pytest
-from optbench.run import pipeline
 
-from optbench.cli.running import ALLOWED
+from optbench.cli.run import BESIDE_RESUME
+from optbench.runs import pipeline
 from optbench.store.journal import FOLDER
 from optbench.store.lock import locked
 from optbench.store.writer import RunWriter
@@ -246,7 +246,7 @@ def test_what_lanes_raised_together_before_is_still_told(cut, tmp_path):
 def test_failures_that_cannot_be_read_are_damaged(failures, cut, tmp_path):
     change(cut, failures=failures)
     message = refused("--resume", cut.name, cwd=tmp_path)
-    assert message == f"'results/{cut.name}/run.json' is damaged: it does not tell its failures"
+    assert message == f"'results/{cut.name}/run.json' is damaged: its failures cannot be read"
 
 
 # What is refused
@@ -259,7 +259,7 @@ def refused(*arguments: object, cwd: Path) -> str:
 def test_a_run_that_has_ended_is_refused(cut, tmp_path):
     assert optbench("run", "--resume", cut.name, "-q", cwd=tmp_path).code == 0
     before = (cut / "run.json").read_bytes()
-    expected = f"'results/{cut.name}' has ended (done): there is nothing to go on with"
+    expected = f"'results/{cut.name}' has ended (done): there is nothing to resume"
     assert refused("--resume", cut.name, cwd=tmp_path) == expected
     assert (cut / "run.json").read_bytes() == before
 
@@ -307,7 +307,7 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("given", FORBIDDEN)
 def test_what_would_change_the_run_is_refused(given, cut, tmp_path):
-    expected = f"--resume goes on with a run as it began; leave {FORBIDDEN[given]} out"
+    expected = f"--resume continues a run as it began; leave {FORBIDDEN[given]} out"
     assert refused(*given.split("|"), "--resume", cut.name, cwd=tmp_path) == expected
 
 
@@ -322,8 +322,8 @@ def test_all_options_of_a_run_are_allowed_or_refused():
     options = {given.split("|")[0].removeprefix("--").replace("-", "_") for given in FORBIDDEN}
     renamed = {"anisotropic": "suites", "_o": "optimizer", "set": "set_"}
     refused_ones = {renamed.get(each, each) for each in options}
-    assert refused_ones | ALLOWED == names
-    assert not refused_ones & ALLOWED
+    assert refused_ones | BESIDE_RESUME == names
+    assert not refused_ones & BESIDE_RESUME
 
 
 def test_force_belongs_to_resume(tmp_path):
@@ -357,7 +357,7 @@ def test_another_environment_is_refused_and_named(name, cut, whole, tmp_path):
     before = (cut / "run.json").read_bytes()
     message = refused("--resume", cut.name, cwd=tmp_path)
     assert message.startswith(f"'results/{cut.name}' was begun in another environment {says}")
-    assert message.endswith("--force goes on all the same and records it")
+    assert message.endswith("--force resumes it all the same and records it")
     assert (cut / "run.json").read_bytes() == before
     seen = optbench("run", "--resume", cut.name, "--force", "-q", cwd=tmp_path)
     assert (seen.code, seen.err) == (0, "")
@@ -394,7 +394,7 @@ def test_code_that_has_changed_is_refused(tmp_path):
     text = file.read_text(encoding="utf-8")
     file.write_text(text + "\n\nSOMETHING = 1\n", encoding="utf-8")
     message = refused("--resume", run.name, cwd=tmp_path)
-    assert message.startswith(f"'results/{run.name}' cannot go on: lane 0 (")
+    assert message.startswith(f"'results/{run.name}' cannot be resumed: lane 0 (")
     assert message.endswith("since its data, code or defaults have changed")
     file.write_text(text, encoding="utf-8")
     assert optbench("run", "--resume", run.name, "-q", cwd=tmp_path).code == 0
@@ -425,7 +425,7 @@ def test_a_suite_with_more_lanes_is_refused(cut, tmp_path):
         ("twice", "its blocks do not share the lanes"),
         ("number", "its blocks do not share the lanes"),
         ("name", "its blocks do not share the lanes"),
-        ("mix", "block 0 is none of its suite"),
+        ("mix", "block 0 is none of its suite's"),
     ],
 )
 def test_a_plan_that_is_none_is_damaged(blocks, says, cut, tmp_path):
@@ -460,17 +460,17 @@ def test_tables_that_are_missing_are_named(cut, tmp_path):
 
 def test_a_run_that_another_process_went_on_with_meanwhile_is_refused(cut, whole, tmp_path):
     """Both have planned what is left; the second comes to write it when the first has ended."""
-    from optbench.run import resume
 
     from optbench.device.cpu import NumpyDevice
     from optbench.errors import ResultsError
+    from optbench.runs import resume
     from optbench.suite.format import read_suite
     from optbench.suite.resolve import resolve
 
     device, settled = NumpyDevice(), resolve(read_suite(str(cut / "run.json")))
     plan = resume.plan_rest(cut, settled, device)
     assert optbench("run", "--resume", cut.name, "-q", cwd=tmp_path).code == 0
-    with pytest.raises(ResultsError, match="has gone on in another process meanwhile"):
+    with pytest.raises(ResultsError, match="another process has resumed"):
         resume.resume(cut, plan, device)
     assert_same_run(cut, whole)
 

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
-from optbench.run import pipeline
 
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.sgd import SGD
+from optbench.runs import pipeline
 from tests.cli.command import lanes, meta, optbench, run, suite, trace
 
 FUNCTION = ("anisotropic", "--iterations", 3)
@@ -183,7 +183,7 @@ def test_seeds_count_and_seed_names_them(tmp_path):
 
 def test_seeds_of_a_function_are_said_to_change_nothing(tmp_path):
     seen = optbench("run", *FUNCTION, "--seeds", 2, cwd=tmp_path)
-    assert "note: nothing in suite 'anisotropic' is random: one seed says all" in seen.err
+    assert "note: nothing in suite 'anisotropic' is random, so one seed is enough" in seen.err
     (path,) = (tmp_path / "results").iterdir()
     assert set(lanes(path)["seed"]) == {0}
 
@@ -232,7 +232,9 @@ def test_out_and_name_say_where(tmp_path):
 
 
 def test_device_auto_falls_back_and_gpu_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.device.gpu.why_no_gpu", lambda number: "it is not there; buy one")
+    monkeypatch.setattr(
+        "optbench.device.choose.why_no_gpu", lambda number: "it is not there; buy one"
+    )
     path = run(*FUNCTION, "--device", "auto", cwd=tmp_path)
     assert meta(path)["device"]["kind"] == "cpu"
     message = optbench("run", "--optimizer", "adam", "--device", "gpu", cwd=tmp_path).message
@@ -240,7 +242,7 @@ def test_device_auto_falls_back_and_gpu_says_what_is_missing(tmp_path, monkeypat
 
 
 def test_without_a_gpu_the_remedy_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.device.base.find_spec", lambda name: None)
+    monkeypatch.setattr("optbench.device.gpu.find_spec", lambda name: None)
     message = optbench("run", "--optimizer", "adam", "--device", "gpu", cwd=tmp_path).message
     assert "pip install 'optbench[gpu-cuda13]'" in message
 

@@ -41,7 +41,7 @@ def test_a_mistake_in_a_formula_is_shown_with_a_caret(tmp_path):
     ("arguments", "message"),
     [
         (("--start", "x=1"), "--start belongs to --function; give both"),
-        (("--function", "x**2"), "--function has no start"),
+        (("--function", "x**2"), "--function needs a start"),
         (("anisotropic", "--function", "x**2", "--start", "x=1"), "is a suite of its own"),
         (("--problem", "beale", "--function", "x", "--start", "x=1"), "is a suite of its own"),
         (("--problem", "beal"), "did you mean 'beale'?"),
@@ -120,7 +120,7 @@ def test_patience_reports_the_best_parameters(also, tmp_path):
         (("anisotropic", "--stop", "loss"), "--stop 'loss' is malformed"),
         (("anisotropic", "--stop", "patience=10"), "needs a validation split"),
         (("anisotropic", "--evaluate-every", "10"), "--evaluate-every means nothing to"),
-        ((*NETWORK, "--evaluate-every", "now"), "'now' is no interval"),
+        ((*NETWORK, "--evaluate-every", "now"), "'now' is not an interval"),
         ((*NETWORK[:-2], "--batch-size", "all"), "batch_size = 'all' must be a whole number"),
     ],
 )

@@ -8,7 +8,6 @@ from threading import Event
 import numpy as np
 import pytest
 import threadpoolctl
-from optbench.run import layout as lanes_module
 
 from optbench.arrays import Workspace
 from optbench.device.base import Device
@@ -17,6 +16,7 @@ from optbench.engine import executor
 from optbench.engine.executor import default_workers, execute, usable_cores
 from optbench.optimizers.rules.sgd import SGD
 from optbench.records import BlockResult, BlockSplit, Status, TraceChunk
+from optbench.runs import layout as lanes_module
 from optbench.runs.pipeline import plan_run, run_plan
 from optbench.store.reader import read_run
 from tests.small import anisotropic, blocks_of, collect, quadratic, run_suite, small_network, suite

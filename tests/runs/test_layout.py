@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optbench.run import layout as lanes_module
 
 from optbench.device.base import CPU_BLOCK_BYTES
 from optbench.engine.block import Block, halves
 from optbench.optimizers.registry import get_optimizer
 from optbench.problems.registry import make_problem
+from optbench.runs import layout as lanes_module
 from optbench.runs.layout import lane_bytes, lay_out, plan_blocks
 from optbench.runs.pipeline import plan_run
 from tests.small import (

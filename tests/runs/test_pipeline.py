@@ -10,7 +10,6 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pytest
-from optbench.run import layout as lanes_module
 from threadpoolctl import threadpool_limits
 
 from optbench import __version__, rng
@@ -21,6 +20,7 @@ from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.sgd import SGD
 from optbench.problems.registry import make_problem
 from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
+from optbench.runs import layout as lanes_module
 from optbench.runs.layout import lay_out
 from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
 from optbench.store.reader import read_run
@@ -409,11 +409,11 @@ def test_invocations_have_ids_of_their_own():
 def test_making_a_plan_loads_no_library_of_tables_or_figures():
     code = (
         "import sys\n"
-        "from optbench.device.base import get_device\n"
-        "from optbench.runs.pipeline import prepare\n"
+        "from optbench.device.choose import get_device\n"
+        "from optbench.runs.pipeline import plan_run\n"
         "from optbench.suite.resolve import resolve\n"
         "from optbench.suite.format import read_suite\n"
-        "prepare(resolve(read_suite('anisotropic')), get_device('cpu'))\n"
+        "plan_run(resolve(read_suite('anisotropic')), get_device('cpu'))\n"
         "heavy = {'pandas', 'matplotlib', 'pyarrow', 'cupy', 'rich', 'typer', 'pooch'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
@@ -432,7 +432,7 @@ def test_a_lane_that_fits_no_memory_is_refused_before_it_is_drawn(monkeypatch):
     settled = suite(anisotropic())
     assert plan_run(settled, NumpyDevice()).lanes
     monkeypatch.setattr(Device, "memory_bytes", 20)
-    message = r"^anisotropic: one lane of \w+ takes 0 GiB, and there are 0 GiB; make "
+    message = r"^anisotropic: one lane of \w+ takes 0 GiB, and the device has 0 GiB; make "
     with pytest.raises(DeviceError, match=message):
         plan_run(settled, NumpyDevice())
     monkeypatch.setattr(Device, "memory_bytes", None)

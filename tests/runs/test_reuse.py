@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-from optbench.run import reuse
 
+from optbench.runs import reuse
 from tests.cli.command import optbench
 
 SUITE = """

@@ -40,8 +40,8 @@ def test_functions_have_no_evaluations_to_make():
 @pytest.mark.parametrize(
     ("problem", "own", "message"),
     [
-        (small_network(), {"evaluate_every": "often"}, "'often' is no interval; write 100, or"),
-        (small_network(), {"evaluate_every": "0 epochs"}, "'0 epochs' is no interval"),
+        (small_network(), {"evaluate_every": "often"}, "'often' is not an interval; write 100, or"),
+        (small_network(), {"evaluate_every": "0 epochs"}, "'0 epochs' is not an interval"),
         (anisotropic(), {"evaluate_every": 5}, "evaluate_every needs data splits; it has none"),
         (
             anisotropic(),

@@ -8,7 +8,9 @@ from optbench.errors import SuiteError
 from optbench.suite.format import (
     OptimizerEntry,
     ProblemEntry,
+    adjusted,
     builtin_suites,
+    meant_by,
     parse_suite,
     read_suite,
 )
@@ -112,7 +114,7 @@ def test_another_json_is_no_run(tmp_path, text):
     path = tmp_path / "run.json"
     path.write_text(text, encoding="utf-8")
     message = refused(read_suite, str(path))
-    assert message == f"{path}: no run.json of optbench; it has no suite.resolved"
+    assert message == f"{path} is not a run.json of optbench: it has no suite.resolved"
 
 
 def test_what_is_no_suite_is_refused(tmp_path):
@@ -121,7 +123,7 @@ def test_what_is_no_suite_is_refused(tmp_path):
     )
     assert "known are anisotropic, " in refused(read_suite, "zzz")
     missing = str(tmp_path / "missing.toml")
-    assert refused(read_suite, missing) == f"there is no suite file '{missing}'"
+    assert refused(read_suite, missing) == f"suite file '{missing}' cannot be found"
     folder = tmp_path / "folder.toml"
     folder.mkdir()
     assert refused(read_suite, str(folder)).startswith(f"suite file '{folder}' cannot be read: ")
@@ -154,10 +156,10 @@ def test_toml_errors_name_file_and_line(tmp_path, text, says):
     [
         ({"iteration": 3}, "unknown key 'iteration'; did you mean 'iterations'?"),
         ({"zzz": 3}, "unknown key 'zzz'; known are name, description, seeds, iterations"),
-        ({"name": "a b"}, "name: 'a b' names no folder; use letters, digits"),
-        ({"name": "../up"}, "name: '../up' names no folder"),
-        ({"name": ""}, "name: '' names no folder"),
-        ({"name": "a\n"}, "names no folder"),
+        ({"name": "a b"}, "name: 'a b' cannot be the name of a folder; use letters, digits"),
+        ({"name": "../up"}, "name: '../up' cannot be the name of a folder"),
+        ({"name": ""}, "name: '' cannot be the name of a folder"),
+        ({"name": "a\n"}, "cannot be the name of a folder"),
         ({"name": 3}, "name: input should be a valid string"),
         ({"name": "a" * 201}, "name: it has 201 characters; use at most 200"),
         ({"description": 3}, "description: input should be a valid string"),
@@ -171,9 +173,12 @@ def test_toml_errors_name_file_and_line(tmp_path, text, says):
         ({"dtype": 32}, "dtype: input should be a valid string"),
         ({"data": 5}, "data: input should be a valid string"),
         ({"record": "during"}, "record: input should be 'before' or 'after'"),
-        ({"problem": 3}, "problem: each is a table of its own, under [[problem]]"),
-        ({"problem": {"name": "anisotropic"}}, "problem: each is a table of its own"),
-        ({"optimizer": ["sgd"]}, "optimizer: each is a table of its own, under [[optimizer]]"),
+        ({"problem": 3}, "problem: write each as a table of its own, under [[problem]]"),
+        ({"problem": {"name": "anisotropic"}}, "problem: write each as a table of its own"),
+        (
+            {"optimizer": ["sgd"]},
+            "optimizer: write each as a table of its own, under [[optimizer]]",
+        ),
         ({"problem": [{}]}, "problem 1 name is missing"),
         ({"problem": [{"name": 3}]}, "problem 1 name: input should be a valid string"),
         ({"problem": [{"name": "a", "iterations": 0}]}, "problem 1 iterations: input should be g"),
@@ -181,30 +186,30 @@ def test_toml_errors_name_file_and_line(tmp_path, text, says):
         ({"problem": [{"name": "a", "label": ""}]}, "problem 1 label: string should have at l"),
         (
             {"problem": [{"name": "a", "label": "b\nc"}]},
-            "problem 1 label: 'b\\nc' holds characters",
+            "problem 1 label: 'b\\nc' contains characters",
         ),
         (
             {"problem": [{"name": "a", "label": "*"}]},
             "problem 1 label: '*' means all entries; give",
         ),
         ({"optimizer": [{"name": "sgd", "label": "*"}]}, "optimizer 1 label: '*' means all entri"),
-        ({"name": "\ud800"}, "is no text"),
+        ({"name": "\ud800"}, "which is not text"),
         ({"optimizer": [{"lr": 0.1}]}, "optimizer 1 name is missing"),
         ({"optimizer": [{"name": "sgd", "label": ""}]}, "optimizer 1 label: string should have"),
         ({"optimizer": [{"name": "sgd", "grid": 3}]}, "optimizer 1 grid: input should be a valid"),
         (
             {"optimizer": [{"name": "sgd"}, {"name": "adam"}, {"name": "sgd"}]},
-            "optimizer: 'sgd' stands there twice; give one of them another label",
+            "optimizer: there are two called 'sgd'; give one of them another label",
         ),
         (
             {"optimizer": [{"name": "sgd", "label": "a"}, {"name": "adam", "label": "a"}]},
-            "optimizer: 'a' stands there twice",
+            "optimizer: there are two called 'a'",
         ),
         (
             {"optimizer": [{"name": "sgd", "label": "adam"}, {"name": "adam"}]},
-            "optimizer: 'adam' stands there twice",
+            "optimizer: there are two called 'adam'",
         ),
-        ({"problem": [{"name": "a"}, {"name": "a"}]}, "problem: 'a' stands there twice"),
+        ({"problem": [{"name": "a"}, {"name": "a"}]}, "problem: there are two called 'a'"),
     ],
 )
 def test_a_wrong_shape_is_refused_with_its_place(changes, says):
@@ -252,7 +257,7 @@ def test_a_target_is_a_label_else_every_entry_of_that_name(target, titles):
         {"name": "sgd", "label": "slow"},
         {"name": "sgd", "label": "quick"},
     ]
-    assert parse_suite({"name": "x", "optimizer": entries}, "x").meant_by(target) == titles
+    assert meant_by([OptimizerEntry(**entry) for entry in entries], target) == titles
 
 
 @pytest.mark.parametrize(
@@ -275,7 +280,12 @@ def test_a_value_replaces_a_grid_and_a_grid_a_value(changes, hyperparameters, gr
 @pytest.mark.parametrize("changes", [{"name": "adam"}, {"label": "b"}, {"grid": 3}])
 def test_only_hyperparameters_can_be_changed(changes):
     message = refused(OptimizerEntry(name="sgd").merged, changes)
-    assert message == f"sgd: '{next(iter(changes))}' is no hyperparameter; set those by name"
+    assert message == f"sgd: '{next(iter(changes))}' is not a hyperparameter; name one"
+
+
+def on_problem(problem, plain):
+    entries = [OptimizerEntry(**entry) for entry in plain]
+    return [adjusted(entries, entry, problem.overrides) for entry in entries]
 
 
 def test_a_problem_changes_optimizers_by_star_then_name_then_label():
@@ -292,8 +302,7 @@ def test_a_problem_changes_optimizers_by_star_then_name_then_label():
         {"name": "adam", "label": "other"},
         {"name": "sgd", "lr": 9.0},
     ]
-    suite = parse_suite({"name": "x", "optimizer": entries}, "x")
-    slow, other, sgd = (suite.adjusted(entry, problem) for entry in suite.optimizer)
+    slow, other, sgd = on_problem(problem, entries)
     assert slow.hyperparameters == {"lr": 3.0, "beta1": 0.5}
     assert slow.grid == {"beta2": [0.5, 0.9], "eps": [1, 2]}
     assert other.hyperparameters == {"lr": 2.0, "beta1": 0.5}
@@ -303,7 +312,6 @@ def test_a_problem_changes_optimizers_by_star_then_name_then_label():
 def test_a_change_to_a_label_leaves_other_entries_of_that_name_alone():
     problem = ProblemEntry(name="anisotropic", adam={"lr": 2.0})
     entries = [{"name": "adam"}, {"name": "adam", "label": "swept", "grid": {"lr": [0.1, 0.2]}}]
-    suite = parse_suite({"name": "x", "optimizer": entries}, "x")
-    adam, swept = (suite.adjusted(entry, problem) for entry in suite.optimizer)
+    adam, swept = on_problem(problem, entries)
     assert adam.hyperparameters == {"lr": 2.0}
     assert (swept.hyperparameters, swept.grid) == ({}, {"lr": [0.1, 0.2]})

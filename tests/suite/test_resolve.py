@@ -202,11 +202,11 @@ def test_epochs_of_the_suite_count_for_problems_with_data_only():
         (FUNCTION + SGD + "grid.lr = 3\n", "grid 3 is malformed"),
         (FUNCTION + SGD + 'grid.lr = "1:2"\n', "grid '1:2' is malformed"),
         (FUNCTION + SGD + 'grid.lr = "0:1:3"\n', "grid '0:1:3' must rise from a positive value"),
-        (FUNCTION + SGD + "grid.lr = [1, 1]\n", "grid [1, 1] holds a value twice"),
+        (FUNCTION + SGD + "grid.lr = [1, 1]\n", "grid [1, 1] contains a value twice"),
         (FUNCTION + SGD + "lr = 1\ngrid.lr = [1, 2]\n", "sgd: lr has a value and a grid; give one"),
         (FUNCTION + 'dtyp = "x"\n' + SGD, "anisotropic has no option 'dtyp'; did you mean 'dtype'"),
         (FUNCTION + 'dtype = "half"\n' + SGD, "dtype = 'half' must be one of float32, flo"),
-        (FUNCTION + "epochs = 2\n" + SGD, "anisotropic has no epochs; give iterations instead"),
+        (FUNCTION + "epochs = 2\n" + SGD, "anisotropic has no epochs; give iterations"),
         (NETWORK + "epochs = 2\niterations = 3\n" + SGD, "small-network: iterations and epochs ex"),
         ("epochs = 2\n" + FUNCTION + SGD, "epochs means nothing to anisotropic; leave it out"),
         ("batch_size = 2\n" + FUNCTION + SGD, "batch_size means nothing to anisotropic; leave it"),
@@ -217,11 +217,14 @@ def test_epochs_of_the_suite_count_for_problems_with_data_only():
         (NETWORK + "batch_size = 201\n" + SGD, "batch_size = 201 is larger than the data; made-up"),
         ("batch_size = 0\n" + NETWORK + SGD, "batch_size = 0 must be a whole number of at least"),
         (NETWORK + "log_eps = inf\n" + SGD, "log_eps = inf must be a finite number of at least 0"),
-        (FUNCTION + "sdg.lr = 1\n" + SGD, "anisotropic: no optimizer 'sdg'; did you mean 'sgd'?"),
+        (
+            FUNCTION + "sdg.lr = 1\n" + SGD,
+            "anisotropic: there is no optimizer 'sdg'; did you mean 'sgd'?",
+        ),
         (FUNCTION + "sgd.rate = 1\n" + SGD, "sgd has no hyperparameter 'rate'"),
         (FUNCTION + "sgd.lr = -1\n" + SGD, "sgd: lr = -1 must be at least 0"),
-        (FUNCTION + "sgd.grid = 3\n" + SGD, "sgd: 'grid' is no hyperparameter; set those by name"),
-        (FUNCTION + 'sgd.name = "adam"\n' + SGD, "sgd: 'name' is no hyperparameter"),
+        (FUNCTION + "sgd.grid = 3\n" + SGD, "sgd: 'grid' is not a hyperparameter; name one"),
+        (FUNCTION + 'sgd.name = "adam"\n' + SGD, "sgd: 'name' is not a hyperparameter"),
         (FUNCTION + 'sgd.grid.lr = "a"\n' + SGD, "grid 'a' is malformed"),
         (FUNCTION + '"*".momentum = 0.5\n' + SGD, "sgd has no hyperparameter 'momentum'"),
         (FUNCTION + '[[optimizer]]\nname = "a\\nb"\n', "unknown optimizer 'a b'"),
@@ -238,11 +241,11 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_the_suite(text, say
     [
         (
             "seeds = 1_000_001\n" + FUNCTION + SGD,
-            "seeds = 1000001; it takes at most 1000000 of them",
+            "seeds = 1000001; at most 1000000 seeds are possible",
         ),
         (
             "seeds = 11\n" + FUNCTION + SGD + 'grid.lr = "1e-3:1:100_000"\n',
-            "its grids and seeds make 1100000 lanes; a run takes at most 1000000",
+            "its grids and seeds make 1100000 lanes; a run can have at most 1000000",
         ),
         (
             FUNCTION + 'sgd.grid.lr = "1e-3:1:100_000"\n' + SGD + 'grid.lr = "1:2:3"\n',
@@ -273,7 +276,7 @@ def test_an_override_by_name_or_label_may_hit_one_of_several_entries():
 
 
 def test_seeds_that_change_nothing_are_pointed_out():
-    notice = "nothing in suite 'mine' is random: one seed says all"
+    notice = "nothing in suite 'mine' is random, so one seed is enough"
     assert settled("seeds = 2\n" + FUNCTION + SGD).notices == (notice,)
     assert settled("seeds = 1\n" + FUNCTION + SGD).notices == ()
     assert settled("seeds = 2\n" + FUNCTION + NETWORK + SGD).notices == ()

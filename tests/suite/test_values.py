@@ -72,11 +72,11 @@ def test_log_spacing_rises_with_one_ratio_between_the_ends_given(low, factor, co
         ("a:1:3", "grid 'a:1:3' is malformed"),
         ("1:inf:3", "grid '1:inf:3' is malformed"),
         ("1:2:nan", "grid '1:2:nan' is malformed"),
-        ("1:2:1", "asks for 1 values; a range takes 2 to 100000"),
+        ("1:2:1", "asks for 1 values; a range has 2 to 100000"),
         ("1:2:2.5", "asks for 2.5 values"),
         ("1:2:100001", "asks for 100001 values"),
         ("1:2:-3", "asks for -3 values"),
-        ("0:1:3", "must rise from a positive value, as 1e-4:1e-1:13 does"),
+        ("0:1:3", "must rise from a positive value, like 1e-4:1e-1:13"),
         ("-1:1:3", "must rise from a positive value"),
         ("2:1:3", "must rise from a positive value"),
         ("1:1:3", "must rise from a positive value"),
@@ -89,8 +89,8 @@ def test_log_spacing_rises_with_one_ratio_between_the_ends_given(low, factor, co
         ([float("inf")], "grid [inf] is malformed"),
         (3, "grid 3 is malformed"),
         (None, "grid None is malformed"),
-        ("1,1.0", "grid '1,1.0' holds a value twice"),
-        ([1, 2, 1], "grid [1, 2, 1] holds a value twice"),
+        ("1,1.0", "grid '1,1.0' contains a value twice"),
+        ([1, 2, 1], "grid [1, 2, 1] contains a value twice"),
     ],
 )
 def test_malformed_grids_are_refused_in_one_line(given_, says):
@@ -120,7 +120,7 @@ def test_a_number_of_seeds_counts_and_a_list_names_them(given_, seeds):
     [
         (0, "seeds = 0; at least 1 seed is needed"),
         (-1, "seeds = -1; at least 1 seed is needed"),
-        (True, "seeds True are malformed; write different whole numbers from 0 on, as 3,7,11"),
+        (True, "seeds True are malformed; write different whole numbers from 0 up, as 3,7,11"),
         (1.5, "seeds 1.5 are malformed"),
         ([], "seeds [] are malformed"),
         ([1, -1], "seeds [1, -1] are malformed"),

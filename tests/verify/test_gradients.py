@@ -280,7 +280,7 @@ def test_images_of_another_shape_stay_those_asked_for(tmp_path, monkeypatch):
     ("source", "says"),
     [
         ("anisotropc", "unknown problem 'anisotropc'; did you mean 'anisotropic'?"),
-        ("gone.toml", "there is no suite file 'gone.toml'"),
+        ("gone.toml", "suite file 'gone.toml' cannot be found"),
     ],
 )
 def test_what_is_not_there_is_said_in_one_line(source, says):

@@ -1,14 +1,17 @@
-"""Flags that change suites."""
+"""Requests: flags and Python values that change suites."""
 
 from __future__ import annotations
 
 import json
+import re
 
+import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.suite.flags import Flags, apply_flags
+from optbench.suite.flags import parse_grid, parse_set
 from optbench.suite.format import parse_suite
+from optbench.suite.request import RunRequest, apply_request
 from optbench.suite.resolve import resolve
 
 SUITE = {
@@ -22,14 +25,16 @@ SUITE = {
 }
 
 
-def apply(*suites, **flags):
-    """Return the suites, as plain data, as the flags change them, and the notices."""
-    given = {
-        key: value if isinstance(value, int | str) else tuple(value) for key, value in flags.items()
-    }
-    files = [parse_suite(each, "test") for each in suites or [SUITE]]
-    changed, notices = apply_flags(files, Flags(**given))
-    return [json.loads(json.dumps(each.as_written())) for each in changed], notices
+def apply(*suites, sets=(), grids=(), **options):
+    """Return the suites, as plain data, as a request changes them, and the notices."""
+    request = RunRequest(
+        set=[parse_set(text) for text in sets],
+        grid=[parse_grid(text) for text in grids],
+        **options,
+    )
+    changed = apply_request([parse_suite(each, "test") for each in suites or [SUITE]], request)
+    plain = [json.loads(json.dumps(file.as_written())) for file, _ in changed]
+    return plain, [notice for _, notices in changed for notice in notices]
 
 
 def optimizers(*suites, **flags):
@@ -41,9 +46,9 @@ def optimizers(*suites, **flags):
 def lr(*suites, **flags):
     """Return what the first problem of the first suite runs at, by label."""
     changed, _ = apply(*suites, **flags)
-    (setting, *_) = resolve(parse_suite(changed[0], "test")).problems
+    (problem, *_) = resolve(parse_suite(changed[0], "test")).problems
     return {
-        entry.label: [each["lr"] for each in entry.configurations] for entry in setting.optimizers
+        entry.label: [each["lr"] for each in entry.configurations] for entry in problem.optimizers
     }
 
 
@@ -158,9 +163,9 @@ def test_a_grid_takes_the_place_of_a_value_and_the_other_way_round():
 
 def test_grids_multiply():
     (changed,), _ = apply(grids=["v1.0.lr=1,2", "v1.0.beta1=0.1,0.2", "v1.0.beta2=0.5"])
-    (setting,) = resolve(parse_suite(changed, "test")).problems
+    (problem,) = resolve(parse_suite(changed, "test")).problems
     keys = ("lr", "beta1", "beta2")
-    assert [tuple(each[key] for key in keys) for each in setting.optimizers[2].configurations] == [
+    assert [tuple(each[key] for key in keys) for each in problem.optimizers[2].configurations] == [
         (1.0, 0.1, 0.5),
         (1.0, 0.2, 0.5),
         (2.0, 0.1, 0.5),
@@ -174,9 +179,9 @@ def test_grids_multiply():
         ({"sets": ["adm.lr=1"]}, "--set adm.lr: there is no optimizer 'adm'; did you mean 'adam'?"),
         ({"grids": ["x.lr=1"]}, "--grid x.lr: there is no optimizer 'x'; known are sgd, Adam"),
         ({"sets": ["*.foo=1"]}, "--set *.foo: no optimizer has a hyperparameter 'foo'"),
-        ({"sets": ["sgd.name=adam"]}, "sgd: 'name' is no hyperparameter; set those by name"),
-        ({"sets": ["sgd.label=x"]}, "sgd: 'label' is no hyperparameter"),
-        ({"sets": ["sgd.grid=x"]}, "sgd: 'grid' is no hyperparameter"),
+        ({"sets": ["sgd.name=adam"]}, "sgd: 'name' is not a hyperparameter; name one"),
+        ({"sets": ["sgd.label=x"]}, "sgd: 'label' is not a hyperparameter"),
+        ({"sets": ["sgd.grid=x"]}, "sgd: 'grid' is not a hyperparameter"),
         ({"grids": ["sgd.lr=x"]}, "--grid sgd.lr: grid 'x' is malformed; write values as"),
         ({"grids": ["sgd.lr=1:2"]}, "--grid sgd.lr: grid '1:2' is malformed"),
     ],
@@ -261,30 +266,30 @@ def test_epochs_leave_alone_what_has_none():
 
 @pytest.mark.parametrize(("given", "seeds"), [(3, [0, 1, 2]), ("3,7", [3, 7]), ([5, 4], [5, 4])])
 def test_seeds_count_or_are_named(given, seeds):
-    changed, _ = apply_flags([parse_suite(SUITE, "test")], Flags(seeds=given))
-    assert changed[0].seeds == seeds
+    (changed,), _ = apply(seeds=given)
+    assert changed["seeds"] == seeds
 
 
 def test_a_name_is_for_one_suite():
     (changed,), _ = apply(name="x")
     assert changed["name"] == "x"
     assert refused(SUITE, OTHER, name="x") == "--name takes one suite, not 2; run them one by one"
-    assert "names no folder" in refused(name="a/b")
+    assert "cannot be the name of a folder" in refused(name="a/b")
     assert "it has 201 characters; use at most 200" in refused(name="n" * 201)
 
 
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ({"iterations": 0}, "--iterations 0: at least 1 is needed"),
-        ({"iterations": -3}, "--iterations -3: at least 1 is needed"),
-        ({"epochs": 0}, "--epochs 0: at least 1 is needed"),
+        ({"iterations": 0}, "--iterations 0: it must be at least 1"),
+        ({"iterations": -3}, "--iterations -3: it must be at least 1"),
+        ({"epochs": 0}, "--epochs 0: it must be at least 1"),
         ({"iterations": 1, "epochs": 1}, "--iterations and --epochs exclude each other"),
         ({"epochs": 1}, "--epochs means nothing to anisotropic; leave it out"),
         ({"batch_size": 1}, "--batch-size means nothing to anisotropic; leave it out"),
         ({"data": "mnist"}, "--data means nothing to anisotropic; leave it out"),
         ({"seeds": 0}, "seeds = 0; at least 1 seed is needed"),
-        ({"seeds": 10**12}, "seeds = 1000000000000; it takes at most 1000000 of them"),
+        ({"seeds": 10**12}, "seeds = 1000000000000; at most 1000000 seeds are possible"),
         ({"seeds": "1,1"}, "seeds '1,1' are malformed"),
     ],
 )
@@ -299,15 +304,65 @@ LABEL_IS_A_NAME = {
 }
 
 
-def rates(**flags):
-    """Return the learning rates of every label of the suite above, as flags change it."""
-    (changed,), _ = apply_flags([parse_suite(LABEL_IS_A_NAME, "x")], Flags(**flags))
-    (problem,) = resolve(changed).problems
-    return {each.label: [one["lr"] for one in each.configurations] for each in problem.optimizers}
-
-
 def test_a_label_that_is_another_entrys_name_means_its_own_entry_only():
-    assert rates() == {"adam": [2.0], "swept": [0.1, 0.2]}
-    assert rates(sets=("adam.lr=3",)) == {"adam": [3.0], "swept": [0.1, 0.2]}
-    assert rates(sets=("swept.lr=3",)) == {"adam": [2.0], "swept": [3.0]}
-    assert rates(optimizers=("swept",)) == {"swept": [0.1, 0.2]}
+    assert lr(LABEL_IS_A_NAME) == {"adam": [2.0], "swept": [0.1, 0.2]}
+    assert lr(LABEL_IS_A_NAME, sets=["adam.lr=3"]) == {"adam": [3.0], "swept": [0.1, 0.2]}
+    assert lr(LABEL_IS_A_NAME, sets=["swept.lr=3"]) == {"adam": [2.0], "swept": [3.0]}
+    assert lr(LABEL_IS_A_NAME, optimizers=["swept"]) == {"swept": [0.1, 0.2]}
+
+
+# Values from Python
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (1, 1),
+        (0.1, 0.1),
+        (True, True),
+        ("0.1", "0.1"),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        ((0.9, np.float64(0.99)), [0.9, 0.99]),
+        (np.array([1.5, 2.5]), [1.5, 2.5]),
+    ],
+)
+def test_a_value_keeps_its_type(value, plain):
+    (changed,), _ = apply_python(set={"sgd.lr": value})
+    found = changed["optimizer"][0]["lr"]
+    assert (found, type(found)) == (plain, type(plain))
+
+
+def apply_python(**options):
+    ((changed, notices),) = apply_request([parse_suite(SUITE, "test")], RunRequest(**options))
+    return [changed.as_written()], notices
+
+
+@pytest.mark.parametrize(
+    "values", [[0.1, 1], (0.1, 1), np.array([0.1, 1.0]), "0.1,1", (each for each in (0.1, 1))]
+)
+def test_a_grid_is_any_sequence_of_numbers_or_text(values):
+    (changed,), _ = apply_python(grid={"v1.0.lr": values})
+    assert changed["optimizer"][2]["grid"] == {"lr": [0.1, 1.0]}
+
+
+def test_numbers_of_numpy_are_numbers_everywhere():
+    (changed,), _ = apply_python(
+        seeds=np.arange(3, 5), iterations=np.int32(7), stop={"loss": np.float32(0.5)}
+    )
+    assert changed["seeds"] == [3, 4]
+    assert changed["problem"][0]["iterations"] == 7
+    assert changed["problem"][0]["stop"] == {"loss": 0.5}
+
+
+@pytest.mark.parametrize("option", ["set", "grid"])
+@pytest.mark.parametrize("name", ["lr", ".lr", "sgd.", ""])
+def test_names_from_python_show_the_right_form(option, name):
+    with pytest.raises(SuiteError, match=f"^--{option} '{re.escape(name)}' is malformed; write TA"):
+        apply_python(**{option: {name: 1}})
+
+
+def test_rules_that_are_unknown_name_the_nearest():
+    with pytest.raises(SuiteError, match="unknown key 'problem 1 stop los'; did you mean 'loss'"):
+        apply_python(stop={"los": 1})

@@ -1,16 +1,29 @@
-"""``--problem``: what it makes of suites."""
+"""``--problem``, ``--function`` and ``--start``: suites without a file."""
 
 from __future__ import annotations
 
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from optbench.cli.options import complete_problem
 from optbench.errors import SuiteError
+from optbench.optimizers.registry import OPTIMIZERS
 from optbench.problems.registry import PROBLEMS
+from optbench.suite.flags import parse_starts
 from optbench.suite.format import parse_suite
-from optbench.suite.shorthand import problem_entries, suite_of_problems, with_problems
+from optbench.suite.request import RunRequest, requested_suites
+from optbench.suite.shorthand import (
+    TEXTBOOK,
+    function_suite,
+    problem_entries,
+    suite_of_problems,
+    with_problems,
+)
+
+# Problems
 
 
 def test_what_comes_from_a_file_or_module_is_called_by_its_own_name():
@@ -94,3 +107,77 @@ def test_the_shell_completes_names_without_running_anybodys_code(tmp_path, monke
     assert complete_problem("mine.py:") == []
     assert set(complete_problem("")) > set(PROBLEMS)
     assert "bowls_of_mine" not in sys.modules
+
+
+# Functions
+
+
+def test_a_function_is_a_suite_of_one_problem():
+    suite = parse_suite(function_suite("x**2/20 + y**2", {"x": -7, "y": 2}), "--function")
+    (entry,) = suite.problem
+    assert suite.name == entry.name == "function"
+    assert entry.options == {"expression": "x**2/20 + y**2", "start": {"x": -7, "y": 2}}
+    assert [entry.name for entry in suite.optimizer] == list(TEXTBOOK)
+    assert set(TEXTBOOK) <= set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize(
+    ("starts", "table"),
+    [
+        (["x=-7,y=2"], {"x": -7, "y": 2}),
+        ([" x = -7.5 , y = 1e-3 "], {"x": -7.5, "y": 0.001}),
+        (["x=[1,2,3]"], {"x": [1, 2, 3]}),
+        (["x=[1, 2.5],y=2"], {"x": [1, 2.5], "y": 2}),
+        (["x=1", "y=2"], {"x": 1, "y": 2}),
+        (['"θ"=1'], {"θ": 1}),
+    ],
+)
+def test_starts(starts, table):
+    assert parse_starts(starts) == table
+
+
+@pytest.mark.parametrize(
+    ("starts", "says"),
+    [
+        (["x"], "--start 'x' is malformed; write --start x=-7,y=2 (a vector: --start 'x=["),
+        (["x=-7 y=2"], "is malformed"),
+        (["x=.5"], "--start 'x=.5' is malformed"),
+        (["x=1,x=2"], "is malformed"),
+        (["x=1}\ny={z=1"], "is malformed"),
+        ([""], "--start '' is malformed"),
+        (["x=[1,2"], "is malformed"),
+        (["x=1", "y=2,x=3"], "--start gives 'x' twice; one value is needed"),
+    ],
+)
+def test_bad_starts_are_refused_in_one_line(starts, says):
+    with pytest.raises(SuiteError) as caught:
+        parse_starts(starts)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            {"function": "x**2"},
+            "--function needs a start; give each variable a value, as --start x=-7,y=2",
+        ),
+        ({"start": {"x": 1}}, "--start belongs to --function; give both"),
+        ({"suite": "anisotropic", "function": "x**2"}, "--function is a suite of its own"),
+        ({"problem": "beale", "function": "x**2"}, "--function is a suite of its own"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options, says):
+    with pytest.raises(SuiteError) as caught:
+        requested_suites(RunRequest(**options))
+    assert str(caught.value).startswith(says)
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_any_text_is_a_table_or_a_complaint(starts):
+    try:
+        table = parse_starts(starts)
+    except SuiteError:
+        table = {"": None}
+    assert table

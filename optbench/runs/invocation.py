@@ -1,0 +1,111 @@
+"""One invocation: from a request, through its suites and their plans, to runs on disk."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from optbench.device.base import Device
+from optbench.device.choose import get_device
+from optbench.records import Lane, Record, Status
+from optbench.runs.pipeline import (
+    CHECKPOINT_SECONDS,
+    Plan,
+    RunResult,
+    new_invocation,
+    plan_run,
+    run_plan,
+)
+from optbench.runs.reuse import Reused, find_reusable
+from optbench.suite.request import RunRequest, resolve_request
+
+Observe = Callable[[Record], None]
+"""What sees every record of a run."""
+
+Progress = Callable[[Plan], AbstractContextManager[Observe]]
+"""What shows a run while it goes on; it is entered when the run's plan is made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a run is made: each option of ``optbench run`` that changes no lane's rows.
+
+    Attributes
+    ----------
+    device
+        What computes: ``"cpu"``, ``"gpu"``, ``"gpu:1"`` or ``"auto"``.
+    workers
+        Worker threads; by default as many as cores.
+    data_dir
+        Folder to look for data sets in first.
+    out
+        The results directory.
+    reuse, reuse_diverged
+        Whether lanes that earlier runs under ``out`` have finished are taken over, and whether
+        those that diverged are, too.
+    checkpoint_every
+        Seconds from one checkpoint to the next.
+    """
+
+    device: str = "cpu"
+    workers: int | None = None
+    data_dir: str | PathLike[str] | None = None
+    out: str | PathLike[str] = "results"
+    reuse: bool = False
+    reuse_diverged: bool = False
+    checkpoint_every: float = CHECKPOINT_SECONDS
+
+    @property
+    def data_folder(self) -> Path | None:
+        """The folder to look for data sets in first."""
+        return None if self.data_dir is None else Path(self.data_dir)
+
+    def reusable(self, lanes: Sequence[Lane]) -> list[Reused]:
+        """Return which lanes are taken over from earlier runs."""
+        if not (self.reuse or self.reuse_diverged):
+            return []
+        return find_reusable(Path(self.out), lanes, diverged=self.reuse_diverged)
+
+
+@dataclass(frozen=True)
+class Invocation(Execution, RunRequest):
+    """What ``optbench run`` and :func:`optbench.run` take: a request, and how to carry it out."""
+
+
+def plan_runs(
+    invocation: Invocation, notice: Callable[[str], None] = lambda message: None
+) -> tuple[Device, Iterator[Plan]]:
+    """Resolve all suites of an invocation, and return their device and, one by one, their plans.
+
+    Everything that is wrong with a suite is found before the first plan is made. ``notice`` gets
+    what the user should know.
+    """
+    device = get_device(invocation.device)
+    suites = resolve_request(invocation, invocation.data_folder)
+    for message in dict.fromkeys(message for suite in suites for message in suite.notices):
+        notice(message)
+    return device, (
+        plan_run(suite, device, invocation.workers, invocation.reusable) for suite in suites
+    )
+
+
+def run_all(
+    invocation: Invocation,
+    notice: Callable[[str], None] = lambda message: None,
+    progress: Progress = lambda plan: nullcontext(lambda record: None),
+) -> Iterator[RunResult]:
+    """Make the runs of an invocation; yield each one's result when it has ended.
+
+    An interrupted run is the last.
+    """
+    device, plans = plan_runs(invocation, notice)
+    shared_id = new_invocation()
+    for plan in plans:
+        with progress(plan) as observe:
+            result = run_plan(
+                plan, device, Path(invocation.out), shared_id, observe, invocation.checkpoint_every
+            )
+        yield result
+        if result.status is Status.INTERRUPTED:
+            return

@@ -1,0 +1,321 @@
+"""What a run is asked for: suites, and the options that change them.
+
+An option counts before what any part of a suite says. ``set`` and ``grid`` name hyperparameters as
+``TARGET.key``: the target is an optimizer's label, else every entry of that name, or ``*`` for all
+that have the hyperparameter.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from optbench.errors import SuiteError, nearest
+from optbench.optimizers.registry import get_optimizer, known_hyperparameters
+from optbench.problems.registry import get_problem_class
+from optbench.suite.format import (
+    OptimizerEntry,
+    ProblemEntry,
+    SuiteFile,
+    adjusted,
+    meant_by,
+    new_entry,
+    parse_suite,
+    read_suite,
+)
+from optbench.suite.resolve import DEFAULT_SUITES, Suite, resolve
+from optbench.suite.shorthand import function_suite, suite_of_problems, with_problems
+from optbench.suite.values import grid_values, plain_value, seed_list
+
+PROBLEM_OPTIONS = ("batch_size", "data", "dtype")
+"""Options of a request that every problem gets which takes them."""
+
+SuiteSource = str | PathLike[str] | Mapping[str, Any]
+"""The name of a built-in suite, the path of a TOML file or a run.json, or a suite as a mapping."""
+
+Changes = Mapping[str, Any] | Sequence[tuple[str, Any]]
+"""Values by ``TARGET.key``. Later ones count more, so that pairs may name a target twice."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run is asked for: each option of ``optbench run`` that decides results.
+
+    None, or nothing, leaves what the suite says.
+
+    Attributes
+    ----------
+    suite
+        One or several; the two of the textbook where neither these nor a problem nor a function are
+        named.
+    problem
+        Problems to run on instead of the suite's: names, or ``FILE.py:NAME``.
+    function, start
+        A formula to minimise, as ``"x**2/20 + y**2"``, and the start of each of its variables, as
+        ``{"x": -7, "y": 2}``.
+    optimizers
+        Only these entries, by label, else by name; one that a suite lacks is added with its
+        defaults.
+    set, grid
+        Hyperparameters by target, as ``{"adam.lr": 0.01}``, and values to sweep, as
+        ``{"adam.lr": [1e-3, 1e-2]}`` or ``{"adam.lr": "1e-4:1e-1:13"}``.
+    seeds
+        How many, or which.
+    iterations, epochs
+        Updates to make, or passes over the data.
+    batch_size
+        Examples in a minibatch, or ``"full"``.
+    evaluate_every
+        Iterations from one evaluation to the next, or ``"2 epochs"``.
+    stop
+        What ends lanes early, as ``{"loss": 0.01}``; see :class:`optbench.engine.stopping.Rules`.
+    dtype, data
+        Precision, and the data set.
+    name
+        Name of the run, instead of the suite's.
+    """
+
+    suite: SuiteSource | Sequence[SuiteSource] = ()
+    _: KW_ONLY
+    problem: str | Sequence[str] = ()
+    function: str | None = None
+    start: Mapping[str, Any] | None = None
+    optimizers: str | Sequence[str] = ()
+    set: Changes = ()
+    grid: Changes = ()
+    seeds: int | Sequence[int] | str | None = None
+    iterations: int | None = None
+    epochs: int | None = None
+    batch_size: int | str | None = None
+    evaluate_every: int | str | None = None
+    stop: Mapping[str, Any] | None = None
+    dtype: str | None = None
+    data: str | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Turn values of NumPy, and sequences of any kind, into plain ones."""
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain_value(getattr(self, field.name)))
+
+
+def resolve_request(request: RunRequest, data_dir: Path | None = None) -> list[Suite]:
+    """Return the suites asked for, changed and resolved.
+
+    Raises
+    ------
+    SuiteError
+        If an option is malformed or changes nothing, or a suite is wrong.
+    DataError
+        If a data set is missing or damaged.
+    """
+    written = requested_suites(request)
+    resolved = []
+    for before, (file, notices) in zip(written, apply_request(written, request), strict=True):
+        suite = resolve(file, written=before.as_written(), data_dir=data_dir)
+        resolved.append(replace(suite, notices=(*notices, *suite.notices)))
+    return resolved
+
+
+def requested_suites(request: RunRequest) -> list[SuiteFile]:
+    """Return the suites asked for, before any option changes them."""
+    suite = request.suite
+    sources = [suite] if isinstance(suite, str | PathLike | Mapping) else list(suite)
+    problems = _names(request.problem)
+    if request.function is not None:
+        if sources or problems:
+            raise SuiteError("--function is a suite of its own; leave suites and --problem out")
+        return [parse_suite(function_suite(request.function, request.start or {}), "--function")]
+    if request.start:
+        raise SuiteError("--start belongs to --function; give both")
+    if problems and not sources:
+        return [suite_of_problems(problems, _names(request.optimizers))]
+    return [with_problems(_read(source), problems) for source in sources or DEFAULT_SUITES]
+
+
+def _read(source: SuiteSource) -> SuiteFile:
+    if isinstance(source, Mapping):
+        return parse_suite(source, "suite")
+    return read_suite(str(source))
+
+
+def _names(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A hyperparameter of some entries that gets another value, or a grid."""
+
+    option: str
+    target: str
+    key: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.target}.{self.key}"
+
+    def merged(self, entry: OptimizerEntry) -> OptimizerEntry:
+        """Return an entry with this change."""
+        change = {self.key: self.value}
+        return entry.merged({"grid": change} if self.option == "--grid" else change)
+
+
+def _changes(option: str, changes: Changes) -> Iterable[_Change]:
+    for name, value in changes.items() if isinstance(changes, Mapping) else changes:
+        target, _, key = name.rpartition(".")
+        if not (target and key):
+            raise SuiteError(f"{option} '{name}' is malformed; write TARGET.key, as adam.lr")
+        change = _Change(option, target, key, value)
+        if option == "--grid":
+            try:
+                change = replace(change, value=grid_values(change.value))
+            except SuiteError as error:
+                raise error.within(str(change)) from None
+        yield change
+
+
+class _Draft:
+    """A suite while it is changed; it is checked again once, at the end."""
+
+    def __init__(self, file: SuiteFile) -> None:
+        self.file = file
+        self.optimizers = list(file.optimizer)
+        self.problems = [_plain(entry) for entry in file.problem]
+        self.overridden = [{*entry.overrides} for entry in file.problem]
+        self.notices: list[str] = []
+
+    def choose(self, names: Sequence[str]) -> None:
+        """Keep optimizers by label, else by name; add from the registry what is not there."""
+        chosen: list[OptimizerEntry] = []
+        titles = [entry.title for entry in self.optimizers]
+        for name in dict.fromkeys(names):
+            entries = [entry for entry in self.optimizers if entry.title == name] or [
+                entry for entry in self.optimizers if entry.name == name
+            ]
+            if not entries:
+                get_optimizer(name, titles)
+                entries = [new_entry(name, [entry.title for entry in chosen])]
+                self.notices.append(
+                    f"suite '{self.file.name}' has no optimizer '{name}': added with its defaults"
+                )
+            chosen += [entry for entry in entries if entry not in chosen]
+        kept = {entry.title for entry in chosen}
+        for plain, targets in zip(self.problems, self.overridden, strict=True):
+            for target in [*targets]:
+                if kept.isdisjoint(meant_by(self.optimizers, target)):
+                    del plain[target]
+                    targets.remove(target)
+        self.optimizers = chosen
+
+    def hits(self, change: _Change) -> tuple[str, ...]:
+        """Return the titles of the entries that a change is meant for."""
+        if change.target != "*":
+            return meant_by(self.optimizers, change.target)
+        return tuple(
+            entry.title
+            for entry in self.optimizers
+            if change.key in known_hyperparameters(get_optimizer(entry.name))
+        )
+
+    def change(self, change: _Change, titles: Sequence[str]) -> None:
+        """Change entries, and again on every problem that has its own word on them."""
+        self.optimizers = [
+            change.merged(entry) if entry.title in titles else entry for entry in self.optimizers
+        ]
+        for plain, targets in zip(self.problems, self.overridden, strict=True):
+            overrides = {target: plain[target] for target in targets}
+            for entry in self.optimizers:
+                if entry.title in titles:
+                    if adjusted(self.optimizers, entry, overrides) == entry:
+                        continue
+                    own = OptimizerEntry(name=entry.title, **plain.get(entry.title, {}))
+                    plain[entry.title] = _plain(change.merged(own))
+                    del plain[entry.title]["name"]
+                    targets.add(entry.title)
+
+    def finish(self, request: RunRequest) -> SuiteFile:
+        """Apply the other options and return the suite."""
+        for entry, plain in zip(self.file.problem, self.problems, strict=True):
+            for key in PROBLEM_OPTIONS:
+                if getattr(request, key) is not None and _takes(entry, key):
+                    plain[key] = getattr(request, key)
+            if request.iterations is not None:
+                plain |= {"iterations": request.iterations, "epochs": None}
+            if request.epochs is not None and _takes(entry, "batch_size"):
+                plain |= {"epochs": request.epochs, "iterations": None}
+            if request.evaluate_every is not None and _takes(entry, "batch_size"):
+                plain["evaluate_every"] = request.evaluate_every
+            if request.stop:
+                plain["stop"] = {**plain.get("stop", {}), **request.stop}
+        whole: dict[str, Any] = {
+            "problem": self.problems,
+            "optimizer": [_plain(entry) for entry in self.optimizers],
+        }
+        if request.seeds is not None:
+            whole["seeds"] = list(seed_list(request.seeds))
+        if request.name is not None:
+            whole["name"] = request.name
+        return self.file.changed(**whole)
+
+
+def _plain(entry: OptimizerEntry | ProblemEntry) -> dict[str, Any]:
+    return entry.model_dump(exclude_unset=True)
+
+
+def _takes(entry: ProblemEntry, name: str) -> bool:
+    return any(option.name == name for option in get_problem_class(entry.name).options)
+
+
+def apply_request(
+    suites: Sequence[SuiteFile], request: RunRequest
+) -> list[tuple[SuiteFile, list[str]]]:
+    """Return each suite as the request's options change it, and notices of what was added.
+
+    Raises
+    ------
+    SuiteError
+        If an option is malformed, or changes nothing in any of the suites.
+    """
+    _check_numbers(suites, request)
+    drafts = [_Draft(suite) for suite in suites]
+    names = _names(request.optimizers)
+    if names:
+        for draft in drafts:
+            draft.choose(names)
+    for change in [*_changes("--set", request.set), *_changes("--grid", request.grid)]:
+        hits = [draft.hits(change) for draft in drafts]
+        if not any(hits):
+            raise SuiteError(f"{change}: {_unmet(change, drafts)}")
+        for draft, titles in zip(drafts, hits, strict=True):
+            draft.change(change, titles)
+    return [(draft.finish(request), draft.notices) for draft in drafts]
+
+
+def _unmet(change: _Change, drafts: Sequence[_Draft]) -> str:
+    """Say why a change fits no optimizer."""
+    if change.target == "*":
+        return f"no optimizer has a hyperparameter '{change.key}'"
+    entries = [entry for draft in drafts for entry in draft.optimizers]
+    known = dict.fromkeys(name for entry in entries for name in (entry.title, entry.name))
+    return f"there is no optimizer '{change.target}'; {nearest(change.target, known)}"
+
+
+def _check_numbers(suites: Sequence[SuiteFile], request: RunRequest) -> None:
+    """Refuse options that fit none of the suites."""
+    if request.name is not None and len(suites) > 1:
+        raise SuiteError(f"--name takes one suite, not {len(suites)}; run them one by one")
+    if request.iterations is not None and request.epochs is not None:
+        raise SuiteError("--iterations and --epochs exclude each other; give one of them")
+    for key in ("iterations", "epochs"):
+        count = getattr(request, key)
+        if count is not None and count < 1:
+            raise SuiteError(f"--{key} {count}: it must be at least 1")
+    entries = [entry for suite in suites for entry in suite.problem]
+    for key in (*PROBLEM_OPTIONS, "epochs", "evaluate_every"):
+        needed = key if key in PROBLEM_OPTIONS else "batch_size"
+        given = getattr(request, key) is not None
+        if given and not any(_takes(entry, needed) for entry in entries):
+            names = ", ".join(entry.title for entry in entries)
+            raise SuiteError(f"--{key.replace('_', '-')} means nothing to {names}; leave it out")
