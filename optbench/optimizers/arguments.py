@@ -67,15 +67,14 @@ class Argument(Setting):
     @override
     def check(self, value: Any) -> float | str:
         if value is None and self.required:
-            example = "0.001" if self.name in ("lr", "learning_rate") else "VALUE"
-            raise SuiteError(f"{self.name} has no default; give one, as {self.name} = {example}")
+            shown = "0.001" if self.name in ("lr", "learning_rate") else "VALUE"
+            raise SuiteError(f"{self.name} has no default; give one, as {self.name} = {shown}")
         word = self._word
         if word is not None and (value is self.default or value in (word, self.default)):
             return word
-        example = self.default
-        if example is None:
-            numbers = _from_json(value) if isinstance(value, str) else None
-            example = numbers if _is_list(numbers) else value
+        example: Any = value if self.default is None else self.default
+        if self.default is None and isinstance(value, str) and _is_list(_from_json(value)):
+            example = []
         setting = self._setting(example)
         if setting is None:
             raise self.refusal(value, "a number, a list of numbers or text")
