@@ -71,8 +71,7 @@ class Levy13(PlanarFunction):
     """A bowl with narrow ripples that run across each other.
 
     f(x, y) = sin² 3πx + (x − 1)² (1 + sin² 3πy) + (y − 1)² (1 + sin² 2πy). The plot domain is ±10
-    in the literature, ±5 here so that the ripples can be seen. Local minima lie about a third
-    apart.
+    in the literature, ±5 here so that the ripples show. Local minima lie about a third apart.
 
     Source: M. Laguna and R. Martí, "Experimental Testing of Advanced Scatter Search Designs for
     Global Optimization of Multimodal Functions", J. Global Optimization 33, 2005 (after A. V. Levy

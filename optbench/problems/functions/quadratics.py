@@ -49,7 +49,7 @@ class Sphere(VectorFunction):
 class RotatedQuadratic(VectorFunction):
     """An ill-conditioned bowl whose axes are not those of the coordinates.
 
-    f(x) = ½ Σ λᵢ (Rx)ᵢ², ∇f = Rᵀ(λ ∘ Rx), minimum 0 at 0, start (4, −2, 4, −2, …), plot domain ±5.
+    f(x) = ½ Σ λᵢ (Rx)ᵢ², ∇f = Rᵀ(λ ∘ Rx).
     The eigenvalues λᵢ = κ^(−(i−1)/(n−1)) fall from 1 to 1/κ, evenly in their logarithm, where κ is
     the condition number. R is uniform (Haar) over the orthogonal matrices: the orthogonal factor of
     a matrix of standard normals, its columns turned so that the diagonal of the triangular factor

@@ -5,11 +5,14 @@ the package. They are given what is random: the start, which images make a batch
 keeps.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 from optbench import rng
+from optbench.datasets.base import Split
 from optbench.engine.stopping import Rules
 from optbench.problems.registry import make_problem
 from optbench.records import Status
@@ -19,7 +22,7 @@ from tests.reference.tutorials import TutorialMLP, train_until_patience
 from tests.small import run_suite, suite
 
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "adam")
-STEPS = 60
+STEPS = 50
 BATCH = 32
 
 NETWORKS = {
@@ -35,7 +38,7 @@ LAYERS = {
 }
 """Numbers that the script gives layers, where they are not those at the end of the names."""
 
-SPLITS = ("train", "validation", "test")
+EXAMPLES = {"train": 500, "validation": 100, "test": 100}
 PARTS = {"weight": "W", "bias": "b", "gamma": "gamma", "beta": "beta"}
 
 
@@ -46,8 +49,15 @@ def one_thread():
         yield
 
 
-def built_in(name, **options):
-    return make_problem(name, {"dtype": "float64", "data": "mnist-5k", **options})[0]
+def built_in(title, examples=EXAMPLES, **options):
+    """Return a built-in network on the first of its images, in double precision."""
+    problem, _ = make_problem(title, {"dtype": "float64", "data": "mnist-5k", **options})
+    splits = {
+        name: Split(split.images[: examples[name]], split.labels[: examples[name]])
+        for name, split in problem.dataset.splits.items()
+    }
+    problem.dataset = replace(problem.dataset, splits=splits)
+    return problem
 
 
 def start_of(problem, seed):
@@ -141,7 +151,8 @@ def test_a_network_is_the_textbooks(name, record):
 
 def test_each_seed_has_its_own_masks_in_every_block_of_iterations():
     steps = rng.ITERATIONS_PER_BLOCK + 2
-    problem = built_in("mnist-mlp-dropout", batch_size=4, record="before")
+    layers = (*["dense 20", "relu", "dropout 0.5"] * 2, "dense 10")
+    problem = built_in("mnist-mlp-dropout", layers=layers, batch_size=4, record="before")
     rates = [{"lr": 0.01}, {"lr": 0.001}]
     settled = suite(problem, optimizers=[("sgd", rates)], iterations=steps, seeds=(0, 3))
     outcomes = run_suite(settled).values()
@@ -183,15 +194,17 @@ def test_the_convolutional_network_is_the_textbooks():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("patience", "increase", "threshold", "rates"),
+    ("units", "patience", "increase", "threshold", "rates"),
     [
-        (61, 2.0, 0.995, (0.01, 0.05, 0.3)),
-        (61, 1.5, 0.9, (0.01, 0.05, 0.3)),
-        (400, 2.0, 0.995, (0.1,)),  # looks once an epoch
+        (30, 61, 2.0, 0.995, (0.01, 0.05, 0.3)),
+        (30, 61, 1.5, 0.9, (0.03, 0.1, 0.5)),
+        (500, 400, 2.0, 0.995, (0.1,)),  # as built in; looks once an epoch
     ],
 )
-def test_early_stopping_is_the_tutorials(patience, increase, threshold, rates):
-    problem = built_in("mnist-early-stopping")
+def test_early_stopping_is_the_tutorials(units, patience, increase, threshold, rates):
+    layers = (f"dense {units} init=glorot-uniform", "tanh", "dense 10 init=zeros")
+    examples = EXAMPLES | {"train": 3500}
+    problem = built_in("mnist-early-stopping", examples, layers=layers)
     epochs = 2
     settled = suite(
         problem,
@@ -204,7 +217,7 @@ def test_early_stopping_is_the_tutorials(patience, increase, threshold, rates):
     for outcome, lr in zip(run_suite(settled).values(), rates, strict=True):
         expected = train_until_patience(
             TutorialMLP(start_of(problem, 3), l2=1e-4),
-            [split_of(problem, name) for name in SPLITS],
+            [split_of(problem, name) for name in EXAMPLES],
             lr=lr,
             epochs=epochs,
             patience=patience,
