@@ -135,10 +135,7 @@ def measure(comparison: Comparison) -> list[MeasuredGroup]:
 
 
 def _measure_group(
-    comparison: Comparison,
-    pairs: Sequence[Pair],
-    seeds: Sequence[int],
-    starts: Mapping[int, float],
+    comparison: Comparison, pairs: Sequence[Pair], seeds: Sequence[int], starts: Mapping[int, float]
 ) -> MeasuredGroup:
     matching, first = comparison.matching, pairs[0]
     losses = np.array(

@@ -48,11 +48,7 @@ def _finding(
     setting: str = "",
     size: float = 1.0,
 ) -> Finding:
-    values = {
-        "path": difference.path,
-        "then": plain(difference.then),
-        "now": plain(difference.now),
-    }
+    values = {"path": difference.path, "then": plain(difference.then), "now": plain(difference.now)}
     return Finding(
         severity,
         Kind.SETTINGS,

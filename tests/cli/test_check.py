@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from optbench.gate.check import check_baselines
 from tests.cli import gate_changes as changes
 from tests.cli.gate import ANEW, FINDING, NOW, Desk, table
 
@@ -302,3 +303,13 @@ def test_update_keeps_the_baseline_where_a_lane_failed(desk):
 def test_the_suite_of_the_baseline_runs_whatever_became_of_its_file(desk):
     (desk.cwd / "mine.toml").unlink()
     assert desk.check("gate").code == 0
+
+
+def test_baselines_are_checked_from_python(desk):
+    changes.losses("net", "adam", 1.2)(desk)
+    out = desk.cwd / "results"
+    (checked,) = check_baselines("gate", run=desk.now, out=out)
+    assert (checked.name, checked.verdict.failed, checked.run.path) == ("gate", True, desk.now)
+    assert [path.name for path in checked.figures] == ["check-net-adam.png"]
+    (checked,) = check_baselines([desk.baseline], run="now", out=out, threshold={"net": 0.3})
+    assert (checked.verdict.failed, checked.figures) == (False, ())

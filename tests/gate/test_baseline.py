@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optbench.errors import NothingToCompareError, ResultsError
+from optbench.errors import NothingToCompareError, ResultsError, UsageError
 from optbench.gate import baseline as baselines
 from optbench.gate.baseline import Baseline
 from optbench.records import SCHEMA_VERSION
@@ -106,6 +106,29 @@ def test_a_damaged_description_is_told_in_a_line(folder, change, told):
         baselines.load(folder)
     assert str(error.value).startswith(f"'{file}' is damaged: {told}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "parsed"),
+    [
+        (["0.1"], {"": 0.1}),
+        (["net=0.2", "0.1"], {"net": 0.2, "": 0.1}),
+        ("a=b=0.2", {"a=b": 0.2}),
+        (1, {"": 1.0}),
+        ({"net": 0.2}, {"net": 0.2}),
+        ((), {}),
+    ],
+)
+def test_thresholds_are_given_as_text_number_or_by_problem(given, parsed):
+    assert baselines.parse_thresholds(given) == parsed
+
+
+@pytest.mark.parametrize(
+    "given", ["5 %", "0", "-0.1", "nan", "inf", "net=", "net", 0, {"net": None}, {"": -1.0}]
+)
+def test_a_threshold_is_a_positive_share(given):
+    with pytest.raises(UsageError, match=r"must be a positive number: write 0\.05 for 5 %"):
+        baselines.parse_thresholds(given)
 
 
 @pytest.mark.parametrize("name", ["lanes", "trace", "tolerance"])

@@ -22,7 +22,6 @@ from tests.gate.made import made, network_lanes
 from tests.small import anisotropic, blocks_of, small_network, suite
 
 ROOT = Path(__file__).parents[2]
-RULES = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "signsgd", "rprop")
 
 
 def table_of(settled):
@@ -93,7 +92,7 @@ def test_gradients_are_nudged_by_a_unit_of_rounding_and_zeros_stay(dtype):
 
 
 def test_nudges_are_the_same_ones_every_time():
-    settled = suite(small_network(), optimizers=("adam",), seeds=(0, 1))
+    settled = suite(small_network(), optimizers=("adam",), seeds=(0, 1), iterations=10)
     pd.testing.assert_frame_equal(table_of(settled), table_of(settled))
 
 
@@ -102,7 +101,9 @@ def test_nudges_are_the_same_ones_every_time():
 
 @pytest.mark.slow
 def test_tolerances_are_at_least_ten_ulps_of_the_loss_and_do_not_shrink_beside_it():
-    settled = suite(anisotropic(), small_network(), seeds=(0, 1), iterations=60)
+    settled = suite(
+        anisotropic(), small_network(), optimizers=("adam",), seeds=(0, 1), iterations=60
+    )
     found = table_of(settled)
     for lane, losses in losses_of(settled).items():
         tolerance = found.loc[found["lane"] == lane].sort_values("iteration")["tolerance"]
@@ -125,10 +126,22 @@ def test_what_diverges_has_no_tolerance_where_it_has_no_loss():
     assert not np.isnan(found).any()
 
 
+<<<<<<< HEAD
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_another_order_of_sums_stays_within_the_tolerance(dtype, monkeypatch):
     settled = suite(small_network(dtype=dtype), optimizers=RULES, seeds=range(4), iterations=50)
+=======
+@pytest.mark.parametrize(
+    ("dtype", "rules"),
+    [
+        ("float64", ("sgd", "adagrad", "adam", "rprop")),
+        ("float32", ("momentum", "rmsprop", "adam", "signsgd")),
+    ],
+)
+def test_another_order_of_sums_stays_within_the_tolerance(dtype, rules, monkeypatch):
+    settled = suite(small_network(dtype=dtype), optimizers=rules, seeds=range(4), iterations=50)
+>>>>>>> gate
     found = table_of(settled).set_index(["lane", "iteration"])["tolerance"]
     then = losses_of(settled)
     reverse_batches(monkeypatch)

@@ -132,10 +132,7 @@ def test_streams_of_seeds_that_are_not_paired_do_not_matter():
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (
-            lambda meta: problem(meta).update(iterations=300),
-            "iterations: 200 then, 300 now",
-        ),
+        (lambda meta: problem(meta).update(iterations=300), "iterations: 200 then, 300 now"),
         (
             lambda meta: resolved(meta).update(stop={"loss": 0.1}),
             'stop: nothing then, {"loss": 0.1} now',

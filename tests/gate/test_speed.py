@@ -20,11 +20,7 @@ def slower(factor, label="adam"):
 def test_a_slower_step_is_noticed_with_the_ratio():
     verdict = compare(BASELINE, slower(1.6))
     finding = only(verdict)
-    assert (finding.severity, finding.kind, finding.where) == (
-        "notice",
-        "speed",
-        "mnist-mlp, adam",
-    )
+    assert (finding.severity, finding.kind, finding.where) == ("notice", "speed", "mnist-mlp, adam")
     assert finding.message.startswith("a step takes 1.60 times as long")
     assert finding.values["ratio"] == pytest.approx(1.6)
     assert finding.size == pytest.approx(1.6)

@@ -403,9 +403,7 @@ def test_a_file_and_all_names_on_the_way_to_it_are_on_the_disk_before_it_counts(
     monkeypatch.setattr(files, "sync", lambda place: steps.append(("sync", place.name)))
     real = os.replace
     monkeypatch.setattr(
-        files.os,
-        "replace",
-        lambda old, new: (steps.append(("rename", new.name)), real(old, new)),
+        files.os, "replace", lambda old, new: (steps.append(("rename", new.name)), real(old, new))
     )
     write_beside(tmp_path / "trace" / "a", lambda place: place.write_text("x"))
     assert steps == [
