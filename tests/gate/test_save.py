@@ -126,12 +126,6 @@ def test_what_diverges_has_no_tolerance_where_it_has_no_loss():
     assert not np.isnan(found).any()
 
 
-<<<<<<< HEAD
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_another_order_of_sums_stays_within_the_tolerance(dtype, monkeypatch):
-    settled = suite(small_network(dtype=dtype), optimizers=RULES, seeds=range(4), iterations=50)
-=======
 @pytest.mark.parametrize(
     ("dtype", "rules"),
     [
@@ -141,7 +135,6 @@ def test_another_order_of_sums_stays_within_the_tolerance(dtype, monkeypatch):
 )
 def test_another_order_of_sums_stays_within_the_tolerance(dtype, rules, monkeypatch):
     settled = suite(small_network(dtype=dtype), optimizers=rules, seeds=range(4), iterations=50)
->>>>>>> gate
     found = table_of(settled).set_index(["lane", "iteration"])["tolerance"]
     then = losses_of(settled)
     reverse_batches(monkeypatch)
