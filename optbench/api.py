@@ -15,6 +15,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.plugins import new_code_cache
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -104,6 +106,7 @@ def load(path: "str | PathLike[str]") -> Results:
     return Results(read_run(Path(path)))
 
 
+@new_code_cache()
 def run(
     suite: "str | PathLike[str] | Mapping[str, Any]",
     *,

@@ -7,9 +7,10 @@ that ``optbench --help`` starts fast.
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from errno import ENOSPC
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -17,11 +18,8 @@ from optbench.cli import baseline, check, clean, data, export, list_, new, plot,
 from optbench.cli.options import Debug, Version
 from optbench.cli.output import debug, want_tracebacks
 from optbench.errors import ExitCode, OptbenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from optbench.plugins import Source
+from optbench.plugins import Source, blame, new_code_cache
+from optbench.plugins.cache import CodeCache
 
 app = typer.Typer(
     help="Benchmark first-order optimizers: run a suite, then plot it.",
@@ -64,7 +62,12 @@ def main() -> NoReturn:
 
 def _main() -> int:
     want_tracebacks(False)
-    before = len(_foreign_code())
+    with new_code_cache() as foreign:
+        return _call(foreign)
+
+
+def _call(foreign: CodeCache) -> int:
+    """Run the command line and return its exit code; ``foreign`` is the users' own code."""
     try:
         code: Any = app(prog_name="optbench", standalone_mode=False)
         sys.stdout.flush()
@@ -78,16 +81,16 @@ def _main() -> int:
         _discard_output()
         return ExitCode.DONE
     except BaseException as error:
-        said = _complaint(error, _foreign_code()[before:])
+        said = _complaint(error, foreign.sources)
         if said is None:
             raise
         return _fail(said, ExitCode.USAGE)
 
 
-def _complaint(error: BaseException, foreign: "Sequence[Source]") -> str | None:
+def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
     """Say in one line what a user can mend; None where the fault is optbench's.
 
-    ``foreign`` is where the user's own code lies that was taken.
+    ``foreign`` is where users' own code lies that was loaded.
     """
     if isinstance(error, MemoryError):
         what = str(error) or "an array does not fit"
@@ -102,18 +105,10 @@ def _complaint(error: BaseException, foreign: "Sequence[Source]") -> str | None:
         return _one_line(message())
     if not foreign:
         return None
-    from optbench.plugins import blame
-
     said = blame(error, foreign)
     if said is not None:
         debug(traceback.format_exc())
     return said
-
-
-def _foreign_code() -> "Sequence[Source]":
-    """Return where all code of users lies that was taken in this process."""
-    plugins = sys.modules.get("optbench.plugins")
-    return () if plugins is None else tuple(plugins.loaded)
 
 
 def _discard_output() -> None:
