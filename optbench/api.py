@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, cast, overload
 
 from optbench.errors import SuiteError
+from optbench.plugins import new_code_cache
 from optbench.records import RunTables, Status
 from optbench.report.configurations import problem_names
 from optbench.report.summaries import summary
@@ -137,6 +138,7 @@ class Results:
 
 
 @_with_options(Invocation)
+@new_code_cache()
 def run(suite: Any = (), **options: Any) -> "Results | list[Results]":
     """Run a suite, or several, and return the results; nothing is printed.
 
@@ -161,6 +163,7 @@ def run(suite: Any = (), **options: Any) -> "Results | list[Results]":
     return results if _several(suite) else results[0]
 
 
+@new_code_cache()
 def estimate(suite: Any = (), **options: Any) -> list[Estimate]:
     """Return what :func:`run` would take with these arguments; nothing is run, nothing written.
 
@@ -170,6 +173,7 @@ def estimate(suite: Any = (), **options: Any) -> list[Estimate]:
     return [group for plan in plans for group in estimate_plan(plan, device)]
 
 
+@new_code_cache()
 def resume(
     run: "str | PathLike[str]",
     *,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,7 @@ from matplotlib.figure import Figure
 import optbench
 from optbench.datasets import folders
 from optbench.errors import DeviceError, ResultsError, SuiteError, UsageError
+from optbench.runs import pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -215,3 +219,38 @@ def test_a_run_may_start_in_another_thread():
     thread.start()
     thread.join()
     assert found[0].meta["status"] == "done"
+
+
+HEAVY = """
+from optbench.optimizers import Elementwise, Hyperparameter
+from near_by import FACTOR
+
+class Heavy(Elementwise):
+    hyperparameters = (Hyperparameter("lr", 0.01, "learning rate"),)
+
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - FACTOR * lr * g,)
+"""
+
+
+def test_each_run_reads_plug_ins_anew_and_frees_them(tmp_path, monkeypatch):
+    (tmp_path / "heavy.py").write_text(HEAVY)
+    watched = []
+    executed = pipeline.execute
+
+    def execute(blocks, *arguments):
+        rule = blocks[0].optimizer.rule
+        module = sys.modules[rule.__module__]
+        watched.extend(map(weakref.ref, (module, module.Heavy, rule, sys.modules["near_by"])))
+        return executed(blocks, *arguments)
+
+    monkeypatch.setattr(pipeline, "execute", execute)
+    losses = []
+    for factor in (1, 2, 2):
+        (tmp_path / "near_by.py").write_text(f"FACTOR = {factor}\n")
+        results = optbench.run("anisotropic", optimizers="heavy.py:Heavy", iterations=3)
+        losses.append(results.trace["loss"].iloc[-1])
+    assert losses[0] > losses[1] == losses[2]
+    gc.collect()
+    assert [ref() for ref in watched] == [None] * 12

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import pickle
 import sys
+import weakref
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,12 @@ def sha256(text: str) -> str:
 
 def load(folder: Path, spec: str = "mine.py:value"):
     return plugins.load(f"{folder / spec}").object
+
+
+def load_anew(spec: str) -> plugins.Plugin:
+    """Load something as the next invocation would."""
+    with plugins.new_code_cache():
+        return plugins.load(spec)
 
 
 def complaint(spec: str) -> str:
@@ -69,15 +78,54 @@ def test_the_same_file_gives_the_same_object_however_it_is_written(tmp_path, mon
     assert plugins.load("~/mine.py:value").object is first
 
 
-def test_a_changed_file_is_executed_again(tmp_path):
-    write(tmp_path, mine="value = 1\n")
+def test_the_next_invocation_sees_what_has_changed_and_this_one_the_same_throughout(tmp_path):
+    write(tmp_path, mine="import near_by\nvalue = 1, near_by.value\n", near_by="value = 1\n")
+    write(tmp_path, other="import near_by\nvalue = near_by\n")
     stat = (tmp_path / "mine.py").stat()
-    first = plugins.load(f"{tmp_path}/mine.py:value")
-    write(tmp_path, mine="value = 2\n")
+    spec = f"{tmp_path}/mine.py:value"
+    first = plugins.load(spec)
+    write(tmp_path, mine="import near_by\nvalue = 2, near_by.value\n", near_by="value = 2\n")
     os.utime(tmp_path / "mine.py", ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    second = plugins.load(f"{tmp_path}/mine.py:value")
-    assert (first.object, second.object) == (1, 2)
+    assert plugins.load(spec) == first
+    assert plugins.load(f"{tmp_path}/other.py:value").object.value == 1
+    second = load_anew(spec)
+    assert (first.object, second.object) == ((1, 1), (2, 2))
     assert first.source != second.source
+
+
+def test_a_file_and_what_lies_beside_it_are_read_once_in_an_invocation(tmp_path, monkeypatch):
+    write(tmp_path, mine="import near_by\nvalue, other = 1, 2\n", near_by="")
+    read, seen = Path.read_bytes, []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: seen.append(path.name) or read(path))
+    for spec in ("mine.py:value", "mine.py:other", f"../{tmp_path.name}/mine.py:value"):
+        load(tmp_path, spec)
+    assert sorted(seen) == ["mine.py", "near_by.py"]
+    load_anew(f"{tmp_path}/mine.py:value")
+    assert sorted(seen) == ["mine.py", "mine.py", "near_by.py", "near_by.py"]
+
+
+def test_modules_are_freed_with_the_invocation(tmp_path):
+    write(tmp_path, mine="import near_by\nclass value: pass\n", near_by="class There: pass\n")
+    before = dict(sys.modules)
+    with plugins.new_code_cache():
+        kind = load(tmp_path)
+        there = [sys.modules[kind.__module__], sys.modules["near_by"]]
+        watched = [weakref.ref(each) for each in (*there, kind, there[1].There)]
+        del kind, there
+        gc.collect()
+        assert None not in [ref() for ref in watched]
+    gc.collect()
+    assert [ref() for ref in watched] == [None] * 4
+    assert sys.modules == before
+
+
+def test_code_that_two_invocations_use_at_once_is_one_module_until_both_have_ended(tmp_path):
+    write(tmp_path, mine="class value: pass\n")
+    with plugins.new_code_cache():
+        kind = load(tmp_path)
+        assert load_anew(f"{tmp_path}/mine.py:value").object is kind
+        assert pickle.loads(pickle.dumps(kind())).__class__ is kind
+    assert kind.__module__ not in sys.modules
 
 
 def test_files_of_the_same_name_are_two_modules(tmp_path):
@@ -160,7 +208,7 @@ def test_a_module_that_the_program_has_from_there_is_left_alone(tmp_path, monkey
 
     assert load(tmp_path) is near_by is sys.modules["near_by"]
     write(tmp_path, mine="import near_by as value  # changed\n")
-    assert load(tmp_path) is near_by is sys.modules["near_by"]
+    assert load_anew(f"{tmp_path}/mine.py:value").object is near_by is sys.modules["near_by"]
 
 
 LATE = "def value():\n    from {0} import number\n    return number\n"
@@ -188,9 +236,9 @@ def test_a_change_beside_a_file_is_a_change_of_its_code(tmp_path):
     first = plugins.load(spec)
     assert first.source.identity()["beside"] == {"near_by": sha256("value = 1\n")}
     write(tmp_path, other="x = 22\n")
-    assert plugins.load(spec).source == first.source
+    assert load_anew(spec).source == first.source
     write(tmp_path, near_by="value = 22\n")
-    second = plugins.load(spec)
+    second = load_anew(spec)
     assert (first.object, second.object) == (1, 22)
     assert first.source != second.source
     assert first.source.sha256 == second.source.sha256
@@ -209,7 +257,7 @@ def test_packages_beside_count_whole_and_through_each_other(tmp_path):
     assert first.object() == 7  # also what is imported only when it is called
     assert list(first.source.identity()["beside"]) == ["near_by", "pack"]
     write(tmp_path, pack__deep="number = 8888\n")
-    assert plugins.load(spec).source != first.source
+    assert load_anew(spec).source != first.source
 
 
 def test_a_folder_without_init_gives_way_to_an_installed_package(tmp_path):
@@ -231,12 +279,15 @@ def test_a_folder_without_init_gives_way_to_an_installed_package(tmp_path):
         ("empty.py:value", "empty.py has no 'value'; nothing is defined there"),
         ("mine.py", "'mine.py' names a file only; add what to take from it: file.py:NAME"),
         ("mine.py:", "names a file only"),
-        (":value", "':value' names no plug-in; write path/to/file.py:NAME or package.module:NAME"),
-        ("mine.py:1", "names no plug-in"),
-        ("mine.py:a b", "names no plug-in"),
+        (
+            ":value",
+            "':value' cannot name a plug-in; write path/to/file.py:NAME or package.module:NAME",
+        ),
+        ("mine.py:1", "cannot name a plug-in"),
+        ("mine.py:a b", "cannot name a plug-in"),
         ("nul\0.py:value", "plug-in 'nul\\x00.py' cannot be read: "),
         ("~nobody-at-all/x.py:value", "cannot be read: "),
-        ("a/mine:value", "'a/mine' names no module; a plug-in's file ends in .py"),
+        ("a/mine:value", "'a/mine' cannot name a module; a plug-in's file ends in .py"),
         ("mine:value", "there is no module 'mine'; write mine.py:NAME for the file"),
         ("no_such.module:value", "there is no module 'no_such'; is it installed?"),
         ("json.no_such:value", "there is no module 'json.no_such'; is it installed?"),
@@ -367,8 +418,8 @@ def test_entry_points_are_found_by_name_and_only_then_imported(installed):
 
 
 def test_an_entry_point_that_belongs_to_no_package_says_what_its_module_says(monkeypatch):
-    point = plugins.metadata.EntryPoint("good", "json:dumps", "some.group")
-    monkeypatch.setattr(plugins.metadata, "entry_points", lambda **wanted: [point])
+    point = metadata.EntryPoint("good", "json:dumps", "some.group")
+    monkeypatch.setattr(metadata, "entry_points", lambda **wanted: [point])
     found = plugins.load_entry_point("some.group", "good")
     assert found == plugins.load("json:dumps")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from errno import ENOSPC
 from importlib import import_module
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -21,9 +21,8 @@ from typing_extensions import override
 from optbench.cli.options import Debug, Version
 from optbench.cli.output import debug, want_tracebacks
 from optbench.errors import ExitCode, OptbenchError
-
-if TYPE_CHECKING:
-    from optbench.plugins import Source
+from optbench.plugins import Source, blame, new_code_cache
+from optbench.plugins.cache import CodeCache
 
 COMMANDS = {
     "run": ("run:run", "Train optimizers side by side and keep every iteration's loss."),
@@ -100,7 +99,12 @@ def main() -> NoReturn:
 
 def _main() -> int:
     want_tracebacks(False)
-    before = len(_foreign_code())
+    with new_code_cache() as foreign:
+        return _call(foreign)
+
+
+def _call(foreign: CodeCache) -> int:
+    """Run the command line and return its exit code; ``foreign`` is the users' own code."""
     try:
         code: Any = app(prog_name="optbench", standalone_mode=False)
         sys.stdout.flush()
@@ -114,16 +118,16 @@ def _main() -> int:
         _discard_output()
         return ExitCode.DONE
     except BaseException as error:
-        said = _complaint(error, _foreign_code()[before:])
+        said = _complaint(error, foreign.sources)
         if said is None:
             raise
         return _fail(said, ExitCode.USAGE)
 
 
-def _complaint(error: BaseException, foreign: "Sequence[Source]") -> str | None:
+def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
     """Say in one line what a user can mend; None where the fault is optbench's.
 
-    ``foreign`` is where the user's own code lies that was taken.
+    ``foreign`` is where users' own code lies that was loaded.
     """
     if isinstance(error, MemoryError):
         what = str(error) or "an array does not fit"
@@ -138,18 +142,10 @@ def _complaint(error: BaseException, foreign: "Sequence[Source]") -> str | None:
         return _one_line(message())
     if not foreign:
         return None
-    from optbench.plugins import blame
-
     said = blame(error, foreign)
     if said is not None:
         debug(traceback.format_exc())
     return said
-
-
-def _foreign_code() -> "Sequence[Source]":
-    """Return where all code of users lies that was taken in this process."""
-    plugins = sys.modules.get("optbench.plugins")
-    return () if plugins is None else tuple(plugins.loaded)
 
 
 def _discard_output() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from optbench.arrays import Array, Namespace, Workspace
-from optbench.device.programs import ElementwiseRule
+from optbench.device.programs import ElementwiseRule, new_values
 from optbench.device.stopwatch import Clock, Stopwatch
 
 ApplyElementwise = Callable[[ElementwiseRule, Sequence[Array], Mapping[str, Array]], None]
@@ -106,7 +106,7 @@ class Device:
         def apply(
             rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]
         ) -> None:
-            results = rule(*arrays, xp=self.xp, **columns)
+            results = new_values(rule, rule(*arrays, xp=self.xp, **columns), len(arrays))
             # An array that is itself a result may be written before it is read.
             results = tuple(
                 self.xp.asarray(each, copy=True) if any(each is array for array in arrays) else each

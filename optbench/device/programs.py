@@ -7,11 +7,13 @@ columns and a few registers, equal operations done once.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import count
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from optbench.arrays import Array
+from optbench.errors import SuiteError
 
 ElementwiseRule: TypeAlias = Callable[..., tuple[Array, ...]]
 """``rule(*arrays, xp=xp, **columns)`` returns the new value of each array that it updates: the
@@ -138,9 +140,12 @@ class Program:
     columns: tuple[str, ...]
 
 
-@lru_cache(maxsize=256)
+_programs: WeakKeyDictionary[ElementwiseRule, dict[tuple[int, tuple[str, ...]], Program]]
+_programs = WeakKeyDictionary()  # rules are users' code, which is freed with a run
+
+
 def trace(rule: ElementwiseRule, arrays: int, columns: tuple[str, ...]) -> Program:
-    """Return the program of a rule.
+    """Return the program of a rule, made once.
 
     Parameters
     ----------
@@ -150,17 +155,48 @@ def trace(rule: ElementwiseRule, arrays: int, columns: tuple[str, ...]) -> Progr
         How many arrays it takes.
     columns
         Names of the columns that it takes.
+
+    Raises
+    ------
+    SuiteError
+        If it does not return what it is to update.
     """
+    programs = _programs.setdefault(rule, {})
+    if (arrays, columns) not in programs:
+        programs[arrays, columns] = _trace(rule, arrays, columns)
+    return programs[arrays, columns]
+
+
+def _trace(rule: ElementwiseRule, arrays: int, columns: tuple[str, ...]) -> Program:
     root = Symbol({}, "root")
     inputs = [root.find("array", index) for index in range(arrays)]
     names = {name: root.find("column", name) for name in columns}
-    outputs = [root.value(each) for each in rule(*inputs, xp=_Functions(root), **names)]
+    returned = new_values(rule, rule(*inputs, xp=_Functions(root), **names), arrays)
+    outputs = [root.value(value) for value in returned]
     updated = [index for index in range(arrays) if index != 1]
     results = dict(zip(updated, outputs, strict=True))
     order: dict[Symbol, int] = {}
     for symbol in results.values():
         _visit(symbol, order)
     return _Allocation(results, order).program(arrays, columns)
+
+
+def new_values(rule: ElementwiseRule, returned: Any, arrays: int) -> tuple[Any, ...]:
+    """Return what a rule of so many arrays returned, if that is one value for each it updates.
+
+    Raises
+    ------
+    SuiteError
+        If it is not.
+    """
+    if isinstance(returned, tuple | list) and len(returned) == arrays - 1:
+        return tuple(returned)
+    slots = ", then each of its slots" if arrays > 2 else ""
+    number = len(returned) if isinstance(returned, tuple | list) else "no tuple"
+    raise SuiteError(
+        f"{getattr(rule, '__qualname__', rule)} must return a tuple of {arrays - 1}: "
+        f"the new parameters{slots}; it returned {number}"
+    )
 
 
 def _visit(symbol: Symbol, order: dict[Symbol, int]) -> None:

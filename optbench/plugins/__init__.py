@@ -6,32 +6,29 @@ package under an entry point. What a file imports from beside it is hashed with 
 """
 
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from optbench.errors import SuiteError, nearest
-from optbench.plugins.files import load_file
-from optbench.plugins.modules import load_module
+from optbench.plugins.cache import code_cache, new_code_cache
 from optbench.plugins.source import Source, blame, complaint
 
 __all__ = [
     "Plugin",
     "Source",
     "blame",
-    "check_unchanged",
+    "code_cache",
     "complaint",
     "entry_point_names",
     "first_line",
     "is_spec",
+    "label",
     "load",
     "load_entry_point",
-    "loaded",
+    "load_unchanged",
+    "new_code_cache",
 ]
-
-loaded: list[Source] = []
-"""Where all code is that was asked for in this process, in that order."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def is_spec(name: str) -> bool:
 def load(spec: str) -> Plugin:
     """Return the object that ``path/to/file.py:NAME`` or ``package.module:NAME`` names.
 
-    The same code is executed once a process, so that it always gives the same object.
+    It is read and executed once in an invocation, so that it always gives the same object.
 
     Raises
     ------
@@ -73,33 +70,33 @@ def load(spec: str) -> Plugin:
         raise SuiteError(f"'{spec}' names a file only; add what to take from it: file.py:NAME")
     if not place or not _dotted(name):
         raise SuiteError(
-            f"'{spec}' names no plug-in; write path/to/file.py:NAME or package.module:NAME"
+            f"'{spec}' cannot name a plug-in; write path/to/file.py:NAME or package.module:NAME"
         )
-    if place.endswith(".py"):
-        module, source = load_file(place)
-    elif _dotted(place):
-        module, source = load_module(place)
-    else:
-        raise SuiteError(f"'{place}' names no module; a plug-in's file ends in .py")
-    loaded.append(source)
+    if not place.endswith(".py") and not _dotted(place):
+        raise SuiteError(f"'{place}' cannot name a module; a plug-in's file ends in .py")
+    module, source = code_cache().load(place)
     return Plugin(_attribute(module, name, place), name, source)
 
 
-def check_unchanged(found: Source, source: Source, name: str) -> None:
-    """Refuse code that is no longer what it was.
+def load_unchanged(spec: str, source: Source, name: str) -> Plugin:
+    """Load what was taken from some code earlier, such as what a pickle has left out.
 
     Raises
     ------
     SuiteError
-        If its text has changed, or that of a module beside it.
+        If it cannot be loaded, or the code has changed, or that of a module beside it.
     """
-    if (found.sha256, found.beside) != (source.sha256, source.beside):
+    plugin = load(spec)
+    if (plugin.source.sha256, plugin.source.beside) != (source.sha256, source.beside):
         raise SuiteError(f"{source.place} has changed since {name} was taken from it")
+    return replace(plugin, source=source)  # it may name the package that offered the code
 
 
 def entry_point_names(group: str) -> list[str]:
     """Return the names that installed packages offer under a group."""
-    return sorted({each.name for each in metadata.entry_points(group=group)})
+    from importlib import metadata  # slow to import, and most invocations need none of it
+
+    return sorted({point.name for point in metadata.entry_points(group=group)})
 
 
 def load_entry_point(group: str, name: str) -> Plugin | None:
@@ -110,17 +107,28 @@ def load_entry_point(group: str, name: str) -> Plugin | None:
     SuiteError
         If several packages offer different objects of that name, or the object cannot be loaded.
     """
-    found = {each.value: each for each in metadata.entry_points(group=group, name=name)}
-    if not found:
+    from importlib import metadata
+
+    points = {point.value: point for point in metadata.entry_points(group=group, name=name)}
+    if not points:
         return None
-    if len(found) > 1:
-        raise SuiteError(f"'{name}' is offered more than once; give one of {', '.join(found)}")
-    (point,) = found.values()
+    if len(points) > 1:
+        raise SuiteError(f"'{name}' is offered more than once; give one of {', '.join(points)}")
+    (point,) = points.values()
     plugin = load(f"{point.module}:{point.attr}")
     if point.dist is None:
         return plugin
     source = replace(plugin.source, package=point.dist.name, version=point.dist.version)
     return replace(plugin, source=source)
+
+
+def label(name: str) -> str:
+    """Return what a plug-in of that name is called: the part after the last colon.
+
+    >>> label("my/rules.py:Heavy"), label("torch:AdamW"), label("adam")
+    ('Heavy', 'AdamW', 'adam')
+    """
+    return name.rpartition(":")[2]
 
 
 def first_line(text: object) -> str:
@@ -138,22 +146,22 @@ def _dotted(name: str) -> bool:
 
 
 def _attribute(module: ModuleType, name: str, place: str) -> Any:
-    found: Any = module
+    value: Any = module
     for part in name.split("."):
-        if not hasattr(found, part):
+        if not hasattr(value, part):
             known = _own_names(module)
             meant = nearest(name, known) if known else "nothing is defined there"
             raise SuiteError(f"{place} has no '{name}'; {meant}")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def _own_names(module: ModuleType) -> list[str]:
     """Return the public names of what a module defines itself."""
     return [
         name
-        for name, each in vars(module).items()
+        for name, value in vars(module).items()
         if not name.startswith("_")
-        and not isinstance(each, ModuleType)
-        and getattr(each, "__module__", module.__name__) == module.__name__
+        and not isinstance(value, ModuleType)
+        and getattr(value, "__module__", module.__name__) == module.__name__
     ]

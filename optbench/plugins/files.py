@@ -10,11 +10,11 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from threading import RLock
 from types import ModuleType
+from typing import NamedTuple
 
 from optbench.errors import SuiteError, nearest
 from optbench.plugins.source import Source, complaint
@@ -22,32 +22,160 @@ from optbench.plugins.source import Source, complaint
 NEVER_BESIDE = sys.stdlib_module_names | {"optbench"}
 """Modules that are never looked for beside a file."""
 
-_executed: dict[Source, ModuleType] = {}
+_lock = RLock()
+"""Held while modules come and go."""
 
-_loading = RLock()
+
+class _Code(NamedTuple):
+    """What is known of a Python file once it has been read."""
+
+    text: bytes
+    sha256: str
+    imports: frozenset[str]
 
 
-def load_file(name: str) -> tuple[ModuleType, Source]:
-    """Execute a file, once as long as its code stays the same, and return module and source.
+class FileModules:
+    """Plug-in files that have been loaded, each of them read and executed once.
 
-    Raises
-    ------
-    SuiteError
-        If there is no such file, it cannot be read, or its code raises.
+    What lies beside a file is read once as well, so that all files see the same code, whatever
+    happens to it on the disk meanwhile.
     """
-    path = _existing(name)
-    importlib.invalidate_caches()  # files may have been written a moment ago
-    try:
-        text = path.read_bytes()
-        beside = _modules_beside(path)
-        hashes = tuple((each, _hash(place)) for each, place in sorted(beside.items()))
-    except OSError as error:
-        raise SuiteError(f"plug-in '{name}' cannot be read: {error.strerror}") from None
-    source = Source(str(path), hashlib.sha256(text).hexdigest(), hashes)
-    with _loading:
-        if source not in _executed:
-            _executed[source] = _execute(path, text, source, beside)
-    return _executed[source], source
+
+    def __init__(self) -> None:
+        self._loaded: dict[Path, tuple[ModuleType, Source]] = {}
+        self._read: dict[Path, _Code] = {}
+        self._beside: dict[str, set[Path]] = {}
+        """Where modules lie that were imported from beside a file, by name."""
+        _open.append(self)
+
+    def load(self, name: str) -> tuple[ModuleType, Source]:
+        """Return the module that a file is, and its source.
+
+        Raises
+        ------
+        SuiteError
+            If there is no such file, it cannot be read, or its code raises.
+        """
+        with _lock:
+            path = _existing(name)
+            if path not in self._loaded:
+                self._loaded[path] = self._load(path, name)
+            return self._loaded[path]
+
+    def release(self) -> None:
+        """Take all modules out of ``sys.modules``, except those that another instance uses."""
+        with _lock:
+            _open.remove(self)
+            for module, source in self._loaded.values():
+                if _executed(source) is None and sys.modules.get(module.__name__) is module:
+                    del sys.modules[module.__name__]
+            for name, places in self._beside.items():
+                if any(_is_ours(name, place) for place in places):
+                    continue
+                if any(_lies_at(sys.modules.get(name), place) for place in places):
+                    _take_out(name)
+
+    def _load(self, path: Path, name: str) -> tuple[ModuleType, Source]:
+        importlib.invalidate_caches()  # files may have been written a moment ago
+        try:
+            code = self._code(path)
+            beside = self._modules_beside(path)
+            hashes = tuple((other, self._hash(place)) for other, place in sorted(beside.items()))
+        except OSError as error:
+            raise SuiteError(f"plug-in '{name}' cannot be read: {error.strerror}") from None
+        source = Source(str(path), code.sha256, hashes)
+        return _executed(source) or self._execute(path, code.text, source, beside), source
+
+    def _execute(
+        self, path: Path, text: bytes, source: Source, beside: dict[str, Path]
+    ) -> ModuleType:
+        """Return the module that a file's text makes; what is run is what was hashed."""
+        digest = hashlib.sha256(repr(source).encode()).hexdigest()
+        module = ModuleType(f"optbench_plugin_{digest[:16]}_{path.stem}".replace(".", "_"))
+        module.__file__ = str(path)
+        sys.modules[module.__name__] = module  # where pickle and dataclasses look classes up
+        try:
+            with self._importable(path.parent, beside):
+                exec(compile(text, str(path), "exec"), vars(module))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a user's code may raise anything
+            del sys.modules[module.__name__]
+            raise SuiteError(
+                f"{path.name} cannot be imported: {complaint(error, path.parent)}"
+            ) from error
+        return module
+
+    @contextmanager
+    def _importable(self, folder: Path, beside: dict[str, Path]) -> Iterator[None]:
+        """Let modules beside a file be imported, whatever else goes by their names.
+
+        Afterwards a name that meant something else means that again.
+        """
+        foreign: dict[str, ModuleType] = {}
+        ours = set()
+        for name, place in beside.items():
+            if not _lies_at(sys.modules.get(name), place):
+                foreign |= _take_out(name)
+            elif place in self._beside.get(name, ()) or not _is_ours(name, place):
+                continue  # this instance has imported it, or the program has it from there
+            else:
+                _take_out(name)  # it may have changed since another instance imported it
+            ours.add(name)
+        sys.path.insert(0, str(folder))
+        try:
+            yield
+        finally:
+            with suppress(ValueError):  # the code may have taken it out itself
+                sys.path.remove(str(folder))
+            for name in ours:
+                self._beside.setdefault(name, set()).add(beside[name])
+                if name in foreign:
+                    _take_out(name)
+            sys.modules.update(foreign)
+
+    def _modules_beside(self, path: Path) -> dict[str, Path]:
+        """Return the modules beside a file that it imports, itself or through them, by name."""
+        places: dict[str, Path] = {}
+        waiting = [path]
+        while waiting:
+            for name in self._code(waiting.pop()).imports - places.keys() - NEVER_BESIDE:
+                place = _beside(path.parent, name)
+                if place is not None:
+                    places[name] = place
+                    waiting += _texts(place)
+        return places
+
+    def _hash(self, place: Path) -> str:
+        """Return the SHA-256 of a module's text, or of the names and texts of a package's files."""
+        if place.is_file():
+            return self._code(place).sha256
+        total = hashlib.sha256()
+        for path in _texts(place):
+            total.update(f"{path.relative_to(place).as_posix()}:{self._hash(path)}\n".encode())
+        return total.hexdigest()
+
+    def _code(self, path: Path) -> _Code:
+        """Read a file, once."""
+        if path not in self._read:
+            text = path.read_bytes()
+            self._read[path] = _Code(text, hashlib.sha256(text).hexdigest(), _imports(text))
+        return self._read[path]
+
+
+_open: list[FileModules] = []
+"""All instances that have not been released."""
+
+
+def _executed(source: Source) -> ModuleType | None:
+    """Return the module that some open instance has made of the same code, if any."""
+    entries = (entry for files in _open for entry in files._loaded.values())
+    return next((module for module, other in entries if other == source), None)
+
+
+def _is_ours(name: str, place: Path) -> bool:
+    """Say whether some open instance has imported the module of a name from a place."""
+    return any(place in files._beside.get(name, ()) for files in _open)
 
 
 def _existing(name: str) -> Path:
@@ -55,93 +183,29 @@ def _existing(name: str) -> Path:
         path = Path(name).expanduser().resolve()
         if path.is_file():
             return path
-        near = [each.name for each in path.parent.glob("*.py")]
+        near = [file.name for file in path.parent.glob("*.py")]
     except (OSError, RuntimeError, ValueError) as error:  # no path at all
         raise SuiteError(f"plug-in {name!r} cannot be read: {error}") from None
     meant = nearest(path.name, near) if near else "there is no Python file in that folder"
     raise SuiteError(f"there is no file '{name}'; {meant}")
 
 
-def _execute(path: Path, text: bytes, source: Source, beside: dict[str, Path]) -> ModuleType:
-    """Return the module that a file's text makes; what is run is what was hashed."""
-    digest = hashlib.sha256(repr(source).encode()).hexdigest()
-    module = ModuleType(f"optbench_plugin_{digest[:16]}_{path.stem}".replace(".", "_"))
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # where pickle and dataclasses look classes up
-    try:
-        with _importable(path.parent, beside):
-            exec(compile(text, str(path), "exec"), vars(module))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a user's code may raise anything
-        del sys.modules[module.__name__]
-        raise SuiteError(
-            f"{path.name} cannot be imported: {complaint(error, path.parent)}"
-        ) from error
-    return module
-
-
-@contextmanager
-def _importable(folder: Path, beside: dict[str, Path]) -> Iterator[None]:
-    """Let modules beside a file be imported, whatever else goes by their names.
-
-    Afterwards a name that meant something else means that again. Modules that an earlier file has
-    imported from the same place are imported anew, since they may have changed.
-    """
-    foreign: dict[str, ModuleType] = {}
-    ours = set(beside)
-    for name, place in beside.items():
-        module = sys.modules.get(name)
-        from_here = _lies_at(module, place)
-        if from_here and _imported_beside.get(name) is not module:
-            ours.remove(name)  # the program has it from there
-            continue
-        taken = _take_out(name)
-        if not from_here:
-            foreign |= taken
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # the code may have taken it out itself
-            sys.path.remove(str(folder))
-        for name in ours:
-            if name in foreign:
-                _take_out(name)
-            elif name in sys.modules:
-                _imported_beside[name] = sys.modules[name]
-            _late.add(name, folder)
-        sys.modules.update(foreign)
-
-
-_imported_beside: dict[str, ModuleType] = {}
-"""Modules that plug-in files have imported from beside them while they were loaded."""
-
-
-class _Late(MetaPathFinder):
+class _LateFinder:
     """Finds modules beside plug-in files that are imported only when a function is called.
 
     Asked last, so that it takes no name from anybody; a name that lies beside files of two folders
     is found for neither.
     """
 
-    def __init__(self) -> None:
-        self._folders: dict[str, set[Path]] = {}
-
-    def add(self, name: str, folder: Path) -> None:
-        self._folders.setdefault(name, set()).add(folder)
-
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        folders = self._folders.get(fullname, set())
-        return (
-            PathFinder.find_spec(fullname, list(map(str, folders))) if len(folders) == 1 else None
-        )
+        found = [files._beside.get(fullname, set()).copy() for files in _open.copy()]
+        folders = {str(place.parent) for place in set().union(*found)}
+        return PathFinder.find_spec(fullname, list(folders)) if len(folders) == 1 else None
 
 
-_late = _Late()
-sys.meta_path.append(_late)
+sys.meta_path.append(_LateFinder())
 
 
 def _take_out(name: str) -> dict[str, ModuleType]:
@@ -156,32 +220,19 @@ def _lies_at(module: ModuleType | None, place: Path) -> bool:
     return any(path is not None and Path(path).resolve() == where for path in paths)
 
 
-def _modules_beside(path: Path) -> dict[str, Path]:
-    """Return the modules beside a file that it imports, itself or through them, by name."""
-    found: dict[str, Path] = {}
-    waiting = [path]
-    while waiting:
-        for name in _imports(waiting.pop()) - found.keys() - NEVER_BESIDE:
-            place = _beside(path.parent, name)
-            if place is not None:
-                found[name] = place
-                waiting += _texts(place)
-    return found
-
-
-def _imports(path: Path) -> set[str]:
-    """Return the first parts of the modules that a file imports anywhere in its text."""
+def _imports(text: bytes) -> frozenset[str]:
+    """Return the first parts of the modules that a file's text imports anywhere."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(text)
     except (SyntaxError, ValueError):  # executing it will say so
-        return set()
+        return frozenset()
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.partition(".")[0])
-    return names
+    return frozenset(names)
 
 
 def _beside(folder: Path, name: str) -> Path | None:
@@ -203,13 +254,3 @@ def _beside(folder: Path, name: str) -> Path | None:
 
 def _texts(place: Path) -> list[Path]:
     return [place] if place.is_file() else sorted(place.rglob("*.py"))
-
-
-def _hash(place: Path) -> str:
-    """Return the SHA-256 of a module's text, or of the names and texts of a package's files."""
-    if place.is_file():
-        return hashlib.sha256(place.read_bytes()).hexdigest()
-    total = hashlib.sha256()
-    for path in _texts(place):
-        total.update(f"{path.relative_to(place).as_posix()}:{_hash(path)}\n".encode())
-    return total.hexdigest()

@@ -3,7 +3,7 @@
 import hashlib
 from contextlib import suppress
 from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -54,5 +54,7 @@ def _module_source(module: ModuleType) -> Source:
 @cache
 def _distribution(top: str) -> tuple[str | None, str | None]:
     """Return name and version of the installed package that a module's first part belongs to."""
+    from importlib import metadata  # slow to import
+
     names = sorted(metadata.packages_distributions().get(top, ()))
     return (names[0], metadata.version(names[0])) if names else (None, None)

@@ -12,6 +12,7 @@ import pytest
 from optbench.errors import SuiteError
 from optbench.optimizers.plugin import offered
 from optbench.optimizers.registry import get_optimizer, known_hyperparameters
+from optbench.plugins import new_code_cache
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401
 from tests.small import anisotropic, run_suite, suite
@@ -81,7 +82,8 @@ def test_its_name_is_what_stands_after_the_colon_and_its_summary_its_docstring(w
 def test_its_code_decides_its_identity(write):
     first = get_optimizer(write(HEAVY)).identity()
     assert get_optimizer(write(HEAVY)).identity() == first
-    second = get_optimizer(write(HEAVY.replace("- lr * g", "- 2 * lr * g"))).identity()
+    with new_code_cache():
+        second = get_optimizer(write(HEAVY.replace("- lr * g", "- 2 * lr * g"))).identity()
     assert first["name"] == second["name"] == "Heavy"
     assert first["source"] != second["source"]
 
@@ -94,7 +96,10 @@ def test_it_is_pickled_without_its_code_and_refused_where_that_has_changed(write
     assert (again.name, again.identity()) == (optimizer.name, optimizer.identity())
     assert copy(optimizer).identity() == optimizer.identity()
     write(HEAVY + "\n# changed\n")
-    with pytest.raises(SuiteError, match="has changed since Heavy was taken from it"):
+    with (
+        new_code_cache(),
+        pytest.raises(SuiteError, match="has changed since Heavy was taken from it"),
+    ):
         pickle.loads(text)
 
 
@@ -163,6 +168,21 @@ def test_a_rule_that_always_raises_fails_all_its_lanes(write, tmp_path):
     assert "ValueError: no (mine.py, line 15)" in seen.err
 
 
+@pytest.mark.parametrize(
+    ("wrong", "returned"), [("w + v", "no tuple"), ("(w + v,)", "1"), ("w + v, v, v", "3")]
+)
+def test_a_rule_that_forgets_a_slot_is_told_what_to_return(write, tmp_path, wrong, returned):
+    name = write(HEAVY.replace("return w + v, v", f"return {wrong}"))
+    seen = optbench("run", "anisotropic", "-o", name, "--iterations", "5", "-q", cwd=tmp_path)
+    assert seen.code == 4
+    (line,) = [line for line in seen.err.splitlines() if line.startswith("error: ")]
+    message = (
+        "failed: Heavy.rule must return a tuple of 2: the new parameters, then each of its slots; "
+        f"it returned {returned} (the traceback"
+    )
+    assert message in line
+
+
 def test_two_that_would_be_called_the_same_keep_their_whole_names(write, tmp_path):
     name = write(HEAVY.replace("class Heavy", "class adam").replace("Heavy()", "adam()"), "adam")
     run = ("run", "anisotropic", "-o", "adam", "-o", name, "--iterations", "5", "-q")
@@ -176,29 +196,29 @@ def test_two_that_would_be_called_the_same_keep_their_whole_names(write, tmp_pat
     [
         (HEAVY, "Heay", "mine.py has no 'Heay'; did you mean 'Heavy'?"),
         (HEAVY, "instance", "mine.py:instance is an instance of an optimizer; give its class"),
-        (HEAVY, "number", "mine.py:number is of type int, no optimizer; give a subclass of "),
+        (HEAVY, "number", "mine.py:number is of type int, not an optimizer; give a subclass of "),
         (HEAVY, "function", "mine.py:function is a function; write optax:"),
-        (HEAVY, "Hyperparameter", "is the class Hyperparameter, no Optimizer; give a subclass"),
+        (HEAVY, "Hyperparameter", "is the class Hyperparameter, not an Optimizer; give a subclass"),
         (
-            "from optbench.optimizers.base import Optimizer\nclass Heavy(Optimizer):\n    pass\n",
+            "from optbench.optimizers import Optimizer\nclass Heavy(Optimizer):\n    pass\n",
             "Heavy",
-            "mine.py:Heavy is not a whole optimizer; it lacks hyperparameters, step",
+            "mine.py:Heavy is an incomplete optimizer; it lacks hyperparameters, step",
         ),
         (
             HEAVY.replace("def rule", "def ruler"),
             "Heavy",
-            "mine.py:Heavy is not a whole optimizer; it lacks rule",
+            "mine.py:Heavy is an incomplete optimizer; it lacks rule",
         ),
-        (HEAVY.replace('("velocity",)', '"velocity"'), "Heavy", "slots = 'velocity'; it is a tup"),
+        (HEAVY.replace('("velocity",)', '"velocity"'), "Heavy", "slots = 'velocity' must be a tup"),
         (
             HEAVY.replace('slots = ("velocity",)', 'slots = ("velocity",)\n    copies = ("w",)'),
             "Heavy",
-            "mine.py:Heavy: copies names 'w', which is none of its slots",
+            "mine.py:Heavy: copies names 'w', which is not one of its slots",
         ),
         (
             HEAVY.replace("hyperparameters = (", "hyperparameters = (3,"),
             "Heavy",
-            "it is a tuple of Hyperparameter",
+            " must be a tuple of Hyperparameter",
         ),
         (
             HEAVY.replace(
@@ -220,7 +240,7 @@ def test_what_is_no_optimizer_is_refused_in_one_line(text, name, says, write):
         ("none.py:Heavy", "there is no file 'none.py'"),
         ("mine.py", "names a file only"),
         ("adm", "unknown optimizer 'adm'; did you mean 'adam'?"),
-        ("torch:", "'torch:' names no optimizer; write torch:NAME"),
+        ("torch:", "'torch:' lacks the name of an optimizer; write torch:NAME"),
         ("no_such_module:Heavy", "there is no module 'no_such_module'"),
     ],
 )

@@ -32,7 +32,7 @@ METHODS = {
 }
 
 WRONG = {
-    "record": ("record = 'middle'", "record = 'middle'; it is one of before, after"),
+    "record": ("record = 'middle'", "record = 'middle' must be one of before, after"),
     "no tensors": ("tensors = ()", "at least one"),
     "tensors of text": ("tensors = 'xy'", "a tuple of Tensor(name, shape)"),
     "equal names": ("tensors = (Tensor('x'), Tensor('x'))", "different names"),
@@ -40,27 +40,36 @@ WRONG = {
     "start": ("def start(self, seed): return [1.0] * 4", "shape (4,), not list"),
     "start's shape": (
         "def start(self, seed): import numpy; return numpy.ones(3)",
-        "start(0) is to be an array of the shape (4,), not (3,)",
+        "start(0) must be an array of the shape (4,), not (3,)",
     ),
-    "prepare": ("def prepare(self): return None", "prepare() is to return a tuple of texts"),
+    "prepare": ("def prepare(self): return None", "prepare() must return a tuple of texts"),
     "sizes": ("def split_sizes(self): return {'test': 'all'}", "gives 'all' for 'test'"),
-    "epoch": ("iterations_per_epoch = 0", "iterations_per_epoch = 0; it is None, or at least 1"),
-    "description": ("def describe(self): return {'x': object()}", "describe() is no plain data"),
-    "data": ("def data(self): return None", "data() gives NoneType"),
-    "batch": ("def batch(self, data, draws, *, work): return 3", "batch() gives int"),
-    "draws": ("def draws(self, seed, block): return {'a': [1]}", "no array of 256 rows for 'a'"),
+    "epoch": ("iterations_per_epoch = 0", "iterations_per_epoch = 0 must be None, or at least 1"),
+    "description": (
+        "def describe(self): return {'x': object()}",
+        "describe() must return plain",
+    ),
+    "data": ("def data(self): return None", "data() must return arrays by name, not NoneType"),
+    "batch": (
+        "def batch(self, data, draws, *, work): return 3",
+        "batch() must return arrays by name",
+    ),
+    "draws": (
+        "def draws(self, seed, block): return {'a': [1]}",
+        "an array of 256 rows for 'a'",
+    ),
     "no losses": (
         "def loss(self, params, batch, *, buffers, work): return params.rows[:, 0]",
-        "loss_and_grad returns ndarray; it is to return Losses(total)",
+        "loss_and_grad must return Losses(total), not ndarray",
     ),
     "a sum over lanes": (
         "def loss(self, params, batch, *, buffers, work): return Losses(params.rows.sum())",
-        "of 2 lanes, the total of loss_and_grad is to be an array of the shape (2,), not ()",
+        "of 2 lanes, the total of loss_and_grad must be an array of the shape (2,), not ()",
     ),
     "penalty": (
         "def loss(self, params, batch, *, buffers, work):"
         " return Losses(params.rows[:, 0], params.rows)",
-        "of 2 lanes, the penalty of loss_and_grad is to be",
+        "of 2 lanes, the penalty of loss_and_grad must be",
     ),
 }
 
@@ -80,7 +89,7 @@ def test_whatever_raises_is_told_with_its_line(line, what, tmp_path):
     text = f"def boom(): {what}\n{WHOLE}\n    {line}\n"
     said = {RAISES: "RuntimeError: boom", "raise SystemExit(3)": "SystemExit: 3"}[what]
     number = 1 if "boom()" in line else len(text.splitlines())
-    message = f"Bowl is no whole problem: {said} (mine.py, line {number})"
+    message = f"Bowl is not a valid problem: {said} (mine.py, line {number})"
     assert refused(tmp_path, text) == message
 
 
@@ -93,16 +102,16 @@ def test_a_constructor_that_raises_is_told(tmp_path):
 @pytest.mark.parametrize(("line", "message"), WRONG.values(), ids=WRONG)
 def test_what_breaks_the_contract_is_named(line, message, tmp_path):
     said = refused(tmp_path, f"{WHOLE}\n    {line}\n")
-    assert said.startswith("Bowl is no whole problem: ")
+    assert said.startswith("Bowl is not a valid problem: ")
     assert message in said
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("options = None", "mine.py:Bowl: options = None; it is a tuple of Option"),
-        ("default_iterations = '5'", "default_iterations = '5'; it is a whole number of at least"),
-        ("default_iterations = 0", "default_iterations = 0; it is a whole number of at least 1"),
+        ("options = None", "mine.py:Bowl: options = None must be a tuple of Option"),
+        ("default_iterations = '5'", "default_iterations = '5' must be a whole number of at least"),
+        ("default_iterations = 0", "default_iterations = 0 must be a whole number of at least 1"),
     ],
 )
 def test_attributes_are_looked_at_before_anything_is_made(line, message, tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 from optbench import plugins
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.arguments import Argument, arguments_of
-from optbench.plugins import Plugin, Source, complaint
+from optbench.plugins import Plugin, complaint
 
 NO_NUMBERS = ("mask", "dtype", "dimension_numbers")
 """Ends of the names of arguments that take trees, functions or types."""
@@ -122,9 +122,6 @@ def _title(plugin: Plugin) -> str:
     return f"{Path(place).name if place.endswith('.py') else place}:{plugin.name}"
 
 
-_factories: dict[tuple[str, Source], Factory] = {}
-
-
 def factory_of(plugin: Plugin) -> Factory:
     """Return the factory that a plug-in is, always the same one for the same code.
 
@@ -133,17 +130,19 @@ def factory_of(plugin: Plugin) -> Factory:
     SuiteError
         If it is none, or none that a suite can call.
     """
-    key = (plugin.name, plugin.source)
-    if key not in _factories:
-        _check(plugin)
-        parameters = inspect.signature(plugin.object).parameters
-        skip = [name for name in parameters if name.endswith(NO_NUMBERS)]
-        renamed = "learning_rate" in parameters and "lr" not in parameters
-        found = [_clear(each, renamed) for each in arguments_of(plugin.object, skip)]
-        factory = Factory(plugin, tuple(found), renamed)
-        _try(factory)
-        _factories[key] = factory
-    return _factories[key]
+    key = (Factory, plugin.name, plugin.source)
+    return plugins.code_cache().once(key, lambda: _made(plugin))
+
+
+def _made(plugin: Plugin) -> Factory:
+    _check(plugin)
+    parameters = inspect.signature(plugin.object).parameters
+    skip = [name for name in parameters if name.endswith(NO_NUMBERS)]
+    renamed = "learning_rate" in parameters and "lr" not in parameters
+    arguments = [_clear(argument, renamed) for argument in arguments_of(plugin.object, skip)]
+    factory = Factory(plugin, tuple(arguments), renamed)
+    _try(factory)
+    return factory
 
 
 def _check(plugin: Plugin) -> None:

@@ -16,7 +16,7 @@ from optbench.optimizers.modifiers import LEARNING_RATE
 from optbench.optimizers.optax.factory import Factory, factory_of, find, jax_on
 from optbench.optimizers.optax.program import Program, program_of
 from optbench.optimizers.optax.updater import OptaxUpdater
-from optbench.plugins import Plugin, Source, check_unchanged
+from optbench.plugins import Plugin, Source, load_unchanged
 
 
 def optax_optimizer(rest: str) -> "OptaxOptimizer":
@@ -145,6 +145,4 @@ class OptaxOptimizer(Optimizer):
 
 def _again(spec: str, name: str, source: Source) -> OptaxOptimizer:
     """Return an optimizer anew, if its code is still what it was."""
-    found = find(spec)
-    check_unchanged(found.source, source, name)
-    return OptaxOptimizer(factory_of(found), name)
+    return OptaxOptimizer(factory_of(load_unchanged(spec, source, name)), name)

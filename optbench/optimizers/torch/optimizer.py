@@ -264,6 +264,4 @@ _printing = Lock()
 
 def _again(spec: str, name: str, source: Source) -> TorchOptimizer:
     """Return an optimizer anew, if its code is still what it was."""
-    plugin = plugins.load(spec)
-    plugins.check_unchanged(plugin.source, source, name)
-    return _adapted(plugin, name)
+    return _adapted(plugins.load_unchanged(spec, source, name), name)

@@ -1,0 +1,77 @@
+"""What has been loaded of users' code, for as long as one invocation needs it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any, TypeVar
+
+from optbench.plugins.files import FileModules
+from optbench.plugins.modules import load_module
+from optbench.plugins.source import Source
+
+T = TypeVar("T")
+
+
+class CodeCache:
+    """Plug-in code that is read once, and what has been made of it."""
+
+    def __init__(self) -> None:
+        self.files = FileModules()
+        self._modules: dict[str, tuple[ModuleType, Source]] = {}
+        self._made: dict[Any, Any] = {}
+        self._sources: dict[Source, None] = {}
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where all code is that was asked for, in that order."""
+        return tuple(self._sources)
+
+    def load(self, place: str) -> tuple[ModuleType, Source]:
+        """Return the module of a file, or the one of a dotted name, and its source.
+
+        Raises
+        ------
+        SuiteError
+            If it is not there, cannot be read, or raises.
+        """
+        if place.endswith(".py"):
+            module, source = self.files.load(place)
+        else:
+            if place not in self._modules:
+                self._modules[place] = load_module(place)
+            module, source = self._modules[place]
+        self._sources[source] = None
+        return module, source
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """Return what was made for a key, or make it."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+
+_process = CodeCache()
+_current: ContextVar[CodeCache] = ContextVar("code", default=_process)
+
+
+def code_cache() -> CodeCache:
+    """Return the cache of this invocation, or that of the process outside of any."""
+    return _current.get()
+
+
+@contextmanager
+def new_code_cache() -> Iterator[CodeCache]:
+    """Read plug-in code anew within this context, and free it at its end.
+
+    An invocation is one such context: it sees what has been changed since the last one, and the
+    same code throughout.
+    """
+    cache = CodeCache()
+    token = _current.set(cache)
+    try:
+        yield cache
+    finally:
+        _current.reset(token)
+        cache.files.release()
