@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from optbench.device.base import Device
-from optbench.engine.block import Begun, Block
+from optbench.engine.block import Block, Progress
 from optbench.engine.executor import default_workers
 from optbench.errors import ResultsError
 from optbench.records import (
@@ -277,7 +277,9 @@ def _begun(run: Path, block: Block) -> Block:
         )
     if chunk.lanes.tolist() != [lane.number for lane in block.lanes]:
         raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another")
-    return replace(block, begun=Begun(checkpoint.arrays, np.array(chunk.loss[: checkpoint.rows])))
+    return replace(
+        block, progress=Progress(checkpoint.arrays, np.array(chunk.loss[: checkpoint.rows]))
+    )
 
 
 def device_name(meta: Mapping[str, object]) -> str:
