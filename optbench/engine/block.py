@@ -1,11 +1,10 @@
 """A block: lanes of one problem, stepped together; plain data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from optbench.arrays import Array
 from optbench.engine.stopping import Rules
 from optbench.optimizers.base import Optimizer
 from optbench.problems.base import Problem
@@ -13,15 +12,15 @@ from optbench.records import Lane
 
 
 @dataclass(frozen=True)
-class Begun:
-    """How far a block had come before.
+class Progress:
+    """How far an earlier run of a block got.
 
     Attributes
     ----------
     arrays
-        Of its last checkpoint.
+        Those of its last checkpoint.
     loss
-        Of all rows recorded before that, float64, shape (rows, lanes).
+        All rows recorded before that checkpoint, float64, shape (rows, lanes).
     """
 
     arrays: Mapping[str, np.ndarray] = field(repr=False)
@@ -30,9 +29,9 @@ class Begun:
 
 @dataclass(frozen=True)
 class Block:
-    """Lanes that share a problem and an update rule, stepped together; plain data.
+    """Lanes that share a problem and an optimizer, stepped together; plain data.
 
-    ``begun`` is where they go on from; None at their start.
+    ``progress`` is where they go on from; None at their start.
     """
 
     number: int
@@ -41,7 +40,7 @@ class Block:
     iterations: int
     lanes: tuple[Lane, ...]
     rules: Rules = field(default_factory=Rules)
-    begun: Begun | None = None
+    progress: Progress | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -49,69 +48,28 @@ class Block:
         return tuple(dict.fromkeys(lane.seed for lane in self.lanes))
 
     @property
-    def hyperparameters(self) -> dict[str, np.ndarray]:
-        """Hyperparameters of all lanes: float64 of shape (1, lanes, 1) by name."""
-        return {
-            each.name: np.array(
-                [each.number(lane.hyperparameters[each.name]) for lane in self.lanes]
-            )[None, :, None]
-            for each in self.optimizer.hyperparameters
-        }
+    def configurations(self) -> list[Mapping[str, float | str]]:
+        """All hyperparameters of each lane."""
+        return [lane.hyperparameters for lane in self.lanes]
+
+
+def host_columns(
+    optimizer: Optimizer, configurations: Sequence[Mapping[str, float | str]]
+) -> dict[str, np.ndarray]:
+    """Return an optimizer's own hyperparameters by name: float64, shape (1, lanes, 1)."""
+    return {
+        setting.name: np.array(
+            [setting.number(configuration[setting.name]) for configuration in configurations]
+        )[None, :, None]
+        for setting in optimizer.hyperparameters
+    }
 
 
 def halves(block: Block, numbers: Iterator[int]) -> tuple[Block, Block]:
     """Return two blocks, with new numbers, that hold the lanes of one."""
     middle = len(block.lanes) // 2
     first, second = (
-        replace(block, number=next(numbers), lanes=lanes, begun=None)
+        replace(block, number=next(numbers), lanes=lanes, progress=None)
         for lanes in (block.lanes[:middle], block.lanes[middle:])
     )
     return first, second
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Consecutive rows of the lanes that are left, as they come down from the device.
-
-    Attributes
-    ----------
-    first
-        Iteration of the first row.
-    loss
-        float64, shape (rows, lanes).
-    finite
-        Whether loss and parameters were finite at each row, shape (rows, lanes).
-    position
-        Parameters at each row, shape (rows, lanes, parameters), or None.
-    penalty
-        What of the loss is regularisation, shape (rows, lanes), or None.
-    grad_norm
-        Euclidean norm of the gradient, shape (rows, lanes), or None where no rule asks for it.
-    """
-
-    first: int
-    loss: np.ndarray
-    finite: np.ndarray
-    position: np.ndarray | None = None
-    penalty: np.ndarray | None = None
-    grad_norm: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Held:
-    """What lanes carry from step to step, one row a lane.
-
-    Attributes
-    ----------
-    params, buffers
-        Parameters and buffers as they stand.
-    slots
-        The optimizer's state by name.
-    best
-        Parameters and buffers of the smallest validation error; None before there is one.
-    """
-
-    params: Array
-    buffers: Array
-    slots: Mapping[str, Array]
-    best: tuple[Array, Array] | None

@@ -13,17 +13,20 @@ from math import inf, isfinite
 import numpy as np
 
 from optbench.device.base import Device
-from optbench.engine.block import Begun, Block, Held
+from optbench.engine.block import Block, Progress
 from optbench.engine.ledger import Ledger
-from optbench.engine.stepper import Stepper
+from optbench.engine.stepper import LaneState, Stepper
 from optbench.engine.stopping import Patience
 from optbench.records import Checkpoint, EvaluationRows, Record
 
 CHUNK_ROWS = 64
-"""Rows that come down from the device together, at most."""
+"""Rows that come from the device together, at most."""
 
 VALIDATION = "validation"
-"""The split that early stopping looks at."""
+"""The split whose error decides early stopping."""
+
+EVALUATED = {"place": "int64", "updates": "int64", "split": "U16"}
+"""What a checkpoint holds of the evaluations made so far, one row for each."""
 
 
 def run_block(
@@ -32,7 +35,7 @@ def run_block(
     cancelled: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = inf,
 ) -> Iterator[Record]:
-    """Run a block, from its start or from where it had come, and yield its records.
+    """Run a block, from its start or from its earlier progress, and yield its records.
 
     Parameters
     ----------
@@ -46,153 +49,126 @@ def run_block(
         Time from one checkpoint to the next. Unless it is infinite, a block that is cancelled
         yields one as well.
     """
-    yield from _BlockRun(block, device, checkpoint_seconds).records(cancelled)
-
-
-SEEN = {"place": "int64", "updates": "int64", "split": "U16"}
-"""What a checkpoint tells of the evaluations made so far, a row each."""
+    yield from _BlockRun(block, device).run(cancelled, checkpoint_seconds)
 
 
 class _BlockRun:
-    """A block on its way."""
+    """A block while it runs."""
 
-    def __init__(self, block: Block, device: Device, checkpoint_seconds: float) -> None:
+    def __init__(self, block: Block, device: Device) -> None:
         self._block = block
         self._device = device
-        self._checkpoint_seconds = checkpoint_seconds
         self._ledger = Ledger(block)
         self._splits = tuple(block.problem.split_sizes())
         self._patience: Patience | None = None
         per_epoch = block.problem.iterations_per_epoch
         if block.rules.patience is not None and per_epoch is not None:
             self._patience = Patience(block.rules, len(block.lanes), per_epoch)
-        self._seconds = 0.0
-        self._seen: list[set[tuple[str, int]]] = [set() for _ in block.lanes]
-        self._stepper = Stepper(block, device) if block.begun is None else self._go_on(block.begun)
+        self._evaluated: list[set[tuple[str, int]]] = [set() for _ in block.lanes]
+        self._earlier_seconds = 0.0
+        if block.progress is None:
+            self._stepper = Stepper(block, device)
+        else:
+            self._stepper = self._restore(block.progress)
 
-    def _go_on(self, begun: Begun) -> Stepper:
-        """Take up what a checkpoint holds, and return the stepper of the lanes that were left."""
-        arrays = {name: np.array(each) for name, each in begun.arrays.items()}  # they are changed
-        self._ledger.restore(_named(arrays, "ledger"), begun.loss)
-        if self._patience is not None:
-            self._patience.restore(_named(arrays, "patience"))
-        self._seconds = float(arrays["seconds"])
-        seen = _named(arrays, "seen")
-        for place, updates, split in zip(*(seen[name].tolist() for name in SEEN), strict=True):
-            self._seen[place].add((split, updates))
-        put = self._device.put
-        best = _named(arrays, "best")
-        held = Held(
-            put(arrays["params"]),
-            put(arrays["buffers"]),
-            {name: put(slot) for name, slot in _named(arrays, "slots").items()},
-            (put(best["params"]), put(best["buffers"])) if best else None,
-        )
-        lanes = tuple(self._block.lanes[place] for place in self._ledger.places.tolist())
-        return Stepper(replace(self._block, lanes=lanes, begun=None), self._device, held)
-
-    def _checkpoint(self) -> Checkpoint:
-        """Return all that it takes to go on from here."""
-        get, held = self._device.get, self._stepper.held
-        seen = sorted(
-            (place, updates, split)
-            for place, some in enumerate(self._seen)
-            for split, updates in some
-        )
-        arrays = {
-            "params": get(held.params),
-            "buffers": get(held.buffers),
-            "seconds": np.array(self._seconds + self._stepper.watch.seconds()),
-            **{f"slots/{name}": get(slot) for name, slot in held.slots.items()},
-            **{f"ledger/{name}": array for name, array in self._ledger.state.items()},
-            **{
-                f"seen/{name}": np.array([row[column] for row in seen], dtype=kind)
-                for column, (name, kind) in enumerate(SEEN.items())
-            },
-        }
-        if held.best is not None:
-            arrays |= {"best/params": get(held.best[0]), "best/buffers": get(held.best[1])}
-        if self._patience is not None:
-            arrays |= {f"patience/{name}": each for name, each in self._patience.state.items()}
-        # Copies: the block goes on while they are written.
-        copies = {name: np.array(each) for name, each in arrays.items()}
-        return Checkpoint(self._block.number, self._ledger.entered, copies)
-
-    def records(self, cancelled: Callable[[], bool]) -> Iterator[Record]:
-        ledger, first = self._ledger, self._ledger.entered
-        kept, last = first, time.monotonic()
-        if self._block.rules.evaluate_every is not None and not first:
+    def run(self, cancelled: Callable[[], bool], checkpoint_seconds: float) -> Iterator[Record]:
+        """Step the lanes chunk by chunk; between chunks evaluate, stop lanes and save."""
+        ledger, rules, iterations = self._ledger, self._block.rules, self._block.iterations
+        replays = bool(self._splits) and rules.watches_rows
+        row = saved_row = ledger.entered
+        saved_at = time.monotonic()
+        if rules.evaluate_every is not None and row == 0:
             yield from self._evaluate(self._stepper, ledger.places, 0)
-        while first < ledger.full_rows and ledger.places.size and not cancelled():
-            until = self._until(first)
-            replays = bool(self._splits) and self._block.rules.watches_rows
-            before = self._stepper.part(np.arange(ledger.places.size)) if replays else None
-            with self._device.quiet():
-                rows = self._stepper.advance(first, until - first)
-            yield ledger.enter(rows)
+        while row < ledger.full_rows and ledger.places.size and not cancelled():
+            end = self._end_of_chunk(row)
+            before = self._stepper.subset(np.arange(ledger.places.size)) if replays else None
+            yield ledger.enter(self._stepper.advance(row, end - row))
             if before is not None:
-                yield from self._evaluate_stopped(before, first)
-            yield from self._between(first, until)
-            self._let_go()
-            first = until
-            if time.monotonic() - last >= self._checkpoint_seconds and ledger.places.size:
+                yield from self._evaluate_stopped(before, row)
+            update_count = min(end, iterations)
+            if update_count > row:  # else the chunk is the row after the last update
+                yield from self._validate(update_count)
+                yield from self._evaluate_if_due(update_count)
+                yield from self._end_impatient(update_count)
+            self._drop_ended()
+            row = end
+            if time.monotonic() - saved_at >= checkpoint_seconds and ledger.places.size:
                 yield self._checkpoint()
-                kept, last = first, time.monotonic()
-        unfinished = kept < first < ledger.full_rows and bool(ledger.places.size)
-        if unfinished and isfinite(self._checkpoint_seconds):
+                saved_row, saved_at = row, time.monotonic()
+        unfinished = saved_row < row < ledger.full_rows and bool(ledger.places.size)
+        if unfinished and isfinite(checkpoint_seconds):
             yield self._checkpoint()
         if ledger.complete:
             yield from self._evaluate_ended(self._stepper, ledger.places)
-        yield ledger.result(self._seconds + self._stepper.watch.seconds())
+        yield ledger.result(self._seconds)
 
-    def _until(self, first: int) -> int:
+    def _end_of_chunk(self, first: int) -> int:
         """Return the row before which something is to be done between updates."""
         ends = [first + CHUNK_ROWS, self._ledger.full_rows]
         intervals = [self._block.rules.evaluate_every]
         if self._patience is not None:
             intervals.append(self._patience.frequency)
-            last = self._patience.last_updates()[self._ledger.places]
-            ends += [int(last.min())] if last.min() > first else []
+            end = int(self._patience.end_update_counts[self._ledger.places].min())
+            ends += [end] if end > first else []
         ends += [(first // every + 1) * every for every in intervals if every is not None]
         return min(ends)
 
-    def _between(self, first: int, until: int) -> Iterator[Record]:
-        """Do what is due after the updates of a chunk."""
-        ledger, every = self._ledger, self._block.rules.evaluate_every
-        updates = min(until, self._block.iterations)
-        if updates <= first:  # the row after the last update
+    def _validate(self, update_count: int) -> Iterator[Record]:
+        """Let early stopping, if it is due, see the validation errors."""
+        patience, ledger = self._patience, self._ledger
+        if patience is None or update_count % patience.frequency:
             return
-        if self._patience is not None and updates % self._patience.frequency == 0:
-            yield from self._look(self._patience, updates)
-        if every is not None and updates % every == 0 and updates < self._block.iterations:
-            yield from self._evaluate(self._stepper, ledger.places, updates)
-        if self._patience is not None:
-            running = ledger.places[ledger.running[ledger.places]]
-            ended = running[self._patience.last_updates()[running] <= updates]
-            if ended.size:
-                ledger.stop(ended)
-                indices = np.flatnonzero(np.isin(ledger.places, ended))
-                yield from self._evaluate_ended(self._stepper.part(indices), ended)
-
-    def _look(self, patience: Patience, updates: int) -> Iterator[Record]:
-        """Show early stopping the validation errors."""
-        places = self._ledger.places
-        with self._device.quiet():
-            loss, error = self._stepper.evaluate(VALIDATION)
+        places = ledger.places
+        loss, error = self._stepper.evaluate(VALIDATION)
         errors = np.full(len(self._block.lanes), np.nan)
-        errors[places] = np.where(self._ledger.running[places], error, np.nan)
-        self._stepper.keep_best(patience.look(updates, errors)[places])
-        self._ledger.keep_best(places, patience.best_updates[places])
-        yield from self._rows(places, updates, VALIDATION, loss, error)
+        errors[places] = np.where(ledger.running[places], error, np.nan)
+        self._stepper.keep_best(patience.validate(update_count, errors)[places])
+        ledger.keep_best(places, patience.best_update_counts[places])
+        yield from self._new_evaluations(places, update_count, VALIDATION, loss, error)
+
+    def _evaluate_if_due(self, update_count: int) -> Iterator[Record]:
+        """Evaluate all splits after so many updates; at the last one they are anyway."""
+        every = self._block.rules.evaluate_every
+        if every is not None and not update_count % every and update_count < self._block.iterations:
+            yield from self._evaluate(self._stepper, self._ledger.places, update_count)
+
+    def _end_impatient(self, update_count: int) -> Iterator[Record]:
+        """Stop and evaluate the lanes whose patience is at its end."""
+        if self._patience is None:
+            return
+        ledger = self._ledger
+        running = ledger.places[ledger.running[ledger.places]]
+        ended = running[self._patience.end_update_counts[running] <= update_count]
+        if ended.size:
+            ledger.stop(ended)
+            indices = np.flatnonzero(np.isin(ledger.places, ended))
+            yield from self._evaluate_ended(self._stepper.subset(indices), ended)
+
+    def _drop_ended(self) -> None:
+        """Go on without the lanes that have ended."""
+        lanes = self._ledger.places.size
+        left = self._ledger.drop_ended()
+        if left.size < lanes:
+            self._earlier_seconds = self._seconds
+            if left.size:
+                self._stepper = self._stepper.subset(left)
+            else:
+                self._stepper.watch = self._device.stopwatch()
+
+    @property
+    def _seconds(self) -> float:
+        """The time stepped so far, by this stepper and those before it."""
+        return self._earlier_seconds + self._stepper.watch.seconds()
+
+    # Evaluations
 
     def _evaluate(
-        self, stepper: Stepper, places: np.ndarray, updates: int, *, ended: bool = False
+        self, stepper: Stepper, places: np.ndarray, update_count: int, *, ended: bool = False
     ) -> Iterator[Record]:
         """Evaluate all splits with the parameters as they stand."""
         for split in self._splits:
-            with self._device.quiet():
-                loss, error = stepper.evaluate(split)
-            yield from self._rows(places, updates, split, loss, error, ended=ended)
+            loss, error = stepper.evaluate(split)
+            yield from self._new_evaluations(places, update_count, split, loss, error, ended=ended)
 
     def _evaluate_stopped(self, before: Stepper, first: int) -> Iterator[Record]:
         """Evaluate lanes that met a rule in the chunk just entered, as they were at that row.
@@ -200,34 +176,33 @@ class _BlockRun:
         ``before`` holds all lanes at row ``first``: the updates up to that row are made once more.
         """
         stopped = self._ledger.stopped(self._ledger.places)
-        updates = self._ledger.updates(stopped)
-        for made in np.unique(updates).tolist():
-            places = stopped[updates == made]
-            again = before.part(np.flatnonzero(np.isin(self._ledger.places, places)))
-            if made > first:
-                with self._device.quiet():
-                    again.advance(first, made - first)
-            yield from self._evaluate(again, places, made, ended=True)
+        update_counts = self._ledger.update_counts(stopped)
+        for update_count in np.unique(update_counts).tolist():
+            places = stopped[update_counts == update_count]
+            stepper = before.subset(np.flatnonzero(np.isin(self._ledger.places, places)))
+            if update_count > first:
+                stepper.advance(first, update_count - first)
+            yield from self._evaluate(stepper, places, update_count, ended=True)
 
     def _evaluate_ended(self, stepper: Stepper, places: np.ndarray) -> Iterator[Record]:
         """Evaluate lanes at their end; with early stopping, where their validation was best."""
-        updates = self._ledger.updates(places)
+        update_counts = self._ledger.update_counts(places)
         splits = self._splits
         if self._patience is not None and np.isfinite(self._patience.best[places]).all():
-            updates = self._patience.best_updates[places]
-            splits = tuple(split for split in splits if split != VALIDATION)  # seen there already
+            update_counts = self._patience.best_update_counts[places]
+            splits = tuple(split for split in splits if split != VALIDATION)  # evaluated already
         for split in splits:
-            with self._device.quiet():
-                loss, error = stepper.evaluate(split, best=True)
-            for made in np.unique(updates).tolist():
-                some = updates == made
-                rows = places[some], made, split, loss[some], error[some]
-                yield from self._rows(*rows, ended=True)
+            loss, error = stepper.evaluate(split, best=True)
+            for update_count in np.unique(update_counts).tolist():
+                some = update_counts == update_count
+                yield from self._new_evaluations(
+                    places[some], update_count, split, loss[some], error[some], ended=True
+                )
 
-    def _rows(
+    def _new_evaluations(
         self,
         places: np.ndarray,
-        updates: int,
+        update_count: int,
         split: str,
         loss: np.ndarray,
         error: np.ndarray,
@@ -238,29 +213,69 @@ class _BlockRun:
 
         What was evaluated before, for another reason, is left out.
         """
-        new = [(split, updates) not in self._seen[place] for place in places.tolist()]
-        kept = (self._ledger.running[places] | ended) & np.array(new, dtype=bool)
-        for place in places[kept].tolist():
-            self._seen[place].add((split, updates))
-        if kept.any():
-            numbers = self._ledger.numbers[places[kept]]
+        key = split, update_count
+        is_new = np.array([key not in self._evaluated[place] for place in places], dtype=bool)
+        chosen = (self._ledger.running[places] | ended) & is_new
+        for place in places[chosen]:
+            self._evaluated[place].add(key)
+        if chosen.any():
+            numbers = self._ledger.numbers[places[chosen]]
             yield EvaluationRows(
-                self._block.number, numbers, updates, split, loss[kept], error[kept]
+                self._block.number, numbers, update_count, split, loss[chosen], error[chosen]
             )
 
-    def _let_go(self) -> None:
-        """Go on without the lanes that have ended."""
-        kept = np.flatnonzero(self._ledger.running[self._ledger.places])
-        if kept.size < self._ledger.places.size:
-            self._ledger.part(kept)
-            self._seconds += self._stepper.watch.seconds()
-            if kept.size:
-                self._stepper = self._stepper.part(kept)
-            else:
-                self._stepper.watch = self._device.stopwatch()
+    # Checkpoints
+
+    def _checkpoint(self) -> Checkpoint:
+        """Return all that it takes to go on from here."""
+        get, state = self._device.get, self._stepper.state
+        evaluated = sorted(
+            (place, update_count, split)
+            for place, keys in enumerate(self._evaluated)
+            for split, update_count in keys
+        )
+        arrays = {
+            "params": get(state.params),
+            "buffers": get(state.buffers),
+            "seconds": np.array(self._seconds),
+            **{f"slots/{name}": get(slot) for name, slot in state.slots.items()},
+            **{f"ledger/{name}": array for name, array in self._ledger.state.items()},
+            **{
+                f"seen/{name}": np.array([row[column] for row in evaluated], dtype=kind)
+                for column, (name, kind) in enumerate(EVALUATED.items())
+            },
+        }
+        if state.best is not None:
+            arrays |= {"best/params": get(state.best[0]), "best/buffers": get(state.best[1])}
+        if self._patience is not None:
+            arrays |= {f"patience/{name}": array for name, array in self._patience.state.items()}
+        # Copies: the block goes on while they are written.
+        copies = {name: np.array(array) for name, array in arrays.items()}
+        return Checkpoint(self._block.number, self._ledger.entered, copies)
+
+    def _restore(self, progress: Progress) -> Stepper:
+        """Take up what a checkpoint holds, and return the stepper of the lanes that were left."""
+        arrays = {name: np.array(array) for name, array in progress.arrays.items()}  # to be changed
+        self._ledger.restore(_group(arrays, "ledger"), progress.loss)
+        if self._patience is not None:
+            self._patience.restore(_group(arrays, "patience"))
+        self._earlier_seconds = float(arrays["seconds"])
+        evaluated = _group(arrays, "seen")
+        columns = (evaluated[name].tolist() for name in EVALUATED)
+        for place, update_count, split in zip(*columns, strict=True):
+            self._evaluated[place].add((split, update_count))
+        put, best = self._device.put, _group(arrays, "best")
+        state = LaneState(
+            put(arrays["params"]),
+            put(arrays["buffers"]),
+            {name: put(slot) for name, slot in _group(arrays, "slots").items()},
+            (put(best["params"]), put(best["buffers"])) if best else None,
+        )
+        lanes = tuple(self._block.lanes[place] for place in self._ledger.places.tolist())
+        return Stepper(replace(self._block, lanes=lanes, progress=None), self._device, state)
 
 
-def _named(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
+def _group(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
     """Return the arrays whose names begin with a group's, without it."""
     return {
         name.removeprefix(f"{group}/"): array

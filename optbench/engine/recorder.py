@@ -1,14 +1,45 @@
 """Rows of a chunk, kept on the device until the last one is there."""
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from optbench.arrays import Array, Workspace, inner
 from optbench.device.base import Device
-from optbench.engine.block import Rows
 from optbench.problems.base import Losses
 from optbench.records import POSITION_NAMES
 
 
+@dataclass(frozen=True)
+class TraceRows:
+    """Consecutive rows of the lanes being stepped, on the host.
+
+    Attributes
+    ----------
+    first
+        Iteration of the first row.
+    loss
+        float64, shape (rows, lanes).
+    finite
+        Whether loss and parameters were finite at each row, shape (rows, lanes).
+    position
+        Parameters at each row, shape (rows, lanes, parameters), or None.
+    penalty
+        What of the loss is regularisation, shape (rows, lanes), or None.
+    grad_norm
+        Euclidean norm of the gradient, shape (rows, lanes), or None where no rule asks for it.
+    """
+
+    first: int
+    loss: np.ndarray
+    finite: np.ndarray
+    position: np.ndarray | None = None
+    penalty: np.ndarray | None = None
+    grad_norm: np.ndarray | None = None
+
+
 class Recorder:
-    """What is told of each lane at each row.
+    """Keeps what is reported of each lane at each row of a chunk.
 
     Parameters
     ----------
@@ -17,7 +48,7 @@ class Recorder:
     count
         How many rows.
     penalized, grad_norm
-        Whether penalties, and norms of gradients, are kept.
+        Whether to keep penalties, and norms of gradients.
     """
 
     def __init__(
@@ -43,8 +74,8 @@ class Recorder:
         else:
             self._finite = xp.zeros((count, lanes), dtype=xp.bool)
 
-    def enter(self, row: int, losses: Losses) -> None:
-        """Keep the losses, and what is told of the parameters."""
+    def record(self, row: int, losses: Losses) -> None:
+        """Keep the losses of a row, and the positions or whether parameters are finite."""
         xp = self._device.xp
         self._loss[row, :] = xp.astype(losses.total, xp.float64, copy=False)
         if self._penalty is not None:
@@ -53,25 +84,25 @@ class Recorder:
             self._position[row, ...] = xp.permute_dims(self._params, (1, 0))
         else:
             self._work.begin("record")
-            each = self._work.take(self._params.shape, xp.bool)
-            self._work.into(each, xp.isfinite, self._params)
-            self._finite[row, :] = xp.all(each, axis=1)
+            finite = self._work.take(self._params.shape, xp.bool)
+            self._work.into(finite, xp.isfinite, self._params)
+            self._finite[row, :] = xp.all(finite, axis=1)
 
-    def enter_gradient(self, row: int, grads: Array) -> None:
+    def record_gradient(self, row: int, grads: Array) -> None:
         """Keep the Euclidean norm of each lane's gradient, (lanes, parameters), where asked for."""
         if self._grad_norm is not None:
             xp = self._device.xp
             precise = xp.astype(grads, xp.float64, copy=False)
             self._grad_norm[row, :] = xp.sqrt(inner(precise, precise, xp))[:, 0]
 
-    def rows(self, first: int) -> Rows:
-        """Bring the rows down; ``first`` is the iteration of the first."""
+    def fetch(self, first: int) -> TraceRows:
+        """Bring the rows to the host; ``first`` is the iteration of the first."""
         xp, get = self._device.xp, self._device.get
         position, finite = self._position, self._finite
         if position is not None:
             finite = xp.all(xp.isfinite(position), axis=1)
             position = get(xp.permute_dims(position, (0, 2, 1)))
-        return Rows(
+        return TraceRows(
             first,
             get(self._loss),
             get(finite & xp.isfinite(self._loss)),

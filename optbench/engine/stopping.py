@@ -1,7 +1,7 @@
 """When lanes are evaluated and when they stop before their last iteration.
 
-This is bookkeeping on the host: :class:`Rules` says what was asked for, :class:`Patience` decides
-from validation errors. The engine asks and acts.
+This is bookkeeping on the host: :class:`Rules` says what was asked for, and :class:`Patience`
+decides from validation errors. The stepping loop asks and acts.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ IMPROVEMENT_THRESHOLD = 0.995
 
 @dataclass(frozen=True)
 class Rules:
-    """What decides, beside the number of iterations, when lanes are evaluated and when they end.
+    """What decides, besides the number of iterations, when lanes are evaluated and when they end.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Rules:
     grad_norm
         A lane stops at its first row where the Euclidean norm of the gradient is at most this.
     patience
-        Iterations that a lane is given at least; see :class:`Patience`. None for no early stopping.
+        Iterations that every lane gets at least; see :class:`Patience`. None: no early stopping.
     patience_increase
         A clear improvement at iteration k makes the patience at least k times this.
     improvement_threshold
@@ -53,15 +53,14 @@ class Rules:
         del plain["evaluate_every"]
         if self.patience is None:
             del plain["patience_increase"], plain["improvement_threshold"]
-        found = {name: value for name, value in plain.items() if value is not None}
-        return found or None
+        return {name: value for name, value in plain.items() if value is not None} or None
 
 
 class Patience:
     """Early stopping by patience, lane by lane.
 
-    With iterations counted from 0, the validation error is looked at after iteration k where k + 1
-    is a multiple of ``frequency`` = min(batches an epoch, patience/2). Where it is below the best
+    With iterations counted from 0, the validation error is seen after iteration k where k + 1
+    is a multiple of ``frequency`` = min(batches per epoch, patience/2). Where it is below the best
     one so far it becomes the best; where it is also below best × improvement_threshold, the
     patience becomes max(patience, k × patience_increase). A lane ends after the first iteration
     that is at least its patience.
@@ -81,11 +80,11 @@ class Patience:
     Attributes
     ----------
     frequency
-        Updates from one look to the next.
+        Updates from one validation to the next.
     best
-        The smallest validation error of each lane, infinite before the first look.
-    best_updates
-        Updates that had been made then.
+        The smallest validation error of each lane, infinite before the first validation.
+    best_update_counts
+        How many updates had been made then.
     """
 
     def __init__(self, rules: Rules, lanes: int, batches_per_epoch: int) -> None:
@@ -95,39 +94,40 @@ class Patience:
         self._patience = np.full(lanes, float(rules.patience))
         self.frequency = max(1, min(batches_per_epoch, rules.patience // 2))
         self.best = np.full(lanes, np.inf)
-        self.best_updates = np.zeros(lanes, dtype=np.int64)
+        self.best_update_counts = np.zeros(lanes, dtype=np.int64)
 
-    def look(self, updates: int, error: np.ndarray) -> np.ndarray:
-        """Take the validation error of each lane after so many updates; say which are its best.
+    def validate(self, update_count: int, error: np.ndarray) -> np.ndarray:
+        """Take each lane's validation error after so many updates; return which are its best.
 
         A lane whose error is NaN has not improved.
         """
-        iteration = updates - 1
+        iteration = update_count - 1
         better: np.ndarray = error < self.best
         clearly = error < self.best * self._rules.improvement_threshold
         longer = np.maximum(self._patience, iteration * self._rules.patience_increase)
         self._patience = np.where(clearly, longer, self._patience)
         self.best = np.where(better, error, self.best)
-        self.best_updates = np.where(better, updates, self.best_updates)
+        self.best_update_counts = np.where(better, update_count, self.best_update_counts)
         return better
 
     @property
+    def end_update_counts(self) -> np.ndarray:
+        """After how many updates each lane ends, unless it improves before: int64."""
+        most = np.minimum(self._patience, 2.0**62)  # patience may grow beyond all integers
+        counts: np.ndarray = np.ceil(most).astype(np.int64) + 1
+        return counts
+
+    @property
     def state(self) -> dict[str, np.ndarray]:
-        """All that it remembers, by name."""
+        """All that it remembers, by its name in checkpoints."""
         return {
             "patience": self._patience,
             "best": self.best,
-            "best_updates": self.best_updates,
+            "best_updates": self.best_update_counts,
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from what :attr:`state` was."""
+        """Go on from an earlier :attr:`state`."""
         self._patience = state["patience"]
         self.best = state["best"]
-        self.best_updates = state["best_updates"]
-
-    def last_updates(self) -> np.ndarray:
-        """Return after how many updates each lane ends, as far as is known: int64."""
-        most = np.minimum(self._patience, 2.0**62)  # patience may grow beyond all integers
-        updates: np.ndarray = np.ceil(most).astype(np.int64) + 1
-        return updates
+        self.best_update_counts = state["best_updates"]

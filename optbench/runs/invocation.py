@@ -23,7 +23,7 @@ from optbench.suite.request import RunRequest, resolve_request
 Observe = Callable[[Record], None]
 """What sees every record of a run."""
 
-Progress = Callable[[Plan], AbstractContextManager[Observe]]
+ShowProgress = Callable[[Plan], AbstractContextManager[Observe]]
 """What shows a run while it goes on; it is entered when the run's plan is made."""
 
 
@@ -93,7 +93,7 @@ def plan_runs(
 def run_all(
     invocation: Invocation,
     notice: Callable[[str], None] = lambda message: None,
-    progress: Progress = lambda plan: nullcontext(lambda record: None),
+    progress: ShowProgress = lambda plan: nullcontext(lambda record: None),
 ) -> Iterator[RunResult]:
     """Make the runs of an invocation; yield each one's result when it has ended.
 

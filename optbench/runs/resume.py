@@ -12,7 +12,7 @@ import numpy as np
 
 from optbench.device.base import Device
 from optbench.device.choose import get_device
-from optbench.engine.block import Begun, Block
+from optbench.engine.block import Block, Progress
 from optbench.engine.executor import default_workers
 from optbench.errors import ResultsError
 from optbench.records import (
@@ -23,7 +23,7 @@ from optbench.records import (
     Record,
     Status,
 )
-from optbench.runs.invocation import Execution, Progress
+from optbench.runs.invocation import Execution, ShowProgress
 from optbench.runs.layout import lay_out, plan_blocks
 from optbench.runs.pipeline import (
     CHECKPOINT_SECONDS,
@@ -53,7 +53,7 @@ def resume_run(
     run: str,
     execution: Execution,
     notice: Callable[[str], None] = lambda message: None,
-    progress: Progress = lambda plan: nullcontext(lambda record: None),
+    progress: ShowProgress = lambda plan: nullcontext(lambda record: None),
     *,
     force: bool = False,
 ) -> RunResult:
@@ -329,4 +329,6 @@ def _from_checkpoint(run: Path, block: Block) -> Block:
         )
     if chunk.lanes.tolist() != [lane.number for lane in block.lanes]:
         raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another block")
-    return replace(block, begun=Begun(checkpoint.arrays, np.array(chunk.loss[: checkpoint.rows])))
+    return replace(
+        block, progress=Progress(checkpoint.arrays, np.array(chunk.loss[: checkpoint.rows]))
+    )

@@ -16,7 +16,7 @@ from optbench.engine import executor
 from optbench.engine.executor import default_workers, execute, usable_cores
 from optbench.optimizers.rules.sgd import SGD
 from optbench.records import BlockResult, BlockSplit, Status, TraceChunk
-from optbench.runs import layout as lanes_module
+from optbench.runs import layout
 from optbench.runs.pipeline import plan_run, run_plan
 from optbench.store.reader import read_run
 from tests.small import anisotropic, blocks_of, collect, quadratic, run_suite, small_network, suite
@@ -323,7 +323,7 @@ def test_blas_runs_on_one_thread_inside_and_as_before_outside(blocks):
 )
 def test_there_are_as_many_workers_as_cores_or_lanes(cores, lanes, workers, monkeypatch):
     monkeypatch.setattr(executor, "usable_cores", lambda: cores)
-    monkeypatch.setattr(lanes_module, "WORTH_SHARING", 0)
+    monkeypatch.setattr(layout, "WORTH_SHARING", 0)
     assert default_workers(NumpyDevice()) == cores
     plan = plan_run(suite(anisotropic(), optimizers=["sgd"], seeds=range(lanes)), NumpyDevice())
     assert (plan.workers, len(plan.blocks)) == (workers, workers)

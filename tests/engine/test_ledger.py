@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from optbench.engine.block import Rows
 from optbench.engine.ledger import Ledger
+from optbench.engine.recorder import TraceRows
 from optbench.records import Status
 from tests.small import anisotropic, blocks_of, small_network, suite
 
@@ -17,10 +17,10 @@ def ledger(problem=None, *, lanes: int = 3, iterations: int = 6) -> Ledger:
     return Ledger(block)
 
 
-def rows(first: int, loss, finite=None) -> Rows:
+def rows(first: int, loss, finite=None) -> TraceRows:
     loss = np.array(loss, dtype=float)
     finite = np.isfinite(loss) if finite is None else np.array(finite, dtype=bool)
-    return Rows(first, loss, finite, None)
+    return TraceRows(first, loss, finite, None)
 
 
 def test_a_trace_has_a_row_more_where_losses_are_recorded_before():
@@ -32,7 +32,7 @@ def test_a_trace_has_a_row_more_where_losses_are_recorded_before():
 def test_what_is_entered_comes_back_as_a_piece_of_the_trace():
     book = ledger()
     position = np.zeros((2, 3, 2))
-    chunk = book.enter(Rows(0, np.ones((2, 3)), np.ones((2, 3), dtype=bool), position))
+    chunk = book.enter(TraceRows(0, np.ones((2, 3)), np.ones((2, 3), dtype=bool), position))
     assert (chunk.block, chunk.first_iteration, chunk.rows.tolist()) == (0, 0, [2, 2, 2])
     assert chunk.lanes.tolist() == [0, 1, 2]
     assert chunk.lanes.dtype == np.int32

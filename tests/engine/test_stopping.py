@@ -33,12 +33,12 @@ def ours(errors, patience, increase, threshold, batches, epochs):
     rule = Patience(rules, 1, batches)
     end = batches * epochs
     for number, updates in enumerate(range(rule.frequency, end + 1, rule.frequency)):
-        if updates > rule.last_updates()[0]:
+        if updates > rule.end_update_counts[0]:
             break
-        rule.look(updates, np.array([errors[number % len(errors)]]))
-        if rule.last_updates()[0] <= updates:
-            return updates, rule.best[0], rule.best_updates[0]
-    return min(end, int(rule.last_updates()[0])), rule.best[0], rule.best_updates[0]
+        rule.validate(updates, np.array([errors[number % len(errors)]]))
+        if rule.end_update_counts[0] <= updates:
+            return updates, rule.best[0], rule.best_update_counts[0]
+    return min(end, int(rule.end_update_counts[0])), rule.best[0], rule.best_update_counts[0]
 
 
 @given(
@@ -57,11 +57,11 @@ def test_it_ends_where_the_tutorial_ends(errors, patience, increase, threshold, 
 def test_lanes_have_a_patience_of_their_own():
     rule = Patience(Rules(patience=10), 3, 100)
     assert rule.frequency == 5
-    assert rule.look(5, np.array([0.5, 0.5, np.nan])).tolist() == [True, True, False]
-    assert rule.look(10, np.array([0.4, 0.499, 0.3])).tolist() == [True, True, True]
-    assert rule.last_updates().tolist() == [19, 11, 19]
+    assert rule.validate(5, np.array([0.5, 0.5, np.nan])).tolist() == [True, True, False]
+    assert rule.validate(10, np.array([0.4, 0.499, 0.3])).tolist() == [True, True, True]
+    assert rule.end_update_counts.tolist() == [19, 11, 19]
     assert rule.best.tolist() == [0.4, 0.499, 0.3]
-    assert rule.best_updates.tolist() == [10, 10, 10]
+    assert rule.best_update_counts.tolist() == [10, 10, 10]
 
 
 def test_a_patience_is_needed():
@@ -86,5 +86,5 @@ def test_rules_are_told_as_far_as_they_count():
 
 def test_patience_may_grow_beyond_all_integers():
     rule = Patience(Rules(patience=4, patience_increase=1e300), 1, 100)
-    rule.look(2, np.array([0.5]))
-    assert rule.last_updates()[0] > 2**61
+    rule.validate(2, np.array([0.5]))
+    assert rule.end_update_counts[0] > 2**61

@@ -191,7 +191,7 @@ def test_lanes_that_go_on_after_a_part_of_them_was_taken_are_unchanged():
     begun = first.advance(0, 12).loss
     assert begun.tobytes() == expected[0].tobytes()
     for places in ([0, 1, 2], [1], [2, 0]):
-        found = first.part(np.array(places)).advance(12, 12).loss
+        found = first.subset(np.array(places)).advance(12, 12).loss
         assert difference(found, expected[1][:, places]) < 1e-9
     assert difference(first.advance(12, 12).loss, expected[1]) == 0
 
@@ -203,7 +203,9 @@ def test_keys_of_random_numbers_go_on_as_well():
     whole.advance(0, 5)
     parted.advance(0, 5)
     expected = whole.advance(5, 5).position
-    assert parted.part(np.array([1])).advance(5, 5).position.tobytes() == expected[:, 1:].tobytes()
+    assert (
+        parted.subset(np.array([1])).advance(5, 5).position.tobytes() == expected[:, 1:].tobytes()
+    )
     assert not np.allclose(expected[:, 0], expected[:, 1])
 
 

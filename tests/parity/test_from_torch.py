@@ -204,7 +204,7 @@ def test_a_part_of_a_stepper_goes_on_as_the_whole():
     block = blocks_of(suite(small_network(), optimizers=[("torch:SGD", given)]))[0]
     whole = Stepper(block, NumpyDevice())
     whole.advance(0, 5)
-    part = whole.part(np.array([1, 2]))
+    part = whole.subset(np.array([1, 2]))
     rows = whole.advance(5, 5), part.advance(5, 5)
     assert rows[0].loss[:, [1, 2]].tobytes() == rows[1].loss.tobytes()
 

@@ -14,7 +14,7 @@ import pytest
 
 from optbench.device.cpu import NumpyDevice
 from optbench.engine import loop as engine
-from optbench.engine.block import Begun, Block
+from optbench.engine.block import Block, Progress
 from optbench.engine.executor import execute
 from optbench.engine.loop import run_block
 from optbench.engine.stopping import Rules
@@ -79,7 +79,7 @@ def begun(block: Block, before, checkpoint: Checkpoint, folder) -> Block:
     arrays = read_arrays(folder / "checkpoint.npz")
     losses = np.concatenate([each.loss for each in before if isinstance(each, TraceChunk)])
     assert len(losses) == checkpoint.rows
-    return replace(block, begun=Begun(arrays, losses))
+    return replace(block, progress=Progress(arrays, losses))
 
 
 def assert_cuts_do_not_show(block: Block, folder, device=None, *, least=2) -> dict:
@@ -93,11 +93,11 @@ def assert_cuts_do_not_show(block: Block, folder, device=None, *, least=2) -> di
     assert [plain(each) for each in told] == [plain(each) for each in plainly]
     for mark in marks:
         rest = begun(block, records[:mark], records[mark], folder)
-        kept = plain(rest.begun.arrays)
+        kept = plain(rest.progress.arrays)
         found = list(run_block(rest, device, checkpoint_seconds=0.0))
         expected = records[mark + 1 :]
         assert [plain(each) for each in found] == [plain(each) for each in expected]
-        assert plain(rest.begun.arrays) == kept, "a block's description was changed"
+        assert plain(rest.progress.arrays) == kept, "a block's description was changed"
     return collect([block], plainly)
 
 
@@ -263,7 +263,7 @@ def test_a_block_that_raises_after_it_went_on_is_split_and_begins_anew(tmp_path)
     records = list(run_block(block, NumpyDevice(), checkpoint_seconds=0.0))
     mark = next(place for place, each in enumerate(records) if isinstance(each, Checkpoint))
     rest = begun(block, records[:mark], records[mark], tmp_path)
-    damaged = replace(rest, begun=Begun({}, rest.begun.loss))
+    damaged = replace(rest, progress=Progress({}, rest.progress.loss))
     told = list(execute([damaged], NumpyDevice(), 1, Event(), first_new=7))
     (split,) = [each for each in told if isinstance(each, BlockSplit)]
     assert [number for number, _ in split.parts] == [7, 8]
