@@ -133,7 +133,7 @@ SHAPE = "it takes images of channels x height x width; its input has the shape"
         ),
         (
             ["max-pool 2x2 pad=2"],
-            "layer 1 'max-pool 2x2 pad=2': its pad is 2; it takes less than the size of its window",
+            "layer 1 'max-pool 2x2 pad=2': its pad is 2; it must be smaller than its window",
         ),
         (
             ["max-pool 2x2 pad-value=1"],
