@@ -176,7 +176,7 @@ def _load_bytearray8(unpickler: Any) -> None:
 
 
 class _RefusedError(pickle.UnpicklingError):
-    """The pickle names something that is no array."""
+    """The pickle names something that is not an array."""
 
 
 # The unpickler written in Python: the one in C believes the lengths and memo numbers that a file

@@ -159,7 +159,7 @@ class Problem(ABC):
         return {}
 
     def draws(self, seed: int, block: int) -> dict[str, np.ndarray]:
-        """Return the random numbers of one block of iterations, one row an iteration."""
+        """Return the random numbers of one block of iterations, one row per iteration."""
         return {}
 
     # The device side.

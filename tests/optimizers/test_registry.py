@@ -93,3 +93,10 @@ def test_powers_of_a_lane_do_not_depend_on_its_company(lanes):
     found = np.broadcast_to(found, (299, lanes, 1))
     for row, exponent in enumerate(range(1, 300)):
         assert found[row, :, 0].tolist() == [value**exponent for value in base[:, 0].tolist()]
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_rule_is_in_the_file_of_its_name(rule):
+    package, _, module = rule.__module__.rpartition(".")
+    assert package == "optbench.optimizers.rules"
+    assert rule.name.startswith(module.replace("_", "-"))

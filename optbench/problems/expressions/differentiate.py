@@ -35,7 +35,7 @@ def gradient(graph: Graph, result: int, variables: Iterable[int]) -> tuple[int, 
     Returns
     -------
     tuple of int
-        A node a variable, each of the variable's shape.
+        One node per variable, of the variable's shape.
 
     >>> graph = Graph()
     >>> x = graph.variable("x")

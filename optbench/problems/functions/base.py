@@ -41,7 +41,7 @@ class Function(Problem):
         The known minima inside the domain, global ones first. Functions with a whole lattice of
         local minima name the global ones only.
     domain
-        What figures show, an interval a variable.
+        What figures show, one interval per variable.
     levels
         Contour levels of figures; None leaves the choice to them.
     """

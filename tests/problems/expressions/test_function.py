@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optbench.arrays import stack
-from optbench.device.cpu import NumpyDevice
 from optbench.errors import SuiteError
 from optbench.problems.expressions import ExpressionError
 from optbench.problems.expressions.function import ExpressionFunction
+from tests.problems.functions.points import at
 from tests.small import anisotropic, run_suite, suite
 
 ROSENBROCK = "sum(100*(x[1:] - x[:-1]**2)**2 + (1 - x[:-1])**2)"
@@ -32,26 +31,6 @@ def make(expression="x**2/20 + y**2", **given):
     return ExpressionFunction(
         {name: each.check(given.get(name, each.default)) for name, each in options.items()}
     )
-
-
-def at(function, points, device=None):
-    """Loss and gradients at points (lanes, parameters), as the engine asks for them."""
-    device = device or NumpyDevice()
-    layout = {"by_coordinate": function.by_coordinate}
-    params, grads = (
-        stack(device.rows(*np.shape(points), function.dtype, **layout), function.tensors, device.xp)
-        for _ in range(2)
-    )
-    params.rows[...] = device.put(np.asarray(points, dtype=function.dtype))
-    data = {name: device.put(array) for name, array in function.data().items()}
-    batch = function.batch(data, function.draws(0, 0), work=device.workspace())
-    common = {"buffers": {}, "work": device.workspace()}
-    loss, penalty = function.loss_and_grad(params, grads, batch, **common)
-    again = function.loss(params, batch, **common)
-    assert penalty is again.penalty is None
-    assert device.get(again.total).tobytes() == device.get(loss).tobytes()
-    assert device.get(params.rows).tolist() == np.asarray(points, dtype=function.dtype).tolist()
-    return device.get(loss), device.get(grads.rows)
 
 
 def test_the_default_is_the_textbooks_valley(core_device):

@@ -6,8 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from optbench.arrays import Workspace, stack
-from optbench.device.cpu import NumpyDevice
+from optbench.arrays import Workspace
 from optbench.problems.functions import (
     multimodal,
     noisy,
@@ -20,6 +19,7 @@ from optbench.problems.functions.base import VectorFunction
 from optbench.problems.functions.textbook import Anisotropic, Quadratic1D
 from optbench.records import SURFACE_COLUMNS
 from tests.problems.functions.formulas import FORMULAS, gradient
+from tests.problems.functions.points import at, in_domain
 from tests.small import anisotropic, problem, quadratic
 from tests.strict import StrictDevice
 
@@ -40,31 +40,6 @@ STARTS = {
     "plateau": (1.5, 1.5),
 }
 """Starts that the sources prescribe."""
-
-
-def at(function, points, device=None):
-    """Loss and gradients at points (lanes, parameters), as the engine asks for them."""
-    device = device or NumpyDevice()
-    shape = {"by_coordinate": function.by_coordinate}
-    params, grads = (
-        stack(device.rows(*points.shape, function.dtype, **shape), function.tensors, device.xp)
-        for _ in range(2)
-    )
-    params.rows[...] = device.put(points.astype(function.dtype))
-    data = {name: device.put(array) for name, array in function.data().items()}
-    batch = function.batch(data, {}, work=device.workspace())
-    common = {"buffers": {}, "work": device.workspace()}
-    loss, penalty = function.loss_and_grad(params, grads, batch, **common)
-    again = function.loss(params, batch, **common)
-    assert penalty is again.penalty is None
-    assert device.get(again.total).tobytes() == device.get(loss).tobytes()
-    assert device.get(params.rows).tolist() == points.astype(function.dtype).tolist()
-    return device.get(loss), device.get(grads.rows)
-
-
-def in_domain(function, count, seed=1):
-    low, high = np.array(function.domain).T
-    return np.random.default_rng(seed).uniform(low, high, (count, len(low)))
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -338,7 +313,4 @@ def test_no_name_comes_twice():
     kinds = [*(kind for module in MODULES for kind in module.FUNCTIONS), *noisy.NOISY]
     assert len({kind.name for kind in kinds}) == len(kinds) == 24
     assert set(FORMULAS) == set(PLAIN)
-    for kind in kinds:
-        assert kind.summary
-        assert kind.default_iterations >= 1
-        assert kind.__doc__
+    assert all(kind.__doc__ for kind in kinds)

@@ -6,7 +6,7 @@ import pytest
 from optbench import rng
 from optbench.problems.functions.quadratics import RotatedQuadratic, Sphere
 from optbench.problems.functions.valleys import RosenbrockND
-from tests.problems.functions.test_functions import at, in_domain
+from tests.problems.functions.points import at, in_domain
 from tests.small import problem
 
 

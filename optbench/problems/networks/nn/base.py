@@ -94,7 +94,7 @@ class Layer(ABC):
 
     @property
     def penalized(self) -> tuple[str, ...]:
-        """Names of the tensors that regularisation takes in: weights, but no biases or scales."""
+        """Names of the tensors that regularisation covers: weights, but not biases or scales."""
         return ()
 
     @property

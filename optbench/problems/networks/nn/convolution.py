@@ -34,7 +34,7 @@ class Conv2d(WeightedLayer):
     Raises
     ------
     SuiteError
-        If the input is no image, or smaller than the window.
+        If the input is not an image, or smaller than the window.
     """
 
     filters: int

@@ -29,7 +29,7 @@ class Dense(WeightedLayer):
     Raises
     ------
     SuiteError
-        If the input is not one row of values an example.
+        If the input is not one row of values per example.
     """
 
     fan_out: int

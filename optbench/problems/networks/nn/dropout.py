@@ -22,7 +22,7 @@ class Dropout(Layer):
     Attributes
     ----------
     ratio
-        p, the part of the values that is dropped, in [0, 1).
+        p, the share of the values that is dropped, in [0, 1).
     inverted
         Whether training divides by 1 − p.
 
@@ -37,11 +37,11 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.ratio < 1.0:
-            raise SuiteError(f"it drops {self.ratio:g} of the values; it takes a part in [0, 1)")
+            raise SuiteError(f"its ratio is {self.ratio:g}; it must be in [0, 1)")
 
     @property
     def work_values(self) -> int:
-        """The output; a mask is no work array."""
+        """The output; a mask is not a work array."""
         return self.in_size
 
     def forward(self, x: Array, given: Pass) -> tuple[Array, Array | None]:

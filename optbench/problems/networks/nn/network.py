@@ -101,13 +101,13 @@ class Network:
         if len(last.out_shape) != 1:
             raise SuiteError(
                 f"the last layer, {last.name}, gives images of the shape "
-                f"{written(last.out_shape)}; end with one score a class, such as 'dense 10'"
+                f"{written(last.out_shape)}; end with one score per class, such as 'dense 10'"
             )
         largest = max(self.tensors, key=lambda tensor: tensor.size)
         if sum(tensor.size for tensor in self.tensors) > MOST_PARAMETERS:
             raise SuiteError(
                 f"{largest.name} has {largest.size:.3g} parameters; "
-                f"all layers together take at most {MOST_PARAMETERS}"
+                f"all layers together may have at most {MOST_PARAMETERS}"
             )
 
     @property

@@ -24,7 +24,7 @@ class BatchNorm(Layer):
 
     The defaults are the textbook's: every feature of an image, C·H·W of them, is normalised on its
     own, n is the batch, and both running averages start at 0. ``per_channel`` takes one mean and
-    one variance a channel, over the batch and all places of the image.
+    one variance per channel, over the batch and all places of the image.
 
     PyTorch's BatchNorm1d and BatchNorm2d are ``per_channel=True, eps=1e-5, unbiased=True,
     variance_start=1``; what PyTorch calls momentum is 1 − momentum.

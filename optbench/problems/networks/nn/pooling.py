@@ -29,7 +29,7 @@ class MaxPool(Layer):
     Raises
     ------
     SuiteError
-        If the input is no image, or smaller than the window; or if some position of the window
+        If the input is not an image, or smaller than the window; or if some position of the window
         would lie in the padding alone.
     """
 
@@ -41,7 +41,7 @@ class MaxPool(Layer):
     def __post_init__(self) -> None:
         _ = self.windows  # it refuses inputs that do not fit
         if self.pad >= min(self.window):
-            raise SuiteError(f"its pad is {self.pad}; it takes less than the size of its window")
+            raise SuiteError(f"its pad is {self.pad}; it must be smaller than its window")
 
     @property
     def windows(self) -> Windows:

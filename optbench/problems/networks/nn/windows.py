@@ -30,7 +30,7 @@ class Windows:
     Raises
     ------
     SuiteError
-        If the input is no image, or the window is larger than the padded image.
+        If the input is not an image, or the window is larger than the padded image.
     """
 
     image: Shape

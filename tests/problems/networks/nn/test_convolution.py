@@ -60,11 +60,6 @@ def test_output_and_gradients_are_those_of_the_sum(
         np.testing.assert_allclose(outcome.grads["conv1.bias"][lane], db, rtol=1e-10, atol=1e-12)
 
 
-def test_the_first_layer_works_out_no_gradient_of_its_input():
-    layer = Conv2d("conv1", (1, 5, 5), 2, (3, 3), he)
-    assert run(layer, case(layer), first=True).dx is None
-
-
 def test_tensors_are_filters_by_channels_by_window():
     layer = Conv2d("conv1", (3, 8, 8), 4, (5, 2), he)
     weight = Tensor("conv1.weight", (4, 3, 5, 2))

@@ -38,10 +38,6 @@ def test_output_and_gradients_are_those_of_the_formula(shared, has_bias):
             np.testing.assert_allclose(outcome.grads["dense1.bias"][lane], db, rtol=1e-12)
 
 
-def test_the_first_layer_works_out_no_gradient_of_its_input():
-    assert run(LAYER, case(LAYER), first=True).dx is None
-
-
 def test_tensors_are_the_weight_then_the_bias():
     weight = Tensor("dense1.weight", (FAN_IN, FAN_OUT))
     assert LAYER.tensors == (weight, Tensor("dense1.bias", (FAN_OUT,)))

@@ -41,5 +41,5 @@ def test_a_mask_may_be_shared_by_all_lanes():
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.0, float("nan")])
 def test_ratios_outside_are_refused(ratio):
-    with pytest.raises(SuiteError, match=r"it takes a part in \[0, 1\)$"):
+    with pytest.raises(SuiteError, match=r"it must be in \[0, 1\)$"):
         Dropout("dropout1", (5,), ratio)

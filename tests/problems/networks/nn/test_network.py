@@ -320,11 +320,11 @@ def test_a_dense_network_takes_outputs_and_gradients():
         ),
         (
             (Conv2d("conv1", (1, 5, 5), 2, (2, 2), Initializer("zeros")),),
-            "the last layer, conv1, gives images of the shape 2x4x4; end with one score a class",
+            "the last layer, conv1, gives images of the shape 2x4x4; end with one score per class",
         ),
         (
             (Dense("dense1", (65_536,), 65_536, he),),
-            r"dense1.weight has 4.29e\+09 parameters; all layers together take at most 2147483647",
+            r"dense1.weight has 4.29e\+09 parameters; all layers together may have at most 21474",
         ),
     ],
 )

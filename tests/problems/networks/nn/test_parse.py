@@ -121,7 +121,7 @@ SHAPE = "it takes images of channels x height x width; its input has the shape"
             ["conv 3 2x2 pad=-1"],
             "pad = -1 must be a whole number between 0 and 999999999; the default is 0",
         ),
-        (["max-pool 2x2 pad=2"], "its pad is 2; it takes less than the size of its window"),
+        (["max-pool 2x2 pad=2"], "its pad is 2; it must be smaller than its window"),
         (["max-pool 2x2 pad-value=1"], "pad-value = '1' must be one of 0, -inf; the default is 0"),
         (["dropout 1"], "ratio = 1 must be at least 0 and below 1"),
         (["dropout -0.1"], "ratio = -0.1 must be at least 0 and below 1"),
