@@ -16,6 +16,9 @@ READERS = ("pandas", "pyarrow", "matplotlib", "threadpoolctl", "numba")
 """Packages whose version has no part in a trace: they read, draw, count threads, or are held to
 NumPy's bits. A library that is not named here is taken to have a part."""
 
+FOREIGN = ("torch", "optax", "jax", "jaxlib")
+"""Packages that change a trace only where a plug-in or another library's optimizer computes it."""
+
 MACHINE = ("system", "machine")
 """What else of an environment has a part: the system brings the mathematical functions."""
 
@@ -45,7 +48,8 @@ def surroundings_differences(then: Mapping[str, Any], now: Mapping[str, Any]) ->
     """Return how two environments differ in what decides bits; nothing means the same ones.
 
     These are numerics_version, device, system and machine, the BLAS libraries with their core type,
-    and the versions of libraries but :data:`READERS`.
+    and the versions of libraries but :data:`READERS`, and but :data:`FOREIGN` where all code is
+    optbench's own.
     """
     return list(differences(_surroundings(then), _surroundings(now)))
 
@@ -55,6 +59,10 @@ def _surroundings(meta: Mapping[str, Any]) -> dict[str, Any]:
     device = {name: value for name, value in (meta.get("device") or {}).items() if name != "number"}
     packages = environment.get("packages") or {}
     libraries = environment.get("blas") or []
+    code = [
+        entry.get("source") for key in ("optimizers", "problems") for entry in meta.get(key, ())
+    ]
+    ignored = READERS if any(isinstance(source, dict) for source in code) else (*READERS, *FOREIGN)
     names = ("internal_api", "version", "architecture")
     return {
         "numerics_version": meta.get("numerics_version"),
@@ -62,7 +70,7 @@ def _surroundings(meta: Mapping[str, Any]) -> dict[str, Any]:
         **{name: environment.get(name) for name in MACHINE},
         "simd": environment.get("simd"),
         "blas": sorted({" ".join(str(each.get(name)) for name in names) for each in libraries}),
-        "packages": {name: found for name, found in packages.items() if name not in READERS},
+        "packages": {name: found for name, found in packages.items() if name not in ignored},
     }
 
 

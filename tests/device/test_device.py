@@ -370,7 +370,7 @@ def test_columns_may_change_from_step_to_step(any_device):
 @pytest.mark.parametrize("kind", ["numpy", "any namespace"])
 def test_a_rule_that_forgets_a_slot_is_refused(kind):
     chosen = NumpyDevice() if kind == "numpy" else Device(np, "cpu")
-    with pytest.raises(SuiteError, match="must return a tuple of 2: .* it returned 1"):
+    with pytest.raises(SuiteError, match=r"must return a tuple of 2: .* it returned 1"):
         chosen.elementwise()(lambda w, g, slot, *, xp: (w,), [np.zeros((1, 1))] * 3, {})
 
 
