@@ -15,6 +15,9 @@ READERS = ("pandas", "pyarrow", "matplotlib", "threadpoolctl", "numba")
 """Packages whose version does not change a trace: they read, draw, count threads, or are held to
 NumPy's bits. Any other library is taken to change it."""
 
+FOREIGN = ("torch", "optax", "jax", "jaxlib")
+"""Packages that change a trace only where a plug-in or another library's optimizer computes it."""
+
 MACHINE = ("system", "machine")
 """What else of an environment changes a trace: the system brings the mathematical functions."""
 
@@ -44,8 +47,9 @@ def numerics_findings(comparison: Comparison, changed: Changed) -> list[Finding]
 def surroundings_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
     """Return how two environments differ in what decides the bits of a trace.
 
-    That is numerics_version, device, system and machine, the BLAS libraries with their core type,
-    and the versions of libraries but :data:`READERS`.
+    These are numerics_version, device, system and machine, the BLAS libraries with their core type,
+    and the versions of libraries but :data:`READERS`, and but :data:`FOREIGN` where all code is
+    optbench's own.
     """
     return list(differences(_surroundings(then), _surroundings(now)))
 
@@ -55,6 +59,10 @@ def _surroundings(meta: Mapping[str, Any]) -> dict[str, Any]:
     device = {name: value for name, value in (meta.get("device") or {}).items() if name != "number"}
     packages = environment.get("packages") or {}
     libraries = environment.get("blas") or []
+    code = [
+        entry.get("source") for key in ("optimizers", "problems") for entry in meta.get(key, ())
+    ]
+    ignored = READERS if any(isinstance(source, dict) for source in code) else (*READERS, *FOREIGN)
     names = ("internal_api", "version", "architecture")
     return {
         "numerics_version": meta.get("numerics_version"),
@@ -62,7 +70,7 @@ def _surroundings(meta: Mapping[str, Any]) -> dict[str, Any]:
         **{name: environment.get(name) for name in MACHINE},
         "simd": environment.get("simd"),
         "blas": sorted({" ".join(str(blas.get(name)) for name in names) for blas in libraries}),
-        "packages": {name: version for name, version in packages.items() if name not in READERS},
+        "packages": {name: version for name, version in packages.items() if name not in ignored},
     }
 
 

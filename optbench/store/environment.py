@@ -23,10 +23,14 @@ PACKAGES = (
     "array-api-compat",
     "threadpoolctl",
     "numba",
+    "torch",
+    "optax",
+    "jax",
+    "jaxlib",
     "cupy-cuda12x",
     "cupy-cuda13x",
 )
-"""Packages whose versions are recorded, where they are installed."""
+"""Packages whose versions are recorded where they are installed; none is imported for that."""
 
 
 def describe_environment() -> dict[str, Any]:

@@ -120,7 +120,7 @@ def test_elsewhere_bits_may_differ_and_the_difference_of_environments_is_told():
     [
         elsewhere(blas=[ENVIRONMENT["blas"][0] | {"architecture": "SkylakeX"}]),
         elsewhere(packages=ENVIRONMENT["packages"] | {"numpy": "2.5.0"}),
-        elsewhere(packages=ENVIRONMENT["packages"] | {"torch": "2.13"}),
+        elsewhere(packages=ENVIRONMENT["packages"] | {"scipy": "2.13"}),
         elsewhere(system="Darwin"),
         RUN.meta | {"numerics_version": 2},
         RUN.meta | {"device": {"kind": "gpu", "namespace": "cupy"}},
@@ -135,6 +135,7 @@ def test_what_decides_bits_makes_another_environment(meta):
     "meta",
     [
         elsewhere(packages=ENVIRONMENT["packages"] | {"pandas": "9.9", "numba": "1.0"}),
+        elsewhere(packages=ENVIRONMENT["packages"] | {"torch": "2.13", "jaxlib": "0.9"}),
         elsewhere(python="3.13.0", optbench="9.0"),
         elsewhere(git={"commit": "abc"}, cores=64, processor="other"),
         elsewhere(blas=ENVIRONMENT["blas"] * 2),

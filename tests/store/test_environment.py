@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_blas_is_named_with_its_version():
     (first, *_) = describe_environment()["blas"]
     assert first.keys() == {"internal_api", "version", "architecture"}
     assert first["internal_api"]
+
+
+@pytest.mark.parametrize("name", ["jax", "jaxlib", "numba", "optax", "torch"])
+def test_libraries_that_compute_are_recorded_where_they_are_installed(name, monkeypatch):
+    recorded = describe_environment()["packages"].get(name)
+    assert recorded == (version(name) if find_spec(name) else None)
+    monkeypatch.setattr(environment, "version", lambda package: f"{package} 1.2")
+    assert describe_environment()["packages"][name] == f"{name} 1.2"
 
 
 def test_packages_that_are_not_there_are_left_out(monkeypatch):
