@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import pytest
 
 from optbench.gate.check import check_baselines
-from tests.cli import gate_changes as changes
+from tests.cli import gate_changes as do
 from tests.cli.gate import ANEW, FINDING, NOW, Desk, table
 
-FAILED_NUMERICS, FAILED_QUALITY = "failure numerics", "failure quality"
-FAILED_SETTINGS, FAILED_PRESENCE = "failure settings", "failure presence"
+NUMERICS, QUALITY = ("failure numerics",), ("failure quality",)
+SETTINGS, PRESENCE = ("failure settings",), ("failure presence",)
+BITS = ("notice numerics",)
+STRICT = (*NOW, "--strict")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is done, how ``optbench check`` exits, and what it says.
+    """What is changed, how ``optbench check`` exits, and what it says.
 
     Attributes
     ----------
@@ -26,218 +28,152 @@ class Case:
     says
         Stands in the output, or in the message on stderr.
     arguments
-        Given to ``check``; by default it looks at the run that is there.
+        Of ``check``; by default it looks at the run that is there.
     """
 
     name: str
-    do: Callable[[Desk], None]
+    change: Callable[[Desk], None]
     code: int
     finds: tuple[str, ...] = ()
     says: str = ""
-    arguments: tuple[str, ...] = ("gate", "--run", "now")
+    arguments: tuple[str, ...] = NOW
 
 
 CASES = [
-    Case("identical", changes.nothing, 0, says="gate: passed, 18 lanes compared\n"),
-    Case("identical, run anew", changes.nothing, 0, says="18 lanes compared\n", arguments=ANEW),
-    Case("identical, strict", changes.nothing, 0, arguments=(*ANEW, "--strict")),
-    Case("starts one ulp beside", changes.starts_beside, 0, ("notice numerics",), arguments=ANEW),
-    Case("another order of sums", changes.another_order, 0, ("notice numerics",), arguments=ANEW),
-    Case("one bit", changes.one_bit, 0, ("notice numerics",), "at iteration 10"),
-    Case("one bit, strict", changes.one_bit, 3, (FAILED_NUMERICS,), arguments=(*NOW, "--strict")),
+    Case("identical", do.nothing, 0, says="gate: passed, 18 lanes compared\n"),
+    Case("identical, run anew", do.nothing, 0, says="18 lanes compared\n", arguments=ANEW),
+    Case("identical, strict", do.nothing, 0, arguments=(*ANEW, "--strict")),
+    Case("starts one ulp beside", do.starts_beside, 0, BITS, arguments=ANEW),
+    Case("another order of sums", do.another_order, 0, BITS, arguments=ANEW),
+    Case("one bit", do.one_bit, 0, BITS, "at iteration 10"),
+    Case("one bit, strict", do.one_bit, 3, NUMERICS, arguments=STRICT),
     Case(
         "one bit elsewhere, strict",
-        changes.one_bit_elsewhere,
+        do.one_bit_elsewhere,
         0,
-        ("notice numerics",),
+        BITS,
         "another environment",
-        arguments=(*NOW, "--strict"),
+        arguments=STRICT,
     ),
-    Case(
-        "20 % worse",
-        changes.losses("net", "adam", 1.2),
-        3,
-        (FAILED_QUALITY,),
-        "regression: final loss",
-    ),
-    Case(
-        "20 % worse, one lane",
-        changes.losses("anisotropic", "sgd", 1.2),
-        3,
-        (FAILED_QUALITY,),
-        "+20.2 %",
-    ),
-    Case("3 % worse", changes.losses("net", "adam", 1.03), 0),
-    Case("30 % better", changes.losses("net", "adam", 0.7), 0, ("notice quality",), "improvement"),
+    Case("20 % worse", do.losses("net", "adam", 1.2), 3, QUALITY, "regression: final loss"),
+    Case("20 % worse, one lane", do.losses("anisotropic", "sgd", 1.2), 3, QUALITY, "+20.2 %"),
+    Case("3 % worse", do.losses("net", "adam", 1.03), 0),
+    Case("30 % better", do.losses("net", "adam", 0.7), 0, ("notice quality",), "improvement"),
     Case(
         "20 % worse, let through",
-        changes.losses("net", "adam", 1.2),
+        do.losses("net", "adam", 1.2),
         0,
         arguments=(*NOW, "--threshold", "net=0.3"),
     ),
     Case(
         "20 % worse, let through elsewhere",
-        changes.losses("net", "adam", 1.2),
+        do.losses("net", "adam", 1.2),
         3,
-        (FAILED_QUALITY,),
+        QUALITY,
         arguments=(*NOW, "--threshold", "anisotropic=0.3"),
     ),
     Case(
         "20 % worse, threshold stored",
         lambda desk: (
-            changes.losses("net", "adam", 1.2)(desk),
-            changes.described_as(thresholds={"": 0.3})(desk),
+            do.losses("net", "adam", 1.2)(desk),
+            do.described_as(thresholds={"": 0.3})(desk),
         ),
         0,
     ),
-    Case(
-        "too few seeds", changes.few_seeds, 0, ("warning quality",), "needs at least 8 seeds, has 3"
-    ),
-    Case(
-        "sign error in Adam",
-        changes.sign_error,
-        3,
-        (FAILED_NUMERICS, FAILED_QUALITY),
-        arguments=ANEW,
-    ),
+    Case("too few seeds", do.few_seeds, 0, ("warning quality",), "needs at least 8 seeds, has 3"),
+    Case("sign error in Adam", do.sign_error, 3, NUMERICS + QUALITY, arguments=ANEW),
     Case(
         "lr 5 % off",
-        changes.ran(lr=("lr = 0.01\n", "lr = 0.0105\n")),
+        do.ran(lr=("lr = 0.01\n", "lr = 0.0105\n")),
         3,
-        (FAILED_SETTINGS, FAILED_NUMERICS),
+        SETTINGS + NUMERICS,
         "lr: 0.01 then, 0.0105 now",
     ),
     Case(
         "another default",
-        changes.another_default,
+        do.another_default,
         3,
-        (FAILED_SETTINGS, FAILED_NUMERICS),
+        SETTINGS + NUMERICS,
         "beta1: 0.9 then, 0.95 now",
         arguments=ANEW,
     ),
     Case(
         "another batch size",
-        changes.ran("--batch-size", 8),
+        do.ran("--batch-size", 8),
         3,
-        (FAILED_SETTINGS, FAILED_NUMERICS),
+        SETTINGS + NUMERICS,
         "definition.batch.size: 16 then, 8 now",
     ),
     Case(
         "another option of a problem",
-        changes.ran(clip=('record = "before"', 'record = "before"\nlog_eps = 1e-3')),
+        do.ran(clip=('record = "before"', 'record = "before"\nlog_eps = 1e-3')),
         3,
-        (FAILED_SETTINGS,),
+        SETTINGS,
         "log_eps",
     ),
     Case(
-        "other iterations",
-        changes.ran("--iterations", 55),
-        3,
-        (FAILED_SETTINGS,),
-        "iterations: 60 then, 55 now",
+        "other iterations", do.ran("--iterations", 55), 3, SETTINGS, "iterations: 60 then, 55 now"
     ),
-    Case(
-        "other data",
-        changes.other_data,
-        3,
-        (FAILED_SETTINGS,),
-        "definition.data.checksums.mnist-5k",
-    ),
-    Case("no number any more", changes.no_number, 3, (FAILED_PRESENCE,), "nan now at iteration 30"),
-    Case(
-        "a lane missing", changes.lane_missing, 3, (FAILED_PRESENCE,), "1 lane missing from the run"
-    ),
-    Case("an optimizer missing", changes.ran("-o", "sgd"), 3, (FAILED_PRESENCE,), "seeds 0–7"),
+    Case("other data", do.other_data, 3, SETTINGS, "definition.data.checksums.mnist-5k"),
+    Case("no number any more", do.no_number, 3, PRESENCE, "nan now at iteration 30"),
+    Case("a lane missing", do.lane_missing, 3, PRESENCE, "1 lane missing from the run"),
+    Case("an optimizer missing", do.ran("-o", "sgd"), 3, PRESENCE, "seeds 0–7"),
     Case(
         "an optimizer more",
-        changes.ran("-o", "sgd", "-o", "adam", "-o", "momentum"),
+        do.ran("-o", "sgd", "-o", "adam", "-o", "momentum"),
         0,
         ("notice presence",),
         "not in the baseline",
     ),
-    Case(
-        "newly diverged",
-        changes.diverged_now,
-        3,
-        (FAILED_PRESENCE,),
-        "diverged at iteration 30, was",
-    ),
-    Case(
-        "no longer diverged",
-        changes.diverged_then,
-        0,
-        ("notice presence",),
-        "was diverged, is done",
-    ),
-    Case("a lane failed", changes.failed_now, 3, (FAILED_PRESENCE,), "failed, was done"),
-    Case("other seeds", changes.ran("--seed", "20,21,22"), 5, says="no lane of"),
-    Case("slower", changes.steps_slower, 0, ("notice speed",), "2.00 times as long"),
+    Case("newly diverged", do.diverged_now, 3, PRESENCE, "diverged at iteration 30, was"),
+    Case("no longer diverged", do.diverged_then, 0, ("notice presence",), "was diverged, is done"),
+    Case("a lane failed", do.failed_now, 3, PRESENCE, "failed, was done"),
+    Case("other seeds", do.ran("--seed", "20,21,22"), 5, says="no lane of"),
+    Case("slower", do.steps_slower, 0, ("notice speed",), "2.00 times as long"),
     Case(
         "slower, to fail",
-        changes.steps_slower,
+        do.steps_slower,
         3,
         ("failure speed",),
         arguments=(*NOW, "--fail-on-speed"),
     ),
-    Case("no baseline", changes.without_baselines, 5, says="there are no baselines", arguments=()),
-    Case("unknown baseline", changes.nothing, 5, says="did you mean 'gate'?", arguments=("gaet",)),
+    Case("no baseline", do.without_baselines, 5, says="there are no baselines", arguments=()),
+    Case("unknown baseline", do.nothing, 5, says="did you mean 'gate'?", arguments=("gaet",)),
     Case(
-        "baseline of a later schema",
-        changes.described_as(schema_version=999),
-        2,
-        says="newer optbench",
+        "baseline of a later schema", do.described_as(schema_version=999), 2, says="newer optbench"
     ),
-    Case("run of a later schema", changes.newer_run, 2, says="newer optbench"),
-    Case("damaged JSON", changes.cut("baseline.json"), 2, says="cannot be read"),
-    Case(
-        "no JSON object", changes.text_in("baseline.json", "[]"), 2, says="not written by optbench"
-    ),
+    Case("run of a later schema", do.newer_run, 2, says="newer optbench"),
+    Case("damaged JSON", do.cut("baseline.json"), 2, says="cannot be read"),
+    Case("no JSON object", do.text_in("baseline.json", "[]"), 2, says="not written by optbench"),
     Case(
         "JSON without a part",
-        changes.text_in("baseline.json", '{"schema_version": 1}'),
+        do.text_in("baseline.json", '{"schema_version": 1}'),
         2,
         says="suite: field",
     ),
-    Case("no suite", changes.described_as(suite={"name": "x"}), 2, says="is damaged: suite"),
+    Case("no suite", do.described_as(suite={"name": "x"}), 2, says="is damaged: suite"),
     Case(
-        "thresholds of words",
-        changes.described_as(thresholds={"": "x"}),
-        2,
-        says="is damaged: thresh",
+        "thresholds of words", do.described_as(thresholds={"": "x"}), 2, says="is damaged: thresh"
     ),
-    Case("problems lost", changes.described_as(problems=[]), 2, says="is damaged: problems"),
+    Case("problems lost", do.described_as(problems=[]), 2, says="is damaged: problems"),
     *(
-        Case(f"damaged {name}", changes.cut(f"{name}.parquet"), 2, says=f"{name}.parquet")
+        Case(f"damaged {name}", do.cut(f"{name}.parquet"), 2, says=f"{name}.parquet")
         for name in ("lanes", "trace", "tolerance")
     ),
+    Case("several baselines", do.two_baselines, 2, says="name one of", arguments=("--run", "now")),
     Case(
-        "several baselines",
-        changes.two_baselines,
-        2,
-        says="name one of",
-        arguments=("--run", "now"),
+        "unknown format", do.nothing, 2, says="unknown format 'xml'", arguments=("--format", "xml")
     ),
     Case(
-        "unknown format",
-        changes.nothing,
-        2,
-        says="unknown format 'xml'",
-        arguments=("--format", "xml"),
+        "no threshold", do.nothing, 2, says="write 0.05", arguments=(*NOW, "--threshold", "net=x")
     ),
-    Case(
-        "no threshold",
-        changes.nothing,
-        2,
-        says="write 0.05",
-        arguments=(*NOW, "--threshold", "net=x"),
-    ),
-    Case("unknown run", changes.nothing, 2, says="nowhere", arguments=("gate", "--run", "nowhere")),
+    Case("unknown run", do.nothing, 2, says="nowhere", arguments=("gate", "--run", "nowhere")),
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_gate(case, desk):
-    case.do(desk)
+    case.change(desk)
     seen = desk.check(*case.arguments)
     assert seen.code == case.code, seen
     if not seen.out:
@@ -255,7 +191,7 @@ def test_gate(case, desk):
 
 
 def test_all_baselines_are_checked_and_the_worst_counts(desk):
-    changes.two_baselines(desk)
+    do.two_baselines(desk)
     table(desk.baseline / "lanes.parquet", lambda x: x.assign(final_loss=x["final_loss"] / 1.2))
     seen = desk.check()
     assert seen.code == 3
@@ -266,7 +202,7 @@ def test_all_baselines_are_checked_and_the_worst_counts(desk):
 
 
 def test_update_shows_what_changes_then_refreshes(desk):
-    changes.ran(lr=("lr = 0.01\n", "lr = 0.0105\n"))(desk)
+    do.ran(lr=("lr = 0.01\n", "lr = 0.0105\n"))(desk)
     seen = desk.check(*NOW, "--update", "--threshold", "net=0.5")
     assert seen.code == 0
     assert "lr: 0.01 then, 0.0105 now" in seen.out
@@ -291,7 +227,7 @@ def test_update_refreshes_a_baseline_where_it_lies(desk):
 
 
 def test_update_keeps_the_baseline_where_a_lane_failed(desk):
-    changes.failed_now(desk)
+    do.failed_now(desk)
     desk.meta(status="failed")
     before = (desk.baseline / "baseline.json").read_bytes()
     seen = desk.check(*NOW, "--update")
@@ -306,7 +242,7 @@ def test_the_suite_of_the_baseline_runs_whatever_became_of_its_file(desk):
 
 
 def test_baselines_are_checked_from_python(desk):
-    changes.losses("net", "adam", 1.2)(desk)
+    do.losses("net", "adam", 1.2)(desk)
     out = desk.cwd / "results"
     (checked,) = check_baselines("gate", run=desk.now, out=out)
     assert (checked.name, checked.verdict.failed, checked.run.path) == ("gate", True, desk.now)

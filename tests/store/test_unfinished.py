@@ -126,7 +126,10 @@ def evaluations_of(records) -> pd.DataFrame:
         for place, lane in enumerate(record.lanes.tolist())
     ]
     frame = pd.DataFrame(rows, columns=["lane", "iteration", "split", "loss", "error"])
-    return frame.sort_values(["lane", "iteration", "split"], ignore_index=True)
+    return frame.sort_values(KEYS, ignore_index=True)
+
+
+KEYS = ["lane", "iteration", "split"]
 
 
 def ordered(trace: pd.DataFrame) -> pd.DataFrame:
@@ -140,6 +143,18 @@ def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
     for name in {*left.columns} ^ {*right.columns}:
         frame = left if name in left.columns else right
         assert frame[name].isna().all(), name
+
+
+def assert_holds(run, records) -> None:
+    """A run holds at least all that was recorded, nothing of it twice or changed."""
+    trace, expected = ordered(run.trace), rows_of(records)
+    assert not trace.duplicated(["lane", "iteration"]).any()
+    same(ordered(trace.merge(expected[["lane", "iteration"]])), expected)
+    assert not run.evaluation.duplicated(KEYS).any()
+    evaluations = evaluations_of(records)
+    if len(evaluations):
+        seen = run.evaluation.merge(evaluations[KEYS])
+        same(seen.sort_values(KEYS, ignore_index=True), evaluations)
 
 
 # Whatever was given back can be read
@@ -161,8 +176,7 @@ def test_what_is_given_back_is_read_at_that_moment(seconds, tmp_path, monkeypatc
         assert found.meta["status"] == "interrupted"
         same(ordered(found.trace), rows_of(told))
         if not found.evaluation.empty or evaluations_of(told).size:
-            keys = ["lane", "iteration", "split"]
-            same(found.evaluation.sort_values(keys, ignore_index=True), evaluations_of(told))
+            same(found.evaluation.sort_values(KEYS, ignore_index=True), evaluations_of(told))
     kinds = [type(each) for each in taken if not isinstance(each, Checkpoint)]
     assert sorted(map(str, kinds)) == sorted(map(str, map(type, told)))
     stage.writer.finish(Status.DONE)
@@ -311,16 +325,7 @@ def test_a_kill_between_any_two_steps_of_writing_loses_nothing_given_back(
                 survived = True
             except Killed:
                 pass
-        found = read_run(stage.path)
-        trace, expected = ordered(found.trace), rows_of(told)
-        assert not trace.duplicated(["lane", "iteration"]).any()
-        known = trace.merge(expected[["lane", "iteration"]])
-        same(ordered(known), expected)
-        keys = ["lane", "iteration", "split"]
-        assert not found.evaluation.duplicated(keys).any()
-        if len(evaluations_of(told)):
-            seen = found.evaluation.merge(evaluations_of(told)[keys])
-            same(seen.sort_values(keys, ignore_index=True), evaluations_of(told))
+        assert_holds(read_run(stage.path), told)
         if survived:
             break
     assert stop > 15
@@ -354,11 +359,8 @@ def test_an_interrupt_anywhere_in_writing_loses_nothing_given_back(place, tmp_pa
             break
         found = read_run(stage.path)
         assert found.meta["status"] == "interrupted"
-        trace, expected = ordered(found.trace), rows_of(told)
-        assert not trace.duplicated(["lane", "iteration"]).any()
-        same(ordered(trace.merge(expected[["lane", "iteration"]])), expected)
-        every = ordered(trace)
-        for _, lane in every.groupby("lane"):
+        assert_holds(found, told)
+        for _, lane in ordered(found.trace).groupby("lane"):
             assert lane["iteration"].tolist() == list(range(len(lane)))
     assert stop > 5
 
@@ -433,8 +435,7 @@ def test_what_ends_while_a_run_is_read_is_there_once(place, tmp_path, monkeypatc
             found = read_run(stage.path)
         assert done
         same(ordered(found.trace), rows_of(records[:cut]))
-        keys = ["lane", "iteration", "split"]
         evaluations = evaluations_of(records[:cut])
-        same(found.evaluation.sort_values(keys, ignore_index=True), evaluations)
+        same(found.evaluation.sort_values(KEYS, ignore_index=True), evaluations)
         whole.append(found.meta["status"])
     assert whole == ["interrupted", "done"]

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -287,36 +286,3 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
         f"cannot write results to '{place}': No space left on device; "
         "free it or choose another --out"
     )
-
-
-def test_a_process_killed_at_any_write_leaves_a_readable_run(tmp_path, monkeypatch):
-    """Stops at the 1st, 2nd, … rename: every real name then holds a whole file."""
-
-    class Killed(BaseException):
-        pass
-
-    real = os.replace
-    for stop in range(1, 8):
-        path = tmp_path / str(stop)
-        path.mkdir()
-        done = count(1)
-
-        def replace(old, new, stop=stop, done=done):
-            if next(done) == stop:
-                raise Killed
-            real(old, new)
-
-        monkeypatch.setattr(files.os, "replace", replace)
-        try:
-            run = make(path)
-            run.add(chunk())
-            run.add(result(0, 1))
-            run.finish(Status.DONE)
-        except Killed:
-            pass
-        for file in path.rglob("*.parquet"):
-            if not file.name.startswith("."):
-                pd.read_parquet(file)
-        if (path / "run.json").exists():
-            assert status_of(path) in ("running", "done")
-            assert len(lane_statuses(path)) == 4
