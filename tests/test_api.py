@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gc
 import sys
+import inspect
+import os
 import threading
 import weakref
 
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from matplotlib.figure import Figure
 
 import optbench
+from optbench.cli.run import run as command
 from optbench.datasets import folders
 from optbench.errors import DeviceError, ResultsError, SuiteError, UsageError
 from optbench.runs import pipeline
+from optbench.runs.invocation import Invocation
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +29,7 @@ def surroundings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OPTBENCH_DATA_DIR", raising=False)
     monkeypatch.setattr(folders, "cache_folder", lambda: tmp_path / "no-cache")
+    monkeypatch.setattr(os, "fsync", lambda opened: None)  # most of the time of a small run
 
 
 def test_the_package_names_what_it_offers():
@@ -87,11 +93,80 @@ def test_flags_are_those_of_the_command_line():
     assert set(results.evaluation["split"]) == {"train", "validation", "test"}
 
 
-def test_epochs_count_the_data():
+def test_lanes_are_evaluated_on_the_way_and_stop_early():
+    network = {"problem": "mnist-logreg", "optimizers": "sgd", "data": "mnist-5k"}
+    results = optbench.run(**network, epochs=1, batch_size=1750, evaluate_every=1)
+    assert results.lanes["iterations"].tolist() == [2]
+    assert results.evaluation.groupby("split")["iteration"].apply(list).to_dict() == {
+        split: [0, 1, 2] for split in ("train", "validation", "test")
+    }
     results = optbench.run(
-        "mnist-mlp", optimizers="sgd", epochs=1, batch_size=3500, data="mnist-5k"
+        "anisotropic", optimizers="adam", iterations=500, stop={"loss": np.float64(1e-2)}
     )
-    assert results.lanes["iterations"].tolist() == [1]
+    assert results.lanes["status"].tolist() == ["stopped"]
+    assert results.trace["loss"].iloc[-1] <= 1e-2 < results.trace["loss"].iloc[:-1].min()
+
+
+def test_a_function_may_be_a_formula():
+    start = {"x": [1, 2.0], "y": np.float64(3.0)}
+    results = optbench.run(function="sum(x**2) + y**2", start=start, iterations=1)
+    assert results.lanes["label"].tolist() == ["sgd", "momentum", "adagrad", "adam"]
+    assert set(results.trace[results.trace["iteration"] == 0]["loss"]) == {14.0}
+
+
+def test_a_value_keeps_every_digit_and_its_type():
+    results = optbench.run(
+        "anisotropic",
+        optimizers="adam",
+        set={"adam.lr": 0.1 + 0.2, "adam.schedule": "cosine", "adam.bias_correction": False},
+        iterations=1,
+    )
+    (entry,) = results.meta["suite"]["given"]["optimizer"]
+    assert (entry["lr"], entry["schedule"]) == (0.1 + 0.2, "cosine")
+    assert entry["bias_correction"] is False
+    assert results.lanes["hp_lr"].tolist() == [0.1 + 0.2]
+
+
+def test_several_suites_are_one_invocation():
+    first, second = optbench.run(["anisotropic", "quadratic-1d"], iterations=2)
+    assert first.meta["suite"]["name"] == "anisotropic"
+    assert second.meta["suite"]["name"] == "quadratic-1d"
+    assert first.meta["invocation_id"] == second.meta["invocation_id"]
+    (only,) = optbench.run(("quadratic-1d",), iterations=1)
+    assert isinstance(only, optbench.Results)
+
+
+def test_options_are_written_in_one_place():
+    """The signature is that of the definition, and the command line has every option of it."""
+    shown = inspect.signature(optbench.run).parameters
+    assert shown == inspect.signature(Invocation).parameters
+    assert all(each.kind is each.KEYWORD_ONLY for each in [*shown.values()][1:])
+    alone = typer.Typer()
+    alone.command()(command)
+    flags = {option for each in typer.main.get_command(alone).params for option in each.opts}
+    renamed = {"suite": "suites", "optimizers": "--optimizer"}
+    for name in shown:
+        assert renamed.get(name, f"--{name.replace('_', '-')}") in flags
+    with pytest.raises(TypeError, match="seedz"):
+        optbench.run("anisotropic", seedz=3)
+
+
+def test_finished_lanes_are_taken_over():
+    first = optbench.run("quadratic-1d")
+    again = optbench.run("quadratic-1d", optimizers=["sgd", "adam"], reuse=True)
+    taken = again.lanes.set_index("label")["reused_from"]
+    assert (taken["sgd"], pd.isna(taken["adam"])) == (first.path.name, True)
+
+
+def test_an_estimate_writes_nothing(tmp_path):
+    small, large = optbench.estimate(
+        "anisotropic", optimizers=["sgd", "adam"], grid={"adam.lr": "0.1:1:5"}
+    )
+    assert {(small.optimizer, small.lanes), (large.optimizer, large.lanes)} == {
+        ("sgd", 1),
+        ("adam", 5),
+    }
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_suite_may_be_a_mapping_or_a_file(tmp_path):
@@ -177,6 +252,9 @@ def test_plot_refuses_what_cannot_be_drawn(results):
         ({"name": "a/b"}, SuiteError, "cannot be the name of a folder"),
         ({"suite": {"name": "x", "problems": []}}, SuiteError, "did you mean 'problem'"),
         ({"suite": {"problem": []}}, SuiteError, "name is missing"),
+        ({"suite": ()}, SuiteError, "nothing to run; name a suite, a problem or a function"),
+        ({"stop": {"los": 1}}, SuiteError, "did you mean 'loss'"),
+        ({"evaluate_every": 3}, SuiteError, "means nothing to anisotropic"),
     ],
 )
 def test_what_would_exit_with_two_raises(tmp_path, arguments, error, says):
@@ -194,23 +272,32 @@ def test_a_place_that_cannot_be_written_raises(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_run_that_was_interrupted_raises_after_writing(tmp_path, monkeypatch):
-    from optbench.runs import pipeline
-
-    real = pipeline.execute
+def test_a_run_that_was_interrupted_raises_after_writing_and_resumes(tmp_path, monkeypatch):
+    execute = pipeline.execute
 
     def interrupted(blocks, device, workers, cancelled, *more):
         cancelled.set()
-        return real(blocks, device, workers, cancelled, *more)
+        return execute(blocks, device, workers, cancelled, *more)
 
-    monkeypatch.setattr(pipeline, "execute", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        optbench.run("anisotropic")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            optbench.run("anisotropic")
     (path,) = (tmp_path / "results").iterdir()
     left = optbench.load(path)
     assert left.meta["status"] == "interrupted"
     assert left.trace.empty
     assert set(left.lanes["status"]) == {"interrupted"}
+    resumed = optbench.resume("latest", workers=1)
+    assert resumed.path.resolve() == path
+    assert resumed.meta["status"] == "done"
+    whole = optbench.run("anisotropic").trace.sort_values(["lane", "iteration"])
+    pd.testing.assert_frame_equal(
+        resumed.trace.sort_values(["lane", "iteration"]).reset_index(drop=True),
+        whole.reset_index(drop=True),
+    )
+    with pytest.raises(ResultsError, match="there is nothing to resume"):
+        optbench.resume(path)
 
 
 def test_a_run_may_start_in_another_thread():

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optbench.cli.display import display
+from optbench.cli import display
 from optbench.cli.options import (
     DEFAULT_OUT,
     Debug,
@@ -182,7 +182,7 @@ def run(
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
-    progress = partial(display, quiet=quiet or json)
+    progress = partial(display.display, quiet=quiet or json)
     notice = _ignore if quiet and not json else _note
     if resume is not None:
         _check_alone(context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def optbench(*arguments: object, cwd: Path, data_dir: Path | None = None) -> See
         if data_dir is not None:
             patch.setenv("OPTBENCH_DATA_DIR", str(data_dir))
         patch.setattr(folders, "cache_folder", lambda: cwd / "no-cache")
+        patch.setattr(os, "fsync", lambda opened: None)  # most of the time of a small run
         patch.setattr(sys, "argv", ["optbench", *map(str, arguments)])
         patch.chdir(cwd)
         code = _main()
