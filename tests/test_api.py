@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-import sys
 import inspect
 import os
+import sys
 import threading
 import weakref
 
