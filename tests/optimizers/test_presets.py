@@ -56,7 +56,7 @@ def test_no_preset_hides_a_rule():
 def test_what_is_given_to_a_preset_counts_before_its_settings():
     found = complete_hyperparameters(get_optimizer("adam-torch"), {"eps": 1e-3, "lr": 1})
     assert (found["eps"], found["lr"], found["eps_place"]) == (1e-3, 1.0, "corrected")
-    with pytest.raises(SuiteError, match=r"eps = -1 is out .* default 1e-08"):
+    with pytest.raises(SuiteError, match=r"eps = -1 must be at least 0; the default is 1e-08"):
         complete_hyperparameters(get_optimizer("adam-torch"), {"eps": -1})
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import ADAM_LR, BETA1, BETA2, corrected
 from optbench.settings import Hyperparameter
@@ -47,20 +46,7 @@ class AdaBelief(Elementwise):
         return {**columns, "eps_root": hyperparameters["eps_root"]}
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        s: Array,
-        *,
-        step_size: Array,
-        eps: Array,
-        rate1: Array,
-        beta2: Array,
-        rate2: Array,
-        eps_root: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, s, *, step_size, eps, rate1, beta2, rate2, eps_root, xp):
         """Return w, m and s, each of shape (lanes, parameters)."""
         surprise = g - m
         m = m + rate1 * surprise

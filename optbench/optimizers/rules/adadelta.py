@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.settings import Hyperparameter, fraction
 
@@ -40,18 +39,7 @@ class AdaDelta(Elementwise):
         return {**hyperparameters, "rate": 1.0 - hyperparameters["decay"]}
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        h: Array,
-        d: Array,
-        *,
-        lr: Array,
-        decay: Array,
-        eps: Array,
-        rate: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, h, d, *, lr, decay, eps, rate, xp):
         """Return w, h and d, each of shape (lanes, parameters)."""
         h = decay * h + rate * (g * g)
         u = xp.sqrt((d + eps) / (h + eps)) * g

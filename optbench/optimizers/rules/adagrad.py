@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import (
     ROOT_PLACE,
@@ -51,9 +50,7 @@ class AdaGrad(Elementwise):
         return {"lr": hyperparameters["lr"], "eps": outside, "start": start}
 
     @staticmethod
-    def rule(
-        w: Array, g: Array, h: Array, *, lr: Array, eps: Array, start: Array, xp: Namespace
-    ) -> tuple[Array, ...]:
+    def rule(w, g, h, *, lr, eps, start, xp):
         """Return w and h, both of shape (lanes, parameters)."""
         h = h + (g * g + start)
         return w - lr * g / (xp.sqrt(h) + eps), h

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import (
     ADAM_LR,
@@ -64,18 +63,7 @@ class Adam(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        v: Array,
-        *,
-        step_size: Array,
-        rate1: Array,
-        rate2: Array,
-        eps: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, v, *, step_size, rate1, rate2, eps, xp):
         """Return w, m and v, each of shape (lanes, parameters)."""
         m = m + rate1 * (g - m)
         v = v + rate2 * (g * g - v)

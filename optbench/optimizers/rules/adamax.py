@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns, powers
 from optbench.optimizers.rules.moments import BETA1
 from optbench.settings import Hyperparameter, fraction
@@ -47,18 +46,7 @@ class AdaMax(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        u: Array,
-        *,
-        step_size: Array,
-        rate1: Array,
-        beta2: Array,
-        eps: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, u, *, step_size, rate1, beta2, eps, xp):
         """Return w, m and u, each of shape (lanes, parameters)."""
         m = m + rate1 * (g - m)
         u = xp.maximum(beta2 * u, xp.abs(g) + eps)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import ADAM_EPS, ADAM_LR, BETA1, BETA2, corrected
 from optbench.settings import Hyperparameter
@@ -44,20 +43,7 @@ class AdamW(Elementwise):
         return {**corrected(hyperparameters, updates), "decay": decay}
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        v: Array,
-        *,
-        step_size: Array,
-        eps: Array,
-        rate1: Array,
-        beta2: Array,
-        rate2: Array,
-        decay: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, v, *, step_size, eps, rate1, beta2, rate2, decay, xp):
         """Return w, m and v, each of shape (lanes, parameters)."""
         m = m + rate1 * (g - m)
         v = beta2 * v + rate2 * (g * g)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns, powers
 from optbench.optimizers.rules.moments import ADAM_EPS, ADAM_LR, is_first
 from optbench.settings import Choice, Hyperparameter, fraction
@@ -75,25 +74,25 @@ class Adan(Elementwise):
 
     @staticmethod
     def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        v: Array,
-        n: Array,
-        p: Array,
+        w,
+        g,
+        m,
+        v,
+        n,
+        p,
         *,
-        rate1: Array,
-        rate2: Array,
-        ahead: Array,
-        beta3: Array,
-        rate3: Array,
-        along_m: Array,
-        along_v: Array,
-        eps: Array,
-        eps_root: Array,
-        decay: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+        rate1,
+        rate2,
+        ahead,
+        beta3,
+        rate3,
+        along_m,
+        along_v,
+        eps,
+        eps_root,
+        decay,
+        xp,
+    ):
         """Return w, m, v, n and p, each of shape (lanes, parameters)."""
         d = g - p
         m = m + rate1 * (g - m)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import (
     ADAM_EPS,
@@ -65,21 +64,7 @@ class AMSGrad(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        v: Array,
-        h: Array,
-        *,
-        step_size: Array,
-        eps: Array,
-        rate1: Array,
-        beta2: Array,
-        rate2: Array,
-        share: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, v, h, *, step_size, eps, rate1, beta2, rate2, share, xp):
         """Return w, m, v and h, each of shape (lanes, parameters)."""
         m = m + rate1 * (g - m)
         v = beta2 * v + rate2 * (g * g)

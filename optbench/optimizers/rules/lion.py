@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.settings import Hyperparameter, fraction
 
@@ -48,19 +47,7 @@ class Lion(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        *,
-        lr: Array,
-        beta1: Array,
-        rate1: Array,
-        beta2: Array,
-        rate2: Array,
-        decay: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, *, lr, beta1, rate1, beta2, rate2, decay, xp):
         """Return w and m, both of shape (lanes, parameters)."""
         step = xp.sign(beta1 * m + rate1 * g)
         return w - (lr * step + decay * w), beta2 * m + rate2 * g

@@ -1,6 +1,5 @@
 """Momentum, as the textbook has it."""
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise
 from optbench.optimizers.rules.moments import TEXTBOOK_LR
 from optbench.settings import fraction
@@ -31,9 +30,7 @@ class Momentum(Elementwise):
     source = "Polyak (1964), in the form of Saitoh's textbook"
 
     @staticmethod
-    def rule(
-        w: Array, g: Array, v: Array, *, lr: Array, momentum: Array, xp: Namespace
-    ) -> tuple[Array, ...]:
+    def rule(w, g, v, *, lr, momentum, xp):
         """Return w and v, both of shape (lanes, parameters)."""
         v = momentum * v - lr * g
         return w + v, v

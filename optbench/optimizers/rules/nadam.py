@@ -4,7 +4,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns, powers
 from optbench.optimizers.rules.moments import ADAM_EPS, BETA1, BETA2
 from optbench.settings import Hyperparameter
@@ -100,20 +99,7 @@ class NAdam(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        v: Array,
-        *,
-        eps: Array,
-        rate1: Array,
-        beta2: Array,
-        rate2: Array,
-        along_g: Array,
-        along_m: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, v, *, eps, rate1, beta2, rate2, along_g, along_m, xp):
         """Return w, m and v, each of shape (lanes, parameters)."""
         m = m + rate1 * (g - m)
         v = beta2 * v + rate2 * (g * g)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import TEXTBOOK_LR
 from optbench.settings import fraction
@@ -40,17 +39,7 @@ class Nesterov(Elementwise):
         return {"lr": lr, "momentum": momentum, "ahead": momentum * momentum, "leap": leap}
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        v: Array,
-        *,
-        lr: Array,
-        momentum: Array,
-        ahead: Array,
-        leap: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, v, *, lr, momentum, ahead, leap, xp):
         """Return w and v, both of shape (lanes, parameters)."""
         v = momentum * v - lr * g
         return w + ahead * v - leap * g, v

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns, powers
 from optbench.optimizers.rules.moments import ADAM_EPS, ADAM_LR, BETA1, BETA2, BIAS_PLACE
 
@@ -70,20 +69,7 @@ class RAdam(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        v: Array,
-        *,
-        step_size: Array,
-        rate1: Array,
-        beta2: Array,
-        rate2: Array,
-        root_share: Array,
-        floor: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, v, *, step_size, rate1, beta2, rate2, root_share, floor, xp):
         """Return w, m and v, each of shape (lanes, parameters)."""
         m = m + rate1 * (g - m)
         v = beta2 * v + rate2 * (g * g)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import (
     ROOT_PLACE,
@@ -62,18 +61,7 @@ class RMSprop(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        h: Array,
-        *,
-        lr: Array,
-        decay: Array,
-        rate: Array,
-        eps: Array,
-        eps_inside: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, h, *, lr, decay, rate, eps, eps_inside, xp):
         """Return w and h, both of shape (lanes, parameters)."""
         h = decay * h + rate * (g * g)
         return w - lr * g / (xp.sqrt(h + eps_inside) + eps), h
@@ -134,22 +122,7 @@ class RMSpropTorch(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        s: Array,
-        a: Array,
-        v: Array,
-        *,
-        lr: Array,
-        decay: Array,
-        eps: Array,
-        eps_inside: Array,
-        momentum: Array,
-        rate: Array,
-        mean_rate: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, s, a, v, *, lr, decay, eps, eps_inside, momentum, rate, mean_rate, xp):
         """Return w, s, a and v, each of shape (lanes, parameters)."""
         away = g - a
         s = decay * s + rate * (away * away)

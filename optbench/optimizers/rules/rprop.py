@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import is_first
 from optbench.settings import Hyperparameter
@@ -59,19 +58,7 @@ class Rprop(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        p: Array,
-        s: Array,
-        *,
-        start: Array,
-        grow: Array,
-        shrink: Array,
-        step_min: Array,
-        step_max: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, p, s, *, start, grow, shrink, step_min, step_max, xp):
         """Return w, p and s, each of shape (lanes, parameters)."""
         sign = xp.sign(g)
         turn = sign * p

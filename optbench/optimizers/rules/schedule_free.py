@@ -157,17 +157,7 @@ class ScheduleFreeSGD(_ScheduleFree):
         )
 
     @staticmethod
-    def rule(
-        y: Array,
-        g: Array,
-        z: Array,
-        *,
-        lr: Array,
-        share: Array,
-        pull: Array,
-        weight_decay: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(y, g, z, *, lr, share, pull, weight_decay, xp):
         """Return y and z, both of shape (lanes, parameters)."""
         u = g + weight_decay * y
         return y + share * (z - y) + pull * u, z - lr * u
@@ -231,21 +221,7 @@ class ScheduleFreeAdamW(_ScheduleFree):
         context.elementwise(self.rule, arrays, own)
 
     @staticmethod
-    def rule(
-        y: Array,
-        g: Array,
-        z: Array,
-        v: Array,
-        *,
-        lr: Array,
-        share: Array,
-        pull: Array,
-        rate2: Array,
-        scale2: Array,
-        eps: Array,
-        weight_decay: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(y, g, z, v, *, lr, share, pull, rate2, scale2, eps, weight_decay, xp):
         """Return y, z and v, each of shape (lanes, parameters)."""
         v = v + rate2 * (g * g - v)
         u = g / (xp.sqrt(v) * scale2 + eps) + weight_decay * y

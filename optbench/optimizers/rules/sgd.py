@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import TEXTBOOK_LR, is_first
 from optbench.settings import Hyperparameter, Switch, fraction
@@ -28,7 +27,7 @@ class SGD(Elementwise):
     partner = "torch.optim.SGD"
 
     @staticmethod
-    def rule(w: Array, g: Array, *, lr: Array, xp: Namespace) -> tuple[Array, ...]:
+    def rule(w, g, *, lr, xp):
         """Return w of shape (lanes, parameters)."""
         return (w - lr * g,)
 
@@ -77,17 +76,7 @@ class SGDTorch(Elementwise):
         }
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        v: Array,
-        *,
-        momentum: Array,
-        rate: Array,
-        along_g: Array,
-        along_v: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, v, *, momentum, rate, along_g, along_v, xp):
         """Return w and v, both of shape (lanes, parameters)."""
         v = momentum * v + rate * g
         return w - (along_g * g + along_v * v), v

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.settings import Hyperparameter, fraction
 
@@ -37,9 +36,7 @@ class Signum(Elementwise):
         return {**hyperparameters, "rate": 1.0 - hyperparameters["momentum"]}
 
     @staticmethod
-    def rule(
-        w: Array, g: Array, m: Array, *, lr: Array, momentum: Array, rate: Array, xp: Namespace
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, *, lr, momentum, rate, xp):
         """Return w and m, both of shape (lanes, parameters)."""
         m = momentum * m + rate * g
         return w - lr * xp.sign(m), m

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import Elementwise, HostColumns
 from optbench.optimizers.rules.moments import BETA1, BETA2, BIAS_CORRECTION, corrected, is_first
 from optbench.settings import Hyperparameter
@@ -46,19 +45,7 @@ class Yogi(Elementwise):
         return {**columns, "start": is_first(updates) * hyperparameters["initial"]}
 
     @staticmethod
-    def rule(
-        w: Array,
-        g: Array,
-        m: Array,
-        v: Array,
-        *,
-        step_size: Array,
-        eps: Array,
-        rate1: Array,
-        rate2: Array,
-        start: Array,
-        xp: Namespace,
-    ) -> tuple[Array, ...]:
+    def rule(w, g, m, v, *, step_size, eps, rate1, rate2, start, xp):
         """Return w, m and v, each of shape (lanes, parameters)."""
         m = m + rate1 * (g - m)
         square = g * g
