@@ -150,7 +150,7 @@ def load(collection: Collection, location: Location) -> Dataset:
     """
     if location.pickle is not None:
         return _load_pickle(collection, location.pickle)
-    missing = [each for each in collection.files if each.name not in location.paths]
+    missing = [file for file in collection.files if file.name not in location.paths]
     if missing:
         also = "" if missing[0].gzipped else " (also not there as .gz)"
         raise DataError(

@@ -47,8 +47,8 @@ INFO = DatasetInfo(
 
 def find() -> Path | None:
     """Return the folder of scikit-learn, or None where it is not installed; imports nothing."""
-    found = find_spec("sklearn")
-    return None if found is None or found.origin is None else Path(found.origin).parent
+    spec = find_spec("sklearn")
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
 def load() -> Dataset:

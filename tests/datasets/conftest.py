@@ -1,15 +1,12 @@
-from pathlib import Path
-
 import pytest
 
 from optbench import datasets
 from optbench.datasets import folders
-from optbench.datasets.collection import Collection
 from tests.datasets.files import tiny_collection
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     """Keep the user's cache and environment out of the tests."""
     monkeypatch.delenv("OPTBENCH_DATA_DIR", raising=False)
     monkeypatch.setattr(folders, "cache_folder", lambda: tmp_path / "cache")
@@ -18,7 +15,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> Collection:
+def tiny(monkeypatch):
     """Put a tiny collection in the place of mnist."""
     collection = tiny_collection()
     monkeypatch.setitem(datasets.COLLECTIONS, "mnist", collection)

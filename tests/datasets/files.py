@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import pickle
 import struct
-from pathlib import Path
 
 import numpy as np
 
@@ -17,20 +16,20 @@ TRAIN, TEST = 5, 3
 PICKLED = {"train": 4, "validation": 2, "test": 3}
 
 
-def pixels(examples: int) -> np.ndarray:
+def pixels(examples):
     return np.arange(examples * FEATURES, dtype=np.uint8).reshape(examples, FEATURES) * 7
 
 
-def digits(examples: int) -> np.ndarray:
+def digits(examples):
     return (np.arange(examples, dtype=np.uint8) * 3) % 10
 
 
-def idx_images(images: np.ndarray, count: int | None = None) -> bytes:
+def idx_images(images, count=None):
     header = struct.pack(">4I", 2051, len(images) if count is None else count, *SHAPE)
     return header + images.tobytes()
 
 
-def idx_labels(labels: np.ndarray, count: int | None = None) -> bytes:
+def idx_labels(labels, count=None):
     return struct.pack(">2I", 2049, len(labels) if count is None else count) + labels.tobytes()
 
 
@@ -43,8 +42,8 @@ CONTENT = {
 NAMES = tuple(CONTENT)
 
 
-def tiny_collection() -> Collection:
-    def file(name: str, examples: int, shape: tuple[int, ...]) -> IdxFile:
+def tiny_collection():
+    def file(name, examples, shape):
         return IdxFile(name, hashlib.sha256(CONTENT[name]).hexdigest(), examples, shape)
 
     splits = {
@@ -70,7 +69,7 @@ def tiny_collection() -> Collection:
     )
 
 
-def write_idx(folder: Path, *, spelling: str = "{name}.gz", **changed: bytes) -> Path:
+def write_idx(folder, *, spelling="{name}.gz", **changed):
     """Write the four files; ``changed`` replaces content by the first word of a name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in CONTENT.items():
@@ -80,7 +79,7 @@ def write_idx(folder: Path, *, spelling: str = "{name}.gz", **changed: bytes) ->
     return folder
 
 
-def pickle_pairs() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+def pickle_pairs():
     """Return what the deep learning tutorials' pickle holds, but tiny."""
     return tuple(
         (pixels(count).astype(np.float32) / 256, digits(count).astype(np.int64))
@@ -88,27 +87,27 @@ def pickle_pairs() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     )
 
 
-def write_pickle(folder: Path, content: object, protocol: int = 2) -> Path:
+def write_pickle(folder, content, protocol=2):
     return write_pickle_bytes(folder, pickle.dumps(content, protocol))
 
 
-def write_pickle_bytes(folder: Path, data: bytes) -> Path:
+def write_pickle_bytes(folder, data):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "mnist.pkl.gz"
     path.write_bytes(gzip.compress(data))
     return path
 
 
-def python2_pickle(content: tuple[tuple[np.ndarray, ...], ...]) -> bytes:
+def python2_pickle(content):
     """Write pairs of arrays as Python 2 and NumPy 1 did with protocol 2: byte strings, numpy.core.
 
     Its opcodes are spelled out, as no Python 2 is at hand.
     """
 
-    def integer(value: int) -> bytes:
+    def integer(value):
         return b"J" + struct.pack("<i", value)
 
-    def array(value: np.ndarray) -> bytes:
+    def array(value):
         start = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
         shape = b"(" + b"".join(map(integer, value.shape)) + b"t"
         dtype = b"cnumpy\ndtype\nU\x02" + value.dtype.str[1:].encode() + b"K\x00K\x01\x87R"

@@ -1,6 +1,5 @@
 """An HTTP server on the loopback address that plays a mirror."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,11 +17,11 @@ class Mirror:
 
 
 @contextmanager
-def serve(files: dict[str, bytes]) -> Iterator[Mirror]:
+def serve(files):
     """Serve ``files`` by name; whatever else is asked for is not found."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_GET(self):
             name = self.path.rpartition("/")[2]
             mirror.requests.append(name)
             if name not in mirror.files:
@@ -36,7 +35,7 @@ def serve(files: dict[str, bytes]) -> Iterator[Mirror]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format, *args):
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

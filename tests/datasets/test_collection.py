@@ -1,11 +1,10 @@
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from optbench import datasets
-from optbench.datasets.collection import Collection, locate
+from optbench.datasets.collection import locate
 from optbench.errors import DataError
 from tests.datasets.files import (
     CONTENT,
@@ -29,9 +28,7 @@ pytestmark = pytest.mark.usefixtures("tiny")
     "spelling", ["{name}", "{name}.gz", "{dotted}", "{dotted}.gz"], ids=["raw", "gz", ".raw", ".gz"]
 )
 @pytest.mark.parametrize("subfolder", ["", "mnist"])
-def test_all_spellings_and_both_places_are_read(
-    spelling: str, subfolder: str, tmp_path: Path
-) -> None:
+def test_all_spellings_and_both_places_are_read(spelling, subfolder, tmp_path):
     write_idx(tmp_path / subfolder, spelling=spelling)
     dataset = datasets.load("mnist", tmp_path)
     assert (dataset.name, dataset.source, dataset.scale) == ("mnist", "idx", 255.0)
@@ -44,13 +41,13 @@ def test_all_spellings_and_both_places_are_read(
     assert dataset.checksums == datasets.info("mnist").files
 
 
-def test_nothing_of_a_data_set_can_be_written(tmp_path: Path) -> None:
+def test_nothing_of_a_data_set_can_be_written(tmp_path):
     dataset = datasets.load("mnist", write_idx(tmp_path))
     for split in dataset.splits.values():
         assert not split.images.flags.writeable
         assert not split.labels.flags.writeable
     with pytest.raises(TypeError):
-        dataset.splits["train"] = dataset.splits["test"]  # type: ignore[index]
+        dataset.splits["train"] = dataset.splits["test"]
 
 
 @pytest.mark.parametrize(
@@ -77,9 +74,7 @@ def test_nothing_of_a_data_set_can_be_written(tmp_path: Path) -> None:
         ({"t10k_labels": idx_labels(digits(TEST) + 1)}, "t10k-labels-idx1-ubyte.gz: its SHA-256"),
     ],
 )
-def test_bad_files_are_named_in_one_line(
-    changed: dict[str, bytes], message: str, tmp_path: Path
-) -> None:
+def test_bad_files_are_named_in_one_line(changed, message, tmp_path):
     write_idx(tmp_path, **changed)
     with pytest.raises(DataError) as raised:
         datasets.load("mnist", tmp_path)
@@ -89,13 +84,13 @@ def test_bad_files_are_named_in_one_line(
     assert "\n" not in text
 
 
-def test_the_same_too_short_count_in_both_files_is_a_wrong_checksum(tmp_path: Path) -> None:
+def test_the_same_too_short_count_in_both_files_is_a_wrong_checksum(tmp_path):
     fewer = {"train_images": idx_images(pixels(4)), "train_labels": idx_labels(digits(4))}
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz: its SHA-256"):
         datasets.load("mnist", write_idx(tmp_path, **fewer))
 
 
-def test_damaged_compression_is_named(tmp_path: Path) -> None:
+def test_damaged_compression_is_named(tmp_path):
     write_idx(tmp_path)
     (tmp_path / f"{NAMES[0]}.gz").write_bytes(b"\x1f\x8b garbage")
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz: its gzip compression"):
@@ -103,14 +98,14 @@ def test_damaged_compression_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(name, tmp_path):
     write_idx(tmp_path, spelling="{name}")
     (tmp_path / name).unlink()
     with pytest.raises(DataError, match=f"holds only a part of mnist: {name} missing"):
         datasets.load("mnist", tmp_path)
 
 
-def test_a_pickle_gives_three_splits_of_bytes(tmp_path: Path) -> None:
+def test_a_pickle_gives_three_splits_of_bytes(tmp_path):
     write_pickle(tmp_path, pickle_pairs())
     dataset = datasets.load("mnist", tmp_path)
     assert (dataset.source, dataset.scale) == ("pickle", 256.0)
@@ -123,8 +118,8 @@ def test_a_pickle_gives_three_splits_of_bytes(tmp_path: Path) -> None:
 
 
 def test_complete_idx_files_come_before_the_pickle_and_that_before_incomplete_ones(
-    tmp_path: Path,
-) -> None:
+    tmp_path,
+):
     write_pickle(tmp_path, pickle_pairs())
     write_idx(tmp_path)
     assert datasets.load("mnist", tmp_path).source == "idx"
@@ -134,7 +129,7 @@ def test_complete_idx_files_come_before_the_pickle_and_that_before_incomplete_on
     assert datasets.load("mnist", other).source == "pickle"
 
 
-def test_a_raw_file_comes_before_a_compressed_one(tmp_path: Path, tiny: Collection) -> None:
+def test_a_raw_file_comes_before_a_compressed_one(tmp_path, tiny):
     write_idx(tmp_path)
     write_idx(tmp_path, spelling="{name}")
     location = locate(tiny, tmp_path)
@@ -142,7 +137,7 @@ def test_a_raw_file_comes_before_a_compressed_one(tmp_path: Path, tiny: Collecti
     assert {path.suffix for path in location.paths.values()} == {""}
 
 
-def test_verify_looks_at_every_file(tmp_path: Path) -> None:
+def test_verify_looks_at_every_file(tmp_path):
     write_idx(tmp_path, train_labels=b"short")
     (tmp_path / f"{NAMES[2]}.gz").unlink()
     report = datasets.verify("mnist", tmp_path)
@@ -162,13 +157,13 @@ def test_verify_looks_at_every_file(tmp_path: Path) -> None:
     assert f"{tmp_path / NAMES[2]}: missing" == third.problem
 
 
-def test_verify_sees_a_change_that_load_has_not_seen(tmp_path: Path) -> None:
+def test_verify_sees_a_change_that_load_has_not_seen(tmp_path):
     datasets.load("mnist", write_idx(tmp_path))
     (tmp_path / f"{NAMES[0]}.gz").write_bytes(gzip.compress(b""))
     assert len(datasets.verify("mnist", tmp_path).problems) == 1
 
 
-def test_verify_reads_a_pickle(tmp_path: Path) -> None:
+def test_verify_reads_a_pickle(tmp_path):
     path = write_pickle(tmp_path, pickle_pairs())
     good = datasets.verify("mnist", tmp_path)
     assert (good.source, good.problems, len(good.checks)) == ("pickle", (), 6)

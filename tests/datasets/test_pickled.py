@@ -5,7 +5,6 @@ import os
 import pickle
 import struct
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optbench.datasets import pickled, unpickler
-from optbench.datasets.base import Split
 from optbench.errors import DataError
 from tests.datasets.files import (
     FEATURES,
@@ -29,11 +27,11 @@ from tests.datasets.files import (
 )
 
 
-def load(path: Path) -> dict[str, Split]:
+def load(path):
     return pickled.load(path, PICKLED, SHAPE, 10)
 
 
-def assert_right(splits: dict[str, Split]) -> None:
+def assert_right(splits):
     assert list(splits) == list(PICKLED)
     for (name, split), count in zip(splits.items(), PICKLED.values(), strict=True):
         np.testing.assert_array_equal(split.images, pixels(count), err_msg=name)
@@ -44,7 +42,7 @@ def assert_right(splits: dict[str, Split]) -> None:
         assert not split.labels.flags.writeable
 
 
-def changed(split: int, part: int, value: Any) -> list[list[Any]]:
+def changed(split, part, value):
     content: list[list[Any]] = [list(pair) for pair in pickle_pairs()]
     content[split][part] = value
     return content
@@ -54,11 +52,11 @@ SIGNALLING_NAN = np.full((2, 6), 0x7F800001, np.uint32).view(np.float32)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_every_protocol_of_python_3_is_read(protocol: int, tmp_path: Path) -> None:
+def test_every_protocol_of_python_3_is_read(protocol, tmp_path):
     assert_right(load(write_pickle(tmp_path, pickle_pairs(), protocol)))
 
 
-def test_a_pickle_of_python_2_is_read(tmp_path: Path) -> None:
+def test_a_pickle_of_python_2_is_read(tmp_path):
     data = python2_pickle(pickle_pairs())
     # The pickle is what Python itself takes for one of Python 2.
     images, labels = pickle.loads(data, encoding="latin1")[2]
@@ -67,7 +65,7 @@ def test_a_pickle_of_python_2_is_read(tmp_path: Path) -> None:
     assert_right(load(write_pickle_bytes(tmp_path, data)))
 
 
-def test_both_names_of_numpys_private_package_are_read(tmp_path: Path) -> None:
+def test_both_names_of_numpys_private_package_are_read(tmp_path):
     data = pickle.dumps(pickle_pairs(), 2)
     for name in (b"numpy.core.multiarray", b"numpy._core.multiarray"):
         renamed = data.replace(b"numpy._core.multiarray", name)
@@ -75,7 +73,7 @@ def test_both_names_of_numpys_private_package_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 5])
-def test_order_in_memory_and_of_bytes_does_not_matter(protocol: int, tmp_path: Path) -> None:
+def test_order_in_memory_and_of_bytes_does_not_matter(protocol, tmp_path):
     content = [
         (np.asfortranarray(images).astype(">f4"), labels.astype(">i2"))
         for images, labels in pickle_pairs()
@@ -109,9 +107,7 @@ def test_order_in_memory_and_of_bytes_does_not_matter(protocol: int, tmp_path: P
         (changed(1, 0, np.array([None])), "not a pickle of arrays"),
     ],
 )
-def test_content_that_is_not_mnist_is_refused(
-    content: object, message: str, tmp_path: Path
-) -> None:
+def test_content_that_is_not_mnist_is_refused(content, message, tmp_path):
     path = write_pickle(tmp_path, content)
     with pytest.raises(DataError, match=message) as raised:
         load(path)
@@ -120,15 +116,15 @@ def test_content_that_is_not_mnist_is_refused(
 
 
 class Malicious:
-    def __init__(self, function: Any, *arguments: object) -> None:
+    def __init__(self, function, *arguments):
         self.reduced = (function, arguments)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self):
         return self.reduced
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_pickle_cannot_run_anything(protocol: int, tmp_path: Path) -> None:
+def test_a_pickle_cannot_run_anything(protocol, tmp_path):
     witness = tmp_path / "witness"
     path = write_pickle(tmp_path, Malicious(os.mkdir, str(witness)), protocol)
     with pytest.raises(DataError, match=r"mnist\.pkl\.gz: refused, its pickle asks for \w+\.mkdir"):
@@ -137,17 +133,17 @@ def test_a_pickle_cannot_run_anything(protocol: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("function", [eval, getattr, np.load, np.fromfile, np.memmap, np.empty])
-def test_nothing_but_the_parts_of_arrays_may_be_named(function: Any, tmp_path: Path) -> None:
+def test_nothing_but_the_parts_of_arrays_may_be_named(function, tmp_path):
     with pytest.raises(DataError, match="refused, its pickle asks for"):
         load(write_pickle(tmp_path, changed(0, 0, Malicious(function, "x"))))
 
 
-def test_ordinary_classes_are_refused(tmp_path: Path) -> None:
+def test_ordinary_classes_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"asks for collections\.OrderedDict"):
         load(write_pickle(tmp_path, collections.OrderedDict(a=1)))
 
 
-def test_a_name_cannot_break_the_line_or_colour_the_terminal(tmp_path: Path) -> None:
+def test_a_name_cannot_break_the_line_or_colour_the_terminal(tmp_path):
     name = "\x1b[31mred\nline"
     data = b"\x80\x04\x8c\x02os\x8c" + bytes([len(name)]) + name.encode() + b"\x93."
     with pytest.raises(DataError, match="asks for os") as raised:
@@ -170,7 +166,7 @@ def test_a_name_cannot_break_the_line_or_colour_the_terminal(tmp_path: Path) -> 
         b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)R(K\x01K\x02\x85NNNtb.",
     ],
 )
-def test_stand_ins_refuse_what_no_array_needs(data: bytes, tmp_path: Path) -> None:
+def test_stand_ins_refuse_what_no_array_needs(data, tmp_path):
     with pytest.raises(DataError, match=r"mnist\.pkl\.gz: not a pickle of arrays"):
         load(write_pickle_bytes(tmp_path, data))
 
@@ -187,9 +183,7 @@ def test_stand_ins_refuse_what_no_array_needs(data: bytes, tmp_path: Path) -> No
     ],
     ids=["bytearray", "bytes", "memo", "lists", "encode"],
 )  # fmt: skip
-def test_a_small_file_cannot_fill_the_memory(
-    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_small_file_cannot_fill_the_memory(data, tmp_path, monkeypatch):
     monkeypatch.setattr(unpickler, "LIMIT_BYTES", 10**7)
     path = write_pickle_bytes(tmp_path, data)
     tracemalloc.start()
@@ -202,9 +196,7 @@ def test_a_small_file_cannot_fill_the_memory(
     assert peak_bytes < 4 * 10**7
 
 
-def test_no_more_than_the_limit_is_decompressed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_than_the_limit_is_decompressed(tmp_path, monkeypatch):
     data = python2_pickle(pickle_pairs())
     path = write_pickle_bytes(tmp_path, data)
     monkeypatch.setattr(unpickler, "LIMIT_BYTES", len(data))
@@ -214,13 +206,13 @@ def test_no_more_than_the_limit_is_decompressed(
         load(path)
 
 
-def test_bytes_after_the_pickle_are_refused(tmp_path: Path) -> None:
+def test_bytes_after_the_pickle_are_refused(tmp_path):
     path = write_pickle_bytes(tmp_path, pickle.dumps(pickle_pairs()) + b"x")
     with pytest.raises(DataError, match="there are bytes after the end of its pickle"):
         load(path)
 
 
-def test_damaged_files_are_said_to_be_so(tmp_path: Path) -> None:
+def test_damaged_files_are_said_to_be_so(tmp_path):
     path = write_pickle(tmp_path, pickle_pairs())
     good = path.read_bytes()
     wrong_checksum = bytearray(good)
@@ -246,9 +238,7 @@ GOOD = (python2_pickle(pickle_pairs()), *(pickle.dumps(pickle_pairs(), p) for p 
     data=st.sampled_from(GOOD),
     edits=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=4),
 )
-def test_whatever_the_file_holds_the_only_error_is_a_data_error(
-    data: bytes, edits: list[tuple[int, int]], tmp_path: Path
-) -> None:
+def test_whatever_the_file_holds_the_only_error_is_a_data_error(data, edits, tmp_path):
     changed = bytearray(data)
     for position, value in edits:
         changed[position % len(changed)] = value

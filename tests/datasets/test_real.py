@@ -18,7 +18,7 @@ needs_mnist = pytest.mark.skipif(
 
 
 @needs_mnist
-def test_the_real_files_are_good() -> None:
+def test_the_real_files_are_good():
     report = datasets.verify("mnist", FOLDER)
     assert report.problems == ()
     if report.source == "idx":
@@ -28,7 +28,7 @@ def test_the_real_files_are_good() -> None:
 
 
 @needs_mnist
-def test_the_real_set_is_what_is_known_of_it() -> None:
+def test_the_real_set_is_what_is_known_of_it():
     splits = datasets.load("mnist", FOLDER).splits
     labels = np.concatenate([splits[name].labels for name in splits if name != "test"])
     # Counts a digit, and the first labels, as published in many places.
@@ -41,7 +41,7 @@ def test_the_real_set_is_what_is_known_of_it() -> None:
 
 
 @needs_mnist
-def test_the_embedded_images_are_the_first_500_of_each_digit_for_training() -> None:
+def test_the_embedded_images_are_the_first_500_of_each_digit_for_training():
     splits = datasets.load("mnist", FOLDER).splits
     images = np.concatenate([splits[name].images for name in splits if name != "test"])
     labels = np.concatenate([splits[name].labels for name in splits if name != "test"])
@@ -56,7 +56,7 @@ def test_the_embedded_images_are_the_first_500_of_each_digit_for_training() -> N
 
 
 @pytest.mark.parametrize("name", ["fashion-mnist", "kmnist"])
-def test_the_sets_of_mnists_form_are_good_where_they_are_there(name: str) -> None:
+def test_the_sets_of_mnists_form_are_good_where_they_are_there(name):
     if datasets.find(name, FOLDER) is None:
         pytest.skip(f"OPTBENCH_DATA_DIR does not hold {name}")
     assert datasets.verify(name, FOLDER).problems == ()

@@ -55,8 +55,8 @@ class Adan(Elementwise):
         lr, beta1, beta2, beta3 = (
             hyperparameters[name] for name in ("lr", "beta1", "beta2", "beta3")
         )
-        kept = hyperparameters["ahead"] == AHEAD.number("beta2")
-        ahead, changed = np.where(kept, beta2, 1.0 - beta2), ~is_first(updates)
+        by_beta2 = hyperparameters["ahead"] == AHEAD.number("beta2")
+        ahead, changed = np.where(by_beta2, beta2, 1.0 - beta2), ~is_first(updates)
         correction = 1.0 - powers(beta3, updates)
         root = np.sqrt(correction)
         return {

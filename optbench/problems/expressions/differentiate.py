@@ -55,7 +55,9 @@ def gradient(graph: Graph, result: int, variables: Iterable[int]) -> tuple[int, 
                 before = adjoints.get(argument)
                 adjoints[argument] = fitted if before is None else graph.add(before, fitted)
     zero = graph.number(0.0)
-    return tuple(adjoints.get(each, graph.spread(zero, graph.shape(each))) for each in variables)
+    return tuple(
+        adjoints.get(variable, graph.spread(zero, graph.shape(variable))) for variable in variables
+    )
 
 
 def _fitted(graph: Graph, part: int, shape: Shape) -> int:

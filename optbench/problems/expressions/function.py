@@ -113,7 +113,7 @@ class ExpressionFunction(Function):
             name: (len(value),) if isinstance(value, list) else () for name, value in start.items()
         }
         self.origin = tuple(
-            float(each) for value in start.values() for each in np.atleast_1d(value)
+            float(coordinate) for value in start.values() for coordinate in np.atleast_1d(value)
         )
         sizes = [math.prod(shape) for shape in self._shapes.values()]
         self._places = tuple(pairwise(accumulate(sizes, initial=0)))
@@ -154,7 +154,7 @@ class ExpressionFunction(Function):
     def _check_range(self) -> None:
         """Refuse numbers that the dtype cannot hold."""
         largest = float(np.finfo(self.dtype).max)
-        arrays = [np.ravel(each) for each in self.settings["constants"].values()]
+        arrays = [np.ravel(constant) for constant in self.settings["constants"].values()]
         numbers = self._value_and_partials.numbers.values()
         for value in (*self.origin, *np.concatenate([[0.0], *arrays]).tolist(), *numbers):
             if math.isfinite(value) and abs(value) > largest:
@@ -170,7 +170,7 @@ class ExpressionFunction(Function):
                 )
             if not low < high:
                 raise SuiteError(f"domain: {name} = [{low:g}, {high:g}] must rise")
-        reach = _reach(max(abs(each) for each in self.origin))
+        reach = _reach(max(map(abs, self.origin)))
         domain = {name: given.get(name, [-reach, reach]) for name in self._shapes}
         self.settings["domain"] = domain
         self.domain = tuple(

@@ -68,13 +68,13 @@ class Graph:
 
     def value(self, node: int) -> float | None:
         """Return the value of a number, and None for all other nodes."""
-        found = self.nodes[node]
-        return float(found.data) if found.operation == "number" else None
+        described = self.nodes[node]
+        return float(described.data) if described.operation == "number" else None
 
     def negated(self, node: int) -> int | None:
         """Return u where a node is −u, and None for all other nodes."""
-        found = self.nodes[node]
-        return found.arguments[0] if found.operation == "negative" else None
+        described = self.nodes[node]
+        return described.arguments[0] if described.operation == "negative" else None
 
     # Leaves.
 
@@ -171,12 +171,12 @@ class Graph:
 
     def _stripped(self, node: int) -> int:
         """Return the scalar that stands in every coordinate; other nodes as they are."""
-        found = self.nodes[node]
-        return found.arguments[0] if found.operation == "spread" else node
+        described = self.nodes[node]
+        return described.arguments[0] if described.operation == "spread" else node
 
     def _folded(self, operation: str, arguments: tuple[int, ...]) -> int | None:
         """Return the number that an operation makes of numbers, None if some are none."""
-        values = [self.value(each) for each in arguments]
+        values = [self.value(argument) for argument in arguments]
         if None in values:
             return None
         with np.errstate(all="ignore"):

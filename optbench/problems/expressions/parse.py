@@ -235,7 +235,7 @@ class _Parser:
             )
         match node:
             case ast.BinOp(op=ast.Pow()):
-                left, right = (self._part(each, depth + 1) for each in (node.left, node.right))
+                left, right = (self._part(side, depth + 1) for side in (node.left, node.right))
                 part = self._power(node, left, right)
             case ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div()):
                 part = self._chain(node, depth + 1)
@@ -270,13 +270,13 @@ class _Parser:
         while isinstance(inner := chain[-1].left, ast.BinOp) and type(inner.op) in BINARY:
             chain.append(inner)
         part = self._part(chain[-1].left, depth)
-        for each in reversed(chain):
-            operation, symbol, rank = BINARY[type(each.op)]
-            right = self._part(each.right, depth)
-            self._check_shapes(each.right, part, right)
+        for link in reversed(chain):
+            operation, symbol, rank = BINARY[type(link.op)]
+            right = self._part(link.right, depth)
+            self._check_shapes(link.right, part, right)
             text = f"{part.inside(rank)}{symbol}{right.inside(rank + 1)}"
             made = self._graph.apply(operation, part.node, right.node)
-            part = self._finite(each, Part(made, text, rank))
+            part = self._finite(link, Part(made, text, rank))
         return part
 
     def _power(self, node: ast.BinOp, base: Part, exponent: Part) -> Part:
@@ -301,7 +301,7 @@ class _Parser:
         if len(node.args) != count:
             arguments = "1 argument" if count == 1 else f"{count} arguments"
             raise self._mistake(node, f"{name} takes {arguments}, not {len(node.args)}")
-        parts = [self._part(each, depth, matrix=name == "dot") for each in node.args]
+        parts = [self._part(argument, depth, matrix=name == "dot") for argument in node.args]
         if name == "dot":
             made = self._dot(node, *(part.node for part in parts))
         elif name == "sum":
@@ -357,7 +357,7 @@ class _Parser:
             )
         (n,) = shape
         if isinstance(node.slice, ast.Slice) and node.slice.step is None:
-            bounds = [self._bound(each) for each in (node.slice.lower, node.slice.upper)]
+            bounds = [self._bound(bound) for bound in (node.slice.lower, node.slice.upper)]
             start, stop, _ = slice(*bounds).indices(n)
             if start >= stop:
                 raise self._mistake(node.slice, f"this slice of {noun(shape)} is empty")

@@ -44,20 +44,8 @@ class NetworkPreset:
             ),
             "__doc__": f"{self.summary}\n\nSource: {self.source}",
             "__module__": __name__,
-            "__reduce__": _reduce,
         }
         return type(self.name, (LayeredNetwork,), attributes)
-
-
-def _reduce(problem: LayeredNetwork) -> tuple[Any, ...]:
-    """Let pickle find the class by the problem's name, since no module has it as an attribute."""
-    return _empty, (problem.name,), problem.__getstate__()
-
-
-def _empty(name: str) -> LayeredNetwork:
-    """Return a problem without its state."""
-    network = next(network for network in NETWORKS if network.name == name)
-    return network.__new__(network)
 
 
 def _mlp(sizes: tuple[int, ...], *after: str) -> tuple[str, ...]:
@@ -199,3 +187,5 @@ NETWORKS: tuple[type[LayeredNetwork], ...] = (
     LayeredNetwork,
 )
 """The classes of all networks, in the order in which they are listed."""
+
+globals().update({network.__name__: network for network in NETWORKS})  # where pickle looks them up

@@ -57,8 +57,8 @@ class Classifier(Problem):
         """
         notices: tuple[str, ...] = ()
         if self.settings["data"] == "auto":
-            found, notice = datasets.load_best(self.data_dir, self._split)
-            self.settings["data"] = found.name
+            best, notice = datasets.load_best(self.data_dir, self._split)
+            self.settings["data"] = best.name
             notices = (notice,) if notice else ()
         self.batches.check(self.dataset.name, "training examples")
         return notices
@@ -199,10 +199,10 @@ class Classifier(Problem):
         for layer in self.network.dropouts:
             keys, units = draws[layer.name], (self.batch_size, *layer.out_shape)
             words = rng.hash_bits(keys, int(np.prod(units)), xp)
-            kept = words >= xp.asarray(
+            keeps = words >= xp.asarray(
                 int(layer.ratio * 2**32), dtype=xp.uint32, device=keys.device
             )
-            masks[layer.name] = xp.reshape(kept, (keys.shape[0], *units))
+            masks[layer.name] = xp.reshape(keeps, (keys.shape[0], *units))
         return masks
 
     def _pixels(self, raw: Array, work: Workspace) -> Array:
@@ -220,14 +220,14 @@ class Classifier(Problem):
     def loss_and_grad(
         self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
-        given = self._pass(Mode.TRAIN, params, batch, buffers, work)
+        pass_ = self._pass(Mode.TRAIN, params, batch, buffers, work)
         images, labels = batch["images"], batch["labels"]
-        return Losses(*self.network.loss_and_grad(images, labels, given, grads.views))
+        return Losses(*self.network.loss_and_grad(images, labels, pass_, grads.views))
 
     @override
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
-        given = self._pass(Mode.SCORE, params, batch, buffers, work)
-        return Losses(*self.network.loss_of(batch["images"], batch["labels"], given))
+        pass_ = self._pass(Mode.SCORE, params, batch, buffers, work)
+        return Losses(*self.network.loss_of(batch["images"], batch["labels"], pass_))
 
     @override
     def split_sizes(self) -> dict[str, int]:
@@ -240,7 +240,7 @@ class Classifier(Problem):
         xp = work.xp
         images, labels = data[f"{split}.images"], data[f"{split}.labels"]
         count = labels.shape[0]
-        given = self._pass(Mode.EVALUATE, params, {}, buffers, work)
+        pass_ = self._pass(Mode.EVALUATE, params, {}, buffers, work)
         step = EVALUATION_VALUES // self.network.work_values
         step = max(1, min(step, EVALUATION_EXAMPLES))
         loss = error = xp.zeros(params.rows.shape[0], dtype=xp.float64)
@@ -249,7 +249,7 @@ class Classifier(Problem):
             work.begin("evaluation")
             pixels = self._pixels(images[some, :], work)
             x = xp.reshape(pixels, (1, some.stop - first, *self.network.layers[0].in_shape))
-            scores = self.network.scores(x, given)
+            scores = self.network.scores(x, pass_)
             losses = self.network.loss.per_example(scores, labels[None, some], xp=xp)
             wrong = zero_one_errors(scores, labels[None, some], xp=xp)
             loss = loss + xp.sum(losses, axis=-1, dtype=xp.float64)

@@ -1,7 +1,6 @@
-"""Networks described by a list of layers: one of your own, and those of textbook and suites."""
+"""Networks described by a list of layers."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from functools import cached_property
 from typing import Any, ClassVar
 
 from typing_extensions import override
@@ -48,10 +47,6 @@ class LayeredNetwork(Classifier):
         Option("record", "after", "loss before or after the update", choices=RECORDS),
     )
 
-    def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
-        super().__init__(options, data_dir)
-        self._made: Network | None = None
-
     def prepare(self) -> tuple[str, ...]:
         """Find the data, then make the network for images of their size.
 
@@ -69,26 +64,24 @@ class LayeredNetwork(Classifier):
             )
         return notices
 
-    @property
+    @cached_property
     def network(self) -> Network:  # type: ignore[override]
         """The network, made for the data set's images."""
-        if self._made is None:
-            given = self.settings
-            try:
-                layers = parse_layers(
-                    given["layers"], self.dataset.image_shape, given["init"], given["init_std"]
-                )
-            except SuiteError as error:
-                raise error.within(self.name) from None
-            loss = make_loss(given["loss"], given["log_eps"])
-            penalty = Regularization(given["l1"], given["l2"], given["weight_decay"])
-            self._made = Network(layers, loss, penalty)
-        return self._made
+        options = self.settings
+        try:
+            layers = parse_layers(
+                options["layers"], self.dataset.image_shape, options["init"], options["init_std"]
+            )
+        except SuiteError as error:
+            raise error.within(self.name) from None
+        loss = make_loss(options["loss"], options["log_eps"])
+        penalty = Regularization(options["l1"], options["l2"], options["weight_decay"])
+        return Network(layers, loss, penalty)
 
     @override
     def architecture(self) -> dict[str, Any]:
-        given = self.settings
+        names = ("layers", "init", "init_std", "loss", "log_eps")
         return {
             "input": list(self.dataset.image_shape),
-            **{name: given[name] for name in ("layers", "init", "init_std", "loss", "log_eps")},
+            **{name: self.settings[name] for name in names},
         }

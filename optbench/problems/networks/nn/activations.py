@@ -18,9 +18,9 @@ class ReLU(Layer):
         """The output."""
         return self.in_size
 
-    def forward(self, x: Array, given: Pass) -> tuple[Array, Array]:
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array]:
         """Return max(x, 0), twice; NaN stays NaN."""
-        work, xp = given.work, given.work.xp
+        work, xp = pass_.work, pass_.work.xp
         y = work.take(x.shape, x.dtype)
         flat = (*x.shape[:2], self.in_size)
         # A row of zeros: NumPy's loop for a single number is twice as slow.
@@ -29,10 +29,10 @@ class ReLU(Layer):
         return y, y
 
     def backward(
-        self, dy: Array, saved: Array, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Return dy where the output was positive, else 0."""
-        work, xp = given.work, given.work.xp
+        work, xp = pass_.work, pass_.work.xp
         positive = work.take(saved.shape, xp.bool)
         return work.keep_where(dy, work.into(positive, xp.greater, saved, 0.0))
 
@@ -46,9 +46,9 @@ class Sigmoid(Layer):
         """The output and the derivative."""
         return 2 * self.in_size
 
-    def forward(self, x: Array, given: Pass) -> tuple[Array, Array]:
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array]:
         """Return 1/(1 + exp(−x)), twice; where the exponential overflows it is 0, as it should."""
-        work, xp = given.work, given.work.xp
+        work, xp = pass_.work, pass_.work.xp
         y = work.take(x.shape, x.dtype)
         work.into(y, xp.negative, x)
         work.into(y, xp.exp, y)
@@ -56,10 +56,10 @@ class Sigmoid(Layer):
         return work.into(y, xp.divide, 1.0, y), y
 
     def backward(
-        self, dy: Array, saved: Array, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Return dy·y·(1 − y)."""
-        work, xp = given.work, given.work.xp
+        work, xp = pass_.work, pass_.work.xp
         slope = work.take(saved.shape, saved.dtype)
         work.into(slope, xp.subtract, 1.0, saved)
         work.into(slope, xp.multiply, slope, saved)
@@ -75,17 +75,17 @@ class Tanh(Layer):
         """The output and the derivative."""
         return 2 * self.in_size
 
-    def forward(self, x: Array, given: Pass) -> tuple[Array, Array]:
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array]:
         """Return tanh(x), twice."""
-        work = given.work
+        work = pass_.work
         y = work.take(x.shape, x.dtype)
         return work.into(y, work.xp.tanh, x), y
 
     def backward(
-        self, dy: Array, saved: Array, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Return dy·(1 − y²)."""
-        work, xp = given.work, given.work.xp
+        work, xp = pass_.work, pass_.work.xp
         slope = work.take(saved.shape, saved.dtype)
         work.into(slope, xp.multiply, saved, saved)
         work.into(slope, xp.subtract, 1.0, slope)
@@ -107,11 +107,11 @@ class Flatten(Layer):
         return 0
 
     @override
-    def forward(self, x: Array, given: Pass) -> tuple[Array, None]:
-        return given.work.xp.reshape(x, (*x.shape[:2], *self.out_shape)), None
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, None]:
+        return pass_.work.xp.reshape(x, (*x.shape[:2], *self.out_shape)), None
 
     @override
     def backward(
-        self, dy: Array, saved: None, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: None, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
-        return given.work.xp.reshape(dy, (*dy.shape[:2], *self.in_shape))
+        return pass_.work.xp.reshape(dy, (*dy.shape[:2], *self.in_shape))

@@ -130,7 +130,7 @@ class Layer(ABC):
         return {}
 
     @abstractmethod
-    def forward(self, x: Array, given: Pass) -> tuple[Array, Any]:
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Any]:
         """Return the output (lanes or 1, batch, *out_shape) and what :meth:`backward` needs.
 
         ``x`` is only read.
@@ -138,7 +138,7 @@ class Layer(ABC):
 
     @abstractmethod
     def backward(
-        self, dy: Array, saved: Any, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: Any, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Write the gradients of the tensors; return that of the input, which may reuse ``dy``.
 

@@ -80,24 +80,24 @@ class Conv2d(WeightedLayer):
         """The gradient, and once more with padding; its columns take the place of those of x."""
         return self.in_size + self.windows.padded_values
 
-    def forward(self, x: Array, given: Pass) -> tuple[Array, Array]:
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array]:
         """Return W X + b as images, and the columns X."""
-        work, xp = given.work, given.work.xp
+        work, xp = pass_.work, pass_.work.xp
         columns = im2col(x, self.windows, work)
         flat = (*x.shape[:2], self.fan_in, columns.shape[-1])
         columns = xp.reshape(columns, flat, copy=False)
-        kernels = self._kernels(given)
+        kernels = self._kernels(pass_)
         y = work.take((kernels.shape[0], x.shape[1], self.filters, columns.shape[-1]), x.dtype)
         work.into(y, xp.matmul, kernels, columns)
         if self.has_bias:
-            work.into(y, xp.add, y, given.weights[self.bias][:, None, :, None])
+            work.into(y, xp.add, y, pass_.weights[self.bias][:, None, :, None])
         return xp.reshape(y, (*y.shape[:2], *self.out_shape), copy=False), columns
 
     def backward(
-        self, dy: Array, saved: Array, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Write dW and db, return dx."""
-        work, xp = given.work, given.work.xp
+        work, xp = pass_.work, pass_.work.xp
         lanes, batch = dy.shape[:2]
         dy = xp.reshape(dy, (lanes, batch, self.filters, saved.shape[-1]))
         of_examples = work.take((lanes, batch, self.filters, self.fan_in), dy.dtype)
@@ -112,13 +112,13 @@ class Conv2d(WeightedLayer):
         # The columns of x are not needed any more, unless lanes share them.
         shared = saved.shape[0] != lanes
         columns = work.take((lanes, *saved.shape[1:]), dy.dtype) if shared else saved
-        work.into(columns, xp.matmul, xp.matrix_transpose(self._kernels(given)), dy)
+        work.into(columns, xp.matmul, xp.matrix_transpose(self._kernels(pass_)), dy)
         cells = (self.in_shape[0], prod(self.window), saved.shape[-1])
         columns = xp.reshape(columns, (lanes, batch, *cells), copy=False)
         return col2im(columns, self.windows, work)
 
-    def _kernels(self, given: Pass) -> Array:
+    def _kernels(self, pass_: Pass) -> Array:
         """Return W as (lanes, 1, filters, fan_in)."""
-        weight = given.weights[self.weight]
+        weight = pass_.weights[self.weight]
         shape = (weight.shape[0], 1, self.filters, self.fan_in)
-        return given.work.xp.reshape(weight, shape, copy=False)
+        return pass_.work.xp.reshape(weight, shape, copy=False)

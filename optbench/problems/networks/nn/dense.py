@@ -66,24 +66,24 @@ class Dense(WeightedLayer):
         """The gradient itself."""
         return self.fan_in
 
-    def forward(self, x: Array, given: Pass) -> tuple[Array, Array]:
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array]:
         """Return x W + b, and x."""
-        work, weight = given.work, given.weights[self.weight]
+        work, weight = pass_.work, pass_.weights[self.weight]
         y = work.take((weight.shape[0], x.shape[1], self.fan_out), x.dtype)
         work.into(y, work.xp.matmul, x, weight)
         if self.has_bias:
-            work.into(y, work.xp.add, y, given.weights[self.bias][:, None, :])
+            work.into(y, work.xp.add, y, pass_.weights[self.bias][:, None, :])
         return y, x
 
     def backward(
-        self, dy: Array, saved: Array, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Write dW and db, return dx."""
-        work, xp = given.work, given.work.xp
+        work, xp = pass_.work, pass_.work.xp
         work.into(grads[self.weight], xp.matmul, xp.matrix_transpose(saved), dy)
         if self.has_bias:
             work.into(grads[self.bias], xp.sum, dy, axis=1)
         if first:
             return None
         dx = work.take((*dy.shape[:2], self.fan_in), dy.dtype)
-        return work.into(dx, xp.matmul, dy, xp.matrix_transpose(given.weights[self.weight]))
+        return work.into(dx, xp.matmul, dy, xp.matrix_transpose(pass_.weights[self.weight]))

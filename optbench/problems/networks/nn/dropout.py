@@ -44,28 +44,28 @@ class Dropout(Layer):
         """The output; a mask is not a work array."""
         return self.in_size
 
-    def forward(self, x: Array, given: Pass) -> tuple[Array, Array | None]:
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array | None]:
         """Return the values that are kept, and the mask."""
-        if given.mode is Mode.EVALUATE:
-            return (x if self.inverted else self._scaled(x, 1.0 - self.ratio, given)), None
-        mask = given.masks[self.name]
-        y = given.work.take((max(x.shape[0], mask.shape[0]), *x.shape[1:]), x.dtype)
+        if pass_.mode is Mode.EVALUATE:
+            return (x if self.inverted else self._scaled(x, 1.0 - self.ratio, pass_)), None
+        mask = pass_.masks[self.name]
+        y = pass_.work.take((max(x.shape[0], mask.shape[0]), *x.shape[1:]), x.dtype)
         y[...] = x
-        return self._kept(y, mask, given), mask
+        return self._kept(y, mask, pass_), mask
 
     def backward(
-        self, dy: Array, saved: Array, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Return dy where values were kept, else 0."""
-        return self._kept(dy, saved, given)
+        return self._kept(dy, saved, pass_)
 
-    def _kept(self, values: Array, mask: Array, given: Pass) -> Array:
-        work = given.work
+    def _kept(self, values: Array, mask: Array, pass_: Pass) -> Array:
+        work = pass_.work
         work.keep_where(values, mask)
         if self.inverted:
             work.into(values, work.xp.divide, values, 1.0 - self.ratio)
         return values
 
-    def _scaled(self, x: Array, factor: float, given: Pass) -> Array:
-        y = given.work.take(x.shape, x.dtype)
-        return given.work.into(y, given.work.xp.multiply, x, factor)
+    def _scaled(self, x: Array, factor: float, pass_: Pass) -> Array:
+        y = pass_.work.take(x.shape, x.dtype)
+        return pass_.work.into(y, pass_.work.xp.multiply, x, factor)

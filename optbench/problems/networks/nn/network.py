@@ -139,33 +139,33 @@ class Network:
             values |= layer.start(seed)
         return np.concatenate([values[tensor.name].ravel() for tensor in self.tensors])
 
-    def scores(self, x: Array, given: Pass) -> Array:
+    def scores(self, x: Array, pass_: Pass) -> Array:
         """Return the last layer's output, shape (lanes, batch, classes); a work array."""
-        given.work.begin("scores")
-        return self._forward(x, given)[0]
+        pass_.work.begin("scores")
+        return self._forward(x, pass_)[0]
 
-    def loss_of(self, x: Array, labels: Array, given: Pass) -> tuple[Array, Array | None]:
+    def loss_of(self, x: Array, labels: Array, pass_: Pass) -> tuple[Array, Array | None]:
         """Return the loss of each lane with the penalty in it, and the penalty.
 
         Both have the shape (lanes,); the penalty is None where nothing is regularised.
         """
-        scores = self.scores(x, given)
-        return self._with_penalty(self.loss.value(scores, labels, xp=given.work.xp), given)
+        scores = self.scores(x, pass_)
+        return self._with_penalty(self.loss.value(scores, labels, xp=pass_.work.xp), pass_)
 
     def loss_and_grad(
-        self, x: Array, labels: Array, given: Pass, grads: Mapping[str, Array]
+        self, x: Array, labels: Array, pass_: Pass, grads: Mapping[str, Array]
     ) -> tuple[Array, Array | None]:
         """Return what :meth:`loss_of` does, and write all gradients in place."""
-        given.work.begin("gradients")
-        scores, saved = self._forward(x, given)
-        loss, dy = self.loss.value_and_grad(scores, labels, xp=given.work.xp)
+        pass_.work.begin("gradients")
+        scores, saved = self._forward(x, pass_)
+        loss, dy = self.loss.value_and_grad(scores, labels, xp=pass_.work.xp)
         for index in reversed(range(self._first, len(self.layers))):
             layer, first = self.layers[index], index == self._first
-            dy = layer.backward(dy, saved[index], given, grads, first=first)
+            dy = layer.backward(dy, saved[index], pass_, grads, first=first)
         if self.regularization.active:
             for name in self._penalized:
-                self.regularization.add_gradient(given.weights[name], grads[name], given.work)
-        return self._with_penalty(loss, given)
+                self.regularization.add_gradient(pass_.weights[name], grads[name], pass_.work)
+        return self._with_penalty(loss, pass_)
 
     @property
     def _first(self) -> int:
@@ -176,18 +176,18 @@ class Network:
     def _penalized(self) -> tuple[str, ...]:
         return tuple(name for layer in self.layers for name in layer.penalized)
 
-    def _forward(self, x: Array, given: Pass) -> tuple[Array, list[Any]]:
+    def _forward(self, x: Array, pass_: Pass) -> tuple[Array, list[Any]]:
         saved = []
         for layer in self.layers:
-            x, kept = layer.forward(x, given)
+            x, kept = layer.forward(x, pass_)
             saved.append(kept)
         return x, saved
 
-    def _with_penalty(self, loss: Array, given: Pass) -> tuple[Array, Array | None]:
+    def _with_penalty(self, loss: Array, pass_: Pass) -> tuple[Array, Array | None]:
         if not self.regularization.active:
             return loss, None
         parts = (
-            self.regularization.penalty(given.weights[name], given.work) for name in self._penalized
+            self.regularization.penalty(pass_.weights[name], pass_.work) for name in self._penalized
         )
         penalty = sum(parts, start=0.0)
         return loss + penalty, penalty

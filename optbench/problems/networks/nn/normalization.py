@@ -95,24 +95,24 @@ class BatchNorm(Layer):
         """Return gamma = 1 and beta = 0."""
         return {self.gamma: np.ones(self.features), self.beta: np.zeros(self.features)}
 
-    def forward(self, x: Array, given: Pass) -> tuple[Array, tuple[Array, Array]]:
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, tuple[Array, Array]]:
         """Return y; with it the normalised input and 1/std."""
-        work, xp = given.work, given.work.xp
+        work, xp = pass_.work, pass_.work.xp
         x = xp.reshape(x, (*x.shape[:2], *self._groups))
-        gamma, beta = (self._spread(given.weights[name]) for name in (self.gamma, self.beta))
+        gamma, beta = (self._spread(pass_.weights[name]) for name in (self.gamma, self.beta))
         y = work.take((gamma.shape[0], *x.shape[1:]), x.dtype)
-        if given.mode is Mode.EVALUATE:
-            mean, var = (given.buffers[name] for name in (self.running_mean, self.running_var))
+        if pass_.mode is Mode.EVALUATE:
+            mean, var = (pass_.buffers[name] for name in (self.running_mean, self.running_var))
             normal = work.into(y, xp.subtract, x, self._spread(mean))
         else:
             count = x.shape[1] * prod(self._groups[1:])
-            mean = self._sum(x, given) / count
+            mean = self._sum(x, pass_) / count
             normal = work.take(x.shape, x.dtype)
             work.into(normal, xp.subtract, x, self._spread(mean))
             squares = work.into(y[: x.shape[0], ...], xp.multiply, normal, normal)
-            var = self._sum(squares, given) / count
-            if given.mode is Mode.TRAIN:
-                self._update(mean, var, count, given)
+            var = self._sum(squares, pass_) / count
+            if pass_.mode is Mode.TRAIN:
+                self._update(mean, var, count, pass_)
         scale = self._spread(1.0 / xp.sqrt(var + self.eps))
         work.into(normal, xp.multiply, normal, scale)
         work.into(y, xp.multiply, normal, gamma)
@@ -120,14 +120,14 @@ class BatchNorm(Layer):
         return xp.reshape(y, (*y.shape[:2], *self.in_shape), copy=False), (normal, scale)
 
     def backward(
-        self, dy: Array, saved: Any, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: Any, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Write dgamma and dbeta, return dx."""
-        work, xp, (normal, scale) = given.work, given.work.xp, saved
+        work, xp, (normal, scale) = pass_.work, pass_.work.xp, saved
         whole, dy = dy.shape, xp.reshape(dy, (*dy.shape[:2], *self._groups))
         product = work.take(dy.shape, dy.dtype)
         work.into(product, xp.multiply, dy, normal)
-        dbeta, dgamma = self._sum(dy, given), self._sum(product, given)
+        dbeta, dgamma = self._sum(dy, pass_), self._sum(product, pass_)
         grads[self.beta][...], grads[self.gamma][...] = dbeta, dgamma
         if first:
             return None
@@ -135,7 +135,7 @@ class BatchNorm(Layer):
         work.into(product, xp.multiply, normal, self._spread(dgamma / count))
         work.into(dy, xp.subtract, dy, self._spread(dbeta / count))
         work.into(dy, xp.subtract, dy, product)
-        work.into(dy, xp.multiply, dy, self._spread(given.weights[self.gamma]) * scale)
+        work.into(dy, xp.multiply, dy, self._spread(pass_.weights[self.gamma]) * scale)
         return xp.reshape(dy, whole)
 
     @property
@@ -149,17 +149,17 @@ class BatchNorm(Layer):
         """Return (lanes, features) so that it meets (lanes, batch, *groups)."""
         return values[:, None, :] if len(self._groups) == 1 else values[:, None, :, None]
 
-    def _sum(self, values: Array, given: Pass) -> Array:
+    def _sum(self, values: Array, pass_: Pass) -> Array:
         """Return the sums of (lanes, batch, *groups) that belong to one mean: (lanes, features)."""
-        xp = given.work.xp
+        xp = pass_.work.xp
         # Within an image first: one sum over both axes may add in another order for one lane.
         within = values if len(self._groups) == 1 else xp.sum(values, axis=-1)
         return xp.sum(within, axis=1)
 
-    def _update(self, mean: Array, var: Array, count: int, given: Pass) -> None:
+    def _update(self, mean: Array, var: Array, count: int, pass_: Pass) -> None:
         """Move the running averages towards the batch's."""
         if self.unbiased and count > 1:
             var = var * (count / (count - 1))
         for name, batch in ((self.running_mean, mean), (self.running_var, var)):
-            running = given.buffers[name]
+            running = pass_.buffers[name]
             running[...] = self.momentum * running + (1.0 - self.momentum) * batch

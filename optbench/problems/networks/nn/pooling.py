@@ -63,9 +63,9 @@ class MaxPool(Layer):
         """The gradient, once more with padding, and what of dy goes to one cell of the window."""
         return self.in_size + self.windows.padded_values + self.out_size
 
-    def forward(self, x: Array, given: Pass) -> tuple[Array, tuple[Array, Array]]:
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, tuple[Array, Array]]:
         """Return the largest values; with them the padded input."""
-        work = given.work
+        work = pass_.work
         x = self.windows.pad_with(self.pad_value, x, work)
         y = work.take((*x.shape[:2], *self.out_shape), x.dtype)
         for number, (down, across) in self.windows.cells():
@@ -77,12 +77,12 @@ class MaxPool(Layer):
         return y, (x, y)
 
     def backward(
-        self, dy: Array, saved: Any, given: Pass, grads: Mapping[str, Array], *, first: bool
+        self, dy: Array, saved: Any, pass_: Pass, grads: Mapping[str, Array], *, first: bool
     ) -> Array | None:
         """Return dy where the largest values stood."""
         if first:
             return None
-        work, xp, (x, y) = given.work, given.work.xp, saved
+        work, xp, (x, y) = pass_.work, pass_.work.xp, saved
         dx = self.windows.zeros(dy, work)
         part = work.take(dy.shape, dy.dtype)
         largest, free = work.take(y.shape, xp.bool), work.take(y.shape, xp.bool)
