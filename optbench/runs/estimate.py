@@ -1,7 +1,6 @@
 """What a run would take: lanes, blocks, memory, and time from a few steps of each kind of block."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
@@ -15,14 +14,14 @@ from optbench.runs.layout import lane_bytes
 from optbench.runs.pipeline import Plan
 
 PROBE_SECONDS = 0.1
-"""Time for which each kind of block is stepped; at least one chunk of rows, at most the run."""
+"""For how long each kind of block is stepped; at least one stretch, at most the run."""
 
 PROBE_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the blocks of one problem and one optimizer would take.
+    """What the blocks of one optimizer on one problem would take.
 
     Attributes
     ----------
@@ -41,32 +40,30 @@ class Estimate:
     seconds: float
 
 
-def estimate_plan(
-    plan: Plan, device: Device, clock: Clock = time.perf_counter
-) -> tuple[Estimate, ...]:
+def estimate_plan(plan: Plan, device: Device, clock: Clock = time.perf_counter) -> list[Estimate]:
     """Step one block of each kind for a moment and scale up; nothing is written.
 
     Evaluations are left out of the steps and added from the time of one over the smallest split.
     """
-    return tuple(_estimates(plan, device, clock))
-
-
-def _estimates(plan: Plan, device: Device, clock: Clock) -> Iterator[Estimate]:
+    estimates = []
     for (problem, optimizer), group in groupby(sorted(plan.blocks, key=_kind), key=_kind):
         blocks = list(group)
         largest = max(blocks, key=lambda block: len(block.lanes))
         lanes = sum(len(block.lanes) for block in blocks)
         with device.active(), device.quiet(), one_blas_thread():
             lane_seconds = _seconds(largest, device, clock) / len(largest.lanes)
-        yield Estimate(
-            problem=problem,
-            optimizer=optimizer,
-            lanes=lanes,
-            blocks=len(blocks),
-            iterations=largest.iterations,
-            block_bytes=lane_bytes(largest.problem, largest.optimizer) * len(largest.lanes),
-            seconds=lane_seconds * lanes,
+        estimates.append(
+            Estimate(
+                problem=problem,
+                optimizer=optimizer,
+                lanes=lanes,
+                blocks=len(blocks),
+                iterations=largest.iterations,
+                block_bytes=lane_bytes(largest.problem, largest.optimizer) * len(largest.lanes),
+                seconds=lane_seconds * lanes,
+            )
         )
+    return estimates
 
 
 def data_bytes(plan: Plan) -> int:

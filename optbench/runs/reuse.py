@@ -29,7 +29,7 @@ from optbench.store.reader import read_lanes, read_run
 FINISHED = (Status.DONE, Status.STOPPED)
 """Statuses of lanes that are taken over."""
 
-WHOLE = ("iterations", "diverged_at", "stopped_at", "best_at", "block_lanes")
+INTEGERS = ("iterations", "diverged_at", "stopped_at", "best_at", "block_lanes")
 NUMBERS = ("final_loss", "best_loss", "step_seconds")
 
 
@@ -42,7 +42,7 @@ class Reused:
     run
         Its directory.
     lanes
-        The number of each lane there, by its number here.
+        The number of each lane in that run, by its number in this one.
     """
 
     run: Path
@@ -60,11 +60,11 @@ class Reused:
 def find_reusable(out: Path, lanes: Sequence[Lane], *, diverged: bool = False) -> list[Reused]:
     """Return which lanes earlier runs under ``out`` have finished, the latest run first.
 
-    ``diverged`` also takes over lanes that diverged. Runs that are damaged are passed over.
+    ``diverged`` also takes over lanes that diverged. Damaged runs are passed over.
     """
     wanted = {lane.key: lane.number for lane in lanes}
     statuses = {*FINISHED, Status.DIVERGED} if diverged else set(FINISHED)
-    found = []
+    reused = []
     for run in reversed(list_runs(out)):
         if not wanted:
             break
@@ -76,14 +76,14 @@ def find_reusable(out: Path, lanes: Sequence[Lane], *, diverged: bool = False) -
         pairs = zip(rows["lane_key"].tolist(), rows["lane"].tolist(), strict=True)
         taken = {wanted.pop(key): there for key, there in pairs if key in wanted}
         if taken:
-            found.append(Reused(run, taken))
-    return found
+            reused.append(Reused(run, taken))
+    return reused
 
 
 def _trace(tables: RunTables, here: dict[int, int], block: int) -> TraceChunk:
     rows = tables.trace[tables.trace["lane"].isin(list(here))]
     if rows.duplicated(["lane", "iteration"]).any():
-        raise ResultsError(f"'{tables.path}' is damaged: its trace has a row twice")
+        raise ResultsError(f"'{tables.path}' is damaged: its trace contains a row twice")
     wide = rows.pivot(index="iteration", columns="lane")
     lanes = wide["loss"].columns.tolist()
 
@@ -105,27 +105,24 @@ def _trace(tables: RunTables, here: dict[int, int], block: int) -> TraceChunk:
 
 def _evaluations(tables: RunTables, here: dict[int, int], block: int) -> Iterator[EvaluationRows]:
     rows = tables.evaluation[tables.evaluation["lane"].isin(list(here))]
-    for (iteration, split), some in rows.groupby(["iteration", "split"], sort=False):
+    for (iteration, split), group in rows.groupby(["iteration", "split"], sort=False):
         yield EvaluationRows(
             block,
-            some["lane"].map(here).to_numpy(dtype=np.int32),
+            group["lane"].map(here).to_numpy(dtype=np.int32),
             int(str(iteration)),
             str(split),
-            some["loss"].to_numpy(dtype=np.float64),
-            some["error"].to_numpy(dtype=np.float64),
+            group["loss"].to_numpy(dtype=np.float64),
+            group["error"].to_numpy(dtype=np.float64),
         )
 
 
 def _results(tables: RunTables, here: dict[int, int], run: str) -> Iterator[LaneResult]:
     rows = tables.lanes[tables.lanes["lane"].isin(list(here))]
     for row in rows.to_dict("records"):
-        told: dict[str, Any] = {name: _number(row.get(name)) for name in NUMBERS}
-        told |= {
-            name: None if (value := _number(row.get(name))) is None else int(value)
-            for name in WHOLE
-        }
+        values: dict[str, Any] = {name: _number(row.get(name)) for name in (*NUMBERS, *INTEGERS)}
+        values |= {name: int(values[name]) for name in INTEGERS if values[name] is not None}
         yield LaneResult(
-            lane=here[row["lane"]], status=Status(row["status"]), reused_from=run, **told
+            lane=here[row["lane"]], status=Status(row["status"]), reused_from=run, **values
         )
 
 

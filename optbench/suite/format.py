@@ -77,7 +77,9 @@ class OptimizerEntry(BaseModel):
         """
         for key in changes:
             if key in ("name", "label") or (key == "grid" and not isinstance(changes[key], dict)):
-                raise SuiteError(f"{self.title}: '{key}' is not a hyperparameter; name one")
+                raise SuiteError(
+                    f"{self.title}: '{key}' is not a hyperparameter; only those can be changed"
+                )
         fixed = {key: value for key, value in changes.items() if key != "grid"}
         grid = changes.get("grid", {})
         kept = {key: value for key, value in self.hyperparameters.items() if key not in grid}

@@ -75,7 +75,7 @@ def write_idx(folder, *, spelling="{name}.gz", **changed):
     for name, content in CONTENT.items():
         data = changed.get(name.replace("-", "_").partition("_idx")[0], content)
         file = spelling.format(name=name, dotted=name.replace("-idx", ".idx"))
-        (folder / file).write_bytes(gzip.compress(data) if file.endswith(".gz") else data)
+        (folder / file).write_bytes(gzip.compress(data, mtime=0) if file.endswith(".gz") else data)
     return folder
 
 
@@ -94,7 +94,7 @@ def write_pickle(folder, content, protocol=2):
 def write_pickle_bytes(folder, data):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "mnist.pkl.gz"
-    path.write_bytes(gzip.compress(data))
+    path.write_bytes(gzip.compress(data, mtime=0))
     return path
 
 

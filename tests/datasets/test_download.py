@@ -10,7 +10,7 @@ from tests.datasets.mirror import serve
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
-GZIPPED = {f"{name}.gz": gzip.compress(content) for name, content in CONTENT.items()}
+GZIPPED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
 DOWN = "http://127.0.0.1:9/mnist"  # the discard port, where nothing listens
 
 
@@ -68,7 +68,7 @@ def test_the_next_mirror_answers_where_one_is_down_and_is_asked_first_from_then_
 
 
 def test_a_mirror_with_a_wrong_file_is_passed_over(mirror, tmp_path):
-    with serve(GZIPPED | {f"{NAMES[1]}.gz": gzip.compress(idx_labels(digits(5)[::-1]))}) as wrong:
+    with serve(GZIPPED | {f"{NAMES[1]}.gz": gzip.compress(idx_labels(digits(5)[::-1]), mtime=0)}) as wrong:
         folder = datasets.fetch("mnist", mirrors=[wrong.url, mirror.url], cache=tmp_path / "here")
     assert contents(folder) == CONTENT
     assert mirror.requests == [f"{name}.gz" for name in NAMES[1:]]
@@ -78,7 +78,7 @@ def test_a_mirror_with_a_wrong_file_is_passed_over(mirror, tmp_path):
     ("files", "reason"),
     [
         ({}, "HTTP 404"),
-        ({f"{NAMES[0]}.gz": gzip.compress(b"short")}, "the file: truncated"),
+        ({f"{NAMES[0]}.gz": gzip.compress(b"short", mtime=0)}, "the file: truncated"),
         ({f"{NAMES[0]}.gz": b"\x1f\x8b garbage"}, "the file: its gzip compression is damaged"),
         ({f"{NAMES[0]}.gz": b"<html>"}, "the file: truncated"),
         ({f"{NAMES[0]}.gz": gzip.compress(bytes(10**8), 1)}, "the file: magic number 0x00000000"),

@@ -280,7 +280,10 @@ def test_a_value_replaces_a_grid_and_a_grid_a_value(changes, hyperparameters, gr
 @pytest.mark.parametrize("changes", [{"name": "adam"}, {"label": "b"}, {"grid": 3}])
 def test_only_hyperparameters_can_be_changed(changes):
     message = refused(OptimizerEntry(name="sgd").merged, changes)
-    assert message == f"sgd: '{next(iter(changes))}' is not a hyperparameter; name one"
+    assert (
+        message
+        == f"sgd: '{next(iter(changes))}' is not a hyperparameter; only those can be changed"
+    )
 
 
 def on_problem(problem, plain):

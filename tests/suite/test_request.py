@@ -179,7 +179,10 @@ def test_grids_multiply():
         ({"sets": ["adm.lr=1"]}, "--set adm.lr: there is no optimizer 'adm'; did you mean 'adam'?"),
         ({"grids": ["x.lr=1"]}, "--grid x.lr: there is no optimizer 'x'; known are sgd, Adam"),
         ({"sets": ["*.foo=1"]}, "--set *.foo: no optimizer has a hyperparameter 'foo'"),
-        ({"sets": ["sgd.name=adam"]}, "sgd: 'name' is not a hyperparameter; name one"),
+        (
+            {"sets": ["sgd.name=adam"]},
+            "sgd: 'name' is not a hyperparameter; only those can be changed",
+        ),
         ({"sets": ["sgd.label=x"]}, "sgd: 'label' is not a hyperparameter"),
         ({"sets": ["sgd.grid=x"]}, "sgd: 'grid' is not a hyperparameter"),
         ({"grids": ["sgd.lr=x"]}, "--grid sgd.lr: grid 'x' is malformed; write values as"),

@@ -223,7 +223,10 @@ def test_epochs_of_the_suite_count_for_problems_with_data_only():
         ),
         (FUNCTION + "sgd.rate = 1\n" + SGD, "sgd has no hyperparameter 'rate'"),
         (FUNCTION + "sgd.lr = -1\n" + SGD, "sgd: lr = -1 must be at least 0"),
-        (FUNCTION + "sgd.grid = 3\n" + SGD, "sgd: 'grid' is not a hyperparameter; name one"),
+        (
+            FUNCTION + "sgd.grid = 3\n" + SGD,
+            "sgd: 'grid' is not a hyperparameter; only those can be changed",
+        ),
         (FUNCTION + 'sgd.name = "adam"\n' + SGD, "sgd: 'name' is not a hyperparameter"),
         (FUNCTION + 'sgd.grid.lr = "a"\n' + SGD, "grid 'a' is malformed"),
         (FUNCTION + '"*".momentum = 0.5\n' + SGD, "sgd has no hyperparameter 'momentum'"),
