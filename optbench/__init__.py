@@ -1,16 +1,41 @@
 """optbench: benchmarks first-order optimizers; every run is a row.
 
-:func:`run` runs suites, :func:`resume` goes on with a run, :func:`load` loads one; each returns
-:class:`Results`. :func:`estimate` says what a run would take.
+:func:`run` runs suites, :func:`resume` continues a run, :func:`load` loads one; each returns
+:class:`Results`. :func:`estimate` says what a run would take. :func:`check` compares with the
+baselines that :func:`save_baseline` keeps; :func:`export` gives one table of runs.
+:func:`check_optimizer` and :func:`positions` test an optimizer of your own.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optbench.api import Results, estimate, load, resume, run
+    from optbench.api import (
+        Results,
+        check,
+        check_optimizer,
+        estimate,
+        export,
+        load,
+        positions,
+        resume,
+        run,
+        save_baseline,
+    )
 
-__all__ = ["Results", "__version__", "estimate", "load", "resume", "run"]
+__all__ = [
+    "Results",
+    "__version__",
+    "check",
+    "check_optimizer",
+    "estimate",
+    "export",
+    "load",
+    "positions",
+    "resume",
+    "run",
+    "save_baseline",
+]
 
 __version__ = "0.1.0"
 

@@ -26,20 +26,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, cast, overload
 
 from optbench.errors import SuiteError
+from optbench.gate.check import check_baselines as check
+from optbench.gate.save import save_baseline
 from optbench.plugins import new_code_cache
 from optbench.records import RunTables, Status
 from optbench.report.configurations import problem_names
+from optbench.report.export import check_export
+from optbench.report.export import export as export_table
 from optbench.report.summaries import summary
 from optbench.runs.estimate import Estimate, estimate_plan
 from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
+from optbench.store.find import find_runs
 from optbench.store.reader import read_run
 from optbench.suite.request import SuiteSource
+from optbench.verify.optimizers import check_optimizer, positions
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+__all__ = [
+    "Results",
+    "check",
+    "check_optimizer",
+    "estimate",
+    "export",
+    "load",
+    "positions",
+    "resume",
+    "run",
+    "save_baseline",
+]
 
 Options = ParamSpec("Options")
 
@@ -216,6 +235,41 @@ def load(path: "str | PathLike[str]") -> Results:
         If there is none, or it is damaged.
     """
     return Results(read_run(Path(path)))
+
+
+def export(
+    runs: "str | PathLike[str] | Sequence[str | PathLike[str]]" = (),
+    table: str = "trace",
+    *,
+    format: str | None = None,
+    output: "str | PathLike[str] | None" = None,
+    force: bool = False,
+    out: "str | PathLike[str]" = "results",
+) -> "pd.DataFrame":
+    """Return one table of runs, and write it to a file if ``output`` names one.
+
+    Parameters
+    ----------
+    runs
+        Directories, names under ``out``, or ``"latest"``; without any, those of the latest
+        invocation.
+    table
+        ``"trace"``, ``"lanes"``, ``"evaluation"`` or ``"summary"``.
+    format
+        ``"csv"``, ``"json"`` or ``"parquet"``; by default what the file's suffix says.
+    force
+        Whether a file may be overwritten.
+
+    Raises
+    ------
+    UsageError
+        For whatever ``optbench export`` would exit with code 2.
+    """
+    file = None if output is None else Path(output)
+    check_export(table, format, file, force=force)
+    names = [runs] if isinstance(runs, str | PathLike) else runs
+    found = [read_run(path) for path in find_runs([str(name) for name in names], Path(out))]
+    return export_table(found, table, format, file, force=force)
 
 
 def _several(suite: object) -> bool:

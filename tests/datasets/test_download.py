@@ -68,7 +68,9 @@ def test_the_next_mirror_answers_where_one_is_down_and_is_asked_first_from_then_
 
 
 def test_a_mirror_with_a_wrong_file_is_passed_over(mirror, tmp_path):
-    with serve(GZIPPED | {f"{NAMES[1]}.gz": gzip.compress(idx_labels(digits(5)[::-1]), mtime=0)}) as wrong:
+    with serve(
+        GZIPPED | {f"{NAMES[1]}.gz": gzip.compress(idx_labels(digits(5)[::-1]), mtime=0)}
+    ) as wrong:
         folder = datasets.fetch("mnist", mirrors=[wrong.url, mirror.url], cache=tmp_path / "here")
     assert contents(folder) == CONTENT
     assert mirror.requests == [f"{name}.gz" for name in NAMES[1:]]
