@@ -172,9 +172,7 @@ def test_an_ffmpeg_that_refuses_is_an_error_in_one_line(tmp_path, ffmpeg):
 
 def test_without_ffmpeg_there_is_no_mp4(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        UsageError, match="needs ffmpeg, which cannot be found; install it or"
-    ):
+    with pytest.raises(UsageError, match="needs ffmpeg, which cannot be found; install it or"):
         form_of(tmp_path / "race.mp4")
 
 

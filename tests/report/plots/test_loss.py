@@ -178,9 +178,7 @@ def test_epochs_and_seconds_stretch_the_horizontal_axis():
 
 
 def test_a_function_has_no_epochs():
-    with pytest.raises(
-        UsageError, match="'anisotropic' has no epochs; x must be iteration or"
-    ):
+    with pytest.raises(UsageError, match="'anisotropic' has no epochs; x must be iteration or"):
         axes_of(function_run(), x="epoch")
 
 
