@@ -229,7 +229,7 @@ def test_plot_refuses_what_cannot_be_drawn(results):
         results.plot("surface")
     with pytest.raises(UsageError, match="no problem 'valey'; did you mean 'valley'"):
         results.plot(problem="valey")
-    with pytest.raises(UsageError, match="no kind of figure 'los'; did you mean 'loss'"):
+    with pytest.raises(UsageError, match="unknown kind 'los'; did you mean 'loss'"):
         results.plot("los")
     with pytest.raises(UsageError, match="odd number"):
         results.plot("loss", smooth=2)

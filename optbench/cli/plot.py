@@ -27,7 +27,7 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            metavar="auto|trajectory|surface|field|loss|sensitivity",
+            metavar="|".join((AUTO, *KINDS)),
             help="What to draw; auto draws what fits.",
         ),
     ] = AUTO,

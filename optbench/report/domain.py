@@ -16,9 +16,9 @@ def lanes_outside(tables: RunTables) -> frozenset[int]:
 
     Problems without a plot domain, or with more parameters than a trace holds, have none.
     """
-    found: set[int] = set()
+    outside: set[int] = set()
     for problem in tables.meta["problems"]:
-        domain = _domain(problem)
+        domain = (problem.get("plot") or {}).get("domain", [])
         names = list(POSITION_NAMES[: len(domain)])
         if not 1 <= len(domain) <= len(POSITION_NAMES) or not set(names) <= set(tables.trace):
             continue
@@ -29,13 +29,8 @@ def lanes_outside(tables: RunTables) -> frozenset[int]:
         ends = last[names].to_numpy(dtype=np.float64)
         low, high = np.asarray(domain, dtype=np.float64).T
         beyond = ((ends < low) | (ends > high)).any(axis=1)
-        found.update(int(lane) for lane in last["lane"].to_numpy()[beyond])
-    return frozenset(found)
-
-
-def _domain(problem: dict[str, object]) -> list[list[float]]:
-    plot = problem.get("plot")
-    return plot["domain"] if isinstance(plot, dict) else []
+        outside.update(int(lane) for lane in last["lane"].to_numpy()[beyond])
+    return frozenset(outside)
 
 
 def best_inside(table: pd.DataFrame, outside: frozenset[int]) -> pd.Series:
@@ -46,22 +41,20 @@ def best_inside(table: pd.DataFrame, outside: frozenset[int]) -> pd.Series:
     Parameters
     ----------
     table
-        As :func:`optbench.report.configurations` returns it.
+        As :func:`optbench.report.configurations.configurations` returns it.
     outside
         As :func:`lanes_outside` returns it.
 
     Returns
     -------
     pd.Series
-        Booleans, indexed as the table: one true a problem and label.
+        Booleans, indexed as the table: one is true per problem and label.
     """
-    lost = table["lane_numbers"].map(lambda numbers: _is_outside(numbers, outside))
+    is_outside = [
+        2 * len(outside.intersection(numbers)) > len(numbers) for numbers in table["lane_numbers"]
+    ]
     ended_badly = ~np.isfinite(table["score"])
-    ranked = table.assign(rank=np.where(ended_badly, 2, lost.astype(int)))
+    ranked = table.assign(rank=np.where(ended_badly, 2, np.array(is_outside, dtype=int)))
     ranked = ranked.sort_values(["rank", "score"], kind="stable")
     best = ranked.drop_duplicates(["problem", "label"]).index
     return pd.Series(table.index.isin(best), index=table.index)
-
-
-def _is_outside(numbers: tuple[int, ...], outside: frozenset[int]) -> bool:
-    return 2 * sum(number in outside for number in numbers) > len(numbers)

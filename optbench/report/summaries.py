@@ -46,7 +46,7 @@ SUMMARY_COLUMNS = {
     "swept": "string",  # its values of the hyperparameters that were swept; null where none was
     "edge": "string",  # warning that the best lies on the edge of the grid, or null
 }
-"""Columns of :func:`summary`; one ``hp_<name>`` column a hyperparameter follows them."""
+"""Columns of :func:`summary`; one ``hp_<name>`` column per hyperparameter follows them."""
 
 
 def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _reused(lanes: pd.DataFrame, problem: str, label: str) -> int:
 
 
 def summary(tables: RunTables) -> pd.DataFrame:
-    """Return the table that users see, one row a problem and label, in lane order.
+    """Return the table that users see, one row per problem and label, in lane order.
 
     Each row is the best configuration of its label (see :func:`configurations`), as medians over
     its seeds. A value that is not finite is null; ``status`` then says why.

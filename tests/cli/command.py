@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -71,6 +72,41 @@ def run(*arguments: object, cwd: Path, code: int = 0) -> Path:
     seen = optbench("run", *arguments, "--quiet", cwd=cwd)
     assert (seen.code, seen.err) == (code, ""), seen
     return seen.path
+
+
+def in_terminal(
+    *arguments: object, cwd: Path, answer: bytes = b"", piped: bool = False, **environment: str
+) -> tuple[int, str, str]:
+    """Run ``optbench ARGUMENTS`` in a terminal of its own.
+
+    Return the exit code, what went to stdout if that is a pipe, and what the terminal showed.
+    """
+    pty = pytest.importorskip("pty")
+    leader, follower = pty.openpty()
+    surroundings = {name: os.environ[name] for name in os.environ.keys() - set(SURROUNDINGS)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "optbench", *map(str, arguments)],
+        stdin=follower,
+        stdout=subprocess.PIPE if piped else follower,
+        stderr=follower,
+        cwd=cwd,
+        env=surroundings | environment,
+    )
+    os.close(follower)
+    os.write(leader, answer)
+    shown = b""
+    while part := _read(leader):
+        shown += part
+    out, _ = process.communicate(timeout=60)
+    os.close(leader)
+    return process.returncode, (out or b"").decode(), shown.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux says so when the other end is closed
+        return b""
 
 
 def lanes(path: Path) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from optbench.store import find as delete
-from tests.cli.command import meta, optbench, run
+from tests.cli.command import in_terminal, meta, optbench, run
 
 FIRST = datetime(2025, 1, 31, 23, tzinfo=UTC)
 
@@ -266,36 +266,15 @@ def test_the_size_is_that_of_all_files(made):
     assert delete.size_bytes(made / "results" / "a") == 2_000_004
 
 
-def asked(cwd, answer, *, columns=80, arguments=()):
+def asked(cwd, answer, *arguments, columns=80):
     """Run ``optbench clean`` with a terminal for stdin and stderr; return code, stdout, stderr."""
-    pty = pytest.importorskip("pty")
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "optbench", "clean", *arguments]
-    surroundings = {name: os.environ[name] for name in os.environ if name != "FORCE_COLOR"}
-    done = subprocess.Popen(
-        command,
-        stdin=follower,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        cwd=cwd,
-        env=surroundings | {"COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"},
-    )
-    os.close(follower)
-    os.write(leader, answer)
-    out, _ = done.communicate(timeout=60)
-    err = b""
-    try:
-        while part := os.read(leader, 4096):
-            err += part
-    except OSError:  # the other side is closed
-        pass
-    os.close(leader)
-    return done.returncode, out.decode(), err.decode().replace("\r\n", "\n")
+    environment = {"COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"}
+    return in_terminal("clean", *arguments, cwd=cwd, answer=answer, piped=True, **environment)
 
 
 @pytest.mark.parametrize("answer", [b"y\n", b"yes\n"])
 def test_yes_deletes(made, answer):
-    code, out, err = asked(made, answer, arguments=["a", "b"])
+    code, out, err = asked(made, answer, "a", "b")
     assert (code, out) == (0, "results/a\nresults/b\n")
     assert "Delete 2 runs, " in err
     assert left(made) == {"c", "d"}
@@ -322,7 +301,7 @@ def test_no_answer_is_an_interrupt(made):
 def test_whole_names_are_shown_however_wide_it_is(made, columns):
     name = "a-long-name-20250131T235959Z-" + "0123456789abcdef" * 3
     (made / "results" / "a").rename(made / "results" / name)
-    _, _, err = asked(made, b"n\n", columns=columns, arguments=[name])
+    _, _, err = asked(made, b"n\n", name, columns=columns)
     lines = err.split("Delete 1 run, ")[0].splitlines()
     assert max(map(len, lines)) <= columns
     assert name in "".join(line.split()[0] for line in lines if line.strip()[:1].isalnum())

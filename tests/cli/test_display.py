@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -18,7 +15,7 @@ from optbench.cli import display
 from optbench.cli.display import Bars, Lines, current_loss, title
 from optbench.cli.output import PIPE_COLUMNS, console
 from optbench.records import BlockResult, BlockSplit, EvaluationRows, LaneResult, Status, TraceChunk
-from tests.cli.command import optbench
+from tests.cli.command import in_terminal, optbench
 from tests.small import anisotropic, blocks_of, suite
 
 COLOR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[\d;]*m")
@@ -230,49 +227,13 @@ def test_where_the_output_is_no_terminal_tables_have_a_width_and_no_codes(tmp_pa
     assert "\r" not in seen.out + seen.err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 @pytest.mark.parametrize("no_color", [False, True])
 def test_no_color_is_honoured_in_a_terminal(tmp_path, no_color):
-    text = in_terminal(
-        ["run", "anisotropic", "--iterations", "100", "--set", "sgd.lr=1e200"],
-        {"NO_COLOR": "1"} if no_color else {},
-        tmp_path,
-    )
-    assert "\x1b" in text
-    assert "diverged" in text
+    environment = {"TERM": "xterm-256color"} | ({"NO_COLOR": "1"} if no_color else {})
+    arguments = ("run", "anisotropic", "--iterations", 100, "--set", "sgd.lr=1e200")
+    code, _, text = in_terminal(*arguments, cwd=tmp_path, **environment)
+    assert (code, "\x1b" in text, "diverged" in text) == (0, True, True)
     assert bool(COLOR.search(text)) is not no_color
-
-
-def in_terminal(arguments, environment, cwd):
-    """Return what the command writes to a terminal."""
-    import pty
-
-    surroundings = {
-        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")
-    }
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "optbench", *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=cwd,
-        env={**surroundings, "TERM": "xterm-256color", **environment},
-    ) as process:
-        os.close(theirs)
-        parts = []
-        while part := read(ours):
-            parts.append(part)
-        assert process.wait(timeout=60) == 0
-    os.close(ours)
-    return b"".join(parts).decode()
-
-
-def read(terminal):
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # Linux says so when the other end is closed
-        return b""
 
 
 # Blocks that do not fit.

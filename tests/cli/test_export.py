@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.cli.command import lanes, meta, optbench, run, trace
+from tests.cli.command import in_terminal, lanes, meta, optbench, run, trace
 
 TOLD = ["run", "problem", "optimizer", "label", "seed"]
 """Columns that begin every row of a trace or of evaluations; hyperparameters and status follow."""
@@ -403,16 +403,9 @@ def test_text_is_utf_8_whatever_the_terminal_speaks(odd):
 
 @pytest.mark.parametrize(("form", "code"), [("parquet", 2), ("csv", 0)])
 def test_parquet_is_not_written_to_a_terminal(made, form, code):
-    pty = pytest.importorskip("pty")
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "optbench", "export", "--table", "lanes", "--format", form]
-    done = subprocess.run(
-        command, cwd=made, stdout=follower, stderr=subprocess.PIPE, text=True, timeout=60
-    )
-    os.close(follower)
     hint = "error: a terminal cannot show parquet; give --output FILE, or --format csv\n"
-    assert (done.returncode, done.stderr) == (code, hint if code else "")
-    os.close(leader)
+    seen = in_terminal("export", "--table", "lanes", "--format", form, cwd=made)
+    assert (seen[0], seen[2] == hint) == (code, code == 2)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is full")

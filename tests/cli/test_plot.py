@@ -392,13 +392,3 @@ def test_an_animation_is_never_overwritten(cwd, raced):
     assert message == "'race.gif' already exists; move it or choose another file"
     assert (cwd / "race.gif").read_text() == "mine"
     assert raced == []
-
-
-# The acceptance of the sweep.
-
-
-def test_a_sweep_of_25_learning_rates_gives_one_figure_of_robustness(tmp_path):
-    path = run("anisotropic", "--grid", "*.lr=1e-3:10:25", "--seeds", 1, cwd=tmp_path)
-    seen = optbench("plot", "--kind", "sensitivity", cwd=tmp_path)
-    assert figures(seen) == ["anisotropic-sensitivity.png"]
-    assert seen.path == path / "plots" / "anisotropic-sensitivity.png"

@@ -9,10 +9,8 @@ from matplotlib.axes import Axes
 MANY = 14
 """Curves beyond which a legend can no longer be read against them."""
 
-
 ROW_INCHES = 0.165
 """Height that a name takes."""
-
 
 NAME_PLACE, LEADER_PLACE = 1.075, 1.065
 """Where names and the lines that lead to them stand beside the axes, in widths of the axes."""
@@ -47,20 +45,20 @@ def name_ends(axes: Axes, ends: Sequence[End]) -> None:
         return float(np.clip(end.y, low, high)) if np.isfinite(end.y) else high
 
     ordered = sorted(ends, key=lambda end: end.y if np.isfinite(end.y) else np.inf)
-    for place, end in zip(np.linspace(0.0, 1.0, len(ordered)), ordered, strict=True):
-        told = f"{end.y:.3g}" if np.isfinite(end.y) else ""
+    for position, end in zip(np.linspace(0.0, 1.0, len(ordered)), ordered, strict=True):
+        loss = f"{end.y:.3g}" if np.isfinite(end.y) else ""
         axes.annotate(
             "",
             xy=(end.x, height(end)),
-            xytext=(LEADER_PLACE, place),
+            xytext=(LEADER_PLACE, position),
             textcoords="axes fraction",
             arrowprops={"arrowstyle": "-", "color": end.color, "linewidth": 0.6, "shrinkB": 0},
             annotation_clip=False,
         )
         axes.text(
             NAME_PLACE,
-            place,
-            f"{end.name}  {told}",
+            position,
+            f"{end.name}  {loss}",
             transform=axes.transAxes,
             color=end.color,
             fontsize=7.5,
@@ -71,13 +69,12 @@ def name_ends(axes: Axes, ends: Sequence[End]) -> None:
 DEPTH = 1e-10
 """How far down a logarithmic axis reaches, as a fraction of its top: below that, all is won."""
 
-
 PADDING = 0.05
 """Room beyond the extreme values, as a fraction of the axis."""
 
 
 def spans_decades(values: np.ndarray, decades: float) -> bool:
-    """Say whether all values are above zero and reach over more than so many decades."""
+    """Say whether all values are above zero and span more than so many decades."""
     if not values.size or values.min() <= 0:
         return False
     return bool(np.log10(values.max()) - np.log10(values.min()) > decades)

@@ -86,12 +86,12 @@ def landscape(tables: RunTables, problem: str) -> Landscape:
         name: rows[name].to_numpy(dtype=np.float64).reshape(x.size, y.size)
         for name in ("value", "gradient_x", "gradient_y")
     }
-    shaped = {name: np.where(np.isfinite(each), each, np.nan) for name, each in shaped.items()}
+    shaped = {name: np.where(np.isfinite(grid), grid, np.nan) for name, grid in shaped.items()}
     domain = np.asarray(meta["plot"]["domain"], dtype=np.float64)
-    positions = np.array([each["position"] for each in meta["minima"]], dtype=np.float64)
+    positions = np.array([minimum["position"] for minimum in meta["minima"]], dtype=np.float64)
     positions = positions.reshape(-1, 2)
     inside = ((positions >= domain[:, 0]) & (positions <= domain[:, 1])).all(axis=1)
-    depths = np.array([each["value"] for each in meta["minima"]], dtype=np.float64)[inside]
+    depths = np.array([minimum["value"] for minimum in meta["minima"]], dtype=np.float64)[inside]
     return Landscape(
         x=x,
         y=y,
@@ -111,7 +111,7 @@ def _levels(meta: dict[str, Any], value: np.ndarray) -> np.ndarray:
     values = value[np.isfinite(value)]
     if not values.size or values.min() == values.max():
         return np.array([])
-    lowest = min([float(values.min()), *(float(each["value"]) for each in meta["minima"])])
+    lowest = min([float(values.min()), *(float(minimum["value"]) for minimum in meta["minima"])])
     height = float(values.max()) - lowest
     first = max(float(np.quantile(values, LOWEST_SHARE)) - lowest, height / 10**MOST_DECADES)
     levels: np.ndarray = lowest + np.geomspace(first, height, CONTOURS, endpoint=False)

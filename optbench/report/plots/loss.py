@@ -101,7 +101,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         logarithmic and no loss is above zero.
     """
     meta = describe(tables, problem)
-    crowded = len(_labels(tables, problem)) > MANY
+    lanes = tables.lanes
+    crowded = lanes.loc[lanes["problem"] == problem, "label"].nunique() > MANY
     window = _window(meta, options, crowded=crowded)
     lines = _lines(tables, meta, options, window)
     best = [line for line in lines if line.configuration["best"]]
@@ -111,8 +112,10 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     axes.set_yscale("log" if log else "linear")
     axes.set_ylim(*(options.ylim or _limits(meta, best, log=log)))
     for line in lines:
-        if not line.configuration["best"]:
-            _draw_faint(axes, line)
+        if not line.configuration["best"]:  # it shows how much the hyperparameters matter
+            median = leading_finite(line.curve.median)
+            x = np.arange(median.size) * line.step
+            axes.plot(x, median, color=line.style.color, linewidth=0.8, alpha=FAINT, zorder=1)
     for line in best:
         _draw_best(axes, line, window, marked=not crowded)
     axes.set_title(literal(problem_title(tables, problem)))
@@ -125,11 +128,6 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     else:
         legend_below(figure, *axes.get_legend_handles_labels(), title=note or None)
     return figure
-
-
-def _labels(tables: RunTables, problem: str) -> list[str]:
-    lanes = tables.lanes
-    return list(dict.fromkeys(lanes.loc[lanes["problem"] == problem, "label"]))
 
 
 def _window(meta: dict[str, Any], options: PlotOptions, *, crowded: bool) -> int:
@@ -162,8 +160,8 @@ def _lines(
     for _, configuration in table.iterrows():
         label, numbers = configuration["label"], configuration["lane_numbers"]
         lanes = [losses[number] for number in numbers]
-        setting = hyperparameter_text(configuration, swept[label])
-        ending = bad_endings(tables.lanes, numbers)
+        names = [display_name(label), hyperparameter_text(configuration, swept[label])]
+        endings = bad_endings(tables.lanes, numbers)
         lines.append(
             _Line(
                 configuration,
@@ -171,8 +169,7 @@ def _lines(
                 median_curve(lanes, window),
                 _step(configuration, meta, options.x),
                 look[label],
-                ", ".join(filter(None, [display_name(label), setting]))
-                + (f" ({ending})" if ending else ""),
+                ", ".join(filter(None, names)) + (f" ({endings})" if endings else ""),
             )
         )
     return lines
@@ -216,13 +213,6 @@ def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[
     else:
         ceiling = lowest + RUNAWAY_DESCENTS * (start - lowest)
     return axis_limits(values, ceiling=ceiling, log=log)
-
-
-def _draw_faint(axes: Axes, line: _Line) -> None:
-    """Draw a configuration that is not the best: it shows how much the hyperparameters matter."""
-    median = leading_finite(line.curve.median)
-    x = np.arange(median.size) * line.step
-    axes.plot(x, median, color=line.style.color, linewidth=0.8, alpha=FAINT, zorder=1)
 
 
 def _draw_best(axes: Axes, line: _Line, window: int, *, marked: bool) -> None:

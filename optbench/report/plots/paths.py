@@ -1,10 +1,8 @@
 """The best path of each optimizer over a function of two variables, and where it leaves."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from optbench.records import RunTables
 from optbench.report.configurations import (
@@ -47,14 +45,16 @@ class Path:
 
 
 def best_paths(tables: RunTables, problem: str, domain: np.ndarray) -> list[Path]:
-    """Return a path a label; what ended outside the domain counts as best only where all did.
+    """Return one path per label; what ended outside the domain counts as best only where all did.
 
     Parameters
     ----------
     domain
         Limits, ((x low, x high), (y low, y high)).
     """
-    tables = _only(tables, problem)
+    lanes = tables.lanes[tables.lanes["problem"] == problem]
+    trace = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
+    tables = replace(tables, lanes=lanes, trace=trace)  # others would be ranked for nothing
     outside = lanes_outside(tables)
     table = configurations(tables)
     table = table.assign(best=best_inside(table, outside))
@@ -64,24 +64,13 @@ def best_paths(tables: RunTables, problem: str, domain: np.ndarray) -> list[Path
     for _, configuration in best.iterrows():
         label, lane = configuration["label"], configuration["lane_numbers"][0]
         swept = swept_columns(table[table["label"] == label])
-        ending = bad_endings(tables.lanes, [lane])
+        ending = bad_endings(tables.lanes, [lane]) or (LEFT if lane in outside else "")
         positions = _positions(tables, lane)
-        notes = _notes(configuration, swept, ending or (LEFT if lane in outside else ""))
+        notes = ", ".join(filter(None, [hyperparameter_text(configuration, swept), ending]))
         exits = exits_of(positions, domain)
-        lost = _lost(positions, exits, domain) if ending or lane in outside else None
+        lost = _lost(positions, exits, domain) if ending else None
         paths.append(Path(positions, exits, lost, look[label], display_name(label), notes))
     return paths
-
-
-def _only(tables: RunTables, problem: str) -> RunTables:
-    """Return the tables of one problem: the others would be ranked for nothing."""
-    lanes = tables.lanes[tables.lanes["problem"] == problem]
-    trace = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
-    return replace(tables, lanes=lanes, trace=trace)
-
-
-def _notes(configuration: "pd.Series[Any]", swept: list[str], ending: str) -> str:
-    return ", ".join(filter(None, [hyperparameter_text(configuration, swept), ending]))
 
 
 def _positions(tables: RunTables, lane: int) -> np.ndarray:

@@ -83,24 +83,13 @@ KNOWN = {
 """Styles of the optimizers of the field."""
 
 DISPLAY_NAMES = {
-    "sgd": "SGD",
-    "momentum": "Momentum",
-    "nesterov": "Nesterov",
-    "adagrad": "AdaGrad",
-    "rmsprop": "RMSprop",
-    "adadelta": "AdaDelta",
-    "adam": "Adam",
-    "adamw": "AdamW",
-    "adamax": "AdaMax",
-    "nadam": "NAdam",
-    "amsgrad": "AMSGrad",
-    "radam": "RAdam",
-    "adabelief": "AdaBelief",
-    "lion": "Lion",
-    "lars": "LARS",
-    "lamb": "LAMB",
-    "muon": "Muon",
+    name.lower(): name
+    for name in (
+        *("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "AdaDelta", "Adam", "AdamW"),
+        *("AdaMax", "NAdam", "AMSGrad", "RAdam", "AdaBelief", "Lion", "LARS", "LAMB", "Muon"),
+    )
 }
+"""How the field spells their names."""
 
 DASHES: tuple[LineStyle, ...] = ("--", "-.", ":", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
 
@@ -153,7 +142,7 @@ def styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
     for renamed, label, optimizer in sorted((lab != opt, lab, opt) for lab, opt in set(entries)):
         fixed = None if renamed else KNOWN.get(label)
         choices = [fixed] if fixed else _choices(label, optimizer)
-        style = next((each for each in choices if each not in taken), choices[0])
+        style = next((choice for choice in choices if choice not in taken), choices[0])
         taken.add(style)
         result[label] = style
     return result

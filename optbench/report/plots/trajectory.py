@@ -34,7 +34,7 @@ RING: dict[str, Any] = {"marker": "o", "markersize": 8, "fillstyle": "none"}
 
 
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
-    """Draw a panel a label: the first seed of its best configuration."""
+    """Draw one panel per label: the first seed of its best configuration."""
     function = landscape(tables, problem)
     paths = best_paths(tables, problem, function.domain)
     rows, columns = _grid(len(paths))

@@ -1,11 +1,14 @@
 """The schedule figure shows the learning rate that each update had."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import optbench
 from optbench.errors import UsageError
 from optbench.report.plots import draw, drawable
+from tests.report.runs import function_run
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +39,10 @@ def test_each_optimizer_has_its_learning_rate_at_every_update(scheduled):
         np.testing.assert_allclose(line.get_ydata(), expected[name], rtol=1e-12)
 
 
-def test_it_fits_only_runs_with_a_schedule(scheduled, tmp_path):
+def test_it_fits_only_runs_with_a_schedule(scheduled):
     assert "schedule" in drawable(scheduled.tables, "anisotropic")
-    plain = optbench.run("anisotropic", optimizers=["sgd"], iterations=3, out=tmp_path)
     with pytest.raises(UsageError, match="no lane has a schedule"):
-        draw("schedule", plain.tables, "anisotropic")
+        draw("schedule", function_run(), "anisotropic")
 
 
 def test_words_and_numbers_are_columns_of_the_lanes(scheduled):
@@ -52,14 +54,11 @@ def test_words_and_numbers_are_columns_of_the_lanes(scheduled):
     assert again.lanes["hp_schedule"].tolist() == scheduled.lanes["hp_schedule"].tolist()
 
 
-def test_long_runs_are_thinned(tmp_path):
-    run = optbench.run(
-        "anisotropic",
-        optimizers=["sgd"],
-        set={"sgd.schedule": "linear"},
-        iterations=5000,
-        out=tmp_path,
-    )
-    (line,) = curves(draw("schedule", run.tables, "anisotropic")).values()
-    assert len(line.get_xdata()) == 2000
-    assert line.get_xdata()[[0, -1]].tolist() == [1, 5000]
+def test_long_runs_are_thinned(scheduled):
+    (problem,) = scheduled.meta["problems"]
+    meta = scheduled.meta | {"problems": [problem | {"iterations": 5000}]}
+    for line in curves(
+        draw("schedule", replace(scheduled.tables, meta=meta), "anisotropic")
+    ).values():
+        assert len(line.get_xdata()) == 2000
+        assert line.get_xdata()[[0, -1]].tolist() == [1, 5000]

@@ -192,6 +192,7 @@ def test_where_everything_diverged_the_shelf_is_all_there_is():
         ([0.0, 0.9, 0.99], False),
         ([1.0], False),
         ([0.001, 0.01, 0.1, 0.5], True),
+        ([0.1, 0.5, 1e200], True),
     ],
 )
 def test_a_hyperparameter_spaced_by_logarithm_has_such_an_axis(values, log):

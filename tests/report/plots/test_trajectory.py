@@ -39,12 +39,20 @@ def exits(axes):
     return found[0].tolist() if found else []
 
 
+def drawn(lanes, surface=None, **problem):
+    """Draw lanes over the anisotropic function, or over another surface."""
+    surface = anisotropic_surface() if surface is None else surface
+    return draw("trajectory", tables(lanes, [function_problem(**problem)], surface), "anisotropic")
+
+
 def one_path(position, status=Status.DONE):
     """Draw a single lane along these positions and return its panel."""
     position = np.asarray(position, dtype=float)
     lane = Lane("sgd", np.ones(len(position)), position=position, status=status)
-    run = tables([lane], [function_problem()], anisotropic_surface())
-    return draw("trajectory", run, "anisotropic").axes[0]
+    return drawn([lane]).axes[0]
+
+
+NO_LEVELS = {"domain": DOMAIN, "levels": None}
 
 
 def test_four_optimizers_make_the_textbooks_two_by_two():
@@ -78,7 +86,7 @@ def test_contours_and_the_minimum_are_those_of_the_function():
 
 def test_without_levels_twenty_are_spaced_by_logarithm_above_the_minimum():
     run = function_run(
-        plot={"domain": DOMAIN, "levels": None},
+        plot=NO_LEVELS,
         minima=[{"position": [0.0, 0.0], "value": -1.0}, {"position": [11.0, 0.0], "value": 6.0}],
     )
     axes = draw("trajectory", run, "anisotropic").axes[0]
@@ -92,23 +100,14 @@ def test_without_levels_twenty_are_spaced_by_logarithm_above_the_minimum():
 
 def test_levels_do_not_reach_down_more_than_eight_decades():
     surface = anisotropic_surface().assign(value=lambda rows: 10.0 ** -rows["x"].abs() * 1e4)
-    run = tables(
-        [function_lane("sgd")],
-        [function_problem(minima=[], plot={"domain": DOMAIN, "levels": None})],
-        surface,
-    )
-    axes = draw("trajectory", run, "anisotropic").axes[0]
+    axes = drawn([function_lane("sgd")], surface, minima=[], plot=NO_LEVELS).axes[0]
     heights = axes.collections[0].levels - 1e-6
     assert heights.max() / heights.min() < 1e8
 
 
 def test_a_function_that_is_the_same_everywhere_has_no_contours():
-    run = tables(
-        [function_lane("sgd")],
-        [function_problem(minima=[], plot={"domain": DOMAIN, "levels": None})],
-        anisotropic_surface().assign(value=3.0),
-    )
-    axes = draw("trajectory", run, "anisotropic").axes[0]
+    surface = anisotropic_surface().assign(value=3.0)
+    axes = drawn([function_lane("sgd")], surface, minima=[], plot=NO_LEVELS).axes[0]
     assert not axes.collections
     assert axes.get_xlim() == (-10, 10)
 
@@ -116,9 +115,7 @@ def test_a_function_that_is_the_same_everywhere_has_no_contours():
 def test_where_a_function_is_not_finite_nothing_is_drawn():
     surface = anisotropic_surface()
     surface.loc[surface["x"] < 0, "value"] = np.inf
-    plot = {"domain": DOMAIN, "levels": None}
-    run = tables([function_lane("sgd")], [function_problem(plot=plot)], surface)
-    axes = draw("trajectory", run, "anisotropic").axes[0]
+    axes = drawn([function_lane("sgd")], surface, plot=NO_LEVELS).axes[0]
     assert np.isfinite(axes.collections[0].levels).all()
     assert min(path.vertices[:, 0].min() for path in axes.collections[0].get_paths()) >= 0
 
@@ -138,8 +135,7 @@ def test_all_minima_are_marked_and_local_ones_smaller():
 
 def test_a_free_corner_of_the_grid_holds_a_key_to_the_signs_that_are_there():
     def key(lanes, minima=()):
-        problem = function_problem(minima=[{"position": [0, 0], "value": 0.0}, *minima])
-        figure = draw("trajectory", tables(lanes, [problem], anisotropic_surface()), "anisotropic")
+        figure = drawn(lanes, minima=[{"position": [0, 0], "value": 0.0}, *minima])
         return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
     inside = [Lane(f"o{k}", [1.0], position=np.zeros((1, 2))) for k in range(4)]
@@ -160,8 +156,7 @@ def test_more_optimizers_make_more_panels_and_none_is_empty(panels, shape):
         Lane(f"o{k}", [2.0, 1.0], position=np.array([[1.0, 1.0], [0.5, k / 20]]))
         for k in range(panels)
     ]
-    run = tables(lanes, [function_problem()], anisotropic_surface())
-    figure = draw("trajectory", run, "anisotropic")
+    figure = drawn(lanes)
     assert len(figure.axes) == panels
     assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == shape
     assert figure.get_size_inches()[0] == 8.0
@@ -169,8 +164,7 @@ def test_more_optimizers_make_more_panels_and_none_is_empty(panels, shape):
 
 def test_ticks_are_labelled_at_the_foot_of_each_column():
     lanes = [Lane(f"o{k}", [1.0], position=np.zeros((1, 2))) for k in range(5)]
-    run = tables(lanes, [function_problem()], anisotropic_surface())
-    figure = draw("trajectory", run, "anisotropic")
+    figure = drawn(lanes)
     labelled = [axes.xaxis.get_tick_params()["labelbottom"] for axes in figure.axes]
     assert labelled == [False, False, True, True, True]
     assert [axes.yaxis.get_tick_params()["labelleft"] for axes in figure.axes] == [
@@ -214,12 +208,8 @@ def test_of_a_grid_what_ends_inside_is_drawn_although_what_left_is_lower():
         return Lane("sgd", [1.0, loss], hyperparameters={"lr": lr}, position=position)
 
     lanes = [lane(0.1, (1.0, 1.0), 0.5), lane(0.2, (30.0, 0.0), -9.0)]
-    run = tables(lanes, [function_problem()], anisotropic_surface())
-    axes = draw("trajectory", run, "anisotropic").axes[0]
-    assert axes.get_title() == "SGD\nlr=0.1"
-    run = tables(lanes[1:], [function_problem()], anisotropic_surface())
-    axes = draw("trajectory", run, "anisotropic").axes[0]
-    assert axes.get_title() == "SGD\nleft the domain"
+    assert drawn(lanes).axes[0].get_title() == "SGD\nlr=0.1"
+    assert drawn(lanes[1:]).axes[0].get_title() == "SGD\nleft the domain"
 
 
 def test_a_path_that_starts_outside_is_marked_at_the_nearest_edge():
@@ -247,7 +237,6 @@ def test_a_lane_without_a_finite_position_has_an_empty_panel():
         function_lane("sgd"),
         Lane("adam", [np.nan], position=[[np.nan, np.nan]], status=Status.DIVERGED),
     ]
-    run = tables(lanes, [function_problem()], anisotropic_surface())
-    axes = draw("trajectory", run, "anisotropic").axes[1]
+    axes = drawn(lanes).axes[1]
     assert axes.get_title() == "Adam\ndiverged at 0"
     assert path_of(axes).get_xydata().size == 0
