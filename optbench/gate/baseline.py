@@ -37,23 +37,11 @@ NUMERICS_ITERATIONS = 50
 class Baseline:
     """A run that was saved as a reference.
 
-    Attributes
-    ----------
-    path
-        Its directory.
-    meta
-        baseline.json: ``name``, ``schema_version``, ``saved``, and of the run its ``suite``,
-        ``seeds``, ``problems``, ``optimizers``, ``numerics_version``, ``device`` and
-        ``environment`` as in run.json; ``calibration_seconds``, the time of the calibration loop
-        beside that run; ``targets``, a loss by problem; ``test_error``, a mean by problem and
-        label; ``thresholds``, relative changes of the loss that are let through, by problem.
-    lanes
-        lanes.parquet of the run.
-    trace
-        The columns lane, iteration and loss: the first rows, and a thinned rest.
-    tolerance
-        The columns lane, iteration and tolerance of the first rows: how far a loss may lie from
-        the stored one.
+    ``meta`` is baseline.json: ``name``, ``schema_version``, ``saved``, what the run's run.json says
+    under the keys of :data:`optbench.gate.save.KEPT`, and ``targets``, a loss by problem;
+    ``test_error``, a mean by problem and label; ``thresholds``, relative changes of the loss that
+    are let through, by problem. ``trace`` holds the first rows of each lane and a thinned rest;
+    ``tolerance``, how far the losses of the first rows may lie from the stored ones.
     """
 
     path: Path
@@ -91,13 +79,7 @@ class _Description(_Part):
 
 
 def write(baseline: Baseline, *, replace: bool = False) -> None:
-    """Write a baseline into its folder; a kill leaves the old one or the new one.
-
-    Raises
-    ------
-    ResultsError
-        If there is one and it is not to be replaced, or it cannot be written.
-    """
+    """Write a baseline into its folder; a kill leaves the old one or the new one."""
     folder = baseline.path
     if not replace:
         check_free(folder)
@@ -117,13 +99,7 @@ def write(baseline: Baseline, *, replace: bool = False) -> None:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder in which a baseline is.
-
-    Raises
-    ------
-    ResultsError
-        If there is one.
-    """
+    """Refuse a folder in which a baseline is."""
     if folder.exists():
         name = folder.name
         raise ResultsError(
@@ -152,13 +128,7 @@ def _write_table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> 
 
 
 def load(folder: Path) -> Baseline:
-    """Return a baseline.
-
-    Raises
-    ------
-    ResultsError
-        If it is damaged, or of a version that this optbench does not know.
-    """
+    """Return a baseline, unless it is damaged or of a version that this optbench does not know."""
     file = folder / DESCRIPTION
     meta = read_json(file, "baseline")
     check_shape(_Description, meta, file)
@@ -185,15 +155,7 @@ def _read_rows(file: Path, kinds: Mapping[str, str]) -> "pd.DataFrame":
 
 
 def find(names: list[str], out: Path) -> list[Path]:
-    """Return the folders of baselines by name or path; without any, those of all.
-
-    Raises
-    ------
-    NothingToCompareError
-        If there are none, or none of a name.
-    ResultsError
-        If the folder cannot be searched.
-    """
+    """Return the folders of baselines by name or path; without any, those of all."""
     try:
         known = sorted(file.parent for file in (out / FOLDER).glob(f"[!.]*/{DESCRIPTION}"))
     except OSError as error:
@@ -223,17 +185,12 @@ Thresholds: TypeAlias = float | Mapping[str, float] | Sequence[str]
 
 
 def parse_thresholds(thresholds: Thresholds) -> dict[str, float]:
-    """Return thresholds by problem; the key ``""`` holds that of all others.
+    """Return positive thresholds by problem; the key ``""`` holds that of all others.
 
     >>> parse_thresholds(["0.1", "mnist-mlp=0.2"])
     {'': 0.1, 'mnist-mlp': 0.2}
     >>> parse_thresholds(0.1)
     {'': 0.1}
-
-    Raises
-    ------
-    UsageError
-        If one is not a positive number.
     """
     shares: dict[str, float | str]
     if isinstance(thresholds, Mapping):

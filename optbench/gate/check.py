@@ -32,14 +32,9 @@ Display: TypeAlias = Callable[[Plan], AbstractContextManager[Callable[[Record], 
 
 @dataclass(frozen=True)
 class CheckedBaseline:
-    """A baseline, the run that was compared with it, what was found, and figures of that.
+    """A baseline, the run that was compared with it, what was found, and figures of what failed.
 
-    Attributes
-    ----------
-    thresholds
-        Those that were applied, by problem; the key ``""`` holds that of all others.
-    figures
-        Files that show baseline and run where a group of lanes failed.
+    ``thresholds`` are those that were applied, by problem; ``""`` holds that of all others.
     """
 
     baseline: Baseline
@@ -205,12 +200,6 @@ def _draw_failed(baseline: Baseline, tables: RunTables, verdict: Verdict) -> tup
 
 
 def refresh(checked: CheckedBaseline, *, data_dir: Path | None = None) -> None:
-    """Put the run of a check in the place of its baseline; the thresholds stay.
-
-    Raises
-    ------
-    ResultsError
-        If the run cannot be a baseline; the old one is kept.
-    """
+    """Put the run of a check in the place of its baseline; the thresholds stay."""
     folder = checked.baseline.path
     save_tables(checked.run, folder, checked.thresholds, data_dir=data_dir, replace=True)

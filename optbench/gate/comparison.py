@@ -28,16 +28,10 @@ class MatchKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """A lane of the baseline and its partner in the run.
+    """A lane of the baseline and its partner in the run, by lane numbers ``then`` and ``now``.
 
-    Attributes
-    ----------
-    then, now
-        Lane numbers in the baseline and in the run.
-    configuration
-        Position of the baseline's lane among those of its problem, label and seed, from 0.
-    setting
-        Hyperparameters in which the configurations of its label differ, as text.
+    ``configuration`` is the position of the baseline's lane among those of its problem, label and
+    seed; ``setting`` the hyperparameters in which the configurations of its label differ, as text.
     """
 
     problem: str
@@ -56,14 +50,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Matching:
-    """Pairs of lanes, and the keys of lanes that have no partner.
+    """Pairs of lanes, the keys of lanes that have no partner, and both sides by lane number.
 
-    Attributes
-    ----------
-    then, now
-        The rows of lanes.parquet by lane number, on both sides.
-    hyperparameters_then, hyperparameters_now
-        By lane number.
+    ``then`` and ``now`` are the rows of lanes.parquet.
     """
 
     pairs: tuple[Pair, ...]
@@ -258,13 +247,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Changed:
-    """Which lanes have other settings than in the baseline.
-
-    Attributes
-    ----------
-    names
-        Problem and label of findings; an empty text stands for all.
-    """
+    """Problem and label of lanes that have other settings now; an empty text stands for all."""
 
     names: frozenset[tuple[str, str]]
 

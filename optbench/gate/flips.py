@@ -62,12 +62,8 @@ def flips(seeds: int, random: int = RANDOM_FLIPS, most: int = MOST_ENUMERATED) -
 class SignFlips:
     """The differences of groups over seeds, and their T under every flip.
 
-    Attributes
-    ----------
-    differences
-        float64, shape (groups, seeds); NaN where a group has no pair for a seed.
-    flipped
-        bool, shape (flips, seeds), the first without any.
+    ``differences`` has the shape (groups, seeds), NaN where a group has no pair for a seed;
+    ``flipped`` (flips, seeds), bool, the first row without any.
     """
 
     differences: np.ndarray
@@ -79,13 +75,7 @@ class SignFlips:
         return cls(differences, flips(differences.shape[1]))
 
     def adjusted(self, sign: float) -> np.ndarray:
-        """Return the adjusted one-sided p of each group.
-
-        Parameters
-        ----------
-        sign
-            1 for a change for the worse, −1 for one for the better.
-        """
+        """Return each group's adjusted p for a change for the worse (sign 1) or the better (−1)."""
         values = sign * np.nan_to_num(self.differences)
         sizes = np.sqrt((values**2).sum(axis=1, keepdims=True))
         scaled = np.divide(values, sizes, out=np.zeros_like(values), where=sizes > 0.0)

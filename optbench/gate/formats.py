@@ -134,13 +134,7 @@ def _escaped(text: str, *, inside: bool = False) -> str:
 
 
 def write_summary(checked: "Sequence[CheckedBaseline]") -> None:
-    """Append Markdown to the summary of the job, if there is a job.
-
-    Raises
-    ------
-    ResultsError
-        If the file that ``GITHUB_STEP_SUMMARY`` names cannot be written.
-    """
+    """Append Markdown to the summary of the job, if there is a job."""
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if not place:
         return

@@ -41,16 +41,9 @@ FUNCTION_UNITS = 1024.0
 def log_losses(
     then: np.ndarray, now: np.ndarray, start: float, problem: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the metric of the lanes of a group, on both sides.
+    """Return the metric of the lanes of a group, from finite final losses of shape (seeds,).
 
-    Parameters
-    ----------
-    then, now
-        Final losses, finite, shape (seeds,).
-    start
-        Loss at the start of the baseline's lanes.
-    problem
-        What the baseline's run.json says of the problem.
+    ``start`` is the loss at the start of the baseline's lanes, ``problem`` its entry in run.json.
 
     >>> known = {"kind": "function", "minima": [{"value": 1.0}], "batch_size": None}
     >>> then, now = log_losses(np.array([1.1]), np.array([1.2]), 6.0, known)
@@ -87,18 +80,11 @@ def _zero_and_floor(
 
 @dataclass(frozen=True)
 class MeasuredGroup:
-    """A group with the metric of its lanes.
+    """A group of so many ``lanes`` (pairs) with their metric, and whether seeds make a difference.
 
-    Attributes
-    ----------
-    then, now
-        float64, shape (seeds of the family,); NaN where a lane of the pair has no finite loss.
-    random
-        Whether seeds make a difference.
-    finite_then, finite_now
-        Lanes with a finite final loss on each side, whatever their partners have.
-    lanes
-        Pairs of lanes.
+    ``then`` and ``now`` have the shape (seeds of the family,), NaN where a lane of the pair has no
+    finite loss; ``finite_then`` and ``finite_now`` count lanes that have one, whatever their
+    partners have.
     """
 
     problem: str

@@ -87,14 +87,10 @@ def _elsewhere(others: list[Difference]) -> Finding:
 
 
 class _Case(NamedTuple):
-    """The first rows of a pair of lanes that differ.
+    """The first rows of a pair of lanes that differ, from iteration ``first`` on.
 
-    Attributes
-    ----------
-    first
-        The first iteration that differs; the row quoted is the first beyond the tolerance, or this.
-    excess
-        The largest difference divided by its tolerance.
+    The row quoted is the first beyond its tolerance, if any; ``excess`` is the largest difference
+    divided by its tolerance.
     """
 
     pair: Pair

@@ -47,17 +47,7 @@ LARGEST = 64.0
 def detectable_change(
     deviation: float, threshold: float, seeds: int, groups: int, level: float
 ) -> float:
-    """Return δ.
-
-    Parameters
-    ----------
-    deviation
-        s, of so many ``seeds``.
-    threshold
-        log(1 + threshold).
-    groups, level
-        As in :func:`needed_deviations`.
-    """
+    """Return δ from ``deviation``, the s of so many seeds; ``threshold`` is log(1 + threshold)."""
     lifted = needed_deviations(seeds, groups, level) * deviation
     return max(lifted, threshold + mean_deviations(seeds) * deviation)
 
@@ -79,21 +69,7 @@ def _quantile(values: np.ndarray, share: float) -> float:
 
 @lru_cache(maxsize=64)
 def needed_deviations(seeds: int, groups: int, level: float) -> float:
-    """Return c: how many standard deviations of the baseline's seeds a change must have.
-
-    Parameters
-    ----------
-    seeds
-        Pairs of lanes of a group.
-    groups
-        In the family, this one included.
-    level
-        Family-wise error of the test.
-
-    Returns
-    -------
-    float
-        Infinite where so few seeds cannot detect any change.
+    """Return c, for a family of so many groups: infinite where so few seeds detect no change.
 
     >>> round(needed_deviations(8, 1, 0.01), 1) < round(needed_deviations(8, 10, 0.01), 1)
     True
@@ -120,14 +96,9 @@ def _smallest_shifts(
 ) -> np.ndarray:
     """Return, of each simulation, the smallest shift of its differences that passes the test.
 
-    Parameters
-    ----------
-    noise
-        Differences of the group without a change, shape (simulations, seeds).
-    signs
-        Of each flip, shape (seeds, flips), the first all 1.
-    rivals
-        The largest T of the other groups, shape (simulations, flips).
+    ``noise`` holds the differences of the group without a change, shape (simulations, seeds);
+    ``signs`` has the shape (seeds, flips), the first flip all 1; ``rivals``, the largest T of the
+    other groups, (simulations, flips).
     """
     sums, totals = noise @ signs, signs.sum(axis=0)
     below = np.zeros((len(noise), 1))

@@ -93,13 +93,7 @@ def _lost_rows(comparison: Comparison) -> dict[Pair, _Lost]:
 
 
 class _End(NamedTuple):
-    """What is to be said of how a lane ended.
-
-    Attributes
-    ----------
-    what
-        Shared by lanes of which the same is to be said.
-    """
+    """What is to be said of how a lane ended; ``what`` is shared by lanes that ended alike."""
 
     severity: Severity
     what: str

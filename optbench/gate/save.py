@@ -111,13 +111,7 @@ def save_tables(
     data_dir: Path | None = None,
     replace: bool = False,
 ) -> None:
-    """Save a run as a baseline in a folder, maybe in place of the one that is there.
-
-    Raises
-    ------
-    ResultsError
-        If the run cannot be a baseline, or there is one and it is not to be replaced.
-    """
+    """Save a run as a baseline in a folder, maybe in place of the one that is there."""
     check_savable(run)
     file = parse_suite(run.meta["suite"]["resolved"], str(run.path))
     suite = resolve(file, data_dir=data_dir)
@@ -129,13 +123,7 @@ def save_tables(
 
 
 def check_savable(run: RunTables) -> None:
-    """Refuse what is no reference.
-
-    Raises
-    ------
-    ResultsError
-        If the run has not ended, one of its lanes failed, or it was made before there was a gate.
-    """
+    """Refuse a run that has not ended or failed, or was made before there was a gate."""
     status = run.meta["status"]
     if status not in (Status.DONE, Status.DIVERGED):
         raise ResultsError(f"'{run.path}' is {status}: a baseline needs a run that is done")
@@ -144,13 +132,7 @@ def check_savable(run: RunTables) -> None:
 
 
 def check_lanes(run: RunTables, suite: Suite, device: Device) -> None:
-    """Refuse a suite whose lanes are not those of a run.
-
-    Raises
-    ------
-    ResultsError
-        If code, data or defaults have changed since the run was made.
-    """
+    """Refuse a suite whose lanes are not those of a run: code, data or defaults changed."""
     keys = [lane.key for lane in plan_run(suite, device, workers=1).lanes]
     if keys != run.lanes["lane_key"].tolist():
         raise ResultsError(
@@ -195,11 +177,6 @@ def tolerances(suite: Suite, device: Device) -> "pd.DataFrame":
     The tolerance is :data:`ENVELOPES` times the largest change of the loss in :data:`NUDGES` runs
     from starts one ulp beside a lane's own, and at least as many ulps of the loss. Relative to the
     loss it never shrinks from row to row: two traces that have parted cross now and then.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns lane, iteration and tolerance.
     """
     import pandas as pd
 

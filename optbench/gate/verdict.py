@@ -43,20 +43,11 @@ class Outcome(StrEnum):
 class Gate:
     """What is let through.
 
-    Attributes
-    ----------
-    strict
-        Whether a changed bit fails in the environment that the baseline was made in.
-    fail_on_speed
-        Whether a slower step fails.
-    threshold
-        Relative change of the loss from which a change counts: 0.05 is 5 %.
-    thresholds
-        The same by problem, where it differs.
-    level
-        Probability of at least one false alarm among all groups whose losses are judged.
-    slowdown
-        Ratio of step times from which a step counts as slower.
+    ``strict`` fails a changed bit in the environment that the baseline was made in. ``threshold``
+    is the relative change of the loss from which a change counts, 0.05 for 5 %, ``thresholds`` the
+    same by problem, where it differs. ``level`` is the probability of at least one false alarm
+    among all groups whose losses are judged, ``slowdown`` the ratio of step times from which a step
+    counts as slower.
     """
 
     strict: bool = False
@@ -75,24 +66,11 @@ class Gate:
 class Finding:
     """Something that differs from the baseline.
 
-    Attributes
-    ----------
-    problem, label
-        What it is about; empty where it is about all.
-    message
-        One line with the numbers; where it was found is not part of it, see :attr:`where`.
-    seed
-        Of the lane that the message quotes; None where it quotes none.
-    iteration
-        The first that differs, or that differs by too much.
-    setting
-        Hyperparameters that tell the configuration from the others of its label.
-    consequence
-        Whether settings of these lanes differ too, which explains it.
-    size
-        How bad it is among findings of its kind.
-    values
-        Its numbers, for machines: plain data.
+    ``problem`` and ``label`` are empty where it is about all; ``message`` is one line with the
+    numbers, and ``seed`` that of the lane that it quotes; ``iteration`` the first that differs, or
+    that differs by too much. ``setting`` tells the configuration from the others of its label. A
+    ``consequence`` is explained by settings that differ too. ``size`` is how bad it is among
+    findings of its kind, and ``values`` are its numbers, for machines.
     """
 
     severity: Severity
@@ -138,25 +116,13 @@ class Reached:
 class Group:
     """The lanes of one problem, label and configuration over all seeds, and what they say.
 
-    Relative changes are those of the loss above its known minimum; −0.1 is 10 % less.
-
-    Attributes
-    ----------
-    effect
-        exp(mean difference of logarithms) − 1; None where no pair of lanes has a final loss.
-    low, high
-        Where the change lies with a confidence of 1 − 2 × level; None where seeds are too few.
-    detectable
-        The change for the worse that is found with a probability of 90 %; None as above.
-    p
-        Adjusted for all groups, in the direction of the effect; None where nothing was tested.
-    seeds
-        Pairs of lanes with finite losses on both sides.
-    configuration, setting
-        Position of the configuration among those of its label in the baseline, and what tells it
-        from the others.
-    test_error_then, test_error_now, reached_then, reached_now
-        Reported and not judged: mean test error of the label, iterations to the target.
+    Relative changes are those of the loss above its known minimum; −0.1 is 10 % less. ``effect`` is
+    exp(mean difference of logarithms) − 1, None where no pair of lanes has a final loss; the change
+    lies between ``low`` and ``high`` with a confidence of 1 − 2 × level, and one for the worse by
+    ``detectable`` is found with a probability of 90 %: None where seeds are too few for that.
+    ``p`` is adjusted for all groups, in the direction of the effect; None where nothing was tested.
+    ``seeds`` counts pairs with finite losses. The mean test errors of the label and the iterations
+    to the target are reported and not judged.
     """
 
     problem: str
@@ -179,16 +145,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All that a comparison found.
+    """All that a comparison found: findings, worst first, and groups in the order of the baseline.
 
-    Attributes
-    ----------
-    findings
-        Worst first: by severity, then kind, then size.
-    groups
-        In the order of the baseline's lanes.
-    matched
-        Pairs of lanes.
+    ``matched`` counts pairs of lanes.
     """
 
     findings: tuple[Finding, ...]

@@ -37,25 +37,10 @@ class DeletableRun:
 def choose(
     arguments: Sequence[str], out: Path, notice: Notice, *, keep: int | None = None
 ) -> list[DeletableRun]:
-    """Return the runs in a results directory that were named, or all but the newest.
+    """Return the runs directly in a results directory that were named, or all but the newest.
 
-    Parameters
-    ----------
-    arguments
-        RUN arguments, as :func:`optbench.store.find.find_runs` takes them; none means all.
-    out
-        The results directory; only runs directly in it may be deleted.
-    notice
-        Is told what is kept for another reason: links, damaged runs, runs still being written.
-    keep
-        How many of those that were started last are kept.
-
-    Raises
-    ------
-    UsageError
-        If the directory holds baselines, or something that was named may not be deleted.
-    ResultsError
-        If something that was named is no run, or is damaged.
+    ``keep`` is how many of those that were started last are kept. ``notice`` is told what is kept
+    for another reason: links, damaged runs, runs still being written.
     """
     if arguments and keep is not None:
         raise UsageError("--keep chooses among all runs; leave out RUN or --keep")
@@ -116,17 +101,8 @@ def delete_runs(
 ) -> None:
     """Delete runs, and what earlier deletions left behind in the results directory.
 
-    Runs that are being written again are kept.
-
-    Parameters
-    ----------
-    deleted
-        Is called with the path of each run that is gone.
-
-    Raises
-    ------
-    ResultsError
-        If some cannot be deleted; the others are deleted all the same.
+    Runs that are being written again are kept; ``deleted`` is called with each that is gone. Where
+    some cannot be deleted, the others are deleted all the same, and then a ResultsError is raised.
     """
     # Resolved, since the working directory may be in a run: ".." is another folder once that moves.
     places = {path: path.resolve() for path in paths}

@@ -94,13 +94,7 @@ class _Description(_Part):
 
 
 def check_shape(model: type[BaseModel], meta: Mapping[str, Any], file: Path) -> None:
-    """Check what a JSON file holds against a model.
-
-    Raises
-    ------
-    ResultsError
-        If something is missing or of another type; it names the first.
-    """
+    """Check what a JSON file holds against a model; an error names the first mistake."""
     try:
         model.model_validate(meta)
     except ValidationError as error:
@@ -110,13 +104,7 @@ def check_shape(model: type[BaseModel], meta: Mapping[str, Any], file: Path) -> 
 
 
 def check_description(meta: Mapping[str, Any], file: Path) -> None:
-    """Check what a run.json holds.
-
-    Raises
-    ------
-    ResultsError
-        If something that readers need is missing or of another type; it names the first.
-    """
+    """Check that a run.json holds what readers need of it."""
     check_shape(_Description, meta, file)
     try:
         json.dumps(meta, allow_nan=False)

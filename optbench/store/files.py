@@ -128,13 +128,7 @@ _NO_ZIP = (BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an npz file.
-
-    Raises
-    ------
-    ResultsError
-        If it is damaged.
-    """
+    """Return the arrays of an npz file, unless it is damaged."""
     try:
         with ZipFile(path) as members:  # NumPy reads no further than an array's header says
             damaged = members.testzip()

@@ -20,13 +20,7 @@ PREFIX = ".deleted-"
 
 
 def list_runs(out: Path) -> list[Path]:
-    """Return the directories of all runs under ``out``, oldest first; damaged ones included.
-
-    Raises
-    ------
-    ResultsError
-        If ``out`` cannot be searched.
-    """
+    """Return the directories of all runs under ``out``, oldest first; damaged ones included."""
     try:
         runs = [(_modified(file), file.parent) for file in out.glob("*/run.json")]
     except OSError as error:
@@ -47,11 +41,6 @@ def find_runs(arguments: Sequence[str], out: Path) -> list[Path]:
 
     Each is a path, a directory name under ``out``, an unambiguous prefix of one, or ``latest``;
     none at all means every run of the latest invocation.
-
-    Raises
-    ------
-    ResultsError
-        If one means no run, or several.
     """
     if not arguments:
         runs = _readable(out)
@@ -94,11 +83,7 @@ def _readable(out: Path) -> list[tuple[Path, dict[str, Any]]]:
 def delete_run(run: Path) -> None:
     """Delete a run: move it into a folder of its own at once, then remove that.
 
-    Raises
-    ------
-    ResultsError
-        If it cannot be moved, and is as it was; or if some of it cannot be removed, which
-        :func:`leftovers` then finds.
+    A run that cannot be moved is as it was; what cannot be removed, :func:`leftovers` finds.
     """
     folder = run.parent / f"{PREFIX}{secrets.token_hex(4)}"
     try:
@@ -129,13 +114,7 @@ def leftovers(out: Path) -> list[Path]:
 
 
 def remove_leftover(folder: Path) -> None:
-    """Remove a folder with all that it holds; links are removed, not followed.
-
-    Raises
-    ------
-    ResultsError
-        If something of it cannot be removed.
-    """
+    """Remove a folder with all that it holds; links are removed, not followed."""
     while os.path.lexists(folder):
         try:
             shutil.rmtree(folder)

@@ -34,20 +34,7 @@ ROWS = ("lanes", "iteration", "split", "loss", "error")
 
 
 class Journal:
-    """The journal of one block.
-
-    Parameters
-    ----------
-    run
-        The run's directory.
-    block
-        The block's number.
-
-    Attributes
-    ----------
-    name
-        What the block's files are called.
-    """
+    """The journal of one block of the run in a directory."""
 
     def __init__(self, run: Path, block: int) -> None:
         self.block = block
@@ -102,13 +89,7 @@ class Journal:
         return (self._folder / "result.json").exists()
 
     def rows(self) -> tuple[TraceChunk | None, list[EvaluationRows]]:
-        """Return all trace rows as one chunk, None if there are none, and all evaluations.
-
-        Raises
-        ------
-        ResultsError
-            If a file is damaged or missing.
-        """
+        """Return all trace rows as one chunk, None if there are none, and all evaluations."""
         chunks: list[TraceChunk] = []
         evaluations: dict[tuple[int, str, bytes], EvaluationRows] = {}
         count = 0
@@ -130,13 +111,7 @@ class Journal:
         return (joined(chunks) if chunks else None), list(evaluations.values())
 
     def checkpoint(self) -> Checkpoint | None:
-        """Return the last checkpoint, or None.
-
-        Raises
-        ------
-        ResultsError
-            If it is damaged.
-        """
+        """Return the last checkpoint, or None."""
         file = self._folder / "checkpoint.npz"
         if not file.exists():
             return None
@@ -146,13 +121,7 @@ class Journal:
         return Checkpoint(self.block, int(arrays.pop("checkpoint")), arrays)
 
     def result(self) -> BlockResult | None:
-        """Return what became of the block, or None before its end.
-
-        Raises
-        ------
-        ResultsError
-            If the file is damaged.
-        """
+        """Return what became of the block, or None before its end."""
         file = self._folder / "result.json"
         if not file.exists():
             return None

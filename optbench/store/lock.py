@@ -25,13 +25,7 @@ POLL_SECONDS = 0.005
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keep other processes from writing a run.
-
-    Raises
-    ------
-    ResultsError
-        If another process is writing it.
-    """
+    """Keep other processes from writing a run, or raise ResultsError if one does already."""
     place = run / LOCK
     lock = FileLock(place, timeout=LOOK_SECONDS, poll_interval=POLL_SECONDS)
     with writing(run):

@@ -36,13 +36,7 @@ NEVER_NULL = ("lane", "problem", "optimizer", "label", "seed", "status", "iterat
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Return the run.json of a run's directory.
-
-    Raises
-    ------
-    ResultsError
-        If there is none, it is damaged, or of a version that this optbench does not know.
-    """
+    """Return the run.json of a run's directory; a run whose writer is gone is interrupted."""
     meta = read_json(path / "run.json", "run")
     if meta.get("status") == Status.RUNNING and not is_locked(path):
         meta["status"] = Status.INTERRUPTED.value
@@ -50,13 +44,7 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 
 def read_json(file: Path, kind: str) -> dict[str, Any]:
-    """Return what the JSON file says that makes its folder a run or a baseline.
-
-    Raises
-    ------
-    ResultsError
-        If it is missing, damaged, or of a version that this optbench does not know.
-    """
+    """Return what the JSON file says that makes its folder a run or a baseline."""
     try:
         meta: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -80,13 +68,7 @@ def _check_version(meta: Any, file: Path) -> None:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """Return the run.json of a run's directory, checked for all that readers need of it.
-
-    Raises
-    ------
-    ResultsError
-        As :func:`read_meta`, and if something is missing or of another type.
-    """
+    """Return the run.json of a run's directory, checked for all that readers need of it."""
     from optbench.store.description import check_description
 
     meta = read_meta(path)
@@ -95,13 +77,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def read_lanes(path: Path) -> "pd.DataFrame":
-    """Return lanes.parquet as it was written.
-
-    Raises
-    ------
-    ResultsError
-        If it is missing or damaged.
-    """
+    """Return lanes.parquet as it was written."""
     lanes = read_table([path / "lanes.parquet"], LANE_COLUMNS)
     if lanes.empty:
         raise ResultsError(f"'{path / 'lanes.parquet'}' is damaged: it holds no lanes")
@@ -109,13 +85,7 @@ def read_lanes(path: Path) -> "pd.DataFrame":
 
 
 def read_run(path: Path) -> RunTables:
-    """Return all tables of a run, also of one that is being written.
-
-    Raises
-    ------
-    ResultsError
-        If the directory is not a run, or one of its files is damaged.
-    """
+    """Return all tables of a run, also of one that is being written."""
     meta = read_description(path)
     try:
         tables = _read_as(meta, path)
@@ -158,13 +128,7 @@ def _tables(folder: Path) -> list[Path]:
 def read_table(
     files: Sequence[Path], kinds: Mapping[str, str], more: Sequence[Table] = ()
 ) -> "pd.DataFrame":
-    """Return files, then more tables, as one table; an empty one where there are none.
-
-    Raises
-    ------
-    ResultsError
-        If a file is damaged.
-    """
+    """Return files, then more tables, as one table; an empty one where there are none."""
     import pandas as pd
     import pyarrow as pa
 
@@ -223,16 +187,8 @@ def _damaged(place: Path, error: Exception) -> ResultsError:
 def fill_in(lanes: "pd.DataFrame", run: Path, status: str) -> "pd.DataFrame":
     """Return lanes.parquet as it was at the start, with what has become of the lanes since.
 
-    Its columns have the same types as those of a run that is done.
-
-    Parameters
-    ----------
-    lanes
-        The table as written when the run began.
-    run
-        The run's directory.
-    status
-        Of the run; lanes that have not ended are running or interrupted like it.
+    Its columns have the same types as those of a run that is done. Lanes that have not ended are
+    running or interrupted like the run itself.
     """
     import pyarrow as pa
 

@@ -33,13 +33,7 @@ TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 def new_run_directory(out: Path, name: str) -> Path:
-    """Make and return ``<out>/<name>-<UTC time>-<hash>``, a directory that was not there before.
-
-    Raises
-    ------
-    ResultsError
-        If it cannot be made.
-    """
+    """Make and return ``<out>/<name>-<UTC time>-<hash>``, which was not there before."""
     path = out / f"{name}-{datetime.now(UTC).strftime(TIME_FORMAT)}-{secrets.token_hex(4)}"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -49,26 +43,13 @@ def new_run_directory(out: Path, name: str) -> Path:
 
 
 class RunWriter:
-    """Writes one run.
+    """Writes one run into its own directory, from :func:`new_run_directory`.
 
     What it has taken lies in the run's journal within :data:`JOURNAL_SECONDS`, and only then does
     :meth:`add` give it back as recorded. A block that ends becomes one file of the trace and one of
-    the evaluations.
-
-    Parameters
-    ----------
-    path
-        The run's own directory, from :func:`new_run_directory`.
-    meta
-        What run.json is to hold; the writer adds schema_version, status and times.
-    lanes
-        All lanes of the run.
-    workers
-        Number of worker threads, a column of lanes.parquet.
-    extra
-        Columns of the trace beside those that every trace has: positions and penalty.
-    resumed
-        Whether the directory holds a run that goes on; its journal is then taken up.
+    the evaluations. ``meta`` is what run.json is to hold beside schema_version, status and times;
+    ``extra`` names the columns of the trace beside those that every trace has: positions and
+    penalty. ``resumed`` takes up the journal of a run that goes on.
     """
 
     def __init__(
@@ -221,15 +202,7 @@ class RunWriter:
 
 
 class _OpenBlock:
-    """What a block that has not ended has recorded.
-
-    Attributes
-    ----------
-    journal
-        Where it goes.
-    waiting
-        Records that were taken and do not lie on the disk yet.
-    """
+    """What a block that has not ended has recorded; ``waiting`` is not on the disk yet."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
