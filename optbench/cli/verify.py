@@ -147,9 +147,9 @@ def problem(
     Prints the worst of up to 32 entries of every tensor; exits with 3 above an error of 1e-6.
     """
     _check_format(format_)
-    from optbench.verify.subjects import subjects
+    from optbench.verify.gradients import problems_to_check
 
-    found = [_checked(each, title, seed) for title, each in subjects(source)]
+    found = [_checked(each, title, seed) for title, each in problems_to_check(source)]
     if format_ == "json":
         typer.echo(_gradients_json(found))
     else:

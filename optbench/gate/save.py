@@ -116,7 +116,7 @@ def tolerances(suite: Suite, device: Device) -> dict[str, np.ndarray]:
         The columns lane, iteration and tolerance.
     """
     found: list[tuple[np.ndarray, np.ndarray]] = []
-    with one_blas_thread(), device.active(), device.quiet():
+    with one_blas_thread(), device.active(), device.quiet(), device.residents():
         for block in plan_run(suite, device, workers=1).blocks:
             found.append((np.array([lane.number for lane in block.lanes]), _spread(block, device)))
     return {
