@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(why_no_gpu() is None, reason="this machine has a
 NO_CUPY = "CuPy is not installed; pip install 'optbench[gpu-cuda13]' (or gpu-cuda12)"
 
 NO_DRIVER = re.compile(
-    r"there is no NVIDIA driver, or it is too old for CuPy; install a newer one"
+    r"the NVIDIA driver is missing or too old for CuPy; install a newer one"
     r"|the driver sees no CUDA device; check nvidia-smi and CUDA_VISIBLE_DEVICES"
 )
 

@@ -17,9 +17,14 @@ from optbench.problems.plugin import PluginProblem
 from optbench.store.files import json_text
 from optbench.suite.values import toml_value
 from optbench.verify.devices import DeviceComparison, verify_devices, worst
-from optbench.verify.gradients import TOLERANCE, GradientCheck, TensorCheck, check_gradient
+from optbench.verify.gradients import (
+    TOLERANCE,
+    GradientCheck,
+    TensorCheck,
+    check_gradient,
+    problems_to_check,
+)
 from optbench.verify.optimizers import CheckResult, check_optimizer
-from optbench.verify.subjects import subjects
 
 VERDICTS = {True: "good", False: "wrong", None: "not checked"}
 STYLES = {True: None, False: "red", None: "yellow"}
@@ -86,7 +91,7 @@ def problem(
     Prints the worst of up to 32 entries of every tensor; exits with 3 above an error of 1e-6.
     """
     check_choice("format", format_, FORMATS)
-    checks = [_check_gradient(subject, title, seed) for title, subject in subjects(source)]
+    checks = [_check_gradient(subject, title, seed) for title, subject in problems_to_check(source)]
     if format_ == "json":
         typer.echo(_gradients_json(checks))
     else:

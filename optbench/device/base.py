@@ -1,14 +1,13 @@
-"""Devices: the one place that knows which array library does the work.
+"""What a device is: which array library does the work, and what the array API leaves out.
 
-A :class:`Device` hands out the array namespace ``xp``, moves arrays between host and device, runs
-element-wise rules and measures time. NumPy is the CPU; CuPy is the GPU; any other namespace of the
-array API standard works through the base class, only slower.
+NumPy is the CPU; CuPy is the GPU; any other namespace of the array API standard works through the
+base class, only slower.
 """
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,8 @@ ApplyElementwise = Callable[[ElementwiseRule, Sequence[Array], Mapping[str, Arra
 """``elementwise(rule, arrays, columns)`` applies a rule in place; arrays (parameters, gradients,
 then slots) have the shape (lanes, parameters), columns (lanes, 1)."""
 
-
 CPU_BLOCK_BYTES = 10 * 2**20
-"""What the arrays of a block take on a CPU: a core's part of the caches."""
+"""What the arrays of a block may take on a CPU: a core's part of the caches."""
 
 
 class Device:
@@ -51,10 +49,11 @@ class Device:
         self.kind = kind
         self._clock = clock
         self._resident: dict[int, tuple[np.ndarray, Array]] = {}
+        self._resident_scopes: set[object] = set()
 
     @property
     def memory_bytes(self) -> int | None:
-        """Memory of the machine, or of the card; None where the system does not tell."""
+        """Memory of the machine, or of the card; None where the system does not say."""
         if not hasattr(os, "sysconf"):
             return None
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -64,21 +63,36 @@ class Device:
         return nullcontext()
 
     def release(self) -> None:
-        """Give memory that no array uses back, after a block did not fit."""
+        """Give back memory that no array uses, after a block did not fit."""
 
     def lacks_memory(self, error: Exception) -> bool:
         """Say whether an exception means that arrays did not fit into memory."""
         return isinstance(error, MemoryError)
 
     def put(self, array: np.ndarray) -> Array:
-        """Return a host array, which nobody changes any more, on the device."""
+        """Return a host array, which nobody changes from now on, on the device."""
         return self.xp.asarray(array, copy=True)
 
     def resident(self, array: np.ndarray) -> Array:
-        """Return a read-only host array on the device; copied once, then kept there."""
-        if id(array) not in self._resident:
-            self._resident[id(array)] = (array, self.put(array))
-        return self._resident[id(array)][1]
+        """Return a read-only host array on the device; inside :meth:`residents` copied once."""
+        if id(array) in self._resident:
+            return self._resident[id(array)][1]
+        there = self.put(array)
+        if self._resident_scopes:
+            self._resident[id(array)] = (array, there)  # the host array too, which keeps its id
+        return there
+
+    @contextmanager
+    def residents(self) -> Iterator[None]:
+        """Keep what :meth:`resident` copies here until no such context is left."""
+        scope = object()
+        self._resident_scopes.add(scope)
+        try:
+            yield
+        finally:
+            self._resident_scopes.discard(scope)
+            if not self._resident_scopes:
+                self._resident.clear()
 
     def get(self, array: Array) -> np.ndarray:
         """Return a device array on the host, waiting for what computes it."""
@@ -109,8 +123,10 @@ class Device:
             results = new_values(rule, rule(*arrays, xp=self.xp, **columns), len(arrays))
             # An array that is itself a result may be written before it is read.
             results = tuple(
-                self.xp.asarray(each, copy=True) if any(each is array for array in arrays) else each
-                for each in results
+                self.xp.asarray(result, copy=True)
+                if any(result is array for array in arrays)
+                else result
+                for result in results
             )
             for array, result in zip((arrays[0], *arrays[2:]), results, strict=True):
                 array[...] = result

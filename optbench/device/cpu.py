@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Workspace
 from optbench.device.base import ApplyElementwise, Device
@@ -19,20 +20,21 @@ class NumpyDevice(Device):
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         super().__init__(np, "cpu", clock)
 
+    @override
     def put(self, array: np.ndarray) -> Array:
-        """Return the array itself."""
         return array
 
+    @override
     def resident(self, array: np.ndarray) -> Array:
-        """Return the array itself."""
         return array
 
+    @override
     def workspace(self) -> Workspace:
-        """Return work arrays for one block, which operations write into."""
         return Workspace(np, writes_out=True)
 
+    @override
     def elementwise(self) -> ApplyElementwise:
-        """Return what runs rules as programs, tile by tile in the cache or compiled."""
+        """Return what runs rules as programs, either tile by tile in the cache or compiled."""
         kernels: dict[tuple[Any, ...], CpuKernel] = {}
 
         def apply(

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array
 from optbench.device.base import ApplyElementwise, Device
@@ -13,7 +14,8 @@ from optbench.device.programs import OPERATIONS, ElementwiseRule, Operand, Progr
 from optbench.device.stopwatch import EventStopwatch, Stopwatch
 
 GPU_MEMORY_PART = 4
-"""Training takes at most this part of a card's memory; evaluation, data and libraries need more."""
+"""Training takes at most one part in so many of a card's memory; evaluation, data and libraries
+need the rest."""
 
 
 class CupyDevice(Device):
@@ -37,20 +39,21 @@ class CupyDevice(Device):
         self.block_bytes = self._properties["totalGlobalMem"] // GPU_MEMORY_PART
 
     @property
+    @override
     def memory_bytes(self) -> int | None:
-        """Memory of the card."""
         return int(self._properties["totalGlobalMem"])
 
+    @override
     def active(self) -> AbstractContextManager[Any]:
-        """Return a context in which this is the thread's current CUDA device."""
         context: AbstractContextManager[Any] = self._cupy.cuda.Device(self._number)
         return context
 
+    @override
     def get(self, array: Array) -> np.ndarray:
-        """Return a device array on the host, waiting for what computes it."""
         host: np.ndarray = self._cupy.asnumpy(array)
         return host
 
+    @override
     def elementwise(self) -> ApplyElementwise:
         """Return what runs each rule as one kernel launch for all lanes."""
 
@@ -73,22 +76,24 @@ class CupyDevice(Device):
             self._kernels[key] = kernel
         return self._kernels[key]
 
+    @override
     def release(self) -> None:
-        """Give memory that no array uses back to the device."""
         with self.active():  # the pool is that of the current device
             self._cupy.get_default_memory_pool().free_all_blocks()
 
+    @override
     def lacks_memory(self, error: Exception) -> bool:
         """Say whether CuPy's pool, or cuBLAS for its workspace, found no memory."""
         # CuPy's OutOfMemoryError is a MemoryError; cuBLAS has a status of its own.
         return super().lacks_memory(error) or "CUBLAS_STATUS_ALLOC_FAILED" in str(error)
 
+    @override
     def stopwatch(self) -> Stopwatch:
         """Return a stopwatch that reads CUDA events, so that no step waits for the host."""
         return EventStopwatch(self._cupy.cuda)
 
+    @override
     def describe(self) -> dict[str, Any]:
-        """Return what run.json records of the device."""
         return {
             **super().describe(),
             "number": self._number,
@@ -115,20 +120,21 @@ def why_no_gpu(number: int = 0) -> str | None:
     except Exception as error:  # CuPy's class for it cannot be named without importing CuPy
         return _why_no_driver(_first_line(error))
     if number >= devices:
-        return f"there is no GPU {number}; this machine has {devices}, counted from 0"
+        return f"GPU {number} cannot be found; this machine has {devices}, counted from 0"
     try:
         with cupy.cuda.Device(number):
             ones = cupy.ones((2, 2), dtype=cupy.float32)
             float((ones @ ones + ones).sum())
     except Exception as error:  # each CUDA library raises its own class
-        return f"compiler or cuBLAS do not work ({_first_line(error)}); install the CUDA toolkit"
+        reason = _first_line(error)
+        return f"the CUDA compiler or cuBLAS does not work ({reason}); install the CUDA toolkit"
     return None
 
 
 def _why_no_driver(message: str) -> str:
     """Return the remedy that fits what the CUDA runtime said."""
     if "InsufficientDriver" in message:
-        return "there is no NVIDIA driver, or it is too old for CuPy; install a newer one"
+        return "the NVIDIA driver is missing or too old for CuPy; install a newer one"
     if "NoDevice" in message:
         return "the driver sees no CUDA device; check nvidia-smi and CUDA_VISIBLE_DEVICES"
     return f"the CUDA runtime does not start ({message}); check that nvidia-smi works"
@@ -157,7 +163,7 @@ def cuda_source(program: Program) -> tuple[str, str, str]:
     lines = [f"T n{index} = a{index};" for index in outputs]
     lines += [f"T r{index};" for index in range(program.registers)]
     for operation in program.operations:
-        sources = [_cuda(place) for place in operation.sources]
+        sources = [_cuda(operand) for operand in operation.sources]
         pattern = "{}" if operation.name == "copy" else OPERATIONS[operation.name]
         lines.append(f"{_cuda(operation.target)} = {pattern.format(*sources)};")
     lines += [f"o{index} = n{index};" for index in outputs]
@@ -166,9 +172,9 @@ def cuda_source(program: Program) -> tuple[str, str, str]:
     return ", ".join(inputs), ", ".join(f"T o{index}" for index in outputs), "\n".join(lines)
 
 
-def _cuda(place: Operand) -> str:
-    if place.kind == "number":
-        return f"T({place.key!r})"
-    if place.kind == "array":
-        return "a1" if place.key == 1 else f"n{place.key}"
-    return f"c_{place.key}" if place.kind == "column" else f"r{place.key}"
+def _cuda(operand: Operand) -> str:
+    if operand.kind == "number":
+        return f"T({operand.key!r})"
+    if operand.kind == "array":
+        return "a1" if operand.key == 1 else f"n{operand.key}"
+    return f"c_{operand.key}" if operand.kind == "column" else f"r{operand.key}"

@@ -1,8 +1,10 @@
-"""Time of host or GPU, added up piece by piece."""
+"""Stopwatches for work on the host and on a GPU."""
 
 import time
 from collections.abc import Callable
 from typing import Any
+
+from typing_extensions import override
 
 Clock = Callable[[], float]
 """Returns seconds; tests give a fake one."""
@@ -35,7 +37,7 @@ class Stopwatch:
 class EventStopwatch(Stopwatch):
     """Times the work queued on a GPU with pairs of CUDA events.
 
-    The host waits only in :meth:`seconds`, and where :data:`MOST_EVENT_PAIRS` have come together.
+    The host waits only in :meth:`seconds`, and once :data:`MOST_EVENT_PAIRS` pairs are waiting.
 
     Parameters
     ----------
@@ -53,18 +55,18 @@ class EventStopwatch(Stopwatch):
         event.record()
         return event
 
+    @override
     def start(self) -> None:
-        """Start, or go on, once the work queued so far is done."""
         if len(self._pairs) == MOST_EVENT_PAIRS:
             self.seconds()
         self._pairs.append((self._event(), None))
 
+    @override
     def stop(self) -> None:
-        """Pause, once the work queued so far is done."""
         self._pairs[-1] = (self._pairs[-1][0], self._event())
 
+    @override
     def seconds(self) -> float:
-        """Return the seconds added up so far, waiting for the work that they belong to."""
         for start, stop in self._pairs:
             stop.synchronize()
             self._seconds += self._cuda.get_elapsed_time(start, stop) / 1000.0

@@ -1,7 +1,7 @@
 """Spreads blocks over worker threads.
 
 BLAS runs on one thread inside every worker, so that a product's bits do not depend on the number of
-workers; threads suffice since NumPy lets go of the interpreter's lock while it computes.
+workers; threads suffice since NumPy releases the interpreter's lock while it computes.
 """
 
 import os
@@ -25,7 +25,7 @@ from optbench.records import BlockResult, BlockSplit, LaneResult, Record, Status
 
 WAITING_RECORDS = 32
 """Once so many records wait to be taken, workers pause: a thread that computes on small arrays
-hardly ever lets another one in, and an interrupt or a display has to get its turn."""
+hardly ever gives way to another, and an interrupt or a display has to get its turn."""
 
 PAUSE_SECONDS = 0.001
 
@@ -65,23 +65,23 @@ def execute(
     device, workers
         What computes, and on how many threads.
     cancelled
-        See below.
+        Once set, running blocks end after their current chunk and waiting ones yield their result
+        only, with status ``interrupted``.
     checkpoint_seconds
-        As of :func:`optbench.engine.loop.run_block`.
+        See :func:`optbench.engine.loop.run_block`.
     first_new
-        Number of the first block that is made by splitting; by default that after all of these.
+        Number of the first block that is made by splitting; by default one after all of these.
 
-    Once ``cancelled`` is set, running blocks end after their current chunk and waiting ones yield
-    their result only, with status ``interrupted``. A block that does not fit into memory, or whose
-    code raises, is split in two, which run in its place: a lane that raises ends up alone and gets
-    the status ``failed``, the others of its block go on.
+    A block that does not fit into memory, or whose code raises, is split in two, which run in its
+    place: a lane that raises ends up alone and gets the status ``failed``; the others of its block
+    go on.
     """
     records: SimpleQueue[Record] = SimpleQueue()
     if first_new is None:
         first_new = max((block.number for block in blocks), default=-1) + 1
     worker = _Worker(device, cancelled, records, count(first_new), checkpoint_seconds)
     running = len(blocks)
-    with one_blas_thread():
+    with one_blas_thread(), device.residents():
         pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="optbench")
         try:
             for block in blocks:
@@ -117,23 +117,30 @@ class _Worker:
 
     def run(self, block: Block) -> None:
         """Run a block, or its halves where it does not fit into memory or raises."""
-        for part in self._attempt(block):
-            self.run(part)
+        for half in self._attempt(block):
+            self.run(half)
 
     def _attempt(self, block: Block) -> tuple[Block, ...]:
         """Run a block; return its halves if it has to be split, else nothing."""
         try:
             with self._device.active():
-                self._put_all(block)
+                self._run_to_end(block)
         # Whatever a rule or a problem raises must not end other blocks, nor this thread.
         except BaseException as error:
             lacks_memory = isinstance(error, Exception) and self._device.lacks_memory(error)
             text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
-            said = _message(block, error), text
+            reason = _message(block, error), text
             if len(block.lanes) > 1:
-                return self._split(block, *(("", "") if lacks_memory else said))
-            self._fail(block, *said)
+                return self._split(block, *(("", "") if lacks_memory else reason))
+            self._fail(block, *reason)
         return ()
+
+    def _run_to_end(self, block: Block) -> None:
+        cancelled = self._cancelled.is_set
+        for record in run_block(block, self._device, cancelled, self._checkpoint_seconds):
+            self._records.put(record)
+            while self._records.qsize() > WAITING_RECORDS and not cancelled():
+                time.sleep(PAUSE_SECONDS)
 
     def _split(self, block: Block, message: str, text: str) -> tuple[Block, ...]:
         self._device.release()
@@ -141,13 +148,6 @@ class _Worker:
         lanes = tuple((part.number, tuple(lane.number for lane in part.lanes)) for part in parts)
         self._records.put(BlockSplit(block.number, lanes, message, text))
         return parts
-
-    def _put_all(self, block: Block) -> None:
-        cancelled = self._cancelled.is_set
-        for record in run_block(block, self._device, cancelled, self._checkpoint_seconds):
-            self._records.put(record)
-            while self._records.qsize() > WAITING_RECORDS and not self._cancelled.is_set():
-                time.sleep(PAUSE_SECONDS)
 
     def _fail(self, block: Block, message: str, text: str) -> None:
         results = tuple(
@@ -159,6 +159,6 @@ class _Worker:
 
 def _message(block: Block, error: BaseException) -> str:
     """Say in one line what was raised, and where in a plug-in's code."""
-    plugins = [getattr(each, "plugin", None) for each in (block.optimizer, block.problem)]
-    roots = [each.source.root for each in plugins if each is not None]
+    plugins = [getattr(owner, "plugin", None) for owner in (block.optimizer, block.problem)]
+    roots = [plugin.source.root for plugin in plugins if plugin is not None]
     return max((complaint(error, root) for root in (None, *roots)), key=len)

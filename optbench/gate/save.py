@@ -181,7 +181,7 @@ def tolerances(suite: Suite, device: Device) -> "pd.DataFrame":
     import pandas as pd
 
     parts = []
-    with one_blas_thread(), device.active(), device.quiet():
+    with one_blas_thread(), device.active(), device.quiet(), device.residents():
         for block in plan_run(suite, device, workers=1).blocks:
             spread = _spread(block, device)
             rows, lanes = spread.shape

@@ -1,4 +1,4 @@
-"""An optimizer on quadratics, called as :mod:`optbench.engine.stepper` calls it."""
+"""An optimizer led along given gradients, called as :mod:`optbench.engine.stepper` calls it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,142 @@ import numpy as np
 
 from optbench import rng
 from optbench.arrays import Array, Stacked, Tensor, stack
+from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
+from optbench.engine.block import host_columns
 from optbench.optimizers.base import Lanes, Optimizer, StackedUpdater, Task, UpdateContext
 
 NOISES = 256
 """Updates after which the noise of gradients begins anew."""
 
 Configuration: TypeAlias = Mapping[str, float | str]
+"""All hyperparameters of a lane."""
 
 Gradient: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
 """Gradients (lanes, parameters) at parameters of that shape, for an update counted from 1."""
+
+
+class Descent:
+    """Lanes that an optimizer updates.
+
+    Parameters
+    ----------
+    optimizer
+        An instance that has not begun anything, so that what it hides in itself comes to light.
+    configurations
+        All hyperparameters of each lane.
+    starts
+        Parameters of each lane, shape (lanes, parameters), or (parameters,) for all.
+    state
+        What the optimizer carried when they were taken; None at the start.
+    tensors
+        The parameters of one lane; by default one tensor ``w`` of one axis.
+    dtype
+        Their precision.
+    by_coordinate
+        How lanes are stored; see :meth:`optbench.device.base.Device.rows`.
+    device
+        What computes; by default the CPU.
+    problem
+        What the optimizer is told that it minimises.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        configurations: Sequence[Configuration],
+        starts: np.ndarray,
+        state: Mapping[str, np.ndarray] | None = None,
+        *,
+        tensors: tuple[Tensor, ...] = (),
+        dtype: str = "float64",
+        by_coordinate: bool = False,
+        device: Device | None = None,
+        problem: str = "given gradients",
+    ) -> None:
+        self._device = device or NumpyDevice()
+        self._shape = (len(configurations), starts.shape[-1])
+        self._tensors = tensors or (Tensor("w", starts.shape[-1:]),)
+        self._dtype = dtype
+        self._by_coordinate = by_coordinate
+        self._params, self._grads = self._zeros(), self._zeros()
+        self._params.rows[...] = self._put(np.broadcast_to(starts, self._shape))
+        self._hyperparameters = host_columns(optimizer, configurations)
+        optimizer.fit(Task(optimizer.name, problem, self._tensors, dtype, False, configurations))
+        context = UpdateContext(
+            self._params,
+            self._grads,
+            state={},
+            columns={},
+            elementwise=self._device.elementwise(),
+            tensors=self._tensors,
+            xp=self._device.xp,
+        )
+        lanes = Lanes(context, configurations, lambda: self._zeros().rows, self._put, dtype)
+        put = self._device.put
+        slots = None if state is None else {name: put(array) for name, array in state.items()}
+        self._updater = optimizer.begin(lanes, slots)
+
+    def _zeros(self) -> Stacked:
+        rows = self._device.rows(*self._shape, self._dtype, by_coordinate=self._by_coordinate)
+        return stack(rows, self._tensors, self._device.xp)
+
+    def _put(self, array: np.ndarray) -> Array:
+        return self._device.put(array.astype(self._dtype, copy=False))
+
+    def advance(self, gradient: Gradient, updates: range) -> None:
+        """Make some updates, whose numbers are counted from 1; none in an empty range."""
+        if not updates:
+            return
+        self._updater.plan(self._hyperparameters, updates)
+        for row, update in enumerate(updates):
+            grads = gradient(self._device.get(self._params.rows), update)
+            self._grads.rows[...] = self._put(np.broadcast_to(grads, self._shape))
+            self._updater.update(row)
+
+    def path(self, gradient: Gradient, update_count: int) -> np.ndarray:
+        """Make updates from the first on; return the parameters after each.
+
+        Returns
+        -------
+        ndarray
+            Shape (updates, lanes, parameters).
+        """
+        positions = np.empty((update_count, *self._shape), self._dtype)
+        for row in range(update_count):
+            self.advance(gradient, range(row + 1, row + 2))
+            positions[row] = self._device.get(self._params.rows)
+        return positions
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether one rule updates all lanes at once, so that each keeps its bits in company."""
+        return isinstance(self._updater, StackedUpdater)
+
+    @property
+    def params(self) -> np.ndarray:
+        """A copy of the parameters, shape (lanes, parameters)."""
+        return np.array(self._device.get(self._params.rows))
+
+    @property
+    def eval_params(self) -> np.ndarray:
+        """A copy of the parameters that evaluations take."""
+        return np.array(self._device.get(self._updater.eval_params()))
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of what the optimizer carries to the next update."""
+        state = self._updater.state
+        return {name: np.array(self._device.get(array)) for name, array in state.items()}
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Copies of all of these, by what messages call them."""
+        return {
+            "the parameters": self.params,
+            "what evaluations take": self.eval_params,
+            **{f"state '{name}'": array for name, array in self.state.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -29,10 +155,8 @@ class Quadratic:
     ----------
     title
         What it is called in messages.
-    tensors, dtype
-        The parameters of one lane, and their precision.
-    by_coordinate
-        How lanes are stored; see :meth:`optbench.device.base.Device.rows`.
+    tensors, dtype, by_coordinate
+        The parameters of one lane, their precision, and how lanes are stored.
     """
 
     title: str
@@ -49,15 +173,10 @@ class Quadratic:
     def _curvature(self) -> np.ndarray:
         return np.geomspace(0.01, 1.0, self.parameters)
 
-    @property
-    def task(self) -> tuple[str, tuple[Tensor, ...], str, bool]:
-        """What an optimizer is told of it: see :class:`~optbench.optimizers.base.Task`."""
-        return self.title, self.tensors, self.dtype, False
-
     def starts(self, seeds: Sequence[int]) -> np.ndarray:
         """Return where lanes of these seeds start, shape (lanes, parameters)."""
         streams = [rng.stream(seed, "verify/start") for seed in seeds]
-        return np.stack([each.normal(size=self.parameters) for each in streams])
+        return np.stack([stream.normal(size=self.parameters) for stream in streams])
 
     def loss(self, params: np.ndarray) -> np.ndarray:
         """Return the loss of each lane, shape (lanes,)."""
@@ -79,108 +198,30 @@ class Quadratic:
 
         return gradient
 
+    def task(self, optimizer: Optimizer, configurations: Sequence[Configuration]) -> Task:
+        """Return what an optimizer is told of it."""
+        return Task(optimizer.name, self.title, self.tensors, self.dtype, False, configurations)
+
+    def descent(
+        self,
+        optimizer: Optimizer,
+        configurations: Sequence[Configuration],
+        starts: np.ndarray,
+        state: Mapping[str, np.ndarray] | None = None,
+    ) -> Descent:
+        """Return lanes of this function that an optimizer updates; see :class:`Descent`."""
+        return Descent(
+            optimizer,
+            configurations,
+            starts,
+            state,
+            tensors=self.tensors,
+            dtype=self.dtype,
+            by_coordinate=self.by_coordinate,
+            problem=self.title,
+        )
+
 
 @lru_cache(maxsize=32)
 def _noises(seed: int, parameters: int) -> np.ndarray:
     return rng.stream(seed, "verify/noise").normal(scale=0.1, size=(NOISES, parameters))
-
-
-def no_gradient(params: np.ndarray, update: int) -> np.ndarray:
-    """Return gradients that are 0."""
-    return np.zeros_like(params)
-
-
-class Descent:
-    """Lanes of a quadratic that an optimizer updates, on the CPU.
-
-    Parameters
-    ----------
-    optimizer
-        An instance that has not begun anything, so that what it hides in itself comes to light.
-    quadratic
-        What is minimised.
-    configurations
-        All hyperparameters of each lane.
-    starts
-        Parameters of each lane, shape (lanes, parameters).
-    state
-        What the optimizer carried when they were taken; None at the start.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        quadratic: Quadratic,
-        configurations: Sequence[Configuration],
-        starts: np.ndarray,
-        state: Mapping[str, np.ndarray] | None = None,
-    ) -> None:
-        self._device = NumpyDevice()
-        self._quadratic = quadratic
-        self._lanes = len(configurations)
-        self._params, self._grads = self._zeros(), self._zeros()
-        self._params.rows[...] = starts
-        self._hyperparameters = {
-            each.name: np.array([each.number(one[each.name]) for one in configurations])[
-                None, :, None
-            ]
-            for each in optimizer.hyperparameters
-        }
-        optimizer.fit(Task(optimizer.name, *quadratic.task, configurations))
-        step = UpdateContext(
-            *(self._params, self._grads, {}, {}),
-            *(self._device.elementwise(), quadratic.tensors, np),
-        )
-        lanes = Lanes(step, configurations, lambda: self._zeros().rows, self._put, quadratic.dtype)
-        self._updates = optimizer.begin(lanes, state)
-
-    def _zeros(self) -> Stacked:
-        quadratic = self._quadratic
-        rows = self._device.rows(
-            self._lanes,
-            quadratic.parameters,
-            quadratic.dtype,
-            by_coordinate=quadratic.by_coordinate,
-        )
-        return stack(rows, quadratic.tensors, np)
-
-    def _put(self, column: np.ndarray) -> Array:
-        return self._device.put(column.astype(self._quadratic.dtype, copy=False))
-
-    def advance(self, gradient: Gradient, updates: range) -> None:
-        """Make some updates, whose numbers are counted from 1; none in an empty range."""
-        if not updates:
-            return
-        self._updates.plan(self._hyperparameters, updates)
-        for row, update in enumerate(updates):
-            self._grads.rows[...] = gradient(self._params.rows, update)
-            self._updates.update(row)
-
-    @property
-    def stacked(self) -> bool:
-        """Whether one rule updates all lanes at once, so that each keeps its bits in company."""
-        return isinstance(self._updates, StackedUpdater)
-
-    @property
-    def params(self) -> np.ndarray:
-        """A copy of the parameters, shape (lanes, parameters)."""
-        return np.array(self._params.rows)
-
-    @property
-    def eval_params(self) -> np.ndarray:
-        """A copy of the parameters that evaluations take."""
-        return np.array(self._updates.eval_params())
-
-    @property
-    def state(self) -> dict[str, np.ndarray]:
-        """A copy of what the optimizer carries to the next update."""
-        return {name: np.array(array) for name, array in self._updates.state.items()}
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Copies of all of these, by what messages call them."""
-        return {
-            "the parameters": self.params,
-            "what evaluations take": self.eval_params,
-            **{f"state '{name}'": array for name, array in self.state.items()},
-        }

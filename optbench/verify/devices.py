@@ -1,20 +1,30 @@
-"""One device beside another: every optimizer, from the same starts and on the same batches."""
+"""One device compared with another: every optimizer, from the same starts on the same batches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count, product
 from math import inf
 from threading import Event
+from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
+from optbench import rng
+from optbench.datasets.base import EMBEDDED, Dataset, Split
 from optbench.device.base import Device
 from optbench.engine.block import Block
 from optbench.engine.executor import default_workers, execute
+from optbench.engine.nudge import nudged_start
 from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
-from optbench.problems.base import DTYPES
+from optbench.problems.base import DTYPES, Problem
+from optbench.problems.functions.textbook import Anisotropic
+from optbench.problems.networks.classifier import Classifier
+from optbench.problems.networks.nn.initializers import he
+from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy
+from optbench.problems.networks.nn.network import Network, dense_relu_layers
 from optbench.records import BlockResult, BlockSplit, Lane, TraceChunk
-from optbench.verify.problems import PROBLEMS, NudgedFunction, NudgedNetwork, nudged_problem
 
 STEPS = (10, 100)
 """Updates after which traces are compared."""
@@ -22,25 +32,70 @@ STEPS = (10, 100)
 FLOAT64_TOLERANCE = 1e-9
 
 SPREADS = 10
-"""The tolerance in float32 is so many times the spread that one-ulp changes of the start cause."""
+"""In float32 the tolerance is so many times the spread caused by moving starts by one ulp."""
 
 NUDGES = 8
 """Changed starts from which that spread is taken."""
 
+EXAMPLES, FEATURES, HIDDEN, CLASSES, BATCH_SIZE = 256, 64, (32, 24), 10, 32
+"""Of the network: small, so that everything runs on it in seconds."""
+
+
+class SmallNetwork(Classifier):
+    """A small ReLU network on made-up images."""
+
+    name = "small-mlp"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        sizes = (FEATURES, *HIDDEN, CLASSES)
+        self.network = Network(dense_relu_layers(sizes, he), SoftmaxCrossEntropy(1e-7))
+
+    @property
+    @override
+    def dataset(self) -> Dataset:
+        return made_up_images()
+
+    @override
+    def architecture(self) -> dict[str, Any]:
+        return {"layers": [FEATURES, *HIDDEN, CLASSES], "activation": "relu"}
+
+
+@lru_cache(maxsize=1)
+def made_up_images() -> Dataset:
+    """Return noise in which a part that belongs to the label is brighter; all of it to train on."""
+    labels = rng.stream(0, "verify/labels").integers(CLASSES, size=EXAMPLES)
+    noise = rng.stream(0, "verify/images").integers(128, size=(EXAMPLES, FEATURES))
+    bright = np.arange(FEATURES) * CLASSES // FEATURES == labels[:, None]
+    train = Split((noise + 127 * bright).astype(np.uint8), labels.astype(np.uint8))
+    for array in (train.images, train.labels):
+        array.flags.writeable = False
+    return Dataset("made-up", EMBEDDED, {"train": train}, 255.0, (8, 8), CLASSES, {})
+
+
+PROBLEMS: dict[str, type[Problem]] = {kind.name: kind for kind in (Anisotropic, SmallNetwork)}
+
+LANES = {
+    Anisotropic.name: tuple(product((1.0, 10.0, 100.0, 1000.0), (0,))),
+    SmallNetwork.name: tuple(product((0.03, 0.3), (0, 1))),
+}
+"""The lanes of a block: what the default learning rate is multiplied by, and the seed. On the
+function some lanes diverge; on the network none may, since where training is unstable one ulp
+changes the whole trace, and nothing could be concluded from it."""
+
 
 @dataclass(frozen=True)
 class DeviceComparison:
-    """How far one device's traces lie from another's; a row of the table.
+    """How far the traces of one optimizer on one device lie from those on another.
 
     Attributes
     ----------
     steps
         Updates after which they were compared.
     difference
-        The largest of all lanes, as :func:`relative_difference` defines it; infinite if a block
-        failed.
+        The largest of all lanes, see :func:`relative_difference`; infinite if a block failed.
     tolerance
-        What it may be.
+        How large it may be.
     note
         Why a block failed, or nothing.
     """
@@ -69,12 +124,18 @@ class DeviceComparison:
 
 @dataclass(frozen=True)
 class _Case:
-    """What one block runs: an optimizer on a problem from starts changed by a nudge."""
+    """What one block runs: an optimizer on a problem, from its starts or nudged ones."""
 
     problem: str
     optimizer: str
     dtype: str
     nudge: int = 0
+
+    @property
+    def block_problem(self) -> Problem:
+        options = {"dtype": self.dtype, "record": "before", "batch_size": BATCH_SIZE}
+        problem = PROBLEMS[self.problem](options)
+        return nudged_start(problem, self.nudge) if self.nudge else problem
 
 
 @dataclass(frozen=True)
@@ -93,15 +154,6 @@ class _Traces:
     message: str
 
 
-LANES = {
-    NudgedFunction.name: tuple(product((1.0, 10.0, 100.0, 1000.0), (0,))),
-    NudgedNetwork.name: tuple(product((0.03, 0.3), (0, 1))),
-}
-"""The lanes of a block: what the default learning rate is multiplied by, and the seed. On the
-function some lanes diverge; on the network none may, since where training is unstable one ulp
-changes the whole trace, and nothing could be told from it."""
-
-
 def verify_devices(reference: Device, device: Device) -> tuple[DeviceComparison, ...]:
     """Compare every optimizer's traces on a device with those on the reference.
 
@@ -118,21 +170,24 @@ def verify_devices(reference: Device, device: Device) -> tuple[DeviceComparison,
         for case in cases
         if case.dtype == "float32"
     }
-    expected = _run([*cases, *(each for some in nudged.values() for each in some)], reference)
+    expected = _run([*cases, *(beside for group in nudged.values() for beside in group)], reference)
     found = _run(cases, device)
     rows = []
     for case, steps in product(cases, STEPS):
         tolerance = FLOAT64_TOLERANCE
         if case in nudged:
-            beside = [_largest(expected[case], expected[each], steps) for each in nudged[case]]
-            tolerance = SPREADS * max(beside)
+            spread = max(
+                _largest_difference(expected[case], expected[beside], steps)
+                for beside in nudged[case]
+            )
+            tolerance = SPREADS * spread
         rows.append(
             DeviceComparison(
                 case.problem,
                 case.optimizer,
                 case.dtype,
                 steps,
-                _largest(expected[case], found[case], steps),
+                _largest_difference(expected[case], found[case], steps),
                 tolerance,
                 expected[case].message or found[case].message,
             )
@@ -142,7 +197,7 @@ def verify_devices(reference: Device, device: Device) -> tuple[DeviceComparison,
 
 def worst(comparisons: Iterable[DeviceComparison]) -> DeviceComparison:
     """Return the comparison that is farthest beyond its tolerance."""
-    return max(comparisons, key=lambda each: each.excess)
+    return max(comparisons, key=lambda comparison: comparison.excess)
 
 
 def relative_difference(one: np.ndarray, other: np.ndarray, steps: int) -> float:
@@ -172,7 +227,7 @@ def relative_difference(one: np.ndarray, other: np.ndarray, steps: int) -> float
     return float(apart.max(initial=0.0))
 
 
-def _largest(one: _Traces, other: _Traces, steps: int) -> float:
+def _largest_difference(one: _Traces, other: _Traces, steps: int) -> float:
     """Return the largest relative difference of any lane."""
     if one.message or other.message:
         return inf
@@ -182,13 +237,13 @@ def _largest(one: _Traces, other: _Traces, steps: int) -> float:
 
 
 def _run(cases: Iterable[_Case], device: Device) -> dict[_Case, _Traces]:
-    """Run a block a case and return what it gave."""
+    """Run one block for each case and return what it gave."""
     numbers = count()
     lanes = {case: _lanes(case, numbers) for case in cases}
     blocks = [
         Block(
             number,
-            nudged_problem(case.problem, case.dtype, case.nudge),
+            case.block_problem,
             get_optimizer(case.optimizer),
             STEPS[-1],
             lanes[case],
@@ -205,7 +260,7 @@ def _run(cases: Iterable[_Case], device: Device) -> dict[_Case, _Traces]:
                 chunks.pop(record.block, None)
             case BlockResult():
                 messages |= {lane.lane: record.message for lane in record.lanes}
-    traces = _by_lane(chunk for some in chunks.values() for chunk in some)
+    traces = _by_lane(chunk for of_block in chunks.values() for chunk in of_block)
     return {
         case: _Traces(
             tuple(np.concatenate(traces[lane.number]) for lane in members if lane.number in traces),

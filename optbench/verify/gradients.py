@@ -1,32 +1,105 @@
-"""A problem's gradient beside differences of its loss, in float64.
+"""A problem's gradient compared with differences of its loss, in float64.
 
 Whatever a problem is, it is seen through its contract alone: ``loss_and_grad`` once, and ``loss``
 at points that differ in one parameter each, on the same minibatch with the same masks and fresh
 buffers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from optbench import rng
-from optbench.arrays import Tensor
+from optbench import datasets, rng
+from optbench.arrays import Array, Tensor, stack
+from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import one_blas_thread
 from optbench.problems.base import Problem
-from optbench.verify.differences import Point, derivatives, scale
+from optbench.problems.registry import PROBLEMS, get_problem_class, make_problem
+from optbench.suite.format import builtin_suites, read_suite
+from optbench.suite.resolve import SHARED_OPTIONS
 
 TOLERANCE = 1e-6
 """Largest error of an entry."""
 
 ENTRIES = 32
-"""Entries of each tensor that are looked at, where it has as many."""
+"""Entries of each tensor that are compared, where it has as many."""
 
 TRIES = 4
-"""So many times as many entries are drawn at most, where some lie at kinks."""
+"""At most so many times as many entries are drawn, where some lie at kinks."""
 
 FLOOR = 1e-4
 """Errors are relative to the entry, or to this part of the largest entry of the whole gradient."""
+
+AWAY = 0.01
+"""Standard deviation of what each parameter is moved by, times its size, or times 1 if that is
+smaller."""
+
+LARGEST_STEP, STEPS = 0.1, 14
+"""Steps are 0.1, 0.05, … times the parameter's size, or times 1 where that is smaller."""
+
+SHARE_OF_TOLERANCE = 0.25
+"""A derivative counts once its own error is known to be below this share of the tolerance."""
+
+WORK_VALUES = 4_000_000
+"""Numbers that the lanes computed together may hold."""
+
+MOST_LANES = 64
+
+EMBEDDED = "mnist-5k"
+BATCH_SIZE = 4
+SUITE_ENDINGS = (".toml", ".json")
+
+
+def problems_to_check(source: str) -> tuple[tuple[str, Problem], ...]:
+    """Return the problems that a name or a file means, each with its title, made ready for a check.
+
+    They are in float64, on few examples, and without what their gradients leave out.
+
+    Parameters
+    ----------
+    source
+        The name of a problem, else that of a built-in suite, or a suite's TOML file or run.json.
+
+    Raises
+    ------
+    SuiteError
+        If there is no such problem or suite, or it is malformed.
+    DataError
+        If a data set that is needed cannot be found.
+    """
+    is_suite = Path(source).suffix in SUITE_ENDINGS or source in builtin_suites()
+    if source in PROBLEMS or not is_suite:
+        return ((source, _problem(source, {}, {})),)
+    suite = read_suite(source)
+    shared = {key: getattr(suite, key) for key in SHARED_OPTIONS}
+    return tuple(
+        (entry.title, _problem(entry.name, entry.options, shared)) for entry in suite.problem
+    )
+
+
+def _problem(name: str, own: Mapping[str, Any], shared: Mapping[str, Any]) -> Problem:
+    """Return a problem with the options given, except for those that the check decides."""
+    known = {option.name: option for option in get_problem_class(name).options}
+    taken = {key: value for key, value in shared.items() if key in known and value is not None}
+    options = {**taken, **own}
+    if "dtype" in known:
+        options["dtype"] = "float64"
+    if "batch_size" in known:
+        size = options.get("batch_size", known["batch_size"].default)
+        options["batch_size"] = min(size, BATCH_SIZE) if isinstance(size, int) else BATCH_SIZE
+    if "log_eps" in known:
+        options["log_eps"] = 0.0  # only the reported loss has it, not its gradient
+    if "data" in known:
+        data = options.get("data", known["data"].default)
+        # Images of one shape; the embedded ones are always there.
+        if data == "auto" or data in tuple(datasets.COLLECTIONS):
+            options["data"] = EMBEDDED
+    problem, _ = make_problem(name, options)
+    return problem
 
 
 @dataclass(frozen=True)
@@ -71,11 +144,11 @@ class GradientCheck:
     Attributes
     ----------
     title
-        What the suite calls the problem, or its name.
+        The problem's title in the suite, or its name.
     loss_error
         How far ``loss`` and ``loss_and_grad`` lie apart, relative to the larger.
     tensors
-        One a tensor.
+        One for each tensor.
     """
 
     title: str
@@ -85,7 +158,7 @@ class GradientCheck:
     @property
     def passed(self) -> bool:
         """Whether the two losses agree and every tensor passed."""
-        return self.loss_error <= TOLERANCE and all(each.passed for each in self.tensors)
+        return self.loss_error <= TOLERANCE and all(check.passed for check in self.tensors)
 
 
 def check_gradient(problem: Problem, title: str, seed: int = 0) -> GradientCheck:
@@ -100,14 +173,14 @@ def check_gradient(problem: Problem, title: str, seed: int = 0) -> GradientCheck
     problem
         In float64, with a small minibatch.
     seed
-        Of start, minibatch and masks, of the way from the start, and of the entries looked at.
+        Decides start, minibatch and masks, the way from the start, and the entries compared.
     """
     with one_blas_thread():
         return _check_gradient(problem, title, seed)
 
 
 def _check_gradient(problem: Problem, title: str, seed: int) -> GradientCheck:
-    point = Point(problem, seed)
+    point = _Point(problem, seed)
     loss, gradient = point.loss_and_gradient()
     finite = np.abs(gradient[np.isfinite(gradient)])
     floor = FLOOR * finite.max(initial=0.0)
@@ -121,26 +194,81 @@ def _check_gradient(problem: Problem, title: str, seed: int) -> GradientCheck:
     return GradientCheck(title, relative if np.isfinite(relative) else inf, tuple(checks))
 
 
+class _Point:
+    """A point beside the start of one lane, with the batch that its loss is of."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self._problem = problem
+        self._work = NumpyDevice().workspace()
+        start = problem.start(seed)
+        way = rng.stream(seed, "verify/way").standard_normal(start.size)
+        self.position = start + AWAY * np.maximum(1.0, np.abs(start)) * way
+        self._batch = self._first_batch(seed)
+        values = start.size + problem.work_values
+        lanes = min(MOST_LANES, max(1, WORK_VALUES // max(1, values)))
+        self._rows = np.tile(self.position, (lanes, 1))
+        self.base = float(self._losses()[0])
+
+    def _first_batch(self, seed: int) -> Mapping[str, Array]:
+        draws = {name: numbers[:1] for name, numbers in self._problem.draws(seed, 0).items()}
+        batch = self._problem.batch(self._problem.data(), draws, work=self._work)
+        return {name: np.array(array) for name, array in batch.items()}
+
+    def _buffers(self, lanes: int) -> dict[str, Array]:
+        return {
+            buffer.name: np.full((lanes, *buffer.shape), buffer.start)
+            for buffer in self._problem.buffers
+        }
+
+    def loss_and_gradient(self) -> tuple[float, np.ndarray]:
+        """Return the loss and its gradient (parameters,), NaN where nothing was written."""
+        tensors = self._problem.tensors
+        params = stack(self.position[None].copy(), tensors, np)
+        grads = stack(np.full_like(params.rows, np.nan), tensors, np)
+        with np.errstate(all="ignore"):
+            losses = self._problem.loss_and_grad(
+                params, grads, self._batch, buffers=self._buffers(1), work=self._work
+            )
+        return float(losses.total[0]), grads.rows[0]
+
+    def losses(self, entries: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return the loss with each entry replaced by its value, one at a time."""
+        losses = np.empty(entries.size)
+        for first in range(0, entries.size, len(self._rows)):
+            some = entries[first : first + len(self._rows)]
+            lanes = np.arange(some.size)
+            self._rows[lanes, some] = values[first : first + some.size]
+            losses[first : first + some.size] = self._losses()[lanes]
+            self._rows[lanes, some] = self.position[some]
+        return losses
+
+    def _losses(self) -> Array:
+        params = stack(self._rows, self._problem.tensors, np)
+        buffers = self._buffers(len(self._rows))
+        with np.errstate(all="ignore"):
+            return self._problem.loss(params, self._batch, buffers=buffers, work=self._work).total
+
+
 def _check_tensor(
-    tensor: Tensor, entries: slice, gradient: np.ndarray, floor: float, point: Point, seed: int
+    tensor: Tensor, entries: slice, gradient: np.ndarray, floor: float, point: _Point, seed: int
 ) -> TensorCheck:
-    """Compare entries of one tensor; drawn anew where they lie at kinks."""
+    """Compare entries of one tensor; others are drawn for those that lie at kinks."""
     order = rng.stream(seed, f"verify/{tensor.name}").permutation(tensor.size)
     order = entries.start + order[: TRIES * ENTRIES]
     kept, numeric, drawn = order[:0], np.empty(0), 0
     while kept.size < min(ENTRIES, tensor.size) and drawn < order.size:
         some = order[drawn : drawn + ENTRIES - kept.size]
         drawn += some.size
-        found = derivatives(some, gradient[some], floor, TOLERANCE, point)
-        good = ~np.isnan(found) | ~np.isfinite(gradient[some])
-        kept, numeric = np.append(kept, some[good]), np.append(numeric, found[good])
+        slopes = _derivatives(some, gradient[some], floor, point)
+        good = ~np.isnan(slopes) | ~np.isfinite(gradient[some])
+        kept, numeric = np.append(kept, some[good]), np.append(numeric, slopes[good])
     redrawn = drawn - kept.size
     if not kept.size:
         return TensorCheck(tensor.name, tensor.size, 0, redrawn, inf)
     analytic = gradient[kept]
     apart = np.abs(analytic - numeric)
     with np.errstate(invalid="ignore", divide="ignore"):
-        errors = np.where(apart == 0.0, 0.0, apart / scale(analytic, numeric, floor))
+        errors = np.where(apart == 0.0, 0.0, apart / _scale(analytic, numeric, floor))
     errors = np.where(np.isfinite(analytic), errors, inf)
     worst = int(errors.argmax())
     index = np.unravel_index(kept[worst] - entries.start, tensor.shape) if tensor.shape else ()
@@ -150,7 +278,102 @@ def _check_tensor(
         kept.size,
         redrawn,
         float(errors[worst]),
-        tuple(int(each) for each in index),
+        tuple(int(position) for position in index),
         float(analytic[worst]),
         float(numeric[worst]),
     )
+
+
+def _derivatives(
+    entries: np.ndarray, analytic: np.ndarray, floor: float, point: _Point
+) -> np.ndarray:
+    """Return the derivative by each entry from differences; NaN where no step gives one.
+
+    A central difference, (f(θ + h) − f(θ − h))/2h, is extrapolated to h = 0 from steps that halve
+    until its error, as values of neighbouring orders and rounding show it, is small enough. An
+    entry for which it never is, or at which the differences to both sides stay apart as h gets
+    smaller, lies at a kink.
+
+    Parameters
+    ----------
+    entries
+        Places in a row, shape (entries,).
+    analytic
+        The gradient there; together with ``floor`` it only decides what is accurate enough.
+
+    Source: C. J. F. Ridders, "Accurate computation of F′(x) and F′(x)F″(x)", Advances in
+    Engineering Software 4, 1982.
+    """
+    known = np.full(entries.size, np.nan)
+    open_ = np.arange(entries.size)
+    before, bends = np.empty((0, entries.size)), np.full(entries.size, np.nan)
+    for level in range(STEPS):
+        differences = _differences(entries[open_], LARGEST_STEP / 2.0**level, point)
+        best, error, row = _extrapolate(differences.quotient, before)
+        enough = TOLERANCE * _scale(analytic[open_], best, floor)
+        accurate = error + differences.rounding <= SHARE_OF_TOLERANCE * enough
+        # Differences to both sides approach each other with the step, unless a kink is between.
+        bend = np.abs(differences.bend)
+        kinked = (bend > 0.75 * bends) & (bend > 10.0 * enough)
+        done = accurate & ~kinked
+        known[open_[done]] = best[done]
+        open_, before, bends = open_[~done], row[:, ~done], bend[~done]
+        if not open_.size:
+            break
+    return known
+
+
+class _Differences(NamedTuple):
+    """What two points beside the start say of an entry; arrays (entries,).
+
+    Attributes
+    ----------
+    quotient
+        Central difference, divided by 2h.
+    bend
+        By how much the differences to both sides lie apart.
+    rounding
+        Error of the quotient that comes from rounding the losses.
+    """
+
+    quotient: np.ndarray
+    bend: np.ndarray
+    rounding: np.ndarray
+
+
+def _differences(entries: np.ndarray, part: float, point: _Point) -> _Differences:
+    """Return differences with steps of ``part`` of each parameter's size, or of 1."""
+    here = point.position[entries]
+    step = part * np.maximum(1.0, np.abs(here))
+    above, below = here + step, here - step
+    losses = point.losses(np.append(entries, entries), np.append(above, below))
+    higher, lower = losses[: entries.size], losses[entries.size :]
+    with np.errstate(all="ignore"):
+        bend = (higher - point.base) / (above - here) - (point.base - lower) / (here - below)
+        rounding = 2.0 * np.finfo(float).eps * (np.abs(higher) + np.abs(lower)) / (above - below)
+        return _Differences((higher - lower) / (above - below), bend, rounding)
+
+
+def _extrapolate(
+    quotient: np.ndarray, before: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the best derivative, its error, and the tableau's next row, (orders, entries).
+
+    Each further order takes the next even power of the step out of two values of the order below,
+    one from this step and one from the step twice as large (``before``).
+    """
+    row, best, error = [quotient], quotient, np.full(quotient.size, inf)
+    with np.errstate(all="ignore"):
+        for order, older in enumerate(before, start=1):
+            newer = row[-1] + (row[-1] - older) / (4.0**order - 1.0)
+            apart = np.maximum(np.abs(newer - row[-1]), np.abs(newer - older))
+            best = np.where(apart < error, newer, best)
+            error = np.fmin(error, apart)
+            row.append(newer)
+    return best, error, np.stack(row)
+
+
+def _scale(analytic: np.ndarray, numeric: np.ndarray, floor: float) -> np.ndarray:
+    """Return what an error is relative to."""
+    larger: np.ndarray = np.maximum(np.maximum(np.abs(analytic), np.abs(numeric)), floor)
+    return larger

@@ -1,9 +1,15 @@
-"""An optimizer beside what every optimizer promises; for user's own tests as well."""
+"""Checks of what every optimizer promises, for user's own tests as well.
 
-from collections.abc import Mapping, Sequence
+Whatever an optimizer is, it is seen through its contract alone, on two quadratics whose gradients
+are written in :mod:`~optbench.verify.descent`: a function of ten variables in float64, and tensors
+as a network has them in float32, each stored as the engine stores such problems.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from itertools import product
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,19 +17,40 @@ from optbench.arrays import Tensor
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import one_blas_thread
 from optbench.errors import SuiteError, nearest
-from optbench.optimizers.base import Optimizer, Task
+from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.plugins import complaint
-from optbench.verify.descent import Configuration, Descent, Quadratic
-from optbench.verify.promises import (
-    CHECKS,
-    COMPARING,
-    DETERMINISTIC,
-    MATRICES,
-    NETWORK,
-    VALLEY,
-    Subject,
-)
+from optbench.settings import Setting
+from optbench.verify.descent import Configuration, Descent, Gradient, Quadratic
+
+VALLEY = Quadratic("the function", (Tensor("w", (10,)),), "float64", by_coordinate=True)
+
+TENSORS = (Tensor("w1", (6, 4)), Tensor("b1", (4,)), Tensor("w2", (4, 3)), Tensor("scale"))
+
+NETWORK = Quadratic("the network", TENSORS, "float32", by_coordinate=False)
+
+MATRICES = replace(NETWORK, title="matrices alone", tensors=(TENSORS[0], TENSORS[2]))
+"""For optimizers that take nothing else."""
+
+MANY, SOME, FEW = 256, 24, 6
+"""Numbers of updates: to stay finite; to compare runs; to look at each."""
+
+ZEROS = 20
+"""Updates with a gradient of 0."""
+
+SEEDS = (0, 1, 2, 3)
+"""Lanes of a check, where it needs several."""
+
+TOLERANCE = 1e-6
+"""How far its company may move a lane of another library's optimizer, relative to the largest entry
+of its parameters, or of an array of its state. Rules on stacked lanes must not move at all."""
+
+FACTORS = tuple(10.0 ** (power / 2) for power in range(-4, 5))
+"""What the learning rate is multiplied by in search of the best."""
+
+MOST, SHARE, INTERVAL = 2000, 0.01, 50
+"""Within so many updates the loss has to fall to this share of its start; it is computed once in
+so many."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +60,9 @@ class CheckResult:
     Attributes
     ----------
     check
-        What it is called.
+        Its name.
     passed
-        None where it says nothing, since another one failed.
+        None where it was not made, since another one failed.
     note
         What was seen.
     """
@@ -46,7 +73,7 @@ class CheckResult:
 
 
 def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[CheckResult, ...]:
-    """Check what every optimizer promises, and say what was found.
+    """Check what every optimizer promises.
 
     Parameters
     ----------
@@ -58,64 +85,18 @@ def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[
     Raises
     ------
     SuiteError
-        If there is no such optimizer or hyperparameter, or if it cannot run on what it is checked
-        with.
+        If there is no such optimizer or hyperparameter, or if the optimizer cannot run on any of
+        the quadratics.
     """
     with one_blas_thread(), NumpyDevice().quiet():
         subject = _subject(name, given or {})
-        found: dict[str, CheckResult] = {}
+        results: dict[str, CheckResult] = {}
         for check in CHECKS:
-            if check in COMPARING and not found[DETERMINISTIC].passed:
-                found[check] = CheckResult(check, None, "says nothing where equal runs differ")
+            if check in COMPARING and not results[DETERMINISTIC].passed:
+                results[check] = CheckResult(check, None, "not checked, since equal runs differ")
             else:
-                found[check] = _finding(check, subject)
-        return tuple(found.values())
-
-
-def _finding(check: str, subject: Subject) -> CheckResult:
-    """Make a check; code of the user's own that raises has not passed."""
-    try:
-        return CheckResult(check, *CHECKS[check](subject))
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
-        plugin = subject.make().plugin
-        if plugin is None:
-            raise
-        return CheckResult(check, False, complaint(error, plugin.source.root))
-
-
-def _subject(name: str, given: Mapping[str, Any]) -> Subject:
-    """Return an optimizer with its hyperparameters and the quadratics that it takes."""
-    optimizer = get_optimizer(name)
-    own = [each.name for each in optimizer.hyperparameters]
-    for key in given:
-        if key not in own:
-            meant = nearest(key, own) if own else "it has none"
-            raise SuiteError(f"{optimizer.name} has no hyperparameter '{key}' of its own; {meant}")
-    hyperparameters = complete_hyperparameters(optimizer, given)
-    taken, refusal = _taken(optimizer, hyperparameters, VALLEY, NETWORK)
-    if refusal is not None and not taken:
-        taken, _ = _taken(optimizer, hyperparameters, MATRICES)
-    if refusal is not None and not taken:
-        raise refusal
-    return Subject(partial(get_optimizer, name), hyperparameters, tuple(taken))
-
-
-def _taken(
-    optimizer: Optimizer, hyperparameters: Configuration, *quadratics: Quadratic
-) -> tuple[list[Quadratic], SuiteError | None]:
-    """Return those of the quadratics that an optimizer runs on, and why not on another one."""
-    taken, refusal = [], None
-    for quadratic in quadratics:
-        try:
-            optimizer.fit(Task(optimizer.name, *quadratic.task, [hyperparameters]))
-            taken.append(quadratic)
-        except SuiteError as error:
-            refusal = error
-        except (Exception, SystemExit):  # the checks will say what a user's code raises
-            if optimizer.plugin is None:
-                raise
-            taken.append(quadratic)
-    return taken, refusal
+                results[check] = _result(check, subject)
+        return tuple(results.values())
 
 
 def positions(
@@ -124,7 +105,7 @@ def positions(
     gradients: Sequence[Sequence[float]] | np.ndarray,
     **hyperparameters: Any,
 ) -> np.ndarray:
-    """Return where a lane stands after each update by an optimizer, in float64.
+    """Return the parameters after each update by an optimizer, in float64.
 
     Parameters
     ----------
@@ -144,12 +125,306 @@ def positions(
     [[0.5], [0.25]]
     """
     optimizer = get_optimizer(name)
-    complete = complete_hyperparameters(optimizer, hyperparameters)
-    starts, slopes = np.array([start], dtype=float), np.array(gradients, dtype=float)
-    shaped = replace(VALLEY, tensors=(Tensor("w", (starts.size,)),))
-    descent = Descent(optimizer, shaped, [complete], starts)
-    path = np.empty_like(slopes)
-    for row in range(len(slopes)):
-        descent.advance(lambda _, update: slopes[update - 1], range(row + 1, row + 2))
-        path[row] = descent.params[0]
-    return path
+    configuration = complete_hyperparameters(optimizer, hyperparameters)
+    slopes = np.array(gradients, dtype=float)
+    descent = Descent(optimizer, [configuration], np.array(start, dtype=float), by_coordinate=True)
+    return descent.path(lambda _, update: slopes[update - 1], len(slopes))[:, 0]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """The optimizer that is checked.
+
+    Attributes
+    ----------
+    make
+        Returns it anew.
+    hyperparameters
+        All of its own.
+    quadratics
+        Those that it runs on, at least one.
+    """
+
+    make: Callable[[], Optimizer]
+    hyperparameters: Configuration
+    quadratics: tuple[Quadratic, ...]
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether it has a learning rate that is a number."""
+        return isinstance(self.hyperparameters.get("lr"), float)
+
+    def begin(self, quadratic: Quadratic, seeds: Sequence[int] = SEEDS[:2]) -> Descent:
+        """Return lanes at the starts of these seeds, all with its hyperparameters."""
+        configurations = [self.hyperparameters] * len(seeds)
+        return quadratic.descent(self.make(), configurations, quadratic.starts(seeds))
+
+
+def _subject(name: str, given: Mapping[str, Any]) -> _Subject:
+    """Return an optimizer with its hyperparameters and the quadratics that it takes."""
+    optimizer = get_optimizer(name)
+    own = [setting.name for setting in optimizer.hyperparameters]
+    for key in given:
+        if key not in own:
+            meant = nearest(key, own) if own else "it has none"
+            raise SuiteError(f"{optimizer.name} has no hyperparameter '{key}' of its own; {meant}")
+    hyperparameters = complete_hyperparameters(optimizer, given)
+    taken, refusal = _taken(optimizer, hyperparameters, VALLEY, NETWORK)
+    if refusal is not None and not taken:
+        taken, _ = _taken(optimizer, hyperparameters, MATRICES)
+    if refusal is not None and not taken:
+        raise refusal
+    return _Subject(partial(get_optimizer, name), hyperparameters, tuple(taken))
+
+
+def _taken(
+    optimizer: Optimizer, hyperparameters: Configuration, *quadratics: Quadratic
+) -> tuple[list[Quadratic], SuiteError | None]:
+    """Return those of the quadratics that an optimizer runs on, and why not on another one."""
+    taken, refusal = [], None
+    for quadratic in quadratics:
+        try:
+            optimizer.fit(quadratic.task(optimizer, [hyperparameters]))
+            taken.append(quadratic)
+        except SuiteError as error:
+            refusal = error
+        except (Exception, SystemExit):  # the checks will say what a user's code raises
+            if optimizer.plugin is None:
+                raise
+            taken.append(quadratic)
+    return taken, refusal
+
+
+def _result(check: str, subject: _Subject) -> CheckResult:
+    """Make a check; a user's own code that raises has not passed."""
+    try:
+        return CheckResult(check, *CHECKS[check](subject))
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
+        plugin = subject.make().plugin
+        if plugin is None:
+            raise
+        return CheckResult(check, False, complaint(error, plugin.source.root))
+
+
+# The checks: each returns whether a promise is kept, and what was seen.
+
+Judgement: TypeAlias = tuple[bool, str]
+
+
+def finite(subject: _Subject) -> Judgement:
+    """Check that many updates with noisy gradients keep everything finite."""
+    for quadratic in subject.quadratics:
+        gradient = quadratic.noisy_gradient(SEEDS[:2])
+        fault = _advance_while_finite(subject.begin(quadratic), gradient, range(1, MANY + 1))
+        if fault:
+            return False, f"{fault}, on {quadratic.title}"
+    return True, f"for {MANY} updates with noise"
+
+
+def _advance_while_finite(descent: Descent, gradient: Gradient, updates: range) -> str:
+    """Make updates until something is no longer finite; say what, and when."""
+    for update in updates:
+        descent.advance(gradient, range(update, update + 1))
+        for name, array in descent.arrays.items():
+            if not np.isfinite(array).all():
+                return f"not finite after update {update}: {name}"
+    return ""
+
+
+def same_form(subject: _Subject) -> Judgement:
+    """Check that no update changes the dtype or the shape of anything."""
+    for quadratic, dtype in product(subject.quadratics, ("float32", "float64")):
+        in_dtype = replace(quadratic, dtype=dtype)
+        descent, gradient = subject.begin(in_dtype), in_dtype.noisy_gradient(SEEDS[:2])
+        before = _forms(descent)
+        for update in range(1, FEW + 1):
+            descent.advance(gradient, range(update, update + 1))
+            after = _forms(descent)
+            for name, form in before.items():
+                if after.get(name) != form:
+                    new = after.get(name, "nothing")
+                    return False, f"update {update} turns {name} from {form} into {new}"
+            before = after
+    return True, "kept, in float32 and in float64"
+
+
+def _forms(descent: Descent) -> dict[str, str]:
+    return {name: f"{array.dtype}{array.shape}" for name, array in descent.arrays.items()}
+
+
+def deterministic(subject: _Subject) -> Judgement:
+    """Check that a run that is made twice gives the same bits."""
+    for quadratic in subject.quadratics:
+        first, second = subject.begin(quadratic), subject.begin(quadratic)
+        for descent in (first, second):
+            descent.advance(quadratic.noisy_gradient(SEEDS[:2]), range(1, SOME + 1))
+        differing = _first_difference(first.arrays, second.arrays)
+        if differing:
+            return False, f"{differing} differed when the same run was made again"
+    return True, f"{SOME} updates, twice: the same bits"
+
+
+def independent(subject: _Subject) -> Judgement:
+    """Check that a lane does alone what it does among others, and beside gradients of NaN."""
+    configurations = _varied(subject)
+    for quadratic in subject.quadratics:
+        alone = [
+            _advanced(subject, quadratic, [configuration], [seed]).arrays
+            for configuration, seed in zip(configurations, SEEDS, strict=True)
+        ]
+        for spoilt in (None, 1):
+            together = _advanced(subject, quadratic, configurations, SEEDS, spoilt)
+            tolerance = 0.0 if together.is_stacked else TOLERANCE
+            for lane, own in enumerate(alone):
+                if lane == spoilt:
+                    continue
+                rows = {name: array[lane : lane + 1] for name, array in together.arrays.items()}
+                differing = _first_difference(own, rows, tolerance)
+                if differing:
+                    company = "other lanes" if spoilt is None else "a lane of NaN"
+                    return False, f"{differing} of a lane beside {company} differ from those alone"
+    exactness = "to the bit" if tolerance == 0.0 else f"within {TOLERANCE:g}"
+    return True, f"{exactness}: alone, among others, beside NaN"
+
+
+def _varied(subject: _Subject) -> list[Configuration]:
+    """Return hyperparameters for each lane: other learning rates, other numbers between 0 and 1."""
+    return [
+        {
+            setting.name: _change(setting, subject.hyperparameters[setting.name], lane)
+            for setting in subject.make().hyperparameters
+        }
+        for lane in range(len(SEEDS))
+    ]
+
+
+def _change(setting: Setting, value: float | str, lane: int) -> float | str:
+    """Return another value that a hyperparameter takes, or the same one."""
+    if isinstance(value, str):
+        return value
+    factor = 0.5 if setting.name == "lr" else 0.98 if 0 < value < 1 else 1.0
+    try:
+        changed: float | str = setting.check(value * factor**lane)
+        return changed
+    except SuiteError:
+        return value
+
+
+def _advanced(
+    subject: _Subject,
+    quadratic: Quadratic,
+    configurations: Sequence[Configuration],
+    seeds: Sequence[int],
+    spoilt: int | None = None,
+) -> Descent:
+    """Return lanes after some updates; the gradients of one may become NaN."""
+    descent = quadratic.descent(subject.make(), configurations, quadratic.starts(seeds))
+    noisy = quadratic.noisy_gradient(seeds)
+
+    def gradient(params: np.ndarray, update: int) -> np.ndarray:
+        grads = noisy(params, update)
+        if spoilt is not None and update > FEW:
+            grads[spoilt] = np.nan
+        return grads
+
+    descent.advance(gradient, range(1, SOME + 1))
+    return descent
+
+
+def _first_difference(
+    one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], tolerance: float = 0.0
+) -> str:
+    """Return the first name whose arrays differ, or nothing; without tolerance, in any bit."""
+    for name in {**one, **other}:
+        if name not in one or name not in other or not _same(one[name], other[name], tolerance):
+            return name
+    return ""
+
+
+def _same(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if not tolerance:
+        return one.tobytes() == other.tobytes()
+    apart = np.abs(one.astype(float) - other)
+    return bool((apart <= tolerance * np.abs(one).max(initial=0.0)).all())
+
+
+def zero_gradient(subject: _Subject) -> Judgement:
+    """Check that gradients of 0, from the start or after some updates, keep everything finite."""
+    for quadratic, update_count in product(subject.quadratics, (0, SOME)):
+        descent = subject.begin(quadratic)
+        descent.advance(quadratic.noisy_gradient(SEEDS[:2]), range(1, update_count + 1))
+        updates = range(update_count + 1, update_count + 1 + ZEROS)
+        fault = _advance_while_finite(descent, lambda params, _: np.zeros_like(params), updates)
+        if fault:
+            since = f"after update {update_count}" if update_count else "from the start"
+            return False, f"{fault}, with gradients of 0 {since}"
+    return True, f"{ZEROS} updates, at the start and later: all finite"
+
+
+def resumes(subject: _Subject) -> Judgement:
+    """Check that another instance, given saved state and parameters, goes on to the same bits."""
+    for quadratic in subject.quadratics:
+        gradient = quadratic.noisy_gradient(SEEDS[:2])
+        whole, first = subject.begin(quadratic), subject.begin(quadratic)
+        whole.advance(gradient, range(1, SOME + 1))
+        first.advance(gradient, range(1, SOME // 2 + 1))
+        configurations = [subject.hyperparameters] * 2
+        second = quadratic.descent(subject.make(), configurations, first.params, first.state)
+        second.advance(gradient, range(SOME // 2 + 1, SOME + 1))
+        differing = _first_difference(whole.arrays, second.arrays)
+        if differing:
+            return False, f"{differing} differed after an interruption"
+    return True, "from saved state, to the bit"
+
+
+def converges(subject: _Subject) -> Judgement:
+    """Check that one of several learning rates minimises a quadratic."""
+    quadratic = replace(subject.quadratics[0], dtype="float64")
+    configurations = _learning_rates(subject)
+    starts = quadratic.starts([0] * len(configurations))
+    descent = quadratic.descent(subject.make(), configurations, starts)
+    start, least, best = quadratic.loss(starts)[0], np.inf, configurations[0]
+    for update_count in range(INTERVAL, MOST + 1, INTERVAL):
+        updates = range(update_count - INTERVAL + 1, update_count + 1)
+        descent.advance(quadratic.gradient, updates)
+        losses = np.nan_to_num(quadratic.loss(descent.eval_params) / start, nan=np.inf)
+        if losses.min() < least:
+            least, best = losses.min(), configurations[int(losses.argmin())]
+        if least < SHARE:
+            break
+    at = f"; best lr = {best['lr']:.3g}" if subject.has_rate else ""
+    return bool(least < SHARE), f"loss × {least:.1e} in {update_count} updates{at}"
+
+
+def _learning_rates(subject: _Subject) -> list[Configuration]:
+    """Return the hyperparameters at several learning rates, where there is one."""
+    given = subject.hyperparameters
+    if not subject.has_rate:
+        return [given]
+    settings = {setting.name: setting for setting in subject.make().hyperparameters}
+    rates: list[float | str] = []
+    for factor in FACTORS:
+        try:
+            rates.append(settings["lr"].check(float(given["lr"]) * factor))
+        except SuiteError:  # out of its range
+            continue
+    return [{**given, "lr": rate} for rate in dict.fromkeys(rates)]
+
+
+DETERMINISTIC = "deterministic"
+
+COMPARING = ("lanes independent", "resumes")
+"""Checks that compare runs, and so say nothing of a rule that is not deterministic."""
+
+CHECKS: dict[str, Callable[[_Subject], Judgement]] = {
+    "finite": finite,
+    "dtype and shape": same_form,
+    DETERMINISTIC: deterministic,
+    "lanes independent": independent,
+    "zero gradient": zero_gradient,
+    "resumes": resumes,
+    "converges": converges,
+}
+"""All checks by name, in the order in which they are made."""

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from optbench.cli.options import complete_optimizer
-from optbench.verify.promises import CHECKS
+from optbench.verify.optimizers import CHECKS
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401
 
@@ -62,7 +62,7 @@ def test_one_that_keeps_all_ends_with_0(rules, name):
     assert title == f"What every optimizer promises, checked for {name}"
     found = cells(seen.out)
     assert [row[:2] for row in found] == [[check, "good"] for check in CHECKS]
-    assert found[3][2] == "to the bit: alone, in company, beside NaN"
+    assert found[3][2] == "to the bit: alone, among others, beside NaN"
 
 
 @pytest.mark.parametrize("name", ["lamb", "rules.py:Uphill"])

@@ -7,7 +7,7 @@ import pytest
 
 from optbench.problems.functions.textbook import Anisotropic
 from optbench.problems.registry import PROBLEMS
-from optbench.verify import differences
+from optbench.verify import gradients
 from tests.cli.command import optbench
 
 
@@ -106,7 +106,7 @@ def test_two_losses_that_differ_end_with_3(tmp_path):
 
 
 def test_where_only_kinks_are_found_nothing_is_verified(tmp_path, monkeypatch):
-    monkeypatch.setattr(differences, "AWAY", 0.0)
+    monkeypatch.setattr(gradients, "AWAY", 0.0)
     seen = optbench("verify", "problem", "folded", cwd=tmp_path)
     assert seen.code == 3
     assert "x of folded: at a kink, or hidden by rounding, wherever" in seen.err
@@ -115,7 +115,7 @@ def test_where_only_kinks_are_found_nothing_is_verified(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("name", "code"), [("anisotropic", 0), ("spoilt", 3), ("folded", 3)])
 def test_json_holds_every_tensor(name, code, tmp_path, monkeypatch):
-    monkeypatch.setattr(differences, "AWAY", 0.0)
+    monkeypatch.setattr(gradients, "AWAY", 0.0)
     seen = optbench("verify", "problem", name, "--format", "json", "--seed", "1", cwd=tmp_path)
     assert seen.code == code
     rows = json.loads(seen.out)

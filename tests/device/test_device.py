@@ -1,20 +1,22 @@
 """Devices: what they hand out, what is said where there is no GPU, and that times are exact."""
 
+import gc
 import sys
+import weakref
 from importlib.metadata import metadata
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import array_api_compat
 import numpy as np
 import pytest
 
-from optbench.device import base as device
-from optbench.device.base import Device
+from optbench.device import gpu
+from optbench.device.base import CPU_BLOCK_BYTES, Device
 from optbench.device.choose import get_device
 from optbench.device.cpu import NumpyDevice
 from optbench.device.gpu import CupyDevice, list_gpus, why_no_gpu
-from optbench.device.stopwatch import Stopwatch
 from optbench.errors import DeviceError, SuiteError
+from optbench.records import Status
 from tests.small import anisotropic, run_suite, small_network, suite
 from tests.strict import StrictDevice
 
@@ -145,7 +147,7 @@ def refusal() -> str:
 
 
 def test_without_cupy_it_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(device, "find_spec", lambda name: None)
+    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
     assert refusal() == (
         "CuPy is not installed; pip install 'optbench[gpu-cuda13]' (or gpu-cuda12)"
     )
@@ -168,7 +170,7 @@ def test_a_cupy_that_cannot_be_imported_is_named(cupy):
     [
         (
             "cudaErrorInsufficientDriver: CUDA driver version is insufficient",
-            "there is no NVIDIA driver, or it is too old for CuPy; install a newer one",
+            "the NVIDIA driver is missing or too old for CuPy; install a newer one",
         ),
         (
             "cudaErrorNoDevice: no CUDA-capable device is detected",
@@ -195,7 +197,9 @@ def test_each_way_to_have_no_driver_has_its_remedy(cupy, message, reason):
 )
 def test_a_gpu_that_cannot_compute_is_found_out(cupy, change, reason):
     cupy(change)
-    assert refusal() == f"compiler or cuBLAS do not work ({reason}); install the CUDA toolkit"
+    assert refusal() == (
+        f"the CUDA compiler or cuBLAS does not work ({reason}); install the CUDA toolkit"
+    )
 
 
 @pytest.mark.parametrize("name", ["gpu", "gpu:0", "gpu:1", "auto"])
@@ -217,7 +221,7 @@ def test_a_card_that_is_not_there_is_refused(cupy):
     with pytest.raises(DeviceError) as caught:
         get_device("gpu:2")
     assert str(caught.value) == (
-        "no GPU can be used: there is no GPU 2; this machine has 2, counted from 0; "
+        "no GPU can be used: GPU 2 cannot be found; this machine has 2, counted from 0; "
         "or run with --device cpu"
     )
 
@@ -243,7 +247,7 @@ def test_gpus_are_described_and_listed(cupy):
 def test_blocks_on_a_gpu_take_a_part_of_its_memory(cupy):
     cupy()
     assert get_device("gpu").block_bytes == 2**33 // 4
-    assert NumpyDevice().block_bytes == device.CPU_BLOCK_BYTES
+    assert NumpyDevice().block_bytes == CPU_BLOCK_BYTES
 
 
 def test_memory_that_is_released_goes_back_to_the_card(cupy):
@@ -277,17 +281,66 @@ def test_what_is_put_is_what_is_got(any_device, array):
     np.testing.assert_array_equal(back, array)
 
 
-def test_resident_data_are_brought_there_once(any_device):
-    array = np.arange(3.0)
+def read_only(size: int = 3) -> np.ndarray:
+    array = np.arange(float(size))
     array.flags.writeable = False
-    there = any_device.resident(array)
-    assert any_device.resident(array) is there
-    assert any_device.resident(array.copy()) is not there
+    return array
+
+
+def test_resident_data_are_copied_to_a_device_once(any_device):
+    array = read_only()
+    with any_device.residents():
+        there = any_device.resident(array)
+        with any_device.residents():
+            assert any_device.resident(array) is there
+        assert any_device.resident(array) is there
+        assert any_device.resident(array.copy()) is not there
     np.testing.assert_array_equal(any_device.get(there), array)
 
 
+class Counting(Device):
+    """Knows which of the arrays that were put on it are alive."""
+
+    def __init__(self) -> None:
+        super().__init__(np, "gpu")
+        self._put: list[weakref.ref[np.ndarray]] = []
+
+    def put(self, array: np.ndarray) -> np.ndarray:
+        copy = array.copy()
+        self._put.append(weakref.ref(copy))
+        return copy
+
+    @property
+    def live(self) -> int:
+        return sum(reference() is not None for reference in self._put)
+
+
+def test_resident_data_are_freed_with_the_last_run_that_uses_them():
+    device, array = Counting(), read_only()
+    host = weakref.ref(array)
+    with device.residents():
+        with device.residents():
+            device.resident(array)
+        assert device.live == 1
+        del array
+        assert host() is not None  # else another array might get its id
+    assert device.live == 0
+    assert host() is None
+    device.resident(read_only())
+    assert device.live == 0
+
+
+def test_nothing_of_a_run_stays_on_the_device():
+    device = Counting()
+    settled = suite(small_network(), optimizers=["sgd", "adam"], seeds=(0, 7), iterations=5)
+    outcomes = run_suite(settled, device=device)
+    gc.collect()
+    assert {outcome.result.status for outcome in outcomes.values()} == {Status.DONE}
+    assert device.live == 0
+
+
 def test_the_cpu_needs_no_copy_of_resident_data():
-    array = np.arange(3.0)
+    array = read_only()
     assert NumpyDevice().resident(array) is array
 
 
@@ -388,18 +441,6 @@ def test_overflow_is_quiet(make):
 
 
 # Time
-
-
-def test_a_stopwatch_adds_up_what_lies_between_start_and_stop():
-    clock = SimpleNamespace(now=100.0)
-    watch = Stopwatch(lambda: clock.now)
-    assert watch.seconds() == 0.0
-    for counted, not_counted in [(1.0, 10.0), (2.5, 100.0)]:
-        watch.start()
-        clock.now += counted
-        watch.stop()
-        clock.now += not_counted
-    assert watch.seconds() == 3.5
 
 
 def test_every_device_knows_when_memory_is_lacking(any_device):

@@ -1,5 +1,6 @@
 """Devices beside each other: what is told apart, and what is put down to rounding."""
 
+from itertools import product
 from math import inf
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,19 @@ import pytest
 
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
+from optbench.engine.nudge import nudged_start
 from optbench.optimizers.registry import OPTIMIZERS
-from optbench.records import Status
+from optbench.problems.base import Problem
+from optbench.records import BlockResult, Status, TraceChunk
 from optbench.verify import devices
-from optbench.verify.devices import DeviceComparison, relative_difference, verify_devices, worst
+from optbench.verify.devices import (
+    PROBLEMS,
+    DeviceComparison,
+    made_up_images,
+    relative_difference,
+    verify_devices,
+    worst,
+)
 from tests.reference.optimizers import REFERENCE
 from tests.strict import StrictDevice
 
@@ -104,16 +114,27 @@ def by_case(
     return {(row.problem, row.optimizer, row.dtype, row.steps): row for row in rows}
 
 
-@pytest.mark.slow
-def test_a_device_does_not_differ_from_itself():
-    rows = by_case(verify_devices(NumpyDevice(), NumpyDevice()))
-    assert set(rows) == {
-        (problem, optimizer, dtype, steps)
-        for problem in ("anisotropic", "small-mlp")
-        for optimizer in OPTIMIZERS
-        for dtype in ("float32", "float64")
-        for steps in (10, 100)
-    }
+@pytest.fixture(scope="module")
+def itself() -> tuple[dict[Any, DeviceComparison], list[Any]]:
+    """Return comparisons of all optimizers on the CPU with itself, and all records."""
+    execute, records = devices.execute, []
+
+    def listening(*arguments: Any) -> Any:
+        for record in execute(*arguments):
+            records.append(record)
+            yield record
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "execute", listening)
+        patch.setattr(devices, "NUDGES", 2)
+        return by_case(verify_devices(NumpyDevice(), NumpyDevice())), records
+
+
+def test_a_device_does_not_differ_from_itself(itself):
+    rows, _ = itself
+    assert set(rows) == set(
+        product(("anisotropic", "small-mlp"), OPTIMIZERS, ("float32", "float64"), (10, 100))
+    )
     assert {row.difference for row in rows.values()} == {0.0}
     assert all(row.passed and not row.note for row in rows.values())
     for (problem, optimizer, dtype, _), row in rows.items():
@@ -122,6 +143,17 @@ def test_a_device_does_not_differ_from_itself():
         elif optimizer in REFERENCE:  # where training is stable, the spread is a few ulp
             assert 1e-7 < row.tolerance < 1e-5
             assert row.tolerance >= rows[problem, optimizer, dtype, 10].tolerance
+
+
+def test_some_lanes_diverge_on_the_function_and_none_on_the_network(itself):
+    _, records = itself
+    chunks = [record for record in records if isinstance(record, TraceChunk)]
+    ends = [record for record in records if isinstance(record, BlockResult)]
+    functions = {lane for chunk in chunks if chunk.position is not None for lane in chunk.lanes}
+    results = [lane for end in ends for lane in end.lanes]
+    diverged = {lane.lane for lane in results if lane.status is Status.DIVERGED}
+    assert diverged
+    assert diverged < functions
 
 
 class OtherOrder:
@@ -252,22 +284,39 @@ def test_a_lane_has_to_diverge_at_the_same_row():
     assert far == {("anisotropic", "sgd", "float32", 20)}
 
 
-@pytest.mark.slow
-def test_some_lanes_diverge_on_the_function_and_none_on_the_network(monkeypatch):
-    ends = []
+# Problems
 
-    def listening(*arguments: Any) -> Any:
-        for record in devices_execute(*arguments):
-            ends.append(record)
-            yield record
 
-    devices_execute = devices.execute
-    monkeypatch.setattr(devices, "execute", listening)
-    monkeypatch.setattr(devices, "NUDGES", 1)
-    verify_devices(NumpyDevice(), NumpyDevice())
-    chunks = [each for each in ends if hasattr(each, "position")]
-    functions = {lane for each in chunks if each.position is not None for lane in each.lanes}
-    results = [lane for each in ends if hasattr(each, "message") for lane in each.lanes]
-    diverged = {lane.lane for lane in results if lane.status is Status.DIVERGED}
-    assert diverged
-    assert diverged < functions
+def small(name: str, **options: Any) -> Problem:
+    return PROBLEMS[name]({"dtype": "float32", "record": "before", "batch_size": 32, **options})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_nudged_starts_lie_one_ulp_beside_and_all_else_is_the_same(name, dtype):
+    plain = small(name, dtype=dtype)
+    own = plain.start(1).astype(dtype)
+    starts = {}
+    for nudge in range(1, 5):
+        nudged = nudged_start(plain, nudge)
+        start = nudged.start(1)
+        above, below = np.nextafter(own, np.inf), np.nextafter(own, -np.inf)
+        assert ((start == above) | (start == below)).all()
+        assert start.tobytes() == nudged_start(plain, nudge).start(1).tobytes()
+        starts[start.tobytes()] = nudge
+        assert nudged.definition() == plain.definition()
+        for drawn, same in zip(
+            nudged.draws(1, 0).values(), plain.draws(1, 0).values(), strict=True
+        ):
+            np.testing.assert_array_equal(drawn, same)
+    assert len(starts) == 4 or name == "anisotropic"  # two numbers have four ways to go
+
+
+def test_the_images_are_bytes_that_tell_their_label():
+    train = made_up_images().splits["train"]
+    assert train.images.dtype == train.labels.dtype == np.uint8
+    assert set(train.labels.tolist()) == set(range(10))
+    means = np.array([train.images[train.labels == label].mean(axis=0) for label in range(10)])
+    assert (np.argmax(means, axis=0) == np.arange(64) * 10 // 64).all()
+    with pytest.raises(ValueError, match="read-only"):
+        train.images[0, 0] = 0

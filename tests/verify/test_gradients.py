@@ -9,9 +9,8 @@ from optbench.arrays import Buffer, Tensor
 from optbench.errors import DataError, SuiteError
 from optbench.problems.base import Losses, Problem
 from optbench.problems.registry import PROBLEMS
-from optbench.verify import differences, gradients
-from optbench.verify.gradients import ENTRIES, TOLERANCE, check_gradient
-from optbench.verify.subjects import subjects
+from optbench.verify import gradients
+from optbench.verify.gradients import ENTRIES, TOLERANCE, check_gradient, problems_to_check
 
 
 class Chain(Problem):
@@ -73,7 +72,7 @@ class Chain(Problem):
 @pytest.fixture
 def at_the_start(monkeypatch):
     """Let the check look at the start itself."""
-    monkeypatch.setattr(differences, "AWAY", 0.0)
+    monkeypatch.setattr(gradients, "AWAY", 0.0)
 
 
 def tensor(check, name):
@@ -218,7 +217,7 @@ def test_two_losses_that_differ_are_no_pass():
 
 def test_few_lanes_give_what_many_give(monkeypatch):
     many = check_gradient(Chain(), "mine")
-    monkeypatch.setattr(differences, "WORK_VALUES", 200)
+    monkeypatch.setattr(gradients, "WORK_VALUES", 200)
     problem = Chain()
     assert check_gradient(problem, "mine") == many
     assert set(problem.lanes) == {3}
@@ -233,7 +232,7 @@ def test_a_seed_chooses_start_batch_and_entries():
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_built_in_problems_pass(name):
-    ((title, problem),) = subjects(name)
+    ((title, problem),) = problems_to_check(name)
     assert (title, problem.dtype) == (name, "float64")
     check = check_gradient(problem, title)
     assert check.passed
@@ -243,7 +242,7 @@ def test_built_in_problems_pass(name):
 
 
 def test_a_network_is_checked_on_few_embedded_examples_without_log_eps():
-    ((_, network),) = subjects("mnist-mlp")
+    ((_, network),) = problems_to_check("mnist-mlp")
     assert network.settings["batch_size"] == 4
     assert network.settings["data"] == "mnist-5k"
     assert network.settings["log_eps"] == 0.0
@@ -251,7 +250,7 @@ def test_a_network_is_checked_on_few_embedded_examples_without_log_eps():
 
 def test_the_gradient_that_leaves_log_eps_out_would_not_pass():
     """The tolerance tells 1e-7 in the reported loss."""
-    ((_, network),) = subjects("mnist-mlp")
+    ((_, network),) = problems_to_check("mnist-mlp")
     spoilt = type(network)({**network.settings, "log_eps": 1e-4})
     assert not check_gradient(spoilt, "mnist-mlp").passed
 
@@ -262,7 +261,7 @@ def test_a_file_means_all_its_problems(tmp_path):
         'batch_size = 2\ndata = "auto"\n[[problem]]\nname = "mnist-mlp"\nlabel = "net"\n'
         '[[problem]]\nname = "anisotropic"\n[[problem]]\nname = "mnist-mlp"\nbatch_size = 300\n'
     )
-    found = subjects(str(path))
+    found = problems_to_check(str(path))
     assert [title for title, _ in found] == ["net", "anisotropic", "mnist-mlp"]
     assert [each.settings.get("batch_size") for _, each in found] == [2, None, 4]
     assert [each.settings.get("data") for _, each in found] == ["mnist-5k", None, "mnist-5k"]
@@ -273,7 +272,7 @@ def test_images_of_another_shape_stay_those_asked_for(tmp_path, monkeypatch):
     path = tmp_path / "mine.toml"
     path.write_text('[[problem]]\nname = "network"\ndata = "digits"\n')
     with pytest.raises(DataError, match="digits comes with scikit-learn"):
-        subjects(str(path))
+        problems_to_check(str(path))
 
 
 @pytest.mark.parametrize(
@@ -285,7 +284,7 @@ def test_images_of_another_shape_stay_those_asked_for(tmp_path, monkeypatch):
 )
 def test_what_is_not_there_is_said_in_one_line(source, says):
     with pytest.raises(SuiteError) as caught:
-        subjects(source)
+        problems_to_check(source)
     assert says in str(caught.value)
 
 
@@ -293,4 +292,4 @@ def test_options_that_a_problem_has_not_are_refused(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('[[problem]]\nname = "anisotropic"\nbatch_size = 8\n')
     with pytest.raises(SuiteError, match="anisotropic has no option 'batch_size'"):
-        subjects(str(path))
+        problems_to_check(str(path))

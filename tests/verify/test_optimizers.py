@@ -8,8 +8,7 @@ import pytest
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import OPTIMIZERS, optimizer_names
-from optbench.verify.optimizers import check_optimizer, positions
-from optbench.verify.promises import CHECKS, NETWORK, VALLEY
+from optbench.verify.optimizers import CHECKS, NETWORK, VALLEY, check_optimizer, positions
 from tests.forget import forget  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("forget")
@@ -19,8 +18,8 @@ WRONG = '''
 
 import numpy as np
 
-from optbench.optimizers.base import Choice, Hyperparameter, Optimizer, Updates, fraction
-from optbench.optimizers.base import StackedUpdates
+from optbench.optimizers.base import Choice, Hyperparameter, Optimizer, Updater, fraction
+from optbench.optimizers.base import StackedUpdater
 from optbench.errors import SuiteError
 
 
@@ -161,13 +160,13 @@ class WithoutRate(Optimizer):
         step.params.rows[...] -= factor * step.grads.rows
 
 
-class Foreign(Updates):
+class Foreign(Updater):
     """Lanes led by other code than that for stacked lanes; company moves them a little."""
 
     share = 0.0
 
     def __init__(self, optimizer, lanes, state):
-        self.inner, self.step = StackedUpdates(optimizer, lanes, state), lanes.step
+        self.inner, self.step = StackedUpdater(optimizer, lanes, state), lanes.step
 
     def plan(self, hyperparameters, updates):
         self.inner.plan(hyperparameters, updates)
@@ -237,15 +236,23 @@ def test_one_that_is_right_passes(wrong):
 @pytest.mark.parametrize(
     ("name", "check", "says"),
     [
-        ("Mixing", "lanes independent", "in company than alone"),
-        ("Spreading", "lanes independent", "beside a lane of NaN than alone"),
-        ("Widening", "dtype and shape", "update 1 makes float64(2, 10) of state 'mean', float32"),
-        ("Dividing", "zero gradient", "not finite after update 1 where gradients are 0 from the"),
-        ("Fading", "zero gradient", "where gradients are 0 after update 24"),
-        ("Hiding", "resumes", "the parameters came out otherwise after an interruption"),
+        ("Mixing", "lanes independent", "beside other lanes differ from those alone"),
+        ("Spreading", "lanes independent", "beside a lane of NaN differ from those alone"),
+        (
+            "Widening",
+            "dtype and shape",
+            "turns state 'mean' from float32(2, 10) into float64(2, 10)",
+        ),
+        (
+            "Dividing",
+            "zero gradient",
+            "update 1: the parameters, with gradients of 0 from the start",
+        ),
+        ("Fading", "zero gradient", ", with gradients of 0 after update 24"),
+        ("Hiding", "resumes", "the parameters differed after an interruption"),
         ("Ascending", "converges", "in 2000 updates"),
         ("Resting", "converges", "loss × 1.0e+00 in 2000 updates"),
-        ("Overflowing", "finite", "the parameters not finite after update "),
+        ("Overflowing", "finite", "not finite after update "),
     ],
 )
 def test_what_is_wrong_fails_the_check_that_is_meant_for_it(wrong, name, check, says):
