@@ -66,7 +66,7 @@ class Hand:
         )
         self.params, self.grads = (stack(rows(), tensors, np) for _ in range(2))
         self.params.rows[...] = self.drawn(0)
-        step = stepping.Step(self.params, self.grads, {}, {}, None, tuple(tensors), np)
+        step = stepping.UpdateContext(self.params, self.grads, {}, {}, None, tuple(tensors), np)
         complete = [complete_hyperparameters(optimizer, dict(each)) for each in configurations]
         self.complete = [complete[place] for place in self.places]
         self.given = stepping.Lanes(step, self.complete, rows, np.asarray, dtype)
