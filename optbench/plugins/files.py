@@ -200,8 +200,8 @@ class _LateFinder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        found = [files._beside.get(fullname, set()).copy() for files in _open.copy()]
-        folders = {str(place.parent) for place in set().union(*found)}
+        places = [files._beside.get(fullname, set()).copy() for files in _open.copy()]
+        folders = {str(place.parent) for place in set().union(*places)}
         return PathFinder.find_spec(fullname, list(folders)) if len(folders) == 1 else None
 
 
@@ -210,8 +210,8 @@ sys.meta_path.append(_LateFinder())
 
 def _take_out(name: str) -> dict[str, ModuleType]:
     """Take a module and those below it out of ``sys.modules``, and return them."""
-    names = [each for each in sys.modules if each == name or each.startswith(f"{name}.")]
-    return {each: sys.modules.pop(each) for each in names}
+    names = [other for other in sys.modules if other == name or other.startswith(f"{name}.")]
+    return {other: sys.modules.pop(other) for other in names}
 
 
 def _lies_at(module: ModuleType | None, place: Path) -> bool:

@@ -22,12 +22,12 @@ class Source:
     place
         Absolute path of a file, or name of a module.
     sha256
-        SHA-256 of the file's or module's text; None for a module without one.
+        SHA-256 of the file's or module's text; None for a module without text.
     beside
         The modules beside the file that it imports, itself or through each other: name and SHA-256
         of all their text.
     package, version
-        The installed package that the module belongs to; None where there is none.
+        The installed package that the module belongs to, if any.
     """
 
     place: str
@@ -38,12 +38,12 @@ class Source:
 
     def identity(self) -> dict[str, Any]:
         """Return what tells its code from other code, wherever it lies, for fingerprints."""
-        found: dict[str, Any] = {"sha256": self.sha256}
+        identity: dict[str, Any] = {"sha256": self.sha256}
         if self.beside:
-            found["beside"] = dict(self.beside)
+            identity["beside"] = dict(self.beside)
         if self.package is not None:
-            found |= {"package": self.package, "version": self.version}
-        return found
+            identity |= {"package": self.package, "version": self.version}
+        return identity
 
     @property
     def root(self) -> Path:
@@ -103,20 +103,20 @@ def _is_own(path: Path, root: Path) -> bool:
 
 
 def blame(error: BaseException, sources: Sequence[Source]) -> str | None:
-    """Say in one line which of some code is behind an error that nobody expected.
+    """Say in one line which code is behind an unexpected error.
 
     Returns
     -------
     str or None
-        None where that cannot be: the error did not pass through the code, and none of it is a
-        user's own file, whose answers may be what nobody could go on with.
+        None where none can be: the error did not pass through the code, and none of it is a user's
+        own file, which may have returned what optbench could not go on with.
     """
     for source in reversed(sources):
         said = complaint(error, source.root)
         if said != complaint(error):
             return f"{Path(source.place).name} fails: {said}"
-    files = [Path(each.place).name for each in sources if each.place.endswith(".py")]
+    files = [Path(source.place).name for source in sources if source.place.endswith(".py")]
     if not files or not isinstance(error, Exception):
         return None
     names = ", ".join(dict.fromkeys(files))
-    return f"what {names} gives does not fit: {complaint(error)}; --debug shows where"
+    return f"what {names} returned does not fit: {complaint(error)}; --debug shows where"

@@ -1,14 +1,15 @@
 """Functions written for one point, stacked over lanes.
 
-:func:`stacked_function` makes a problem of a plain NumPy function: it is called for one lane after
-the other, on the host, so lanes are independent by construction.
+:func:`stacked_function` makes a problem of a plain NumPy function, which is called for one lane
+after another on the host, so that lanes are independent by construction.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
 from optbench.errors import DeviceError, SuiteError
@@ -17,7 +18,7 @@ from optbench.problems.base import Arrays, Losses, Minimum
 from optbench.problems.functions.base import Function, Interval
 
 SHORT_NAMES = ("x", "y", "z")
-"""Names of variables where they are so few; such functions leave their path in the trace."""
+"""Names of up to three variables; such functions leave their path in the trace."""
 
 Single = Callable[[np.ndarray], Any]
 """Takes the parameters of one lane, (parameters,)."""
@@ -26,9 +27,9 @@ Single = Callable[[np.ndarray], Any]
 class StackedFunction(Function):
     """A function of one point, called lane by lane.
 
-    A lane whose parameters are no longer finite is not called: its loss and gradient are NaN. So
-    are those of one whose call raises OverflowError, which is how Python's own numbers say that
-    they are not finite. Any other exception ends the block.
+    It is not called for a lane whose parameters are no longer finite: loss and gradient are NaN.
+    They are NaN too where it raises OverflowError, which is how Python's own numbers say that they
+    are not finite. Any other exception ends the block.
     """
 
     by_coordinate = False
@@ -42,25 +43,22 @@ class StackedFunction(Function):
     """The file that the function stands in."""
 
     @property
+    @override
     def tensors(self) -> tuple[Tensor, ...]:
-        """A scalar a variable where they are few enough to be traced, else one vector."""
+        """A scalar per variable where they are few enough to be traced, else one vector."""
         if len(self.variables) <= len(SHORT_NAMES):
             return super().tensors
         return (Tensor("x", (len(self.variables),)),)
 
+    @override
     def describe(self) -> dict[str, Any]:
         """Return variables, minima and what figures show; more than two variables have no plot."""
-        found = super().describe()
-        return found if self.domain else {**found, "plot": None}
+        description = super().describe()
+        return description if self.domain else {**description, "plot": None}
 
+    @override
     def prepare(self) -> tuple[str, ...]:
-        """Call the function once at the start.
-
-        Raises
-        ------
-        SuiteError
-            If it raises there, or returns anything but a loss and a gradient of the right shape.
-        """
+        """Call the function once at the start, to see whether it returns what it should."""
         try:
             with np.errstate(all="ignore"):
                 self._one(self.start(0).astype(self.dtype))
@@ -69,6 +67,7 @@ class StackedFunction(Function):
             raise SuiteError(f"{self.name} fails at its start: {said}") from error
         return super().prepare()
 
+    @override
     def loss_and_grad(
         self,
         params: Stacked,
@@ -78,27 +77,15 @@ class StackedFunction(Function):
         buffers: Arrays,
         work: Workspace,
     ) -> Losses:
-        """Return f of each lane and write its gradient.
-
-        Raises
-        ------
-        DeviceError
-            On any device but the CPU.
-        """
-        loss, gradients = self._each(params.rows, work.xp)
+        loss, gradients = self._at_points(params.rows, work.xp)
         grads.rows[...] = gradients
         return Losses(loss)
 
+    @override
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
-        """Return f of each lane.
+        return Losses(self._at_points(params.rows, work.xp)[0])
 
-        Raises
-        ------
-        DeviceError
-            On any device but the CPU.
-        """
-        return Losses(self._each(params.rows, work.xp)[0])
-
+    @override
     def value_and_grad(
         self, point: tuple[Array, ...], xp: Namespace
     ) -> tuple[Array, tuple[Array, ...]]:
@@ -109,10 +96,10 @@ class StackedFunction(Function):
         """
         with np.errstate(all="ignore"):
             undefined = (ArithmeticError, ValueError)
-            found, gradients = self._each(np.stack(point, axis=1), xp, undefined)
-        return np.where(np.isfinite(found), found, np.nan), tuple(gradients.T)
+            values, gradients = self._at_points(np.stack(point, axis=1), xp, undefined)
+        return np.where(np.isfinite(values), values, np.nan), tuple(gradients.T)
 
-    def _each(
+    def _at_points(
         self,
         points: np.ndarray,
         xp: Namespace,
@@ -122,7 +109,7 @@ class StackedFunction(Function):
         if xp is not np:
             raise DeviceError(
                 f"{self.name} is written for single points in NumPy and runs on the CPU only; "
-                "give --device cpu"
+                "use --device cpu"
             )
         losses = np.full(points.shape[0], np.nan, dtype=points.dtype)
         gradients = np.full(points.shape, np.nan, dtype=points.dtype)
@@ -134,7 +121,7 @@ class StackedFunction(Function):
         return losses, gradients
 
     def _one(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return loss and gradient of one lane, whose parameters may be written over."""
+        """Return loss and gradient at a point, which may be overwritten."""
         size = point.shape
         returned = type(self).call(point)
         if not isinstance(returned, tuple | list) or len(returned) != 2:
@@ -165,18 +152,18 @@ def stacked_function(
     """Make a problem of a function of one point.
 
     The function takes a float64 vector (or float32, as the option ``dtype`` says) of shape
-    (parameters,), which is its own to change, and returns the loss and the gradient; with
-    ``gradient`` given, the loss only. Its name becomes the problem's, the first line of its
-    docstring the summary.
+    (parameters,), which it may change, and returns the loss and the gradient; with ``gradient``
+    given, the loss only. Its name becomes the problem's, the first line of its docstring the
+    summary.
 
     Parameters
     ----------
     start
-        Where every lane starts: numbers, or numbers by name of the variable.
+        Where every lane starts: numbers, or numbers by the names of variables.
     gradient
         Returns the gradient, shape (parameters,).
     domain
-        What figures of one or two variables show: an interval a variable. By default a box around
+        What figures of one or two variables show: an interval per variable. By default a box around
         zero that holds start and minima.
     minima
         Known minima: position and value of each.
@@ -201,24 +188,22 @@ def stacked_function(
         raise SuiteError("start is empty; give a number for each variable")
     known = tuple(Minimum(_numbers("minima", at), float(value)) for at, value in minima)
     shown = _box(numbers, known) if domain is None else _intervals(domain)
-    if any(len(each) != len(names) for each in (*(m.position for m in known), shown or names)):
+    if any(len(point) != len(names) for point in (*(m.position for m in known), shown or names)):
         raise SuiteError(f"domain and minima must have {len(names)} variables, as start has")
-    setting = _Setting(names, numbers, known, shown, iterations)
-    return lambda function: _problem(function, gradient, setting)
+    attributes = {
+        "variables": names,
+        "origin": numbers,
+        "minima": known,
+        "domain": shown,
+        "default_iterations": iterations,
+    }
+    return lambda function: _problem(function, gradient, attributes)
 
 
-class _Setting(NamedTuple):
-    """What the decorator is given, checked."""
-
-    variables: tuple[str, ...]
-    origin: tuple[float, ...]
-    minima: tuple[Minimum, ...]
-    domain: tuple[Interval, ...]
-    default_iterations: int
-
-
-def _problem(function: Single, gradient: Single | None, setting: _Setting) -> type[StackedFunction]:
-    """Return the class of a function's problem; it stands in the function's place."""
+def _problem(
+    function: Single, gradient: Single | None, attributes: Mapping[str, Any]
+) -> type[StackedFunction]:
+    """Return the class of a function's problem, which takes the function's place."""
 
     def call(point: np.ndarray) -> tuple[Any, Any]:
         if gradient is None:
@@ -228,18 +213,16 @@ def _problem(function: Single, gradient: Single | None, setting: _Setting) -> ty
 
     name = function.__name__
     code = getattr(function, "__code__", None)
-    summary = first_line(function.__doc__) or name
-    attributes = {
-        **setting._asdict(),
+    own = {
         "name": name,
-        "summary": summary,
+        "summary": first_line(function.__doc__) or name,
         "call": staticmethod(call),
         "code": Path(code.co_filename) if code else None,
         "__doc__": function.__doc__,
         "__module__": function.__module__,
         "__qualname__": getattr(function, "__qualname__", name),
     }
-    return type(name, (StackedFunction,), attributes)
+    return type(name, (StackedFunction,), {**attributes, **own})
 
 
 def _names(count: int) -> tuple[str, ...]:
@@ -248,21 +231,21 @@ def _names(count: int) -> tuple[str, ...]:
     return tuple(f"x{number}" for number in range(1, count + 1))
 
 
-def _numbers(what: str, given: Sequence[Any]) -> tuple[float, ...]:
+def _numbers(what: str, values: Sequence[Any]) -> tuple[float, ...]:
     try:
-        found = np.asarray(given, dtype=np.float64)
+        numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        found = np.array(np.nan)
-    if found.ndim != 1 or not np.isfinite(found).all():
-        raise SuiteError(f"{what} = {given!r}; give finite numbers, one a variable")
-    return tuple(found.tolist())
+        numbers = np.array(np.nan)
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise SuiteError(f"{what} = {values!r} must be finite numbers, one per variable")
+    return tuple(numbers.tolist())
 
 
 def _intervals(domain: Sequence[Interval]) -> tuple[Interval, ...]:
-    found = [_numbers("domain", each) for each in domain]
-    if any(len(each) != 2 or not each[0] < each[1] for each in found):
-        raise SuiteError(f"domain = {domain!r}; give an interval (low, high) for each variable")
-    return tuple((low, high) for low, high in found)
+    intervals = [_numbers("domain", interval) for interval in domain]
+    if any(len(ends) != 2 or not ends[0] < ends[1] for ends in intervals):
+        raise SuiteError(f"domain = {domain!r} must be an interval (low, high) for each variable")
+    return tuple((low, high) for low, high in intervals)
 
 
 def _box(origin: tuple[float, ...], minima: tuple[Minimum, ...]) -> tuple[Interval, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ def refusal(name: str, *given: Mapping[str, Any], problem=anisotropic) -> str:
     [
         ("Adm", "torch.optim has no optimizer 'Adm'; did you mean 'Adam'?"),
         ("adamw", "torch.optim has no optimizer 'adamw'; did you mean 'AdamW'?"),
-        ("LBFGS", "LBFGS evaluates the loss itself, by a closure; an optimizer is given"),
-        ("torch.nn.Linear", "torch.nn.Linear is a class, no subclass of torch.optim.Optimizer"),
-        ("math.sqrt", "math.sqrt is a function, no subclass of torch.optim.Optimizer"),
+        ("LBFGS", "LBFGS evaluates the loss itself, by a closure; here an optimizer is given"),
+        ("torch.nn.Linear", "torch.nn.Linear is a class, not a subclass of torch.optim.Optimizer"),
+        ("math.sqrt", "math.sqrt is a function, not a subclass of torch.optim.Optimizer"),
         ("torch.optim.Optimizer", "torch.optim.Optimizer has no step of its own"),
         ("no_such_package.Adam", "there is no module 'no_such_package'; is it installed?"),
     ],
@@ -145,6 +146,7 @@ def test_a_class_of_a_file_runs_and_can_be_pickled(own):
     identity = optimizer.identity()
     assert identity["name"] == "torch:Base"
     assert set(identity["source"]) == {"sha256"}
+    assert identity["torch"] == version("torch").partition("+")[0]
     given = [{"lr": 0.1}, {"lr": 0.2, "steps": 5}]
     hand = Hand(optimizer, given)
     rows = rows_of(hand)

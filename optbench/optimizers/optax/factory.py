@@ -8,8 +8,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optbench import plugins
@@ -21,7 +20,7 @@ NO_NUMBERS = ("mask", "dtype", "dimension_numbers")
 """Ends of the names of arguments that take trees, functions or types."""
 
 TRIED_RATE, TRIED_COUNT = 0.01, 1
-"""Given for arguments without default, to see what a factory returns."""
+"""Values for arguments without default, to see what a factory returns."""
 
 
 def find(rest: str) -> Plugin:
@@ -53,10 +52,10 @@ def _known() -> list[str]:
     return sorted(
         name
         for module in (optax, optax.contrib)
-        for name, each in vars(module).items()
-        if inspect.isfunction(each)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
         and not name.startswith(("_", "scale_by"))
-        and "learning_rate" in inspect.signature(each).parameters
+        and "learning_rate" in inspect.signature(value).parameters
     )
 
 
@@ -72,15 +71,20 @@ class Factory:
         What can be given; what the function calls ``learning_rate`` is ``lr`` here.
     renamed
         Whether it does.
+    compiled
+        Updates compiled so far, by what they were compiled for.
     """
 
     plugin: Plugin
     arguments: tuple[Argument, ...]
     renamed: bool
+    compiled: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def values(self, recorded: Mapping[str, float | str]) -> dict[str, Any]:
         """Return what recorded hyperparameters mean, by the names of :attr:`arguments`."""
-        return {each.name: each.value(recorded[each.name]) for each in self.arguments}
+        return {
+            argument.name: argument.value(recorded[argument.name]) for argument in self.arguments
+        }
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
         """Return the gradient transformation.
@@ -88,7 +92,7 @@ class Factory:
         Raises
         ------
         SuiteError
-            If what the function returns is none. What it raises itself is passed on.
+            If the function returns something else. What it raises itself is passed on.
         """
         given = dict(values)
         if self.renamed:
@@ -104,22 +108,21 @@ class Factory:
         return complaint(error, self.plugin.source.root)
 
 
-def _is_transformation(found: Any) -> bool:
-    return all(callable(getattr(found, name, None)) for name in ("init", "update"))
+def _is_transformation(value: Any) -> bool:
+    return all(callable(getattr(value, name, None)) for name in ("init", "update"))
 
 
 def _no_factory(plugin: Plugin, returned: str) -> str:
     return (
-        f"{_title(plugin)} returns no gradient transformation but {returned}; "
-        "name a factory of optimizers, as optax:adam"
+        f"{_title(plugin)} returns {returned}, not a gradient transformation; "
+        "name a factory of optimizers, such as optax:adam"
     )
 
 
 def _title(plugin: Plugin) -> str:
-    place = plugin.source.place
     if plugin.source.package == "optax":
         return f"optax:{plugin.name}"
-    return f"{Path(place).name if place.endswith('.py') else place}:{plugin.name}"
+    return plugin.title
 
 
 def factory_of(plugin: Plugin) -> Factory:
@@ -128,7 +131,7 @@ def factory_of(plugin: Plugin) -> Factory:
     Raises
     ------
     SuiteError
-        If it is none, or none that a suite can call.
+        If it is something else, or takes what no suite can give.
     """
     key = (Factory, plugin.name, plugin.source)
     return plugins.code_cache().once(key, lambda: _made(plugin))
@@ -147,24 +150,25 @@ def _made(plugin: Plugin) -> Factory:
 
 def _check(plugin: Plugin) -> None:
     """Refuse what no suite can call."""
-    found, title = plugin.object, _title(plugin)
-    if _is_transformation(found) and not isinstance(found, type):
+    function, title = plugin.object, _title(plugin)
+    if _is_transformation(function) and not isinstance(function, type):
         raise SuiteError(
-            f"{title} is a gradient transformation already; "
-            "name a function that returns it, as def my_opt(lr): return …"
+            f"{title} is already a gradient transformation; "
+            "name a function that returns one, such as def my_opt(lr): return …"
         )
-    if not callable(found):
+    if not callable(function):
         raise SuiteError(
-            f"{title} is of type {type(found).__name__}; "
-            "name a function that returns a gradient transformation, as optax:adam"
+            f"{title} is of type {type(function).__name__}; "
+            "name a function that returns a gradient transformation, such as optax:adam"
         )
-    arguments = {each.name: each for each in arguments_of(found)}
-    for name, each in inspect.signature(found).parameters.items():
-        needed = each.default is each.empty and each.kind is not each.VAR_KEYWORD
+    arguments = {argument.name: argument for argument in arguments_of(function)}
+    for name, parameter in inspect.signature(function).parameters.items():
+        needed = parameter.default is parameter.empty
+        needed &= parameter.kind is not parameter.VAR_KEYWORD
         if needed and (name not in arguments or _no_number(arguments[name])):
             raise SuiteError(
-                f"{title} takes {name}, which no suite can give; "
-                "name a function of numbers that calls it, as optax:path/to/file.py:my_opt"
+                f"{title} takes {name}, which a suite cannot give; "
+                "name a function of numbers that calls it, such as optax:path/to/file.py:my_opt"
             )
 
 
@@ -185,12 +189,12 @@ def _clear(argument: Argument, renamed: bool) -> Argument:
 
 
 def _try(factory: Factory) -> None:
-    """Refuse what returns something else; what raises may do better with a suite's values."""
+    """Refuse what returns something else; what raises may work with a suite's values."""
     values = {
-        each.name: (TRIED_COUNT if each.annotation == "int" else TRIED_RATE)
-        if each.required
-        else each.default
-        for each in factory.arguments
+        argument.name: (TRIED_COUNT if argument.annotation == "int" else TRIED_RATE)
+        if argument.required
+        else argument.default
+        for argument in factory.arguments
     }
     try:
         with jax_on(None, "float32"):

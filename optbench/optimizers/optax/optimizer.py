@@ -1,22 +1,29 @@
 """Optimizers of optax, or written for it, in optbench's engine.
 
-:mod:`optbench.optimizers.optax.factory` finds what makes them,
-:mod:`optbench.optimizers.optax.updater` runs them.
+:mod:`optbench.optimizers.optax.factory` finds the function that makes one,
+:mod:`optbench.optimizers.optax.transformation` compiles it and
+:mod:`optbench.optimizers.optax.updater` runs it.
 """
 
 import inspect
 import re
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, ClassVar
+
+from typing_extensions import override
 
 from optbench.arrays import Array
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext, Updater
 from optbench.optimizers.modifiers import LEARNING_RATE
 from optbench.optimizers.optax.factory import Factory, factory_of, find, jax_on
-from optbench.optimizers.optax.program import Program, program_of
+from optbench.optimizers.optax.transformation import CompiledTransformation, compiled_for
 from optbench.optimizers.optax.updater import OptaxUpdater
 from optbench.plugins import Plugin, Source, load_unchanged
+
+LIBRARIES = ("optax", "jax", "jaxlib")
+"""What computes an update, whoever wrote the transformation."""
 
 
 def optax_optimizer(rest: str) -> "OptaxOptimizer":
@@ -31,7 +38,7 @@ def optax_optimizer(rest: str) -> "OptaxOptimizer":
     Raises
     ------
     SuiteError
-        If there is none, or if it is no factory that a suite can call.
+        If there is none, or if a suite cannot call it.
     """
     return OptaxOptimizer(factory_of(find(rest)), rest.rpartition(":")[2])
 
@@ -62,11 +69,14 @@ class OptaxOptimizer(Optimizer):
         """Leave the code out of pickles: whoever takes one loads it again."""
         return _again, (self.plugin.spec, self.name, self.plugin.source)
 
+    @override
     def identity(self) -> dict[str, Any]:
-        """Return its name with optax before it, and what code it comes from."""
-        name = f"optax:{self.plugin.name}"
-        return {"name": name, "source": self.plugin.source.identity()}
+        """Return its name, its code, and the versions of the libraries that it computes with."""
+        versions = {library: version(library) for library in LIBRARIES}
+        source = self.plugin.source.identity()
+        return {"name": f"optax:{self.plugin.name}", "source": source, **versions}
 
+    @override
     def fit(self, task: Task) -> tuple[str, ...]:
         """Make the transformation of every configuration, and trace an update of it.
 
@@ -77,20 +87,20 @@ class OptaxOptimizer(Optimizer):
             learning rate is to be scheduled and cannot be.
         """
         uphill = False
-        programs: set[Program] = set()
+        seen: set[CompiledTransformation] = set()
         for recorded in task.configurations:
             self._make(task, recorded)
-            program = program_of(self._factory, recorded, task.tensors, task.dtype)
-            self._check_program(task, program)
-            self._check_rate(task, recorded, program)
-            if program not in programs and not isinstance(recorded.get("lr"), float):
-                uphill |= program.trial(self._factory.values(recorded)) > 0
-            programs.add(program)
+            compiled = compiled_for(self._factory, recorded, task.tensors, task.dtype)
+            self._check_compiled(task, compiled)
+            self._check_rate(task, recorded, compiled)
+            if compiled not in seen and not isinstance(recorded.get("lr"), float):
+                uphill |= compiled.trial(self._factory.values(recorded)) > 0
+            seen.add(compiled)
         if not uphill:
             return ()
         return (
-            f"{task.label} steps along the gradient and not against it; optax adds updates to "
-            "parameters, so that they have to be scaled by a negative learning rate",
+            f"{task.label} steps along the gradient, not against it; optax adds updates to "
+            "the parameters, so scale them by a negative learning rate",
         )
 
     def _make(self, task: Task, recorded: Mapping[str, float | str]) -> None:
@@ -103,43 +113,43 @@ class OptaxOptimizer(Optimizer):
             said = self._factory.complaint(error)
             raise SuiteError(f"{task.label} cannot be made: {said}") from error
 
-    def _check_program(self, task: Task, program: Program) -> None:
-        if program.error is None:
+    def _check_compiled(self, task: Task, compiled: CompiledTransformation) -> None:
+        if compiled.error is None:
             return
-        said = self._factory.complaint(program.error)
+        said = self._factory.complaint(compiled.error)
         _, needs_more, arguments = said.partition("required keyword-only argument")
         if needs_more:
             names = ", ".join(re.findall(r"'(\w+)'", arguments))
             raise SuiteError(
-                f"{task.label} asks for {names} in every update; "
+                f"{task.label} needs {names} in every update; "
                 "an optimizer of a suite gets gradients, state and parameters only"
-            ) from program.error
-        raise SuiteError(f"{task.label} cannot run on {task.problem}: {said}") from program.error
+            ) from compiled.error
+        raise SuiteError(f"{task.label} cannot run on {task.problem}: {said}") from compiled.error
 
     def _check_rate(
-        self, task: Task, recorded: Mapping[str, float | str], program: Program
+        self, task: Task, recorded: Mapping[str, float | str], compiled: CompiledTransformation
     ) -> None:
-        """Refuse what scales a learning rate that is not there or that the code looks at."""
-        own = [each.name for each in self.hyperparameters]
+        """Refuse to scale a learning rate that is missing or that the code looks at."""
+        own = [argument.name for argument in self.hyperparameters]
         scaling = [name for name in LEARNING_RATE if name in recorded and name not in own]
-        if not scaling or "lr" in program.traced:
+        if not scaling or "lr" in compiled.traced:
             return
         if isinstance(recorded["lr"], str):
             raise SuiteError(
-                f"{task.label}: {scaling[0]} means nothing without a learning rate; give lr as well"
+                f"{task.label}: {scaling[0]} has no effect without a learning rate; give lr as well"
             )
         if scaling != ["weight_decay"]:
             raise SuiteError(
-                f"{task.label} cannot have its learning rate scheduled: its code looks at the "
-                "value when it is made; leave schedule and warmup out"
+                f"{task.label} cannot have its learning rate scheduled, since its code looks at "
+                "the value when it is made; leave schedule and warmup out"
             )
 
+    @override
     def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> Updater:
-        """Return what updates the lanes of a block."""
         return OptaxUpdater(self._factory, lanes, state)
 
-    def step(self, step: UpdateContext) -> None:
-        """Do nothing: :class:`~optbench.optimizers.optax.updater.OptaxUpdater` steps."""
+    @override
+    def step(self, context: UpdateContext) -> None:
         raise AssertionError("optax's transformations are stepped by OptaxUpdater")
 
 

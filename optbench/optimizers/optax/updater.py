@@ -4,22 +4,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array
 from optbench.errors import SuiteError
 from optbench.optimizers.base import HostColumns, Lanes, Updater
 from optbench.optimizers.optax.factory import Factory, jax_on
-from optbench.optimizers.optax.program import Program, is_key, program_of
+from optbench.optimizers.optax.transformation import CompiledTransformation, compiled_for, is_key
 
 ON_CPU = 1
 """What DLPack calls the CPU."""
 
 
 class _Group:
-    """Lanes that share a program, at some places of the block."""
+    """Lanes that share a compiled transformation, at some places of the block."""
 
-    def __init__(self, program: Program, places: Sequence[int], lanes: int) -> None:
-        self.program = program
+    def __init__(self, compiled: CompiledTransformation, places: Sequence[int], lanes: int) -> None:
+        self.compiled = compiled
         self.places = places
         self.index = slice(None) if len(places) == lanes else np.array(places)
         self.columns: dict[str, np.ndarray] = {}
@@ -36,8 +37,8 @@ class _Group:
 class OptaxUpdater(Updater):
     """Updates of lanes by a gradient transformation.
 
-    On the CPU arrays are copied to JAX and back; those of a GPU go there through DLPack, which asks
-    for a JAX with CUDA.
+    On the CPU arrays are copied to JAX and back; on a GPU they go through DLPack, which needs a JAX
+    with CUDA.
 
     Parameters
     ----------
@@ -72,19 +73,19 @@ class OptaxUpdater(Updater):
 
         values = [factory.values(recorded[place]) for place in group.places]
         group.columns = {
-            name: np.array([each[name] for each in values], self._dtype)
-            for name in group.program.traced
+            name: np.array([lane[name] for lane in values], self._dtype)
+            for name in group.compiled.traced
         }
-        program, columns = group.program, group.columns
-        group.state = program.begin(columns, self._of(group, self._params))
+        compiled, columns = group.compiled, group.columns
+        group.state = compiled.begin(columns, self._of(group, self._params))
         # Compiled here, an update takes no longer the first time, when it is timed.
-        spare = program.begin(columns, self._of(group, self._params))
-        program.step(
-            columns, *(self._of(group, each) for each in (self._params, self._grads)), spare
+        spare = compiled.begin(columns, self._of(group, self._params))
+        compiled.step(
+            columns, *(self._of(group, rows) for rows in (self._params, self._grads)), spare
         )
         if state is not None:
             group.state = jax.tree_util.tree_map_with_path(
-                lambda path, leaf: self._again(leaf, group, state[_name(path, leaf)]),
+                lambda path, leaf: self._restored(leaf, group, state[_name(path, leaf)]),
                 group.state,
             )
 
@@ -102,12 +103,12 @@ class OptaxUpdater(Updater):
         stored[...] = lanes
         return jax.dlpack.from_dlpack(stored)
 
-    def _given(self, array: Any) -> Array:
-        """Return an array of JAX as one of the block's namespace; both are the same memory."""
+    def _shared(self, array: Any) -> Array:
+        """Return an array of JAX as one of the block's namespace, in the same memory."""
         return np.asarray(array) if self._xp is np else self._xp.from_dlpack(array)
 
-    def _again(self, leaf: Any, group: _Group, array: Array) -> Any:
-        """Return a leaf of a state from what :attr:`state` gave of it."""
+    def _restored(self, leaf: Any, group: _Group, array: Array) -> Any:
+        """Return a leaf of a state from what :attr:`state` returned of it."""
         import jax
 
         data = jax.numpy.array(self._of(group, array))  # a copy that JAX may write into
@@ -115,67 +116,69 @@ class OptaxUpdater(Updater):
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
         return data
 
+    @override
     def plan(self, hyperparameters: HostColumns, updates: range) -> None:
-        """Take the learning rates of some updates."""
         for group in self._groups:
-            if "lr" in group.program.traced:
+            if "lr" in group.compiled.traced:
                 group.rates = hyperparameters["lr"][:, group.index, 0].astype(self._dtype)
 
+    @override
     def update(self, row: int) -> None:
-        """Make one of the planned updates."""
         with self._active():
             moved = []
             for group in self._groups:
                 params, grads = self._of(group, self._params), self._of(group, self._grads)
-                rows, group.state = group.program.step(group.at(row), params, grads, group.state)
+                rows, group.state = group.compiled.step(group.at(row), params, grads, group.state)
                 moved.append(rows)
             self._write(moved, self._params)
 
     def _write(self, parts: Sequence[Any], rows: Array) -> None:
         """Write what the groups gave into an array (lanes, …)."""
         for group, part in zip(self._groups, parts, strict=True):
-            rows[group.index, ...] = self._given(part)
+            rows[group.index, ...] = self._shared(part)
 
     @property
+    @override
     def state(self) -> Mapping[str, Array]:
-        """The leaves of the transformation's state; zero in lanes whose state has none such."""
+        """The leaves of the transformation's state; zero in lanes whose state lacks the leaf."""
         import jax
 
-        found: dict[str, Array] = {}
+        arrays: dict[str, Array] = {}
         with self._active():
             for group in self._groups:
                 for path, leaf in jax.tree_util.tree_leaves_with_path(group.state):
-                    data = self._given(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+                    data = self._shared(jax.random.key_data(leaf) if is_key(leaf) else leaf)
                     name = _name(path, leaf)
-                    if name not in found:
+                    if name not in arrays:
                         shape = (self._lanes, *data.shape[1:])
-                        found[name] = self._xp.zeros(shape, dtype=data.dtype)
-                    found[name][group.index, ...] = data
-        return found
+                        arrays[name] = self._xp.zeros(shape, dtype=data.dtype)
+                    arrays[name][group.index, ...] = data
+        return arrays
 
+    @override
     def eval_params(self) -> Array:
-        """Return the parameters; of optax.contrib.schedule_free, the average that it evaluates."""
+        """Return the parameters; for optax.contrib.schedule_free, the average that it evaluates."""
         averaged = [_schedule_free(group.state) for group in self._groups]
         if not any(averaged):
             return self._params
         parts = []
         with self._active():
-            for group, found in zip(self._groups, averaged, strict=True):
+            for group, states in zip(self._groups, averaged, strict=True):
                 params = self._of(group, self._params)
-                parts.append(group.program.average(params, found[0]) if found else params)
+                parts.append(group.compiled.average(params, states[0]) if states else params)
             rows = self._xp.empty(self._params.shape, dtype=self._params.dtype)
             self._write(parts, rows)
         return rows
 
 
 def _groups(factory: Factory, lanes: Lanes) -> Iterator[_Group]:
-    """Yield groups of the lanes that share a program."""
-    places: dict[Program, list[int]] = {}
+    """Yield groups of the lanes that share a compiled transformation."""
+    groups: dict[CompiledTransformation, list[int]] = {}
     for place, recorded in enumerate(lanes.hyperparameters):
-        program = program_of(factory, recorded, lanes.context.tensors, lanes.dtype)
-        places.setdefault(program, []).append(place)
-    for program, found in places.items():
-        yield _Group(program, found, len(lanes.hyperparameters))
+        compiled = compiled_for(factory, recorded, lanes.context.tensors, lanes.dtype)
+        groups.setdefault(compiled, []).append(place)
+    for compiled, places in groups.items():
+        yield _Group(compiled, places, len(lanes.hyperparameters))
 
 
 def _device_of(array: Array) -> Any:
@@ -205,11 +208,11 @@ def _name(path: Any, leaf: Any) -> str:
 
 
 def _schedule_free(state: Any) -> list[Any]:
-    """Return the state of schedule_free within a state, if there is one."""
+    """Return the first state of schedule_free within a state, if there is one."""
     import jax
     from optax.contrib import ScheduleFreeState
 
-    def found(each: Any) -> bool:
-        return isinstance(each, ScheduleFreeState)
+    def is_state(value: Any) -> bool:
+        return isinstance(value, ScheduleFreeState)
 
-    return [each for each in jax.tree.leaves(state, is_leaf=found) if found(each)][:1]
+    return [leaf for leaf in jax.tree.leaves(state, is_leaf=is_state) if is_state(leaf)][:1]

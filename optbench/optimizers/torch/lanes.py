@@ -1,4 +1,4 @@
-"""Lanes stepped by PyTorch optimizers: one parameter group a lane, or one optimizer a lane.
+"""Lanes stepped by PyTorch optimizers: one parameter group or one optimizer per lane.
 
 A lane's parameters are tensors in its row; nothing is copied.
 """
@@ -24,9 +24,9 @@ class Layout:
     Attributes
     ----------
     together
-        Whether one optimizer has all lanes, a parameter group each; else a lane has its own.
+        Whether one optimizer has all lanes, a parameter group each; else each lane has its own.
     flat
-        Whether a lane is one tensor; else it has one for each of the problem's.
+        Whether a lane is one tensor; else it has one for each tensor of the problem.
     """
 
     together: bool = False
@@ -34,7 +34,7 @@ class Layout:
 
 
 KNOWN = ("param_groups", "state", "defaults")
-"""Attributes of optimizers that are looked at on their own, or never change."""
+"""Attributes of optimizers that are handled apart, or never change."""
 
 
 @dataclass
@@ -52,14 +52,14 @@ class _Lane:
 
     def beside(self) -> dict[str, Any]:
         """Return what may be carried beside ``state``: entries of groups, and attributes."""
-        found = {
+        entries = {
             f"{place}.{name}": value
             for place, group in enumerate(self.groups)
             for name, value in group.items()
             if name != "params"
         }
         own = vars(self.optimizer).items()
-        return found | {f"self.{name}": each for name, each in own if name not in KNOWN}
+        return entries | {f"self.{name}": value for name, value in own if name not in KNOWN}
 
     def carried(self) -> dict[str, Any]:
         """Return all that the next step depends on and that construction does not bring back."""
@@ -68,7 +68,7 @@ class _Lane:
         changed = [name for name, value in beside.items() if not self._begun_as(name, value)]
         return {
             "params": [states.get(param) for param in self.params],
-            "state": {key: each for key, each in states.items() if isinstance(key, str)},
+            "state": {key: value for key, value in states.items() if isinstance(key, str)},
             "beside": {name: beside[name] for name in changed},
         }
 
@@ -81,7 +81,7 @@ class _Lane:
         )
 
     def restore(self, carried: Mapping[str, Any]) -> None:
-        """Bring what :meth:`carried` gave back into an optimizer just constructed."""
+        """Put what :meth:`carried` returned into an optimizer just constructed."""
         states = self.optimizer.state
         for param, state in zip(self.params, carried["params"], strict=True):
             states.pop(param, None)
@@ -126,15 +126,15 @@ class TorchLanes:
 
         parts = [(params.shape[1],)] if layout.flat else shapes
         tensors = [
-            [torch.nn.Parameter(each) for each in _split(row, parts)] for row in params.unbind()
+            [torch.nn.Parameter(part) for part in _split(row, parts)] for row in params.unbind()
         ]
         alone = [make(own, given) for own, given in zip(tensors, arguments, strict=True)]
-        groups = [each.param_groups for each in alone]
+        groups = [optimizer.param_groups for optimizer in alone]
         if layout.together and len(alone) > 1:
             if any(len(own) > 1 for own in groups):
                 raise ValueError("it makes several groups of one")
             own_groups = [
-                {**own[0], "params": each} for own, each in zip(groups, tensors, strict=True)
+                {**own[0], "params": params} for own, params in zip(groups, tensors, strict=True)
             ]
             one = make(own_groups, arguments[0])
             alone, groups = [one] * len(alone), [[group] for group in one.param_groups]
@@ -146,7 +146,7 @@ class TorchLanes:
                 _split(grad, parts),
                 optimizer,
                 group,
-                [each.get("lr") for each in group],
+                [entry.get("lr") for entry in group],
                 {},
             )
             for row, own, grad, optimizer, group in zip(
@@ -155,7 +155,7 @@ class TorchLanes:
         ]
         for lane in self.lanes:
             lane.begun = {name: _still(value) for name, value in lane.beside().items()}
-        self.optimizers = list({id(each): each for each in alone}.values())
+        self.optimizers = list({id(optimizer): optimizer for optimizer in alone}.values())
         self.switch("train")
 
     @property
@@ -186,12 +186,12 @@ class TorchLanes:
 
 
 def switches(kind: type) -> bool:
-    """Say whether a class has ``train()`` and ``eval()``, for parameters to be trained at."""
+    """Say whether a class has ``train()`` and ``eval()``, to train at other parameters."""
     return all(callable(getattr(kind, mode, None)) for mode in ("train", "eval"))
 
 
 def _split(row: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
-    """Return the tensors of some shapes that lie in a row one after the other."""
+    """Return the tensors of these shapes that lie in a row one after the other."""
     ends = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
     starts = [0, *ends[:-1]]
     return [
@@ -209,8 +209,8 @@ def _set_lr(lane: _Lane, lr: float) -> None:
 def _step_alone(lane: _Lane) -> None:
     """Step a lane that has an optimizer of its own.
 
-    Some raise at what is not finite, as eigenvalues of it do. Such a lane has diverged, which is to
-    be seen in its parameters, and no other lane is to end with it.
+    Some raise where numbers are not finite, as eigenvalues do. Such a lane has diverged, which its
+    parameters then show, and no other lane ends with it.
     """
     import torch
 
@@ -220,14 +220,14 @@ def _step_alone(lane: _Lane) -> None:
         lane.optimizer.step()
     except Exception:
         values = [lane.row, *lane.grads]
-        if all(bool(torch.isfinite(each).all()) for each in values):
+        if all(bool(torch.isfinite(value).all()) for value in values):
             raise
         lane.broken = True
         lane.row.fill_(math.nan)
 
 
 def _keep_in_row(lane: _Lane) -> None:
-    """Bring what an optimizer has stored elsewhere, as ``p.data = …`` does, back into the row."""
+    """Copy what an optimizer has stored elsewhere, as ``p.data = …`` does, back into the row."""
     at = lane.row.data_ptr()
     for param, grad in zip(lane.params, lane.grads, strict=True):
         if param.data_ptr() != at:

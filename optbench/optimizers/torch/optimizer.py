@@ -1,8 +1,8 @@
 """PyTorch's optimizers, and others written for it, in optbench's engine.
 
 Hyperparameters are the arguments of the constructor. Lanes are parameter groups of one optimizer,
-or have one each; :mod:`optbench.optimizers.torch.trials` tells which. A constructor's own groups,
-as ``[{"params": …, "lr": …}]``, cannot be given: all parameters of a lane are alike to it.
+or have one each; :mod:`optbench.optimizers.torch.trials` finds out which. Groups within a lane, as
+in ``[{"params": …, "lr": …}]``, cannot be given: it treats all of its parameters alike.
 """
 
 import inspect
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout
 from threading import Lock
 from typing import Any, ClassVar
+
+from typing_extensions import override
 
 from optbench import plugins
 from optbench.arrays import Array
@@ -25,7 +27,7 @@ from optbench.optimizers.torch.updater import TorchUpdater, one_thread
 from optbench.plugins import Plugin, Source, complaint
 
 SKIPPED = ("params", "capturable", "differentiable")
-"""Arguments that are none of a suite's: no step is captured in a CUDA graph, none differentiated.
+"""Arguments that a suite cannot set: no step is captured in a CUDA graph, none differentiated.
 
 ``foreach`` and ``fused`` change no formula either, but time and last bits, so they are recorded.
 """
@@ -43,9 +45,9 @@ def torch_optimizer(rest: str) -> "TorchOptimizer":
     Raises
     ------
     SuiteError
-        If there is none, or if it is no optimizer that can be stepped with given gradients.
+        If there is none, or if it cannot be stepped with given gradients.
     """
-    return _adapted(_found(rest), rest.rpartition(":")[2])
+    return _adapted(_find(rest), plugins.label(rest))
 
 
 def _adapted(plugin: Plugin, name: str) -> "TorchOptimizer":
@@ -54,14 +56,13 @@ def _adapted(plugin: Plugin, name: str) -> "TorchOptimizer":
     return adapter(plugin, name)
 
 
-def _found(rest: str) -> Plugin:
+def _find(rest: str) -> Plugin:
     if ":" in rest or rest.endswith(".py"):
         return plugins.load(rest)
     place, _, name = rest.rpartition(".")
     if not place and name not in _known():
         raise SuiteError(f"torch.optim has no optimizer '{name}'; {nearest(name, _known())}")
-    plugin = plugins.load(f"{place or 'torch.optim'}:{name}")
-    return _where_written(plugin)
+    return _where_written(plugins.load(f"{place or 'torch.optim'}:{name}"))
 
 
 def _known() -> list[str]:
@@ -70,10 +71,10 @@ def _known() -> list[str]:
 
     return [
         name
-        for name, each in vars(torch.optim).items()
-        if isinstance(each, type)
-        and issubclass(each, torch.optim.Optimizer)
-        and each is not torch.optim.Optimizer
+        for name, value in vars(torch.optim).items()
+        if isinstance(value, type)
+        and issubclass(value, torch.optim.Optimizer)
+        and value is not torch.optim.Optimizer
     ]
 
 
@@ -88,26 +89,24 @@ def _where_written(plugin: Plugin) -> Plugin:
 
 
 def _check(plugin: Plugin, name: str) -> None:
-    """Refuse what is no optimizer, and what evaluates the loss itself."""
+    """Refuse what is not an optimizer, and what evaluates the loss itself."""
     import torch
 
     kind, base = plugin.object, torch.optim.Optimizer
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        raise SuiteError(f"{name} is {_what(kind)}, no subclass of torch.optim.Optimizer; name one")
+        what = "a class" if isinstance(kind, type) else f"of type {type(kind).__name__}"
+        what = "a function" if callable(kind) and not isinstance(kind, type) else what
+        raise SuiteError(
+            f"{name} is {what}, not a subclass of torch.optim.Optimizer; name a subclass"
+        )
     if kind is base:
         raise SuiteError("torch.optim.Optimizer has no step of its own; name a subclass")
     closure = inspect.signature(plugin.object.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise SuiteError(
             f"{name} evaluates the loss itself, by a closure; "
-            "an optimizer is given one gradient an update here"
+            "here an optimizer is given one gradient per update"
         )
-
-
-def _what(found: Any) -> str:
-    if isinstance(found, type):
-        return "a class"
-    return "a function" if callable(found) else f"of type {type(found).__name__}"
 
 
 class TorchOptimizer(Optimizer):
@@ -128,8 +127,7 @@ class TorchOptimizer(Optimizer):
     def __init__(self, plugin: Plugin, name: str) -> None:
         self.name = name
         self.plugin = plugin
-        summary = (plugin.object.__doc__ or "").strip().splitlines()
-        self.summary = summary[0].strip() if summary else f"{name}, by PyTorch's rules"
+        self.summary = plugins.first_line(plugin.object.__doc__) or f"{name}, by PyTorch's rules"
         self.hyperparameters = arguments_of(plugin.object, SKIPPED)
         self._layout: Layout | None = None
 
@@ -138,6 +136,7 @@ class TorchOptimizer(Optimizer):
         state = {"_layout": self._layout, "hyperparameters": self.hyperparameters}
         return _again, (self.plugin.spec, self.name, self.plugin.source), state
 
+    @override
     def identity(self) -> dict[str, Any]:
         """Return its name, its code and the version of PyTorch that it computes with."""
         import torch
@@ -146,6 +145,7 @@ class TorchOptimizer(Optimizer):
         source = self.plugin.source.identity()
         return {"name": f"torch:{self.plugin.name}", "source": source, "torch": version}
 
+    @override
     def fit(self, task: Task) -> tuple[str, ...]:
         """Construct it with every configuration, and try a few of them.
 
@@ -156,10 +156,10 @@ class TorchOptimizer(Optimizer):
         """
         import torch
 
-        own = [each.name for each in self.hyperparameters]
+        own = [argument.name for argument in self.hyperparameters]
         known = {tuple(given[key] for key in own): given for given in reversed(task.configurations)}
         different = list(reversed(known.values()))
-        shapes = [each.shape for each in task.tensors]
+        shapes = [tensor.shape for tensor in task.tensors]
         kind = getattr(torch, task.dtype)
         params = [torch.nn.Parameter(torch.zeros(shape, dtype=kind)) for shape in shapes]
         for given in different:
@@ -179,14 +179,13 @@ class TorchOptimizer(Optimizer):
         rates = [group.get("lr") for group in made.param_groups]
         if scheduled and not all(isinstance(rate, int | float) for rate in rates):
             raise SuiteError(
-                f"{self.name}: {scheduled[0]} means nothing without a number as learning rate; "
-                f"lr is {rates[0]}"
+                f"{self.name}: {scheduled[0]} needs a number as learning rate, not {rates[0]}"
             )
 
     def _schedule(self, given: Mapping[str, float | str]) -> list[str]:
-        """Return which of a schedule's settings a lane has."""
-        own = {each.name for each in self.hyperparameters}
-        return [each.name for each in SCHEDULE if each.name in given and each.name not in own]
+        """Return which settings of a schedule a lane has."""
+        own = {argument.name for argument in self.hyperparameters}
+        return [key.name for key in SCHEDULE if key.name in given and key.name not in own]
 
     def _try(self, trial: Trial, task: Task) -> None:
         """Take a few steps twice, the second time with a pause in the middle."""
@@ -214,7 +213,7 @@ class TorchOptimizer(Optimizer):
             )
 
     def _complaint(self, error: Exception) -> str:
-        """Say in a line what its code raised; a ValueError's text is meant for users."""
+        """Say in one line what its code raised; the text of a ValueError is meant for users."""
         lines = str(error).splitlines()
         if isinstance(error, ValueError) and lines:
             return lines[0]
@@ -222,24 +221,26 @@ class TorchOptimizer(Optimizer):
 
     def arguments(self, given: Mapping[str, float | str]) -> dict[str, Any]:
         """Return what the constructor takes for a lane's hyperparameters."""
-        return {each.name: each.value(given[each.name]) for each in self.hyperparameters}
+        return {
+            argument.name: argument.value(given[argument.name]) for argument in self.hyperparameters
+        }
 
     def construct(self, params: Any, arguments: Arguments) -> Any:
-        """Return an optimizer of parameters; what it prints is no result, and dropped."""
+        """Return an optimizer of parameters; what it prints is dropped."""
         with _printing, redirect_stdout(io.StringIO()):
             return self.plugin.object(params, **arguments)
 
-    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> "TorchUpdater":
-        """Return what updates the lanes of a block."""
+    @override
+    def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> TorchUpdater:
         import torch
 
         one_thread()
         if self._layout is None:
-            own = [each.name for each in self.hyperparameters]
+            own = [argument.name for argument in self.hyperparameters]
             given = [{name: lane[name] for name in own} for lane in lanes.hyperparameters]
             tried = [self.arguments(given[place]) for place in chosen(given)]
             device = torch.from_dlpack(lanes.context.params.rows).device
-            shapes = [each.shape for each in lanes.context.tensors]
+            shapes = [tensor.shape for tensor in lanes.context.tensors]
             self._layout = Trial(self.construct, tried, shapes, lanes.dtype, device).layout()
         arguments = [self.arguments(lane) for lane in lanes.hyperparameters]
         scheduled = bool(self._schedule(lanes.hyperparameters[0]))
@@ -247,19 +248,19 @@ class TorchOptimizer(Optimizer):
             self.construct, arguments, self._layout, lanes, state, scheduled=scheduled
         )
 
-    def step(self, step: UpdateContext) -> None:
-        """Do nothing: :class:`TorchUpdater` steps."""
+    @override
+    def step(self, context: UpdateContext) -> None:
         raise AssertionError("PyTorch's optimizers are stepped by TorchUpdater")
 
 
 class SwitchingTorchOptimizer(TorchOptimizer):
-    """One that trains and evaluates at different parameters, and has ``train()`` and ``eval()``."""
+    """One with ``train()`` and ``eval()``, which trains and evaluates at different parameters."""
 
     evaluates_elsewhere = True
 
 
 _printing = Lock()
-"""Held while printing goes elsewhere, which it does for the whole process."""
+"""Held while stdout is redirected, which is done for the whole process."""
 
 
 def _again(spec: str, name: str, source: Source) -> TorchOptimizer:

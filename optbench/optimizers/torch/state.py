@@ -1,9 +1,10 @@
 """What PyTorch optimizers carry from step to step, as arrays of all lanes by name, and back again.
 
-An optimizer keeps numbers and tensors, and lists, tuples and dicts of them. Each stands in an array
-of shape (lanes, …) whose name tells where it was and what it was, as JSON: the way to it, one step
-a container (``s`` or ``i`` and the key of a dict, ``l`` or ``t`` and the place in a list or tuple),
-then its type. A second array, its name with a ``?``, tells which lanes have it where not all do.
+An optimizer keeps numbers and tensors, and lists, tuples and dicts of them. Each becomes an array
+of shape (lanes, …) whose name says where it was and what it was, as JSON: the path to it, one token
+per container (``s`` or ``i`` and the key of a dict, ``l`` or ``t`` and the index in a list or
+tuple), then its type. Where not all lanes have it, a second array, named with a ``?`` at the end,
+says which do.
 """
 
 import json
@@ -14,10 +15,10 @@ from optbench.arrays import Array
 from optbench.errors import SuiteError
 
 Leaf: TypeAlias = tuple[tuple[str, ...], Any]
-"""The way to a value, and the value."""
+"""The path to a value, and the value."""
 
 NUMBERS = {bool: "uint8", int: "int64", float: "float64"}
-"""How Python's numbers are stored; all of them are exact in it, or refused."""
+"""How Python's numbers are stored; those that it cannot hold exactly are refused."""
 
 DTYPES = (
     *("float16", "float32", "float64", "complex64", "complex128"),
@@ -29,38 +30,38 @@ EMPTY = {"dict": dict, "list": list, "tuple": tuple}
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
-    """Yield what is in nested dicts, lists and tuples; an empty one is a value itself.
+    """Yield the values in nested dicts, lists and tuples; an empty one is a value itself.
 
     >>> list(leaves({"k": 3, "q": [1.5, None]}))
     [(('sk',), 3), (('sq', 'l0'), 1.5), (('sq', 'l1'), None)]
     """
     items = list(_items(value))
-    for token, each in items:
-        yield from leaves(each, (*path, token))
+    for token, item in items:
+        yield from leaves(item, (*path, token))
     if not items:
         yield path, value
 
 
-def nested(found: Sequence[Leaf]) -> Any:
+def nested(pairs: Sequence[Leaf]) -> Any:
     """Return what :func:`leaves` took apart.
 
     >>> nested(list(leaves({"k": 3, "q": [1.5, None]})))
     {'k': 3, 'q': [1.5, None]}
     """
-    if found[0][0] == ():
-        return found[0][1]
+    if pairs[0][0] == ():
+        return pairs[0][1]
     parts: dict[str, list[Leaf]] = {}
-    for (token, *path), value in found:
+    for (token, *path), value in pairs:
         parts.setdefault(token, []).append((tuple(path), value))
     whole = {token: nested(part) for token, part in parts.items()}
     if all(token[0] in "lt" for token in whole):
-        ordered = [whole[token] for token in sorted(whole, key=lambda each: int(each[1:]))]
+        ordered = [whole[token] for token in sorted(whole, key=lambda token: int(token[1:]))]
         return tuple(ordered) if next(iter(whole))[0] == "t" else ordered
-    return {int(token[1:]) if token[0] == "i" else token[1:]: each for token, each in whole.items()}
+    return {int(token[1:]) if token[0] == "i" else token[1:]: part for token, part in whole.items()}
 
 
 def alike(first: Any, second: Any) -> bool:
-    """Say whether two values are of one type and the same to the bit."""
+    """Say whether two values have the same type and the same bits."""
     import torch
 
     if type(first) is not type(second):
@@ -119,7 +120,7 @@ def decode(arrays: Mapping[str, Array], lanes: int) -> list[Any]:
     """Return what :func:`encode` was given, with tensors of their own."""
     import torch
 
-    found: list[list[Leaf]] = [[] for _ in range(lanes)]
+    values: list[list[Leaf]] = [[] for _ in range(lanes)]
     for name, array in arrays.items():
         if name.endswith("?"):
             continue
@@ -127,21 +128,21 @@ def decode(arrays: Mapping[str, Array], lanes: int) -> list[Any]:
         rows, mask = torch.from_dlpack(array), arrays.get(f"{name}?")
         present = range(lanes) if mask is None else torch.from_dlpack(mask).nonzero().ravel()
         for lane in map(int, present):
-            found[lane].append((tuple(path), _from_tensor(rows[lane], kind)))
-    return [nested(each) for each in found]
+            values[lane].append((tuple(path), _from_tensor(rows[lane], kind)))
+    return [nested(pairs) for pairs in values]
 
 
 def _items(value: Any) -> Iterable[tuple[str, Any]]:
-    """Return what a container holds, each with the step to it; nothing for what is none."""
+    """Return what a container holds, each item with its token; nothing for other values."""
     if type(value) is dict and all(type(key) in (str, int) for key in value):
-        return [(f"{type(key).__name__[0]}{key}", each) for key, each in value.items()]
+        return [(f"{type(key).__name__[0]}{key}", item) for key, item in value.items()]
     if type(value) in (list, tuple):
-        return [(f"{type(value).__name__[0]}{place}", each) for place, each in enumerate(value)]
+        return [(f"{type(value).__name__[0]}{place}", item) for place, item in enumerate(value)]
     return ()
 
 
 def _kind(leaf: Any, path: Sequence[str], device: Any) -> str:
-    """Return how a name tells a value's type."""
+    """Return how an array's name says a value's type."""
     import torch
 
     if leaf is None or type(leaf) in NUMBERS:
@@ -176,8 +177,8 @@ def _as_tensor(leaf: Any, name: str) -> Any:
 
 
 def _from_tensor(row: Any, kind: str) -> Any:
-    """Return a value of a type that a name tells."""
-    plain = {each.__name__: each for each in NUMBERS}
+    """Return a value of the type that an array's name says."""
+    plain = {number.__name__: number for number in NUMBERS}
     if kind in plain:
         return plain[kind](row.item())
     if kind == "NoneType":

@@ -1,4 +1,4 @@
-"""What PyTorch optimizers do with lanes, seen by trial on gradients drawn once and for all.
+"""What PyTorch optimizers do with lanes, found out by trial on gradients drawn once and for all.
 
 Lanes share an optimizer only if each then takes the same path as alone, and a lane is one flat
 tensor only if its path is the same as with a tensor for each of the problem's.
@@ -76,7 +76,8 @@ class Trial:
         lanes = self._lanes(layout, self._draw(self.steps))
         for place in range(self.steps):
             if pause and place == self.steps // 2:
-                saved = encode([each.carried() for each in lanes.lanes], _plain, self._device)
+                carried_by_all = [lane.carried() for lane in lanes.lanes]
+                saved = encode(carried_by_all, lambda tensor: tensor, self._device)
                 lanes = self._lanes(layout, lanes.params.clone())
                 for lane, carried in zip(lanes.lanes, decode(saved, len(lanes.lanes)), strict=True):
                     lane.restore(carried)
@@ -109,7 +110,7 @@ class Trial:
         """Yield parameters after each step and, after the last, what each lane carries."""
         for place, lanes in enumerate(self.path(layout, poison=poison)):
             last = place == self.steps - 1
-            yield lanes.params.clone(), [each.carried() for each in lanes.lanes] if last else []
+            yield lanes.params.clone(), [lane.carried() for lane in lanes.lanes] if last else []
 
     def _is_path(self, layout: Layout, alone: Sequence[tuple[Any, list[Any]]]) -> bool:
         """Say whether lanes take the same path, and none is touched by one that diverges."""
@@ -128,20 +129,22 @@ class Trial:
 
 
 def _carry_the_same(lane: Mapping[str, Any], alone: Mapping[str, Any]) -> bool:
-    """Say whether a lane carries what it would with tensors of its own, if in one flat tensor.
+    """Say whether a lane carries the same as alone, where it may have several tensors for one.
 
-    What is like the parameters is compared with all of the tensors one after the other.
+    What is shaped like the parameters is compared with those of all tensors one after the other.
     """
-    rest = [leaves({key: each[key] for key in ("state", "beside")}) for each in (lane, alone)]
-    whole = [dict(each) for each in rest]
-    if not _alike(*whole):
+    rest = [
+        dict(leaves({key: carried[key] for key in ("state", "beside")}))
+        for carried in (lane, alone)
+    ]
+    if not _alike(*rest):
         return False
-    own = [dict(leaves(each)) for each in lane["params"]]
-    theirs = [dict(leaves(each)) for each in alone["params"]]
+    own = [dict(leaves(state)) for state in lane["params"]]
+    theirs = [dict(leaves(state)) for state in alone["params"]]
     if len(own) == len(theirs):
         return all(map(_alike, own, theirs))
-    return all(each.keys() == own[0].keys() for each in theirs) and all(
-        _joined(value, [each[path] for each in theirs]) for path, value in own[0].items()
+    return all(state.keys() == own[0].keys() for state in theirs) and all(
+        _joined(value, [state[path] for state in theirs]) for path, value in own[0].items()
     )
 
 
@@ -152,22 +155,18 @@ def _alike(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> bool:
 
 
 def _joined(value: Any, parts: Sequence[Any]) -> bool:
-    """Say whether a value is its parts one after the other, or the same as each of them."""
+    """Say whether a value consists of its parts one after the other, or equals each of them."""
     import torch
 
     if isinstance(value, torch.Tensor) and value.ndim:
-        flat = [each.ravel() for each in parts if isinstance(each, torch.Tensor)]
+        flat = [part.ravel() for part in parts if isinstance(part, torch.Tensor)]
         joined = torch.cat(flat) if len(flat) == len(parts) else value[:0]
         return joined.shape == value.shape and equal(joined, value)
-    return all(alike(value, each) for each in parts)
-
-
-def _plain(tensor: Any) -> Any:
-    return tensor
+    return all(alike(value, part) for part in parts)
 
 
 def chosen(lanes: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the places of a few lanes that differ in all in which any differ.
+    """Return the indices of a few lanes that differ in every entry in which any lanes differ.
 
     >>> chosen([{"lr": 1, "k": 0}] * 9 + [{"lr": 2, "k": 0}] + [{"lr": 1, "k": 0}] * 5)
     [0, 7, 14, 9]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from optbench.arrays import Array
 from optbench.optimizers.base import HostColumns, Lanes, Updater
 from optbench.optimizers.torch.lanes import Arguments, Layout, Make, TorchLanes
@@ -20,8 +22,8 @@ def one_thread() -> None:
 class TorchUpdater(Updater):
     """Updates by PyTorch optimizers.
 
-    Where the engine's rows are not stored by lane, lanes have rows of their own, so that paths do
-    not depend on the number of lanes; those are copied in each update.
+    Where the engine's rows are not stored by lane, lanes have rows of their own, which are copied
+    in each update, so that paths do not depend on the number of lanes.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ class TorchUpdater(Updater):
 
         self._make = make
         self._arguments = arguments
-        self._shapes = [each.shape for each in lanes.context.tensors]
+        self._shapes = [tensor.shape for tensor in lanes.context.tensors]
         self._layout = layout
         self._xp = lanes.context.xp
         self._rows = lanes.context.params.rows
@@ -74,13 +76,13 @@ class TorchUpdater(Updater):
                 lane.restore(carried)
         return lanes
 
+    @override
     def plan(self, hyperparameters: HostColumns, updates: range) -> None:
-        """Take the learning rates of some updates, if they change."""
         if self._scheduled:
             self._rates = hyperparameters["lr"][:, :, 0].tolist()
 
+    @override
     def update(self, row: int) -> None:
-        """Make one of the planned updates."""
         lanes = self._lanes
         if lanes.params is not self._params:
             lanes.params.copy_(self._params)
@@ -93,6 +95,7 @@ class TorchUpdater(Updater):
         self._moved = True
 
     @property
+    @override
     def state(self) -> Mapping[str, Array]:
         """What the optimizers carry, as arrays by name; nothing before the first update."""
         if not self._moved:
@@ -100,8 +103,9 @@ class TorchUpdater(Updater):
         carried = [lane.carried() for lane in self._lanes.lanes]
         return encode(carried, self._xp.from_dlpack, self._params.device)
 
+    @override
     def eval_params(self) -> Array:
-        """Return the parameters that evaluations take, from lanes made for this only."""
+        """Return the parameters that evaluations take, from lanes made for this alone."""
         import torch
 
         if not self._lanes.switches:

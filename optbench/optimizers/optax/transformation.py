@@ -12,7 +12,6 @@ of the parameters, as with optax.inject_hyperparams.
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ import numpy as np
 from optbench.arrays import Tensor
 from optbench.optimizers.optax.factory import Factory, jax_on
 
-PROGRAMS = 256
-"""Compiled updates that are kept for later blocks."""
+MOST_KEPT = 256
+"""Compiled updates of a factory that are kept for later blocks."""
 
 
-class Program:
-    """The update of lanes that differ in traced hyperparameters only.
+class CompiledTransformation:
+    """A gradient transformation over lanes that differ in traced hyperparameters only.
 
     Parameters
     ----------
@@ -41,12 +40,12 @@ class Program:
     Attributes
     ----------
     begin
-        Of columns (lanes,) by name and parameters (lanes, parameters): returns the state.
+        Takes columns (lanes,) by name and parameters (lanes, parameters), and returns the state.
     step
-        Of columns, parameters, gradients and state: returns new parameters and state. The state
-        that it is given is no more afterwards.
+        Takes columns, parameters, gradients and state, and returns new parameters and state. The
+        state that it is given cannot be used afterwards.
     average
-        Of parameters and the state of schedule_free: returns the parameters to evaluate.
+        Takes parameters and the state of schedule_free, and returns the parameters to evaluate.
     error
         What the transformation raises where these names are traced; None if it works.
     """
@@ -65,9 +64,9 @@ class Program:
         self._factory = factory
         recorded = dict(static)
         self._fixed = {
-            each.name: each.value(recorded[each.name])
-            for each in factory.arguments
-            if each.name in recorded
+            argument.name: argument.value(recorded[argument.name])
+            for argument in factory.arguments
+            if argument.name in recorded
         }
         self._tensors = tensors
         self._dtype = dtype
@@ -123,7 +122,7 @@ class Program:
         """
         import jax.numpy as jnp
 
-        weak = {name: jnp.asarray(0.0).at[()].set(each) for name, each in hyperparameters.items()}
+        weak = {name: jnp.asarray(0.0).at[()].set(value) for name, value in hyperparameters.items()}
         return self._factory({**self._fixed, **weak})
 
     def _begin(self, hyperparameters: Mapping[str, Any], row: Any) -> Any:
@@ -135,7 +134,7 @@ class Program:
         state = made.init(params)
         then = jax.eval_shape(lambda state: made.update(params, state, params)[1], state)
         if jax.tree.structure(then) != jax.tree.structure(state):
-            raise TypeError("its state is of another structure after an update")
+            raise TypeError("its state has another structure after an update")
         return jax.tree.map(_of_type, state, then)
 
     def _step(self, hyperparameters: Mapping[str, Any], row: Any, grad: Any, state: Any) -> Any:
@@ -152,33 +151,39 @@ class Program:
         return self._row(optax.contrib.schedule_free_eval_params(state, self._tree(row)))
 
 
-def program_of(
+def compiled_for(
     factory: Factory,
     recorded: Mapping[str, float | str],
     tensors: tuple[Tensor, ...],
     dtype: str,
-) -> Program:
-    """Return the program of a lane; lanes that differ in numbers only share one.
+) -> CompiledTransformation:
+    """Return the transformation of a lane; lanes that differ in numbers only share one.
 
     Numbers are traced. A factory that needs the value of one where Python decides, as in
-    ``if momentum > 0:``, gets all of them as they are but the learning rate, or that as well.
+    ``if momentum > 0:``, gets the values of all but the learning rate, or of that as well.
     """
     floats = [name for name, value in factory.values(recorded).items() if isinstance(value, float)]
     ladder = dict.fromkeys((tuple(floats), tuple(name for name in floats if name == "lr"), ()))
     for traced in ladder:
-        names = [each.name for each in factory.arguments if each.name not in traced]
+        names = [argument.name for argument in factory.arguments if argument.name not in traced]
         static = tuple((name, recorded[name]) for name in names)
-        program = _program(factory, traced, static, tensors, dtype)
-        if program.error is None:
+        compiled = _compiled(factory, (traced, static, tensors, dtype))
+        if compiled.error is None:
             break
-    return program
+    return compiled
 
 
-_program = lru_cache(maxsize=PROGRAMS)(Program)
+def _compiled(factory: Factory, key: tuple[Any, ...]) -> CompiledTransformation:
+    kept: dict[Any, CompiledTransformation] = factory.compiled
+    compiled = kept.get(key) or CompiledTransformation(factory, *key)
+    kept[key] = compiled
+    while len(kept) > MOST_KEPT:
+        kept.pop(next(iter(kept)), None)
+    return compiled
 
 
 def is_key(leaf: Any) -> bool:
-    """Say whether a leaf is a key of random numbers, which no other library has."""
+    """Say whether a leaf is a key of random numbers, a type that no other library has."""
     import jax
 
     return bool(jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key))
