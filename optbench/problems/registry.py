@@ -34,13 +34,7 @@ PROBLEMS: dict[str, type[Problem]] = {problem.name: problem for problem in _ALL}
 
 
 def get_problem_class(name: str) -> type[Problem]:
-    """Return the class of the problem of that name, built in or from a plug-in.
-
-    Raises
-    ------
-    SuiteError
-        If there is none, naming the nearest, or if a plug-in cannot be used.
-    """
+    """Return the class of the problem of that name, built in or from a plug-in."""
     kind = PROBLEMS.get(name) or plugin_problem(name)
     if kind is None:
         raise SuiteError(f"unknown problem '{name}'; {nearest(name, [*PROBLEMS, *offered()])}")
@@ -54,13 +48,6 @@ def make_problem(
 
     Data sets are found, loaded and verified here; ``data = "auto"`` becomes the one that was found,
     and what the user should know of that is returned as notices.
-
-    Raises
-    ------
-    SuiteError
-        For an unknown problem or option, a value out of range, or a batch larger than the data.
-    DataError
-        If a data set is missing or damaged.
     """
     kind = get_problem_class(name)
     problem = kind(complete(name, "option", kind.options, given), data_dir)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
 from optbench.errors import DeviceError, SuiteError
@@ -42,25 +43,19 @@ class StackedFunction(Function):
     """The file that the function stands in."""
 
     @property
+    @override
     def tensors(self) -> tuple[Tensor, ...]:
-        """A scalar a variable where they are few enough to be traced, else one vector."""
         if len(self.variables) <= len(SHORT_NAMES):
             return super().tensors
         return (Tensor("x", (len(self.variables),)),)
 
+    @override
     def describe(self) -> dict[str, Any]:
-        """Return variables, minima and what figures show; more than two variables have no plot."""
         found = super().describe()
         return found if self.domain else {**found, "plot": None}
 
     def prepare(self) -> tuple[str, ...]:
-        """Call the function once at the start.
-
-        Raises
-        ------
-        SuiteError
-            If it raises there, or returns anything but a loss and a gradient of the right shape.
-        """
+        """Call the function once at the start: it has to return a loss and a gradient that fits."""
         try:
             with np.errstate(all="ignore"):
                 self._one(self.start(0).astype(self.dtype))
@@ -69,34 +64,15 @@ class StackedFunction(Function):
             raise SuiteError(f"{self.name} fails at its start: {said}") from error
         return super().prepare()
 
+    @override
     def loss_and_grad(
-        self,
-        params: Stacked,
-        grads: Stacked,
-        batch: Arrays,
-        *,
-        buffers: Arrays,
-        work: Workspace,
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
-        """Return f of each lane and write its gradient.
-
-        Raises
-        ------
-        DeviceError
-            On any device but the CPU.
-        """
-        loss, gradients = self._each(params.rows, work.xp)
-        grads.rows[...] = gradients
+        loss, grads.rows[...] = self._each(params.rows, work.xp)
         return Losses(loss)
 
+    @override
     def loss(self, params: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace) -> Losses:
-        """Return f of each lane.
-
-        Raises
-        ------
-        DeviceError
-            On any device but the CPU.
-        """
         return Losses(self._each(params.rows, work.xp)[0])
 
     def value_and_grad(

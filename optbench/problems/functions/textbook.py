@@ -44,8 +44,8 @@ class Quadratic1D(Function):
     minima = (Minimum((-0.5,), 0.75),)
     domain = ((-21.0, 21.0),)
 
+    @override
     def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
-        """Return f and (f′,)."""
         (x,) = point
         return x * x + x + 1.0, (2.0 * x + 1.0,)
 

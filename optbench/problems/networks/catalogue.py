@@ -9,17 +9,7 @@ from optbench.problems.networks.layered import LayeredNetwork
 
 @dataclass(frozen=True)
 class NetworkPreset:
-    """:class:`LayeredNetwork` with other defaults, under a name of its own.
-
-    Attributes
-    ----------
-    name, summary, default_iterations
-        As of :class:`~optbench.problems.base.Problem`.
-    defaults
-        The options whose defaults are others here.
-    source
-        Where it comes from.
-    """
+    """:class:`LayeredNetwork` with other defaults of some options, under a name of its own."""
 
     name: str
     summary: str

@@ -48,13 +48,7 @@ class LayeredNetwork(Classifier):
     )
 
     def prepare(self) -> tuple[str, ...]:
-        """Find the data, then make the network for images of their size.
-
-        Raises
-        ------
-        SuiteError
-            If the layers do not chain, or do not end in a score for each class.
-        """
+        """Find the data, then make the network for images of their size, a score for each class."""
         notices = super().prepare()
         out, classes = self.network.layers[-1].out_shape, self.dataset.classes
         if out != (classes,):
