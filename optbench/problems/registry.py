@@ -12,22 +12,15 @@ from optbench.problems.functions.noisy import NOISY
 from optbench.problems.functions.oscillating import FUNCTIONS as OSCILLATING
 from optbench.problems.functions.quadratic_deep import QuadraticDeep
 from optbench.problems.functions.quadratics import FUNCTIONS as QUADRATICS
-from optbench.problems.functions.textbook import FUNCTIONS as TEXTBOOK
 from optbench.problems.functions.valleys import FUNCTIONS as VALLEYS
 from optbench.problems.networks.catalogue import NETWORKS
 from optbench.problems.plugin import offered, plugin_problem
 from optbench.settings import complete
 
-FUNCTIONS = (*TEXTBOOK, *QUADRATICS, *VALLEYS, *MULTIMODAL, *OSCILLATING)
+FUNCTIONS = (*QUADRATICS, *VALLEYS, *MULTIMODAL, *OSCILLATING)
 """All functions without noise."""
 
-_ALL: tuple[type[Problem], ...] = (
-    *FUNCTIONS,
-    *NOISY,
-    QuadraticDeep,
-    ExpressionFunction,
-    *NETWORKS,
-)
+_ALL: tuple[type[Problem], ...] = (*FUNCTIONS, *NOISY, QuadraticDeep, ExpressionFunction, *NETWORKS)
 
 PROBLEMS: dict[str, type[Problem]] = {problem.name: problem for problem in _ALL}
 """All built-in problems by name."""

@@ -10,7 +10,7 @@ from optbench import rng
 from optbench.datasets.base import EMBEDDED, Dataset, Split
 from optbench.engine.nudge import one_ulp_away
 from optbench.problems.base import Problem
-from optbench.problems.functions.textbook import Anisotropic
+from optbench.problems.functions.quadratics import Anisotropic
 from optbench.problems.networks.classifier import Classifier
 from optbench.problems.networks.nn.initializers import he
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optbench.engine.nudge import one_ulp_away
-from optbench.problems.functions.textbook import Anisotropic
+from optbench.problems.functions.quadratics import Anisotropic
 from optbench.verify.problems import PROBLEMS, made_up_images, nudged_problem
 
 START = np.random.default_rng(0).standard_normal(3000)
