@@ -18,7 +18,7 @@ from optbench.engine.executor import execute
 from optbench.engine.stopping import Rules
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.problems.base import DTYPES, RECORDS, Problem
-from optbench.problems.functions.textbook import Anisotropic, Quadratic1D
+from optbench.problems.functions.quadratics import Anisotropic, Quadratic1D
 from optbench.problems.networks.classifier import Classifier
 from optbench.problems.networks.nn.initializers import he
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy

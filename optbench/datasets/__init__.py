@@ -71,13 +71,7 @@ def names() -> tuple[str, ...]:
 
 
 def info(name: str) -> DatasetInfo:
-    """Return what is known of a data set, without reading it.
-
-    Raises
-    ------
-    UsageError
-        There is no data set of this name.
-    """
+    """Return what is known of a data set, without reading it."""
     collection = _collection(name)
     return SMALL[name].INFO if collection is None else collection.info
 
@@ -87,11 +81,6 @@ def find(name: str, data_dir: Path | None = None) -> Path | None:
 
     With ``data_dir`` only that folder counts; without, the folder that OPTBENCH_DATA_DIR names,
     then the cache. For one that comes with a package it is the package's folder.
-
-    Raises
-    ------
-    UsageError
-        There is no data set of this name.
     """
     collection = _collection(name)
     if collection is None:
@@ -104,24 +93,13 @@ def find(name: str, data_dir: Path | None = None) -> Path | None:
 def load(name: str, data_dir: Path | None = None, split: str = OWN) -> Dataset:
     """Read and verify a data set, once a process and folder; safe to call from several threads.
 
-    Parameters
-    ----------
-    data_dir
-        The folder that holds the files, themselves or in a subfolder of the data set's name;
-        without it the folder that OPTBENCH_DATA_DIR names, else the user's cache.
-    split
-        ``"own"``: as the files are split, 60,000/10,000 in IDX files and 50,000/10,000/10,000 in
-        ``mnist.pkl.gz``. ``"train-test"``: 60,000/10,000; what validates in the files joins the
-        training examples. ``"train-validation-test"``: 50,000/10,000/10,000; the last 10,000
-        training examples validate. ``mnist-5k`` and ``digits`` have one split of three parts,
-        whatever is asked for.
+    ``data_dir`` holds the files, themselves or in a subfolder of the data set's name; without it
+    the folder that OPTBENCH_DATA_DIR names does, else the user's cache. ``split`` is one of:
 
-    Raises
-    ------
-    DataError
-        It is not there, not complete or damaged; the message names the file.
-    UsageError
-        There is no data set, or no way to split one, of this name.
+    ``own``: as the files are split, 60,000/10,000 in IDX files and 50,000/10,000/10,000 in
+    ``mnist.pkl.gz``. ``train-test``: 60,000/10,000; what validates in the files joins the training
+    examples. ``train-validation-test``: 50,000/10,000/10,000; the last 10,000 training examples
+    validate. ``mnist-5k`` and ``digits`` have one split of three parts, whatever is asked for.
     """
     collection = _collection(name)
     if split not in SPLITTINGS:
@@ -134,12 +112,7 @@ def load(name: str, data_dir: Path | None = None, split: str = OWN) -> Dataset:
 def load_best(data_dir: Path | None = None, split: str = OWN) -> tuple[Dataset, str | None]:
     """Return MNIST where it is found, else the embedded subset and a sentence that says so.
 
-    ``split`` as for :func:`load`.
-
-    Raises
-    ------
-    DataError
-        MNIST is there but damaged or incomplete, or ``data_dir`` is given and does not hold it.
+    A ``data_dir`` that is given has to hold MNIST.
     """
     collection = COLLECTIONS[PREFERRED]
     location = (
@@ -169,24 +142,9 @@ def fetch(
 ) -> Path:
     """Download a data set and verify it; return the folder that it is in.
 
-    Parameters
-    ----------
-    mirrors
-        Addresses of folders that hold the gzipped IDX files, tried in this order; without them
-        those of :func:`info`.
-    cache
-        The folder to put it into, in a subfolder of the data set's name; without it the user's
-        cache.
-    progress
-        Called with the file's name, the bytes received and the total (None where the server does
-        not say).
-
-    Raises
-    ------
-    DataError
-        No mirror served good files, or they cannot be written.
-    UsageError
-        There is no data set of this name, or it comes with a package.
+    ``mirrors`` are addresses of folders that hold the gzipped IDX files, tried in this order, by
+    default those of :func:`info`. The files go into a subfolder of ``cache``, by default that of
+    the user.
     """
     collection = _collection(name)
     if collection is None:
@@ -202,15 +160,7 @@ def fetch(
 
 
 def verify(name: str, data_dir: Path | None = None) -> Verification:
-    """Read all files of a data set again and say of each what was found.
-
-    Raises
-    ------
-    DataError
-        It is not there.
-    UsageError
-        There is no data set of this name.
-    """
+    """Read all files of a data set again and say of each what was found."""
     collection = _collection(name)
     if collection is None:
         verification: Verification = SMALL[name].verify()

@@ -23,15 +23,7 @@ SPLITTINGS = (OWN, TRAIN_TEST, TRAIN_VALIDATION_TEST)
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The examples of one split.
-
-    Attributes
-    ----------
-    images
-        uint8, shape (examples, features), C-contiguous, read-only.
-    labels
-        uint8, shape (examples,), read-only.
-    """
+    """The examples of one split, read-only uint8 arrays: (examples, features) and (examples,)."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -53,26 +45,15 @@ def splits_in_order(
 class Dataset:
     """A data set in memory, verified.
 
-    Attributes
-    ----------
-    name
-        Name in the registry.
-    source
-        Where it was read from: ``"idx"`` or ``"pickle"`` files, ``"embedded"``, or another Python
-        ``"package"``.
-    splits
-        In the order train, validation, test; validation only where there is one.
-    scale
-        A pixel in [0, 1] is its byte divided by this: 255 for IDX files and the embedded file, 256
-        for ``mnist.pkl.gz``, 16 for ``digits``.
-    shape
-        Of one image: (height, width) in pixels.
-    classes
-        Number of classes; labels are 0 to ``classes - 1``.
-    checksums
-        SHA-256 of the raw data by name: of the IDX files, decompressed unless the name ends in
-        ``.gz``, of the embedded file, and of the bytes of images and labels for a pickle or a
-        package.
+    ``source`` is ``"idx"`` or ``"pickle"`` for files, ``"embedded"``, or ``"package"``. Splits come
+    in the order train, validation, test; validation only where there is one. A pixel in [0, 1] is
+    its byte divided by ``scale``: 255 for IDX files and the embedded file, 256 for
+    ``mnist.pkl.gz``, 16 for ``digits``. Images have the ``shape`` (height, width), and labels are 0
+    to ``classes - 1``.
+
+    ``checksums`` are SHA-256 of the raw data by name: of the IDX files, decompressed unless the
+    name ends in ``.gz``, of the embedded file, and of the bytes of images and labels for a pickle
+    or a package.
     """
 
     name: str
@@ -94,20 +75,9 @@ class Dataset:
 class DatasetInfo:
     """What is known of a data set before any of it is read.
 
-    Attributes
-    ----------
-    splits
-        Examples by split.
-    origin
-        Who made it.
-    licence
-        What is said about its licence.
-    files
-        SHA-256 by file; of IDX files decompressed, unless the name ends in ``.gz``.
-    mirrors
-        Addresses of the folders that its files can be fetched from; none where nothing is fetched.
-    package
-        Name of the Python package that brings it, or None.
+    ``splits`` gives examples by split, ``files`` the SHA-256 by file, of IDX files decompressed
+    unless the name ends in ``.gz``. ``mirrors`` are addresses of folders that the files can be
+    fetched from, ``package`` is the Python package that brings them.
     """
 
     name: str
@@ -122,16 +92,9 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """What re-reading one file found.
+    """What re-reading one file, or one part of a pickle, found.
 
-    Attributes
-    ----------
-    name
-        The file, or the part of a pickle.
-    sha256
-        Of what was read; None where it could not be read.
-    problem
-        One line, naming the file; None where all is well.
+    ``sha256`` is None where it could not be read. ``problem`` is one line that names the file.
     """
 
     name: str
@@ -141,13 +104,7 @@ class FileCheck:
 
 @dataclass(frozen=True)
 class Verification:
-    """What re-reading a whole data set found.
-
-    Attributes
-    ----------
-    place
-        The folder, or the file, that was read.
-    """
+    """What re-reading a whole data set from a place, a folder or a file, found."""
 
     name: str
     source: str

@@ -16,17 +16,10 @@ from optbench.errors import DataError
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One IDX file.
+    """One IDX file; its name has no ``.gz``, and its SHA-256 is that of the decompressed content.
 
-    Attributes
-    ----------
-    name
-        Without ``.gz``.
-    sha256
-        Of the decompressed content, unless ``gzipped``.
-    gzipped
-        Whether ``sha256`` is that of the gzipped file as it is published, the only one known; the
-        file is then kept and looked for in that form alone.
+    Of one that is ``gzipped`` only the SHA-256 of the gzipped file as it is published is known; it
+    is kept and looked for in that form alone.
     """
 
     name: str
@@ -58,21 +51,13 @@ class IdxFile:
 class Collection:
     """How one data set is laid out in files, and what they should hold.
 
-    Attributes
-    ----------
-    info
-        What ``list`` shows; its ``files`` and ``splits`` are those of the IDX files.
-    splits
-        The IDX files of images and of labels, by split.
-    pickle
-        Name of the file that holds all splits as one gzipped pickle, or None.
-    pickle_splits
-        Examples by split in the pickle.
-    validation
-        How many training examples, the last ones, validate where that is asked for.
-    own_folder
-        Whether only a folder that bears its name counts: its files have the names of MNIST's, and
-        what is in a folder of any other name is taken for MNIST.
+    ``info.files`` and ``info.splits`` are those of the IDX files, of which each split has one of
+    images and one of labels. ``pickle`` names the file that holds all splits as one gzipped pickle,
+    with as many examples as ``pickle_splits`` says. Where validation examples are asked for, the
+    last ``validation`` training examples become them.
+
+    With ``own_folder`` only a folder that bears its name counts: its files have the names of
+    MNIST's, and what is in a folder of any other name is taken for MNIST.
     """
 
     info: DatasetInfo
@@ -106,14 +91,9 @@ class Collection:
 
 @dataclass(frozen=True)
 class Location:
-    """The files of a collection that a folder holds.
+    """The files of a collection that a folder holds: the IDX files that are there, by name.
 
-    Attributes
-    ----------
-    paths
-        The IDX files that are there, by :attr:`IdxFile.name`.
-    pickle
-        The pickle where it is there and the IDX files are not complete.
+    The pickle counts only where the IDX files are not complete.
     """
 
     folder: Path
@@ -141,13 +121,7 @@ def locate(collection: Collection, folder: Path) -> Location | None:
 
 
 def load(collection: Collection, location: Location) -> Dataset:
-    """Read and verify a collection.
-
-    Raises
-    ------
-    DataError
-        A file is missing, unreadable, damaged or not the right one; the message names it.
-    """
+    """Read and verify a collection; a DataError names the file that is missing or damaged."""
     if location.pickle is not None:
         return _load_pickle(collection, location.pickle)
     missing = [file for file in collection.files if file.name not in location.paths]
@@ -186,28 +160,14 @@ def check(collection: Collection, location: Location) -> Iterator[FileCheck]:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
-
-    Attributes
-    ----------
-    stored
-        The bytes that its SHA-256 is of.
-    decompressed
-        The same, decompressed.
-    """
+    """What a file holds: the bytes that its SHA-256 is of, and the same decompressed."""
 
     stored: bytes
     decompressed: bytes
 
 
 def read(file: IdxFile, path: Path) -> Content:
-    """Read a file, not more of it than the right one holds and a little.
-
-    Raises
-    ------
-    DataError
-        It cannot be read, or its compression is damaged.
-    """
+    """Read a file, not more of it than the right one holds and a little."""
     if not file.gzipped:
         content = idx.read(path, file.size_bytes)
         return Content(content, content)
@@ -215,13 +175,7 @@ def read(file: IdxFile, path: Path) -> Content:
 
 
 def unpack(file: IdxFile, received: bytes, where: str) -> Content:
-    """Return the content of a file from its bytes, gzipped or, unless they must be, not.
-
-    Raises
-    ------
-    DataError
-        Its compression is damaged, or it has none where its SHA-256 is that of a gzipped file.
-    """
+    """Return the content of a file from its bytes, gzipped or, unless they must be, not."""
     if received.startswith(idx.GZIP_MAGIC):
         content = idx.gunzip(io.BytesIO(received), file.size_bytes, where)
         return Content(received if file.gzipped else content, content)
@@ -231,13 +185,7 @@ def unpack(file: IdxFile, received: bytes, where: str) -> Content:
 
 
 def verified(file: IdxFile, content: Content, where: str, classes: int) -> bytes:
-    """Return what is stored when it is that of ``file``, structure first so messages say most.
-
-    Raises
-    ------
-    DataError
-        It is not; ``where`` names the file.
-    """
+    """Return what is stored when it is that of ``file``, structure first so messages say most."""
     _parse(file, content, where, classes)
     _check_digest(file, content, where)
     return content.stored

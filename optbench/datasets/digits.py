@@ -52,13 +52,7 @@ def find() -> Path | None:
 
 
 def load() -> Dataset:
-    """Return the data set.
-
-    Raises
-    ------
-    DataError
-        scikit-learn is not installed, or its digits are not those known.
-    """
+    """Return the data set; a DataError says that scikit-learn or the digits known are missing."""
     images, labels = read()
     for name, digest in digests(images, labels).items():
         if digest != INFO.files[name]:
@@ -79,13 +73,7 @@ def load() -> Dataset:
 
 
 def verify() -> Verification:
-    """Read the digits again and say of images and labels what was found.
-
-    Raises
-    ------
-    DataError
-        scikit-learn is not installed.
-    """
+    """Read the digits again and say of images and labels what was found."""
     checks = tuple(
         FileCheck(name, digest, None if digest == INFO.files[name] else f"{name}: wrong SHA-256")
         for name, digest in digests(*read()).items()
@@ -94,13 +82,7 @@ def verify() -> Verification:
 
 
 def read() -> tuple[np.ndarray, np.ndarray]:
-    """Return images, uint8 (1797, 64), and labels, uint8 (1797,), in scikit-learn's order.
-
-    Raises
-    ------
-    DataError
-        scikit-learn is not installed.
-    """
+    """Return images, uint8 (1797, 64), and labels, uint8 (1797,), in scikit-learn's order."""
     try:
         from sklearn.datasets import load_digits  # here, as it takes a second
     except ImportError:

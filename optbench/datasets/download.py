@@ -29,22 +29,11 @@ CHUNK_BYTES = 64 * 1024
 
 
 def fetch(collection: Collection, mirrors: Sequence[str], folder: Path, progress: Progress) -> None:
-    """Put verified IDX files of ``collection`` into ``folder``.
+    """Put verified IDX files of ``collection`` into ``folder``; mirrors are tried in their order.
 
-    They are decompressed, unless only their gzipped form can be verified.
-
-    Good files that are there stay. The others are written beside their place and renamed when all
-    are complete, so that an interrupted or failed fetch leaves the folder as it was.
-
-    Parameters
-    ----------
-    mirrors
-        Addresses of folders that hold the gzipped files, tried in this order.
-
-    Raises
-    ------
-    DataError
-        No mirror served a good file, or ``folder`` cannot be written.
+    They are decompressed, unless only their gzipped form can be verified. Good files that are there
+    stay. The others are written beside their place and renamed when all are complete, so that an
+    interrupted or failed fetch leaves the folder as it was.
     """
     there = locate(collection, folder)
     wanted = [file for file in collection.files if not _is_good(file, there, collection.classes)]

@@ -44,13 +44,7 @@ def find() -> Path:
 
 
 def load() -> Dataset:
-    """Return the embedded data set.
-
-    Raises
-    ------
-    DataError
-        The file in the package is missing or is not the one that was put there.
-    """
+    """Return the embedded data set, unless its file is missing or not the one put there."""
     images, labels = _arrays(_verified())
     return Dataset(
         name=INFO.name,

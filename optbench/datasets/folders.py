@@ -36,13 +36,7 @@ def find(collection: Collection, data_dir: Path | None) -> Location | None:
 
 
 def require(collection: Collection, data_dir: Path | None) -> Location:
-    """Return where a data set is; a folder that was named counts, whether the cache has it or not.
-
-    Raises
-    ------
-    DataError
-        It is not there; the message says what was looked for and how to get it.
-    """
+    """Return where a data set is; in a folder that was named, whether the cache has it or not."""
     name = collection.info.name
     folder = variable_folder() if data_dir is None else data_dir
     location = locate(collection, cache_folder() if folder is None else folder)

@@ -35,18 +35,7 @@ def size_bytes(examples: int, shape: tuple[int, ...]) -> int:
 
 
 def read(path: Path, limit: int) -> bytes:
-    """Return the content of a file, decompressed where its name ends in ``.gz``.
-
-    Parameters
-    ----------
-    limit
-        Size that the content should not exceed, in bytes; at most one byte more is read.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, or its compression is damaged.
-    """
+    """Return at most ``limit + 1`` bytes of a file, decompressed where its name ends in ``.gz``."""
     try:
         with path.open("rb") as file:
             if path.suffix == ".gz":
@@ -57,13 +46,7 @@ def read(path: Path, limit: int) -> bytes:
 
 
 def read_stored(path: Path, limit: int) -> bytes:
-    """Return the bytes of a file as they are, at most ``limit`` and what compression may add.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read.
-    """
+    """Return the bytes of a file as they are, at most ``limit`` and what compression may add."""
     try:
         with path.open("rb") as file:
             return file.read(limit + OVERHEAD_BYTES)
@@ -81,29 +64,10 @@ def gunzip(file: IO[bytes], limit: int, where: str) -> bytes:
 
 
 def parse(content: bytes, where: str, shape: tuple[int, ...], examples: int) -> np.ndarray:
-    """Return the array that an IDX file of unsigned bytes holds.
+    """Return the array that a whole, decompressed IDX file of unsigned bytes holds.
 
-    Parameters
-    ----------
-    content
-        The whole file, decompressed.
-    where
-        Names the file in messages.
-    shape
-        Of one example: (28, 28) for images, () for labels.
-    examples
-        How many there may be at most.
-
-    Returns
-    -------
-    np.ndarray
-        uint8, shape (examples, features), or (examples,) for labels; a read-only view of
-        ``content``.
-
-    Raises
-    ------
-    DataError
-        Wrong magic number, shape or count, a truncated file, or bytes after its end.
+    It may have as many ``examples`` of ``shape``, (28, 28) for images and () for labels, or fewer.
+    The array is a read-only view of ``content``: (examples, features), or (examples,) for labels.
     """
     header = _header_bytes(shape)
     if len(content) < header:

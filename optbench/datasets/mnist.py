@@ -25,12 +25,8 @@ def _collection(
 ) -> Collection:
     """Return a collection of four files.
 
-    Parameters
-    ----------
-    train, test
-        SHA-256 of images and of labels.
-    layout, known
-        Other attributes of the collection, and of its :class:`DatasetInfo`.
+    ``checksums`` are SHA-256 by split, of images and of labels; ``known`` goes into its
+    :class:`DatasetInfo`.
     """
     splits = {
         split: (

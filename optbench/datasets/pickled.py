@@ -27,20 +27,9 @@ def load(
 ) -> dict[str, Split]:
     """Read the splits of a pickle and turn its pixels back into bytes.
 
-    Parameters
-    ----------
-    examples
-        How many there should be, by split, in the file's order.
-    shape
-        Of one image.
-    classes
-        Labels are 0 to ``classes - 1``.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, is damaged or malformed, names anything but arrays, has the wrong
-        structure, pixels that are not k/256, or labels out of range.
+    ``examples`` says how many there should be, by split in the file's order. What is damaged or
+    malformed, names anything but arrays, or has the wrong structure, pixels that are not k/256 or
+    labels out of range is a DataError.
     """
     pairs = _pairs(unpickler.load(path), len(examples), str(path))
     return {

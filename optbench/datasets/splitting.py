@@ -11,12 +11,8 @@ from optbench.datasets.base import TRAIN_TEST, TRAIN_VALIDATION_TEST, Dataset, S
 def split_as(dataset: Dataset, splitting: str, validation: int) -> Dataset:
     """Return a data set with the splits asked for; itself where it has them.
 
-    Parameters
-    ----------
-    splitting
-        ``"own"`` leaves it as it is. ``"train-test"`` lets validation examples join the training
-        ones, at their end. ``"train-validation-test"`` takes the last ``validation`` training
-        examples to validate.
+    ``train-test`` lets validation examples join the training ones, at their end;
+    ``train-validation-test`` takes the last ``validation`` training examples to validate.
     """
     if splitting == TRAIN_TEST and "validation" in dataset.splits:
         train, held = dataset.splits["train"], dataset.splits["validation"]

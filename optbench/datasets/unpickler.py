@@ -41,15 +41,10 @@ MALFORMED = (
 
 
 def load(path: Path) -> object:
-    """Return the content of a gzipped pickle, with stand-ins for its arrays.
+    """Return the content of a gzipped pickle, with stand-ins for its arrays; see :func:`array_of`.
 
-    A stand-in has the array as its attribute ``array``, which :func:`array_of` returns.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, is damaged, is not a pickle, holds far more than MNIST does, or
-        asks for anything but arrays.
+    A file that is damaged or no pickle, holds far more than MNIST does, or asks for anything but
+    arrays is a DataError.
     """
     try:
         with gzip.open(path, "rb") as file:

@@ -26,14 +26,9 @@ Arrays = Mapping[str, Array]
 
 
 class Losses(NamedTuple):
-    """The loss of each lane, and what of it is regularisation; shape (lanes,) each.
+    """The loss of each lane, shape (lanes,): what is minimised, with the penalty in it.
 
-    Attributes
-    ----------
-    total
-        What is minimised, the penalty included.
-    penalty
-        None where nothing is regularised.
+    The penalty, its part that is regularisation, is None where nothing is regularised.
     """
 
     total: Array
@@ -141,10 +136,7 @@ class Problem(ABC):
     def prepare(self) -> tuple[str, ...]:
         """Find what the problem needs, fix what depends on it, and return notices for the user.
 
-        Raises
-        ------
-        UsageError
-            If something is missing, damaged, or does not fit the options.
+        Raise a UsageError if something is missing, damaged, or does not fit the options.
         """
         return ()
 

@@ -13,21 +13,12 @@ RULES = ("replacement", "shuffled", "shuffled-once", "in-order")
 
 @dataclass(frozen=True)
 class Batches:
-    """A rule that chooses the examples of each iteration of a seed.
+    """A rule that chooses which examples make the batch, of ``size``, of each iteration of a seed.
 
     ``replacement`` draws every index uniformly from all examples, as the textbook does.
     ``shuffled`` goes through the examples in a new order every epoch, ``shuffled-once`` in the
     same shuffled order, ``in-order`` in that of the data set; these three drop the remainder of
     an epoch that fills no batch.
-
-    Attributes
-    ----------
-    rule
-        One of :data:`RULES`.
-    examples
-        How many there are.
-    size
-        Examples of a batch.
     """
 
     rule: str
@@ -35,13 +26,7 @@ class Batches:
     size: int
 
     def check(self, owner: str, noun: str) -> None:
-        """Compare the batch with the data.
-
-        Raises
-        ------
-        SuiteError
-            If a batch is larger; it says of the owner how many of the noun it has.
-        """
+        """Refuse a batch larger than the data; it says of the owner how many of the noun it has."""
         if self.size > self.examples:
             raise SuiteError(
                 f"batch_size = {self.size} is larger than the data; "

@@ -109,12 +109,7 @@ LANES = 2
 def probe(problem: Problem) -> None:
     """Ask a problem for all that a run needs, on the host, with two lanes at the start of seed 0.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If something does not fit the contract; the message says what.
-    Exception
-        Whatever the problem raises.
+    A TypeError or ValueError says what does not fit the contract.
     """
     if problem.record not in RECORDS:
         raise ValueError(f"record = {problem.record!r} must be one of {', '.join(RECORDS)}")

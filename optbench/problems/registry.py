@@ -12,35 +12,22 @@ from optbench.problems.functions.noisy import NOISY
 from optbench.problems.functions.oscillating import FUNCTIONS as OSCILLATING
 from optbench.problems.functions.quadratic_deep import QuadraticDeep
 from optbench.problems.functions.quadratics import FUNCTIONS as QUADRATICS
-from optbench.problems.functions.textbook import FUNCTIONS as TEXTBOOK
 from optbench.problems.functions.valleys import FUNCTIONS as VALLEYS
 from optbench.problems.networks.catalogue import NETWORKS
 from optbench.problems.plugin import offered, plugin_problem
 from optbench.settings import complete
 
-FUNCTIONS = (*TEXTBOOK, *QUADRATICS, *VALLEYS, *MULTIMODAL, *OSCILLATING)
+FUNCTIONS = (*QUADRATICS, *VALLEYS, *MULTIMODAL, *OSCILLATING)
 """All functions without noise."""
 
-_ALL: tuple[type[Problem], ...] = (
-    *FUNCTIONS,
-    *NOISY,
-    QuadraticDeep,
-    ExpressionFunction,
-    *NETWORKS,
-)
+_ALL: tuple[type[Problem], ...] = (*FUNCTIONS, *NOISY, QuadraticDeep, ExpressionFunction, *NETWORKS)
 
 PROBLEMS: dict[str, type[Problem]] = {problem.name: problem for problem in _ALL}
 """All built-in problems by name."""
 
 
 def get_problem_class(name: str) -> type[Problem]:
-    """Return the class of the problem of that name, built in or from a plug-in.
-
-    Raises
-    ------
-    SuiteError
-        If there is none, naming the nearest, or if a plug-in cannot be used.
-    """
+    """Return the class of the problem of that name, built in or from a plug-in."""
     kind = PROBLEMS.get(name) or plugin_problem(name)
     if kind is None:
         raise SuiteError(f"unknown problem '{name}'; {nearest(name, [*PROBLEMS, *offered()])}")
@@ -54,13 +41,6 @@ def make_problem(
 
     Data sets are found, loaded and verified here; ``data = "auto"`` becomes the one that was found,
     and what the user should know of that is returned as notices.
-
-    Raises
-    ------
-    SuiteError
-        For an unknown problem or option, a value out of range, or a batch larger than the data.
-    DataError
-        If a data set is missing or damaged.
     """
     kind = get_problem_class(name)
     problem = kind(complete(name, "option", kind.options, given), data_dir)

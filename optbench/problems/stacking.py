@@ -45,20 +45,18 @@ class StackedFunction(Function):
     @property
     @override
     def tensors(self) -> tuple[Tensor, ...]:
-        """A scalar per variable where they are few enough to be traced, else one vector."""
         if len(self.variables) <= len(SHORT_NAMES):
             return super().tensors
         return (Tensor("x", (len(self.variables),)),)
 
     @override
     def describe(self) -> dict[str, Any]:
-        """Return variables, minima and what figures show; more than two variables have no plot."""
         description = super().describe()
         return description if self.domain else {**description, "plot": None}
 
     @override
     def prepare(self) -> tuple[str, ...]:
-        """Call the function once at the start, to see whether it returns what it should."""
+        """Call the function once at the start: it has to return a loss and a gradient that fits."""
         try:
             with np.errstate(all="ignore"):
                 self._one(self.start(0).astype(self.dtype))
@@ -69,16 +67,9 @@ class StackedFunction(Function):
 
     @override
     def loss_and_grad(
-        self,
-        params: Stacked,
-        grads: Stacked,
-        batch: Arrays,
-        *,
-        buffers: Arrays,
-        work: Workspace,
+        self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
     ) -> Losses:
-        loss, gradients = self._at_points(params.rows, work.xp)
-        grads.rows[...] = gradients
+        loss, grads.rows[...] = self._at_points(params.rows, work.xp)
         return Losses(loss)
 
     @override

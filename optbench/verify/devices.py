@@ -19,7 +19,7 @@ from optbench.engine.executor import default_workers, execute
 from optbench.engine.nudge import nudged_start
 from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
 from optbench.problems.base import DTYPES, Problem
-from optbench.problems.functions.textbook import Anisotropic
+from optbench.problems.functions.quadratics import Anisotropic
 from optbench.problems.networks.classifier import Classifier
 from optbench.problems.networks.nn.initializers import he
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy

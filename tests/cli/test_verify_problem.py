@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from optbench.problems.functions.textbook import Anisotropic
+from optbench.problems.functions.quadratics import Anisotropic
 from optbench.problems.registry import PROBLEMS
 from optbench.verify import gradients
 from tests.cli.command import optbench

@@ -14,7 +14,7 @@ from optbench.optimizers.base import UpdateContext
 from optbench.optimizers.rules.sgd import SGD
 from optbench.problems.base import Minimum
 from optbench.problems.functions.base import Function
-from optbench.problems.functions.textbook import Anisotropic
+from optbench.problems.functions.quadratics import Anisotropic
 from optbench.problems.registry import make_problem
 from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
 from tests.reference.optimizers import REFERENCE, textbook

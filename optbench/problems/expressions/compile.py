@@ -15,20 +15,10 @@ from optbench.problems.expressions.operations import OPERATIONS, Context, Value
 
 @dataclass(frozen=True)
 class Instruction:
-    """One operation.
+    """One operation of :data:`~optbench.problems.expressions.operations.OPERATIONS`.
 
-    Attributes
-    ----------
-    operation
-        A key of :data:`optbench.problems.expressions.operations.OPERATIONS`.
-    data
-        What it needs beside its arguments.
-    arguments
-        Places of its arguments.
-    place
-        Where its value goes.
-    done
-        Places whose values nothing needs after this instruction.
+    It takes the values at the places of its arguments, and ``data``, and puts its own at ``place``;
+    after it, nothing needs the values at ``done``.
     """
 
     operation: str
@@ -40,20 +30,10 @@ class Instruction:
 
 @dataclass(frozen=True)
 class CompiledExpression:
-    """What a graph computes, in order.
+    """What a graph computes, in order: values, and where they lie.
 
-    Attributes
-    ----------
-    numbers
-        Values by place.
-    inputs
-        Places of variables and constants by name.
-    instructions
-        The operations, in order.
-    results
-        Places of the results.
-    work_values
-        The most numbers that a lane's arrays hold at one time, variables not counted.
+    ``numbers`` are values by place; ``inputs``, variables and constants, have places by name.
+    ``work_values`` is the most numbers that a lane's arrays hold at one time without variables.
     """
 
     numbers: Mapping[int, float]
@@ -63,22 +43,10 @@ class CompiledExpression:
     work_values: int
 
     def __call__(self, inputs: Mapping[str, Array], xp: Namespace, dtype: Any) -> list[Value]:
-        """Compute all lanes.
+        """Compute all lanes: an array (lanes, n) per result; (1, n) or a float without variables.
 
-        Parameters
-        ----------
-        inputs
-            Variables by name, of shape (lanes, 1) for scalars and (lanes, n) for vectors, and
-            constants, of shape (1, n) and (1, m, n).
-        xp
-            The array namespace.
-        dtype
-            The dtype of all inputs, as the namespace calls it.
-
-        Returns
-        -------
-        list
-            One array (lanes, n) per result; (1, n) or a float where no variable is in it.
+        Inputs, all of the namespace's ``dtype``, are variables, (lanes, 1) for scalars, (lanes, n)
+        for vectors, and constants, (1, n) and (1, m, n).
         """
         context = Context(xp, dtype)
         values: dict[int, Value] = dict(self.numbers)

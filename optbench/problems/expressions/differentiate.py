@@ -21,21 +21,7 @@ DerivativeRule: TypeAlias = Callable[[Graph, int, int], Parts]
 
 
 def gradient(graph: Graph, result: int, variables: Iterable[int]) -> tuple[int, ...]:
-    """Add the derivatives of a scalar by each variable to its graph.
-
-    Parameters
-    ----------
-    graph
-        The graph, which grows.
-    result
-        The node to differentiate, of shape ().
-    variables
-        Nodes of variables.
-
-    Returns
-    -------
-    tuple of int
-        One node per variable, of the variable's shape.
+    """Add the derivatives of a scalar by each variable, of the variable's shape, to its graph.
 
     >>> graph = Graph()
     >>> x = graph.variable("x")

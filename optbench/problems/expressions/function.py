@@ -38,19 +38,7 @@ class ExpressionFunction(Function):
 
     Its variables are those of ``start``, numbers or vectors, in natural order of their names
     (x, y; x2, x10), so that the columns x and y of a trace are these variables. Minima are unknown.
-
-    Parameters
-    ----------
-    options
-        ``expression``, see :mod:`optbench.problems.expressions`; ``start``, a number or a list of
-        them for each variable; ``constants``, a number, vector or matrix for each name; ``domain``,
-        what figures show of each variable, by default a square around the origin in which the start
-        lies.
-
-    Raises
-    ------
-    SuiteError
-        If expression, start, constants and domain do not fit together.
+    By default figures show a square around the origin in which the start lies.
     """
 
     name = "function"
@@ -189,8 +177,8 @@ class ExpressionFunction(Function):
     def work_values(self) -> int:
         return self._value_and_partials.work_values
 
+    @override
     def definition(self) -> dict[str, Any]:
-        """Return the expression in one way of writing, start, constants and dtype."""
         own = {"start": self.settings["start"], "constants": self.settings["constants"]}
         return {**super().definition(), **own}
 

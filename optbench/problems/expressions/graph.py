@@ -26,19 +26,11 @@ HOST = Context(np, np.float64)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An operation and its arguments.
+    """An operation and the nodes that it is applied to, with the shape of its value in one lane.
 
-    Attributes
-    ----------
-    operation
-        A key of :data:`optbench.problems.expressions.operations.OPERATIONS`, or one of ``number``,
-        ``variable`` and ``constant``.
-    arguments
-        Numbers of the nodes that it is applied to.
-    shape
-        Shape of its value in one lane.
-    data
-        The value of a number, the name of a variable or constant, the bounds of a slice.
+    The operation is a key of :data:`optbench.problems.expressions.operations.OPERATIONS`, or
+    ``number``, ``variable`` or ``constant``; ``data`` the value of a number, the name of a variable
+    or constant, or the bounds of a slice.
     """
 
     operation: str

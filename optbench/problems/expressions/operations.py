@@ -103,13 +103,7 @@ def _sum(context: Context, data: Any, vector: Array) -> Array:
 
 
 def _matrix_product(context: Context, transposed: bool, matrix: Array, vector: Array) -> Array:
-    """Return matrix · vector, or matrixᵀ · vector, of each lane.
-
-    Parameters
-    ----------
-    matrix
-        Shape (1, rows, columns).
-    """
+    """Return matrix · vector, or matrixᵀ · vector, of each lane; matrix is (1, rows, columns)."""
     xp = context.xp
     # BLAS chooses by the strides: the same for any number of lanes only in an array of our own.
     column = xp.empty((*vector.shape, 1), dtype=context.dtype)

@@ -24,14 +24,8 @@ NOUNS = ("a number", "a list of numbers", "a matrix")
 class TableOption(Setting):
     """An option that takes a table of names, each with numbers; they are recorded as floats.
 
-    Attributes
-    ----------
-    dimensions
-        How deep lists may be nested: 0 for a number, 1 for a list of them, 2 for a matrix.
-    pairs
-        Whether each list holds two numbers.
-    example
-        A table that it takes.
+    ``dimensions`` says how deep lists may be nested: 0 for a number, 1 for a list of them, 2 for a
+    matrix; with ``pairs``, each list holds two numbers. ``example`` is a table that it takes.
     """
 
     dimensions: tuple[int, ...] = (0,)

@@ -91,14 +91,7 @@ HINTS = {
 class ExpressionError(SuiteError):
     """An expression is wrong: one line that says how, and below it the place with a caret.
 
-    Parameters
-    ----------
-    message
-        What is wrong, and what would be right.
-    text
-        The expression.
-    column
-        Number of the character, from 0, that the caret is to stand under.
+    ``column`` is the number, from 0, of the character of the text that the caret stands under.
     """
 
     def __init__(self, message: str, text: str, column: int) -> None:
@@ -134,16 +127,9 @@ def _visible(character: str) -> str:
 
 @dataclass(frozen=True)
 class Expression:
-    """An expression that was parsed.
+    """An expression that was parsed: its canonical text, without needless blanks and brackets.
 
-    Attributes
-    ----------
-    text
-        The same in canonical form: no needless blanks and brackets.
-    graph, result
-        The graph, and the node of its value, a scalar.
-    names
-        The variables and constants that stand in it.
+    ``result`` is the node of its value, a scalar; ``names`` are the variables and constants in it.
     """
 
     text: str
@@ -155,21 +141,9 @@ class Expression:
 def parse(
     text: str, variables: Mapping[str, Shape], constants: Mapping[str, Shape | float]
 ) -> Expression:
-    """Parse an expression.
+    """Parse an expression of variables and constants: numbers, vectors (n,) and matrices (m, n).
 
-    Parameters
-    ----------
-    text
-        Such as ``"x**2/20 + y**2"``.
-    variables
-        Shapes by name: ``()`` or ``(n,)``.
-    constants
-        Numbers, and the shapes of vectors, ``(n,)``, and matrices, ``(m, n)``, by name.
-
-    Raises
-    ------
-    ExpressionError
-        If it is not a scalar made of the names given; it shows where.
+    An ExpressionError shows where it is not a scalar made of the names given.
 
     >>> parse("x**2/20+(y)**2.0", {"x": (), "y": ()}, {}).text
     'x**2/20 + y**2'
@@ -178,16 +152,9 @@ def parse(
 
 
 class Part(NamedTuple):
-    """A part of an expression.
+    """A part of an expression: its node, its canonical text, and how strongly it holds together.
 
-    Attributes
-    ----------
-    node
-        Its node in the graph.
-    text
-        Its canonical text.
-    rank
-        How strongly its parts hold together: 1 for sums up to 5 for names and calls.
+    The rank goes from 1 for sums to 5 for names and calls.
     """
 
     node: int
@@ -427,13 +394,7 @@ def cut(text: str) -> str:
 
 
 def syntax_tree(text: str) -> ast.expr:
-    """Return the syntax tree of an expression, which may spread over lines.
-
-    Raises
-    ------
-    ExpressionError
-        If it is empty, too long, or no Python expression.
-    """
+    """Return the syntax tree of an expression, which may spread over lines."""
     if len(text) > MAX_LENGTH:
         message = f"the expression has {len(text)} characters; at most {MAX_LENGTH} are allowed"
         raise ExpressionError(message, text, MAX_LENGTH)

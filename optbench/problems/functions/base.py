@@ -27,23 +27,12 @@ DTYPE = Option("dtype", "float64", "of parameters and arithmetic", choices=DTYPE
 
 
 class Function(Problem):
-    """A function minimised from a fixed start; nothing in it is random.
+    """A function minimised from a fixed start, ``origin``; nothing in it is random.
 
-    Attributes
-    ----------
-    formula
-        The function as Python, in terms of its variables.
-    variables
-        Their names.
-    origin
-        Where every lane starts.
-    minima
-        The known minima inside the domain, global ones first. Functions with a whole lattice of
-        local minima name the global ones only.
-    domain
-        What figures show, one interval per variable.
-    levels
-        Contour levels of figures; None leaves the choice to them.
+    ``formula`` is the function as Python, in terms of its variables. ``minima`` are the known ones
+    inside the domain, global ones first; functions with a whole lattice of local minima name the
+    global ones only. Figures show ``domain``, one interval per variable, and contours at
+    ``levels``; None leaves the choice to them.
     """
 
     kind = "function"
@@ -149,14 +138,8 @@ class VectorFunction(Function):
     """A function of any number of variables x1 … xn, all in one tensor.
 
     Lanes are rows in memory: sums over a lane run along contiguous numbers, so that a lane has the
-    same bits whatever its company.
-
-    Attributes
-    ----------
-    cycle
-        Coordinates of the start, repeated as often as there are variables.
-    interval
-        What figures show of each variable.
+    same bits whatever its company. The start repeats ``cycle`` as often as there are variables;
+    figures show ``interval`` of each.
     """
 
     by_coordinate = False
@@ -182,10 +165,7 @@ class VectorFunction(Function):
     ) -> tuple[Array, Array]:
         """Return f, shape (lanes,), and its gradient, (lanes, n), at the rows of x, (lanes, n).
 
-        Parameters
-        ----------
-        constants
-            The arrays of :meth:`data`, with a leading axis of one.
+        ``constants`` are the arrays of :meth:`data`, with a leading axis of one.
         """
 
     @property

@@ -135,10 +135,7 @@ def _plane(params: Stacked, tilt: Array) -> Array:
 
 
 class NoisyBeale(Noisy, Beale):
-    """Beale's function with noise; see :mod:`optbench.problems.functions.noisy`.
-
-    DeepOBS calls it ``two_d_beale``; start (−4.5, 4.5), batch 128, 100 epochs.
-    """
+    """Beale's function with noise; DeepOBS's ``two_d_beale``."""
 
     name = "noisy-beale"
     summary = "DeepOBS's noisy Beale function: f + u·x + v·y in training, f in testing"
@@ -146,10 +143,7 @@ class NoisyBeale(Noisy, Beale):
 
 
 class NoisyBranin(Noisy, Branin):
-    """Branin's function with noise; see :mod:`optbench.problems.functions.noisy`.
-
-    DeepOBS calls it ``two_d_branin``; start (2.5, 12.5), batch 128, 100 epochs.
-    """
+    """Branin's function with noise; DeepOBS's ``two_d_branin``."""
 
     name = "noisy-branin"
     summary = "DeepOBS's noisy Branin function: f + u·x + v·y in training, f in testing"
@@ -157,10 +151,7 @@ class NoisyBranin(Noisy, Branin):
 
 
 class NoisyRosenbrock(Noisy, Rosenbrock):
-    """Rosenbrock's function with noise; see :mod:`optbench.problems.functions.noisy`.
-
-    DeepOBS calls it ``two_d_rosenbrock``; start (−0.5, 1.5), batch 128, 100 epochs.
-    """
+    """Rosenbrock's function with noise; DeepOBS's ``two_d_rosenbrock``."""
 
     name = "noisy-rosenbrock"
     summary = "DeepOBS's noisy Rosenbrock function: f + u·x + v·y in training, f in testing"

@@ -75,8 +75,8 @@ class QuadraticDeep(Problem):
         return str(self.settings["record"])
 
     @property
+    @override
     def tensors(self) -> tuple[Tensor, ...]:
-        """The point θ."""
         return (Tensor("theta", (DIMENSIONS,)),)
 
     @property

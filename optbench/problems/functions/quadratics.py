@@ -1,4 +1,7 @@
-"""Convex quadratics: one minimum, and no difficulty but the shape of the bowl."""
+"""Convex quadratics: one minimum, and no difficulty but the shape of the bowl.
+
+The first two are the textbook's.
+"""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -11,11 +14,54 @@ from typing_extensions import override
 from optbench import rng
 from optbench.arrays import Array, Namespace
 from optbench.problems.base import Arrays, Minimum
-from optbench.problems.functions.base import DTYPE, Function, PlanarFunction, VectorFunction
+from optbench.problems.functions.base import DTYPE, Function, PlanarFunction, Point, VectorFunction
 from optbench.settings import Option
 
 ROTATION_STREAM, ROTATION_SEED = "rotation", 0
 """What the rotation of :class:`RotatedQuadratic` is drawn from, whatever the lane's seed."""
+
+
+class Anisotropic(PlanarFunction):
+    """The textbook's long valley, 20 times steeper across than along.
+
+    f(x, y) = x²/20 + y², ∇f = (x/10, 2y).
+
+    Source: K. Saitoh, "Deep Learning from Scratch", section 6.1.3.
+    """
+
+    name = "anisotropic"
+    summary = "a long valley: x²/20 + y² from (−7, 2)"
+    default_iterations = 30
+    formula = "x**2/20 + y**2"
+    origin = (-7.0, 2.0)
+    minima = (Minimum((0.0, 0.0), 0.0),)
+    domain = ((-10.0, 10.0), (-10.0, 10.0))
+    levels = tuple(float(level) for level in range(8))
+
+    @override
+    def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
+        return x * x / 20.0 + y * y, x / 10.0, 2.0 * y
+
+
+class Quadratic1D(Function):
+    """A parabola in one variable.
+
+    f(x) = x² + x + 1, f′(x) = 2x + 1.
+    """
+
+    name = "quadratic-1d"
+    summary = "a parabola: x² + x + 1 from 20"
+    default_iterations = 25
+    formula = "x**2 + x + 1"
+    variables = ("x",)
+    origin = (20.0,)
+    minima = (Minimum((-0.5,), 0.75),)
+    domain = ((-21.0, 21.0),)
+
+    @override
+    def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
+        (x,) = point
+        return x * x + x + 1.0, (2.0 * x + 1.0,)
 
 
 class Sphere(VectorFunction):
@@ -170,4 +216,7 @@ class Matyas(PlanarFunction):
         return value, 0.52 * x - 0.48 * y, 0.52 * y - 0.48 * x
 
 
-FUNCTIONS: tuple[type[Function], ...] = (Sphere, RotatedQuadratic, Booth, Matyas)
+FUNCTIONS: tuple[type[Function], ...] = (
+    *(Anisotropic, Quadratic1D),
+    *(Sphere, RotatedQuadratic, Booth, Matyas),
+)

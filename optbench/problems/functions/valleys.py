@@ -93,8 +93,8 @@ class RosenbrockND(VectorFunction):
     cycle = (-1.2, 1.0)
     interval = (-2.0, 2.0)
 
+    @override
     def find_minima(self) -> tuple[Minimum, ...]:
-        """Return the global minimum, and the local one where it is known to be the only other."""
         n = self.dimensions
         best = Minimum((1.0,) * n, 0.0)
         return (best, _local_minimum(n)) if n in TWO_MINIMA else (best,)

@@ -46,15 +46,7 @@ class Classifier(Problem):
         self._split: str = options.get("split", OWN)
 
     def prepare(self) -> tuple[str, ...]:
-        """Load the data set, replace ``data = "auto"`` by its name, and check the batch size.
-
-        Raises
-        ------
-        SuiteError
-            If a batch is larger than the training split.
-        DataError
-            If the data set is missing or damaged.
-        """
+        """Load the data set, replace ``data = "auto"`` by its name, and check the batch size."""
         notices: tuple[str, ...] = ()
         if self.settings["data"] == "auto":
             best, notice = datasets.load_best(self.data_dir, self._split)

@@ -203,7 +203,7 @@ X = {"start": {"x": 1}}
         ({"constants": {"A": [[[1]]]}}, "constants: A = [[[1]]] must be a number or a"),
         ({"constants": {"A": [1, [2]]}}, "constants: A = [1, [2]] must be a number or a"),
         ({"domain": {"z": [1, 2]}}, "domain: unknown variable 'z'; known are x, y"),
-        ({"domain": {"x": [2, 1]}}, "domain: x = [2, 1] does not rise"),
+        ({"domain": {"x": [2, 1]}}, "domain: x = [2, 1] must rise"),
         ({"domain": {"x": [1, 2, 3]}}, "domain: x = [1, 2, 3] must be a list of two numbers"),
         ({"domain": {"x": 3}}, "domain: x = 3 must be a list of two numbers"),
         ({"start": {"x": 1e50, "y": 0}, "dtype": "float32"}, "1e+50 does not fit into float32"),

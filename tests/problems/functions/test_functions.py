@@ -12,18 +12,17 @@ from optbench.problems.functions import (
     noisy,
     oscillating,
     quadratics,
-    textbook,
     valleys,
 )
 from optbench.problems.functions.base import VectorFunction
-from optbench.problems.functions.textbook import Anisotropic, Quadratic1D
+from optbench.problems.functions.quadratics import Anisotropic, Quadratic1D
 from optbench.records import SURFACE_COLUMNS
 from tests.problems.functions.formulas import FORMULAS, gradient
 from tests.problems.functions.points import at, in_domain
 from tests.small import anisotropic, problem, quadratic
 from tests.strict import StrictDevice
 
-MODULES = (textbook, quadratics, valleys, multimodal, oscillating)
+MODULES = (quadratics, valleys, multimodal, oscillating)
 KINDS = {kind.name: kind for module in MODULES for kind in module.FUNCTIONS}
 PLAIN = [name for name in KINDS if name != "rotated-quadratic"]
 PLANAR = [name for name, kind in KINDS.items() if getattr(kind, "variables", ()) == ("x", "y")]

@@ -47,17 +47,9 @@ class Mode(Enum):
 class Pass:
     """Everything that layers may look at in one pass.
 
-    Attributes
-    ----------
-    work
-        Work arrays, given out in the order in which layers ask.
-    weights
-        Tensor name to an array (lanes, *shape).
-    buffers
-        Buffer name to an array (lanes, *shape).
-    masks
-        Dropout layer's name to a bool array (lanes, batch, *shape), or (1, batch, *shape) where all
-        lanes share it; True keeps a value. ``EVALUATE`` needs none.
+    Work arrays are given out in the order in which layers ask. Weights and buffers are arrays
+    (lanes, *shape) by name; masks are bool arrays (lanes, batch, *shape) by dropout layer, or
+    (1, batch, *shape) where all lanes share them; True keeps a value. ``EVALUATE`` needs none.
     """
 
     work: Workspace
@@ -71,12 +63,8 @@ class Pass:
 class Layer(ABC):
     """One layer of a network, made for one shape of input.
 
-    Attributes
-    ----------
-    name
-        Kind and running number of that kind, such as ``"dense1"``; begins the names of tensors.
-    in_shape
-        Shape of one example's input, such as ``(784,)`` or ``(1, 28, 28)``.
+    Its name, such as ``"dense1"``, is kind and running number of that kind, and begins the names of
+    its tensors. ``in_shape`` is that of one example, such as ``(784,)`` or ``(1, 28, 28)``.
     """
 
     name: str

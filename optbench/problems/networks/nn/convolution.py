@@ -17,24 +17,12 @@ class Conv2d(WeightedLayer):
     """Convolution (cross-correlation) of images, with x (lanes, batch, C, H, W).
 
     y[f] = b[f] + Σ_c Σ_ij W[f, c, i, j] · x[c, s·row + i, s·column + j] with stride s, over images
-    padded with zeros. With the columns X of im2col: y = W X + b, dW = Σ_batch dy Xᵀ,
-    db = Σ_batch Σ_positions dy, dx = col2im(Wᵀ dy).
+    padded with zeros, for each filter f. With the columns X of im2col: y = W X + b,
+    dW = Σ_batch dy Xᵀ, db = Σ_batch Σ_positions dy, dx = col2im(Wᵀ dy).
+
+    W is drawn with fan_in = C·height·width and fan_out = filters·height·width; b starts at 0.
 
     Source: K. Saitoh, "Deep Learning from Scratch", section 7.4.
-
-    Attributes
-    ----------
-    filters
-        Channels of the output.
-    window
-        (height, width).
-    initializer
-        Draws W with fan_in = C·height·width and fan_out = filters·height·width; b starts at 0.
-
-    Raises
-    ------
-    SuiteError
-        If the input is not an image, or smaller than the window.
     """
 
     filters: int

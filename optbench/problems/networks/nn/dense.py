@@ -15,21 +15,7 @@ from optbench.problems.networks.nn.initializers import Initializer
 class Dense(WeightedLayer):
     """Affine layer: y = x W + b, with x (lanes, batch, fan_in) and W (lanes, fan_in, fan_out).
 
-    dW = xᵀ dy, db = Σ_batch dy, dx = dy Wᵀ.
-
-    Attributes
-    ----------
-    fan_out
-        Values in one example's output.
-    initializer
-        Draws W; b starts at 0.
-    has_bias
-        Whether there is a b.
-
-    Raises
-    ------
-    SuiteError
-        If the input is not one row of values per example.
+    dW = xᵀ dy, db = Σ_batch dy, dx = dy Wᵀ; b starts at 0.
     """
 
     fan_out: int

@@ -12,24 +12,12 @@ from optbench.problems.networks.nn.base import Layer, Mode, Pass
 class Dropout(Layer):
     """Dropout: in training and scoring y = x·m, dx = dy·m with a mask m of zeros and ones.
 
-    In evaluation y = (1 − p)·x, as in the textbook. With ``inverted``, as in PyTorch, training
-    divides by 1 − p instead and evaluation leaves x alone. Whoever draws a mask keeps each value
-    with probability 1 − p.
+    In evaluation y = (1 − p)·x, as in the textbook, with the ratio p in [0, 1). With ``inverted``,
+    as in PyTorch, training divides by 1 − p instead and evaluation leaves x alone. Whoever draws a
+    mask keeps each value with probability 1 − p.
 
     Sources: N. Srivastava et al., "Dropout", JMLR 15 (2014); K. Saitoh, "Deep Learning from
     Scratch", section 6.4.3.
-
-    Attributes
-    ----------
-    ratio
-        p, the share of the values that is dropped, in [0, 1).
-    inverted
-        Whether training divides by 1 − p.
-
-    Raises
-    ------
-    SuiteError
-        If the ratio is not in [0, 1).
     """
 
     ratio: float

@@ -20,7 +20,7 @@ TRUNCATION = 2.0
 
 @dataclass(frozen=True)
 class Initializer:
-    """Draws the start of a weight tensor.
+    """Draws the start of a weight tensor; ``std`` is used where the table says so.
 
     ====================  ==========================================================
     ``he``                N(0, 2/fan_in), which suits layers followed by ReLU
@@ -37,11 +37,6 @@ class Initializer:
     X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural
     networks", AISTATS 2010; for ``xavier`` without fan_out, K. Saitoh, "Deep Learning from
     Scratch", section 6.2; TensorFlow's ``truncated_normal``.
-
-    Attributes
-    ----------
-    std
-        Standard deviation of ``normal`` and ``truncated-normal``; the others have their own.
     """
 
     name: InitName
@@ -50,17 +45,7 @@ class Initializer:
     def draw(
         self, seed: int, tensor: str, shape: tuple[int, ...], *, fan_in: int, fan_out: int
     ) -> np.ndarray:
-        """Return a start: float64 of the given shape.
-
-        Parameters
-        ----------
-        seed
-            The lane's seed.
-        tensor
-            Name of the tensor; its stream is ``start/<tensor>``.
-        fan_in, fan_out
-            Inputs that an output depends on, and outputs that depend on an input.
-        """
+        """Return a start, float64, from the stream ``start/<tensor>``."""
         generator = rng.stream(seed, f"start/{tensor}")
         match self.name:
             case "he":

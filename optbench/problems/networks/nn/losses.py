@@ -88,11 +88,6 @@ def make_loss(name: str, log_eps: float = 0.0) -> Loss:
 
     ``cross-entropy`` is the mean with ``log_eps``; ``nll-mean`` and ``nll-sum`` are the mean and
     the summed negative log-likelihood, which have no log_eps.
-
-    Raises
-    ------
-    SuiteError
-        For an unknown name; it names the nearest.
     """
     match name:
         case "cross-entropy":

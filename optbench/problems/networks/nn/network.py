@@ -75,14 +75,7 @@ MOST_PARAMETERS = 2**31 - 1
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in order, the loss of the last one's output, and the penalty on the weights.
-
-    Raises
-    ------
-    SuiteError
-        If shapes do not chain, the output is not one row of scores, or there is nothing to train,
-        or more than :data:`MOST_PARAMETERS`.
-    """
+    """Layers in order, the loss of the last one's output, and the penalty on the weights."""
 
     layers: tuple[Layer, ...]
     loss: Loss

@@ -24,20 +24,14 @@ class BatchNorm(Layer):
 
     The defaults are the textbook's: every feature of an image, C·H·W of them, is normalised on its
     own, n is the batch, and both running averages start at 0. ``per_channel`` takes one mean and
-    one variance per channel, over the batch and all places of the image.
+    one variance per channel, over the batch and all places of the image. With ``unbiased`` the
+    running variance, which starts at ``variance_start``, takes var·n/(n − 1), or var where n = 1.
 
     PyTorch's BatchNorm1d and BatchNorm2d are ``per_channel=True, eps=1e-5, unbiased=True,
     variance_start=1``; what PyTorch calls momentum is 1 − momentum.
 
     Sources: S. Ioffe and C. Szegedy, "Batch Normalization", ICML 2015; K. Saitoh, "Deep Learning
     from Scratch", section 6.3 and its code ``common/layers.py``.
-
-    Attributes
-    ----------
-    unbiased
-        Whether the running variance takes var·n/(n − 1); n = 1 leaves var alone.
-    variance_start
-        Where the running variance starts.
     """
 
     per_channel: bool = False

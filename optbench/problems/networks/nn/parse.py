@@ -28,20 +28,8 @@ def parse_layers(
 ) -> tuple[Layer, ...]:
     """Return the layers that texts describe, each made for the output of the one before.
 
-    Parameters
-    ----------
-    texts
-        One layer each: its kind, its arguments, then options as key=value.
-    input_shape
-        Shape of an example, such as ``(784,)`` or ``(1, 28, 28)``.
-    init, init_std
-        How weights start where a layer does not say otherwise.
-
-    Raises
-    ------
-    SuiteError
-        For an unknown layer or option, a value out of range, or a layer that its input does not
-        fit; the message names the layer.
+    A text is a layer's kind, its arguments, then options as key=value. ``init`` and ``init_std``
+    say how weights start where a layer does not say otherwise.
 
     >>> layers = parse_layers(["conv 30 5x5", "relu", "dense 10"], (1, 28, 28), "he", 0.01)
     >>> [(layer.name, layer.out_shape) for layer in layers]
@@ -104,17 +92,10 @@ _MOVES: dict[str, Setting] = {
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a kind of layer is written.
+    """How a kind of layer is written; its name begins the names of such layers.
 
-    Attributes
-    ----------
-    name
-        Begins the names of such layers.
-    example
-        A text that makes one.
-    arguments, options
-        The settings that are given in order, and those that are given by name; each by the field
-        of the layer that it is for.
+    ``arguments`` are the settings given in order, ``options`` those given by name; each by the
+    field of the layer that it is for.
     """
 
     name: str
@@ -170,13 +151,7 @@ KINDS = {
 
 
 def _read(text: str) -> tuple[_Kind, dict[str, Any]]:
-    """Return the kind of layer that a text names, and the fields that it sets.
-
-    Raises
-    ------
-    SuiteError
-        If it is not text, or names something unknown or out of range.
-    """
+    """Return the kind of layer that a text names, and the fields that it sets."""
     words = text.split() if isinstance(text, str) else []
     if not words:
         raise SuiteError("a layer is text such as 'dense 300'")

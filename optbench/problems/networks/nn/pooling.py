@@ -15,22 +15,10 @@ class MaxPool(Layer):
     """Largest value under each position of the window, channel by channel.
 
     dx adds dy where the largest value stood, and where several are equal to the first of them, row
-    by row.
+    by row. Padding holds ``pad_value``: 0, as in the textbook, or −inf, as in PyTorch, which never
+    wins; no position of the window may lie in the padding alone.
 
     Source: K. Saitoh, "Deep Learning from Scratch", section 7.4.4.
-
-    Attributes
-    ----------
-    window
-        (height, width).
-    pad_value
-        What padding holds: 0, as in the textbook, or −inf, as in PyTorch, which never wins.
-
-    Raises
-    ------
-    SuiteError
-        If the input is not an image, or smaller than the window; or if some position of the window
-        would lie in the padding alone.
     """
 
     window: tuple[int, int]

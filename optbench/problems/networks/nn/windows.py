@@ -15,22 +15,10 @@ Places = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Windows:
-    """A window of height × width that moves over padded images with a stride.
+    """A window, (height, width), that moves over padded images, (channels, H, W), with a stride.
 
     There are ``1 + (H + 2·pad − height) // stride`` positions in a column of an image of height H,
     and as many in a row; what remains at the lower and right edges is left out.
-
-    Attributes
-    ----------
-    image
-        (channels, H, W), without padding.
-    shape
-        (height, width).
-
-    Raises
-    ------
-    SuiteError
-        If the input is not an image, or the window is larger than the padded image.
     """
 
     image: Shape
@@ -114,16 +102,10 @@ class Windows:
 
 
 def im2col(x: Array, windows: Windows, work: Workspace) -> Array:
-    """Return the values under every position of the window; a work array.
+    """Return the values under every position of the window on images (lanes, batch, C, H, W).
 
-    Parameters
-    ----------
-    x
-        Images (lanes, batch, C, H, W), padded with zeros where the windows ask for it.
-
-    Returns
-    -------
-    Shape (lanes, batch, C, cells, positions), the cells of the window and its positions row by row.
+    A work array (lanes, batch, C, cells, positions), the cells of the window and its positions row
+    by row; images are padded with zeros where the windows ask for it.
     """
     x = windows.pad_with(0.0, x, work)
     cells, positions = prod(windows.shape), windows.positions
