@@ -1,15 +1,15 @@
 """A baseline beside a run: which lanes belong together, and what both say of them."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from optbench.gate.baseline import Baseline
-from optbench.gate.verdict import Finding, Gate
+from optbench.gate.verdict import Gate
 from optbench.records import HYPERPARAMETER_PREFIX, RunTables
 
 Hyperparameters = dict[str, float | str]
@@ -245,21 +245,26 @@ class Comparison:
         return {str(entry["problem"]): entry for entry in self.run.meta["problems"]}
 
 
-@dataclass(frozen=True)
-class Changed:
-    """Problem and label of lanes that have other settings now; an empty text stands for all."""
+def share_of_lanes(count: int, total: int) -> str:
+    """Return the end of a message that says how many lanes of a configuration it is true of.
 
-    names: frozenset[tuple[str, str]]
+    >>> share_of_lanes(2, 8), share_of_lanes(1, 1)
+    ('; 2 of 8 lanes', '')
+    """
+    return "" if total == 1 else f"; {count} of {total} lanes"
 
-    @classmethod
-    def by(cls, findings: list[Finding]) -> "Changed":
-        """Return what findings of settings name."""
-        return cls(frozenset((finding.problem, finding.label) for finding in findings))
 
-    def explain(self, finding: Finding) -> Finding:
-        """Return a finding; it says so where settings of its lanes differ, which explains it."""
-        problem, label = finding.problem, finding.label
-        if self.names.isdisjoint({(problem, label), (problem, ""), ("", label)}):
-            return finding
-        message = f"{finding.message}; its settings differ too"
-        return replace(finding, message=message, consequence=True)
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Return seeds with their runs drawn together.
+
+    >>> seeds_text([0, 1, 2, 5, 7, 8]), seeds_text([4])
+    ('seeds 0–2, 5, 7–8', 'seed 4')
+    """
+    ordered = sorted(set(seeds))
+    starts = [seed for seed in ordered if seed - 1 not in ordered]
+    ends = [seed for seed in ordered if seed + 1 not in ordered]
+    parts = [
+        str(start) if start == end else f"{start}–{end}"
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    return f"{'seed' if len(ordered) == 1 else 'seeds'} {', '.join(parts)}"

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optbench.gate.baseline import NUMERICS_ITERATIONS
-from optbench.gate.comparison import Changed, Comparison, Pair
-from optbench.gate.differences import Difference, differences, share_of_lanes
+from optbench.gate.comparison import Comparison, Pair, share_of_lanes
+from optbench.gate.settings import differences
 from optbench.gate.verdict import Finding, Kind, Severity
 
 READERS = ("pandas", "pyarrow", "matplotlib", "threadpoolctl", "numba")
@@ -22,39 +22,38 @@ MACHINE = ("system", "machine")
 """What else of an environment changes a trace: the system brings the mathematical functions."""
 
 
-def numerics_findings(comparison: Comparison, changed: Changed) -> list[Finding]:
+def numerics_findings(comparison: Comparison) -> list[Finding]:
     """Return changed bits, and losses that lie farther from the stored ones than they may.
 
     A changed bit is a notice in the same environment, and a failure where the gate is strict;
     beyond the tolerance it fails everywhere. Lanes of one configuration share a finding, which
     quotes the lane that differs first. Values that are not finite are a matter of presence.
     """
-    if not comparison.matching.pairs:
-        return []
-    others = surroundings_differences(comparison.baseline.meta, comparison.run.meta)
-    findings = [_elsewhere(others)] if others else []
+    then, now = _surroundings(comparison.baseline.meta), _surroundings(comparison.run.meta)
+    others = [str(difference) for difference in differences(then, now)]
+    findings = []
+    if others:
+        message = "another environment, so bits may differ; only tolerances are checked: "
+        message += "; ".join(others[:3]) + ("; …" if others[3:] else "")
+        values = {"differences": others}
+        findings.append(Finding(Severity.NOTICE, Kind.NUMERICS, "", "", message, values=values))
     cases: dict[tuple[str, str, int], list[_Case]] = defaultdict(list)
     for case in _cases(comparison):
         if case.beyond or not others:
             cases[case.pair.group].append(case)
     sizes = {group[0].group: len(group) for group in comparison.matching.groups()}
-    for group, alike in cases.items():
-        finding = _finding(alike, sizes[group], strict=comparison.gate.strict)
-        findings.append(changed.explain(finding))
+    strict = comparison.gate.strict
+    findings += [_finding(alike, sizes[group], strict=strict) for group, alike in cases.items()]
     return findings
 
 
-def surroundings_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    """Return how two environments differ in what decides the bits of a trace.
+def _surroundings(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides the bits of a trace.
 
     These are numerics_version, device, system and machine, the BLAS libraries with their core type,
     and the versions of libraries but :data:`READERS`, and but :data:`FOREIGN` where all code is
     optbench's own.
     """
-    return list(differences(_surroundings(then), _surroundings(now)))
-
-
-def _surroundings(meta: Mapping[str, Any]) -> dict[str, Any]:
     environment = meta.get("environment") or {}
     device = {name: value for name, value in (meta.get("device") or {}).items() if name != "number"}
     packages = environment.get("packages") or {}
@@ -72,18 +71,6 @@ def _surroundings(meta: Mapping[str, Any]) -> dict[str, Any]:
         "blas": sorted({" ".join(str(blas.get(name)) for name in names) for blas in libraries}),
         "packages": {name: version for name, version in packages.items() if name not in ignored},
     }
-
-
-def _elsewhere(others: list[Difference]) -> Finding:
-    listed = "; ".join(map(str, others[:3])) + ("; …" if others[3:] else "")
-    return Finding(
-        Severity.NOTICE,
-        Kind.NUMERICS,
-        "",
-        "",
-        f"another environment, so bits may differ; only tolerances are checked: {listed}",
-        values={"differences": [str(difference) for difference in others]},
-    )
 
 
 class _Case(NamedTuple):

@@ -7,8 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from optbench.gate.comparison import Changed, Comparison, MatchKey, Pair, Row
-from optbench.gate.differences import seeds_text, share_of_lanes
+from optbench.gate.comparison import (
+    Comparison,
+    Matching,
+    MatchKey,
+    Pair,
+    Row,
+    seeds_text,
+    share_of_lanes,
+)
 from optbench.gate.verdict import Finding, Kind, Severity
 from optbench.records import Status
 from optbench.report.statistics import ENDED_WORST
@@ -16,41 +23,25 @@ from optbench.report.statistics import ENDED_WORST
 UNFINISHED = (Status.RUNNING, Status.INTERRUPTED)
 
 
-def presence_findings(comparison: Comparison, changed: Changed) -> list[Finding]:
-    """Return lanes that are missing or new, ends that differ, and values no longer finite.
+def nothing_paired(comparison: Comparison) -> Finding:
+    """Return what is to be said where no lane has a partner."""
 
-    Lanes of one configuration that ended alike share a finding, which quotes the first.
-    """
-    matching = comparison.matching
-    if not matching.pairs:
-        return [_nothing_paired(comparison)]
-    findings = [*_unmatched(matching.missing, Severity.FAILURE, "missing from the run")]
-    findings += _unmatched(matching.new, Severity.NOTICE, "not in the baseline")
-    lost = _lost_rows(comparison)
-    for pairs in matching.groups():
-        alike: dict[tuple[Severity, str], list[tuple[Pair, _End]]] = defaultdict(list)
-        for pair in pairs:
-            end = _end(matching.then[pair.then], matching.now[pair.now], lost.get(pair))
-            if end is not None:
-                alike[end.severity, end.what].append((pair, end))
-        findings += [changed.explain(_finding(cases, len(pairs))) for cases in alike.values()]
-    return findings
-
-
-def _nothing_paired(comparison: Comparison) -> Finding:
     def described(lanes: pd.DataFrame) -> str:
         names = [", ".join(map(str, lanes[name].unique()[:3])) for name in ("problem", "label")]
         return f"{' with '.join(names)}, {seeds_text(lanes['seed'].astype(int))}"
 
     then, now = described(comparison.baseline.lanes), described(comparison.run.lanes)
-    return Finding(
-        Severity.FAILURE,
-        Kind.PRESENCE,
-        "",
-        "",
+    message = (
         f"no lane has the problem, label and seed of one in the baseline, which has {then}; "
-        f"the run has {now}",
+        f"the run has {now}"
     )
+    return Finding(Severity.FAILURE, Kind.PRESENCE, "", "", message)
+
+
+def unmatched_findings(matching: Matching) -> list[Finding]:
+    """Return lanes that are missing or new."""
+    missing = _unmatched(matching.missing, Severity.FAILURE, "missing from the run")
+    return [*missing, *_unmatched(matching.new, Severity.NOTICE, "not in the baseline")]
 
 
 def _unmatched(keys: Sequence[MatchKey], severity: Severity, what: str) -> Iterator[Finding]:
@@ -68,6 +59,23 @@ def _unmatched(keys: Sequence[MatchKey], severity: Severity, what: str) -> Itera
             size=float(len(seeds)),
             values={"seeds": sorted(set(seeds)), "lanes": len(seeds)},
         )
+
+
+def ending_findings(comparison: Comparison) -> list[Finding]:
+    """Return ends of lanes that differ, and values that are no longer finite.
+
+    Lanes of one configuration that ended alike share a finding, which quotes the first.
+    """
+    matching, lost = comparison.matching, _lost_rows(comparison)
+    findings = []
+    for pairs in matching.groups():
+        alike: dict[tuple[Severity, str], list[tuple[Pair, _End]]] = defaultdict(list)
+        for pair in pairs:
+            end = _end(matching.then[pair.then], matching.now[pair.now], lost.get(pair))
+            if end is not None:
+                alike[end.severity, end.what].append((pair, end))
+        findings += [_finding(cases, len(pairs)) for cases in alike.values()]
+    return findings
 
 
 class _Lost(NamedTuple):

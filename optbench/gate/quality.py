@@ -14,7 +14,6 @@ from math import ceil, expm1, inf, isfinite, log1p, log2
 
 import numpy as np
 
-from optbench.gate.comparison import Changed
 from optbench.gate.flips import SignFlips
 from optbench.gate.metric import MeasuredGroup
 from optbench.gate.power import detectable_change
@@ -148,13 +147,13 @@ def _relative(change: float | None) -> float | None:
     return expm1(min(change, 700.0))  # what is larger is no float
 
 
-def quality_findings(groups: Sequence[Group], gate: Gate, changed: Changed) -> list[Finding]:
+def quality_findings(groups: Sequence[Group], gate: Gate) -> list[Finding]:
     """Return what is to be said of groups that did not simply pass.
 
     Groups without a loss to compare are a matter of presence.
     """
     return [
-        changed.explain(_finding(group, group.effect, gate))
+        _finding(group, group.effect, gate)
         for group in groups
         if group.verdict != Outcome.PASS and group.effect is not None
     ]

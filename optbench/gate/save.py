@@ -27,7 +27,7 @@ from optbench.gate.baseline import (
     parse_thresholds,
     write,
 )
-from optbench.gate.reported import test_errors
+from optbench.gate.compare import test_errors
 from optbench.records import SCHEMA_VERSION, RunTables, Status
 from optbench.runs.pipeline import plan_run
 from optbench.runs.resume import device_name

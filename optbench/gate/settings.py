@@ -4,20 +4,12 @@ A difference makes all others of its lanes consequences. It is a failure, except
 plug-in's code is a notice: to try that change is what the gate of one's own optimizer is for.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from optbench.gate.comparison import Comparison, Pair
-from optbench.gate.differences import (
-    MISSING,
-    Difference,
-    differences,
-    plain,
-    seeds_text,
-    share_of_lanes,
-    shown,
-)
+from optbench.gate.comparison import Comparison, Pair, seeds_text, share_of_lanes
 from optbench.gate.verdict import Finding, Kind, Severity
 
 MOST_DIFFERENCES = 8
@@ -27,13 +19,58 @@ RULES = ("iterations", "evaluate_every", "stop")
 """Keys of a problem entry that decide how long lanes run; its definition holds the others."""
 
 
+LONGEST = 48
+"""Characters of a value that a message quotes."""
+
+MISSING = object()
+"""Stands for a value that one of two sides does not have."""
+
+
+class Difference(NamedTuple):
+    """A place at which plain data differ, and both values."""
+
+    path: str
+    then: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: {shown(self.then)} then, {shown(self.now)} now"
+
+
+def differences(then: Any, now: Any, path: str = "") -> Iterator[Difference]:
+    """Yield the places where two values differ, as deep inside as they can be told apart.
+
+    >>> [str(each) for each in differences({"a": 1, "b": [1, 2]}, {"b": [1, 3], "c": "x"})]
+    ['a: 1 then, nothing now', 'b[1]: 2 then, 3 now', 'c: nothing then, "x" now']
+    """
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for name in dict.fromkeys((*then, *now)):
+            inside = f"{path}.{name}" if path else str(name)
+            yield from differences(then.get(name, MISSING), now.get(name, MISSING), inside)
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for index, (old, new) in enumerate(zip(then, now, strict=True)):
+            yield from differences(old, new, f"{path}[{index}]")
+    elif then is MISSING or now is MISSING or then != now:
+        yield Difference(path, then, now)
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message quotes it: on one line, and not too long.
+
+    >>> shown(0.1), shown("a" * 64)
+    ('0.1', '"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…')
+    """
+    if value is MISSING:
+        return "nothing"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
 def settings_findings(comparison: Comparison) -> list[Finding]:
     """Return what differs between the settings of matched lanes, one finding per difference.
 
     Seeds and lanes with the same difference share a finding.
     """
-    if not comparison.matching.pairs:
-        return []
     return [*_hyperparameters(comparison), *_problems(comparison), *_optimizers(comparison)]
 
 
@@ -44,21 +81,15 @@ def _finding(
     message: str = "",
     *,
     severity: Severity = Severity.FAILURE,
-    seed: int | None = None,
-    setting: str = "",
     size: float = 1.0,
+    **quoted: Any,
 ) -> Finding:
-    values = {"path": difference.path, "then": plain(difference.then), "now": plain(difference.now)}
+    """Return a finding; ``quoted`` are the seed and the setting of what its message quotes."""
+    text = message or str(difference)
+    sides = difference._asdict().items()
+    values = {name: None if value is MISSING else value for name, value in sides}
     return Finding(
-        severity,
-        Kind.SETTINGS,
-        problem,
-        label,
-        message or str(difference),
-        seed=seed,
-        setting=setting,
-        size=size,
-        values=values,
+        severity, Kind.SETTINGS, problem, label, text, size=size, values=values, **quoted
     )
 
 
@@ -74,13 +105,12 @@ def _hyperparameters(comparison: Comparison) -> Iterator[Finding]:
             alike[pair.problem, pair.label, difference.path].append((pair, difference))
     for (problem, label, name), cases in alike.items():
         pair, first = cases[0]
-        total = lanes[problem, label]
         setting = pair.setting if len({case.setting for case, _ in cases}) == 1 else ""
         yield _finding(
             problem,
             label,
             Difference(f"hyperparameters.{name}", first.then, first.now),
-            f"{first}{share_of_lanes(len(cases), total)}",
+            f"{first}{share_of_lanes(len(cases), lanes[problem, label])}",
             setting=setting,
             size=float(len(cases)),
         )
@@ -90,16 +120,20 @@ def _problems(comparison: Comparison) -> Iterator[Finding]:
     seeds: dict[str, set[int]] = defaultdict(set)
     for pair in comparison.matching.pairs:
         seeds[pair.problem].add(pair.seed)
-    entries_then = _entries(comparison.baseline.meta)
-    entries_now = _entries(comparison.run.meta)
+    metas = comparison.baseline.meta, comparison.run.meta
+    resolved = [meta.get("suite", {}).get("resolved", {}).get("problem", []) for meta in metas]
+    entries = [
+        {str(entry.get("label", entry["name"])): entry for entry in side} for side in resolved
+    ]
     for problem, paired in seeds.items():
-        then, now = comparison.problems_then[problem], comparison.problems_now[problem]
-        yield from _definition(problem, then, now)
-        yield from _streams(problem, paired, then, now)
-        rules_then = {"iterations": then.get("iterations", MISSING)}
-        rules_now = {"iterations": now.get("iterations", MISSING)}
-        rules_then |= _rules(entries_then.get(problem, {}))
-        rules_now |= _rules(entries_now.get(problem, {}))
+        sides = comparison.problems_then[problem], comparison.problems_now[problem]
+        yield from _definition(problem, *sides)
+        yield from _streams(problem, paired, *sides)
+        rules_then, rules_now = (
+            {"iterations": side.get("iterations", MISSING)}
+            | {name: value for name, value in known.get(problem, {}).items() if name in RULES}
+            for side, known in zip(sides, entries, strict=True)
+        )
         for difference in differences(rules_then, rules_now):
             yield _finding(problem, "", difference)
 
@@ -138,29 +172,18 @@ def _streams(
         yield _finding(problem, "", first, message, seed=other[0])
 
 
-def _entries(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the problem entries of the resolved suite, by title."""
-    entries = meta.get("suite", {}).get("resolved", {}).get("problem", [])
-    return {str(entry.get("label", entry["name"])): entry for entry in entries}
-
-
-def _rules(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: entry[name] for name in RULES if name in entry}
-
-
 def _optimizers(comparison: Comparison) -> Iterator[Finding]:
     """Compare rule and source of each label; where the file of a plug-in is does not matter."""
     then, now = (
         {str(entry["label"]): entry for entry in meta.get("optimizers", [])}
         for meta in (comparison.baseline.meta, comparison.run.meta)
     )
-    labels = dict.fromkeys(pair.label for pair in comparison.matching.pairs)
-    for label in labels:
+    for label in dict.fromkeys(pair.label for pair in comparison.matching.pairs):
         if label not in then or label not in now:
             continue
         old, new = (_without_place(side[label]) for side in (then, now))
+        code = isinstance(old["source"], dict) and isinstance(new["source"], dict)
         for difference in differences(old, new):
-            code = isinstance(old["source"], dict) and isinstance(new["source"], dict)
             own = code and difference.path.startswith("source.")
             severity = Severity.NOTICE if own else Severity.FAILURE
             yield _finding("", label, difference, severity=severity)

@@ -1,5 +1,6 @@
 """Whether a step takes longer, in units of a loop that was timed in the same process."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,14 +26,15 @@ def speed_findings(comparison: Comparison) -> list[Finding]:
     compared is reported if a slower step is to fail.
     """
     asked = comparison.gate.fail_on_speed
-    if not comparison.matching.pairs:
-        return []
     reason = _why_not(comparison)
     if reason:
         return [_uncompared(reason)] if asked else []
     findings = []
     others: dict[str, list[str]] = {}
-    for pairs in _by_label(comparison):
+    labels: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair in comparison.matching.pairs:
+        labels[pair.problem, pair.label].append(pair)
+    for pairs in labels.values():
         reason = _why_not_label(comparison, pairs)
         if reason:
             others.setdefault(reason, []).append(f"{pairs[0].problem}, {pairs[0].label}")
@@ -56,13 +58,6 @@ def _why_not(comparison: Comparison) -> str:
 
 def _uncompared(reason: str) -> Finding:
     return Finding(Severity.WARNING, Kind.SPEED, "", "", f"speed not compared: {reason}")
-
-
-def _by_label(comparison: Comparison) -> list[list[Pair]]:
-    labels: dict[tuple[str, str], list[Pair]] = {}
-    for pair in comparison.matching.pairs:
-        labels.setdefault((pair.problem, pair.label), []).append(pair)
-    return list(labels.values())
 
 
 def _why_not_label(comparison: Comparison, pairs: Sequence[Pair]) -> str:

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optbench.gate.compare import compare
-from optbench.gate.reported import _median
-from optbench.gate.reported import test_errors as mean_test_errors
+from optbench.gate.compare import _median, compare
+from optbench.gate.compare import test_errors as mean_test_errors
 from optbench.gate.verdict import Reached
 from tests.gate.made import curve, function_lanes, made, network_lanes, saved
 from tests.report.runs import Lane

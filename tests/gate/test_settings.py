@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from optbench.gate.compare import compare
-from optbench.gate.differences import differences, seeds_text
+from optbench.gate.comparison import seeds_text
+from optbench.gate.settings import differences
 from tests.gate.made import function_lanes, made, network_lanes, only, saved, told, with_lanes
 
 RUN = made(network_lanes() + function_lanes())
