@@ -27,7 +27,14 @@ def surroundings(tmp_path, monkeypatch):
 
 
 def test_the_package_names_what_it_offers():
-    assert set(optbench.__all__) == {"Results", "__version__", "load", "run"}
+    assert set(optbench.__all__) == {
+        "Results",
+        "__version__",
+        "check_optimizer",
+        "load",
+        "positions",
+        "run",
+    }
     assert all(hasattr(optbench, name) for name in optbench.__all__)
 
 
@@ -253,3 +260,12 @@ def test_each_run_reads_plug_ins_anew_and_frees_them(tmp_path, monkeypatch):
     assert losses[0] > losses[1] == losses[2]
     gc.collect()
     assert [ref() for ref in watched] == [None] * 12
+
+
+def test_checks_of_an_optimizer_see_what_has_changed(tmp_path):
+    (tmp_path / "near_by.py").write_text("FACTOR = 1\n")
+    ends = []
+    for factor in ("FACTOR", "2 * FACTOR"):
+        (tmp_path / "heavy.py").write_text(HEAVY.replace("FACTOR *", f"{factor} *"))
+        ends.append(optbench.positions("heavy.py:Heavy", [1.0], [[1.0]], lr=0.25)[-1].tolist())
+    assert ends == [[0.75], [0.5]]

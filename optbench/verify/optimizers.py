@@ -13,7 +13,7 @@ from optbench.engine.executor import one_blas_thread
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.base import Optimizer, Task
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
-from optbench.plugins import complaint
+from optbench.plugins import complaint, new_code_cache
 from optbench.verify.descent import Configuration, Descent, Quadratic
 from optbench.verify.promises import (
     CHECKS,
@@ -45,6 +45,7 @@ class CheckResult:
     note: str
 
 
+@new_code_cache()
 def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[CheckResult, ...]:
     """Check what every optimizer promises, and say what was found.
 
@@ -118,6 +119,7 @@ def _taken(
     return taken, refusal
 
 
+@new_code_cache()
 def positions(
     name: str,
     start: Sequence[float] | np.ndarray,
