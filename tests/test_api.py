@@ -373,3 +373,12 @@ def test_tables_of_runs_are_exported_from_python(tmp_path):
     with pytest.raises(UsageError, match="--force"):
         optbench.export(run.path, output=file, out=tmp_path)
     assert optbench.export(table="lanes", out=tmp_path)["label"].tolist() == ["sgd"]
+
+
+def test_checks_of_an_optimizer_see_what_has_changed(tmp_path):
+    (tmp_path / "near_by.py").write_text("FACTOR = 1\n")
+    ends = []
+    for factor in ("FACTOR", "2 * FACTOR"):
+        (tmp_path / "heavy.py").write_text(HEAVY.replace("FACTOR *", f"{factor} *"))
+        ends.append(optbench.positions("heavy.py:Heavy", [1.0], [[1.0]], lr=0.25)[-1].tolist())
+    assert ends == [[0.75], [0.5]]

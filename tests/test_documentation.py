@@ -1,15 +1,21 @@
 """Every command, suite and script that the README and the pages show is run, in their order."""
 
+import ast
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from glob import glob
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from optbench.cli import new
+from optbench.optimizers import plugin as optimizers
+from optbench.problems import plugin as problems
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401
 
@@ -91,3 +97,48 @@ def test_the_manual_names_every_room_and_at_most_eight_modules_are_loose() -> No
     modules = [path.stem for path in package.glob("*.py") if not path.stem.startswith("__")]
     assert len(modules) <= 8
     assert [name for name in (*rooms, *modules) if not re.search(rf"`{name}\b", manual)] == []
+
+
+PUBLIC = ("optbench", "optbench.optimizers", "optbench.problems")
+"""Where a user's own file may import from."""
+
+SNIPPETS = [text for page in PAGES for language, text in blocks(page) if language == "python"]
+
+
+@pytest.mark.parametrize("text", [*SNIPPETS, new.PROBLEM, new.OPTIMIZER, new.OPTIMIZER_TEST])
+def test_users_import_what_is_public_alone(text: str) -> None:
+    for node in ast.walk(ast.parse(text)):
+        names = [alias.name for alias in getattr(node, "names", ()) if hasattr(alias, "name")]
+        if isinstance(node, ast.Import):
+            assert [name for name in names if name.startswith("optbench.")] == []
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("optbench"):
+            assert node.module in PUBLIC
+            assert set(names) <= set(import_module(node.module).__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_what_is_public_alone(page: Path) -> None:
+    if page.name != "architecture.md":
+        for path in re.findall(r"\boptbench\.\w+\.\w+", page.read_text(encoding="utf-8")):
+            module, _, name = path.rpartition(".")
+            assert module in PUBLIC, path
+            assert name in import_module(module).__all__, path
+
+
+def indented(pattern: str) -> list[str]:
+    return [found for page in PAGES for found in re.findall(pattern, page.read_text("utf-8"), re.M)]
+
+
+@pytest.mark.parametrize("command", indented(r"^    optbench (.*(?:torch|optax):.*)$"))
+def test_commands_that_need_a_library_can_be_planned(command: str, tmp_path: Path) -> None:
+    pytest.importorskip(re.findall(r"(\w+):", command)[0])
+    seen = optbench(*shlex.split(command), "--dry-run", cwd=tmp_path)
+    assert seen.code == 0, seen
+
+
+def test_packages_offer_what_the_pages_say() -> None:
+    shown = tomllib.loads(
+        "".join(indented(r"^    (\[project.*\n    .* = .*\n)")).replace("    ", "")
+    )
+    groups = [optimizers.ADOPTER.group, problems.ADOPTER.group]
+    assert sorted(shown["project"]["entry-points"]) == groups

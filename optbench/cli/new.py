@@ -14,8 +14,7 @@ from optbench.errors import UsageError
 PROBLEM = '''\
 """A problem for optbench, stacked over lanes: arrays hold all training runs at once."""
 
-from optbench import rng
-from optbench.problems import DTYPES, Losses, Option, Problem, Tensor
+from optbench.problems import DTYPES, Losses, Option, Problem, Tensor, stream
 
 
 class Valley(Problem):
@@ -25,7 +24,7 @@ class Valley(Problem):
     default_iterations = 2000
     random = True  # something depends on the seed: here the start
     minibatch = False  # the loss is that of the whole problem, not of one batch
-    record = "before"  # a row of a trace is the loss before the update
+    record = "before"  # a trace row is the loss before the update
     tensors = (Tensor("w", (10,)),)  # the parameters of one lane
     options = (  # what a suite may set; dtype is always among them
         Option("condition", 100.0, "largest curvature over the smallest", low=1),
@@ -33,16 +32,16 @@ class Valley(Problem):
     )
 
     def definition(self):
-        """Return, as plain data, all that makes the problem what it is."""
+        """Return, as plain data, everything that makes the problem what it is."""
         rule = {"formula": "sum(c * (w - 1)**2) / 2", "start": "N(0, 1)"}
         return {**rule, "streams": ["start"], "record": self.record, **self.settings}
 
     def start(self, seed):
         """Return the start of one lane; a seed gives every optimizer the same."""
-        return rng.stream(seed, "start").normal(size=self.parameters)
+        return stream(seed, "start").normal(size=self.parameters)
 
     def loss_and_grad(self, params, grads, batch, *, buffers, work):
-        """Write the gradients and return the losses, one a lane."""
+        """Write the gradients and return the losses, one per lane."""
         distance, slope = self._distance_and_slope(params, work.xp)
         grads.views["w"][...] = slope
         return Losses(work.xp.sum(distance * slope, axis=1) / 2)
@@ -61,13 +60,13 @@ class Valley(Problem):
 
 
 OPTIMIZER = '''\
-"""An optimizer for optbench: a rule that treats every parameter alike and apart."""
+"""An optimizer for optbench: a rule that treats all parameters alike, each on its own."""
 
 from optbench.optimizers import Elementwise, Hyperparameter, fraction
 
 
 class Tempered(Elementwise):
-    """Momentum whose long steps are shortened, each parameter's for itself.
+    """Momentum whose long steps are shortened, for each parameter on its own.
 
     ::
 
@@ -80,7 +79,7 @@ class Tempered(Elementwise):
     summary = "m <- mean of g;  w <- w - lr*m/sqrt(1 + (m/cap)**2)"
     hyperparameters = (  # what a suite may set: name, default, meaning, range
         Hyperparameter("lr", 0.01, "learning rate"),
-        fraction("beta", 0.9, "share of the mean gradient kept"),  # in [0, 1)
+        fraction("beta", 0.9, "decay of the mean gradient"),  # in [0, 1)
         Hyperparameter("cap", 1.0, "where steps begin to be shortened", low=1e-6),
     )
     slots = ("mean",)  # state in the shape of the parameters, 0 at the start
@@ -89,7 +88,7 @@ class Tempered(Elementwise):
     def rule(w, g, m, *, lr, beta, cap, xp):
         """Return the new parameters, then the new slots.
 
-        w, g and m are those of all training runs, shape (lanes, parameters);
+        w, g and m hold all training runs and have the shape (lanes, parameters);
         hyperparameters have the shape (lanes, 1); xp is NumPy, or CuPy on a GPU. The
         rule is read once, as a formula: no if, no loop, nothing changed in place.
         """
@@ -107,14 +106,14 @@ from pathlib import Path
 
 import numpy as np
 
-from optbench.verify.optimizers import check_optimizer, positions
+from optbench import check_optimizer, positions
 
 FILE = Path(__file__).with_name(FILE_NAME)
 TEMPERED = f"{FILE}:Tempered"
 
 
 def test_its_updates_are_those_of_its_docstring():
-    """Make two updates, and write them out with plain arithmetic."""
+    """Make two updates, and compare them with plain arithmetic."""
     lr, beta, cap = 0.1, 0.5, 2.0
     w, m = np.array([1.0, -2.0]), np.array([0.0, 0.0])
     gradients = np.array([[0.5, -4.0], [0.25, 3.0]])
@@ -126,10 +125,10 @@ def test_its_updates_are_those_of_its_docstring():
 
 
 def test_it_keeps_what_every_optimizer_promises():
-    """Make the checks of optbench verify optimizer."""
-    assert [each for each in check_optimizer(TEMPERED) if not each.passed] == []
+    """Run the checks of optbench verify optimizer."""
+    assert [check for check in check_optimizer(TEMPERED) if not check.passed] == []
 '''
-"""The test beside it; ``FILE_NAME`` stands for the name of its file."""
+"""The test beside it; ``FILE_NAME`` stands for the name of the optimizer's file."""
 
 
 app = typer.Typer(no_args_is_help=True, help="Write a file to start from.")
@@ -141,13 +140,13 @@ def _new() -> None:
 
 
 New = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Where to write it; it must not be there yet.")
+    Path, typer.Argument(metavar="FILE", help="Where to write it; the file must not exist yet.")
 ]
 
 
 @app.command()
 def problem(file: New) -> None:
-    """Write a working problem into a new Python file, to be changed into your own."""
+    """Write a working problem into a new Python file, to start from."""
     write_new(file, PROBLEM)
     typer.echo(file)
     say(f"run it with: optbench run --problem {quote(f'{file}:Valley')} -o adam")
@@ -155,7 +154,7 @@ def problem(file: New) -> None:
 
 @app.command()
 def optimizer(file: New) -> None:
-    """Write a working optimizer and its test, test_FILE, to be changed into your own."""
+    """Write a working optimizer and its test, test_FILE, to start from."""
     test = file.with_name(f"test_{file.name}") if file.name else file
     name = json.dumps(file.name, ensure_ascii=False)
     write_new_files({file: OPTIMIZER, test: OPTIMIZER_TEST.replace("FILE_NAME", name)})
@@ -168,7 +167,7 @@ def optimizer(file: New) -> None:
 
 
 def write_new_files(texts: Mapping[Path, str]) -> None:
-    """Write Python files that are not there yet: all of them, or none.
+    """Write new Python files: all of them, or none.
 
     Raises
     ------
@@ -187,24 +186,24 @@ def write_new_files(texts: Mapping[Path, str]) -> None:
 
 
 def write_new(file: Path, text: str) -> None:
-    """Write a Python file that is not there yet.
+    """Write a new Python file.
 
     Raises
     ------
     UsageError
-        If it is there, its name does not end in .py, or it cannot be written.
+        If it exists, its name does not end in .py, or it cannot be written.
     """
     if file.suffix != ".py":
-        raise UsageError(f"'{file}' is no Python file; give a name that ends in .py")
+        raise UsageError(f"'{file}' is not a Python file; give a name that ends in .py")
     begun = False
     try:
         with file.open("x", encoding="utf-8") as target:
             begun = True
             target.write(text)
     except FileExistsError:
-        raise UsageError(f"'{file}' is there already; give another name") from None
+        raise UsageError(f"'{file}' already exists; give another name") from None
     except FileNotFoundError:
-        raise UsageError(f"there is no folder '{file.parent}'; make it first") from None
+        raise UsageError(f"the folder '{file.parent}' does not exist; make it first") from None
     except (OSError, ValueError) as error:
         if begun:
             file.unlink(missing_ok=True)

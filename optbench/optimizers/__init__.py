@@ -12,11 +12,11 @@
             return (w - lr * g,)
 
 ``optbench new optimizer FILE`` writes a complete one; docs/optimizer-plugins.md explains it. The
-built-in rules are in :mod:`optbench.optimizers.rules`, and
-:mod:`optbench.optimizers.registry` finds an optimizer by its name.
+built-in rules are in :mod:`optbench.optimizers.rules`, and :mod:`optbench.optimizers.registry`
+finds an optimizer by its name.
 """
 
-from optbench.arrays import Array, Namespace
+from optbench.arrays import Array, Namespace, inner, lane_sum
 from optbench.optimizers.base import Elementwise, HostColumns, Optimizer, UpdateContext, powers
 from optbench.settings import Choice, Hyperparameter, Switch, fraction
 
@@ -31,5 +31,7 @@ __all__ = [
     "Switch",
     "UpdateContext",
     "fraction",
+    "inner",
+    "lane_sum",
     "powers",
 ]

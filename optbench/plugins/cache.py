@@ -68,10 +68,12 @@ def new_code_cache() -> Iterator[CodeCache]:
     An invocation is one such context: it sees what has been changed since the last one, and the
     same code throughout.
     """
-    cache = CodeCache()
+    outer, cache = _current.get(), CodeCache()
     token = _current.set(cache)
     try:
         yield cache
     finally:
         _current.reset(token)
         cache.files.release()
+        if outer is not _process:
+            outer._sources |= cache._sources

@@ -8,6 +8,7 @@ problems are in :mod:`optbench.problems.functions` and :mod:`optbench.problems.n
 from optbench.arrays import Array, Buffer, Namespace, Stacked, Tensor, Workspace
 from optbench.problems.base import DTYPES, Losses, Minimum, Problem
 from optbench.problems.stacking import stacked_function
+from optbench.rng import stream
 from optbench.settings import Option
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "Tensor",
     "Workspace",
     "stacked_function",
+    "stream",
 ]

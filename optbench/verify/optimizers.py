@@ -19,7 +19,7 @@ from optbench.engine.executor import one_blas_thread
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
-from optbench.plugins import complaint
+from optbench.plugins import complaint, new_code_cache
 from optbench.settings import Setting
 from optbench.verify.descent import Configuration, Descent, Gradient, Quadratic
 
@@ -72,6 +72,7 @@ class CheckResult:
     note: str
 
 
+@new_code_cache()
 def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[CheckResult, ...]:
     """Check what every optimizer promises.
 
@@ -99,6 +100,7 @@ def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[
         return tuple(results.values())
 
 
+@new_code_cache()
 def positions(
     name: str,
     start: Sequence[float] | np.ndarray,

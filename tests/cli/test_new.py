@@ -104,16 +104,19 @@ def test_the_command_that_it_names_works(written, tmp_path):
 def test_it_is_short_and_says_what_it_is():
     assert len(PROBLEM.splitlines()) <= 55
     assert max(len(line) for line in PROBLEM.splitlines()) <= 88
-    assert '"""Write the gradients and return the losses, one a lane."""' in PROBLEM
+    assert '"""Write the gradients and return the losses, one per lane."""' in PROBLEM
 
 
 def test_it_never_writes_over_a_file_and_makes_no_folder(tmp_path):
     there = tmp_path / "there.py"
     there.write_text("mine")
     for file, says in (
-        (there, "there.py' is there already; give another name"),
-        (tmp_path / "none" / "mine.py", f"there is no folder '{tmp_path / 'none'}'; make it first"),
-        (tmp_path / "mine", "mine' is no Python file; give a name that ends in .py"),
+        (there, "there.py' already exists; give another name"),
+        (
+            tmp_path / "none" / "mine.py",
+            f"the folder '{tmp_path / 'none'}' does not exist; make it first",
+        ),
+        (tmp_path / "mine", "mine' is not a Python file; give a name that ends in .py"),
         (there / "mine.py", "mine.py' cannot be written: "),
     ):
         with pytest.raises(UsageError) as caught:
@@ -228,7 +231,7 @@ def test_a_pair_is_written_whole_or_not_at_all(tmp_path, there):
     (tmp_path / there).write_text("mine")
     seen = CliRunner().invoke(app, ["optimizer", str(tmp_path / "mine.py")])
     assert isinstance(seen.exception, UsageError)
-    assert f"{there}' is there already; give another name" in str(seen.exception)
+    assert f"{there}' already exists; give another name" in str(seen.exception)
     assert [each.name for each in tmp_path.iterdir()] == [there]
     assert (tmp_path / there).read_text() == "mine"
 
