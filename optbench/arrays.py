@@ -1,7 +1,7 @@
-"""Arrays of any namespace: their type, and named views of stacked rows.
+"""Arrays of any namespace: their types, named views of stacked rows, sums, and work arrays.
 
 NumPy, CuPy and array-api-strict arrays share no base class and the standard's typing protocols are
-not published yet, so ``Array`` and ``Namespace`` are names for the reader. Shapes stand in
+not published yet, so ``Array`` and ``Namespace`` are names for the reader. Shapes are given in
 docstrings.
 """
 
@@ -11,8 +11,6 @@ from math import prod
 from typing import Any, TypeAlias
 
 Array: TypeAlias = Any
-
-
 Namespace: TypeAlias = Any
 
 
@@ -23,7 +21,7 @@ class Tensor:
     Attributes
     ----------
     name
-        Such as ``"dense1.weight"``, or a variable of a function.
+        Such as ``"dense1.weight"``, or the variable of a function.
     shape
         Shape in one lane; ``()`` for a variable.
     """
@@ -41,10 +39,7 @@ class Tensor:
 class Buffer(Tensor):
     """A named array of every lane that steps change but nothing trains, such as a running mean.
 
-    Attributes
-    ----------
-    start
-        All its values at the start.
+    ``start`` is what all its values are at the start.
     """
 
     start: float = 0.0
@@ -52,7 +47,7 @@ class Buffer(Tensor):
 
 @dataclass(frozen=True)
 class Stacked:
-    """Rows of all lanes, and the tensors in them by name; both are the same memory.
+    """Rows of all lanes, and the tensors in them by name; both share memory.
 
     Attributes
     ----------
@@ -105,7 +100,7 @@ def inner(a: Array, b: Array, xp: Namespace) -> Array:
 def _stored_by_lane(array: Array, xp: Namespace) -> Array:
     """Return a copy that stores each lane together.
 
-    Sums add in the order of storage: by coordinate, it would depend on the number of lanes.
+    Sums add in the order of storage, which by coordinate would depend on the number of lanes.
     """
     stored = xp.empty(array.shape, dtype=array.dtype)
     stored[...] = array
@@ -117,7 +112,7 @@ def _sum(stored: Array, xp: Namespace) -> Array:
 
 
 class Workspace:
-    """Work arrays, and operations that write into them.
+    """Work arrays that are used again and again, and operations that write into them.
 
     Parameters
     ----------
@@ -135,11 +130,11 @@ class Workspace:
         self._position = 0
 
     def begin(self, name: str) -> None:
-        """Begin a pass; arrays of the pass of that name before it are given out again."""
+        """Begin a pass, which gets the arrays of the last pass of that name again."""
         self._pass, self._position = name, 0
 
     def take(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return the next array of the pass; its values are whatever they were."""
+        """Return the next array of the pass, with whatever values it has."""
         key = (self._pass, self._position, shape, dtype)
         self._position += 1
         if key not in self._arrays:
@@ -157,23 +152,23 @@ class Workspace:
         return out
 
     def gather(self, rows: Array, indices: Array) -> Array:
-        """Return the rows (examples, …) at indices (n,), all within bounds; maybe a work array."""
+        """Return the rows (examples, …) at indices (n,), all within bounds; may be a work array."""
         if not self._writes_out:
             return self.xp.take(rows, indices, axis=0)
         out = self.take((*indices.shape, *rows.shape[1:]), rows.dtype)
-        # NumPy writes straight into out only where it need not raise halfway.
+        # NumPy writes straight into out only in the modes that cannot raise halfway.
         return self.xp.take(rows, indices, axis=0, out=out, mode="clip")
 
     def ratio(self, out: Array, values: Array, divisor: float) -> Array:
-        """Return ``out``, holding values / divisor, both in its dtype first."""
+        """Return ``out``, holding values / divisor, both converted to its dtype first."""
         if self._writes_out:
             return self.into(out, self.xp.divide, values, divisor, dtype=out.dtype)
         out[...] = self.xp.astype(values, out.dtype) / divisor
         return out
 
     def keep_where(self, values: Array, condition: Array) -> Array:
-        """Set ``values`` to 0 where the condition does not hold, by a product; return them."""
-        if self._writes_out:  # a product with truth values is one pass where it is allowed
+        """Set ``values`` to 0 where the condition does not hold, by a product, and return them."""
+        if self._writes_out:  # NumPy multiplies by truth values in one pass
             return self.into(values, self.xp.multiply, values, condition)
         values[...] = values * self.xp.astype(condition, values.dtype)
         return values

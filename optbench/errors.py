@@ -1,4 +1,4 @@
-"""What can go wrong that a user can mend, and the exit codes.
+"""What can go wrong, and the exit codes.
 
 The tree, each with the exit code that the command line ends with::
 
@@ -8,7 +8,7 @@ The tree, each with the exit code that the command line ends with::
     │   ├── DataError        2   a data set is missing or damaged
     │   ├── DeviceError      2   the device asked for is not usable
     │   └── ResultsError     2   a run's directory: not found, ambiguous, damaged, not writable
-    ├── CheckError           3   a check was made, and what it looked at is not right
+    ├── CheckError           3   a check was made and did not pass
     └── NothingToCompareError 5  a check found nothing to compare with
 
 A message is one line: what is wrong, and what would be right. :func:`nearest` finds the name that
@@ -21,7 +21,7 @@ from enum import IntEnum
 from typing import Any
 
 MOST_NAMES = 12
-"""Names that a message lists; a line is to stay one that is read."""
+"""Names that a message lists at most, so that it stays one readable line."""
 
 
 class ExitCode(IntEnum):
@@ -43,19 +43,19 @@ class OptbenchError(Exception):
 
 
 class UsageError(OptbenchError):
-    """Something that the user wrote or gave is wrong, and the message says what would be right."""
+    """Something the user wrote or gave is wrong, and the message says what would be right."""
 
     exit_code = ExitCode.USAGE
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # names that it quotes may hold line breaks
+        return " ".join(super().__str__().splitlines())  # quoted names may contain line breaks
 
 
 class SuiteError(UsageError):
     """A suite, or a flag that changes one, is wrong."""
 
     def within(self, place: str) -> "SuiteError":
-        """Return the same mistake, its message begun with the place where it stands."""
+        """Return the same error, with a message that begins with the place of the mistake."""
         return SuiteError(f"{place}: {self}")
 
 
@@ -72,7 +72,7 @@ class ResultsError(UsageError):
 
 
 class CheckError(OptbenchError):
-    """A check was made, and what it looked at is not right."""
+    """A check was made and did not pass."""
 
     exit_code = ExitCode.CHECK_FAILED
 
@@ -84,7 +84,7 @@ class NothingToCompareError(OptbenchError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which of ``known`` was probably meant by ``name``, as the end of a message.
+    """Return the end of a message: which of the ``known`` names was probably meant.
 
     >>> nearest("adm", ["adam", "sgd"])
     "did you mean 'adam'?"
@@ -94,7 +94,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     'known are adam, sgd'
     """
     names = list(known)
-    lowered = {each.lower(): each for each in names}
+    lowered = {known_name.lower(): known_name for known_name in names}
     close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{lowered[close[0]]}'?"

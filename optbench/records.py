@@ -1,9 +1,9 @@
 """The schema: what the engine reports, and what the files of a run hold.
 
-Both sides of optbench meet here. A :class:`Lane` says what is to be run. The engine yields
+Both sides of optbench meet here. A :class:`Lane` says what to run. The engine yields
 :class:`TraceChunk`, :class:`EvaluationRows` and :class:`BlockResult`; the store writes them as the
 columns named in :data:`LANE_COLUMNS`, :data:`TRACE_COLUMNS`, :data:`EVALUATION_COLUMNS` and
-:data:`SURFACE_COLUMNS`; readers know nothing else. A value that is missing is null, never zero.
+:data:`SURFACE_COLUMNS`; readers know nothing else. A missing value is null, never zero.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ SMOOTHED_FINAL_ROWS = 100
 """Rows whose mean is the final loss of a minibatch problem."""
 
 POSITION_NAMES = ("x", "y", "z")
-"""Columns of a trace that hold the position, for problems of at most three parameters."""
+"""Columns of a trace that hold the position, for problems with at most three parameters."""
 
 PENALTY = "penalty"
 """Column of a trace that holds what of the loss is regularisation."""
@@ -59,19 +59,19 @@ LANE_COLUMNS = {
     "stopped_at": "int32",  # iteration at which a stopping rule ended the lane
     "final_loss": "float64",
     "best_loss": "float64",
-    "iterations": "int32",  # updates made; null where nobody knows
-    "step_seconds": "float64",  # the block's time a step, divided by block_lanes
+    "iterations": "int32",  # updates made; null where unknown
+    "step_seconds": "float64",  # the block's time per step, divided by block_lanes
     "block_lanes": "int32",
     "workers": "int32",
 }
-"""Columns of lanes.parquet; one ``hp_<name>`` column (float64, of words string) a hyperparameter
-follows ``seed``."""
+"""Columns of lanes.parquet; for each hyperparameter a column ``hp_<name>`` (float64, or string for
+words) follows ``seed``."""
 
 BEST_AT = "best_at"
 """Column of lanes.parquet (int32) in runs with early stopping; see :class:`LaneResult`."""
 
 REUSED_FROM = "reused_from"
-"""Column of lanes.parquet (string) in runs that took lanes over; see :class:`LaneResult`."""
+"""Column of lanes.parquet (string) in runs that reused lanes; see :class:`LaneResult`."""
 
 TRACE_COLUMNS = {"lane": "int32", "iteration": "int32", "loss": "float64"}
 """Columns of trace/*.parquet; x, y, z and penalty (float64) follow where a problem has them."""
@@ -93,28 +93,20 @@ SURFACE_COLUMNS = {
     "gradient_x": "float64",
     "gradient_y": "float64",
 }
-"""Columns of surface/*.parquet: a function of two variables on the grid of its plot domain, x
-outer."""
+"""Columns of surface/*.parquet: a function of two variables on the grid of its plot domain; y
+varies fastest."""
 
 
 @dataclass(frozen=True)
 class Lane:
     """One training run: a row of lanes.parquet before it has run.
 
-    Attributes
-    ----------
-    number
-        Its place in the suite, from 0.
-    key
-        SHA-256 of everything that decides its trace.
-    problem, label
-        Titles of the problem and of the optimizer entry.
-    hyperparameters
-        All of them by name.
+    ``problem`` and ``label`` are the titles of the problem and of the optimizer entry;
+    ``hyperparameters`` has all of them by name.
     """
 
-    number: int
-    key: str
+    number: int  # its index in the suite, from 0
+    key: str  # SHA-256 of everything that decides its trace
     problem: str
     optimizer: str
     label: str
@@ -139,7 +131,7 @@ class TraceChunk:
         float64, shape (rows, lanes).
     rows
         How many of the rows count for each lane, int64, shape (lanes,): fewer than all for a lane
-        that has diverged.
+        that has ended.
     position
         float64, shape (rows, lanes, parameters), or None for problems with more than 3 parameters.
     penalty
@@ -171,9 +163,9 @@ class EvaluationRows:
 class LaneResult:
     """What became of one lane; the fields are columns of lanes.parquet.
 
-    ``best_at`` is one only where lanes stop by patience: the updates that the parameters with the
-    smallest validation error had. ``reused_from``, the name of the run that a lane was taken over
-    from, is one only where some were.
+    ``best_at``, the updates after which the validation error was smallest, is a column only where
+    lanes stop by patience; ``reused_from``, the name of the run that a lane was copied from, only
+    where lanes were reused.
     """
 
     lane: int
@@ -201,14 +193,10 @@ class BlockResult:
 
 @dataclass(frozen=True)
 class BlockSplit:
-    """A block did not fit into memory, or raised: its parts run anew, what it recorded is void.
+    """A block did not fit into memory, or raised: its parts run anew, and its records are void.
 
-    Attributes
-    ----------
-    parts
-        Number and lane numbers of the blocks that take its place.
-    message, traceback
-        What it raised; nothing where it did not fit.
+    ``parts`` holds number and lane numbers of the blocks that take its place; ``message`` and
+    ``traceback`` say what it raised, and are empty where it did not fit.
     """
 
     block: int
@@ -219,29 +207,18 @@ class BlockSplit:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A block between two chunks: all that its lanes carry on.
-
-    Attributes
-    ----------
-    rows
-        Trace rows that were recorded before it.
-    arrays
-        Plain arrays by name; the engine alone knows what they mean.
-    """
+    """A block between two chunks: all that its lanes need to go on."""
 
     block: int
-    rows: int
-    arrays: Mapping[str, np.ndarray]
+    rows: int  # trace rows recorded before it
+    arrays: Mapping[str, np.ndarray]  # by name; only the engine knows what they mean
 
 
 @dataclass(frozen=True)
 class Failure:
     """Something that was raised while lanes ran.
 
-    Attributes
-    ----------
-    lanes
-        Numbers of the lanes that raised it alone; empty if several did together, and none alone.
+    ``lanes`` are the numbers of those that raised it alone; empty if only several together did.
     """
 
     message: str
@@ -254,20 +231,14 @@ Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult | BlockSplit | Che
 
 @dataclass(frozen=True)
 class RunTables:
-    """Everything that the reporting side knows of one run: run.json and its tables as DataFrames.
+    """All that the reporting side knows of one run: run.json and its tables as DataFrames.
 
-    Attributes
-    ----------
-    path
-        The run's directory.
-    meta
-        run.json as a dictionary; ``meta["problems"]`` describes each problem.
-    lanes, trace, evaluation, surface
-        The columns named in this module; ``surface`` is empty where no problem has two variables.
+    The tables have the columns named in this module; ``surface`` is empty where no problem has two
+    variables.
     """
 
-    path: Path
-    meta: dict[str, Any]
+    path: Path  # the run's directory
+    meta: dict[str, Any]  # run.json; meta["problems"] describes each problem
     lanes: "pd.DataFrame"
     trace: "pd.DataFrame"
     evaluation: "pd.DataFrame"
@@ -287,12 +258,12 @@ def final_and_best(
     loss
         All rows of each lane, shape (…, rows), C-contiguous.
     iterations
-        Updates that a lane was to make.
+        Updates that the lanes were to make.
 
     >>> losses = np.array([[3.0, 1.0, 2.0], [5.0, 4.0, 3.0]])
-    >>> [each.tolist() for each in final_and_best(losses, 2, minibatch=False)]
+    >>> [part.tolist() for part in final_and_best(losses, 2, minibatch=False)]
     [[2.0, 3.0], [1.0, 3.0]]
-    >>> [each.tolist() for each in final_and_best(losses, 2, minibatch=True)]
+    >>> [part.tolist() for part in final_and_best(losses, 2, minibatch=True)]
     [[1.5, 3.5], [1.5, 3.5]]
     """
     if not minibatch:

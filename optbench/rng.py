@@ -2,7 +2,7 @@
 
 A stream is a pure function of ``(seed, name, block)``. Its name and block number are hashed into
 the spawn key of a :class:`numpy.random.SeedSequence`, which keys a Philox generator (Salmon et al.,
-"Parallel random numbers: as easy as 1, 2, 3", SC 2011). Nothing depends on what was drawn before.
+"Parallel random numbers: as easy as 1, 2, 3", SC 2011). Nothing depends on earlier draws.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ def hash_bits(keys: Array, count: int, xp: Namespace) -> Array:
     """Return ``count`` random words for each key: uint32, shape (n, count), on the keys' device.
 
     Word i of a key (k₀, k₁) is f(f(i + k₀) ⊕ k₁), where f is the finalizer of MurmurHash3 (A.
-    Appleby), which mixes 32 bits one to one. So many words as a mask needs are made where it is
-    needed, and only keys are drawn on the host.
+    Appleby), which mixes 32 bits one to one. Only keys are drawn on the host; the
+    words of a mask are made where they are needed.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Programs compiled for the CPU by Numba, where the extra ``jit`` is installed.
 
-A compiled program reads and writes each array once a step, where NumPy makes a pass an operation.
-It has NumPy's bits: it is made of operations that IEEE 754 rounds correctly, one after the other
-and never contracted, and a program with any other operation stays with NumPy. So nothing but the
-time of a run depends on whether Numba is there.
+A compiled program reads and writes each array once per step, where NumPy makes one pass for each
+operation. It gives NumPy's bits: it is made of operations that IEEE 754 rounds correctly, one after
+the other and never contracted; a program with any other operation stays with NumPy. So nothing but
+the time of a run depends on whether Numba is installed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,15 +30,15 @@ EXACT = {
     "minimum": "({0} if {0} < {1} or {0} != {0} else {1})",
     "copy": "{}",
 }
-"""Operations with one right result, and how Python writes them."""
+"""Operations with one correct result, and how Python writes them."""
 
 COMPILE_AFTER = 10**10
-"""Operations on numbers that a program makes with NumPy before it is compiled: about a second's
-worth, which is what loading Numba and compiling cost."""
+"""Operations on numbers that NumPy makes for a program before it is compiled: about a second's
+worth, which is what loading Numba and compiling costs."""
 
 
 class CpuKernel:
-    """A program bound to NumPy arrays: first run by NumPy, compiled once it has proven to be long.
+    """A program bound to NumPy arrays: run by NumPy, and compiled once it has run for long.
 
     Parameters
     ----------
@@ -56,7 +56,12 @@ class CpuKernel:
         self._compiled: Callable[..., None] | None = None
         self._work = _work_on(program, arrays[0].dtype.name)
         self._operations = len(program.operations) * arrays[0].size
-        self._can_compile = _available() and _can_compile(program, self._arrays)
+        self._can_compile = numba_available() and can_compile(program, self._arrays)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether NumPy no longer runs it."""
+        return self._compiled is not None
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> None:
         """Update the arrays; columns have the shape (lanes, 1)."""
@@ -91,13 +96,14 @@ def _work_on(program: Program, dtype: str) -> _Work:
 
 
 @cache
-def _available() -> bool:
+def numba_available() -> bool:
+    """Say whether Numba is installed."""
     return find_spec("numba") is not None
 
 
-def _can_compile(program: Program, arrays: Sequence[np.ndarray]) -> bool:
-    """Say whether all operations are exact, and all arrays one piece of memory in one order."""
-    return {each.name for each in program.operations} <= set(EXACT) and (
+def can_compile(program: Program, arrays: Sequence[np.ndarray]) -> bool:
+    """Say whether all operations are exact, and all arrays contiguous in the same order."""
+    return {operation.name for operation in program.operations} <= set(EXACT) and (
         all(array.flags.c_contiguous for array in arrays)
         or all(array.flags.f_contiguous for array in arrays)
     )
@@ -108,7 +114,7 @@ def compiled(program: Program, dtype: str, *, by_lane: bool) -> Callable[..., No
     """Return a program as a function of its arrays and columns.
 
     The arrays are C-contiguous, (lanes, parameters) if ``by_lane``, else (parameters, lanes); the
-    columns have the shape (lanes,). It lets go of the interpreter's lock while it runs.
+    columns have the shape (lanes,). It releases the interpreter's lock while it runs.
     """
     import numba
 
@@ -157,7 +163,7 @@ def source(program: Program, *, by_lane: bool) -> str:
     )
 
 
-def _written(place: Operand) -> str:
-    if place.kind == "number":
-        return f"T({place.key!r})"
-    return {"array": "n", "register": "r", "column": "s_"}[place.kind] + str(place.key)
+def _written(operand: Operand) -> str:
+    if operand.kind == "number":
+        return f"T({operand.key!r})"
+    return {"array": "n", "register": "r", "column": "s_"}[operand.kind] + str(operand.key)

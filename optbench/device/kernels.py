@@ -1,8 +1,6 @@
-"""How devices run the programs of element-wise rules.
+"""Programs of element-wise rules on NumPy, tile by tile, in registers that are allocated once.
 
-On NumPy a program runs tile by tile in registers that are allocated once (:class:`NumpyKernel`);
-for CUDA it is the source of one kernel (:func:`cuda_source`). Each operation is the rule's own, so
-on NumPy a program gives the same bits as the rule itself.
+Each operation is the rule's own, so a program gives the same bits as the rule itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +26,11 @@ class NumpyKernel:
         What to do.
     arrays
         Parameters, gradients, then slots, each of shape (lanes, parameters).
+
+    Attributes
+    ----------
+    calls
+        What a step does, in order: functions, their operands, and the tiles they write.
     """
 
     def __init__(self, program: Program, arrays: Sequence[np.ndarray]) -> None:
@@ -43,18 +46,18 @@ class NumpyKernel:
         wide = min(width, most)
         high = max(1, min(height, most // wide))
         registers = np.empty((program.registers, high, wide), dtype)
-        self._calls: list[tuple[np.ufunc, tuple[Any, ...], np.ndarray]] = []
+        self.calls: list[tuple[np.ufunc, tuple[Any, ...], np.ndarray]] = []
         for top in range(0, height, high):
             for left in range(0, width, wide):
                 tile = (slice(top, top + high), slice(left, left + wide))
                 places = _places(arrays, columns, registers, tile)
-                self._calls += [_call(operation, places) for operation in program.operations]
+                self.calls += [_call(operation, places) for operation in program.operations]
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> None:
         """Update the arrays; columns have the shape (lanes, 1)."""
         for name, column in self._columns.items():
             column[...] = columns[name]
-        for function, sources, target in self._calls:
+        for function, sources, target in self.calls:
             function(*sources, out=target)
 
 
@@ -64,7 +67,7 @@ def _places(
     registers: np.ndarray,
     tile: tuple[slice, slice],
 ) -> dict[Operand, np.ndarray]:
-    """Return what each place means on a tile."""
+    """Return the array that each operand means on a tile."""
     places = {Operand("array", index): array[tile] for index, array in enumerate(arrays)}
     for name, column in columns.items():
         places[Operand("column", name)] = np.broadcast_to(column, arrays[0].shape)[tile]
@@ -79,5 +82,7 @@ def _call(
 ) -> tuple[np.ufunc, tuple[Any, ...], np.ndarray]:
     """Return an operation as a universal function, its operands and its target."""
     function = getattr(np, "positive" if operation.name == "copy" else operation.name)
-    sources = (each.key if each.kind == "number" else places[each] for each in operation.sources)
+    sources = (
+        source.key if source.kind == "number" else places[source] for source in operation.sources
+    )
     return function, tuple(sources), places[operation.target]

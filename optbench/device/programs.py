@@ -1,8 +1,8 @@
 """Element-wise rules as programs, so that each device can run them in its own way.
 
-A rule is one pure function of arrays. Called once with symbols in place of arrays it leaves behind
-what it computes, from which :func:`trace` makes a :class:`Program`: a list of operations on arrays,
-columns and a few registers, equal operations done once.
+A rule is one pure function of arrays. Called once with symbols in place of arrays, it leaves a
+record of what it computes, from which :func:`trace` makes a :class:`Program`: a list of operations
+on arrays, columns and a few registers, equal operations done once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,9 +40,15 @@ CUDA's own max and min would drop NaN, and a lane's divergence with it; comparis
 it from a sign.
 """
 
-
 APART = {"sign"}
-"""Operations that NumPy does ten times as fast into another register than in place."""
+"""Operations that NumPy does ten times as fast into another register as in place."""
+
+
+def _binary(operation: str, *, reflected: bool = False) -> Callable[["Symbol", Any], "Symbol"]:
+    def operator(self: "Symbol", other: Any) -> "Symbol":
+        return self.apply(operation, *((other, self) if reflected else (self, other)))
+
+    return operator
 
 
 class Symbol:
@@ -55,7 +61,7 @@ class Symbol:
 
     def apply(self, operation: str, *operands: Any) -> "Symbol":
         """Return the symbol of an operation on symbols and numbers."""
-        return self.find(operation, *(self.value(each) for each in operands))
+        return self.find(operation, *(self.value(operand) for operand in operands))
 
     def value(self, value: Any) -> "Symbol":
         """Return the symbol of a value, which may be a number."""
@@ -64,34 +70,15 @@ class Symbol:
     def find(self, kind: str, *operands: Any) -> "Symbol":
         """Return the one symbol of that kind with these operands."""
         # By text, since 0 and −0 are equal as numbers.
-        key = (kind, *(id(each) if isinstance(each, Symbol) else repr(each) for each in operands))
+        key = (kind, *(id(one) if isinstance(one, Symbol) else repr(one) for one in operands))
         if key not in self._table:
             self._table[key] = Symbol(self._table, kind, *operands)
         return self._table[key]
 
-    def __add__(self, other: Any) -> "Symbol":
-        return self.apply("add", self, other)
-
-    def __radd__(self, other: Any) -> "Symbol":
-        return self.apply("add", other, self)
-
-    def __sub__(self, other: Any) -> "Symbol":
-        return self.apply("subtract", self, other)
-
-    def __rsub__(self, other: Any) -> "Symbol":
-        return self.apply("subtract", other, self)
-
-    def __mul__(self, other: Any) -> "Symbol":
-        return self.apply("multiply", self, other)
-
-    def __rmul__(self, other: Any) -> "Symbol":
-        return self.apply("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> "Symbol":
-        return self.apply("divide", self, other)
-
-    def __rtruediv__(self, other: Any) -> "Symbol":
-        return self.apply("divide", other, self)
+    __add__, __radd__ = _binary("add"), _binary("add", reflected=True)
+    __sub__, __rsub__ = _binary("subtract"), _binary("subtract", reflected=True)
+    __mul__, __rmul__ = _binary("multiply"), _binary("multiply", reflected=True)
+    __truediv__, __rtruediv__ = _binary("divide"), _binary("divide", reflected=True)
 
     def __neg__(self) -> "Symbol":
         return self.apply("negative", self)
@@ -210,9 +197,9 @@ def _visit(symbol: Symbol, order: dict[Symbol, int]) -> None:
 class _Allocation:
     """Decides where each value of a rule is kept.
 
-    A result is written straight into its array if nobody reads the array's old value any more;
-    else it waits in a register and is copied at the end. A register is free again after the last
-    use of its value, also for the operation that uses it last.
+    A result is written straight into its array if nothing reads the array's old value any more;
+    otherwise it waits in a register and is copied at the end. A register is free again after the
+    last use of its value, also for the operation that uses it last.
     """
 
     def __init__(self, results: Mapping[int, Symbol], order: Mapping[Symbol, int]) -> None:
@@ -230,7 +217,7 @@ class _Allocation:
     def program(self, arrays: int, columns: tuple[str, ...]) -> Program:
         operations = []
         for symbol, position in self._order.items():
-            sources = tuple(self._place(each) for each in symbol.operands)
+            sources = tuple(self._place(operand) for operand in symbol.operands)
             apart = symbol.kind in APART
             if not apart:
                 self._release(symbol.operands, position)
@@ -244,11 +231,11 @@ class _Allocation:
     def _copies(self) -> Iterator[Operation]:
         """Yield copies to the arrays whose results are elsewhere, none over what is still read."""
         moves = {
-            Operand("array", index): self._place(each) for index, each in self._results.items()
+            Operand("array", index): self._place(result) for index, result in self._results.items()
         }
         moves = {target: source for target, source in moves.items() if target != source}
         while moves:
-            target = next((each for each in moves if each not in moves.values()), None)
+            target = next((array for array in moves if array not in moves.values()), None)
             if target is None:  # arrays that change places
                 target = next(iter(moves))
                 register = self._register()
@@ -276,6 +263,6 @@ class _Allocation:
         return Operand("register", self._free.pop() if self._free else next(self._registers))
 
     def _unread(self, array: Operand, position: int) -> bool:
-        """Say whether nobody reads an array's old value after a position."""
-        old = [each for each in self._last if Operand(each.kind, each.operands[0]) == array]
-        return all(self._last[each] <= position for each in old)
+        """Say whether nothing reads an array's old value after a position."""
+        old = [symbol for symbol in self._last if Operand(symbol.kind, symbol.operands[0]) == array]
+        return all(self._last[symbol] <= position for symbol in old)

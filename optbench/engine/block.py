@@ -15,12 +15,8 @@ from optbench.records import Lane
 class Progress:
     """How far an earlier run of a block got.
 
-    Attributes
-    ----------
-    arrays
-        Those of its last checkpoint.
-    loss
-        All rows recorded before that checkpoint, float64, shape (rows, lanes).
+    ``arrays`` are those of its last checkpoint, ``loss`` all rows recorded before that: float64,
+    shape (rows, lanes).
     """
 
     arrays: Mapping[str, np.ndarray] = field(repr=False)

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import count
 from math import inf
 from queue import SimpleQueue
@@ -98,22 +99,15 @@ def execute(
             pool.shutdown(wait=not running, cancel_futures=True)
 
 
+@dataclass(frozen=True)
 class _Worker:
     """What every worker thread does with a block."""
 
-    def __init__(
-        self,
-        device: Device,
-        cancelled: Event,
-        records: SimpleQueue[Record],
-        numbers: Iterator[int],
-        checkpoint_seconds: float,
-    ) -> None:
-        self._device = device
-        self._checkpoint_seconds = checkpoint_seconds
-        self._cancelled = cancelled
-        self._records = records
-        self._numbers = numbers
+    device: Device
+    cancelled: Event
+    records: SimpleQueue[Record]
+    numbers: Iterator[int]
+    checkpoint_seconds: float
 
     def run(self, block: Block) -> None:
         """Run a block, or its halves where it does not fit into memory or raises."""
@@ -123,11 +117,11 @@ class _Worker:
     def _attempt(self, block: Block) -> tuple[Block, ...]:
         """Run a block; return its halves if it has to be split, else nothing."""
         try:
-            with self._device.active():
+            with self.device.active():
                 self._run_to_end(block)
         # Whatever a rule or a problem raises must not end other blocks, nor this thread.
         except BaseException as error:
-            lacks_memory = isinstance(error, Exception) and self._device.lacks_memory(error)
+            lacks_memory = isinstance(error, Exception) and self.device.lacks_memory(error)
             text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
             reason = _message(block, error), text
             if len(block.lanes) > 1:
@@ -136,17 +130,17 @@ class _Worker:
         return ()
 
     def _run_to_end(self, block: Block) -> None:
-        cancelled = self._cancelled.is_set
-        for record in run_block(block, self._device, cancelled, self._checkpoint_seconds):
-            self._records.put(record)
-            while self._records.qsize() > WAITING_RECORDS and not cancelled():
+        cancelled = self.cancelled.is_set
+        for record in run_block(block, self.device, cancelled, self.checkpoint_seconds):
+            self.records.put(record)
+            while self.records.qsize() > WAITING_RECORDS and not cancelled():
                 time.sleep(PAUSE_SECONDS)
 
     def _split(self, block: Block, message: str, text: str) -> tuple[Block, ...]:
-        self._device.release()
-        parts = halves(block, self._numbers)
+        self.device.release()
+        parts = halves(block, self.numbers)
         lanes = tuple((part.number, tuple(lane.number for lane in part.lanes)) for part in parts)
-        self._records.put(BlockSplit(block.number, lanes, message, text))
+        self.records.put(BlockSplit(block.number, lanes, message, text))
         return parts
 
     def _fail(self, block: Block, message: str, text: str) -> None:
@@ -154,7 +148,7 @@ class _Worker:
             LaneResult(lane.number, Status.FAILED, iterations=None, block_lanes=len(block.lanes))
             for lane in block.lanes
         )
-        self._records.put(BlockResult(block.number, results, message, text))
+        self.records.put(BlockResult(block.number, results, message, text))
 
 
 def _message(block: Block, error: BaseException) -> str:

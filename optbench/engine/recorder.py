@@ -12,30 +12,14 @@ from optbench.records import POSITION_NAMES
 
 @dataclass(frozen=True)
 class TraceRows:
-    """Consecutive rows of the lanes being stepped, on the host.
+    """Consecutive rows of the lanes being stepped, on the host: arrays (rows, lanes)."""
 
-    Attributes
-    ----------
-    first
-        Iteration of the first row.
-    loss
-        float64, shape (rows, lanes).
-    finite
-        Whether loss and parameters were finite at each row, shape (rows, lanes).
-    position
-        Parameters at each row, shape (rows, lanes, parameters), or None.
-    penalty
-        What of the loss is regularisation, shape (rows, lanes), or None.
-    grad_norm
-        Euclidean norm of the gradient, shape (rows, lanes), or None where no rule asks for it.
-    """
-
-    first: int
-    loss: np.ndarray
-    finite: np.ndarray
-    position: np.ndarray | None = None
-    penalty: np.ndarray | None = None
-    grad_norm: np.ndarray | None = None
+    first: int  # iteration of the first row
+    loss: np.ndarray  # float64
+    finite: np.ndarray  # whether loss and parameters were
+    position: np.ndarray | None = None  # the parameters if they are few, (rows, lanes, parameters)
+    penalty: np.ndarray | None = None  # what of the loss is regularisation, if anything can be
+    grad_norm: np.ndarray | None = None  # Euclidean norm of the gradient, if a rule asks for it
 
 
 class Recorder:

@@ -18,22 +18,12 @@ from optbench.rng import ITERATIONS_PER_BLOCK
 
 @dataclass(frozen=True)
 class LaneState:
-    """What lanes carry from step to step, one row per lane.
-
-    Attributes
-    ----------
-    params, buffers
-        Parameters and buffers as they stand.
-    slots
-        The optimizer's state by name.
-    best
-        Parameters and buffers of the smallest validation error; None before there is one.
-    """
+    """What lanes carry from step to step, one row per lane."""
 
     params: Array
     buffers: Array
-    slots: Mapping[str, Array]
-    best: tuple[Array, Array] | None
+    slots: Mapping[str, Array]  # the optimizer's state by name
+    best: tuple[Array, Array] | None  # params and buffers of the smallest validation error so far
 
 
 class Stepper:

@@ -86,27 +86,15 @@ changes the whole trace, and nothing could be concluded from it."""
 
 @dataclass(frozen=True)
 class DeviceComparison:
-    """How far the traces of one optimizer on one device lie from those on another.
-
-    Attributes
-    ----------
-    steps
-        Updates after which they were compared.
-    difference
-        The largest of all lanes, see :func:`relative_difference`; infinite if a block failed.
-    tolerance
-        How large it may be.
-    note
-        Why a block failed, or nothing.
-    """
+    """How far the traces of one optimizer on one device lie from those on another."""
 
     problem: str
     optimizer: str
     dtype: str
-    steps: int
-    difference: float
+    steps: int  # updates after which they were compared
+    difference: float  # largest of all lanes, see relative_difference; inf if a block failed
     tolerance: float
-    note: str = ""
+    note: str = ""  # why a block failed
 
     @property
     def passed(self) -> bool:
@@ -140,15 +128,7 @@ class _Case:
 
 @dataclass(frozen=True)
 class _Traces:
-    """What one block gave.
-
-    Attributes
-    ----------
-    lanes
-        Losses of each lane, and positions where the problem has them: (rows, columns) each.
-    message
-        Why the block failed, or nothing.
-    """
+    """What one block gave: for each lane (rows, columns) of losses and positions, or a message."""
 
     lanes: tuple[np.ndarray, ...]
     message: str

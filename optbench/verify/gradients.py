@@ -106,30 +106,19 @@ def _problem(name: str, own: Mapping[str, Any], shared: Mapping[str, Any]) -> Pr
 class TensorCheck:
     """How far a tensor's gradient lies from differences of the loss.
 
-    Attributes
-    ----------
-    entries
-        How many were compared.
-    redrawn
-        How many were drawn and left out, since no step gave a derivative: those at kinks.
-    error
-        The largest of all entries: |a − n| / max(|a|, |n|, 1e-4·‖a‖∞), with a the
-        gradient's entry, n that of the differences and ‖a‖∞ the largest entry of the whole
-        gradient. Infinite where the gradient is not finite, or where no entry could be compared.
-    worst
-        Index of that entry in the tensor.
-    analytic, numeric
-        Its a and n.
+    ``error`` is the largest of all entries compared: |a − n| / max(|a|, |n|, 1e-4·‖a‖∞), with a the
+    gradient's entry, n that of the differences and ‖a‖∞ the largest entry of the whole gradient. It
+    is infinite where the gradient is not finite, or where no entry could be compared.
     """
 
     tensor: str
     size: int
-    entries: int
-    redrawn: int
+    entries: int  # how many were compared
+    redrawn: int  # how many were drawn and left out, since they lie at kinks
     error: float
-    worst: tuple[int, ...] = ()
-    analytic: float = np.nan
-    numeric: float = np.nan
+    worst: tuple[int, ...] = ()  # index of the entry with that error
+    analytic: float = np.nan  # its a
+    numeric: float = np.nan  # and its n
 
     @property
     def passed(self) -> bool:
@@ -139,20 +128,10 @@ class TensorCheck:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What the check of one problem found.
-
-    Attributes
-    ----------
-    title
-        The problem's title in the suite, or its name.
-    loss_error
-        How far ``loss`` and ``loss_and_grad`` lie apart, relative to the larger.
-    tensors
-        One for each tensor.
-    """
+    """What the check of one problem found."""
 
     title: str
-    loss_error: float
+    loss_error: float  # how far loss and loss_and_grad lie apart, relative to the larger
     tensors: tuple[TensorCheck, ...]
 
     @property
@@ -324,21 +303,11 @@ def _derivatives(
 
 
 class _Differences(NamedTuple):
-    """What two points beside the start say of an entry; arrays (entries,).
+    """What two points beside the start say of each entry; arrays (entries,)."""
 
-    Attributes
-    ----------
-    quotient
-        Central difference, divided by 2h.
-    bend
-        By how much the differences to both sides lie apart.
-    rounding
-        Error of the quotient that comes from rounding the losses.
-    """
-
-    quotient: np.ndarray
-    bend: np.ndarray
-    rounding: np.ndarray
+    quotient: np.ndarray  # central difference, divided by 2h
+    bend: np.ndarray  # by how much the differences to both sides lie apart
+    rounding: np.ndarray  # error of the quotient that comes from rounding the losses
 
 
 def _differences(entries: np.ndarray, part: float, point: _Point) -> _Differences:

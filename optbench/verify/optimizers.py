@@ -55,20 +55,10 @@ so many."""
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found.
-
-    Attributes
-    ----------
-    check
-        Its name.
-    passed
-        None where it was not made, since another one failed.
-    note
-        What was seen.
-    """
+    """What one check found."""
 
     check: str
-    passed: bool | None
+    passed: bool | None  # None where it was not made, since another one failed
     note: str
 
 
@@ -135,21 +125,11 @@ def positions(
 
 @dataclass(frozen=True)
 class _Subject:
-    """The optimizer that is checked.
+    """The optimizer that is checked."""
 
-    Attributes
-    ----------
-    make
-        Returns it anew.
-    hyperparameters
-        All of its own.
-    quadratics
-        Those that it runs on, at least one.
-    """
-
-    make: Callable[[], Optimizer]
-    hyperparameters: Configuration
-    quadratics: tuple[Quadratic, ...]
+    make: Callable[[], Optimizer]  # returns it anew
+    hyperparameters: Configuration  # all of its own
+    quadratics: tuple[Quadratic, ...]  # those that it runs on, at least one
 
     @property
     def has_rate(self) -> bool:

@@ -1,9 +1,9 @@
 """Blocks spread over threads: all of them end, whatever one of them does."""
 
 import os
-import time
 from dataclasses import replace
-from threading import Event
+from threading import Event, Semaphore
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -277,15 +277,17 @@ def test_cancelling_lets_the_running_chunk_end(blocks):
                 assert lane.iterations == rows[record.block]
 
 
-def test_workers_wait_for_whoever_takes_their_records(blocks):
-    """Else a thread that hardly ever lets another one in would keep an interrupt out as well."""
+def test_workers_wait_for_whoever_takes_their_records(blocks, monkeypatch):
+    """Else a thread that hardly ever gives way to another would keep an interrupt out as well."""
     long = [replace(block, iterations=10**7) for block in blocks[:2]]
-    cancelled = Event()
+    cancelled, pauses = Event(), Semaphore(0)
+    monkeypatch.setattr(executor, "time", SimpleNamespace(sleep=lambda seconds: pauses.release()))
     records = execute(long, NumpyDevice(), 2, cancelled)
     next(records)
-    time.sleep(0.3)  # enough for hundreds of chunks
+    for _ in range(1000):  # both workers go on pausing, and do nothing else
+        assert pauses.acquire(timeout=60)
     cancelled.set()
-    chunks = [each for each in records if isinstance(each, TraceChunk)]
+    chunks = [record for record in records if isinstance(record, TraceChunk)]
     assert len(chunks) <= executor.WAITING_RECORDS + 2 * len(long)
 
 
