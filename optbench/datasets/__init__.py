@@ -25,12 +25,12 @@ from optbench.datasets.base import (
     FileCheck,
     Split,
     Verification,
+    split_as,
 )
 from optbench.datasets.collection import Collection, Location
 from optbench.datasets.download import Progress
 from optbench.datasets.download import fetch as fetch_collection
 from optbench.datasets.mnist import FASHION_MNIST, KMNIST, MNIST
-from optbench.datasets.splitting import split_as
 from optbench.errors import DataError, UsageError, nearest
 
 __all__ = [

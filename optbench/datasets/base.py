@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -69,6 +69,34 @@ class Dataset:
         """Shape of one image as convolutions take it: (1, height, width)."""
         height, width = self.shape
         return (1, height, width)
+
+
+def split_as(dataset: Dataset, splitting: str, validation: int) -> Dataset:
+    """Return a data set with the splits asked for; itself where it has them.
+
+    ``train-test`` lets validation examples join the training ones, at their end;
+    ``train-validation-test`` takes the last ``validation`` training examples to validate.
+    """
+    if splitting == TRAIN_TEST and "validation" in dataset.splits:
+        train, held = dataset.splits["train"], dataset.splits["validation"]
+        splits = {"train": _joined(train, held), "test": dataset.splits["test"]}
+    elif splitting == TRAIN_VALIDATION_TEST and "validation" not in dataset.splits:
+        whole = dataset.splits["train"]
+        start = len(whole.labels) - validation
+        splits = {
+            "train": Split(whole.images[:start], whole.labels[:start]),
+            "validation": Split(whole.images[start:], whole.labels[start:]),
+            "test": dataset.splits["test"],
+        }
+    else:
+        return dataset
+    return replace(dataset, splits=MappingProxyType(splits))
+
+
+def _joined(one: Split, other: Split) -> Split:
+    images = np.concatenate([one.images, other.images])
+    labels = np.concatenate([one.labels, other.labels])
+    return Split(read_only(images), read_only(labels))
 
 
 @dataclass(frozen=True)

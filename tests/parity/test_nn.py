@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 
-from optbench.problems.networks.nn.activations import ReLU, Sigmoid, Tanh
 from optbench.problems.networks.nn.base import Layer, Mode
-from optbench.problems.networks.nn.convolution import Conv2d
-from optbench.problems.networks.nn.dense import Dense
-from optbench.problems.networks.nn.dropout import Dropout
+from optbench.problems.networks.nn.images import Conv2d, MaxPool
 from optbench.problems.networks.nn.initializers import Initializer, he
+from optbench.problems.networks.nn.layers import Dense, Dropout, ReLU, Sigmoid, Tanh
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy, zero_one_errors
 from optbench.problems.networks.nn.normalization import BatchNorm
-from optbench.problems.networks.nn.pooling import MaxPool
 from tests.problems.networks.nn.passes import LANES, Arrays, Case, case, run
 
 torch = pytest.importorskip("torch")

@@ -53,14 +53,6 @@ def _fitted(graph: Graph, part: int, shape: Shape) -> int:
     return graph.spread(part, shape)
 
 
-def _add(graph: Graph, node: int, adjoint: int) -> Parts:
-    return adjoint, adjoint
-
-
-def _subtract(graph: Graph, node: int, adjoint: int) -> Parts:
-    return adjoint, graph.apply("negative", adjoint)
-
-
 def _multiply(graph: Graph, node: int, adjoint: int) -> Parts:
     one, other = graph.nodes[node].arguments
     return graph.multiply(adjoint, other), graph.multiply(adjoint, one)
@@ -93,11 +85,6 @@ def _power_slope(graph: Graph, node: int, base: int, exponent: float) -> int:
     return graph.multiply(factor, graph.power(base, graph.number(exponent - 1.0)))
 
 
-def _sqrt(graph: Graph, node: int, adjoint: int) -> Parts:
-    slope = graph.apply("divide_or_zero", graph.number(0.5), node)
-    return (graph.multiply(adjoint, slope),)
-
-
 def _minimum(graph: Graph, node: int, adjoint: int) -> Parts:
     one, other = graph.nodes[node].arguments
     return tuple(
@@ -106,19 +93,11 @@ def _minimum(graph: Graph, node: int, adjoint: int) -> Parts:
     )
 
 
-def _maximum(graph: Graph, node: int, adjoint: int) -> Parts:
-    return _minimum(graph, node, adjoint)[::-1]
-
-
 def _slice(graph: Graph, node: int, adjoint: int) -> Parts:
     described = graph.nodes[node]
     start, stop = described.data
     (n,) = graph.shape(described.arguments[0])
     return (graph.pad(adjoint, start, stop, n),)
-
-
-def _sum(graph: Graph, node: int, adjoint: int) -> Parts:
-    return (adjoint,)
 
 
 def _matrix_product(graph: Graph, node: int, adjoint: int) -> Parts:
@@ -137,17 +116,13 @@ def _slope(derivative: Callable[[Graph, int, int], int]) -> DerivativeRule:
     return rule
 
 
-def _one_plus_square(graph: Graph, node: int) -> int:
-    return graph.add(graph.number(1.0), graph.multiply(node, node))
-
-
-def _one_less_square(graph: Graph, node: int) -> int:
-    return graph.subtract(graph.number(1.0), graph.multiply(node, node))
+def _square(graph: Graph, node: int) -> int:
+    return graph.multiply(node, node)
 
 
 _RULES: dict[str, DerivativeRule] = {
-    "add": _add,
-    "subtract": _subtract,
+    "add": lambda graph, node, adjoint: (adjoint, adjoint),
+    "subtract": lambda graph, node, adjoint: (adjoint, graph.apply("negative", adjoint)),
     "multiply": _multiply,
     "divide": _divide,
     "power": _power,
@@ -156,14 +131,16 @@ _RULES: dict[str, DerivativeRule] = {
     "log": lambda graph, node, adjoint: (graph.divide(adjoint, graph.nodes[node].arguments[0]),),
     "sin": _slope(lambda graph, one, node: graph.apply("cos", one)),
     "cos": _slope(lambda graph, one, node: graph.apply("negative", graph.apply("sin", one))),
-    "tan": _slope(lambda graph, one, node: _one_plus_square(graph, node)),
-    "tanh": _slope(lambda graph, one, node: _one_less_square(graph, node)),
-    "sqrt": _sqrt,
+    "tan": _slope(lambda graph, one, node: graph.add(graph.number(1.0), _square(graph, node))),
+    "tanh": _slope(
+        lambda graph, one, node: graph.subtract(graph.number(1.0), _square(graph, node))
+    ),
+    "sqrt": _slope(lambda graph, one, node: graph.apply("divide_or_zero", graph.number(0.5), node)),
     "abs": _slope(lambda graph, one, node: graph.apply("sign", one)),
     "minimum": _minimum,
-    "maximum": _maximum,
+    "maximum": lambda graph, node, adjoint: _minimum(graph, node, adjoint)[::-1],
     "slice": _slice,
-    "sum": _sum,
+    "sum": lambda graph, node, adjoint: (adjoint,),
     "matrix_product": _matrix_product,
 }
 """Rules by operation: what the adjoint of a node contributes to each of its arguments."""

@@ -11,6 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
+from optbench.datasets.base import read_only
 from optbench.errors import SuiteError, nearest
 from optbench.problems.base import Arrays, Losses, Minimum
 from optbench.problems.expressions import (
@@ -136,8 +137,7 @@ class ExpressionFunction(Function):
         self._constants = {}
         for name, value in self.settings["constants"].items():
             if isinstance(value, list):
-                self._constants[name] = np.asarray(value, dtype=self.dtype)
-                self._constants[name].flags.writeable = False
+                self._constants[name] = read_only(np.asarray(value, dtype=self.dtype))
 
     def _check_range(self) -> None:
         """Refuse numbers that the dtype cannot hold."""
@@ -185,10 +185,6 @@ class ExpressionFunction(Function):
     @override
     def data(self) -> dict[str, np.ndarray]:
         return self._constants
-
-    @override
-    def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
-        return {name: array[None, ...] for name, array in data.items()}
 
     def surface(self) -> dict[str, np.ndarray] | None:
         """Return the function on a grid of its domain; outside its own it is infinite or NaN."""

@@ -128,7 +128,9 @@ class Graph:
 
     def spread(self, scalar: int, shape: Shape) -> int:
         """Return a vector all of whose coordinates are a scalar; a scalar itself if that is it."""
-        return scalar if shape == self.shape(scalar) else self._spread(scalar, shape)
+        if shape == self.shape(scalar):
+            return scalar
+        return self._node("spread", (scalar,), shape, shape[0])
 
     def sum(self, vector: int) -> int:
         """Return the sum of a vector's coordinates."""
@@ -158,9 +160,6 @@ class Graph:
             self.nodes.append(node)
         return place
 
-    def _spread(self, scalar: int, shape: Shape) -> int:
-        return self._node("spread", (scalar,), shape, shape[0])
-
     def _stripped(self, node: int) -> int:
         """Return the scalar that stands in every coordinate; other nodes as they are."""
         described = self.nodes[node]
@@ -178,15 +177,12 @@ class Graph:
     def _unary(self, operation: str, one: int) -> int:
         scalar, shape = self._stripped(one), self.shape(one)
         if scalar != one:
-            return self._spread(self._unary(operation, scalar), shape)
+            return self.spread(self._unary(operation, scalar), shape)
         folded = self._folded(operation, (one,))
         if folded is not None:
             return folded
-        if operation == "negative":
-            simplified = _negative(self, one)
-            if simplified is not None:
-                return simplified
-        return self._node(operation, (one,), shape)
+        simplified = _negative(self, one) if operation == "negative" else None
+        return self._node(operation, (one,), shape) if simplified is None else simplified
 
     def _binary(self, operation: str, one: int, other: int) -> int:
         shape = self.shape(one) or self.shape(other)
@@ -273,14 +269,6 @@ def _power(graph: Graph, base: int, exponent: int) -> int | None:
     return base if known == 1.0 else None
 
 
-def _divide_or_zero(graph: Graph, one: int, other: int) -> int | None:
-    return one if graph.value(one) == 0.0 else None
-
-
-def _either(graph: Graph, one: int, other: int) -> int | None:
-    return one if one == other else None
-
-
 def _sign_outside(
     graph: Graph, operation: Callable[[int, int], int], one: int, other: int
 ) -> int | None:
@@ -308,8 +296,8 @@ BINARY_RULES: dict[str, Callable[[Graph, int, int], int | None]] = {
     "multiply": _multiply,
     "divide": _divide,
     "power": _power,
-    "divide_or_zero": _divide_or_zero,
-    "minimum": _either,
-    "maximum": _either,
+    "divide_or_zero": lambda graph, one, other: one if graph.value(one) == 0.0 else None,
+    "minimum": lambda graph, one, other: one if one == other else None,
+    "maximum": lambda graph, one, other: one if one == other else None,
 }
 """Rules by operation."""

@@ -272,7 +272,11 @@ class _Parser:
         if name == "dot":
             made = self._dot(node, *(part.node for part in parts))
         elif name == "sum":
-            made = self._sum(node.args[0], parts[0])
+            (part,) = parts
+            if self._graph.shape(part.node) == ():
+                message = f"sum takes a vector; '{cut(part.text)}' is a scalar"
+                raise self._mistake(node.args[0], message)
+            made = self._graph.sum(part.node)
         else:
             self._check_shapes(node.args[-1], parts[0], parts[-1])
             made = self._graph.apply(name, *(part.node for part in parts))
@@ -288,11 +292,6 @@ class _Parser:
             meant = nearest(node.id, FUNCTIONS)
             raise self._mistake(node, f"unknown function '{cut(node.id)}'; {meant}")
         return node.id
-
-    def _sum(self, node: ast.expr, part: Part) -> int:
-        if self._graph.shape(part.node) == ():
-            raise self._mistake(node, f"sum takes a vector; '{cut(part.text)}' is a scalar")
-        return self._graph.sum(part.node)
 
     def _dot(self, node: ast.Call, one: int, other: int) -> int:
         first, second = self._graph.shape(one), self._graph.shape(other)
@@ -324,7 +323,8 @@ class _Parser:
             )
         (n,) = shape
         if isinstance(node.slice, ast.Slice) and node.slice.step is None:
-            bounds = [self._bound(bound) for bound in (node.slice.lower, node.slice.upper)]
+            ends = (node.slice.lower, node.slice.upper)
+            bounds = [None if end is None else self._whole(end) for end in ends]
             start, stop, _ = slice(*bounds).indices(n)
             if start >= stop:
                 raise self._mistake(node.slice, f"this slice of {noun(shape)} is empty")
@@ -337,9 +337,6 @@ class _Parser:
             text = str(index)
             made = self._graph.slice(vector.node, index % n, index % n + 1, scalar=True)
         return Part(made, f"{vector.inside(ATOM_RANK)}[{text}]")
-
-    def _bound(self, node: ast.expr | None) -> int | None:
-        return None if node is None else self._whole(node)
 
     def _whole(self, node: ast.expr) -> int:
         """Return an index or a bound of a slice."""

@@ -100,6 +100,10 @@ class Function(Problem):
     def start(self, seed: int) -> np.ndarray:
         return np.array(self.origin)
 
+    def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
+        """Return the constants; all lanes share them."""
+        return {name: array[None, ...] for name, array in data.items()}
+
     @override
     def loss_and_grad(
         self, params: Stacked, grads: Stacked, batch: Arrays, *, buffers: Arrays, work: Workspace
@@ -177,10 +181,6 @@ class VectorFunction(Function):
     def definition(self) -> dict[str, Any]:
         start = {"repeat": list(self.cycle)}
         return {**super().definition(), "start": start, "dimensions": self.dimensions}
-
-    def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
-        """Return the constants; all lanes share them."""
-        return {name: array[None, ...] for name, array in data.items()}
 
     @override
     def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:

@@ -19,6 +19,7 @@ import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array, Stacked, Workspace
+from optbench.datasets.base import read_only
 from optbench.problems.base import DTYPES, Arrays, Losses
 from optbench.problems.batches import Batches
 from optbench.problems.functions.base import PlanarFunction
@@ -39,9 +40,7 @@ def pairs() -> np.ndarray:
     """
     generator = np.random.RandomState(DATA_SEED)
     columns = [generator.normal(0.0, 1.0, PAIRS) for _ in range(2)]
-    noise = np.stack(columns, axis=1).astype(np.float32)
-    noise.flags.writeable = False
-    return noise
+    return read_only(np.stack(columns, axis=1).astype(np.float32))
 
 
 class Noisy(PlanarFunction):
@@ -51,6 +50,7 @@ class Noisy(PlanarFunction):
     its bases. A trace holds the noisy losses; ``test`` evaluations are f itself.
     """
 
+    default_iterations = 100 * (PAIRS // 128)
     random = True
     minibatch = True
     options = (
@@ -81,12 +81,11 @@ class Noisy(PlanarFunction):
             "pairs": PAIRS,
             "dtype": "float32",
         }
-        batches = self.batches
         return {
             **super().definition(),
             "noise": noise,
-            "batch": {"rule": batches.rule, "size": batches.size},
-            "streams": list(batches.streams),
+            "batch": {"rule": self.batches.rule, "size": self.batches.size},
+            "streams": list(self.batches.streams),
         }
 
     @override
@@ -139,7 +138,6 @@ class NoisyBeale(Noisy, Beale):
 
     name = "noisy-beale"
     summary = "DeepOBS's noisy Beale function: f + u·x + v·y in training, f in testing"
-    default_iterations = 7800
 
 
 class NoisyBranin(Noisy, Branin):
@@ -147,7 +145,6 @@ class NoisyBranin(Noisy, Branin):
 
     name = "noisy-branin"
     summary = "DeepOBS's noisy Branin function: f + u·x + v·y in training, f in testing"
-    default_iterations = 7800
 
 
 class NoisyRosenbrock(Noisy, Rosenbrock):
@@ -155,7 +152,6 @@ class NoisyRosenbrock(Noisy, Rosenbrock):
 
     name = "noisy-rosenbrock"
     summary = "DeepOBS's noisy Rosenbrock function: f + u·x + v·y in training, f in testing"
-    default_iterations = 7800
 
 
 NOISY: tuple[type[Noisy], ...] = (NoisyBeale, NoisyBranin, NoisyRosenbrock)

@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array, Stacked, Tensor, Workspace
+from optbench.datasets.base import read_only
 from optbench.problems.base import DTYPES, RECORDS, Arrays, Losses, Problem
 from optbench.problems.batches import Batches
 from optbench.settings import Option
@@ -194,7 +195,7 @@ class QuadraticDeep(Problem):
 def points(seed: int) -> np.ndarray:
     """Return 1,000 points of N(0, 0.36·I): float32, shape (1000, 100), read-only."""
     drawn = np.random.RandomState(seed).normal(0.0, NOISE, (POINTS, DIMENSIONS))
-    return _read_only(drawn.astype(np.float32))
+    return read_only(drawn.astype(np.float32))
 
 
 @lru_cache(maxsize=2)
@@ -204,7 +205,7 @@ def hessian(dtype: str) -> np.ndarray:
     flat = random.uniform(0.0, 1.0, FLAT)
     steep = random.uniform(30.0, 60.0, DIMENSIONS - FLAT)
     turned = rotation(DIMENSIONS, random)
-    return _read_only((turned.T * np.concatenate([flat, steep]) @ turned).astype(dtype))
+    return read_only((turned.T * np.concatenate([flat, steep]) @ turned).astype(dtype))
 
 
 def rotation(dimensions: int, random: np.random.RandomState) -> np.ndarray:
@@ -228,8 +229,3 @@ def rotation(dimensions: int, random: np.random.RandomState) -> np.ndarray:
         larger[1:, 1:] = turned
         turned = larger - 2.0 * normal @ (normal.T @ larger)
     return -turned
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
-    return array

@@ -206,8 +206,8 @@ X = {"start": {"x": 1}}
         ({"domain": {"x": [2, 1]}}, "domain: x = [2, 1] must rise"),
         ({"domain": {"x": [1, 2, 3]}}, "domain: x = [1, 2, 3] must be a list of two numbers"),
         ({"domain": {"x": 3}}, "domain: x = 3 must be a list of two numbers"),
-        ({"start": {"x": 1e50, "y": 0}, "dtype": "float32"}, "1e+50 does not fit into float32"),
-        ({"expression": "1e50*x", **X, "dtype": "float32"}, "1e+50 does not fit into float32"),
+        ({"start": {"x": 1e50, "y": 0}, "dtype": "float32"}, "1e+50 is too large for float32"),
+        ({"expression": "1e50*x", **X, "dtype": "float32"}, "1e+50 is too large for float32"),
         (
             {"expression": "x*sum(b)", **X, "constants": {"b": [1, 1e50]}, "dtype": "float32"},
             "1e+50 is too large for float32; use float64",

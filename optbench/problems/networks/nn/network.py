@@ -9,11 +9,9 @@ import numpy as np
 
 from optbench.arrays import Array, Buffer, Tensor, Workspace
 from optbench.errors import SuiteError
-from optbench.problems.networks.nn.activations import ReLU
 from optbench.problems.networks.nn.base import Layer, Pass, written
-from optbench.problems.networks.nn.dense import Dense
-from optbench.problems.networks.nn.dropout import Dropout
 from optbench.problems.networks.nn.initializers import Initializer
+from optbench.problems.networks.nn.layers import Dense, Dropout, ReLU
 from optbench.problems.networks.nn.losses import Loss
 
 

@@ -9,14 +9,11 @@ from typing import Any
 from typing_extensions import override
 
 from optbench.errors import SuiteError, nearest
-from optbench.problems.networks.nn.activations import Flatten, ReLU, Sigmoid, Tanh
 from optbench.problems.networks.nn.base import Layer, Shape
-from optbench.problems.networks.nn.convolution import Conv2d
-from optbench.problems.networks.nn.dense import Dense
-from optbench.problems.networks.nn.dropout import Dropout
+from optbench.problems.networks.nn.images import Conv2d, MaxPool
 from optbench.problems.networks.nn.initializers import INIT_NAMES, Initializer, InitName
+from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from optbench.problems.networks.nn.normalization import BatchNorm
-from optbench.problems.networks.nn.pooling import MaxPool
 from optbench.settings import Choice, Flag, Number, Setting, fraction
 
 LARGEST = 999_999_999

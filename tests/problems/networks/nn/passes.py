@@ -10,14 +10,11 @@ import numpy as np
 from optbench.arrays import Workspace
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
-from optbench.problems.networks.nn.activations import Flatten, ReLU, Sigmoid, Tanh
 from optbench.problems.networks.nn.base import Layer, Mode, Pass
-from optbench.problems.networks.nn.convolution import Conv2d
-from optbench.problems.networks.nn.dense import Dense
-from optbench.problems.networks.nn.dropout import Dropout
+from optbench.problems.networks.nn.images import Conv2d, MaxPool
 from optbench.problems.networks.nn.initializers import he
+from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from optbench.problems.networks.nn.normalization import BatchNorm
-from optbench.problems.networks.nn.pooling import MaxPool
 from tests.strict import StrictDevice
 
 LANES, BATCH = 3, 4

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from optbench.problems.networks.nn.activations import ReLU, Sigmoid, Tanh
+from optbench.problems.networks.nn.layers import ReLU, Sigmoid, Tanh
 from tests.problems.networks.nn.passes import Case, case, run
 
 FUNCTIONS = {

@@ -8,7 +8,7 @@ import pytest
 from optbench import rng
 from optbench.arrays import Tensor
 from optbench.errors import SuiteError
-from optbench.problems.networks.nn.convolution import Conv2d
+from optbench.problems.networks.nn.images import Conv2d
 from optbench.problems.networks.nn.initializers import Initializer, he
 from tests.problems.networks.nn.passes import LANES, Case, case, run
 

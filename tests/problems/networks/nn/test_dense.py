@@ -6,8 +6,8 @@ import pytest
 from optbench import rng
 from optbench.arrays import Tensor
 from optbench.errors import SuiteError
-from optbench.problems.networks.nn.dense import Dense
 from optbench.problems.networks.nn.initializers import Initializer, he
+from optbench.problems.networks.nn.layers import Dense
 from tests.problems.networks.nn.passes import BATCH, LANES, case, run
 
 FAN_IN, FAN_OUT = 4, 2

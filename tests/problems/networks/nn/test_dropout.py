@@ -5,7 +5,7 @@ import pytest
 
 from optbench.errors import SuiteError
 from optbench.problems.networks.nn.base import Mode
-from optbench.problems.networks.nn.dropout import Dropout
+from optbench.problems.networks.nn.layers import Dropout
 from tests.problems.networks.nn.passes import case, run
 
 

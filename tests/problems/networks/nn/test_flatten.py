@@ -1,6 +1,6 @@
 """Flatten moves no number."""
 
-from optbench.problems.networks.nn.activations import Flatten
+from optbench.problems.networks.nn.layers import Flatten
 from tests.problems.networks.nn.passes import case, run
 
 

@@ -8,11 +8,10 @@ import pytest
 from optbench.arrays import Stacked, stack
 from optbench.device.cpu import NumpyDevice
 from optbench.errors import SuiteError
-from optbench.problems.networks.nn.activations import ReLU
 from optbench.problems.networks.nn.base import Mode, Pass
-from optbench.problems.networks.nn.convolution import Conv2d
-from optbench.problems.networks.nn.dense import Dense
+from optbench.problems.networks.nn.images import Conv2d
 from optbench.problems.networks.nn.initializers import Initializer, he
+from optbench.problems.networks.nn.layers import Dense, ReLU
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy
 from optbench.problems.networks.nn.network import Network, Regularization, dense_relu_layers
 from optbench.problems.networks.nn.parse import parse_layers

@@ -6,14 +6,11 @@ import math
 import pytest
 
 from optbench.errors import ExitCode, SuiteError
-from optbench.problems.networks.nn.activations import Flatten, ReLU, Sigmoid, Tanh
-from optbench.problems.networks.nn.convolution import Conv2d
-from optbench.problems.networks.nn.dense import Dense
-from optbench.problems.networks.nn.dropout import Dropout
+from optbench.problems.networks.nn.images import Conv2d, MaxPool
 from optbench.problems.networks.nn.initializers import INIT_NAMES, Initializer, he
+from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
 from optbench.problems.networks.nn.normalization import BatchNorm
 from optbench.problems.networks.nn.parse import KINDS, parse_layers
-from optbench.problems.networks.nn.pooling import MaxPool
 
 IMAGE = (1, 28, 28)
 DEFAULT = Initializer("he", 0.02)

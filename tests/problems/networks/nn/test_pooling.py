@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.problems.networks.nn.pooling import MaxPool
+from optbench.problems.networks.nn.images import MaxPool
 from tests.problems.networks.nn.passes import Case, case, run
 
 VARIANTS = [

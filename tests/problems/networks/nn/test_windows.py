@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optbench.problems.networks.nn.windows import Windows, col2im, im2col
+from optbench.problems.networks.nn.images import Windows, col2im, im2col
 from tests.problems.networks.nn.passes import Stale
 
 

@@ -1,0 +1,234 @@
+"""Layers of numbers in rows: affine, dropout, and functions of each number on its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from optbench.arrays import Array
+from optbench.errors import SuiteError
+from optbench.problems.networks.nn.base import Layer, Mode, Pass, Shape, WeightedLayer, written
+from optbench.problems.networks.nn.initializers import Initializer
+
+
+@dataclass(frozen=True)
+class Dense(WeightedLayer):
+    """Affine layer: y = x W + b, with x (lanes, batch, fan_in) and W (lanes, fan_in, fan_out).
+
+    dW = xᵀ dy, db = Σ_batch dy, dx = dy Wᵀ; b starts at 0.
+    """
+
+    fan_out: int
+    initializer: Initializer
+    has_bias: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.in_shape) != 1:
+            shape = written(self.in_shape)
+            raise SuiteError(f"its input has the shape {shape}; put 'flatten' before it")
+
+    @property
+    @override
+    def out_shape(self) -> Shape:
+        return (self.fan_out,)
+
+    @property
+    @override
+    def weight_shape(self) -> Shape:
+        return self.fans
+
+    @property
+    @override
+    def fans(self) -> tuple[int, int]:
+        return self.in_shape[0], self.fan_out
+
+    @property
+    def work_values(self) -> int:
+        """Output, and gradient of the input."""
+        return self.fan_out + self.input_gradient_values
+
+    @property
+    def input_gradient_values(self) -> int:
+        """The gradient itself."""
+        return self.fan_in
+
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array]:
+        """Return x W + b, and x."""
+        work, weight = pass_.work, pass_.weights[self.weight]
+        y = work.take((weight.shape[0], x.shape[1], self.fan_out), x.dtype)
+        work.into(y, work.xp.matmul, x, weight)
+        if self.has_bias:
+            work.into(y, work.xp.add, y, pass_.weights[self.bias][:, None, :])
+        return y, x
+
+    def backward(
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
+    ) -> Array | None:
+        """Write dW and db, return dx."""
+        work, xp = pass_.work, pass_.work.xp
+        work.into(grads[self.weight], xp.matmul, xp.matrix_transpose(saved), dy)
+        if self.has_bias:
+            work.into(grads[self.bias], xp.sum, dy, axis=1)
+        if first:
+            return None
+        dx = work.take((*dy.shape[:2], self.fan_in), dy.dtype)
+        return work.into(dx, xp.matmul, dy, xp.matrix_transpose(pass_.weights[self.weight]))
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Dropout: in training and scoring y = x·m, dx = dy·m with a mask m of zeros and ones.
+
+    In evaluation y = (1 − p)·x, as in the textbook, with the ratio p in [0, 1). With ``inverted``,
+    as in PyTorch, training divides by 1 − p instead and evaluation leaves x alone. Whoever draws a
+    mask keeps each value with probability 1 − p.
+
+    Sources: N. Srivastava et al., "Dropout", JMLR 15 (2014); K. Saitoh, "Deep Learning from
+    Scratch", section 6.4.3.
+    """
+
+    ratio: float
+    inverted: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.ratio < 1.0:
+            raise SuiteError(f"its ratio is {self.ratio:g}; it must be in [0, 1)")
+
+    @property
+    def work_values(self) -> int:
+        """The output; a mask is not a work array."""
+        return self.in_size
+
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array | None]:
+        """Return the values that are kept, and the mask."""
+        if pass_.mode is Mode.EVALUATE:
+            return (x if self.inverted else self._scaled(x, 1.0 - self.ratio, pass_)), None
+        mask = pass_.masks[self.name]
+        y = pass_.work.take((max(x.shape[0], mask.shape[0]), *x.shape[1:]), x.dtype)
+        y[...] = x
+        return self._kept(y, mask, pass_), mask
+
+    def backward(
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
+    ) -> Array | None:
+        """Return dy where values were kept, else 0."""
+        return self._kept(dy, saved, pass_)
+
+    def _kept(self, values: Array, mask: Array, pass_: Pass) -> Array:
+        work = pass_.work
+        work.keep_where(values, mask)
+        if self.inverted:
+            work.into(values, work.xp.divide, values, 1.0 - self.ratio)
+        return values
+
+    def _scaled(self, x: Array, factor: float, pass_: Pass) -> Array:
+        y = pass_.work.take(x.shape, x.dtype)
+        return pass_.work.into(y, pass_.work.xp.multiply, x, factor)
+
+
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """Rectifier: y = max(x, 0); dx = dy where x > 0, else 0."""
+
+    @property
+    def work_values(self) -> int:
+        """The output."""
+        return self.in_size
+
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array]:
+        """Return max(x, 0), twice; NaN stays NaN."""
+        work, xp = pass_.work, pass_.work.xp
+        y = work.take(x.shape, x.dtype)
+        flat = (*x.shape[:2], self.in_size)
+        # A row of zeros: NumPy's loop for a single number is twice as slow.
+        zeros = xp.zeros((1, 1, self.in_size), dtype=x.dtype)
+        work.into(xp.reshape(y, flat, copy=False), xp.maximum, xp.reshape(x, flat), zeros)
+        return y, y
+
+    def backward(
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
+    ) -> Array | None:
+        """Return dy where the output was positive, else 0."""
+        work, xp = pass_.work, pass_.work.xp
+        positive = work.take(saved.shape, xp.bool)
+        return work.keep_where(dy, work.into(positive, xp.greater, saved, 0.0))
+
+
+@dataclass(frozen=True)
+class Sigmoid(Layer):
+    """Logistic function: y = 1/(1 + exp(−x)); dx = dy·y·(1 − y)."""
+
+    @property
+    def work_values(self) -> int:
+        """The output and the derivative."""
+        return 2 * self.in_size
+
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array]:
+        """Return 1/(1 + exp(−x)), twice; where the exponential overflows it is 0, as it should."""
+        work, xp = pass_.work, pass_.work.xp
+        y = work.take(x.shape, x.dtype)
+        work.into(y, xp.negative, x)
+        work.into(y, xp.exp, y)
+        work.into(y, xp.add, y, 1.0)
+        return work.into(y, xp.divide, 1.0, y), y
+
+    def backward(
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
+    ) -> Array | None:
+        """Return dy·y·(1 − y)."""
+        work, xp = pass_.work, pass_.work.xp
+        slope = work.take(saved.shape, saved.dtype)
+        work.into(slope, xp.subtract, 1.0, saved)
+        work.into(slope, xp.multiply, slope, saved)
+        return work.into(dy, xp.multiply, dy, slope)
+
+
+@dataclass(frozen=True)
+class Tanh(Layer):
+    """Hyperbolic tangent: y = tanh(x); dx = dy·(1 − y²)."""
+
+    @property
+    def work_values(self) -> int:
+        """The output and the derivative."""
+        return 2 * self.in_size
+
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array]:
+        """Return tanh(x), twice."""
+        work = pass_.work
+        y = work.take(x.shape, x.dtype)
+        return work.into(y, work.xp.tanh, x), y
+
+    def backward(
+        self, dy: Array, saved: Array, pass_: Pass, grads: Mapping[str, Array], *, first: bool
+    ) -> Array | None:
+        """Return dy·(1 − y²)."""
+        work, xp = pass_.work, pass_.work.xp
+        slope = work.take(saved.shape, saved.dtype)
+        work.into(slope, xp.multiply, saved, saved)
+        work.into(slope, xp.subtract, 1.0, slope)
+        return work.into(dy, xp.multiply, dy, slope)
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """Lays the values of an example out in one row, the last axis fastest; no numbers change."""
+
+    @property
+    @override
+    def out_shape(self) -> Shape:
+        return (self.in_size,)
+
+    @property
+    def work_values(self) -> int:
+        """None: the values stay where they are."""
+        return 0
+
+    @override
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, None]:
+        return pass_.work.xp.reshape(x, (*x.shape[:2], *self.out_shape)), None
+
+    @override
+    def backward(
+        self, dy: Array, saved: None, pass_: Pass, grads: Mapping[str, Array], *, first: bool
+    ) -> Array | None:
+        return pass_.work.xp.reshape(dy, (*dy.shape[:2], *self.in_shape))
