@@ -11,7 +11,7 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat
+from pydantic import BaseModel, FiniteFloat, PositiveFloat
 
 from optbench.errors import NothingToCompareError, ResultsError, UsageError, nearest
 from optbench.records import LANE_COLUMNS, TRACE_COLUMNS
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FOLDER = "baselines"
 
 DESCRIPTION = "baseline.json"
+
+MAKE_ONE = "make one with: optbench baseline save RUN"
 
 TOLERANCE_COLUMNS = {"lane": "int32", "iteration": "int32", "tolerance": "float64"}
 """Columns of tolerance.parquet."""
@@ -51,25 +53,17 @@ class Baseline:
     tolerance: "pd.DataFrame"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class _Suite(_Part):
+class _Suite(BaseModel, strict=True):
     given: dict[str, Any]
     resolved: dict[str, Any]
 
 
-class _Optimizer(_Part):
-    label: str
-
-
-class _Description(_Part):
+class _Description(BaseModel, strict=True):
     """What a check needs of baseline.json beside what readers need of a run.json."""
 
     suite: _Suite
     seeds: list[int]
-    optimizers: list[_Optimizer]
+    optimizers: list[Any]
     environment: dict[str, Any]
     device: dict[str, Any]
     targets: dict[str, FiniteFloat]
@@ -161,14 +155,11 @@ def find(names: list[str], out: Path) -> list[Path]:
     except OSError as error:
         reason = error.strerror
         raise ResultsError(f"'{out}' cannot be searched for baselines: {reason}") from None
-    if not names and not known:
-        raise NothingToCompareError(
-            f"there are no baselines under '{out / FOLDER}'; make one with: "
-            "optbench baseline save RUN"
-        )
-    if not names:
+    if names:
+        return [_find(name, known, out) for name in dict.fromkeys(names)]
+    if known:
         return known
-    return [_find(name, known, out) for name in dict.fromkeys(names)]
+    raise NothingToCompareError(f"there are no baselines under '{out / FOLDER}'; {MAKE_ONE}")
 
 
 def _find(name: str, known: list[Path], out: Path) -> Path:
@@ -176,7 +167,7 @@ def _find(name: str, known: list[Path], out: Path) -> Path:
         if name and isfile(folder / DESCRIPTION):
             return folder
     titles = [folder.name for folder in known]
-    hint = nearest(name, titles) if titles else "make one with: optbench baseline save RUN"
+    hint = nearest(name, titles) if titles else MAKE_ONE
     raise NothingToCompareError(f"there is no baseline '{name}' under '{out / FOLDER}'; {hint}")
 
 

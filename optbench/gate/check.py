@@ -68,10 +68,8 @@ def _count(number: int, noun: str) -> str:
 def exit_code(checked: Sequence[CheckedBaseline]) -> ExitCode:
     """Return the exit code of several checks: a failure outweighs nothing to compare."""
     codes = {one.verdict.exit_code for one in checked}
-    for code in (ExitCode.CHECK_FAILED, ExitCode.NOTHING_TO_COMPARE):
-        if code in codes:
-            return code
-    return ExitCode.DONE
+    worst_first = (ExitCode.CHECK_FAILED, ExitCode.NOTHING_TO_COMPARE)
+    return next((code for code in worst_first if code in codes), ExitCode.DONE)
 
 
 def no_display(plan: Plan) -> AbstractContextManager[Callable[[Record], None]]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +52,8 @@ def _cells(group: "Group") -> dict[str, str]:
         "detects": share(group.detectable),
         "seeds": str(group.seeds),
         "p": "" if group.p is None or not group.effect else f"{group.p:.2g}",
-        "test error": _then_now(_percent(group.test_error_then), _percent(group.test_error_now)),
-        "to target": _then_now(_text(group.reached_then), _text(group.reached_now)),
+        "test error": _then_now(group.test_error_then, group.test_error_now, _percent),
+        "to target": _then_now(group.reached_then, group.reached_now, str),
         NOTE: group.note,
     }
 
@@ -77,35 +77,31 @@ def _between(group: "Group") -> str:
     return "" if ends[0] == ends[1] else f"{ends[0].removesuffix(' %')} to {ends[1]}"
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100.0 * value:.2f} %"
+def _percent(value: float) -> str:
+    return f"{100.0 * value:.2f} %"
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _then_now(then: str, now: str) -> str:
-    return then if then == now else f"{then or '?'} → {now or '?'}"
+def _then_now(then: Any, now: Any, write: Callable[[Any], str]) -> str:
+    old, new = ("" if value is None else write(value) for value in (then, now))
+    return old if old == new else f"{old or '?'} → {new or '?'}"
 
 
 def to_json(checked: "Sequence[CheckedBaseline]") -> str:
     """Return all that was found; numbers that JSON cannot say are null."""
-    return json_text({"baselines": [_plain(one) for one in checked]})
-
-
-def _plain(checked: "CheckedBaseline") -> dict[str, Any]:
-    verdict = checked.verdict
-    return {
-        "baseline": checked.name,
-        "run": str(checked.run.path),
-        "exit_code": int(verdict.exit_code),
-        "failed": verdict.failed,
-        "lanes": verdict.matched,
-        "findings": [asdict(finding) for finding in verdict.findings],
-        "groups": [asdict(group) for group in verdict.groups],
-        "figures": [str(path) for path in checked.figures],
-    }
+    baselines = [
+        {
+            "baseline": one.name,
+            "run": str(one.run.path),
+            "exit_code": int(one.verdict.exit_code),
+            "failed": one.verdict.failed,
+            "lanes": one.verdict.matched,
+            "findings": [asdict(finding) for finding in one.verdict.findings],
+            "groups": [asdict(group) for group in one.verdict.groups],
+            "figures": [str(path) for path in one.figures],
+        }
+        for one in checked
+    ]
+    return json_text({"baselines": baselines})
 
 
 def annotations(checked: "Sequence[CheckedBaseline]") -> Iterator[str]:

@@ -18,7 +18,6 @@ MOST_DIFFERENCES = 8
 RULES = ("iterations", "evaluate_every", "stop")
 """Keys of a problem entry that decide how long lanes run; its definition holds the others."""
 
-
 LONGEST = 48
 """Characters of a value that a message quotes."""
 
@@ -131,8 +130,10 @@ def _problems(comparison: Comparison) -> Iterator[Finding]:
         yield from _streams(problem, paired, *sides)
         rules_then, rules_now = (
             {"iterations": side.get("iterations", MISSING)}
-            | {name: value for name, value in known.get(problem, {}).items() if name in RULES}
-            for side, known in zip(sides, entries, strict=True)
+            | {name: entry[name] for name in RULES if name in entry}
+            for side, entry in zip(
+                sides, (known.get(problem, {}) for known in entries), strict=True
+            )
         )
         for difference in differences(rules_then, rules_now):
             yield _finding(problem, "", difference)

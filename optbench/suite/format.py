@@ -23,7 +23,7 @@ from pydantic import (
     field_validator,
 )
 
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError, first_complaint, nearest
 
 LONGEST_NAME = 200
 """Characters of a suite's name; with time and hash, file systems must still accept it."""
@@ -254,21 +254,19 @@ def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
     except UnicodeEncodeError:
         raise SuiteError(f"{place}: it contains a lone surrogate, which is not text") from None
     except ValidationError as error:
-        raise SuiteError(f"{place}: {_first_complaint(error)}") from None
+        raise SuiteError(f"{place}: {_complaint(error)}") from None
 
 
-def _first_complaint(error: ValidationError) -> str:
-    first = error.errors()[0]
-    steps = [str(step + 1) if isinstance(step, int) else str(step) for step in first["loc"]]
+def _complaint(error: ValidationError) -> str:
+    location, reason = first_complaint(error)
+    steps = [str(step + 1) if isinstance(step, int) else step for step in location]
     union_branches = {"int", "constrained-int", "float", "str", "list[int]"}
     where = " ".join(step for step in steps if step not in union_branches)
-    if first["type"] == "extra_forbidden":
+    kind = error.errors()[0]["type"]
+    if kind == "extra_forbidden":
         known = StopTable if "stop" in steps else SuiteFile
         return f"unknown key '{where}'; {nearest(steps[-1], known.model_fields)}"
-    if first["type"] == "missing":
-        return f"{where} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[0].lower()}{message[1:]}"
+    return f"{where} is missing" if kind == "missing" else f"{where}: {reason}"
 
 
 def builtin_suites() -> dict[str, Path]:

@@ -23,6 +23,8 @@ from tests.small import anisotropic, blocks_of, small_network, suite
 
 ROOT = Path(__file__).parents[2]
 
+RULES = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "signsgd", "rprop")
+
 
 def table_of(settled):
     return baseline.tolerances(settled, NumpyDevice())
@@ -131,6 +133,8 @@ def test_what_diverges_has_no_tolerance_where_it_has_no_loss():
     [
         ("float64", ("sgd", "adagrad", "adam", "rprop")),
         ("float32", ("momentum", "rmsprop", "adam", "signsgd")),
+        pytest.param("float64", RULES, marks=pytest.mark.slow),
+        pytest.param("float32", RULES, marks=pytest.mark.slow),
     ],
 )
 def test_another_order_of_sums_stays_within_the_tolerance(dtype, rules, monkeypatch):
