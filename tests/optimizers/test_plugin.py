@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from copy import copy
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -120,6 +121,17 @@ def test_a_run_takes_it_with_its_hyperparameters_and_records_its_source(write, t
     assert lanes["hp_momentum"].tolist()[:2] == [0.5, 0.5]
     again = optbench("run", seen.path / "run.json", "-q", cwd=tmp_path)
     assert pd.read_parquet(again.path / "lanes.parquet")["lane_key"].equals(lanes["lane_key"])
+
+
+def test_a_command_reads_a_file_once_however_often_it_is_named(write, tmp_path, monkeypatch):
+    name = write(HEAVY)
+    read, seen = Path.read_bytes, []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: seen.append(path.name) or read(path))
+    run = ("run", "anisotropic", "quadratic-1d", "-o", name, "--grid", "Heavy.lr=0.1,0.2", "-q")
+    assert optbench(*run, "--iterations", "5", cwd=tmp_path).code == 0
+    assert seen.count("mine.py") == 1
+    assert optbench("verify", "optimizer", name, cwd=tmp_path).code in (0, 3)
+    assert seen.count("mine.py") == 2
 
 
 RAISES = HEAVY.replace(
