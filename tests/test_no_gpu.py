@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from optbench.cli import _main
+from optbench.cli import invoke
 from optbench.device.choose import get_device
 from optbench.device.gpu import list_gpus, why_no_gpu
 
@@ -35,7 +35,7 @@ def optbench(monkeypatch, tmp_path, capsys):
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["optbench", *arguments])
-        code = int(_main())
+        code = int(invoke())
         return code, *capsys.readouterr()
 
     return run
@@ -94,9 +94,9 @@ def test_cupy_is_imported_only_where_it_is_asked_for(optbench):
 
     code = (
         "import sys\n"
-        "from optbench.cli import _main\n"
+        "from optbench.cli import invoke\n"
         "sys.argv = ['optbench', 'run', 'anisotropic', '--quiet']\n"
-        "assert _main() == 0\n"
+        "assert invoke() == 0\n"
         "print('cupy' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

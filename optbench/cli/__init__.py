@@ -89,7 +89,7 @@ def main() -> NoReturn:
     """Run the command line and exit with one of :class:`optbench.errors.ExitCode`."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: not all speak UTF-8
-    code = _main()
+    code = invoke()
     if code == ExitCode.INTERRUPTED:  # a worker may be in the midst of a chunk that nobody needs
         sys.stdout.flush()
         sys.stderr.flush()
@@ -97,7 +97,8 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _main() -> int:
+def invoke() -> int:
+    """Run the command line and return the exit code; what a user can mend is told in one line."""
     want_tracebacks(False)
     with new_code_cache() as foreign:
         return _call(foreign)
@@ -118,20 +119,20 @@ def _call(foreign: CodeCache) -> int:
         _discard_output()
         return ExitCode.DONE
     except BaseException as error:
-        said = _complaint(error, foreign.sources)
-        if said is None:
+        message = _complaint(error, foreign.sources)
+        if message is None:
             raise
-        return _fail(said, ExitCode.USAGE)
+        return _fail(message, ExitCode.USAGE)
 
 
 def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
     """Say in one line what a user can mend; None where the fault is optbench's.
 
-    ``foreign`` is where users' own code lies that was loaded.
+    ``foreign`` says where the user's own code lies that was loaded.
     """
     if isinstance(error, MemoryError):
         what = str(error) or "an array does not fit"
-        return f"memory does not suffice: {what}; make the problem smaller"
+        return f"not enough memory: {what}; make the problem smaller"
     if isinstance(error, OSError) and error.errno == ENOSPC:
         _discard_output()
         return "no space is left where the output goes; free some"

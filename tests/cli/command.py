@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from optbench.cli import _main
+from optbench.cli import invoke
 from optbench.datasets import folders
 
 SURROUNDINGS = ("OPTBENCH_DATA_DIR", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS")
@@ -63,7 +63,7 @@ def optbench(*arguments: object, cwd: Path, data_dir: Path | None = None) -> See
         patch.setattr(os, "fsync", lambda opened: None)  # most of the time of a small run
         patch.setattr(sys, "argv", ["optbench", *map(str, arguments)])
         patch.chdir(cwd)
-        code = _main()
+        code = invoke()
     return Seen(int(code), out.getvalue(), err.getvalue(), cwd)
 
 

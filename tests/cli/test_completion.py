@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 
 import pytest
 
-from optbench.cli import _main
+from optbench.cli import invoke
 from optbench.cli.options import complete_optimizer, complete_run, complete_suite
 from optbench.optimizers.registry import optimizer_names
 from optbench.suite.format import builtin_suites
@@ -53,7 +53,7 @@ def completed(monkeypatch, *words):
     monkeypatch.setenv("COMP_CWORD", str(len(words)))
     monkeypatch.setattr(sys, "argv", ["optbench"])
     with redirect_stdout(out), pytest.raises(SystemExit) as caught:
-        _main()
+        invoke()
     assert caught.value.code == 0
     return out.getvalue().split()
 

@@ -165,6 +165,4 @@ def test_a_lack_of_memory_is_told_in_one_line(monkeypatch, tmp_path):
 
     monkeypatch.setattr("optbench.suite.format.read_suite", fail)
     message = optbench("run", "anisotropic", cwd=tmp_path).message
-    assert message == (
-        "memory does not suffice: Unable to allocate 5 TiB; make the problem smaller"
-    )
+    assert message == ("not enough memory: Unable to allocate 5 TiB; make the problem smaller")
