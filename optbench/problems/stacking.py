@@ -6,7 +6,7 @@ the other, on the host, so lanes are independent by construction.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from typing_extensions import override
@@ -179,21 +179,19 @@ def stacked_function(
     shown = _box(numbers, known) if domain is None else _intervals(domain)
     if any(len(each) != len(names) for each in (*(m.position for m in known), shown or names)):
         raise SuiteError(f"domain and minima must have {len(names)} variables, as start has")
-    setting = _Setting(names, numbers, known, shown, iterations)
-    return lambda function: _problem(function, gradient, setting)
+    attributes = {
+        "variables": names,
+        "origin": numbers,
+        "minima": known,
+        "domain": shown,
+        "default_iterations": iterations,
+    }
+    return lambda function: _problem(function, gradient, attributes)
 
 
-class _Setting(NamedTuple):
-    """What the decorator is given, checked."""
-
-    variables: tuple[str, ...]
-    origin: tuple[float, ...]
-    minima: tuple[Minimum, ...]
-    domain: tuple[Interval, ...]
-    default_iterations: int
-
-
-def _problem(function: Single, gradient: Single | None, setting: _Setting) -> type[StackedFunction]:
+def _problem(
+    function: Single, gradient: Single | None, attributes: Mapping[str, Any]
+) -> type[StackedFunction]:
     """Return the class of a function's problem; it stands in the function's place."""
 
     def call(point: np.ndarray) -> tuple[Any, Any]:
@@ -204,18 +202,16 @@ def _problem(function: Single, gradient: Single | None, setting: _Setting) -> ty
 
     name = function.__name__
     code = getattr(function, "__code__", None)
-    summary = first_line(function.__doc__) or name
-    attributes = {
-        **setting._asdict(),
+    own = {
         "name": name,
-        "summary": summary,
+        "summary": first_line(function.__doc__) or name,
         "call": staticmethod(call),
         "code": Path(code.co_filename) if code else None,
         "__doc__": function.__doc__,
         "__module__": function.__module__,
         "__qualname__": getattr(function, "__qualname__", name),
     }
-    return type(name, (StackedFunction,), attributes)
+    return type(name, (StackedFunction,), {**attributes, **own})
 
 
 def _names(count: int) -> tuple[str, ...]:
