@@ -90,11 +90,8 @@ class Levy13(PlanarFunction):
     @override
     def value_and_slopes(self, x: Array, y: Array, xp: Namespace) -> tuple[Array, Array, Array]:
         a, b = x - 1.0, y - 1.0
-        ripple_x, ripple_y, wave_y = (
-            xp.sin(3.0 * pi * x),
-            xp.sin(3.0 * pi * y),
-            xp.sin(2.0 * pi * y),
-        )
+        ripple_x, ripple_y = xp.sin(3.0 * pi * x), xp.sin(3.0 * pi * y)
+        wave_y = xp.sin(2.0 * pi * y)
         across, along = 1.0 + ripple_y * ripple_y, 1.0 + wave_y * wave_y
         value = ripple_x * ripple_x + a * a * across + b * b * along
         # 2 sin z cos z = sin 2z

@@ -102,7 +102,10 @@ class Dropout(Layer):
     def forward(self, x: Array, pass_: Pass) -> tuple[Array, Array | None]:
         """Return the values that are kept, and the mask."""
         if pass_.mode is Mode.EVALUATE:
-            return (x if self.inverted else self._scaled(x, 1.0 - self.ratio, pass_)), None
+            if self.inverted:
+                return x, None
+            y = pass_.work.take(x.shape, x.dtype)
+            return pass_.work.into(y, pass_.work.xp.multiply, x, 1.0 - self.ratio), None
         mask = pass_.masks[self.name]
         y = pass_.work.take((max(x.shape[0], mask.shape[0]), *x.shape[1:]), x.dtype)
         y[...] = x
@@ -120,10 +123,6 @@ class Dropout(Layer):
         if self.inverted:
             work.into(values, work.xp.divide, values, 1.0 - self.ratio)
         return values
-
-    def _scaled(self, x: Array, factor: float, pass_: Pass) -> Array:
-        y = pass_.work.take(x.shape, x.dtype)
-        return pass_.work.into(y, pass_.work.xp.multiply, x, factor)
 
 
 @dataclass(frozen=True)
