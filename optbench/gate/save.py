@@ -123,7 +123,7 @@ def save_tables(
 
 
 def check_savable(run: RunTables) -> None:
-    """Refuse a run that has not ended or failed, or was made before there was a gate."""
+    """Refuse a run that is not done, or that was made before there was a gate."""
     status = run.meta["status"]
     if status not in (Status.DONE, Status.DIVERGED):
         raise ResultsError(f"'{run.path}' is {status}: a baseline needs a run that is done")

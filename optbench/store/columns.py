@@ -83,7 +83,6 @@ def lane_table(
     lanes: Sequence[Lane], results: Mapping[int, LaneResult], waiting: Status, workers: int
 ) -> Table:
     """Return one row per lane; lanes without a result have the status ``waiting``."""
-    hyperparameters = list(dict.fromkeys(name for lane in lanes for name in lane.hyperparameters))
     ends = [results.get(lane.number, LaneResult(lane.number, waiting, None)) for lane in lanes]
     columns: dict[str, Any] = {
         "lane": [lane.number for lane in lanes],
@@ -94,19 +93,19 @@ def lane_table(
         columns[name] = [getattr(lane, name) for lane in lanes]
     for name in LANE_COLUMNS.keys() - columns.keys():
         columns[name] = [getattr(end, name) for end in ends]
-    hyperparameter_kinds: dict[str, str] = {}
-    for name in hyperparameters:
+    extra_kinds = {}
+    for name in dict.fromkeys(name for lane in lanes for name in lane.hyperparameters):
         column = HYPERPARAMETER_PREFIX + name
         values: list[Any] = [lane.hyperparameters.get(name) for lane in lanes]
         words = any(isinstance(value, str) for value in values)  # such as a schedule's
         if words:
             values = [repr(value) if isinstance(value, float) else value for value in values]
-        hyperparameter_kinds[column], columns[column] = "string" if words else "float64", values
+        extra_kinds[column], columns[column] = "string" if words else "float64", values
     kinds: dict[str, str] = {}
     for name, kind in LANE_COLUMNS.items():
         kinds[name] = kind
         if name == "seed":
-            kinds |= hyperparameter_kinds
+            kinds |= extra_kinds
     for name, kind in RARE_COLUMNS.items():
         if any(getattr(end, name) is not None for end in ends):
             kinds[name], columns[name] = kind, [getattr(end, name) for end in ends]

@@ -1,9 +1,5 @@
-"""Finds runs, as a RUN argument on the command line means them, and deletes them."""
+"""Finds runs, as a RUN argument on the command line means them."""
 
-import os
-import re
-import secrets
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from os.path import isfile
@@ -14,9 +10,6 @@ from optbench.errors import ResultsError, nearest
 from optbench.store.reader import read_meta
 
 LATEST = "latest"
-
-PREFIX = ".deleted-"
-"""Begins the names of folders, beside the runs, that hold a run while it is deleted."""
 
 
 def list_runs(out: Path) -> list[Path]:
@@ -78,58 +71,3 @@ def _readable(out: Path) -> list[tuple[Path, dict[str, Any]]]:
     if not runs:
         raise ResultsError(f"there are no runs under '{out}'; make one with: optbench run")
     return sorted(runs, key=lambda run: str(run[1].get("started")))
-
-
-def delete_run(run: Path) -> None:
-    """Delete a run: move it into a folder of its own at once, then remove that.
-
-    A run that cannot be moved is as it was; what cannot be removed, :func:`leftovers` finds.
-    """
-    folder = run.parent / f"{PREFIX}{secrets.token_hex(4)}"
-    try:
-        folder.mkdir()
-        os.rename(run, folder / run.name)
-    except OSError as error:
-        with suppress(OSError):
-            folder.rmdir()
-        if os.path.lexists(run):  # else another process deleted it first
-            reason = error.strerror or error
-            raise ResultsError(f"'{run}' cannot be deleted: {reason}") from None
-    else:
-        remove_leftover(folder)
-
-
-def leftovers(out: Path) -> list[Path]:
-    """Return the folders of deletions that did not come to their end."""
-
-    def is_leftover(path: Path) -> bool:
-        named = re.fullmatch(rf"{re.escape(PREFIX)}[0-9a-f]{{8}}", path.name)
-        if not named or path.is_symlink() or not path.is_dir():
-            return False
-        with suppress(OSError):
-            return len(list(path.iterdir())) <= 1
-        return False
-
-    return sorted(filter(is_leftover, out.glob(f"{PREFIX}*")))
-
-
-def remove_leftover(folder: Path) -> None:
-    """Remove a folder with all that it holds; links are removed, not followed."""
-    while os.path.lexists(folder):
-        try:
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            continue  # another process removes it as well
-        except OSError as error:
-            reason = error.strerror or error
-            raise ResultsError(f"'{folder}', a deleted run, cannot be removed: {reason}") from None
-
-
-def size_bytes(run: Path) -> int:
-    """Return the size of all files of a run; links are not followed."""
-    total = 0
-    for folder, _, names in os.walk(run):
-        for name in names:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(folder, name)).st_size
-    return total

@@ -16,15 +16,13 @@ from optbench.records import (
     SCHEMA_VERSION,
     SURFACE_COLUMNS,
     TRACE_COLUMNS,
-    EvaluationRows,
     LaneResult,
     RunTables,
     Status,
-    TraceChunk,
 )
 from optbench.store.columns import RARE_COLUMNS, Table, evaluation_table, trace_table
 from optbench.store.files import VERSION_KEY, arrow_table, arrow_type
-from optbench.store.journal import Journal, journals
+from optbench.store.journal import journals
 from optbench.store.lock import is_locked
 
 if TYPE_CHECKING:
@@ -218,10 +216,14 @@ def journaled(run: Path) -> tuple[dict[str, Table], dict[str, Table]]:
     """
     traces, evaluations = {}, {}
     for journal in journals(run):
-        rows = _rows(journal)
-        if rows is None:
+        if journal.ended:
             continue
-        chunk, evaluated = rows
+        try:
+            chunk, evaluated = journal.rows()
+        except ResultsError:
+            if journal.ended or not journal.exists:  # since we looked
+                continue
+            raise
         if chunk is not None:
             axes = 0 if chunk.position is None else chunk.position.shape[2]
             extra = [*POSITION_NAMES[:axes], *([] if chunk.penalty is None else [PENALTY])]
@@ -229,15 +231,3 @@ def journaled(run: Path) -> tuple[dict[str, Table], dict[str, Table]]:
         if evaluated:
             evaluations[journal.name] = evaluation_table(evaluated)
     return traces, evaluations
-
-
-def _rows(journal: Journal) -> tuple[TraceChunk | None, list[EvaluationRows]] | None:
-    """Return what a block has recorded; None once it has ended and its tables are files."""
-    if journal.ended:
-        return None
-    try:
-        return journal.rows()
-    except ResultsError:
-        if journal.ended or not journal.exists:  # since we looked
-            return None
-        raise

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optbench.store import find as delete
+from optbench.store import clean as delete
 from tests.cli.command import in_terminal, meta, optbench, run
 
 FIRST = datetime(2025, 1, 31, 23, tzinfo=UTC)
@@ -312,7 +312,7 @@ def test_whole_names_are_shown_however_wide_it_is(made, columns):
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from optbench.store import find as delete
+from optbench.store import clean as delete
 if sys.argv[2] == "moved":
     delete.remove_leftover = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
 else:

@@ -387,17 +387,17 @@ def test_a_block_that_ends_while_it_is_read_is_not_damaged(how, tmp_path, monkey
         if isinstance(record, BlockResult):
             break
         stage.writer.add(record)
-    real = reader.Journal.rows
+    real = Journal.rows
 
     def rows(self):
-        monkeypatch.setattr(reader.Journal, "rows", real)
+        monkeypatch.setattr(Journal, "rows", real)
         if how == "end":
             stage.writer.add(record)
         else:
             self.forget()
         raise ResultsError("a part went away")
 
-    monkeypatch.setattr(reader.Journal, "rows", rows)
+    monkeypatch.setattr(Journal, "rows", rows)
     assert journaled(stage.path) == ({}, {})
 
 
