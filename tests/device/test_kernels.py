@@ -12,7 +12,8 @@ from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.device.gpu import cuda_source
 from optbench.device.kernels import NumpyKernel
-from optbench.device.programs import OPERATIONS, Operand, trace
+from optbench.device.programs import OPERATIONS, trace
+from optbench.engine.block import host_columns
 from optbench.optimizers.registry import OPTIMIZERS
 from tests.device.cuda import run_source
 from tests.device.random_rules import COLUMNS, rules
@@ -65,10 +66,8 @@ def assert_same_bits(found, expected):
 
 
 def columns_of(optimizer) -> tuple[str, ...]:
-    given = {
-        each.name: np.array([[[each.number(each.default)]]]) for each in optimizer.hyperparameters
-    }
-    return tuple(optimizer().columns(given, range(1, 2)))
+    defaults = {setting.name: setting.default for setting in optimizer.hyperparameters}
+    return tuple(optimizer().columns(host_columns(optimizer(), [defaults]), range(1, 2)))
 
 
 # On NumPy
@@ -147,17 +146,9 @@ def test_every_operation_is_numpys(name):
 
 def test_a_program_works_on_tiles_of_no_more_than_so_many_bytes(monkeypatch):
     monkeypatch.setattr(kernels, "TILE_BYTES", 64)
-    tiles = []
-    real = kernels._call
-
-    def call(operation, places):
-        tiles.append(places[Operand("array", 0)])
-        return real(operation, places)
-
-    monkeypatch.setattr(kernels, "_call", call)
     for shape, count in [((3, 20), 9), ((20, 3), 10), ((2, 2), 1)]:
-        tiles.clear()
-        NumpyKernel(trace(of("add"), 2, ()), [np.zeros(shape), np.zeros(shape)])
+        kernel = NumpyKernel(trace(of("add"), 2, ()), [np.zeros(shape), np.zeros(shape)])
+        tiles = [target for _, _, target in kernel.calls]
         assert len(tiles) == count
         assert max(tile.nbytes for tile in tiles) <= 64
         assert sum(tile.size for tile in tiles) == shape[0] * shape[1]

@@ -3,14 +3,14 @@
 import math
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 
 from optbench.device.programs import OPERATIONS, Operand, Operation, Program, trace
 from optbench.errors import SuiteError
 from optbench.optimizers.registry import OPTIMIZERS
 from tests.device.random_rules import COLUMNS, OPERATORS, RandomRule, rules
+from tests.device.test_kernels import columns_of
 from tests.optimizers.driver import ELEMENTWISE
 
 NUMBERS_IN = {"lr": 0.3, "eps": 1.25}
@@ -87,14 +87,16 @@ CYCLES = [
 
 @settings(max_examples=150)
 @given(rules())
-@example(CYCLES[0])
-@example(CYCLES[1])
-@example(CYCLES[2])
-@example(CYCLES[3])
-@example(CYCLES[4])
-@example(CYCLES[5])
-@example(CYCLES[6])
 def test_a_program_gives_what_its_rule_gives(rule):
+    check_program(rule)
+
+
+@pytest.mark.parametrize("rule", CYCLES)
+def test_arrays_may_change_places_and_results_be_wanted_twice(rule):
+    check_program(rule)
+
+
+def check_program(rule):
     program = trace(rule, rule.arrays, COLUMNS)
     arrays = [Number(value) for value in ARRAYS_IN[: rule.arrays]]
     columns = {name: Number(value) for name, value in NUMBERS_IN.items()}
@@ -132,12 +134,7 @@ def test_the_rules_that_there_are_need_few_registers_and_hardly_a_copy():
     registers = {}
     for name in ELEMENTWISE:
         optimizer = OPTIMIZERS[name]
-        given = {
-            each.name: np.array([[[each.number(each.default)]]])
-            for each in optimizer.hyperparameters
-        }
-        columns = tuple(optimizer().columns(given, range(1, 2)))
-        program = trace(optimizer.rule, 2 + len(optimizer.slots), columns)
+        program = trace(optimizer.rule, 2 + len(optimizer.slots), columns_of(optimizer))
         copies = [each for each in program.operations if each.name == "copy"]
         assert len(copies) <= 1
         registers[name] = program.registers
