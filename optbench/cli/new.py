@@ -168,13 +168,7 @@ def optimizer(file: New) -> None:
 
 
 def write_new_files(texts: Mapping[Path, str]) -> None:
-    """Write Python files that are not there yet: all of them, or none.
-
-    Raises
-    ------
-    UsageError
-        As :func:`write_new`.
-    """
+    """Write Python files that are not there yet: all of them, or none."""
     written: list[Path] = []
     try:
         for file, text in texts.items():
@@ -187,13 +181,7 @@ def write_new_files(texts: Mapping[Path, str]) -> None:
 
 
 def write_new(file: Path, text: str) -> None:
-    """Write a Python file that is not there yet.
-
-    Raises
-    ------
-    UsageError
-        If it is there, its name does not end in .py, or it cannot be written.
-    """
+    """Write a Python file that is not there yet."""
     if file.suffix != ".py":
         raise UsageError(f"'{file}' is no Python file; give a name that ends in .py")
     begun = False
