@@ -54,13 +54,7 @@ def clean(
 
 
 def _confirmed(runs: Sequence[DeletableRun]) -> bool:
-    """List the runs and ask whether they may be deleted.
-
-    Raises
-    ------
-    UsageError
-        If there is no terminal to ask on.
-    """
+    """List the runs and ask whether they may be deleted."""
     listed = table("run", "suite", "status", "started", "size")
     for run in runs:
         started = run.started[:16].replace("T", " ")

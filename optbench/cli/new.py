@@ -167,13 +167,7 @@ def optimizer(file: New) -> None:
 
 
 def write_new_files(texts: Mapping[Path, str]) -> None:
-    """Write new Python files: all of them, or none.
-
-    Raises
-    ------
-    UsageError
-        As :func:`write_new`.
-    """
+    """Write Python files that are not there yet: all of them, or none."""
     written: list[Path] = []
     try:
         for file, text in texts.items():
@@ -186,13 +180,7 @@ def write_new_files(texts: Mapping[Path, str]) -> None:
 
 
 def write_new(file: Path, text: str) -> None:
-    """Write a new Python file.
-
-    Raises
-    ------
-    UsageError
-        If it exists, its name does not end in .py, or it cannot be written.
-    """
+    """Write a Python file that is not there yet."""
     if file.suffix != ".py":
         raise UsageError(f"'{file}' is not a Python file; give a name that ends in .py")
     begun = False

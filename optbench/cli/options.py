@@ -51,13 +51,7 @@ def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
 
 
 def check_choice(what: str, value: str, choices: Collection[str]) -> None:
-    """Refuse a value that is none of the choices.
-
-    Raises
-    ------
-    UsageError
-        It says which choice was probably meant.
-    """
+    """Refuse a value that is none of the choices."""
     if value not in choices:
         raise UsageError(f"unknown {what} '{value}'; {nearest(value, choices)}")
 

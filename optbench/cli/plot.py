@@ -26,10 +26,7 @@ def plot(
     runs: Runs = None,
     kind: Annotated[
         str,
-        typer.Option(
-            metavar="|".join((AUTO, *KINDS)),
-            help="What to draw; auto draws what fits.",
-        ),
+        typer.Option(metavar="|".join((AUTO, *KINDS)), help="What to draw; auto draws what fits."),
     ] = AUTO,
     format_: Annotated[
         str | None,

@@ -115,8 +115,7 @@ def run(
         str | None, typer.Option(metavar="N|full", help="Examples in a minibatch; full: all.")
     ] = None,
     evaluate_every: Annotated[
-        str | None,
-        typer.Option(metavar="N|'N epochs'", help="How often to evaluate all splits."),
+        str | None, typer.Option(metavar="N|'N epochs'", help="How often to evaluate all splits.")
     ] = None,
     stop: Annotated[
         list[str] | None,
@@ -126,8 +125,7 @@ def run(
         ),
     ] = None,
     dtype: Annotated[
-        str | None,
-        typer.Option(metavar="float32|float64", help="Of parameters and arithmetic."),
+        str | None, typer.Option(metavar="float32|float64", help="Of parameters and arithmetic.")
     ] = None,
     device: Annotated[
         str,
@@ -155,8 +153,7 @@ def run(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print lanes, blocks, memory and time; run nothing."),
+        bool, typer.Option("--dry-run", help="Print lanes, blocks, memory and time; run nothing.")
     ] = False,
     reuse: Annotated[
         bool,
@@ -168,12 +165,10 @@ def run(
         bool, typer.Option("--reuse-diverged", help="The same, and also lanes that diverged.")
     ] = False,
     resume: Annotated[
-        str | None,
-        typer.Option(metavar="RUN", help="Resume a run that was interrupted or killed."),
+        str | None, typer.Option(metavar="RUN", help="Resume a run that was interrupted or killed.")
     ] = None,
     force: Annotated[
-        bool,
-        typer.Option("--force", help="With --resume: even if the environment has changed."),
+        bool, typer.Option("--force", help="With --resume: even if the environment has changed.")
     ] = False,
     checkpoint_every: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints.")

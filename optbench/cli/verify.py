@@ -154,11 +154,6 @@ def parse_hyperparameters(texts: Sequence[str]) -> dict[str, Any]:
 
     >>> parse_hyperparameters(["lr=0.5", "variant=fast"])
     {'lr': 0.5, 'variant': 'fast'}
-
-    Raises
-    ------
-    UsageError
-        If one is malformed.
     """
     values = {}
     for text in texts:
@@ -180,13 +175,7 @@ def _print_checks(name: str, results: Sequence[CheckResult]) -> None:
 
 
 def _check_gradient(problem: Problem, title: str, seed: int) -> GradientCheck:
-    """Check a gradient; code of the user's own that raises has not passed.
-
-    Raises
-    ------
-    CheckError
-        If it raises.
-    """
+    """Check a gradient; code of the user's own that raises has not passed."""
     try:
         return check_gradient(problem, title, seed)
     except (Exception, SystemExit) as error:  # a user's code may raise anything

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.errors import UsageError, nearest
-from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, RunTables, Status
-from optbench.report.domain import best_inside, lanes_outside
+from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, POSITION_NAMES, RunTables, Status
 from optbench.report.statistics import ENDED_WELL, ENDED_WORST, quantile, spread
 
 SPLITS = ("train", "validation", "test")
@@ -23,13 +22,7 @@ def problem_names(tables: RunTables) -> list[str]:
 
 
 def describe(tables: RunTables, problem: str) -> dict[str, Any]:
-    """Return what run.json says of a problem.
-
-    Raises
-    ------
-    UsageError
-        The run has no such problem.
-    """
+    """Return what run.json says of a problem."""
     known = {str(entry["problem"]): entry for entry in tables.meta["problems"]}
     if problem not in known:
         raise UsageError(f"this run has no problem '{problem}'; {nearest(problem, known)}")
@@ -37,13 +30,7 @@ def describe(tables: RunTables, problem: str) -> dict[str, Any]:
 
 
 def problem_title(tables: RunTables, problem: str) -> str:
-    """Return a problem's title, with the data set that it was trained on where it has one.
-
-    Raises
-    ------
-    UsageError
-        The run has no such problem.
-    """
+    """Return a problem's title, with the data set that it was trained on where it has one."""
     data = describe(tables, problem).get("data")
     return f"{problem} on {data}" if data else problem
 
@@ -54,21 +41,9 @@ def hyperparameter_columns(table: pd.DataFrame) -> list[str]:
 
 
 def last_evaluations(evaluation: pd.DataFrame, lanes: pd.DataFrame) -> pd.DataFrame:
-    """Return the last evaluation of each lane on each split.
+    """Return the last evaluation of each lane on each split, by iteration.
 
     With early stopping it is that of the parameters that validated best.
-
-    Parameters
-    ----------
-    evaluation
-        Rows of a run's evaluations, in any order.
-    lanes
-        The run's lanes.
-
-    Returns
-    -------
-    pd.DataFrame
-        The rows that count, by iteration.
     """
     if BEST_AT in lanes:
         best = evaluation["lane"].map(lanes.set_index("lane")[BEST_AT].astype("float64"))
@@ -140,20 +115,54 @@ def configurations(tables: RunTables) -> pd.DataFrame:
     loss where the problem has one, else the median final training loss; never a test loss. The
     smallest score, of equals the first in lane order, is ``best``, but one that ended outside the
     plot domain of its function only where all others did or failed. Values of diverged and failed
-    lanes are +inf here (see :func:`summary` for the table with nulls).
-
-    Returns
-    -------
-    pd.DataFrame
-        problem, label, optimizer, criterion, the hp_ columns, lane_numbers (tuple), seeds,
-        seeds_diverged, seeds_failed, status, :data:`MEASURES`, final_loss_min, _max, _low and
-        _high (the band over seeds), iterations, step_seconds, score, best.
+    lanes are +inf here (see :func:`summary` for the table with nulls). ``final_loss_low`` and
+    ``_high`` are the band over seeds.
     """
     lanes = _measured_lanes(tables)
     columns = hyperparameter_columns(lanes)
     groups = lanes.groupby(["problem", "label", *columns], sort=False, dropna=False)
     table = pd.DataFrame([_configuration(group, columns) for _, group in groups])
     return table.assign(best=best_inside(table, lanes_outside(tables)))
+
+
+def lanes_outside(tables: RunTables) -> frozenset[int]:
+    """Return the lanes whose last finite position lies outside the plot domain of their function.
+
+    A function may be unbounded, or fall for ever, outside the domain that it is defined for: what
+    ends there has a small loss and no minimum. It ranks after all that ended inside, and before
+    what diverged or failed. Problems without a plot domain, or with more parameters than a trace
+    holds, have no such lanes.
+    """
+    outside: set[int] = set()
+    for problem in tables.meta["problems"]:
+        domain = (problem.get("plot") or {}).get("domain", [])
+        names = list(POSITION_NAMES[: len(domain)])
+        if not 1 <= len(domain) <= len(POSITION_NAMES) or not set(names) <= set(tables.trace):
+            continue
+        lanes = tables.lanes.loc[tables.lanes["problem"] == problem["problem"], "lane"]
+        rows = tables.trace[tables.trace["lane"].isin(lanes)]
+        rows = rows.loc[rows[names].abs().max(axis=1, skipna=False) < np.inf]
+        last = rows.loc[rows.groupby("lane")["iteration"].idxmax(), ["lane", *names]]
+        ends = last[names].to_numpy(dtype=np.float64)
+        low, high = np.asarray(domain, dtype=np.float64).T
+        beyond = ((ends < low) | (ends > high)).any(axis=1)
+        outside.update(int(lane) for lane in last["lane"].to_numpy()[beyond])
+    return frozenset(outside)
+
+
+def best_inside(table: pd.DataFrame, outside: frozenset[int]) -> pd.Series:
+    """Say which configurations are the best of their problem and label, those inside first.
+
+    A configuration counts as outside where more than half of its seeds ended there.
+    """
+    is_outside = [
+        2 * len(outside.intersection(numbers)) > len(numbers) for numbers in table["lane_numbers"]
+    ]
+    ended_badly = ~np.isfinite(table["score"])
+    ranked = table.assign(rank=np.where(ended_badly, 2, np.array(is_outside, dtype=int)))
+    ranked = ranked.sort_values(["rank", "score"], kind="stable")
+    best = ranked.drop_duplicates(["problem", "label"]).index
+    return pd.Series(table.index.isin(best), index=table.index)
 
 
 def swept_columns(table: pd.DataFrame) -> list[str]:
@@ -228,21 +237,10 @@ def edge_warning(table: pd.DataFrame) -> str | None:
 
 
 def sensitivity(table: pd.DataFrame, hyperparameter: str) -> pd.DataFrame:
-    """Return, of each label and value of a hyperparameter, the best configuration.
+    """Return, of each label and value of a hyperparameter, one problem's best configuration.
 
-    Other hyperparameters that were swept too are thus at their best for each value.
-
-    Parameters
-    ----------
-    table
-        Configurations of one problem.
-    hyperparameter
-        An ``hp_`` column; labels without it are left out.
-
-    Returns
-    -------
-    pd.DataFrame
-        Rows of ``table``, labels in their order, values ascending.
+    Other hyperparameters that were swept too are thus at their best for each value. Labels keep
+    their order, those without the ``hp_`` column are left out; values ascend.
     """
     having = table[table[hyperparameter].notna()]
     return pd.concat(

@@ -34,21 +34,7 @@ def export(
     """Return one table of all runs, and write it to a file if there is to be one.
 
     Rows of trace and evaluation also have what was chosen for their lane; the first column is the
-    name of the run.
-
-    Parameters
-    ----------
-    table
-        One of :data:`TABLES`.
-    format_, output, force
-        As :func:`check_export` takes them.
-
-    Raises
-    ------
-    UsageError
-        As :func:`check_export`, and if the file cannot be written.
-    ResultsError
-        If the tables of a run do not agree.
+    name of the run. Arguments are those of :func:`check_export`.
     """
     written_as = check_export(table, format_, output, force=force)
     by_name = {run.path.resolve().name: run for run in runs}
@@ -70,21 +56,8 @@ def check_export(
 ) -> str:
     """Refuse what cannot be exported, before any run is read, and return the format.
 
-    Parameters
-    ----------
-    table
-        One of :data:`TABLES`.
-    format_
-        One of :data:`FORMATS`; otherwise the suffix of the file says it, otherwise it is CSV.
-    output
-        The file that is to be written.
-    force
-        Whether the file may be overwritten.
-
-    Raises
-    ------
-    UsageError
-        If there is no such table or format, or the file cannot or must not be written.
+    Where no format is given the suffix of the file says it, otherwise it is CSV; ``force`` lets
+    the file be overwritten.
     """
     if format_ is not None and format_ not in FORMATS:
         raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
@@ -100,17 +73,13 @@ def check_export(
     if table not in TABLES:
         raise UsageError(f"unknown table '{table}'; {nearest(table, TABLES)}")
     if output is not None:
-        _check_file(output, force=force)
+        if lexists(output) and not isfile(output):
+            raise UsageError(f"'{output}' exists and is not a file; give another --output")
+        if lexists(output) and not force:
+            raise UsageError(f"'{output}' already exists; give --force, or another --output")
+        if not isdir(output.parent):
+            raise UsageError(f"the folder '{output.parent}' does not exist; create it first")
     return format_ or suffix or FORMATS[0]
-
-
-def _check_file(file: Path, *, force: bool) -> None:
-    if lexists(file) and not isfile(file):
-        raise UsageError(f"'{file}' exists and is not a file; give another --output")
-    if lexists(file) and not force:
-        raise UsageError(f"'{file}' already exists; give --force, or another --output")
-    if not isdir(file.parent):
-        raise UsageError(f"the folder '{file.parent}' does not exist; create it first")
 
 
 def _named(name: str, rows: pd.DataFrame) -> pd.DataFrame:

@@ -24,26 +24,8 @@ def smooth(values: np.ndarray, window: int = 11, beta: float = 2.0) -> np.ndarra
     x[w-1], ..., x[1] (mirrored about the first row) and on the right by x[-1], ..., x[-w+1]
     (mirrored about the end, the last row twice). Only the h nearest rows of each extension can
     reach the result, so only they are made. Fewer rows than the window: the largest odd window
-    that fits.
-
-    Parameters
-    ----------
-    values
-        Signal, shape (..., rows); smoothed along the last axis.
-    window
-        Points of the window, odd; 1 leaves the signal alone.
-    beta
-        Shape of the window; 0 is a plain running mean.
-
-    Returns
-    -------
-    np.ndarray
-        float64, same shape, aligned with the input.
-
-    Raises
-    ------
-    UsageError
-        The window is even or below 1.
+    that fits. The shape is (..., rows), of the result too, which is float64; a window of 1 leaves
+    the signal alone, and beta = 0 is a plain running mean.
 
     References
     ----------

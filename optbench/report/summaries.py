@@ -80,12 +80,8 @@ def summary(tables: RunTables) -> pd.DataFrame:
     """Return the table that users see, one row per problem and label, in lane order.
 
     Each row is the best configuration of its label (see :func:`configurations`), as medians over
-    its seeds. A value that is not finite is null; ``status`` then says why.
-
-    Returns
-    -------
-    pd.DataFrame
-        :data:`SUMMARY_COLUMNS`, then the hp_ columns of the best configuration.
+    its seeds: :data:`SUMMARY_COLUMNS`, then its hp_ columns. A value that is not finite is null;
+    ``status`` then says why.
     """
     table = configurations(tables)
     groups = table.groupby(["problem", "label"], sort=False)

@@ -37,7 +37,6 @@ def number(value: Any) -> str:
 
 
 def _digits(value: float, digits: int) -> str:
-    """Write a number with so many significant digits."""
     return f"{value:#.{digits}g}".rstrip(".")
 
 
@@ -125,10 +124,7 @@ COLUMNS = (
 def notes(summary: pd.DataFrame) -> list[str]:
     """Return one line for each thing that the numbers alone do not say: divergence, failure, edges.
 
-    Parameters
-    ----------
-    summary
-        Rows of one or more problems; the problem is named where there are several.
+    The problem is named where there are several.
     """
     several = summary["problem"].nunique() > 1
     lines = []

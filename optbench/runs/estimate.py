@@ -21,23 +21,15 @@ PROBE_ROWS = 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the blocks of one optimizer on one problem would take.
-
-    Attributes
-    ----------
-    block_bytes
-        Memory of the largest block's parameters, gradients, slots and work arrays.
-    seconds
-        Time of one worker for all of these blocks.
-    """
+    """What the blocks of one optimizer on one problem would take."""
 
     problem: str
     optimizer: str
     lanes: int
     blocks: int
     iterations: int
-    block_bytes: int
-    seconds: float
+    block_bytes: int  # parameters, gradients, slots and work arrays of the largest block
+    seconds: float  # of one worker for all of these blocks
 
 
 def estimate_plan(plan: Plan, device: Device, clock: Clock = time.perf_counter) -> list[Estimate]:

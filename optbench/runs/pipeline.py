@@ -40,14 +40,9 @@ CHECKPOINT_SECONDS = 30.0
 class Plan:
     """A suite made ready to run.
 
-    Attributes
-    ----------
-    blocks
-        What is to be run; of a run that is resumed, only what has not ended.
-    first_new
-        Number of the first block that is made by splitting; None for the one after all of these.
-    reused
-        Lanes that earlier runs have finished; those of one run become a block of this number.
+    Blocks are what is to be run; of a run that is resumed, only what has not ended. Those made by
+    splitting are numbered from ``first_new``, by default from the one after all of these. Lanes
+    that an earlier run has finished become a block of the number beside them.
     """
 
     suite: Suite
@@ -60,14 +55,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where the results of a run are, and how it ended.
+    """Where the results of a run are, how it ended, and what lanes raised.
 
-    Attributes
-    ----------
-    status
-        ``interrupted``; ``failed`` if a lane raised; ``diverged`` if all lanes did; else ``done``.
-    failures
-        What lanes raised.
+    It has ``failed`` if a lane raised, and ``diverged`` if all lanes did.
     """
 
     path: Path
@@ -90,12 +80,6 @@ def plan_run(
 
     ``workers`` is the number of worker threads, by default as many as suit the device and never
     more than there are blocks. ``reusable`` says which lanes need not be run again.
-
-    Raises
-    ------
-    DeviceError
-        If a problem runs on the CPU only and the device is another, or if one lane takes more
-        memory than the device has.
     """
     _check_device(suite, device)
     lanes = lay_out(suite, device.kind)
@@ -140,11 +124,6 @@ def run_plan(
 
     The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
     at once.
-
-    Raises
-    ------
-    ResultsError
-        If the results cannot be written.
     """
     path = new_run_directory(out, plan.suite.name)
     with locked(path):

@@ -59,22 +59,9 @@ def resume_run(
 ) -> RunResult:
     """Resume a run on the device that it began on.
 
-    Parameters
-    ----------
-    run
-        Its directory, the name of one under ``execution.out``, the beginning of that name, or
-        ``latest``.
-    execution
-        Its workers, data folder and time between checkpoints count.
-    notice, progress
-        As of :func:`optbench.runs.invocation.run_all`.
-    force
-        Whether the environment may be another one than it began in.
-
-    Raises
-    ------
-    ResultsError
-        If there is no such run, or it cannot be resumed.
+    The run is its directory, the name of one under ``execution.out``, the beginning of that name,
+    or ``latest``; of ``execution`` workers, data folder and time between checkpoints count too.
+    ``notice`` and ``progress`` are those of :func:`optbench.runs.invocation.run_all`.
     """
     (path,) = find_runs([run], Path(execution.out))
     device = get_device(device_name(read_description(path)))
@@ -96,14 +83,7 @@ def device_name(meta: Mapping[str, object]) -> str:
 
 
 def check_resumable(run: Path, device: Device, *, force: bool = False) -> None:
-    """Refuse a run that cannot be resumed.
-
-    Raises
-    ------
-    ResultsError
-        If it has ended, or was begun by another optbench, on another device or in another
-        environment; ``force`` lets the environment be another.
-    """
+    """Refuse a run that cannot be resumed; ``force`` lets its environment be another."""
     meta = read_description(run)
     if meta["status"] == Status.RUNNING:
         raise ResultsError(f"'{run}' is being written by another process; wait for its end")
@@ -143,14 +123,7 @@ def _short(value: Any) -> str:
 
 
 def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = None) -> Plan:
-    """Return what is left of a run: the blocks that have not ended, from their checkpoints on.
-
-    Raises
-    ------
-    ResultsError
-        If the suite gives other lanes than it did when the run began, if a file is damaged, or if
-        another process is writing the run.
-    """
+    """Return what is left of a run: the blocks that have not ended, from their checkpoints on."""
     lanes = lay_out(suite, device.kind)
     with locked(run):  # what another process is writing would seem to be damaged
         meta = read_description(run)
@@ -179,14 +152,7 @@ def resume(
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> RunResult:
-    """Carry out what is left of a run; see :func:`optbench.runs.pipeline.run_plan`.
-
-    Raises
-    ------
-    ResultsError
-        If another process is writing it, or has resumed it since the plan was made, or the results
-        cannot be written.
-    """
+    """Carry out what is left of a run; see :func:`optbench.runs.pipeline.run_plan`."""
     with locked(run):
         meta = read_description(run)
         blocks, failures = _update_blocks(run, meta, plan), _failures(run, meta)
@@ -206,13 +172,7 @@ def resume(
 
 
 def _update_blocks(run: Path, meta: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
-    """Return what run.json is to say of the blocks, and forget those that are planned anew.
-
-    Raises
-    ------
-    ResultsError
-        If another process has resumed the run since it was planned.
-    """
+    """Return what run.json is to say of the blocks, and forget those that are planned anew."""
     entries = _block_entries(run, meta, plan.lanes)
     present = [entry for entry in entries if not _was_never_copied(run, entry)]
     recorded = {entry["block"] for entry in entries}

@@ -35,15 +35,7 @@ NUMBERS = ("final_loss", "best_loss", "step_seconds")
 
 @dataclass(frozen=True)
 class Reused:
-    """Lanes that one earlier run has finished.
-
-    Attributes
-    ----------
-    run
-        Its directory.
-    lanes
-        The number of each lane in that run, by its number in this one.
-    """
+    """Lanes that one earlier run has finished: their numbers there, by their numbers here."""
 
     run: Path
     lanes: dict[int, int]

@@ -10,13 +10,7 @@ from optbench.suite.format import MAX_ITERATIONS, ProblemEntry, SuiteFile
 
 
 def iterations_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> int:
-    """Return how many updates to make at most.
-
-    Raises
-    ------
-    SuiteError
-        If they are more than :data:`MAX_ITERATIONS`, or not what the problem has.
-    """
+    """Return how many updates to make at most."""
     iterations = _iterations_asked(file, entry, problem)
     if iterations > MAX_ITERATIONS:
         raise SuiteError(
@@ -43,13 +37,7 @@ def _iterations_asked(file: SuiteFile, entry: ProblemEntry, problem: Problem) ->
 
 
 def rules_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> Rules:
-    """Return when lanes are evaluated and what ends them early.
-
-    Raises
-    ------
-    SuiteError
-        If the problem lacks what a rule needs.
-    """
+    """Return when lanes are evaluated and what ends them early."""
     stop = {**file.stop.rules, **entry.stop.rules}
     splits = problem.split_sizes()
     if "patience" in stop and ("validation" not in splits or problem.iterations_per_epoch is None):

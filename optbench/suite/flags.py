@@ -55,11 +55,6 @@ def parse_starts(texts: Sequence[str]) -> dict[str, Any]:
 
     >>> parse_starts(["x=[1, 2.5],y=2", "z=1e-3"])
     {'x': [1, 2.5], 'y': 2, 'z': 0.001}
-
-    Raises
-    ------
-    SuiteError
-        If one is malformed, or a variable is given twice.
     """
     start: dict[str, Any] = {}
     for text in texts:

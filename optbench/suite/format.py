@@ -68,13 +68,7 @@ class OptimizerEntry(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
     def merged(self, changes: Mapping[str, Any]) -> "OptimizerEntry":
-        """Return the entry with other values or grids; a value replaces a grid and a grid a value.
-
-        Raises
-        ------
-        SuiteError
-            If a change is not one of hyperparameters.
-        """
+        """Return the entry with other values or grids; each replaces what the other kind was."""
         for key in changes:
             if key in ("name", "label") or (key == "grid" and not isinstance(changes[key], dict)):
                 raise SuiteError(
@@ -242,13 +236,7 @@ def adjusted(
 
 
 def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
-    """Return the suite that plain data describe.
-
-    Raises
-    ------
-    SuiteError
-        If its shape is wrong, in one line that starts with ``place``.
-    """
+    """Return the suite that plain data describe; errors start with ``place``."""
     try:
         return SuiteFile.model_validate(plain)
     except UnicodeEncodeError:
@@ -276,13 +264,7 @@ def builtin_suites() -> dict[str, Path]:
 
 
 def read_suite(source: str) -> SuiteFile:
-    """Return a built-in suite by name, a TOML file, or the resolved suite in a run.json.
-
-    Raises
-    ------
-    SuiteError
-        If there is no such suite or file, or it is malformed.
-    """
+    """Return a built-in suite by name, a TOML file, or the resolved suite in a run.json."""
     known = builtin_suites()
     path = known.get(source, Path(source))
     if source not in known and path.suffix not in (".toml", ".json"):

@@ -101,15 +101,7 @@ class RunRequest:
 
 
 def resolve_request(request: RunRequest, data_dir: Path | None = None) -> list[Suite]:
-    """Return the suites asked for, changed and resolved.
-
-    Raises
-    ------
-    SuiteError
-        If an option is malformed or changes nothing, or a suite is wrong.
-    DataError
-        If a data set is missing or damaged.
-    """
+    """Return the suites asked for, changed and resolved."""
     written = requested_suites(request)
     resolved = []
     for before, (file, notices) in zip(written, apply_request(written, request), strict=True):
@@ -271,13 +263,7 @@ def _takes(entry: ProblemEntry, name: str) -> bool:
 def apply_request(
     suites: Sequence[SuiteFile], request: RunRequest
 ) -> list[tuple[SuiteFile, list[str]]]:
-    """Return each suite as the request's options change it, and notices of what was added.
-
-    Raises
-    ------
-    SuiteError
-        If an option is malformed, or changes nothing in any of the suites.
-    """
+    """Return each suite as the request's options change it, and notices of what was added."""
     _check_numbers(suites, request)
     drafts = [_Draft(suite) for suite in suites]
     names = _names(request.optimizers)

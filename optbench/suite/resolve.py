@@ -34,22 +34,12 @@ SHARED_OPTIONS = ("batch_size", "data", "dtype", "record")
 
 @dataclass(frozen=True)
 class ResolvedOptimizer:
-    """An optimizer entry of a suite for one problem, its grid expanded.
+    """An optimizer entry of a suite for one problem, its grid expanded."""
 
-    Attributes
-    ----------
-    name
-        What the suite calls the optimizer: a name of the registry or of a plug-in.
-    optimizer
-        The update rule itself.
-    configurations
-        All hyperparameters by name, one mapping a point of the grid.
-    """
-
-    name: str
+    name: str  # of the registry or of a plug-in
     label: str
     optimizer: Optimizer
-    configurations: tuple[Mapping[str, float | str], ...]
+    configurations: tuple[Mapping[str, float | str], ...]  # one per point of the grid
 
 
 @dataclass(frozen=True)
@@ -71,16 +61,9 @@ class ResolvedProblem:
 class Suite:
     """Everything that a run does.
 
-    Attributes
-    ----------
-    written
-        The suite as its author wrote it.
-    resolved
-        The same with the request's options and defaults; as plain data, and a suite file again.
-    given
-        The same with the request's options only, to be run with the defaults of another day.
-    notices
-        What the user should know, such as that a smaller data set is used.
+    ``written`` is the suite as its author wrote it, ``given`` the same with the request's options,
+    to be run with the defaults of another day, and ``resolved`` that with the defaults: plain data,
+    and a suite file again. Notices are what the user should know, such as a smaller data set.
     """
 
     name: str
@@ -99,23 +82,10 @@ class Suite:
 def resolve(
     file: SuiteFile, *, written: Mapping[str, Any] | None = None, data_dir: Path | None = None
 ) -> Suite:
-    """Look up, fill in and check everything in a suite.
+    """Look up, fill in and check everything in a suite to which all options have been applied.
 
-    Parameters
-    ----------
-    file
-        The suite with all options of a request applied.
-    written
-        What to keep as ``Suite.written``: the suite before them. Defaults to ``file``.
-    data_dir
-        Where to look for data sets first.
-
-    Raises
-    ------
-    SuiteError
-        If anything in it is unknown, out of range, or does not fit.
-    DataError
-        If a data set is missing or damaged.
+    ``written`` is the suite before them, by default the same; ``data_dir`` is where to look for
+    data sets first.
     """
     try:
         return _resolve(file, file.as_written() if written is None else written, data_dir)

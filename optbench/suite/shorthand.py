@@ -18,12 +18,7 @@ TEXTBOOK = ("sgd", "momentum", "adagrad", "adam")
 def function_suite(expression: str, start: Mapping[str, Any]) -> dict[str, Any]:
     """Return the suite of a function given as a formula, for ``parse_suite``.
 
-    Parameters
-    ----------
-    expression
-        What is to be minimised, as ``"x**2/20 + y**2"``. It is checked when the suite is resolved.
-    start
-        Where each variable starts.
+    The formula is checked when the suite is resolved.
 
     >>> function_suite("x**2 + y**2", {"x": -7, "y": 2})["problem"]
     [{'name': 'function', 'expression': 'x**2 + y**2', 'start': {'x': -7, 'y': 2}}]
@@ -58,13 +53,7 @@ def problem_entries(names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def with_problems(suite: SuiteFile, names: Sequence[str]) -> SuiteFile:
-    """Return a suite with its optimizers on other problems, or as it is where none is named.
-
-    Raises
-    ------
-    SuiteError
-        If a name cannot be a label.
-    """
+    """Return a suite with its optimizers on other problems, or as it is where none is named."""
     return suite.changed(problem=problem_entries(names)) if names else suite
 
 
@@ -72,11 +61,6 @@ def suite_of_problems(names: Sequence[str], optimizers: Sequence[str] = ()) -> S
     """Return a suite of at least one problem, named after the first, for runs that name no suite.
 
     All optimizers have their defaults; where none is named, they are those of the textbook.
-
-    Raises
-    ------
-    SuiteError
-        If a name cannot be a label.
     """
     entries = problem_entries(names)
     chosen: list[OptimizerEntry] = []

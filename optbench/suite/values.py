@@ -61,11 +61,6 @@ def grid_values(given: Any) -> list[float]:
     [0.01, 0.1, 1.0]
     >>> grid_values("0.1,0.2")
     [0.1, 0.2]
-
-    Raises
-    ------
-    SuiteError
-        If it is neither, is empty, or contains a value twice.
     """
     values = _parse(given) if isinstance(given, str) else given
     if not isinstance(values, list) or not values or not all(map(_is_number, values)):
@@ -117,11 +112,6 @@ def seed_list(given: Any) -> tuple[int, ...]:
     (0, 1, 2)
     >>> seed_list([3, 7])
     (3, 7)
-
-    Raises
-    ------
-    SuiteError
-        If it is neither, is empty, or a seed is negative or given twice.
     """
     seeds = given
     if isinstance(given, str):

@@ -3,8 +3,7 @@
 import numpy as np
 
 from optbench.records import Status
-from optbench.report.configurations import configurations
-from optbench.report.domain import best_inside, lanes_outside
+from optbench.report.configurations import best_inside, configurations, lanes_outside
 from tests.report.runs import (
     Lane,
     anisotropic_surface,

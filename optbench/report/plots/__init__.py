@@ -10,15 +10,7 @@ from matplotlib.figure import Figure
 from optbench.errors import UsageError, nearest
 from optbench.records import RunTables
 from optbench.report.configurations import describe, swept_numbers
-from optbench.report.plots import (
-    animation,
-    field,
-    loss,
-    schedule,
-    sensitivity,
-    surface,
-    trajectory,
-)
+from optbench.report.plots import animation, field, loss, schedule, sensitivity, surface, trajectory
 from optbench.report.plots.options import PlotOptions
 
 __all__ = ["KINDS", "PlotOptions", "animate", "draw", "drawable", "kinds_for"]
@@ -40,13 +32,7 @@ SWEPT_VALUES = 3
 
 
 def kinds_for(tables: RunTables, problem: str) -> list[str]:
-    """Return the kinds that ``--kind auto`` draws of a problem.
-
-    Raises
-    ------
-    UsageError
-        The run has no such problem.
-    """
+    """Return the kinds that ``--kind auto`` draws of a problem."""
     return [kind for kind in AUTOMATIC if not _obstacle(kind, tables, problem, least=SWEPT_VALUES)]
 
 
@@ -56,24 +42,7 @@ def drawable(tables: RunTables, problem: str) -> list[str]:
 
 
 def draw(kind: str, tables: RunTables, problem: str, options: PlotOptions | None = None) -> Figure:
-    """Draw one figure of one problem of a run.
-
-    Parameters
-    ----------
-    kind
-        A key of :data:`KINDS`.
-    tables
-        The run.
-    problem
-        A value of the lanes' ``problem`` column.
-    options
-        None takes the defaults of :class:`PlotOptions`.
-
-    Raises
-    ------
-    UsageError
-        There is no such kind or problem, or the figure cannot be drawn from these tables.
-    """
+    """Draw one figure, of a kind of :data:`KINDS`, of one problem of a run."""
     if kind not in KINDS:
         raise UsageError(f"unknown kind '{kind}'; {nearest(kind, KINDS)}")
     obstacle = _obstacle(kind, tables, problem)
@@ -84,19 +53,9 @@ def draw(kind: str, tables: RunTables, problem: str, options: PlotOptions | None
 
 
 def animate(tables: RunTables, problem: str, place: Path, form: str) -> None:
-    """Write the race of all optimizers over a function of two variables.
+    """Write the race of all optimizers over a function of two variables over what a file holds.
 
-    Parameters
-    ----------
-    place
-        A file; what it holds is lost.
-    form
-        ``gif``, or ``mp4``, which needs ffmpeg.
-
-    Raises
-    ------
-    UsageError
-        There is no such problem, no trajectory of it can be drawn, or ffmpeg refuses.
+    ``form`` is ``gif``, or ``mp4``, which needs ffmpeg.
     """
     obstacle = _obstacle("trajectory", tables, problem)
     if obstacle:

@@ -38,14 +38,9 @@ HEAD: dict[str, Any] = {"linestyle": "none", "markersize": 8, "markeredgewidth":
 
 
 class Race:
-    """One figure whose paths grow from frame to frame.
+    """One figure whose paths grow from frame to frame; at first it shows the start.
 
-    Attributes
-    ----------
-    figure
-        It shows the iteration that :meth:`show` was called with last; first the start.
-    iterations
-        Of the longest path.
+    ``iterations`` are those of the longest path.
     """
 
     def __init__(self, tables: RunTables, problem: str) -> None:
@@ -114,13 +109,7 @@ class _Runner:
 
 
 def form_of(place: Path) -> str:
-    """Return ``gif`` or ``mp4``, as the suffix of a file says.
-
-    Raises
-    ------
-    UsageError
-        It says neither, or ffmpeg, which mp4 needs, cannot be found.
-    """
+    """Return ``gif`` or ``mp4``, as the suffix of a file says."""
     form = place.suffix.removeprefix(".").lower()
     if form not in ("gif", "mp4"):
         raise UsageError(f"'{place}' must end in .gif or .mp4")
@@ -132,21 +121,9 @@ def form_of(place: Path) -> str:
 
 
 def animate(tables: RunTables, problem: str, place: Path, form: str) -> None:
-    """Draw the race of the best configurations of all labels and write it.
+    """Draw the race of the best configurations of all labels and write it over what a file holds.
 
     Frames are spread evenly over the iterations; the last is held for two seconds.
-
-    Parameters
-    ----------
-    place
-        A file; what it holds is lost.
-    form
-        As :func:`form_of` returns it.
-
-    Raises
-    ------
-    UsageError
-        ffmpeg refuses.
     """
     images = _images(Race(tables, problem))
     if form == "gif":

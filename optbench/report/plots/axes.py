@@ -18,13 +18,7 @@ NAME_PLACE, LEADER_PLACE = 1.075, 1.065
 
 @dataclass(frozen=True)
 class End:
-    """Where a curve ends.
-
-    Attributes
-    ----------
-    x, y
-        The last point; y is not finite where it left the figure for good.
-    """
+    """Where a curve ends; y is not finite where it left the figure for good."""
 
     name: str
     color: str
@@ -83,14 +77,7 @@ def spans_decades(values: np.ndarray, decades: float) -> bool:
 def axis_limits(values: np.ndarray, *, ceiling: float, log: bool) -> tuple[float, float]:
     """Return limits round the finite values, as far as they are not above the ceiling.
 
-    Parameters
-    ----------
-    values
-        Losses of any shape; on a logarithmic axis only those above zero count.
-    ceiling
-        What lies above it does not stretch the axis.
-    log
-        Whether the axis is logarithmic; it then reaches down to :data:`DEPTH` of its top.
+    On a logarithmic axis only values above zero count; it reaches down to :data:`DEPTH` of its top.
     """
     shown = values[np.isfinite(values) & ((values > 0) | (not log))]
     if not shown.size:

@@ -51,13 +51,7 @@ def file_name(title: str) -> str:
 def choose(
     runs: Sequence[RunTables], kind: str = AUTO, problems: Collection[str] = ()
 ) -> list[Subject]:
-    """Return what is to be drawn of runs: of every problem, or of some, the kinds that fit.
-
-    Raises
-    ------
-    UsageError
-        If there is no such kind, the runs have no such problem, or nothing can be drawn so.
-    """
+    """Return what is to be drawn of runs: of every problem, or of some, the kinds that fit."""
     if kind not in (AUTO, *KINDS):
         raise UsageError(f"unknown kind '{kind}'; {nearest(kind, (AUTO, *KINDS))}")
     pairs = [(run, problem) for run in runs for problem in problem_names(run)]
@@ -85,19 +79,7 @@ def places(
 ) -> list[Path]:
     """Return a file for each figure; in a place that the user chose nothing is overwritten.
 
-    Parameters
-    ----------
-    target
-        A folder, or the file for the only figure; by default ``plots/`` of each run.
-    format_
-        One of :data:`FORMATS`, PNG by default.
-
-    Raises
-    ------
-    UsageError
-        If one file was chosen for several figures, or its suffix is not the format.
-    ResultsError
-        If a file is there already.
+    ``target`` is a folder, or the file for the only figure; by default ``plots/`` of each run.
     """
     suffix = format_ or FORMATS[0]
     if target is None:
@@ -141,29 +123,14 @@ def _suffix(file: Path) -> str:
 
 
 def write_figure(figure: Figure, place: Path) -> None:
-    """Write a figure into a file whose suffix says the format; its folder is made.
-
-    Raises
-    ------
-    ResultsError
-        If it cannot be written.
-    """
+    """Write a figure into a file whose suffix says the format; its folder is made."""
     with writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
     write_beside(place, lambda beside: figure.savefig(beside, format=_suffix(place)))
 
 
 def check_animation(place: Path, *, kind: str = AUTO) -> None:
-    """Refuse an animation that cannot be written, before anything is read or drawn.
-
-    Raises
-    ------
-    UsageError
-        If another kind of figure is asked for, the suffix is neither .gif nor .mp4, or ffmpeg is
-        missing for the latter.
-    ResultsError
-        If the file is there already.
-    """
+    """Refuse an animation that cannot be written, before anything is read or drawn."""
     if kind not in (AUTO, RACE):
         raise UsageError(f"--animate shows a {RACE}, not a {kind}; leave out one of the two")
     form_of(place)
@@ -172,15 +139,7 @@ def check_animation(place: Path, *, kind: str = AUTO) -> None:
 
 
 def write_animation(races: Sequence[Subject], place: Path) -> None:
-    """Write the only race, beside its place first, so that nothing half written is ever seen.
-
-    Raises
-    ------
-    UsageError
-        If there are several.
-    ResultsError
-        If the file cannot be written.
-    """
+    """Write the only race, beside its place first, so that nothing half written is ever seen."""
     if len(races) > 1:
         several = len({race.problem for race in races}) > 1
         remedy = "choose one with --problem" if several else "name one run"

@@ -45,36 +45,18 @@ SMALL_PLUS: dict[str, Any] = {**PLUS, "markersize": 7, "markeredgewidth": 1.0}
 
 @dataclass(frozen=True)
 class Landscape:
-    """A function of two variables.
+    """A function of two variables, on a grid."""
 
-    Attributes
-    ----------
-    x, y
-        Points of the grid, ascending, shapes (nx,) and (ny,).
-    value, gradient_x, gradient_y
-        The function and its gradient, shape (nx, ny); NaN where they are not finite.
-    variables
-        Names of the two variables.
-    domain
-        Limits of the axes, ((x low, x high), (y low, y high)).
-    levels
-        Contour levels, ascending; none for a function that is the same everywhere.
-    minima
-        Positions of the known minima inside the domain, shape (minima, 2).
-    lowest
-        Which of them are as low as the lowest, booleans, shape (minima,).
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    value: np.ndarray
+    x: np.ndarray  # ascending, shape (nx,)
+    y: np.ndarray  # ascending, shape (ny,)
+    value: np.ndarray  # shape (nx, ny), as its gradient; NaN where they are not finite
     gradient_x: np.ndarray
     gradient_y: np.ndarray
     variables: tuple[str, str]
-    domain: np.ndarray
-    levels: np.ndarray
-    minima: np.ndarray
-    lowest: np.ndarray
+    domain: np.ndarray  # limits of the axes, ((x low, x high), (y low, y high))
+    levels: np.ndarray  # of contours, ascending; none where it is the same everywhere
+    minima: np.ndarray  # positions of the known ones inside the domain, shape (minima, 2)
+    lowest: np.ndarray  # which of them are as low as the lowest, booleans, shape (minima,)
 
 
 def landscape(tables: RunTables, problem: str) -> Landscape:

@@ -93,12 +93,6 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
 
     Of more than :data:`~optbench.report.plots.axes.MANY` labels the names stand at the ends of the
     curves, the loss axis is logarithmic, and curves are smoother.
-
-    Raises
-    ------
-    UsageError
-        The problem does not have the horizontal axis that was asked for, or the loss axis is to be
-        logarithmic and no loss is above zero.
     """
     meta = describe(tables, problem)
     lanes = tables.lanes

@@ -16,28 +16,14 @@ LARGEST_LIMIT = 1e300
 class PlotOptions:
     """Choices that ``optbench plot`` offers; all concern the loss figure.
 
-    Attributes
-    ----------
-    smooth
-        Rows of the smoothing window, odd, 1 for none; None smooths minibatch problems over 11 rows
-        and leaves functions alone.
-    ylim
-        Limits of the loss axis; None chooses them.
-    x
-        What runs along the horizontal axis.
-    log
-        Logarithmic loss axis; False chooses.
-
-    Raises
-    ------
-    UsageError
-        A value that cannot be drawn.
+    Smoothing takes an odd number of rows, 1 for none; None smooths minibatch problems over 11 rows
+    and leaves functions alone.
     """
 
     smooth: int | None = None
-    ylim: tuple[float, float] | None = None
-    x: Literal["iteration", "epoch", "seconds"] = "iteration"
-    log: bool = False
+    ylim: tuple[float, float] | None = None  # of the loss axis; None chooses
+    x: Literal["iteration", "epoch", "seconds"] = "iteration"  # the horizontal axis
+    log: bool = False  # a logarithmic loss axis; False chooses
 
     def __post_init__(self) -> None:
         if self.smooth is not None and (self.smooth < 1 or self.smooth % 2 == 0):

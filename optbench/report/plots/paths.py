@@ -9,9 +9,9 @@ from optbench.report.configurations import (
     bad_endings,
     configurations,
     hyperparameter_text,
+    lanes_outside,
     swept_columns,
 )
-from optbench.report.domain import best_inside, lanes_outside
 from optbench.report.plots.style import Style, display_name, styles
 
 FARTHEST = 1e100
@@ -22,42 +22,23 @@ LEFT = "left the domain"
 
 @dataclass(frozen=True)
 class Path:
-    """The first seed of the best configuration of a label.
+    """The first seed of the best configuration of a label."""
 
-    Attributes
-    ----------
-    positions
-        As far as they are finite, shape (rows, 2).
-    exits
-        Where the path crosses the edge of the domain outwards, in order, shape (exits, 2).
-    lost
-        Where it does so for good, or stops being finite; None for a path that ends inside.
-    name, notes
-        The label for a reader, and what of its setting and its end needs saying.
-    """
-
-    positions: np.ndarray
-    exits: np.ndarray
-    lost: np.ndarray | None
+    positions: np.ndarray  # as far as they are finite, shape (rows, 2)
+    exits: np.ndarray  # where it crosses the edge of the domain outwards, shape (exits, 2)
+    lost: np.ndarray | None  # where it does so for good, or stops being finite; None: inside
     style: Style
     name: str
-    notes: str
+    notes: str  # what of its setting and its end needs saying
 
 
 def best_paths(tables: RunTables, problem: str, domain: np.ndarray) -> list[Path]:
-    """Return one path per label; what ended outside the domain counts as best only where all did.
-
-    Parameters
-    ----------
-    domain
-        Limits, ((x low, x high), (y low, y high)).
-    """
+    """Return one path per label over a domain, ((x low, x high), (y low, y high))."""
     lanes = tables.lanes[tables.lanes["problem"] == problem]
     trace = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
     tables = replace(tables, lanes=lanes, trace=trace)  # others would be ranked for nothing
     outside = lanes_outside(tables)
     table = configurations(tables)
-    table = table.assign(best=best_inside(table, outside))
     best = table[table["best"]]
     look = styles(zip(best["label"], best["optimizer"], strict=True))
     paths = []

@@ -127,12 +127,8 @@ def styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
     A known optimizer has its fixed style. Another label of a known optimizer, or a preset of it
     (``adam-torch``), has its colour and marker with a line and filling of its own; anything else
     has a combination of its own. "Of its own" is a hash of the label; where two labels of a figure
-    would look the same, the later in the alphabet takes the next combination.
-
-    Parameters
-    ----------
-    entries
-        Pairs (label, optimizer).
+    would look the same, the later in the alphabet takes the next combination. Entries are pairs
+    (label, optimizer).
 
     >>> styles([("adam", "adam")])["adam"].marker
     'D'

@@ -24,13 +24,7 @@ UPPER_LEVELS = 6
 
 
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
-    """Draw the surface, and its contours and minima projected on the floor.
-
-    Raises
-    ------
-    ResultsError
-        If the function has no finite value there.
-    """
+    """Draw the surface, and its contours and minima projected on the floor."""
     function = landscape(tables, problem)
     if not np.isfinite(function.value).any():
         raise ResultsError(f"'{problem}' has no finite value on its domain; give it another domain")
