@@ -1,11 +1,10 @@
 """``optbench baseline``: keep runs as references for ``optbench check``."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from optbench.cli.options import DEFAULT_OUT, Out, complete_run
+from optbench.cli.options import DEFAULT_OUT, DataDir, Out, complete_run
 from optbench.cli.output import console, say, table
 
 app = typer.Typer(no_args_is_help=True, help="Keep runs as references for optbench check.")
@@ -41,9 +40,7 @@ def save(
         str | None, typer.Option(metavar="N", help="Its name; by default the name of the suite.")
     ] = None,
     threshold: Thresholds = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
-    ] = None,
+    data_dir: DataDir = None,
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Keep a run as a reference under OUT/baselines/NAME, small enough for git."""

@@ -1,15 +1,13 @@
 """``optbench check``: fail where convergence got worse than a baseline's."""
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from optbench.cli.baseline import Thresholds
-from optbench.cli.options import DEFAULT_OUT, Out, complete_run
+from optbench.cli.options import DEFAULT_OUT, DataDir, Out, Workers, check_choice, complete_run
 from optbench.cli.output import say
-from optbench.errors import UsageError, nearest
 
 FORMATS = ("text", "json", "github", "junit")
 
@@ -44,13 +42,8 @@ def check(
     update: Annotated[
         bool, typer.Option("--update", help="Show what has changed, then refresh the baseline.")
     ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Worker threads; by default as many as cores."),
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
-    ] = None,
+    workers: Workers = None,
+    data_dir: DataDir = None,
     out: Out = DEFAULT_OUT,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show no progress and draw no figures.")
@@ -64,8 +57,7 @@ def check(
     from optbench.cli.verdicts import print_verdicts
     from optbench.gate.check import check_baselines, exit_code, refresh
 
-    if format_ not in FORMATS:
-        raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
+    check_choice("format", format_, FORMATS)
     checked = check_baselines(
         baselines or [],
         run=run,

@@ -81,7 +81,18 @@ class Bars:
     """One bar per block: iterations, iterations per second, time left, current loss."""
 
     def __init__(self, plan: Plan, screen: Console) -> None:
-        self.progress = _progress(screen)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[loss]}", justify="right"),
+            console=screen,
+            refresh_per_second=REFRESHES_PER_SECOND,
+            transient=True,
+            expand=True,
+        )
         self._lanes = plan.lanes
         self._totals = {block.number: block.iterations for block in plan.blocks}
         self._left = dict(self._totals)
@@ -153,21 +164,6 @@ class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.0f} it/s" if speed else "", justify="right")
-
-
-def _progress(screen: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        _Speed(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[loss]}", justify="right"),
-        console=screen,
-        refresh_per_second=REFRESHES_PER_SECOND,
-        transient=True,
-        expand=True,
-    )
 
 
 class Lines:

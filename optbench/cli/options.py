@@ -89,4 +89,13 @@ Runs = Annotated[
     ),
 ]
 
+DataDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
+]
+
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Worker threads; by default as many as cores."),
+]
+
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The results directory.")]

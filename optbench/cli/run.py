@@ -12,9 +12,11 @@ import typer
 from optbench.cli import display
 from optbench.cli.options import (
     DEFAULT_OUT,
+    DataDir,
     Debug,
     Out,
     Version,
+    Workers,
     complete_optimizer,
     complete_problem,
     complete_suite,
@@ -137,13 +139,8 @@ def run(
         str | None,
         typer.Option(metavar="NAME|auto", help="Data set; auto: mnist if it can be found."),
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Worker threads; by default as many as cores."),
-    ] = None,
+    data_dir: DataDir = None,
+    workers: Workers = None,
     out: Out = DEFAULT_OUT,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the run, instead of the suite's.")
@@ -178,7 +175,7 @@ def run(
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
     progress = partial(display.display, quiet=quiet or json)
-    notice = _ignore if quiet and not json else _note
+    notice = (lambda message: None) if quiet and not json else _note
     if resume is not None:
         _check_alone(context)
         execution = Execution(
@@ -224,10 +221,6 @@ def run(
 
 def _note(message: str) -> None:
     say(f"note: {message}")
-
-
-def _ignore(message: str) -> None:
-    pass
 
 
 def _check_alone(context: typer.Context) -> None:

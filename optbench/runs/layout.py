@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
-from itertools import count, groupby, product
+from itertools import groupby, product
 from math import ceil
 from typing import Any
 
@@ -23,30 +23,26 @@ so few take less time than two threads lose waiting for the interpreter's lock."
 
 def lay_out(suite: Suite, device_kind: str) -> tuple[Lane, ...]:
     """Return all lanes of a suite: by problem, optimizer entry, grid point, then seed."""
-    return tuple(_lanes(suite, device_kind))
-
-
-def _lanes(suite: Suite, device_kind: str) -> Iterator[Lane]:
-    number = count()
+    lanes: list[Lane] = []
     for resolved in suite.problems:
         fingerprint = resolved.problem.fingerprint
         for entry in resolved.optimizers:
             for configuration, seed in product(entry.configurations, suite.seeds_of(resolved)):
-                key = _key(
-                    fingerprint=fingerprint,
-                    optimizer=entry.optimizer.identity(),
-                    hyperparameters=dict(configuration),
-                    schedule="constant",
-                    seed=seed,
-                    iterations=resolved.iterations,
-                    evaluation=resolved.rules.evaluate_every or "end",
-                    stopping=resolved.rules.stopping(),
-                    device=device_kind,
-                    numerics_version=NUMERICS_VERSION,
-                )
-                yield Lane(
-                    number=next(number),
-                    key=key,
+                decisive = {  # all that decides the lane's trace
+                    "fingerprint": fingerprint,
+                    "optimizer": entry.optimizer.identity(),
+                    "hyperparameters": dict(configuration),
+                    "schedule": "constant",
+                    "seed": seed,
+                    "iterations": resolved.iterations,
+                    "evaluation": resolved.rules.evaluate_every or "end",
+                    "stopping": resolved.rules.stopping(),
+                    "device": device_kind,
+                    "numerics_version": NUMERICS_VERSION,
+                }
+                lane = Lane(
+                    number=len(lanes),
+                    key=hashlib.sha256(_canonical(decisive).encode()).hexdigest(),
                     problem=resolved.label,
                     optimizer=entry.name,
                     label=entry.label,
@@ -54,11 +50,8 @@ def _lanes(suite: Suite, device_kind: str) -> Iterator[Lane]:
                     seed=seed,
                     fingerprint=fingerprint,
                 )
-
-
-def _key(**parts: Any) -> str:
-    """Return the SHA-256 of all that decides a lane's trace, as canonical JSON."""
-    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+                lanes.append(lane)
+    return tuple(lanes)
 
 
 def _canonical(plain: Mapping[str, Any]) -> str:

@@ -103,7 +103,11 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
         [_Swept.of(adjusted(file.optimizer, entry, problem.overrides)) for entry in file.optimizer]
         for problem in file.problem
     ]
-    _check_lanes(sum(entry.points for entries in swept for entry in entries) * len(seeds))
+    lanes = sum(entry.points for entries in swept for entry in entries) * len(seeds)
+    if lanes > MAX_LANES:  # said before any grid is expanded
+        raise SuiteError(
+            f"its grids and seeds make {lanes} lanes; a run can have at most {MAX_LANES}"
+        )
     problems, plain_problems, notices = [], [], []
     for entry, optimizers in zip(file.problem, swept, strict=True):
         problem, plain, said = _resolve_problem(file, entry, optimizers, seeds, data_dir)
@@ -168,14 +172,6 @@ def _fit(resolved: ResolvedProblem) -> Iterator[str]:
             entry.configurations,
         )
         yield from entry.optimizer.fit(task)
-
-
-def _check_lanes(lanes: int) -> None:
-    """Refuse more lanes than a run can hold, before any grid is expanded."""
-    if lanes > MAX_LANES:
-        raise SuiteError(
-            f"its grids and seeds make {lanes} lanes; a run can have at most {MAX_LANES}"
-        )
 
 
 def _check_shared(file: SuiteFile, problems: Sequence[ResolvedProblem]) -> None:

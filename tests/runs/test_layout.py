@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optbench.device.base import CPU_BLOCK_BYTES
-from optbench.engine.block import Block, halves
+from optbench.engine.block import Block, halves, host_columns
 from optbench.optimizers.registry import get_optimizer
 from optbench.problems.registry import make_problem
 from optbench.runs import layout as lanes_module
@@ -168,7 +168,8 @@ def test_a_block_knows_the_seeds_and_hyperparameters_of_its_lanes():
         suite(small_network(), optimizers=[("adam", configurations)], seeds=(7, 3))
     )
     assert block.seeds == (7, 3)
-    columns = {name: values[0].tolist() for name, values in block.hyperparameters.items()}
+    columns = host_columns(block.optimizer, block.configurations)
+    columns = {name: values[0].tolist() for name, values in columns.items()}
     assert columns == {
         "lr": [[0.1], [0.1], [0.2], [0.2]],
         "beta1": [[0.5], [0.5], [0.9], [0.9]],
