@@ -44,7 +44,7 @@ COMMANDS = {
     "verify": ("verify:app", "Check what optbench computes on this machine."),
     "new": ("new:app", "Write a file to start from."),
     "baseline": ("baseline:app", "Keep runs as references for optbench check."),
-    "check": ("check:check", "Run baselines' suites anew and fail where convergence got worse."),
+    "check": ("check:check", "Run baselines' suites again and fail where convergence got worse."),
 }
 """Of each command: ``module:name`` of its function or app, and the first line of its help."""
 

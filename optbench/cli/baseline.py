@@ -6,6 +6,9 @@ import typer
 
 from optbench.cli.options import DEFAULT_OUT, DataDir, Out, complete_run
 from optbench.cli.output import console, say, table
+from optbench.gate.baseline import find, load
+from optbench.gate.save import save_baseline
+from optbench.store.reader import read_lanes
 
 app = typer.Typer(no_args_is_help=True, help="Keep runs as references for optbench check.")
 
@@ -44,9 +47,6 @@ def save(
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Keep a run as a reference under OUT/baselines/NAME, small enough for git."""
-    from optbench.gate.save import save_baseline
-    from optbench.store.reader import read_lanes
-
     folder = save_baseline(run, name=name, threshold=threshold or [], data_dir=data_dir, out=out)
     lanes = len(read_lanes(folder))
     size = sum(file.stat().st_size for file in folder.iterdir())
@@ -57,8 +57,6 @@ def save(
 @app.command("list")
 def list_(out: Out = DEFAULT_OUT) -> None:
     """List the baselines under OUT/baselines."""
-    from optbench.gate.baseline import find, load
-
     listed = table("baseline", "suite", "lanes", "saved", "optbench", "processor")
     for folder in find([], out):
         baseline = load(folder)

@@ -6,8 +6,11 @@ from typing import Annotated
 import typer
 
 from optbench.cli.baseline import Thresholds
+from optbench.cli.display import display
 from optbench.cli.options import DEFAULT_OUT, DataDir, Out, Workers, check_choice, complete_run
 from optbench.cli.output import say
+from optbench.cli.verdicts import print_verdicts
+from optbench.gate.check import check_baselines, exit_code, refresh
 
 FORMATS = ("text", "json", "github", "junit")
 
@@ -49,14 +52,10 @@ def check(
         bool, typer.Option("--quiet", "-q", help="Show no progress and draw no figures.")
     ] = False,
 ) -> None:
-    """Run the suites of baselines again and fail where convergence got worse.
+    """Run baselines' suites again and fail where convergence got worse.
 
     Exit codes: 0 no worse, 3 worse or another failure, 5 nothing to compare with.
     """
-    from optbench.cli.display import display
-    from optbench.cli.verdicts import print_verdicts
-    from optbench.gate.check import check_baselines, exit_code, refresh
-
     check_choice("format", format_, FORMATS)
     checked = check_baselines(
         baselines or [],

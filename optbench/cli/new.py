@@ -60,7 +60,7 @@ class Valley(Problem):
 
 
 OPTIMIZER = '''\
-"""An optimizer for optbench: a rule that treats all parameters alike, each on its own."""
+"""An optimizer for optbench: a rule that treats every parameter alike, on its own."""
 
 from optbench.optimizers import Elementwise, Hyperparameter, fraction
 

@@ -163,6 +163,6 @@ def test_a_lack_of_memory_is_told_in_one_line(monkeypatch, tmp_path):
     def fail(*arguments):
         raise MemoryError("Unable to allocate 5 TiB")
 
-    monkeypatch.setattr("optbench.suite.format.read_suite", fail)
+    monkeypatch.setattr("optbench.suite.request.read_suite", fail)
     message = optbench("run", "anisotropic", cwd=tmp_path).message
     assert message == ("not enough memory: Unable to allocate 5 TiB; make the problem smaller")
