@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -140,12 +142,16 @@ def test_a_best_on_the_edge_of_the_grid_is_said(losses, warning):
     assert edge_warning(configurations(lanes_with_final_losses(*entries))) == warning
 
 
+def grid(loss, **values):
+    """Return Momentum's lanes on a grid, the first name outer, with the losses of its points."""
+    points = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+    return [Lane("momentum", [5.0, loss(**point)], hyperparameters=point) for point in points]
+
+
 def test_two_edges_are_both_said():
-    lanes = [
-        Lane("sgd", [5.0, lr + m], hyperparameters={"lr": lr, "momentum": m})
-        for lr in (1.0, 2.0, 3.0)
-        for m in (-0.1, -0.2, -0.3)
-    ]
+    lanes = grid(
+        lambda lr, momentum: lr + momentum, lr=(1.0, 2.0, 3.0), momentum=(-0.1, -0.2, -0.3)
+    )
     warning = edge_warning(configurations(tables(lanes, [function_problem()])))
     assert warning.startswith("lr=1 is the smallest tried, momentum=-0.3 is the smallest tried;")
 
@@ -161,11 +167,7 @@ def test_only_numbers_have_edges():
 
 
 def test_what_was_swept_most_comes_first():
-    lanes = [
-        Lane("sgd", [5.0, 1.0], hyperparameters={"momentum": m, "lr": lr})
-        for lr in (1.0, 2.0, 3.0)
-        for m in (0.1, 0.2)
-    ]
+    lanes = grid(lambda momentum, lr: 1.0, momentum=(0.1, 0.2), lr=(1.0, 2.0, 3.0))
     run = tables(lanes, [function_problem()])
     assert swept_numbers(run.lanes) == ["hp_lr", "hp_momentum"]
     assert swept_numbers(run.lanes, least=3) == ["hp_lr"]
@@ -174,18 +176,12 @@ def test_what_was_swept_most_comes_first():
 
 def test_sensitivity_takes_the_best_of_the_other_hyperparameters():
     final = {(0.1, 0.5): 4.0, (0.1, 0.9): 3.0, (0.2, 0.5): 1.0, (0.2, 0.9): 2.0}
-    lanes = [
-        Lane("momentum", [5.0, loss], hyperparameters={"lr": lr, "momentum": m})
-        for (lr, m), loss in final.items()
-    ]
+    lanes = grid(lambda lr, momentum: final[lr, momentum], lr=(0.1, 0.2), momentum=(0.5, 0.9))
     lanes.append(Lane("sgd", [5.0, 0.5], hyperparameters={"lr": 0.15}))
     table = configurations(tables(lanes, [function_problem()]))
-    by_lr = sensitivity(table, "hp_lr")
-    assert list(zip(by_lr["label"], by_lr["hp_lr"], by_lr["final_loss"], strict=True)) == [
-        ("momentum", 0.1, 3.0),
-        ("momentum", 0.2, 1.0),
-        ("sgd", 0.15, 0.5),
-    ]
+    by_lr = sensitivity(table, "hp_lr")[["label", "hp_lr", "final_loss"]]
+    expected = [["momentum", 0.1, 3.0], ["momentum", 0.2, 1.0], ["sgd", 0.15, 0.5]]
+    assert by_lr.to_numpy().tolist() == expected
     by_momentum = sensitivity(table, "hp_momentum")
     assert list(by_momentum["final_loss"]) == [1.0, 2.0]
     assert list(by_momentum["best"]) == [True, False]

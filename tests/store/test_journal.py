@@ -47,9 +47,6 @@ def result(*statuses, **given) -> BlockResult:
     return BlockResult(4, tuple(lanes), **given)
 
 
-# What comes back
-
-
 @pytest.mark.parametrize("axes", [None, 1, 2, 3])
 @pytest.mark.parametrize("penalty", [False, True])
 def test_what_is_appended_is_read_back(axes, penalty, tmp_path):
@@ -122,18 +119,14 @@ def test_what_comes_after_an_iteration(iteration, kept, counts):
 
 def test_numbers_tell_journals_apart(tmp_path):
     for number in (11, 2, 100_000):
-        part = replace(chunk(0, (1, 1)), block=number)
-        Journal(tmp_path, number).append([part], [])
+        Journal(tmp_path, number).append([replace(chunk(0, (1, 1)), block=number)], [])
     assert [each.block for each in journals(tmp_path)] == [2, 11, 100_000]
     Journal(tmp_path, 2).forget()
     assert [each.block for each in journals(tmp_path)] == [11, 100_000]
     assert not Journal(tmp_path, 2).exists
-    clear(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    clear(tmp_path)
-
-
-# Checkpoints
+    for _ in range(2):
+        clear(tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 def checkpoint(rows, scale=1.0) -> Checkpoint:
@@ -193,9 +186,6 @@ def test_a_checkpoint_is_replaced_at_once(at, tmp_path, monkeypatch):
     assert found.rows == 12
 
 
-# The end
-
-
 def test_results_are_read_back(tmp_path):
     values = {"stopped_at": 16, "best_at": 12, "final_loss": 0.1 + 0.2, "best_loss": 5e-324}
     ends = (
@@ -220,9 +210,6 @@ def test_what_has_ended_is_thinned(tmp_path):
     journal.thin()
     folder = tmp_path / FOLDER / "block-00004"
     assert [each.name for each in folder.iterdir()] == ["result.json"]
-
-
-# Damage
 
 
 def damaged(call) -> str:
@@ -256,17 +243,13 @@ def test_a_truncated_file_is_named(name, size, written, tmp_path):
     assert damaged(call).startswith(f"'{file}' is damaged: ")
 
 
-def test_a_part_that_is_missing_is_named(written, tmp_path):
-    (folder_of(written, tmp_path) / "rows-000002.npz").unlink()
-    message = damaged(written.rows)
-    assert message == f"'{folder_of(written, tmp_path)}' is damaged: part 2 is missing"
-
-
-def test_parts_that_do_not_follow_each_other_are_damaged(written, tmp_path):
+def test_parts_that_are_missing_or_do_not_follow_each_other_are_damaged(written, tmp_path):
     folder = folder_of(written, tmp_path)
     os.replace(folder / "rows-000003.npz", folder / "rows-000002.npz")
     expected = f"'{folder / 'rows-000002.npz'}' is damaged: it does not follow row 4"
     assert damaged(written.rows) == expected
+    os.replace(folder / "rows-000002.npz", folder / "rows-000003.npz")
+    assert damaged(written.rows) == f"'{folder}' is damaged: part 2 is missing"
 
 
 @pytest.mark.parametrize("lacking", ["rows", "first_iteration", "lanes", "evaluation/0/split"])
@@ -324,9 +307,6 @@ def test_a_flipped_bit_in_any_byte_of_stored_arrays_is_harmless_or_noticed(tmp_p
                 assert bits_of(found[name]) == bits_of(array), bit
     assert len(noticed) > 0.6 * len(content)
     assert all(str(tmp_path / "bad.npz") in message for message in noticed)
-
-
-# Places that cannot be written, and what is seen on the disk
 
 
 def test_a_journal_is_not_written_where_there_is_no_run(tmp_path):

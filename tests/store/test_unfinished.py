@@ -43,20 +43,11 @@ class Script:
 @cache
 def mixed(rules=STOP):
     """A suite whose lanes end in every way: done, diverged and stopped by patience."""
-    network = suite(
-        small_network(),
-        optimizers=[("sgd", [{"lr": 0.1}, {"lr": 1e-9}]), "adam"],
-        seeds=(0, 7),
-        iterations=40,
-        rules=rules,
-    )
-    functions = suite(
-        anisotropic(),
-        quadratic(),
-        optimizers=[("sgd", [{"lr": 0.1}, {"lr": 1e200}]), "adam"],
-        seeds=(0, 7),
-        iterations=40,
-    )
+    common = {"seeds": (0, 7), "iterations": 40}
+    optimizers = [("sgd", [{"lr": 0.1}, {"lr": 1e-9}]), "adam"]
+    network = suite(small_network(), optimizers=optimizers, rules=rules, **common)
+    optimizers = [("sgd", [{"lr": 0.1}, {"lr": 1e200}]), "adam"]
+    functions = suite(anisotropic(), quadratic(), optimizers=optimizers, **common)
     return Script(replace(network, problems=(*network.problems, *functions.problems)))
 
 
@@ -84,14 +75,10 @@ class Stage:
         path.mkdir()
         self.path, self.plan, self._script = path, script.plan, script
         problems = [
-            {
-                "problem": each.label,
-                "name": each.problem.name,
-                **each.problem.describe(),
-                "iterations": each.iterations,
-                "fingerprint": each.problem.fingerprint,
-            }
-            for each in script.settled.problems
+            {"problem": entry.label, "name": entry.problem.name, "iterations": entry.iterations}
+            | entry.problem.describe()
+            | {"fingerprint": entry.problem.fingerprint}
+            for entry in script.settled.problems
         ]
         meta = {"invocation_id": "i", "suite": {"name": "small"}, "problems": problems}
         extra = extra_columns(script.settled)
@@ -113,17 +100,14 @@ def stage(tmp_path, monkeypatch):
 def rows_of(records) -> pd.DataFrame:
     """Return the trace that records hold, by lane and iteration, without the store's code."""
     rows = []
-    for record in records:
-        if isinstance(record, TraceChunk):
-            for place, lane in enumerate(record.lanes.tolist()):
-                for row in range(record.rows[place]):
-                    where = [None] * 2
-                    if record.position is not None:
-                        found = record.position[row, place].tolist()
-                        where[: len(found)] = found
-                    rows.append(
-                        (lane, record.first_iteration + row, record.loss[row, place], *where)
-                    )
+    for chunk in records:
+        if not isinstance(chunk, TraceChunk):
+            continue
+        for place, lane in enumerate(chunk.lanes.tolist()):
+            for row in range(chunk.rows[place]):
+                at = [] if chunk.position is None else chunk.position[row, place].tolist()
+                x, y = (*at, None, None)[:2]
+                rows.append((lane, chunk.first_iteration + row, chunk.loss[row, place], x, y))
     return ordered(pd.DataFrame(rows, columns=["lane", "iteration", "loss", "x", "y"]))
 
 
@@ -164,9 +148,6 @@ def assert_holds(run, records) -> None:
     if len(evaluations):
         seen = run.evaluation.merge(evaluations[KEYS])
         same(seen.sort_values(KEYS, ignore_index=True), evaluations)
-
-
-# Whatever was given back can be read
 
 
 @pytest.mark.slow
@@ -212,9 +193,6 @@ def test_a_journal_is_not_read_anew_with_every_record(stage, monkeypatch):
     assert max(reads.count(block.number) for block in stage.plan.blocks) <= 2
 
 
-# Status
-
-
 def test_a_run_is_running_while_it_is_locked_and_interrupted_once_it_is_not(stage):
     stage.write(islice(stage.records(), 4))
 
@@ -237,9 +215,6 @@ def test_what_has_ended_keeps_its_status(tmp_path):
         assert read_meta(path)["status"] == "done"
     assert read_meta(path)["status"] == "done"
     assert find_runs([], tmp_path) == [path]
-
-
-# The table of lanes
 
 
 @pytest.mark.parametrize("rules", [STOP, Rules()])
@@ -275,9 +250,6 @@ def test_lanes_that_have_all_ended_are_those_of_a_finished_run(stage):
     stage.writer.finish(Status.DONE)
     pd.testing.assert_frame_equal(found, pd.read_parquet(stage.path / "lanes.parquet"))
     assert "best_at" in found
-
-
-# Between the steps of writing
 
 
 STEPS = (
@@ -363,9 +335,6 @@ def test_an_interrupt_anywhere_in_writing_loses_nothing_given_back(place, tmp_pa
         for _, lane in ordered(found.trace).groupby("lane"):
             assert lane["iteration"].tolist() == list(range(len(lane)))
     assert stop > 5
-
-
-# What is damaged, and what ends while it is read
 
 
 def test_a_damaged_part_is_named_where_the_run_is_read(stage):

@@ -63,9 +63,6 @@ def lane_statuses(path) -> list[str]:
     return pd.read_parquet(path / "lanes.parquet")["status"].tolist()
 
 
-# Its own directory
-
-
 def test_a_run_directory_is_named_after_suite_and_time(tmp_path):
     path = new_run_directory(tmp_path / "a" / "b", "sweep")
     assert path.is_dir()
@@ -87,9 +84,6 @@ def test_a_place_that_is_protected_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ResultsError, match="Permission denied; free it or choose another --out"):
         new_run_directory(tmp_path, "a")
-
-
-# While it runs
 
 
 def test_a_run_is_there_from_the_start(tmp_path):
@@ -229,9 +223,6 @@ def test_hyperparameters_of_all_optimizers_are_columns_in_order_of_appearance(tm
     assert [name for name in lanes if name.startswith("hp_")] == ["hp_b", "hp_a"]
     assert lanes["hp_b"].tolist() == [1.0, 3.0]
     assert lanes["hp_a"].isna().tolist() == [True, False]
-
-
-# Half-written files
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
