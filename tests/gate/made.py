@@ -103,27 +103,10 @@ def saved(run: RunTables, tolerance: float = TOLERANCE, every: int = 10, **meta:
     )
 
 
-def with_lanes(run: RunTables, change: Callable[[pd.DataFrame], None]) -> RunTables:
-    """Return a run whose table of lanes was changed."""
-    lanes = run.lanes.copy()
-    change(lanes)
-    return replace(run, lanes=lanes)
-
-
-def with_trace(run: RunTables, change: Callable[[pd.DataFrame], None]) -> RunTables:
-    """Return a run whose trace was changed."""
-    trace = run.trace.copy()
-    change(trace)
-    return replace(run, trace=trace)
-
-
 def with_losses(run: RunTables, label: str, factor: float | np.ndarray) -> RunTables:
     """Return a run in which the final losses of a label are multiplied."""
-
-    def change(lanes: pd.DataFrame) -> None:
-        lanes.loc[lanes["label"] == label, "final_loss"] *= factor
-
-    return with_lanes(run, change)
+    final = run.lanes.loc[run.lanes["label"] == label, "final_loss"]
+    return edited(run, label, final_loss=factor * final)
 
 
 def without_lanes(run: RunTables, which: Callable[[pd.DataFrame], pd.Series]) -> RunTables:
@@ -145,3 +128,20 @@ def only(verdict: Verdict) -> Finding:
     """Return the only finding."""
     (finding,) = verdict.findings
     return finding
+
+
+def edited(run: RunTables, label: str = "", seeds: Sequence[int] = (), **values: Any) -> RunTables:
+    """Return a run with other values in its lanes: of a label, of some seeds, or of all."""
+    lanes = run.lanes.copy()
+    rows = lanes["label"].eq(label) | (not label)
+    rows &= lanes["seed"].isin(seeds) | (len(seeds) == 0)
+    for name, value in values.items():
+        if isinstance(value, str):
+            lanes[name] = lanes[name].astype(object)
+        lanes.loc[rows, name] = value
+    return replace(run, lanes=lanes)
+
+
+def with_rows(run: RunTables, rows: Callable[[pd.DataFrame], pd.Series], loss: Any) -> RunTables:
+    """Return a run with another loss in some rows of its trace."""
+    return replace(run, trace=run.trace.assign(loss=run.trace["loss"].mask(rows(run.trace), loss)))

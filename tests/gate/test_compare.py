@@ -9,14 +9,15 @@ from optbench.errors import ExitCode
 from optbench.gate.compare import compare
 from optbench.gate.verdict import Finding, Gate, Kind, Severity, Verdict, worst_first
 from tests.gate.made import (
+    edited,
     function_lanes,
     made,
     network_lanes,
+    only,
     saved,
     told,
-    with_lanes,
     with_losses,
-    with_trace,
+    with_rows,
     without_lanes,
 )
 
@@ -68,21 +69,13 @@ def test_the_same_run_passes_any_gate():
 
 
 def test_findings_of_all_kinds_come_worst_first():
-    def worse(lanes):
-        adam = lanes["label"] == "adam"
-        lanes.loc[lanes["problem"] == "anisotropic", "hp_lr"] = 0.2
-        lanes.loc[adam, "final_loss"] *= 1.5
-        lanes.loc[adam, "step_seconds"] *= 3.0
-
-    def moved(trace):
-        trace.loc[trace["iteration"] == 5, "loss"] += 1e-3
-
-    run = with_trace(with_lanes(RUN, worse), moved)
+    rates = RUN.lanes["hp_lr"].mask(RUN.lanes["problem"] == "anisotropic", 0.2)
+    run = with_losses(edited(RUN, hp_lr=rates), "adam", 1.5)
+    run = edited(run, "adam", step_seconds=0.03)
+    run = with_rows(run, lambda rows: rows["iteration"] == 5, run.trace["loss"] + 1e-3)
     run = without_lanes(
         run,
-        lambda lanes: (
-            (lanes["problem"] == "mnist-mlp") & (lanes["label"] == "sgd") & (lanes["seed"] == 2)
-        ),
+        lambda lanes: lanes[["problem", "label", "seed"]].eq(["mnist-mlp", "sgd", 2]).all(axis=1),
     )
     kinds = [(severity, kind) for severity, kind, *_ in told(compare(BASELINE, run))]
     assert kinds == [
@@ -96,23 +89,17 @@ def test_findings_of_all_kinds_come_worst_first():
 
 def test_a_verdict_is_plain_data():
     """Everything that a machine is to read goes into JSON without NaN or infinity."""
-
-    def lost(lanes):
-        lanes.loc[lanes["label"] == "adam", "final_loss"] = np.nan
-
-    for run in (RUN, with_losses(RUN, "adam", 1.3), with_lanes(RUN, lost)):
+    for run in (RUN, with_losses(RUN, "adam", 1.3), edited(RUN, "adam", final_loss=np.nan)):
         verdict = compare(BASELINE, run)
         assert json.loads(json.dumps(asdict(verdict), allow_nan=False))["matched"] == 17
 
 
 def test_the_baseline_and_the_run_stay_as_they_are():
-    before = [table.copy() for table in (BASELINE.lanes, BASELINE.trace, RUN.lanes, RUN.trace)]
+    tables = (BASELINE.lanes, BASELINE.trace, RUN.lanes, RUN.trace)
+    before = [table.copy() for table in tables]
     compare(BASELINE, with_losses(RUN, "adam", 1.2))
     compare(BASELINE, RUN)
-    for table, copy in zip(
-        (BASELINE.lanes, BASELINE.trace, RUN.lanes, RUN.trace), before, strict=True
-    ):
-        assert table.equals(copy)
+    assert all(table.equals(copy) for table, copy in zip(tables, before, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +122,9 @@ def test_a_real_run_is_compared_with_itself(runs):
     verdict = compare(saved(runs[0]), runs[0], Gate(strict=True))
     assert (verdict.findings, verdict.matched) == ((), 27)
     assert [(g.problem, g.label, g.setting, g.verdict) for g in verdict.groups] == [
-        ("quadratic-deep", "adam", "", "pass"),
-        ("quadratic-deep", "sgd", "lr=0.001", "pass"),
-        ("quadratic-deep", "sgd", "lr=1e+06", "pass"),
-        ("rosenbrock", "adam", "", "pass"),
-        ("rosenbrock", "sgd", "lr=0.001", "pass"),
-        ("rosenbrock", "sgd", "lr=1e+06", "pass"),
+        (problem, *setting, "pass")
+        for problem in ("quadratic-deep", "rosenbrock")
+        for setting in (("adam", ""), ("sgd", "lr=0.001"), ("sgd", "lr=1e+06"))
     ]
     assert verdict.groups[2].note == "no lane has a finite loss, neither then nor now"
     assert verdict.groups[4].note == "nothing random, judged by the threshold"
@@ -164,6 +148,4 @@ def test_a_real_run_with_one_lane_changed_is_told_by_lane_and_iteration(runs):
     lane = int(runs[0].lanes.query("problem == 'quadratic-deep' and seed == 5")["lane"].iloc[0])
     trace.loc[(trace["lane"] == lane) & (trace["iteration"] >= 17), "loss"] *= 1.01
     verdict = compare(saved(runs[0]), replace(runs[0], trace=trace))
-    assert [(f.where, f.iteration) for f in verdict.findings] == [
-        ("quadratic-deep, adam, seed 5", 17)
-    ]
+    assert (only(verdict).where, only(verdict).iteration) == ("quadratic-deep, adam, seed 5", 17)

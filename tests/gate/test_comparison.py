@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from optbench.gate.comparison import match
 from tests.gate.made import curve, function_lanes, made, network_lanes, without_lanes
@@ -31,11 +32,7 @@ def test_lanes_are_matched_by_problem_label_and_seed_wherever_they_stand():
     assert found.missing == found.new == ()
     for pair in found.pairs:
         then, now = found.then[pair.then], found.now[pair.now]
-        assert (then["problem"], then["label"], then["seed"]) == (
-            now["problem"],
-            now["label"],
-            now["seed"],
-        )
+        assert all(then[name] == now[name] for name in ("problem", "label", "seed"))
         assert pair.setting == ""
 
 
@@ -57,25 +54,24 @@ def test_a_point_that_was_added_is_new_and_one_that_is_gone_is_missing():
     assert [place.seed for place in found.missing] == [0, 1]
 
 
-def test_points_that_changed_are_matched_in_order_after_those_that_did_not():
-    _, pairs = rates(made(grid(0.01, 0.1, 1.0)), made(grid(0.02, 0.1, 2.0)))
-    assert {pair[:2] for pair in pairs} == {(0.01, 0.02), (0.1, 0.1), (1.0, 2.0)}
-
-
-def test_a_default_that_changed_leaves_all_points_matched_in_order():
-    _, pairs = rates(made(grid(0.01, 0.1, eps=1e-8)), made(grid(0.01, 0.1, eps=1e-7)))
-    assert {pair[:2] for pair in pairs} == {(0.01, 0.01), (0.1, 0.1)}
+@pytest.mark.parametrize(
+    ("then", "now", "expected"),
+    [
+        (grid(0.01, 0.1, 1.0), grid(0.02, 0.1, 2.0), {(0.01, 0.02), (0.1, 0.1), (1.0, 2.0)}),
+        (grid(0.01, 0.1, eps=1e-8), grid(0.01, 0.1, eps=1e-7), {(0.01, 0.01), (0.1, 0.1)}),
+    ],
+)
+def test_points_that_changed_are_matched_in_order_after_those_that_did_not(then, now, expected):
+    _, pairs = rates(made(then), made(now))
+    assert {pair[:2] for pair in pairs} == expected
 
 
 def test_a_hyperparameter_that_some_points_have_not_tells_them_apart():
     run = made(grid(0.1, seeds=[0]) + grid(0.1, momentum=0.9, seeds=[0]))
     _, pairs = rates(run, run)
     assert [pair[-1] for pair in pairs] == ["no momentum", "momentum=0.9"]
-
-
-def test_the_same_point_twice_is_two_lanes():
-    _, pairs = rates(made(grid(0.1, 0.1, seeds=[0])), made(grid(0.1, 0.1, seeds=[0])))
-    assert len(pairs) == 2
+    twice = made(grid(0.1, 0.1, seeds=[0]))
+    assert len(rates(twice, twice)[1]) == 2
 
 
 def test_words_and_numbers_are_told_apart_and_absent_ones_left_out():

@@ -7,7 +7,7 @@ import pytest
 
 from optbench.gate.figure import NOW, THEN, draw_beside
 from optbench.records import Status
-from tests.gate.made import function_lanes, made, network_lanes, saved, with_lanes, with_trace
+from tests.gate.made import edited, function_lanes, made, network_lanes, saved
 
 
 def lines(figure, color):
@@ -19,7 +19,7 @@ def lines(figure, color):
 
 def test_each_side_has_its_lanes_and_their_median():
     run = made(network_lanes())
-    worse = with_trace(run, lambda trace: trace.__setitem__("loss", 1.5 * trace["loss"]))
+    worse = replace(run, trace=run.trace.assign(loss=1.5 * run.trace["loss"]))
     figure = draw_beside(saved(run), worse, "mnist-mlp", "adam")
     (axes,) = figure.axes
     assert axes.get_title() == "Adam on mnist-mlp"
@@ -55,12 +55,10 @@ def test_losses_of_many_decades_have_a_logarithmic_axis(rows, scale):
 
 def test_a_lane_that_diverged_counts_as_worst():
     run = made(network_lanes(levels={"adam": 0.3}, seeds=range(3)))
-
-    def end(lanes):
-        lanes.loc[lanes["lane"] > 0, "status"] = Status.DIVERGED
-
     trace = run.trace[(run.trace["lane"] == 0) | (run.trace["iteration"] <= 20)]
-    worse = replace(with_lanes(run, end), trace=trace.reset_index(drop=True))
+    worse = replace(
+        edited(run, "adam", (1, 2), status=Status.DIVERGED), trace=trace.reset_index(drop=True)
+    )
     figure = draw_beside(saved(run), worse, "mnist-mlp", "adam")
     _, median = lines(figure, NOW)
     x, y = np.asarray(median.get_xdata()), np.asarray(median.get_ydata())

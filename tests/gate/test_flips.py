@@ -41,15 +41,13 @@ def stepped_down(groups: list[list[int]]) -> list[Fraction]:
     return [found[group] for group in range(len(groups))]
 
 
-def test_eight_seeds_all_for_the_worse_have_p_of_one_in_256():
+def test_p_of_eight_seeds_and_no_interval_of_five():
     test = SignFlips.of(np.array([[0.1, 0.2, 0.15, 0.3, 0.12, 0.25, 0.18, 0.22]]))
     assert test.adjusted(1.0).tolist() == [1 / 256]
     assert test.adjusted(-1.0).tolist() == [1.0]
-
-
-def test_equal_differences_of_which_one_is_negative_have_p_of_nine_in_256():
     test = SignFlips.of(np.array([[0.1] * 7 + [-0.1]]))
     assert test.adjusted(1.0).tolist() == [9 / 256]  # none or one of eight signs negative
+    assert SignFlips.of(np.ones((1, 5))).interval(0, 0.01) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize("seeds", [1, 4, 8, 11, 12])
@@ -70,11 +68,12 @@ def test_adjusted_p_are_those_of_counting_the_largest_of_all_groups():
         assert found == pytest.approx([float(each) for each in stepped_down(groups)], abs=1e-12)
 
 
-def test_p_for_the_better_is_p_for_the_worse_of_the_opposite():
+def test_p_for_the_better_is_that_of_the_opposite_for_the_worse_at_any_scale():
     differences = np.random.default_rng(1).normal(0.3, 1.0, (3, 9))
-    assert SignFlips.of(differences).adjusted(-1.0) == pytest.approx(
-        SignFlips.of(-differences).adjusted(1.0)
-    )
+    worse = SignFlips.of(-differences).adjusted(1.0)
+    assert SignFlips.of(differences).adjusted(-1.0) == pytest.approx(worse)
+    scaled = -differences * np.array([[1e-9], [1.0], [1e6]])
+    assert SignFlips.of(scaled).adjusted(1.0).tolist() == worse.tolist()
 
 
 def test_adjusting_never_makes_p_smaller_and_groups_without_change_cost_nothing():
@@ -87,14 +86,6 @@ def test_adjusting_never_makes_p_smaller_and_groups_without_change_cost_nothing(
     found = SignFlips.of(with_still).adjusted(1.0)
     assert found[0] == pytest.approx(alone[0])
     assert (found[1:] == 1.0).all()
-
-
-def test_scale_of_a_group_does_not_matter():
-    differences = np.random.default_rng(3).normal(0.5, 1.0, (3, 8))
-    scaled = differences * np.array([[1e-9], [1.0], [1e6]])
-    assert SignFlips.of(scaled).adjusted(1.0).tolist() == (
-        SignFlips.of(differences).adjusted(1.0).tolist()
-    )
 
 
 def test_seeds_that_a_group_has_not_change_nothing_for_it():
@@ -137,24 +128,17 @@ def test_the_interval_holds_the_shifts_that_the_test_does_not_reject(seeds):
 
 
 def test_the_interval_of_eight_seeds_ends_at_second_subset_means():
-    differences = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0])
-    means = sorted(
-        float(np.mean(chosen))
-        for signs in product((False, True), repeat=8)
-        if (chosen := differences[list(signs)]).size
-    )
+    differences = 2.0 ** np.arange(8)
+    chosen = [list(signs) for signs in product((False, True), repeat=8) if any(signs)]
+    means = sorted(float(np.mean(differences[signs])) for signs in chosen)
     assert SignFlips.of(differences[None]).interval(0, 0.01) == (means[1], means[-2])
     assert (means[1], means[-2]) == (1.5, 96.0)
 
 
-def test_too_few_seeds_have_no_interval():
-    assert SignFlips.of(np.ones((1, 5))).interval(0, 0.01) == (-np.inf, np.inf)
-
-
 def test_the_interval_covers_the_truth_as_often_as_it_says():
-    generator = np.random.default_rng(7)
-    intervals = [
-        SignFlips.of(generator.standard_t(3, (1, 8))).interval(0, 0.01) for _ in range(2_000)
-    ]
-    missed = sum(low > 0.0 or high < 0.0 for low, high in intervals)
+    random = np.random.default_rng(7)
+    tests = (SignFlips.of(random.standard_t(3, (1, 8))) for _ in range(2_000))
+    missed = sum(
+        low > 0.0 or high < 0.0 for low, high in (test.interval(0, 0.01) for test in tests)
+    )
     assert 15 <= missed <= 53  # 2 · 2/256 of 2,000 is 31; 2.9 to 4 standard deviations

@@ -9,34 +9,34 @@ from optbench.gate.verdict import Gate
 from tests.gate.made import (
     ENVIRONMENT,
     TOLERANCE,
+    edited,
     function_lanes,
     made,
     network_lanes,
     only,
     saved,
     told,
-    with_lanes,
-    with_trace,
+    with_rows,
 )
 
 RUN = made(network_lanes() + function_lanes())
 BASELINE = saved(RUN)
+SAME = "mnist-mlp, adam, seed 3"
 
 
-def lane_of(label, seed, problem="mnist-mlp"):
+def rows_of(label="adam", seed=3):
+    """Return what picks the rows of a lane of the network."""
     lanes = RUN.lanes
-    chosen = (lanes["problem"] == problem) & (lanes["label"] == label) & (lanes["seed"] == seed)
-    return int(lanes.loc[chosen, "lane"].iloc[0])
+    chosen = (lanes["problem"] == "mnist-mlp") & (lanes["label"] == label) & (lanes["seed"] == seed)
+    number = int(lanes.loc[chosen, "lane"].iloc[0])
+    return lambda trace: trace["lane"] == number
 
 
 def moved(by, label="adam", seed=3, first=0, run=RUN):
     """Return a run in which the losses of a lane are moved from an iteration on."""
-
-    def change(trace):
-        rows = (trace["lane"] == lane_of(label, seed)) & (trace["iteration"] >= first)
-        trace.loc[rows, "loss"] += by
-
-    return with_trace(run, change)
+    trace = run.trace.copy()
+    trace.loc[rows_of(label, seed)(trace) & (trace["iteration"] >= first), "loss"] += by
+    return replace(run, trace=trace)
 
 
 def elsewhere(**changes):
@@ -48,11 +48,9 @@ def elsewhere(**changes):
 def test_a_changed_bit_in_the_same_environment_is_a_notice():
     finding = only(compare(BASELINE, moved(1e-12, first=7)))
     assert (finding.severity, finding.kind) == ("notice", "numerics")
-    assert finding.where == "mnist-mlp, adam, seed 3"
-    assert finding.iteration == 7
-    loss = float(RUN.trace.loc[RUN.trace["lane"] == lane_of("adam", 3), "loss"].iloc[7])
-    assert finding.values["then"] == loss
-    assert finding.values["now"] == loss + 1e-12
+    assert (finding.where, finding.iteration) == ("mnist-mlp, adam, seed 3", 7)
+    loss = float(RUN.trace.loc[rows_of()(RUN.trace), "loss"].iloc[7])
+    assert (finding.values["then"], finding.values["now"]) == (loss, loss + 1e-12)
     assert finding.values["tolerance"] == TOLERANCE
     assert not finding.values["beyond_tolerance"]
     assert f"loss {loss!r} then, {loss + 1e-12!r} now at iteration 7" in finding.message
@@ -60,12 +58,9 @@ def test_a_changed_bit_in_the_same_environment_is_a_notice():
 
 
 def test_one_unit_in_the_last_place_is_a_changed_bit():
-    def change(trace):
-        trace.loc[trace["iteration"] == 49, "loss"] = np.nextafter(
-            trace.loc[trace["iteration"] == 49, "loss"], 0.0
-        )
-
-    finding = compare(BASELINE, with_trace(RUN, change)).findings[0]
+    losses = np.nextafter(RUN.trace["loss"], 0.0)
+    run = with_rows(RUN, lambda rows: rows["iteration"] == 49, losses)
+    finding = compare(BASELINE, run).findings[0]
     assert (finding.severity, finding.iteration, finding.seed) == ("notice", 49, 0)
     assert "8 of 8 lanes" in finding.message
 
@@ -116,52 +111,37 @@ def test_elsewhere_bits_may_differ_and_the_difference_of_environments_is_told():
 
 
 @pytest.mark.parametrize(
-    "meta",
+    ("where", "meta"),
     [
-        elsewhere(blas=[ENVIRONMENT["blas"][0] | {"architecture": "SkylakeX"}]),
-        elsewhere(packages=ENVIRONMENT["packages"] | {"numpy": "2.5.0"}),
-        elsewhere(packages=ENVIRONMENT["packages"] | {"scipy": "2.13"}),
-        elsewhere(system="Darwin"),
-        RUN.meta | {"numerics_version": 2},
-        RUN.meta | {"device": {"kind": "gpu", "namespace": "cupy"}},
+        ("", elsewhere(blas=[ENVIRONMENT["blas"][0] | {"architecture": "SkylakeX"}])),
+        ("", elsewhere(packages=ENVIRONMENT["packages"] | {"numpy": "2.5.0"})),
+        ("", elsewhere(packages=ENVIRONMENT["packages"] | {"scipy": "2.13"})),
+        ("", elsewhere(system="Darwin")),
+        ("", RUN.meta | {"numerics_version": 2}),
+        ("", RUN.meta | {"device": {"kind": "gpu", "namespace": "cupy"}}),
+        (SAME, elsewhere(packages=ENVIRONMENT["packages"] | {"pandas": "9.9", "numba": "1.0"})),
+        (SAME, elsewhere(packages=ENVIRONMENT["packages"] | {"torch": "2.13", "jaxlib": "0.9"})),
+        (SAME, elsewhere(python="3.13.0", optbench="9.0")),
+        (SAME, elsewhere(git={"commit": "abc"}, cores=64, processor="other")),
+        (SAME, elsewhere(blas=ENVIRONMENT["blas"] * 2)),
+        (SAME, RUN.meta | {"device": {"kind": "cpu", "namespace": "numpy", "number": 1}}),
     ],
 )
-def test_what_decides_bits_makes_another_environment(meta):
+def test_what_decides_bits_and_only_that_makes_another_environment(where, meta):
     finding = only(compare(BASELINE, replace(moved(1e-12), meta=meta)))
-    assert finding.message.startswith("another environment")
+    if where:
+        assert finding.where == where
+    else:
+        assert finding.message.startswith("another environment")
 
 
-@pytest.mark.parametrize(
-    "meta",
-    [
-        elsewhere(packages=ENVIRONMENT["packages"] | {"pandas": "9.9", "numba": "1.0"}),
-        elsewhere(packages=ENVIRONMENT["packages"] | {"torch": "2.13", "jaxlib": "0.9"}),
-        elsewhere(python="3.13.0", optbench="9.0"),
-        elsewhere(git={"commit": "abc"}, cores=64, processor="other"),
-        elsewhere(blas=ENVIRONMENT["blas"] * 2),
-        RUN.meta | {"device": {"kind": "cpu", "namespace": "numpy", "number": 1}},
-    ],
-)
-def test_what_decides_no_bits_leaves_the_environment_the_same(meta):
-    finding = only(compare(BASELINE, replace(moved(1e-12), meta=meta)))
-    assert finding.where == "mnist-mlp, adam, seed 3"
-
-
-def test_values_that_are_not_finite_on_both_sides_are_equal():
-    def spoil(trace):
-        rows = trace["lane"] == lane_of("adam", 3)
-        trace.loc[rows & (trace["iteration"] == 10), "loss"] = np.nan
-        trace.loc[rows & (trace["iteration"] == 11), "loss"] = np.inf
-
-    run = with_trace(RUN, spoil)
+def test_values_that_are_not_finite_on_both_sides_or_then_are_no_matter_of_bits():
+    lane = rows_of()
+    run = with_rows(RUN, lambda rows: lane(rows) & rows["iteration"].eq(10), np.nan)
+    run = with_rows(run, lambda rows: lane(rows) & rows["iteration"].eq(11), np.inf)
     assert compare(saved(run), run).findings == ()
-
-
-def test_a_number_where_none_was_is_no_matter_of_bits():
-    def spoil(trace):
-        trace.loc[(trace["lane"] == 0) & (trace["iteration"] == 10), "loss"] = np.nan
-
-    assert compare(saved(with_trace(RUN, spoil)), RUN).findings == ()
+    run = with_rows(RUN, lambda rows: rows["lane"].eq(0) & rows["iteration"].eq(10), np.nan)
+    assert compare(saved(run), RUN).findings == ()
 
 
 def test_without_a_stored_tolerance_only_bits_are_compared():
@@ -179,13 +159,9 @@ def test_a_tolerance_of_zero_lets_no_difference_through():
 
 
 def test_other_settings_explain_other_numbers():
-    def change(lanes):
-        lanes.loc[lanes["label"] == "adam", "hp_lr"] = 0.2
-
-    verdict = compare(BASELINE, with_lanes(moved(1.0), change))
+    verdict = compare(BASELINE, edited(moved(1.0), "adam", hp_lr=0.2))
     assert told(verdict) == [
-        ("failure", "settings", "mnist-mlp", "adam"),
-        ("failure", "numerics", "mnist-mlp", "adam"),
+        ("failure", kind, "mnist-mlp", "adam") for kind in ("settings", "numerics")
     ]
     assert verdict.findings[1].consequence
     assert verdict.findings[1].message.endswith("its settings differ too")

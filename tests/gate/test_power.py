@@ -61,6 +61,7 @@ def test_more_groups_need_larger_changes_and_more_seeds_smaller_ones():
     assert by_groups == sorted(by_groups)
     by_seeds = [needed_deviations(seeds, 5, 0.01) for seeds in (8, 10, 16, 30)]
     assert by_seeds == sorted(by_seeds, reverse=True)
+    assert needed_deviations(6, 1, 0.01) == np.inf
 
 
 def test_one_group_needs_what_students_t_would_and_a_little_more():
@@ -70,23 +71,11 @@ def test_one_group_needs_what_students_t_would_and_a_little_more():
     assert mean_deviations(30) == pytest.approx(2.462 * np.sqrt(2.0 / 30.0), rel=0.05)
 
 
-def test_too_few_seeds_detect_nothing():
-    assert needed_deviations(6, 1, 0.01) == np.inf
-
-
 def test_measuring_real_runs_finds_that_seeds_matter(tmp_path):
-    run = optbench.run(
-        {
-            "name": "both",
-            "iterations": 5,
-            "seeds": 3,
-            "problem": [{"name": "quadratic-deep"}, {"name": "anisotropic"}],
-            "optimizer": [{"name": "sgd"}],
-        },
-        out=tmp_path,
-    ).tables
+    suite = {"name": "both", "iterations": 5, "seeds": 3, "optimizer": [{"name": "sgd"}]}
+    problems = ("quadratic-deep", "anisotropic")
+    suite["problem"] = [{"name": name} for name in problems]
+    run = optbench.run(suite, out=tmp_path).tables
     found = measure(Comparison(saved(run), run, Gate()))
-    assert [(each.problem, each.random) for each in found] == [
-        ("quadratic-deep", True),
-        ("anisotropic", False),
-    ]
+    assert [each.problem for each in found] == [*problems]
+    assert [each.random for each in found] == [True, False]

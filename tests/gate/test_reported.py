@@ -11,33 +11,25 @@ from tests.gate.made import curve, function_lanes, made, network_lanes, saved
 from tests.report.runs import Lane
 
 
-def evaluated(errors, label="adam"):
-    """Return a run of a label with one lane an error."""
-    return made(
-        [
-            Lane(
-                label,
-                curve(0.3, seed),
-                problem="mnist-mlp",
-                seed=seed,
-                evaluations=[
-                    (60, "test", 0.5, 0.9),
-                    (120, "train", 0.1, 0.01),
-                    (120, "test", 0.4, error),
-                ],
-            )
-            for seed, error in enumerate(errors)
-        ]
-    )
+def evaluated(errors):
+    """Return a run of Adam with one lane an error."""
+    first, train = (60, "test", 0.5, 0.9), (120, "train", 0.1, 0.01)
+    lanes = [
+        Lane(
+            "adam",
+            curve(0.3, seed),
+            problem="mnist-mlp",
+            seed=seed,
+            evaluations=[first, train, (120, "test", 0.4, error)],
+        )
+        for seed, error in enumerate(errors)
+    ]
+    return made(lanes)
 
 
-def test_test_errors_are_means_of_the_last_evaluations():
-    assert mean_test_errors(evaluated([0.1, 0.2, 0.4])) == {
-        "mnist-mlp": {"adam": pytest.approx(0.7 / 3)}
-    }
-
-
-def test_what_has_no_error_is_left_out():
+def test_test_errors_are_means_of_the_last_evaluations_that_have_one():
+    mean = pytest.approx(0.7 / 3)
+    assert mean_test_errors(evaluated([0.1, 0.2, 0.4])) == {"mnist-mlp": {"adam": mean}}
     assert mean_test_errors(evaluated([np.nan, np.nan])) == {"mnist-mlp": {"adam": 0.9}}
     assert mean_test_errors(made(function_lanes())) == {}
 
@@ -65,20 +57,20 @@ def reached(then, now, target=1.0):
     return group.reached_then, group.reached_now
 
 
-def first_at_most(level, target, every=1):
+def first_at_most(level, target):
     """The median over seeds by hand."""
-    found = [
-        next(k for k, loss in enumerate(curve(level, seed)) if loss <= target and k % every == 0)
-        for seed in range(8)
-    ]
-    return float(np.median(found))
+    curves = (curve(level, seed) for seed in range(8))
+    return float(np.median([np.flatnonzero(losses <= target)[0] for losses in curves]))
 
 
-def test_iterations_to_the_target_are_medians_over_seeds():
+def test_iterations_to_the_target_are_medians_over_seeds_and_censored_where_they_miss():
     then, now = reached(0.25, 0.8)
     assert then == Reached(first_at_most(0.25, 1.0))
     assert now == Reached(first_at_most(0.8, 1.0))
     assert then.iterations < now.iterations
+    then, now = reached(0.25, 1.5)
+    assert not then.censored
+    assert (now.censored, str(now)) == (True, "> 119")
 
 
 def test_on_both_sides_only_stored_iterations_count():
@@ -86,12 +78,6 @@ def test_on_both_sides_only_stored_iterations_count():
     assert then == now
     assert then.iterations > 50
     assert then.iterations >= first_at_most(0.25, 0.2555)
-
-
-def test_a_median_that_misses_is_censored():
-    then, now = reached(0.25, 1.5)
-    assert not then.censored
-    assert (now.censored, str(now)) == (True, "> 119")
 
 
 def test_lanes_without_any_row_reach_nothing():
@@ -107,12 +93,7 @@ def test_without_a_target_nothing_is_reported():
 
 
 def test_half_of_the_lanes_missing_censor_the_median():
-    rows = pd.DataFrame(
-        {
-            "pair": [0, 0, 1, 1, 2, 2, 3, 3],
-            "iteration": [0, 1] * 4,
-            "now": [2.0, 0.5, 2.0, 0.5, 2.0, 2.0, 2.0, 2.0],
-        }
-    )
+    losses = [2.0, 0.5, 2.0, 0.5, 2.0, 2.0, 2.0, 2.0]
+    rows = pd.DataFrame({"pair": np.repeat(range(4), 2), "iteration": [0, 1] * 4, "now": losses})
     assert _median(rows, "now", 4, 1.0) == Reached(1.0, censored=True)
     assert _median(rows[rows["pair"] < 3], "now", 3, 1.0) == Reached(1.0)

@@ -49,9 +49,6 @@ def reverse_batches(monkeypatch):
     monkeypatch.setattr(Classifier, "batch", backwards)
 
 
-# Nudges.
-
-
 def test_starts_are_nudged_by_one_ulp_up_or_down_and_differ_from_nudge_to_nudge():
     network = small_network()
     own = network.start(3)
@@ -98,9 +95,6 @@ def test_nudges_are_the_same_ones_every_time():
     pd.testing.assert_frame_equal(table_of(settled), table_of(settled))
 
 
-# Tolerances.
-
-
 @pytest.mark.slow
 def test_tolerances_are_at_least_ten_ulps_of_the_loss_and_do_not_shrink_beside_it():
     settled = suite(
@@ -116,14 +110,11 @@ def test_tolerances_are_at_least_ten_ulps_of_the_loss_and_do_not_shrink_beside_i
         assert relative.max() < 1e-9
 
 
-def test_short_lanes_have_as_many_tolerances_as_rows():
+def test_short_lanes_have_as_many_tolerances_as_rows_and_none_where_they_have_no_loss():
     found = table_of(suite(anisotropic(), optimizers=("sgd",), iterations=5))
     assert found["iteration"].tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_what_diverges_has_no_tolerance_where_it_has_no_loss():
-    settled = suite(anisotropic(), optimizers=[("sgd", [{"lr": 1e30}])], iterations=20)
-    found = table_of(settled)["tolerance"].to_numpy()
+    diverging = suite(anisotropic(), optimizers=[("sgd", [{"lr": 1e30}])], iterations=20)
+    found = table_of(diverging)["tolerance"].to_numpy()
     assert np.isinf(found[-1])
     assert not np.isnan(found).any()
 
@@ -166,18 +157,9 @@ def test_a_rule_of_signs_that_starts_at_zero_has_an_envelope(monkeypatch):
     assert (np.abs(losses_of(settled)[0] - then) <= tolerance).all()
 
 
-# What is kept, and of what.
-
-
 def test_traces_are_thinned_behind_their_first_rows():
-    trace = pd.DataFrame(
-        {
-            "lane": np.repeat([0, 1], [5001, 301]),
-            "iteration": [*range(5001), *range(301)],
-            "loss": 1.0,
-            "x": 2.0,
-        }
-    )
+    lanes, iterations = np.repeat([0, 1], [5001, 301]), [*range(5001), *range(301)]
+    trace = pd.DataFrame({"lane": lanes, "iteration": iterations, "loss": 1.0, "x": 2.0})
     kept = baseline.thinned(trace)
     assert list(kept) == ["lane", "iteration", "loss"]
     for lane, last in ((0, 5000), (1, 300)):
@@ -190,26 +172,29 @@ def test_traces_are_thinned_behind_their_first_rows():
 
 
 def test_targets_are_medians_over_labels_of_medians_over_seeds():
-    run = made(network_lanes(levels={"a": 1.0, "b": 0.5, "c": 0.1}))
-    kept = {"suite": {}, "calibration_seconds": 1.0}
-    run.meta.update(kept)
+    levels = {"a": 1.0, "b": 0.5, "c": 0.1}
+    run = made(network_lanes(levels), suite={}, calibration_seconds=1.0)
     middle = run.lanes.loc[run.lanes["label"] == "b", "final_loss"].median()
     told = baseline.description(run, "x", {"": 0.1})
     assert told["targets"] == {"mnist-mlp": pytest.approx(middle)}
     assert (told["name"], told["thresholds"]) == ("x", {"": 0.1})
 
 
-@pytest.mark.parametrize("status", [Status.FAILED, Status.INTERRUPTED, Status.RUNNING])
-def test_a_run_that_is_not_done_is_no_reference(status):
-    run = made(network_lanes(), status=status, suite={"given": {}}, calibration_seconds=1.0)
-    with pytest.raises(ResultsError, match=f"is {status}: a baseline needs a run that is done"):
-        baseline.check_savable(run)
+NOT_DONE = {"suite": {"given": {}}, "calibration_seconds": 1.0}
 
 
-def test_a_run_of_an_earlier_optbench_is_no_reference():
-    run = made(network_lanes(), status=Status.DONE)
-    with pytest.raises(ResultsError, match="run its suite again"):
-        baseline.check_savable(run)
+@pytest.mark.parametrize(
+    ("status", "more", "message"),
+    [
+        (Status.FAILED, NOT_DONE, "is failed: a baseline needs a run that is done"),
+        (Status.INTERRUPTED, NOT_DONE, "is interrupted: a baseline needs a run that is done"),
+        (Status.RUNNING, NOT_DONE, "is running: a baseline needs a run that is done"),
+        (Status.DONE, {}, "run its suite again"),  # of an earlier optbench
+    ],
+)
+def test_a_run_that_is_not_done_or_of_an_earlier_optbench_is_no_reference(status, more, message):
+    with pytest.raises(ResultsError, match=message):
+        baseline.check_savable(made(network_lanes(), status=status, **more))
 
 
 def test_lanes_of_other_code_are_no_reference():
@@ -220,9 +205,6 @@ def test_lanes_of_other_code_are_no_reference():
     keys = [lane.key for block in blocks_of(settled) for lane in block.lanes]
     same = replace(run, lanes=run.lanes.assign(lane_key=keys))
     baseline.check_lanes(same, settled, NumpyDevice())
-
-
-# The project's own.
 
 
 def test_the_gate_of_this_project_is_of_its_suite_and_small_enough_for_git():

@@ -6,7 +6,7 @@ import pytest
 from optbench.gate.compare import compare
 from optbench.gate.comparison import seeds_text
 from optbench.gate.settings import differences
-from tests.gate.made import function_lanes, made, network_lanes, only, saved, told, with_lanes
+from tests.gate.made import edited, function_lanes, made, network_lanes, only, saved, told
 
 RUN = made(network_lanes() + function_lanes())
 BASELINE = saved(RUN)
@@ -23,55 +23,50 @@ def problem(meta, name="mnist-mlp"):
     return next(each for each in meta["problems"] if each["problem"] == name)
 
 
-def test_a_hyperparameter_that_changed_is_one_failure_for_all_seeds():
-    def edit(lanes):
-        lanes.loc[lanes["label"] == "adam", "hp_lr"] = 0.105
+def redefined(edit):
+    """Return the run with another fingerprint of the network and another definition."""
 
-    finding = only(compare(BASELINE, with_lanes(RUN, edit)))
-    assert (finding.severity, finding.kind, finding.where) == (
-        "failure",
-        "settings",
-        "mnist-mlp, adam",
-    )
+    def change(meta):
+        problem(meta)["fingerprint"] = "n2"
+        edit(problem(meta)["definition"])
+
+    return changed(change)
+
+
+def test_a_hyperparameter_that_changed_is_one_failure_for_all_seeds():
+    finding = only(compare(BASELINE, edited(RUN, "adam", hp_lr=0.105)))
+    assert (finding.severity, finding.kind) == ("failure", "settings")
+    assert finding.where == "mnist-mlp, adam"
     assert finding.message == "lr: 0.1 then, 0.105 now; 8 of 8 lanes"
     assert finding.values == {"path": "hyperparameters.lr", "then": 0.1, "now": 0.105}
 
 
 def test_hyperparameters_that_came_or_went_are_told():
-    def edit(lanes):
-        lanes["hp_eps"] = 1e-8
-
-    verdict = compare(BASELINE, with_lanes(RUN, edit))
+    more = edited(RUN, hp_eps=1e-8)
+    verdict = compare(BASELINE, more)
     assert len(verdict.findings) == 3  # adam, and sgd on both problems
-    assert {f.message for f in verdict.findings} == {
-        "eps: nothing then, 1e-08 now; 8 of 8 lanes",
-        "eps: nothing then, 1e-08 now",
-    }
+    message = "eps: nothing then, 1e-08 now"
+    assert {f.message for f in verdict.findings} == {message, f"{message}; 8 of 8 lanes"}
     assert verdict.findings[0].values["then"] is None
-    verdict = compare(saved(with_lanes(RUN, edit)), RUN)
+    verdict = compare(saved(more), RUN)
     assert verdict.findings[0].message.startswith("eps: 1e-08 then, nothing now")
 
 
 def test_several_hyperparameters_are_several_findings():
-    def edit(lanes):
-        lanes["hp_lr"] = lanes["hp_lr"].where(lanes["label"] != "adam", 0.2)
-        lanes["hp_mode"] = [None if label == "sgd" else "fast" for label in lanes["label"]]
-
-    verdict = compare(BASELINE, with_lanes(RUN, edit))
-    assert [f.message for f in verdict.findings] == [
+    mode = [None if label == "sgd" else "fast" for label in RUN.lanes["label"]]
+    run = replace(RUN, lanes=edited(RUN, "adam", hp_lr=0.2).lanes.assign(hp_mode=mode))
+    assert [f.message for f in compare(BASELINE, run).findings] == [
         "lr: 0.1 then, 0.2 now; 8 of 8 lanes",
         'mode: nothing then, "fast" now; 8 of 8 lanes',
     ]
 
 
 def test_another_fingerprint_is_explained_by_the_definition():
-    def edit(meta):
-        entry = problem(meta)
-        entry["fingerprint"] = "n2"
-        entry["definition"]["network"]["layers"][0] = "dense 200"
-        del entry["definition"]["network"]["init"]
+    def edit(definition):
+        definition["network"]["layers"][0] = "dense 200"
+        del definition["network"]["init"]
 
-    verdict = compare(BASELINE, changed(edit))
+    verdict = compare(BASELINE, redefined(edit))
     assert told(verdict) == [("failure", "settings", "mnist-mlp", "")] * 2
     assert [f.message for f in verdict.findings] == [
         'definition.network.layers[0]: "dense 100" then, "dense 200" now',
@@ -80,12 +75,9 @@ def test_another_fingerprint_is_explained_by_the_definition():
 
 
 def test_other_data_are_named_by_their_checksum():
-    def edit(meta):
-        entry = problem(meta)
-        entry["fingerprint"] = "n2"
-        entry["definition"]["data"] = {"checksums": {"mnist": "b" * 64}}
-
-    messages = [f.message for f in compare(BASELINE, changed(edit)).findings]
+    data = {"checksums": {"mnist": "b" * 64}}
+    run = redefined(lambda definition: definition.update(data=data))
+    messages = [f.message for f in compare(BASELINE, run).findings]
     assert messages[0].startswith('definition.data.checksums.mnist-5k: "aaaa')
     assert messages[0].endswith("now")
     assert messages[1].startswith("definition.data.checksums.mnist: nothing then")
@@ -93,17 +85,13 @@ def test_other_data_are_named_by_their_checksum():
 
 
 def test_a_fingerprint_without_an_explanation_is_told_itself():
-    finding = only(compare(BASELINE, changed(lambda meta: problem(meta).update(fingerprint="n2"))))
+    finding = only(compare(BASELINE, redefined(lambda definition: None)))
     assert finding.message == 'fingerprint: "n1" then, "n2" now'
 
 
 def test_many_differences_of_a_definition_end_in_a_list():
-    def edit(meta):
-        entry = problem(meta)
-        entry["fingerprint"] = "n2"
-        entry["definition"] |= {f"key{number}": number for number in range(12)}
-
-    verdict = compare(BASELINE, changed(edit))
+    more = {f"key{number}": number for number in range(12)}
+    verdict = compare(BASELINE, redefined(lambda definition: definition.update(more)))
     assert len(verdict.findings) == 9
     assert verdict.findings[-1].message == (
         "its definition differs in 4 more places: "
@@ -112,46 +100,34 @@ def test_many_differences_of_a_definition_end_in_a_list():
 
 
 def test_another_stream_is_one_finding_for_all_seeds():
-    def edit(meta):
-        problem(meta)["stream_digests"] |= {"1": "x", "2": "y", "5": "z"}
+    def with_digests(**digests):
+        return changed(lambda meta: problem(meta)["stream_digests"].update(digests))
 
-    finding = only(compare(BASELINE, changed(edit)))
+    finding = only(compare(BASELINE, with_digests(**{"1": "x", "2": "y", "5": "z"})))
     assert finding.seed == 1
     assert finding.message == (
         "start or first batches differ for seeds 1–2, 5: "
         'stream digest "digest1" then, "x" now for seed 1'
     )
-
-
-def test_streams_of_seeds_that_are_not_paired_do_not_matter():
-    def edit(meta):
-        problem(meta)["stream_digests"]["99"] = "x"
-
-    assert compare(BASELINE, changed(edit)).findings == ()
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        (lambda meta: problem(meta).update(iterations=300), "iterations: 200 then, 300 now"),
-        (
-            lambda meta: resolved(meta).update(stop={"loss": 0.1}),
-            'stop: nothing then, {"loss": 0.1} now',
-        ),
-        (
-            lambda meta: resolved(meta).update(evaluate_every=10),
-            "evaluate_every: nothing then, 10 now",
-        ),
-    ],
-)
-def test_rules_that_decide_how_long_lanes_run_are_compared(edit, message):
-    finding = only(compare(BASELINE, changed(edit)))
-    assert (finding.severity, finding.where, finding.message) == ("failure", "mnist-mlp", message)
+    assert compare(BASELINE, with_digests(**{"99": "x"})).findings == ()  # a seed without a pair
 
 
 def resolved(meta):
     entries = meta["suite"]["resolved"]["problem"]
     return next(each for each in entries if each["name"] == "mnist-mlp")
+
+
+@pytest.mark.parametrize(
+    ("entry", "change", "message"),
+    [
+        (problem, {"iterations": 300}, "iterations: 200 then, 300 now"),
+        (resolved, {"stop": {"loss": 0.1}}, 'stop: nothing then, {"loss": 0.1} now'),
+        (resolved, {"evaluate_every": 10}, "evaluate_every: nothing then, 10 now"),
+    ],
+)
+def test_rules_that_decide_how_long_lanes_run_are_compared(entry, change, message):
+    finding = only(compare(BASELINE, changed(lambda meta: entry(meta).update(change))))
+    assert (finding.severity, finding.where, finding.message) == ("failure", "mnist-mlp", message)
 
 
 def test_a_stopping_rule_that_changed_is_told_down_to_its_part():

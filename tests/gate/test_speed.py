@@ -4,30 +4,23 @@ import pytest
 
 from optbench.gate.compare import compare
 from optbench.gate.verdict import Gate
-from tests.gate.made import made, network_lanes, only, saved, with_lanes
+from tests.gate.made import edited, made, network_lanes, only, saved
 
 RUN = made(network_lanes(step_seconds=0.01), calibration_seconds=2e-3)
 BASELINE = saved(RUN)
 
 
 def slower(factor, label="adam"):
-    def change(lanes):
-        lanes.loc[lanes["label"] == label, "step_seconds"] *= factor
-
-    return with_lanes(RUN, change)
+    return edited(RUN, label, step_seconds=0.01 * factor)
 
 
-def test_a_slower_step_is_noticed_with_the_ratio():
+def test_a_slower_step_is_noticed_with_the_ratio_and_a_gate_may_fail_on_it():
     verdict = compare(BASELINE, slower(1.6))
     finding = only(verdict)
     assert (finding.severity, finding.kind, finding.where) == ("notice", "speed", "mnist-mlp, adam")
     assert finding.message.startswith("a step takes 1.60 times as long")
-    assert finding.values["ratio"] == pytest.approx(1.6)
-    assert finding.size == pytest.approx(1.6)
+    assert finding.values["ratio"] == finding.size == pytest.approx(1.6)
     assert verdict.exit_code == 0
-
-
-def test_a_gate_may_fail_on_it():
     verdict = compare(BASELINE, slower(1.6), Gate(fail_on_speed=True))
     assert (only(verdict).severity, verdict.exit_code) == ("failure", 3)
 
@@ -46,11 +39,9 @@ def test_time_is_relative_to_the_calibration_loop():
 
 
 def test_the_median_over_lanes_counts():
-    def change(lanes):
-        lanes.loc[[0, 3, 5], "step_seconds"] = 1.0
-        lanes.loc[1, "step_seconds"] = None
-
-    assert compare(BASELINE, with_lanes(RUN, change)).findings == ()
+    times = RUN.lanes["step_seconds"].copy()
+    times[[0, 3, 5]], times[1] = 1.0, None
+    assert compare(BASELINE, edited(RUN, step_seconds=times)).findings == ()
 
 
 @pytest.mark.parametrize("side", ["baseline", "run"])
@@ -66,10 +57,7 @@ def test_without_calibration_nothing_is_compared_and_that_is_said_to_who_asked(s
 
 
 def test_lanes_in_other_company_are_not_compared():
-    def change(lanes):
-        lanes["workers"] = 4
-
-    run = with_lanes(slower(9.0), change)
+    run = edited(slower(9.0), workers=4)
     assert compare(BASELINE, run).findings == ()
     finding = only(compare(BASELINE, run, Gate(fail_on_speed=True)))
     assert finding.severity == "warning"

@@ -71,16 +71,8 @@ def anisotropic_surface(problem: str = "anisotropic", points: int = 21) -> pd.Da
     """Tabulate f(x, y) = x²/20 + y² and its gradient over ±10, x outer."""
     side = np.linspace(-10.0, 10.0, points)
     x, y = (each.ravel() for each in np.meshgrid(side, side, indexing="ij"))
-    return pd.DataFrame(
-        {
-            "problem": problem,
-            "x": x,
-            "y": y,
-            "value": x**2 / 20 + y**2,
-            "gradient_x": x / 10,
-            "gradient_y": 2 * y,
-        }
-    )
+    surface = pd.DataFrame({"problem": problem, "x": x, "y": y, "value": x**2 / 20 + y**2})
+    return surface.assign(gradient_x=x / 10, gradient_y=2 * y)
 
 
 def tables(
@@ -93,17 +85,14 @@ def tables(
     lane_table = pd.DataFrame(rows, columns=[*LANE_COLUMNS, *hyperparameters])
     for name in ("final_loss", "best_loss", "step_seconds", "diverged_at", *hyperparameters):
         lane_table[name] = lane_table[name].astype("float64")
-    evaluations = [
-        (number, *each) for number, lane in enumerate(lanes) for each in lane.evaluations
-    ]
+    evaluations = [(number, *row) for number, lane in enumerate(lanes) for row in lane.evaluations]
+    evaluation = pd.DataFrame(evaluations, columns=list(EVALUATION_COLUMNS))
     return RunTables(
         path=Path("results/test-20260101T000000Z-abc123"),
         meta={"suite": {"name": "test"}, "problems": list(problems)},
         lanes=lane_table,
         trace=_trace(lanes),
-        evaluation=pd.DataFrame(evaluations, columns=list(EVALUATION_COLUMNS)).astype(
-            EVALUATION_COLUMNS
-        ),
+        evaluation=evaluation.astype(EVALUATION_COLUMNS),
         surface=pd.DataFrame(columns=list(SURFACE_COLUMNS)) if surface is None else surface,
     )
 
@@ -186,11 +175,8 @@ def network_lane(label: str, seed: int = 0, shift: float = 0.0, **changes: Any) 
     """Return a lane of a network; its validation loss is its level plus ``shift``."""
     level = NETWORK_LEVELS[label]
     measured = level + shift + seed / 100
-    evaluations = [
-        (200, "train", measured, measured / 10),
-        (200, "validation", measured + 0.01, measured / 9),
-        (200, "test", measured + 0.02, measured / 8),
-    ]
+    splits = enumerate(("train", "validation", "test"))
+    evaluations = [(200, name, measured + k / 100, measured / (10 - k)) for k, name in splits]
     known = {"loss": network_loss(level + shift, seed), "evaluations": evaluations}
     return Lane(label, problem="mnist-mlp", seed=seed, **(known | changes))
 
@@ -220,16 +206,8 @@ def swept_run(seeds: int = 1) -> RunTables:
             status = Status.DONE
             if ratio is None:
                 position, loss, status = position[:8], np.r_[loss[:7], np.inf], Status.DIVERGED
-            lanes.append(
-                Lane(
-                    label,
-                    loss=loss + seed / 100,
-                    seed=seed,
-                    hyperparameters={"lr": lr},
-                    status=status,
-                    position=position,
-                )
-            )
+            known = {"seed": seed, "hyperparameters": {"lr": lr}, "status": status}
+            lanes.append(Lane(label, loss + seed / 100, position=position, **known))
     return tables(lanes, [function_problem()], anisotropic_surface())
 
 

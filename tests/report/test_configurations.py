@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,14 +28,14 @@ from tests.report.runs import (
 )
 
 
-def lanes_with_final_losses(*entries, **changes):
-    """Return a run of functions: (label, lr, seed, final loss or a status)."""
+def lanes_with_final_losses(*entries):
+    """Return a run of a function: (label, lr, seed, final loss or a status)."""
     lanes = []
     for label, lr, seed, final in entries:
         status = final if isinstance(final, Status) else Status.DONE
         loss = [5.0, np.inf if isinstance(final, Status) else final]
         lanes.append(Lane(label, loss, seed=seed, hyperparameters={"lr": lr}, status=status))
-    return tables(lanes, [function_problem(**changes)])
+    return tables(lanes, [function_problem()])
 
 
 def best(run, label="sgd"):
@@ -81,65 +83,47 @@ def test_a_lane_that_ended_badly_counts_as_the_worst_and_is_not_dropped(status):
     assert (first["final_loss"], first["status"]) == (np.inf, status)
 
 
-def test_of_equals_the_first_in_lane_order_is_best():
-    run = lanes_with_final_losses(("sgd", 0.3, 0, 1.0), ("sgd", 0.1, 0, 1.0), ("sgd", 0.2, 0, 1.0))
-    assert best(run)["hp_lr"] == 0.3
-
-
-def test_lane_order_is_that_of_the_numbers_and_not_of_the_rows():
+def test_of_equals_the_first_in_the_order_of_numbers_not_of_rows_is_best():
     run = lanes_with_final_losses(("sgd", 0.3, 0, 1.0), ("adam", 0.1, 0, 1.0), ("sgd", 0.2, 0, 1.0))
+    assert best(run)["hp_lr"] == 0.3
     shuffled = type(run)(**(vars(run) | {"lanes": run.lanes.iloc[[2, 1, 0]]}))
     assert best(shuffled)["hp_lr"] == 0.3
     assert problem_names(shuffled) == ["anisotropic"]
 
 
-def test_networks_are_ranked_by_validation_and_never_by_test():
-    def evaluated(lr, level, validation, test):
-        found = [(200, "validation", validation, 0.1), (200, "test", test, 0.2)]
-        return network_lane("sgd", shift=level, hyperparameters={"lr": lr}, evaluations=found)
-
-    lanes = [evaluated(0.1, 0.0, 0.9, 0.1), evaluated(0.2, 0.5, 0.4, 0.9)]
-    run = tables(lanes, [network_problem()])
-    assert best(run)["hp_lr"] == 0.2
-    assert best(run)["criterion"] == "validation_loss"
+def validated(loss, iteration=200):
+    return (iteration, "validation", loss, 0.1)
 
 
-def test_only_the_last_evaluation_of_a_lane_counts():
-    def lane(lr, first, last):
-        found = [(200, "validation", last, 0.1), (100, "validation", first, 0.1)]
-        return network_lane("sgd", hyperparameters={"lr": lr}, evaluations=found)
-
-    run = tables([lane(0.1, 0.1, 0.9), lane(0.2, 0.5, 0.4)], [network_problem()])
-    assert best(run)["hp_lr"] == 0.2
-
-
-def test_an_evaluation_before_a_divergence_does_not_count():
-    found = [(100, "validation", 0.01, 0.0)]
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (  # never by test
+            {"shift": 0.0, "evaluations": [validated(0.9), (200, "test", 0.1, 0.2)]},
+            {"shift": 0.5, "evaluations": [validated(0.4), (200, "test", 0.9, 0.2)]},
+        ),
+        (  # by the last evaluation
+            {"evaluations": [validated(0.9), validated(0.1, 100)]},
+            {"evaluations": [validated(0.4), validated(0.5, 100)]},
+        ),
+        ({"evaluations": [validated(0.01, 100)], "status": Status.DIVERGED}, {}),
+        ({"evaluations": []}, {}),
+    ],
+)
+def test_networks_are_ranked_by_the_validation_loss_at_their_end(first, second):
     lanes = [
-        network_lane("sgd", hyperparameters={"lr": 0.1}, evaluations=found, status=Status.DIVERGED),
-        network_lane("sgd", hyperparameters={"lr": 0.2}),
+        network_lane("sgd", hyperparameters={"lr": lr}, **changes)
+        for lr, changes in ((0.1, first), (0.2, second))
     ]
-    assert best(tables(lanes, [network_problem()]))["hp_lr"] == 0.2
+    found = best(tables(lanes, [network_problem()]))
+    assert (found["hp_lr"], found["criterion"]) == (0.2, "validation_loss")
 
 
-def test_a_lane_without_its_validation_loss_is_not_preferred():
-    lanes = [
-        network_lane("sgd", hyperparameters={"lr": 0.1}, evaluations=[]),
-        network_lane("sgd", hyperparameters={"lr": 0.2}),
-    ]
-    assert best(tables(lanes, [network_problem()]))["hp_lr"] == 0.2
-
-
-def test_a_running_lane_has_no_final_values():
-    run = lanes_with_final_losses(("sgd", 0.1, 0, Status.RUNNING), ("sgd", 0.1, 1, 1.0))
-    row = best(run)
+def test_a_running_lane_has_no_final_values_and_a_stopped_one_has():
+    row = best(lanes_with_final_losses(("sgd", 0.1, 0, Status.RUNNING), ("sgd", 0.1, 1, 1.0)))
     assert np.isnan(row["final_loss"])
     assert row["status"] == Status.RUNNING
-
-
-def test_a_stopped_lane_ended_well():
-    lanes = [Lane("sgd", [2.0, 1.0], status=Status.STOPPED)]
-    row = best(tables(lanes, [function_problem()]))
+    row = best(tables([Lane("sgd", [2.0, 1.0], status=Status.STOPPED)], [function_problem()]))
     assert (row["status"], row["final_loss"]) == (Status.STOPPED, 1.0)
 
 
@@ -150,26 +134,26 @@ def test_a_stopped_lane_ended_well():
         ([4, 3, 2, 1], "lr=0.4 is the largest tried; the best may lie beyond"),
         ([4, 1, 2, 3], None),
         ([1, 2], None),
+        ([Status.DIVERGED] * 3, None),
     ],
 )
 def test_a_best_on_the_edge_of_the_grid_is_said(losses, warning):
-    entries = [("sgd", (k + 1) / 10, 0, float(loss)) for k, loss in enumerate(losses)]
-    assert edge_warning(configurations(lanes_with_final_losses(*entries))) == (warning)
+    entries = [("sgd", (k + 1) / 10, 0, loss) for k, loss in enumerate(losses)]
+    assert edge_warning(configurations(lanes_with_final_losses(*entries))) == warning
+
+
+def grid(loss, **values):
+    """Return Momentum's lanes on a grid, the first name outer, with the losses of its points."""
+    points = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+    return [Lane("momentum", [5.0, loss(**point)], hyperparameters=point) for point in points]
 
 
 def test_two_edges_are_both_said():
-    lanes = [
-        Lane("sgd", [5.0, lr + m], hyperparameters={"lr": lr, "momentum": m})
-        for lr in (1.0, 2.0, 3.0)
-        for m in (-0.1, -0.2, -0.3)
-    ]
+    lanes = grid(
+        lambda lr, momentum: lr + momentum, lr=(1.0, 2.0, 3.0), momentum=(-0.1, -0.2, -0.3)
+    )
     warning = edge_warning(configurations(tables(lanes, [function_problem()])))
     assert warning.startswith("lr=1 is the smallest tried, momentum=-0.3 is the smallest tried;")
-
-
-def test_no_edge_is_said_where_everything_diverged():
-    entries = [("sgd", lr, 0, Status.DIVERGED) for lr in (1.0, 2.0, 3.0)]
-    assert edge_warning(configurations(lanes_with_final_losses(*entries))) is None
 
 
 def test_only_numbers_have_edges():
@@ -183,11 +167,7 @@ def test_only_numbers_have_edges():
 
 
 def test_what_was_swept_most_comes_first():
-    lanes = [
-        Lane("sgd", [5.0, 1.0], hyperparameters={"momentum": m, "lr": lr})
-        for lr in (1.0, 2.0, 3.0)
-        for m in (0.1, 0.2)
-    ]
+    lanes = grid(lambda momentum, lr: 1.0, momentum=(0.1, 0.2), lr=(1.0, 2.0, 3.0))
     run = tables(lanes, [function_problem()])
     assert swept_numbers(run.lanes) == ["hp_lr", "hp_momentum"]
     assert swept_numbers(run.lanes, least=3) == ["hp_lr"]
@@ -196,18 +176,12 @@ def test_what_was_swept_most_comes_first():
 
 def test_sensitivity_takes_the_best_of_the_other_hyperparameters():
     final = {(0.1, 0.5): 4.0, (0.1, 0.9): 3.0, (0.2, 0.5): 1.0, (0.2, 0.9): 2.0}
-    lanes = [
-        Lane("momentum", [5.0, loss], hyperparameters={"lr": lr, "momentum": m})
-        for (lr, m), loss in final.items()
-    ]
+    lanes = grid(lambda lr, momentum: final[lr, momentum], lr=(0.1, 0.2), momentum=(0.5, 0.9))
     lanes.append(Lane("sgd", [5.0, 0.5], hyperparameters={"lr": 0.15}))
     table = configurations(tables(lanes, [function_problem()]))
-    by_lr = sensitivity(table, "hp_lr")
-    assert list(zip(by_lr["label"], by_lr["hp_lr"], by_lr["final_loss"], strict=True)) == [
-        ("momentum", 0.1, 3.0),
-        ("momentum", 0.2, 1.0),
-        ("sgd", 0.15, 0.5),
-    ]
+    by_lr = sensitivity(table, "hp_lr")[["label", "hp_lr", "final_loss"]]
+    expected = [["momentum", 0.1, 3.0], ["momentum", 0.2, 1.0], ["sgd", 0.15, 0.5]]
+    assert by_lr.to_numpy().tolist() == expected
     by_momentum = sensitivity(table, "hp_momentum")
     assert list(by_momentum["final_loss"]) == [1.0, 2.0]
     assert list(by_momentum["best"]) == [True, False]

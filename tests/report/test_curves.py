@@ -25,18 +25,11 @@ def test_a_lane_ends_before_its_first_value_that_is_not_finite():
     lanes = [
         Lane("sgd", [1.0, 2.0, np.inf], status=Status.DIVERGED),
         Lane("adam", [np.nan], status=Status.DIVERGED),
+        Lane("rprop", [], status=Status.FAILED),
     ]
-    run = tables(lanes, [function_problem()])
-    found = lane_losses(run, "anisotropic")
-    np.testing.assert_array_equal(found[0].loss, [1.0, 2.0])
-    assert found[1].loss.size == 0
+    found = lane_losses(tables(lanes, [function_problem()]), "anisotropic")
+    assert [each.loss.tolist() for each in found.values()] == [[1.0, 2.0], [], []]
     assert found[0].status == Status.DIVERGED
-
-
-def test_a_lane_without_a_trace_has_no_rows():
-    run = tables([Lane("sgd", [1.0, 0.5]), Lane("adam", [], status=Status.FAILED)],
-                 [function_problem()])  # fmt: skip
-    assert lane_losses(run, "anisotropic")[1].loss.size == 0
 
 
 def test_the_curve_is_the_median_of_smoothed_lanes_and_not_the_smoothed_median():
@@ -55,11 +48,24 @@ def test_the_band_of_many_seeds_leaves_out_the_tails():
 
 
 def test_after_its_end_a_diverged_lane_is_the_worst():
-    curve = median_curve(
-        [lane([1.0, 1.0, 1.0, 1.0]), lane([2.0, 2.0], Status.DIVERGED), lane([3.0, 3.0, 3.0, 3.0])]
-    )
+    lanes = [lane([1.0] * 4), lane([2.0, 2.0], Status.DIVERGED), lane([3.0] * 4)]
+    curve = median_curve(lanes)
     np.testing.assert_array_equal(curve.median, [2.0, 2.0, 3.0, 3.0])
     np.testing.assert_array_equal(curve.high, [3.0, 3.0, np.inf, np.inf])
+
+
+@pytest.mark.parametrize(
+    ("status", "median"),
+    [
+        (Status.STOPPED, [3.5, 3.0, 3.0]),  # keeps its last value
+        (Status.RUNNING, [3.5, 3.0]),  # ends the curve
+        (Status.INTERRUPTED, [3.5, 3.0]),
+    ],
+)
+def test_a_lane_that_is_shorter_than_the_others(status, median):
+    curve = median_curve([lane([3.0, 2.0], status), lane([4.0, 4.0, 4.0])])
+    np.testing.assert_array_equal(curve.median, median)
+    assert median_curve([lane([], status)]).median.size == 0
 
 
 def test_smoothing_a_diverged_lane_does_not_look_beyond_its_end():
@@ -67,21 +73,6 @@ def test_smoothing_a_diverged_lane_does_not_look_beyond_its_end():
     curve = median_curve([lane(loss, Status.DIVERGED), lane(np.ones(20))], window=11)
     np.testing.assert_allclose(curve.high[:15], smooth(loss))
     assert np.isposinf(curve.high[15:]).all()
-
-
-def test_a_stopped_lane_keeps_its_last_value():
-    curve = median_curve([lane([3.0, 2.0], Status.STOPPED), lane([4.0, 4.0, 4.0])])
-    np.testing.assert_array_equal(curve.median, [3.5, 3.0, 3.0])
-
-
-@pytest.mark.parametrize("status", [Status.RUNNING, Status.INTERRUPTED])
-def test_a_curve_ends_with_a_lane_that_has_not_ended(status):
-    curve = median_curve([lane([3.0, 2.0], status), lane([4.0, 4.0, 4.0])])
-    np.testing.assert_array_equal(curve.median, [3.5, 3.0])
-
-
-def test_lanes_without_rows_make_an_empty_curve():
-    assert median_curve([lane([], Status.STOPPED)]).median.size == 0
 
 
 def test_the_start_is_the_median_of_first_rows():

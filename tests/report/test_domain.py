@@ -1,6 +1,7 @@
 """Lanes that ended outside the domain of their function."""
 
 import numpy as np
+import pytest
 
 from optbench.records import Status
 from optbench.report.configurations import best_inside, configurations, lanes_outside
@@ -49,22 +50,21 @@ def test_a_lane_is_outside_if_its_last_finite_position_is():
     assert lanes_outside(made) == {1, 2}
 
 
-def test_what_ended_inside_comes_before_what_ended_outside_with_a_lower_loss():
-    assert winners(lane(0.1, (30.0, 0.0), -5.0), lane(0.2, (1.0, 0.0), 0.5)) == [0.2]
+DIVERGED = lane(0.1, (1.0, 0.0), np.inf, status=Status.DIVERGED)
 
 
-def test_among_those_inside_the_lowest_loss_wins():
-    assert winners(lane(0.1, (2.0, 0.0), 0.7), lane(0.2, (1.0, 0.0), 0.5)) == [0.2]
-
-
-def test_what_ended_outside_comes_before_what_diverged():
-    diverged = lane(0.1, (1.0, 0.0), np.inf, status=Status.DIVERGED)
-    assert winners(diverged, lane(0.2, (30.0, 0.0), -5.0)) == [0.2]
-    assert winners(diverged) == [0.1]
-
-
-def test_of_several_outside_the_lowest_loss_is_taken():
-    assert winners(lane(0.1, (30.0, 0.0), -1.0), lane(0.2, (40.0, 0.0), -5.0)) == [0.2]
+@pytest.mark.parametrize(
+    ("lanes", "best"),
+    [
+        ([lane(0.1, (30.0, 0.0), -5.0), lane(0.2, (1.0, 0.0), 0.5)], 0.2),  # inside before outside
+        ([lane(0.1, (2.0, 0.0), 0.7), lane(0.2, (1.0, 0.0), 0.5)], 0.2),  # then the lowest loss
+        ([lane(0.1, (30.0, 0.0), -1.0), lane(0.2, (40.0, 0.0), -5.0)], 0.2),  # outside as well
+        ([DIVERGED, lane(0.2, (30.0, 0.0), -5.0)], 0.2),  # outside before diverged
+        ([DIVERGED], 0.1),
+    ],
+)
+def test_the_best_ended_inside_if_any_did_and_with_the_lowest_loss(lanes, best):
+    assert winners(*lanes) == [best]
 
 
 def test_each_label_has_one_best():

@@ -91,27 +91,20 @@ def test_quantiles_of_finite_values_are_those_of_numpy(q, rows):
     np.testing.assert_allclose(quantile(values, q), np.quantile(values, q, axis=0), rtol=1e-12)
 
 
-def test_infinite_values_are_the_worst_and_not_dropped():
-    assert quantile(np.array([1.0, np.inf, 3.0]), 0.5) == 3.0
-    assert quantile(np.array([1.0, np.inf, np.inf]), 0.5) == np.inf
-    assert quantile(np.array([1.0, 2.0, np.inf, np.inf]), 0.5) == np.inf
+@pytest.mark.parametrize(
+    ("values", "q", "expected"),
+    [
+        ([1.0, np.inf, 3.0], 0.5, 3.0),  # infinite values are the worst and not dropped
+        ([1.0, np.inf, np.inf], 0.5, np.inf),
+        ([1.0, 2.0, np.inf, np.inf], 0.5, np.inf),
+        ([*np.arange(28.0), np.inf, np.inf, np.inf], 0.9, 27.0),  # on a row: not of the next
+        ([[1.0, 1.0], [2.0, np.nan], [3.0, 2.0]], 0.5, [2.0, np.nan]),
+    ],
+)
+def test_quantiles_of_values_that_are_not_finite(values, q, expected):
+    np.testing.assert_array_equal(quantile(np.array(values), q), expected)
 
 
-def test_a_quantile_on_a_row_does_not_reach_the_next():
-    values = np.r_[np.arange(28.0), np.inf, np.inf, np.inf]
-    assert quantile(values, 0.9) == 27.0
-
-
-def test_a_missing_value_makes_the_quantile_missing():
-    result = quantile(np.array([[1.0, 1.0], [2.0, np.nan], [3.0, 2.0]]), 0.5)
-    np.testing.assert_array_equal(result, [2.0, np.nan])
-
-
-def test_bands_reach_over_everything_below_ten_seeds():
-    low, high = spread(np.arange(9.0)[:, None])
-    assert (low, high) == (0.0, 8.0)
-
-
-def test_bands_leave_out_the_tails_from_ten_seeds():
-    low, high = spread(np.arange(11.0)[:, None])
-    np.testing.assert_allclose([low[0], high[0]], [1.0, 9.0])
+@pytest.mark.parametrize(("seeds", "ends"), [(9, [0.0, 8.0]), (11, [1.0, 9.0])])
+def test_bands_leave_out_the_tails_from_ten_seeds_on(seeds, ends):
+    np.testing.assert_allclose(np.ravel(spread(np.arange(float(seeds))[:, None])), ends)

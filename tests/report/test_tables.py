@@ -31,9 +31,17 @@ def shown(table, width=80):
     return console.file.getvalue().splitlines()
 
 
+def row_of(lines, label):
+    return next(line for line in lines if label in line)
+
+
+def of_lanes(*lanes):
+    """Return the summary of lanes on a function."""
+    return summary(tables(lanes, [function_problem()]))
+
+
 def diverged_run():
-    lanes = [function_lane("sgd")]
-    lanes += [Lane("adam", [1.0, np.nan], seed=0, status=Status.DIVERGED)]
+    lanes = [function_lane("sgd"), Lane("adam", [1.0, np.nan], status=Status.DIVERGED)]
     return tables(lanes, [function_problem()])
 
 
@@ -72,45 +80,33 @@ def test_the_widest_table_fits_without_losing_a_character(width):
     assert "lr=0.001" in row
 
 
-def test_a_long_label_is_folded_and_not_cut():
+def test_a_long_label_is_folded_and_not_cut_and_no_markup():
     label = "an optimizer of my own with a very long name and then some more words"
-    run = tables([Lane(label, [2.0, 1.0], optimizer="mine")], [function_problem()])
-    lines = shown(summary(run), 60)
+    lines = shown(of_lanes(Lane(label, [2.0, 1.0], optimizer="mine")), 60)
     assert max(map(len, lines)) <= 60
-    words = " ".join(lines).split()
-    assert set(label.split()) <= set(words)
-
-
-def test_labels_are_no_markup():
-    run = tables([Lane("[bold]x[/bold]", [2.0, 1.0], optimizer="sgd")], [function_problem()])
-    assert any("[bold]x[/bold]" in line for line in shown(summary(run)))
+    assert set(label.split()) <= set(" ".join(lines).split())
+    lines = shown(of_lanes(Lane("[bold]x[/bold]", [2.0, 1.0], optimizer="sgd")))
+    assert any("[bold]x[/bold]" in line for line in lines)
 
 
 def test_divergence_stands_where_the_loss_would():
-    lines = shown(summary(diverged_run()))
-    row = next(line for line in lines if "adam" in line)
+    row = row_of(shown(summary(diverged_run())), "adam")
     assert row.split() == ["adam", "diverged", "-", "10.0", "µs"]
 
 
 def test_what_numbers_do_not_say_stands_below_the_table():
-    assert text.notes(summary(swept_run(seeds=2))) == ["sgd: 2 of 10 lanes diverged"]
+    table = summary(swept_run(seeds=2))
+    assert text.notes(table) == ["sgd: 2 of 10 lanes diverged"]
+    assert "sgd: 2 of 10 lanes diverged" in shown(table)[-1]
     assert text.notes(summary(function_run())) == []
-    assert "sgd: 2 of 10 lanes diverged" in shown(summary(swept_run(seeds=2)))[-1]
-
-
-def test_failures_and_edges_are_noted():
     lanes = [Lane("sgd", [5.0, lr], hyperparameters={"lr": lr}) for lr in (0.1, 0.2, 0.3)]
-    lanes.append(Lane("sgd", [5.0], hyperparameters={"lr": 0.4}, status=Status.FAILED))
-    found = text.notes(summary(tables(lanes, [function_problem()])))
-    assert found == [
+    failed = Lane("sgd", [5.0], hyperparameters={"lr": 0.4}, status=Status.FAILED)
+    assert text.notes(of_lanes(*lanes, failed)) == [
         "sgd: 1 of 4 lanes failed",
         "sgd: lr=0.1 is the smallest tried; the best may lie beyond",
     ]
-
-
-def test_notes_of_several_problems_name_them():
-    table = pd.concat([summary(swept_run()), summary(network_run())])
-    assert text.notes(table) == ["anisotropic, sgd: 1 of 5 lanes diverged"]
+    both = pd.concat([summary(swept_run()), summary(network_run())])
+    assert text.notes(both) == ["anisotropic, sgd: 1 of 5 lanes diverged"]
 
 
 def test_a_table_a_problem():
@@ -121,24 +117,16 @@ def test_a_table_a_problem():
     assert ["test error" in header for header in headers] == [False, True]
 
 
-@pytest.mark.parametrize(
-    ("status", "cell"), [(Status.RUNNING, "running"), (Status.INTERRUPTED, "interrupted")]
-)
-def test_a_run_that_has_not_ended_says_so(status, cell):
-    run = tables([Lane("sgd", [2.0, 1.0], status=status)], [function_problem()])
-    assert any(cell in line for line in shown(summary(run)))
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.INTERRUPTED])
+def test_a_run_that_has_not_ended_says_so(status):
+    assert any(status in line for line in shown(of_lanes(Lane("sgd", [2.0, 1.0], status=status))))
 
 
-def test_a_failed_seed_is_the_end_of_the_spread():
+def test_spreads_end_in_failures_and_need_several_seeds():
     lanes = [Lane("sgd", [2.0, 1.0 + k / 10], seed=k) for k in range(2)]
-    lanes.append(Lane("sgd", [2.0], seed=2, status=Status.FAILED))
-    run = tables(lanes, [function_problem()])
-    assert "1.00–failed" in text.to_markdown(summary(run))
-
-
-def test_a_configuration_with_one_seed_has_no_spread():
-    lanes = [Lane("sgd", [2.0, 1.0], seed=k) for k in range(2)] + [Lane("adam", [2.0, 1.5])]
-    markdown = text.to_markdown(summary(tables(lanes, [function_problem()])))
+    failed = Lane("sgd", [2.0], seed=2, status=Status.FAILED)
+    assert "1.00–failed" in text.to_markdown(of_lanes(*lanes, failed))
+    markdown = text.to_markdown(of_lanes(*lanes, Lane("adam", [2.0, 1.5])))
     assert "| adam | 1.500 | - | 1.500 | 10.0 µs |" in markdown
 
 

@@ -11,8 +11,9 @@ from optbench.runs.pipeline import plan_run, run_plan
 from tests.small import anisotropic, quadratic, small_network, suite
 
 
-def make_run(out: Path, invocation: str = "first", name: str = "small") -> Path:
-    """Run a small suite and return its directory."""
+@pytest.fixture(scope="package")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a finished run; only to be read."""
     device = NumpyDevice()
     settled = suite(
         small_network(),
@@ -21,15 +22,10 @@ def make_run(out: Path, invocation: str = "first", name: str = "small") -> Path:
         optimizers=[("sgd", [{"lr": 0.1}, {"lr": 3.0}]), "adam"],
         seeds=(0, 7),
         iterations=300,
-        name=name,
+        name="small",
     )
-    return run_plan(plan_run(settled, device, workers=2), device, out, invocation).path
-
-
-@pytest.fixture(scope="package")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a finished run; only to be read."""
-    return make_run(tmp_path_factory.mktemp("results"))
+    out = tmp_path_factory.mktemp("results")
+    return run_plan(plan_run(settled, device, workers=2), device, out, "first").path
 
 
 @pytest.fixture

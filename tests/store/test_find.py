@@ -9,6 +9,13 @@ import pytest
 from optbench.errors import ResultsError
 from optbench.store.find import find_runs, list_runs
 
+A, B, C, D = (
+    "a-20260101T000000Z-aa",
+    "b-20260102T000000Z-bb",
+    "a-20260103T000000Z-cc",
+    "b-20260103T000005Z-dd",
+)
+
 
 def make(out, name, started, invocation="i", age=0.0):
     """Write the least that is a run; ``age`` shifts the time of its file."""
@@ -25,10 +32,10 @@ def make(out, name, started, invocation="i", age=0.0):
 def out(tmp_path):
     """Three invocations; the second run of the last one was started after the first."""
     out = tmp_path / "results"
-    make(out, "a-20260101T000000Z-aa", "2026-01-01T00:00:00.000+00:00", "one", age=50)
-    make(out, "b-20260102T000000Z-bb", "2026-01-02T00:00:00.000+00:00", "two", age=40)
-    make(out, "a-20260103T000000Z-cc", "2026-01-03T00:00:00.000+00:00", "three", age=30)
-    make(out, "b-20260103T000005Z-dd", "2026-01-03T00:00:05.000+00:00", "three", age=20)
+    make(out, A, "2026-01-01T00:00:00.000+00:00", "one", age=50)
+    make(out, B, "2026-01-02T00:00:00.000+00:00", "two", age=40)
+    make(out, C, "2026-01-03T00:00:00.000+00:00", "three", age=30)
+    make(out, D, "2026-01-03T00:00:05.000+00:00", "three", age=20)
     return out
 
 
@@ -44,47 +51,42 @@ def refused(arguments, out) -> str:
     return message
 
 
-def test_none_at_all_means_the_whole_latest_invocation(out):
-    assert names([], out) == ["a-20260103T000000Z-cc", "b-20260103T000005Z-dd"]
-
-
-def test_latest_is_the_run_started_last(out):
-    assert names(["latest"], out) == ["b-20260103T000005Z-dd"]
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ([], [C, D]),  # the whole latest invocation
+        (["latest"], [D]),  # the run started last
+        ([B], [B]),
+        (["b-20260102"], [B]),
+        (["b-20260102T000000Z"], [B]),
+        (["b-20260102", "a-20260101", B], [B, A]),  # in their order, and once
+    ],
+)
+def test_what_arguments_mean(out, arguments, found):
+    assert find_runs(arguments, out) == [out / name for name in found]
 
 
 def test_what_counts_is_the_start_and_not_the_time_of_files(out):
-    os.utime(out / "a-20260101T000000Z-aa" / "run.json")
-    assert names(["latest"], out) == ["b-20260103T000005Z-dd"]
+    os.utime(out / A / "run.json")
+    assert names(["latest"], out) == [D]
 
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_path_is_itself_wherever_it_lies(out, tmp_path, inside, monkeypatch):
-    path = shutil.copytree(out / "a-20260101T000000Z-aa", tmp_path / "elsewhere")
+    path = shutil.copytree(out / A, tmp_path / "elsewhere")
     argument = f"{path}/run.json" if inside else str(path)
     assert find_runs([argument], out) == [path]
     monkeypatch.chdir(tmp_path)
     assert names(["elsewhere"], out) == ["elsewhere"]
 
 
-@pytest.mark.parametrize("argument", ["b-20260102T000000Z-bb", "b-20260102", "b-20260102T000000Z"])
-def test_a_name_or_a_prefix_of_one_run_is_found(out, argument):
-    assert find_runs([argument], out) == [out / "b-20260102T000000Z-bb"]
-
-
 def test_a_whole_name_counts_before_the_prefix_of_another(out):
-    make(out, "b-20260102T000000Z-bb-copy", "2026-01-01T00:00:00.000+00:00")
-    assert names(["b-20260102T000000Z-bb"], out) == ["b-20260102T000000Z-bb"]
-
-
-def test_several_arguments_keep_their_order_and_count_once(out):
-    arguments = ["b-20260102", "a-20260101", "b-20260102T000000Z-bb"]
-    assert names(arguments, out) == ["b-20260102T000000Z-bb", "a-20260101T000000Z-aa"]
+    make(out, f"{B}-copy", "2026-01-01T00:00:00.000+00:00")
+    assert names([B], out) == [B]
 
 
 def test_a_prefix_of_several_runs_names_them(out):
-    assert refused(["a-"], out) == (
-        "'a-' means 2 runs: a-20260101T000000Z-aa, a-20260103T000000Z-cc; write more of it"
-    )
+    assert refused(["a-"], out) == f"'a-' means 2 runs: {A}, {C}; write more of it"
     for day in range(4, 8):
         make(out, f"a-2026010{day}T000000Z-ee", "2026-01-01T00:00:00.000+00:00")
     assert "means 6 runs: " in refused(["a-"], out)
@@ -109,21 +111,13 @@ def test_where_no_run_is_it_says_how_to_make_one(tmp_path, exists):
         assert "optbench run" in message
 
 
-def test_other_folders_and_files_are_no_runs(out):
+def test_other_folders_are_no_runs_and_a_damaged_run_is_in_nobodys_way_but_listed(out):
     (out / "baselines").mkdir()
     (out / "README.md").write_text("", encoding="utf-8")
-    assert [path.name for path in list_runs(out)] == [
-        "a-20260101T000000Z-aa",
-        "b-20260102T000000Z-bb",
-        "a-20260103T000000Z-cc",
-        "b-20260103T000005Z-dd",
-    ]
-
-
-def test_a_damaged_run_is_in_nobodys_way_but_listed(out):
+    assert [path.name for path in list_runs(out)] == [A, B, C, D]
     damaged = make(out, "z", "2027", "four")
     (damaged / "run.json").write_text("{", encoding="utf-8")
-    assert names(["latest"], out) == ["b-20260103T000005Z-dd"]
-    assert names([], out) == ["a-20260103T000000Z-cc", "b-20260103T000005Z-dd"]
+    assert names(["latest"], out) == [D]
+    assert names([], out) == [C, D]
     assert damaged in list_runs(out)
     assert find_runs(["z"], out) == [damaged]

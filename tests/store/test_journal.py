@@ -17,19 +17,13 @@ from optbench.store.journal import FOLDER, Journal, after, clear, joined, journa
 LANES = np.array([3, 5], dtype=np.int32)
 
 
-def chunk(first, rows, *, axes=None, penalty=False, seed=0) -> TraceChunk:
+def chunk(first, rows, *, axes=None, penalty=False) -> TraceChunk:
     """Rows of both lanes; ``rows`` says how many of each count."""
-    random = np.random.default_rng([seed, first])
-    height = max(rows)
-    return TraceChunk(
-        4,
-        LANES,
-        first,
-        random.random((height, 2)),
-        np.array(rows),
-        None if axes is None else random.random((height, 2, axes)),
-        random.random((height, 2)) if penalty else None,
-    )
+    random = np.random.default_rng(first)
+    shape = (max(rows), 2)
+    loss, position = random.random(shape), None if axes is None else random.random((*shape, axes))
+    penalties = random.random(shape) if penalty else None
+    return TraceChunk(4, LANES, first, loss, np.array(rows), position, penalties)
 
 
 def evaluation(iteration, split="test", lanes=LANES) -> EvaluationRows:
@@ -37,15 +31,15 @@ def evaluation(iteration, split="test", lanes=LANES) -> EvaluationRows:
     return EvaluationRows(4, lanes, iteration, split, loss, np.array([np.nan, 0.5])[: len(lanes)])
 
 
+def bits_of(value):
+    """Return what can be compared to the last bit; NaN equals itself."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    return value
+
+
 def bits(record):
-    """Return a record's fields as what can be compared to the last bit; NaN equals itself."""
-    if record is None:
-        return None
-    values = [getattr(record, field.name) for field in fields(record)]
-    return [
-        (each.dtype.str, each.shape, each.tobytes()) if isinstance(each, np.ndarray) else each
-        for each in values
-    ]
+    return record and [bits_of(getattr(record, field.name)) for field in fields(record)]
 
 
 def result(*statuses, **given) -> BlockResult:
@@ -53,16 +47,12 @@ def result(*statuses, **given) -> BlockResult:
     return BlockResult(4, tuple(lanes), **given)
 
 
-# What comes back
-
-
 @pytest.mark.parametrize("axes", [None, 1, 2, 3])
 @pytest.mark.parametrize("penalty", [False, True])
 def test_what_is_appended_is_read_back(axes, penalty, tmp_path):
     chunks = [
-        chunk(0, (4, 4), axes=axes, penalty=penalty),
-        chunk(4, (3, 1), axes=axes, penalty=penalty),
-        chunk(7, (2, 0), axes=axes, penalty=penalty),
+        chunk(first, rows, axes=axes, penalty=penalty)
+        for first, rows in ((0, (4, 4)), (4, (3, 1)), (7, (2, 0)))
     ]
     evaluations = [evaluation(0), evaluation(4, "validation"), evaluation(7, lanes=LANES[:1])]
     journal = Journal(tmp_path, 4)
@@ -124,27 +114,19 @@ def test_what_comes_after_an_iteration(iteration, kept, counts):
     assert (len(found.loss), found.rows.tolist()) == (kept, counts)
     for name in ("loss", "position", "penalty"):
         assert getattr(found, name).tobytes() == getattr(whole, name)[5 - kept :].tobytes()
-
-
-@pytest.mark.parametrize("iteration", [12, 13, 100])
-def test_nothing_comes_after_the_last_row(iteration):
-    assert after(chunk(7, (5, 2)), iteration) is None
+    assert all(after(whole, beyond) is None for beyond in (12, 13, 100))
 
 
 def test_numbers_tell_journals_apart(tmp_path):
     for number in (11, 2, 100_000):
-        part = replace(chunk(0, (1, 1)), block=number)
-        Journal(tmp_path, number).append([part], [])
+        Journal(tmp_path, number).append([replace(chunk(0, (1, 1)), block=number)], [])
     assert [each.block for each in journals(tmp_path)] == [2, 11, 100_000]
     Journal(tmp_path, 2).forget()
     assert [each.block for each in journals(tmp_path)] == [11, 100_000]
     assert not Journal(tmp_path, 2).exists
-    clear(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    clear(tmp_path)
-
-
-# Checkpoints
+    for _ in range(2):
+        clear(tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 def checkpoint(rows, scale=1.0) -> Checkpoint:
@@ -164,9 +146,7 @@ def test_a_checkpoint_is_read_back_to_the_bit(tmp_path):
     found = Journal(tmp_path, 4).checkpoint()
     assert (found.block, found.rows, [*found.arrays]) == (4, 6, [*kept.arrays])
     for name, array in kept.arrays.items():
-        assert found.arrays[name].dtype == array.dtype
-        assert found.arrays[name].shape == array.shape
-        assert found.arrays[name].tobytes() == array.tobytes()
+        assert bits_of(found.arrays[name]) == bits_of(array)
 
 
 def test_arrays_are_stored_without_pickles(tmp_path):
@@ -206,22 +186,10 @@ def test_a_checkpoint_is_replaced_at_once(at, tmp_path, monkeypatch):
     assert found.rows == 12
 
 
-# The end
-
-
 def test_results_are_read_back(tmp_path):
+    values = {"stopped_at": 16, "best_at": 12, "final_loss": 0.1 + 0.2, "best_loss": 5e-324}
     ends = (
-        LaneResult(
-            lane=3,
-            status=Status.STOPPED,
-            iterations=17,
-            stopped_at=16,
-            best_at=12,
-            final_loss=0.1 + 0.2,
-            best_loss=5e-324,
-            step_seconds=1e-5,
-            block_lanes=2,
-        ),
+        LaneResult(3, Status.STOPPED, 17, **values, step_seconds=1e-5, block_lanes=2),
         LaneResult(5, Status.DIVERGED, 3, diverged_at=3, final_loss=float("inf")),
     )
     expected = BlockResult(4, ends, "ValueError: ∞", "Traceback …\n  line")
@@ -242,9 +210,6 @@ def test_what_has_ended_is_thinned(tmp_path):
     journal.thin()
     folder = tmp_path / FOLDER / "block-00004"
     assert [each.name for each in folder.iterdir()] == ["result.json"]
-
-
-# Damage
 
 
 def damaged(call) -> str:
@@ -278,17 +243,13 @@ def test_a_truncated_file_is_named(name, size, written, tmp_path):
     assert damaged(call).startswith(f"'{file}' is damaged: ")
 
 
-def test_a_part_that_is_missing_is_named(written, tmp_path):
-    (folder_of(written, tmp_path) / "rows-000002.npz").unlink()
-    message = damaged(written.rows)
-    assert message == f"'{folder_of(written, tmp_path)}' is damaged: part 2 is missing"
-
-
-def test_parts_that_do_not_follow_each_other_are_damaged(written, tmp_path):
+def test_parts_that_are_missing_or_do_not_follow_each_other_are_damaged(written, tmp_path):
     folder = folder_of(written, tmp_path)
     os.replace(folder / "rows-000003.npz", folder / "rows-000002.npz")
     expected = f"'{folder / 'rows-000002.npz'}' is damaged: it does not follow row 4"
     assert damaged(written.rows) == expected
+    os.replace(folder / "rows-000002.npz", folder / "rows-000003.npz")
+    assert damaged(written.rows) == f"'{folder}' is damaged: part 2 is missing"
 
 
 @pytest.mark.parametrize("lacking", ["rows", "first_iteration", "lanes", "evaluation/0/split"])
@@ -306,23 +267,17 @@ def test_a_checkpoint_that_does_not_say_how_far_it_goes_is_damaged(written, tmp_
     assert damaged(written.checkpoint) == f"'{file}' is damaged: it does not say how far it goes"
 
 
-GOOD = asdict(result(Status.DONE, Status.DONE))
+GOOD = json.dumps(asdict(result(Status.DONE, Status.DONE)))
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        "",
-        "{",
-        "[]",
-        "3",
-        json.dumps(GOOD)[:-5],
-        json.dumps(GOOD).replace('"message"', '"massage"'),
-        json.dumps(GOOD).replace('"iterations"', '"iteration"'),
-        json.dumps(GOOD).replace('"done"', '"dome"'),
-        json.dumps({**GOOD, "lanes": [3]}),
-        "\x00",
-        b"\xff\xfe",
+        *("", "{", "[]", "3", "\x00", b"\xff\xfe", GOOD[:-5]),
+        GOOD.replace('"message"', '"massage"'),
+        GOOD.replace('"iterations"', '"iteration"'),
+        GOOD.replace('"done"', '"dome"'),
+        json.dumps({**json.loads(GOOD), "lanes": [3]}),
     ],
 )
 def test_a_result_that_cannot_be_read_is_named(content, written, tmp_path):
@@ -349,13 +304,9 @@ def test_a_flipped_bit_in_any_byte_of_stored_arrays_is_harmless_or_noticed(tmp_p
         else:
             assert [*found] == [*small], bit
             for name, array in small.items():
-                assert found[name].dtype == array.dtype, bit
-                assert found[name].tobytes() == array.tobytes(), bit
+                assert bits_of(found[name]) == bits_of(array), bit
     assert len(noticed) > 0.6 * len(content)
     assert all(str(tmp_path / "bad.npz") in message for message in noticed)
-
-
-# Places that cannot be written, and what is seen on the disk
 
 
 def test_a_journal_is_not_written_where_there_is_no_run(tmp_path):
@@ -406,12 +357,8 @@ def test_a_file_and_all_names_on_the_way_to_it_are_on_the_disk_before_it_counts(
         files.os, "replace", lambda old, new: (steps.append(("rename", new.name)), real(old, new))
     )
     write_beside(tmp_path / "trace" / "a", lambda place: place.write_text("x"))
-    assert steps == [
-        ("sync", tmp_path.name),
-        ("sync", ".a.part"),
-        ("rename", "a"),
-        ("sync", "trace"),
-    ]
+    expected = [("sync", tmp_path.name), ("sync", ".a.part"), ("rename", "a"), ("sync", "trace")]
+    assert steps == expected
     steps.clear()
     make_folder(tmp_path / "trace")
     assert steps == []

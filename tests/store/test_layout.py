@@ -22,28 +22,31 @@ def as_arrow(kinds):
     return {name: names.get(kind, kind) for name, kind in kinds.items()}
 
 
-def test_the_trace_of_all_problems_is_read_as_one_table(finished):
-    trace = pd.read_parquet(finished / "trace")
+@pytest.fixture(scope="module")
+def trace(finished):
+    return pd.read_parquet(finished / "trace")
+
+
+@pytest.fixture(scope="module")
+def lanes(finished):
+    return pd.read_parquet(finished / "lanes.parquet")
+
+
+def test_the_trace_of_all_problems_is_read_as_one_table(finished, trace):
     assert trace.columns.tolist() == ["lane", "iteration", "loss", "x", "y"]
-    assert trace.dtypes.astype(str).tolist() == ["int32", "int32", "float64", "float64", "float64"]
-    by_problem = {
-        name: trace[trace["lane"].isin(lanes)]
-        for name, lanes in (("network", NETWORK), ("valley", VALLEY), ("line", LINE))
-    }
-    assert by_problem["network"][["x", "y"]].isna().all(axis=None)
-    assert by_problem["valley"][["x", "y"]].notna().all(axis=None)
-    assert by_problem["line"]["x"].notna().all()
-    assert by_problem["line"]["y"].isna().all()
-
-
-def test_missing_positions_are_null_and_not_nan(finished):
+    assert trace.dtypes.astype(str).tolist() == ["int32"] * 2 + ["float64"] * 3
+    network, valley, line = (
+        trace.loc[trace["lane"].isin(lanes), ["x", "y"]] for lanes in (NETWORK, VALLEY, LINE)
+    )
+    assert network.isna().all(axis=None)
+    assert valley.notna().all(axis=None)
+    assert line["x"].notna().all()
+    assert line["y"].isna().all()
     file = pq.read_table(finished / "trace" / "block-00000.parquet")
-    assert file.column("x").null_count == file.num_rows
+    assert file.column("x").null_count == file.num_rows  # null and not NaN
 
 
-def test_a_lane_has_a_row_an_iteration_from_0(finished):
-    trace = pd.read_parquet(finished / "trace")
-    lanes = pd.read_parquet(finished / "lanes.parquet").set_index("lane")
+def test_a_lane_has_a_row_an_iteration_from_0(trace, lanes):
     for number, rows in trace.groupby("lane"):
         lane = lanes.loc[number]
         if lane["status"] == "diverged":
@@ -52,13 +55,11 @@ def test_a_lane_has_a_row_an_iteration_from_0(finished):
             assert np.isfinite(rows["loss"].iloc[:-1]).all()
         else:
             assert np.isfinite(rows["loss"]).all()
-            expected = {"small-network": 300}.get(lane["problem"], 301)
+            expected = 300 if lane["problem"] == "small-network" else 301
         assert rows["iteration"].tolist() == list(range(expected))
 
 
-def test_lanes_and_traces_join_on_lane(finished):
-    trace = pd.read_parquet(finished / "trace")
-    lanes = pd.read_parquet(finished / "lanes.parquet")
+def test_lanes_and_traces_join_on_lane(trace, lanes):
     joined = trace.merge(lanes, on="lane", validate="many_to_one")
     assert len(joined) == len(trace)
     assert set(trace["lane"]) == set(lanes["lane"]) == set(range(18))
@@ -68,31 +69,21 @@ def test_lanes_and_traces_join_on_lane(finished):
 
 
 def test_lanes_hold_the_columns_promised_and_hyperparameters_after_the_seed(finished):
-    types = arrow_types(finished / "lanes.parquet")
-    hyperparameters = [
-        "hp_lr",
-        "hp_beta1",
-        "hp_beta2",
-        "hp_eps",
-        "hp_eps_place",
-        "hp_bias_correction",
-    ]
+    hyperparameters = ["lr", "beta1", "beta2", "eps", "eps_place", "bias_correction"]
     expected = {}
     for name, kind in as_arrow(LANE_COLUMNS).items():
         expected[name] = kind
         if name == "seed":
-            expected |= dict.fromkeys(hyperparameters, "double")
+            expected |= {f"hp_{each}": "double" for each in hyperparameters}
             expected["hp_eps_place"] = "string"
-    assert types == expected
-    assert list(types) == list(expected)
+    assert list(arrow_types(finished / "lanes.parquet").items()) == list(expected.items())
 
 
-def test_lanes_say_what_ran_and_what_became_of_it(finished):
-    lanes = pd.read_parquet(finished / "lanes.parquet")
+def test_lanes_say_what_ran_and_what_became_of_it(lanes):
     assert lanes["lane"].tolist() == list(range(18))
-    assert lanes["problem"].tolist() == [
-        name for name in ("small-network", "anisotropic", "quadratic-1d") for _ in range(6)
-    ]
+    assert lanes["problem"].tolist() == (
+        ["small-network"] * 6 + ["anisotropic"] * 6 + ["quadratic-1d"] * 6
+    )
     assert lanes["optimizer"].tolist() == (["sgd"] * 4 + ["adam"] * 2) * 3
     assert lanes["label"].tolist() == lanes["optimizer"].tolist()
     assert lanes["seed"].tolist() == [0, 7] * 9
@@ -122,10 +113,9 @@ def test_what_is_missing_is_null_never_zero(finished):
     assert table.column("hp_eps").null_count == sgd.sum()
 
 
-def test_evaluations_are_a_row_a_lane_and_split(finished):
+def test_evaluations_are_a_row_a_lane_and_split(finished, lanes):
     evaluation = pd.read_parquet(finished / "evaluation")
     assert evaluation.columns.tolist() == list(EVALUATION_COLUMNS)
-    lanes = pd.read_parquet(finished / "lanes.parquet").set_index("lane")
     done = [number for number in NETWORK if lanes.loc[number, "status"] == "done"]
     found = sorted(zip(evaluation["lane"], evaluation["split"], strict=True))
     splits = ("test", "train", "validation")
@@ -149,20 +139,16 @@ def test_all_files_of_a_folder_have_the_same_columns(finished, folder, kinds):
         assert list(arrow_types(file).items()) == list(as_arrow(kinds).items())
 
 
-def test_every_file_knows_its_schema(finished):
+def test_every_file_knows_its_schema_and_run_json_is_plain_json_in_utf_8(finished):
     for file in finished.rglob("*.parquet"):
         assert pq.read_schema(file).metadata[b"optbench.schema_version"] == b"2"
-    assert json.loads((finished / "run.json").read_text("utf-8"))["schema_version"] == 2
-
-
-def test_run_json_is_plain_json_in_utf_8(finished):
     text = (finished / "run.json").read_bytes().decode("utf-8")
     assert text.endswith("}\n")
 
     def refuse(constant):
         raise AssertionError(constant)
 
-    json.loads(text, parse_constant=refuse)
+    assert json.loads(text, parse_constant=refuse)["schema_version"] == 2
 
 
 def test_nothing_else_is_left(finished):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 from filelock import lock_descriptor
@@ -37,10 +38,13 @@ def holder(tmp_path):
     process.stdout.close()
 
 
-def test_a_run_is_locked_while_it_is_written(tmp_path):
+@pytest.mark.parametrize("error", [None, ValueError("mine")])
+def test_a_run_is_locked_while_it_is_written_however_that_ends(error, tmp_path):
     assert not is_locked(tmp_path)
-    with locked(tmp_path):
+    with pytest.raises(ValueError, match="mine") if error else nullcontext(), locked(tmp_path):
         assert is_locked(tmp_path)
+        if error:
+            raise error
     assert not is_locked(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -61,13 +65,6 @@ def test_a_lock_ends_with_its_process_however_that_ends(tmp_path, holder):
     assert not is_locked(tmp_path)
     with locked(tmp_path):
         assert is_locked(tmp_path)
-
-
-def test_a_lock_ends_with_an_error(tmp_path):
-    with pytest.raises(ValueError, match="mine"), locked(tmp_path):
-        raise ValueError("mine")
-    assert not is_locked(tmp_path)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -23,10 +23,28 @@ def refused(path) -> str:
     return message
 
 
+@pytest.fixture
+def path(copy):
+    """A copy of the run, to be damaged."""
+    return copy()
+
+
 def change_meta(path, **changes) -> None:
     file = path / "run.json"
     meta = json.loads(file.read_text("utf-8"))
     file.write_text(json.dumps({**meta, **changes}), encoding="utf-8")
+
+
+def change_table(file, change):
+    """Write a table again as ``change`` makes it."""
+    pq.write_table(change(pq.read_table(file)), file)
+
+
+def with_version(number):
+    """Return what gives a table another version of its schema."""
+    return lambda table: table.replace_schema_metadata(
+        {**table.schema.metadata, b"optbench.schema_version": number}
+    )
 
 
 def test_a_run_is_read_whole(finished):
@@ -39,8 +57,7 @@ def test_a_run_is_read_whole(finished):
 
 
 @pytest.mark.parametrize("folder", ["trace", "evaluation", "surface"])
-def test_a_table_that_is_not_there_is_empty_with_its_columns(folder, copy):
-    path = copy()
+def test_a_table_that_is_not_there_is_empty_with_its_columns(folder, path):
     usual = getattr(read_run(path), folder)
     shutil.rmtree(path / folder)
     table = getattr(read_run(path), folder)
@@ -51,23 +68,16 @@ def test_a_table_that_is_not_there_is_empty_with_its_columns(folder, copy):
         assert len(kinds) == 1 or all(pd.api.types.is_string_dtype(kind) for kind in kinds)
 
 
-def test_columns_and_keys_that_nobody_knows_are_no_hindrance(copy):
-    path = copy()
+def test_columns_keys_and_files_that_nobody_knows_are_no_hindrance(path, finished):
     change_meta(path, mood="fine")
-    table = pq.read_table(path / "lanes.parquet")
-    more = table.append_column("mood", pa.array(["fine"] * table.num_rows))
-    pq.write_table(more, path / "lanes.parquet")
+    mood = pa.array(["fine"] * 18)
+    change_table(path / "lanes.parquet", lambda table: table.append_column("mood", mood))
     (path / "notes.txt").write_text("mine", encoding="utf-8")
     (path / "trace" / "notes.txt").write_text("mine", encoding="utf-8")
+    (path / "trace" / ".block-00009.parquet.part").write_bytes(b"PAR1 half")  # by a killed process
     tables = read_run(path)
     assert len(tables.lanes) == 18
-    assert not tables.trace.empty
-
-
-def test_a_part_that_a_killed_process_left_is_not_read(copy):
-    path = copy()
-    (path / "trace" / ".block-00009.parquet.part").write_bytes(b"PAR1 half")
-    assert len(read_run(path).trace) == len(pd.read_parquet(copy("other") / "trace"))
+    assert len(tables.trace) == len(pd.read_parquet(finished / "trace"))
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
@@ -80,8 +90,7 @@ def test_what_is_no_run_is_told_so(make, tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\xff\xfe", b'{"schema_version": 1', b"[" * 100_000]
 )
-def test_a_run_json_that_cannot_be_read_is_named(content, copy):
-    path = copy()
+def test_a_run_json_that_cannot_be_read_is_named(content, path):
     (path / "run.json").write_bytes(content)
     assert refused(path).startswith(f"'{path / 'run.json'}' cannot be read: ")
 
@@ -89,15 +98,13 @@ def test_a_run_json_that_cannot_be_read_is_named(content, copy):
 @pytest.mark.parametrize(
     "meta", [{}, [], 3, None, "text", {"schema_version": None}, {"schema_version": "1"}]
 )
-def test_another_json_was_not_written_by_optbench(meta, copy):
-    path = copy()
+def test_another_json_was_not_written_by_optbench(meta, path):
     (path / "run.json").write_text(json.dumps(meta), encoding="utf-8")
     expected = f"'{path / 'run.json'}' was not written by optbench: it has no schema_version"
     assert refused(path) == expected
 
 
-def test_a_newer_schema_asks_for_a_newer_optbench(copy):
-    path = copy()
+def test_a_newer_schema_asks_for_a_newer_optbench(path):
     change_meta(path, schema_version=SCHEMA_VERSION + 1)
     message = refused(path)
     assert "has schema_version 3, this optbench reads up to 2; install a newer optbench" in message
@@ -115,49 +122,45 @@ def test_a_newer_schema_asks_for_a_newer_optbench(copy):
         {"suite": {}},
     ],
 )
-def test_a_run_json_that_lacks_what_readers_need_is_damaged(changes, copy):
-    path = copy()
+def test_a_run_json_that_lacks_what_readers_need_is_damaged(changes, path):
     change_meta(path, **changes)
-    message = refused(path)
-    assert message.startswith(f"'{path / 'run.json'}' is damaged: {next(iter(changes))}")
+    (name,) = changes
+    assert refused(path).startswith(f"'{path / 'run.json'}' is damaged: {name}")
 
 
-def test_minima_and_domain_have_to_fit_the_variables(copy):
-    path = copy()
+def test_minima_and_domain_have_to_fit_the_variables(path):
     problems = read_meta(path)["problems"]
     problems[1]["minima"][0]["position"] = [0.0]
     change_meta(path, problems=problems)
     assert "minima or domain do not fit 2 variables" in refused(path)
 
 
-def test_lanes_without_a_row_are_damaged(copy):
-    path = copy()
+def test_lanes_without_a_row_are_damaged(path):
     file = path / "lanes.parquet"
-    pq.write_table(pq.read_table(file).slice(0, 0), file)
+    change_table(file, lambda table: table.slice(0, 0))
     assert refused(path) == f"'{file}' is damaged: it holds no lanes"
 
 
-def test_a_row_without_its_lane_is_damaged(copy):
-    path = copy()
-    file = path / "trace" / "block-00000.parquet"
-    table = pq.read_table(file)
-    gaps = pa.array([None, *table.column("lane").to_pylist()[1:]], type=pa.int32())
-    pq.write_table(table.set_column(0, "lane", gaps), file)
+def test_a_row_without_its_lane_is_damaged(path):
+    def gap(table):
+        lanes = pa.array([None, *table.column("lane").to_pylist()[1:]], type=pa.int32())
+        return table.set_column(0, "lane", lanes)
+
+    change_table(path / "trace" / "block-00000.parquet", gap)
     assert "column 'lane' has gaps" in refused(path)
 
 
-def test_tables_of_a_folder_that_contradict_each_other_are_damaged(copy):
-    path = copy()
+def test_tables_of_a_folder_that_contradict_each_other_are_damaged(path):
     for number, kind in enumerate([pa.int32(), pa.string()]):
-        file = path / "trace" / f"block-0000{number}.parquet"
-        table = pq.read_table(file)
-        column = pa.array([None] * table.num_rows, type=kind)
-        pq.write_table(table.append_column("mood", column), file)
+
+        def more(table, kind=kind):
+            return table.append_column("mood", pa.array([None] * table.num_rows, type=kind))
+
+        change_table(path / "trace" / f"block-0000{number}.parquet", more)
     assert refused(path).startswith(f"'{path / 'trace'}' is missing or damaged: ")
 
 
-def test_lanes_that_are_missing_are_named(copy):
-    path = copy()
+def test_lanes_that_are_missing_are_named(path):
     (path / "lanes.parquet").unlink()
     message = refused(path)
     assert str(path / "lanes.parquet") in message
@@ -172,38 +175,30 @@ FILES = [
 ]
 
 
-def cut(file):
-    file.write_bytes(file.read_bytes()[:-20])
-
-
 def garble(file):
     content = bytearray(file.read_bytes())
     content[-200:-100] = b"\0" * 100
     file.write_bytes(content)
 
 
-def empty(file):
-    file.write_bytes(b"")
-
-
-def overwrite_by_text(file):
-    file.write_text("lane,loss\n0,1\n", encoding="utf-8")
-
-
-def overwrite_by_another_table(file):
-    pq.write_table(pa.table({"something": [1, 2], "else": ["a", "b"]}), file)
-
-
-def turn_numbers_into_text(file):
-    table = pq.read_table(file)
+def turn_numbers_into_text(table):
     columns = [pa.array(["?"] * table.num_rows) for _ in table.column_names]
-    pq.write_table(pa.table(columns, names=table.column_names), file)
+    return pa.table(columns, names=table.column_names)
+
+
+DAMAGES = {
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-20]),
+    "garbled": garble,
+    "empty": lambda file: file.write_bytes(b""),
+    "text": lambda file: file.write_text("lane,loss\n0,1\n", encoding="utf-8"),
+    "another table": lambda file: pq.write_table(pa.table({"some": [1], "else": ["a"]}), file),
+    "text for numbers": lambda file: change_table(file, turn_numbers_into_text),
+}
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_bit_in_data_is_noticed(name, copy):
+def test_a_flipped_bit_in_data_is_noticed(name, path):
     """The last byte of every page is changed: of each column's values, and of its dictionary."""
-    path = copy()
     file = path / name
     content = file.read_bytes()
     metadata = pq.read_metadata(file)
@@ -218,43 +213,26 @@ def test_a_flipped_bit_in_data_is_noticed(name, copy):
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize(
-    "damage",
-    [cut, garble, empty, overwrite_by_text, overwrite_by_another_table, turn_numbers_into_text],
-)
-def test_a_damaged_or_foreign_table_is_named(name, damage, copy):
-    path = copy()
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_or_foreign_table_is_named(name, damage, path):
     damage(path / name)
-    message = refused(path)
-    assert str(path / name) in message
+    assert str(path / name) in refused(path)
 
 
-def test_tables_that_were_written_by_others_in_wider_types_are_read(copy):
+def test_tables_that_were_written_by_others_in_wider_types_are_read(path, finished):
     """DuckDB or Polars may write a table again with other widths."""
-    path = copy()
-    file = path / "trace" / "block-00000.parquet"
-    table = pq.read_table(file)
-    wider = table.set_column(0, "lane", table.column("lane").cast(pa.int64()))
-    pq.write_table(wider, file)
+    change_table(
+        path / "trace" / "block-00000.parquet",
+        lambda table: table.set_column(0, "lane", table.column("lane").cast(pa.int64())),
+    )
     trace = read_run(path).trace
     assert np.issubdtype(trace["lane"].dtype, np.integer)
-    pd.testing.assert_series_equal(trace["loss"], pd.read_parquet(copy("b") / "trace")["loss"])
+    pd.testing.assert_series_equal(trace["loss"], pd.read_parquet(finished / "trace")["loss"])
 
 
-def test_a_table_of_a_later_schema_is_refused_by_name(copy):
-    path = copy()
-    file = path / "lanes.parquet"
-    table = pq.read_table(file)
-    later = {**table.schema.metadata, b"optbench.schema_version": b"99"}
-    pq.write_table(table.replace_schema_metadata(later), file)
+def test_a_table_of_a_later_schema_is_refused_and_one_of_the_version_before_is_read(path):
+    change_table(path / "lanes.parquet", with_version(b"99"))
     assert "lanes.parquet' has schema_version 99, this optbench reads up to 2" in refused(path)
-
-
-def test_a_run_of_the_version_before_is_read(copy):
-    path = copy()
     change_meta(path, schema_version=1)
-    file = path / "lanes.parquet"
-    table = pq.read_table(file)
-    before = {**table.schema.metadata, b"optbench.schema_version": b"1"}
-    pq.write_table(table.replace_schema_metadata(before), file)
+    change_table(path / "lanes.parquet", with_version(b"1"))
     assert read_run(path).meta["schema_version"] == 1

@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import replace
 from functools import cache
-from itertools import count
+from itertools import count, islice
 
 import numpy as np
 import pandas as pd
@@ -43,20 +43,11 @@ class Script:
 @cache
 def mixed(rules=STOP):
     """A suite whose lanes end in every way: done, diverged and stopped by patience."""
-    network = suite(
-        small_network(),
-        optimizers=[("sgd", [{"lr": 0.1}, {"lr": 1e-9}]), "adam"],
-        seeds=(0, 7),
-        iterations=40,
-        rules=rules,
-    )
-    functions = suite(
-        anisotropic(),
-        quadratic(),
-        optimizers=[("sgd", [{"lr": 0.1}, {"lr": 1e200}]), "adam"],
-        seeds=(0, 7),
-        iterations=40,
-    )
+    common = {"seeds": (0, 7), "iterations": 40}
+    optimizers = [("sgd", [{"lr": 0.1}, {"lr": 1e-9}]), "adam"]
+    network = suite(small_network(), optimizers=optimizers, rules=rules, **common)
+    optimizers = [("sgd", [{"lr": 0.1}, {"lr": 1e200}]), "adam"]
+    functions = suite(anisotropic(), quadratic(), optimizers=optimizers, **common)
     return Script(replace(network, problems=(*network.problems, *functions.problems)))
 
 
@@ -84,14 +75,10 @@ class Stage:
         path.mkdir()
         self.path, self.plan, self._script = path, script.plan, script
         problems = [
-            {
-                "problem": each.label,
-                "name": each.problem.name,
-                **each.problem.describe(),
-                "iterations": each.iterations,
-                "fingerprint": each.problem.fingerprint,
-            }
-            for each in script.settled.problems
+            {"problem": entry.label, "name": entry.problem.name, "iterations": entry.iterations}
+            | entry.problem.describe()
+            | {"fingerprint": entry.problem.fingerprint}
+            for entry in script.settled.problems
         ]
         meta = {"invocation_id": "i", "suite": {"name": "small"}, "problems": problems}
         extra = extra_columns(script.settled)
@@ -100,21 +87,27 @@ class Stage:
     def records(self):
         return iter(self._script.records)
 
+    def write(self, records):
+        """Write records and return all that is given back."""
+        return [told for record in records for told in self.writer.add(record)]
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    return Stage(tmp_path / "run", mixed(), monkeypatch)
+
 
 def rows_of(records) -> pd.DataFrame:
     """Return the trace that records hold, by lane and iteration, without the store's code."""
     rows = []
-    for record in records:
-        if isinstance(record, TraceChunk):
-            for place, lane in enumerate(record.lanes.tolist()):
-                for row in range(record.rows[place]):
-                    where = [None] * 2
-                    if record.position is not None:
-                        found = record.position[row, place].tolist()
-                        where[: len(found)] = found
-                    rows.append(
-                        (lane, record.first_iteration + row, record.loss[row, place], *where)
-                    )
+    for chunk in records:
+        if not isinstance(chunk, TraceChunk):
+            continue
+        for place, lane in enumerate(chunk.lanes.tolist()):
+            for row in range(chunk.rows[place]):
+                at = [] if chunk.position is None else chunk.position[row, place].tolist()
+                x, y = (*at, None, None)[:2]
+                rows.append((lane, chunk.first_iteration + row, chunk.loss[row, place], x, y))
     return ordered(pd.DataFrame(rows, columns=["lane", "iteration", "loss", "x", "y"]))
 
 
@@ -157,9 +150,6 @@ def assert_holds(run, records) -> None:
         same(seen.sort_values(KEYS, ignore_index=True), evaluations)
 
 
-# Whatever was given back can be read
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 3600.0])
 def test_what_is_given_back_is_read_at_that_moment(seconds, tmp_path, monkeypatch):
@@ -196,30 +186,24 @@ def test_records_come_back_in_order_and_once(tmp_path, monkeypatch):
             assert told == ()
 
 
-def test_a_journal_is_not_read_anew_with_every_record(tmp_path, monkeypatch):
-    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
+def test_a_journal_is_not_read_anew_with_every_record(stage, monkeypatch):
     real, reads = Journal.rows, []
     monkeypatch.setattr(Journal, "rows", lambda self: (reads.append(self.block), real(self))[1])
-    for record in stage.records():
-        stage.writer.add(record)
+    stage.write(stage.records())
     assert max(reads.count(block.number) for block in stage.plan.blocks) <= 2
 
 
-# Status
+def test_a_run_is_running_while_it_is_locked_and_interrupted_once_it_is_not(stage):
+    stage.write(islice(stage.records(), 4))
 
-
-def test_a_run_is_running_while_it_is_locked_and_interrupted_once_it_is_not(tmp_path, monkeypatch):
-    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
-    records = stage.records()
-    for _ in range(4):
-        stage.writer.add(next(records))
-    with locked(stage.path):
+    def assert_status(status):
         found = read_run(stage.path)
-        assert found.meta["status"] == read_meta(stage.path)["status"] == "running"
-        assert set(found.lanes["status"]) == {"running"}
-    found = read_run(stage.path)
-    assert found.meta["status"] == read_meta(stage.path)["status"] == "interrupted"
-    assert set(found.lanes["status"]) == {"interrupted"}
+        assert found.meta["status"] == read_meta(stage.path)["status"] == status
+        assert set(found.lanes["status"]) == {status}
+
+    with locked(stage.path):
+        assert_status("running")
+    assert_status("interrupted")
     assert json.loads((stage.path / "run.json").read_text("utf-8"))["status"] == "running"
 
 
@@ -231,9 +215,6 @@ def test_what_has_ended_keeps_its_status(tmp_path):
         assert read_meta(path)["status"] == "done"
     assert read_meta(path)["status"] == "done"
     assert find_runs([], tmp_path) == [path]
-
-
-# The table of lanes
 
 
 @pytest.mark.parametrize("rules", [STOP, Rules()])
@@ -252,12 +233,8 @@ def test_lanes_of_an_unfinished_run_have_the_types_of_a_finished_one(rules, tmp_
     whole = pd.read_parquet(stage.path / "lanes.parquet")
     assert found.columns.tolist() == whole.columns.tolist()
     ended = ~whole["lane"].isin(waiting)
-    pd.testing.assert_frame_equal(
-        found[ended].reset_index(drop=True),
-        whole[ended].reset_index(drop=True),
-        check_exact=True,
-        check_dtype=False,
-    )
+    both = (table[ended].reset_index(drop=True) for table in (found, whole))
+    pd.testing.assert_frame_equal(*both, check_exact=True, check_dtype=False)
     assert {*whole["status"]} >= {"done", "diverged"}
     assert set(found.loc[~ended, "status"]) == {"interrupted"}
     assert found.loc[~ended, ["iterations", "final_loss", "best_loss"]].isna().all(axis=None)
@@ -267,17 +244,12 @@ def test_lanes_of_an_unfinished_run_have_the_types_of_a_finished_one(rules, tmp_
     assert {name: found[name].dtype for name in kinds} == kinds
 
 
-def test_lanes_that_have_all_ended_are_those_of_a_finished_run(tmp_path, monkeypatch):
-    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
-    for record in stage.records():
-        stage.writer.add(record)
+def test_lanes_that_have_all_ended_are_those_of_a_finished_run(stage):
+    stage.write(stage.records())
     found = read_run(stage.path).lanes
     stage.writer.finish(Status.DONE)
     pd.testing.assert_frame_equal(found, pd.read_parquet(stage.path / "lanes.parquet"))
     assert "best_at" in found
-
-
-# Between the steps of writing
 
 
 STEPS = (
@@ -365,14 +337,8 @@ def test_an_interrupt_anywhere_in_writing_loses_nothing_given_back(place, tmp_pa
     assert stop > 5
 
 
-# What is damaged, and what ends while it is read
-
-
-def test_a_damaged_part_is_named_where_the_run_is_read(tmp_path, monkeypatch):
-    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
-    records = stage.records()
-    for _ in range(4):
-        stage.writer.add(next(records))
+def test_a_damaged_part_is_named_where_the_run_is_read(stage):
+    stage.write(islice(stage.records(), 4))
     part = stage.path / FOLDER / "block-00000" / "rows-000001.npz"
     part.write_bytes(part.read_bytes()[:-40])
     with pytest.raises(ResultsError) as caught:
@@ -381,18 +347,16 @@ def test_a_damaged_part_is_named_where_the_run_is_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["end", "forget"])
-def test_a_block_that_ends_while_it_is_read_is_not_damaged(how, tmp_path, monkeypatch):
-    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
-    for record in stage.records():
-        if isinstance(record, BlockResult):
-            break
-        stage.writer.add(record)
+def test_a_block_that_ends_while_it_is_read_is_not_damaged(how, stage, monkeypatch):
+    records = list(stage.records())
+    end = next(place for place, each in enumerate(records) if isinstance(each, BlockResult))
+    stage.write(records[:end])
     real = Journal.rows
 
     def rows(self):
         monkeypatch.setattr(Journal, "rows", real)
         if how == "end":
-            stage.writer.add(record)
+            stage.writer.add(records[end])
         else:
             self.forget()
         raise ResultsError("a part went away")
@@ -401,8 +365,7 @@ def test_a_block_that_ends_while_it_is_read_is_not_damaged(how, tmp_path, monkey
     assert journaled(stage.path) == ({}, {})
 
 
-def test_a_run_without_a_row_is_read(tmp_path, monkeypatch):
-    stage = Stage(tmp_path / "run", mixed(), monkeypatch)
+def test_a_run_without_a_row_is_read(stage):
     found = read_run(stage.path)
     assert found.trace.empty
     assert found.evaluation.empty
@@ -418,8 +381,7 @@ def test_what_ends_while_a_run_is_read_is_there_once(place, tmp_path, monkeypatc
         records = list(stage.records())
         ends = [number for number, each in enumerate(records) if isinstance(each, BlockResult)]
         cut = ends[-1] if last else ends[0]
-        for record in records[:cut]:
-            stage.writer.add(record)
+        stage.write(records[:cut])
         real, done = getattr(reader, place), []
 
         def step(*arguments, real=real, done=done, stage=stage, record=records[cut], last=last):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,18 @@ from tests.small import anisotropic, suite
 LANES = lay_out(suite(anisotropic(), optimizers=["sgd", "adam"], seeds=(0, 7)), "cpu")
 
 
+@pytest.fixture
+def run(tmp_path) -> RunWriter:
+    return make(tmp_path)
+
+
 def make(path, lanes=LANES, *, extra=("x", "y"), **meta) -> RunWriter:
     return RunWriter(path, meta, lanes, workers=2, extra=extra)
+
+
+def evaluation(split, loss=(0.5, 0.25), error=(0.1, np.nan)) -> EvaluationRows:
+    lanes = np.array([0, 1], dtype=np.int32)
+    return EvaluationRows(0, lanes, 3, split, np.array(loss), np.array(error))
 
 
 def chunk(first=0, rows=(2, 2), *, block=0, lanes=(0, 1), width=2) -> TraceChunk:
@@ -44,15 +55,12 @@ def result(*numbers, block=0, status=Status.DONE, **fields) -> BlockResult:
     return BlockResult(block, lanes)
 
 
-def status_of(path) -> str:
-    return json.loads((path / "run.json").read_text("utf-8"))["status"]
+def meta_of(path) -> dict:
+    return json.loads((path / "run.json").read_text("utf-8"))
 
 
 def lane_statuses(path) -> list[str]:
     return pd.read_parquet(path / "lanes.parquet")["status"].tolist()
-
-
-# Its own directory
 
 
 def test_a_run_directory_is_named_after_suite_and_time(tmp_path):
@@ -78,19 +86,15 @@ def test_a_place_that_is_protected_is_refused(tmp_path):
         new_run_directory(tmp_path, "a")
 
 
-# While it runs
-
-
 def test_a_run_is_there_from_the_start(tmp_path):
     make(tmp_path, invocation_id="i")
-    meta = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    meta = meta_of(tmp_path)
     assert (meta["status"], meta["ended"], meta["invocation_id"]) == ("running", None, "i")
     assert meta["timings"] == {"wall_seconds": None}
     assert lane_statuses(tmp_path) == ["running"] * 4
 
 
-def test_a_block_is_written_when_its_result_comes(tmp_path):
-    run = make(tmp_path)
+def test_a_block_is_written_when_its_result_comes(tmp_path, run):
     run.add(chunk(0, (2, 2)))
     run.add(chunk(2, (2, 1)))
     run.add(chunk(0, (1, 1), block=1, lanes=(2, 3)))
@@ -104,61 +108,53 @@ def test_a_block_is_written_when_its_result_comes(tmp_path):
     assert trace["x"].tolist() == [each + 0.5 for each in trace["loss"]]
 
 
-def test_what_has_no_result_at_the_end_is_interrupted_and_kept(tmp_path):
-    run = make(tmp_path)
+def test_what_has_no_result_at_the_end_is_interrupted_and_kept(tmp_path, run):
     run.add(chunk())
     run.add(result(0, 1, final_loss=0.5, best_loss=0.25))
     run.add(chunk(0, (2, 2), block=1, lanes=(2, 3)))
     run.finish(Status.INTERRUPTED)
-    assert status_of(tmp_path) == "interrupted"
     assert lane_statuses(tmp_path) == ["done", "done", "interrupted", "interrupted"]
     assert set(pd.read_parquet(tmp_path / "trace")["lane"]) == {0, 1, 2, 3}
     lanes = pd.read_parquet(tmp_path / "lanes.parquet")
-    assert lanes["final_loss"].isna().tolist() == [False, False, True, True]
-    assert lanes["iterations"].isna().tolist() == [False, False, True, True]
-    meta = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    for name in ("final_loss", "iterations"):
+        assert lanes[name].isna().tolist() == [False, False, True, True]
+    meta = meta_of(tmp_path)
+    assert meta["status"] == "interrupted"
     assert meta["ended"] >= meta["started"]
     assert meta["timings"]["wall_seconds"] >= 0
 
 
-def test_every_lane_result_is_a_row(tmp_path):
-    run = make(tmp_path)
+def test_every_lane_result_is_a_row(tmp_path, run):
     run.add(chunk())
-    end = LaneResult(
-        lane=1,
-        status=Status.STOPPED,
-        iterations=17,
-        stopped_at=16,
-        final_loss=0.5,
-        best_loss=0.25,
-        step_seconds=1e-5,
-        block_lanes=2,
-    )
+    values = {
+        "stopped_at": 16,
+        "final_loss": 0.5,
+        "best_loss": 0.25,
+        "step_seconds": 1e-5,
+        "block_lanes": 2,
+    }
+    end = LaneResult(1, Status.STOPPED, iterations=17, **values)
     run.add(BlockResult(0, (LaneResult(0, Status.DIVERGED, 3, diverged_at=3), end)))
     run.finish(Status.DONE)
     rows = pd.read_parquet(tmp_path / "lanes.parquet").set_index("lane")
     assert (rows.loc[0, "diverged_at"], rows.loc[0, "iterations"]) == (3, 3)
-    for name in ("stopped_at", "final_loss", "best_loss", "step_seconds", "block_lanes"):
-        assert rows.loc[1, name] == getattr(end, name)
+    assert rows.loc[1, list(values)].to_dict() == values
     assert (rows.loc[1, "status"], rows.loc[1, "workers"]) == ("stopped", 2)
 
 
 def test_what_a_block_recorded_before_it_was_split_counts_no_more(tmp_path):
     run = make(tmp_path, blocks=[{"block": 0, "lanes": [0, 1]}, {"block": 1, "lanes": [2, 3]}])
-    loss = np.array([9.0, 9.0])
     run.add(chunk(0, (2, 2)))
-    run.add(EvaluationRows(0, np.array([0, 1], dtype=np.int32), 3, "test", loss, loss))
+    run.add(evaluation("test", (9.0, 9.0), (9.0, 9.0)))
     run.add(chunk(0, (1, 1), block=1, lanes=(2, 3)))
     run.add(BlockSplit(0, ((2, (0,)), (3, (1,)))))
     run.add(chunk(0, (1,), block=2, lanes=(0,)))
     run.add(result(0, block=2))
     run.add(result(2, 3, block=1))
     run.finish(Status.INTERRUPTED)
-    trace = pd.read_parquet(tmp_path / "trace")
-    assert trace["lane"].tolist() == [2, 3, 0]
+    assert pd.read_parquet(tmp_path / "trace")["lane"].tolist() == [2, 3, 0]
     assert not (tmp_path / "evaluation").exists()
-    meta = json.loads((tmp_path / "run.json").read_text("utf-8"))
-    assert meta["blocks"] == [
+    assert meta_of(tmp_path)["blocks"] == [
         {"block": 1, "lanes": [2, 3]},
         {"block": 2, "lanes": [0], "split_from": 0},
         {"block": 3, "lanes": [1], "split_from": 0},
@@ -166,23 +162,20 @@ def test_what_a_block_recorded_before_it_was_split_counts_no_more(tmp_path):
     assert lane_statuses(tmp_path) == ["done", "interrupted", "done", "done"]
 
 
-def test_evaluations_of_a_block_are_one_file(tmp_path):
-    run = make(tmp_path)
+def test_evaluations_of_a_block_are_one_file(tmp_path, run):
     run.add(chunk())
     for split in ("train", "test"):
-        loss, error = np.array([0.5, 0.25]), np.array([0.1, np.nan])
-        run.add(EvaluationRows(0, np.array([0, 1], dtype=np.int32), 3, split, loss, error))
+        run.add(evaluation(split))
     run.add(result(0, 1))
-    evaluation = pd.read_parquet(tmp_path / "evaluation")
-    assert evaluation["split"].tolist() == ["train", "train", "test", "test"]
-    assert evaluation["lane"].tolist() == [0, 1, 0, 1]
-    assert evaluation["iteration"].tolist() == [3] * 4
-    assert evaluation["loss"].tolist() == [0.5, 0.25] * 2
-    assert evaluation["error"].isna().tolist() == [False, True] * 2
+    rows = pd.read_parquet(tmp_path / "evaluation")
+    assert rows["split"].tolist() == ["train", "train", "test", "test"]
+    assert rows["lane"].tolist() == [0, 1, 0, 1]
+    assert rows["iteration"].tolist() == [3] * 4
+    assert rows["loss"].tolist() == [0.5, 0.25] * 2
+    assert rows["error"].isna().tolist() == [False, True] * 2
 
 
-def test_surfaces_are_a_file_a_problem(tmp_path):
-    run = make(tmp_path)
+def test_surfaces_are_a_file_a_problem(tmp_path, run):
     columns = {name: np.arange(3.0) for name in ("x", "y", "value", "gradient_x", "gradient_y")}
     run.add_surface("a", columns)
     run.add_surface("b", columns)
@@ -191,14 +184,12 @@ def test_surfaces_are_a_file_a_problem(tmp_path):
     assert surface["value"].tolist() == [0.0, 1.0, 2.0] * 2
 
 
-def test_failures_are_kept_with_their_traceback(tmp_path):
-    run = make(tmp_path)
+def test_failures_are_kept_with_their_traceback(tmp_path, run):
     failed = (LaneResult(0, Status.FAILED, None), LaneResult(1, Status.FAILED, None))
     run.add(BlockResult(0, failed, "ValueError: no", "Traceback …"))
     run.finish(Status.FAILED)
-    meta = json.loads((tmp_path / "run.json").read_text("utf-8"))
     failure = {"message": "ValueError: no", "lanes": [0, 1], "traceback": "Traceback …"}
-    assert meta["failures"] == [failure]
+    assert meta_of(tmp_path)["failures"] == [failure]
     assert lane_statuses(tmp_path) == ["failed", "failed", "interrupted", "interrupted"]
     assert not (tmp_path / "trace").exists()
 
@@ -218,8 +209,7 @@ def test_positions_fill_the_columns_that_they_have(width, dimensions, tmp_path):
 def test_positions_in_single_precision_are_stored_in_double(tmp_path):
     run = make(tmp_path, extra=("x",))
     single = chunk(width=1)
-    single = TraceChunk(0, single.lanes, 0, single.loss, single.rows, np.float32(single.position))
-    run.add(single)
+    run.add(replace(single, position=np.float32(single.position)))
     run.add(result(0, 1))
     assert pd.read_parquet(tmp_path / "trace")["x"].dtype == np.float64
 
@@ -233,9 +223,6 @@ def test_hyperparameters_of_all_optimizers_are_columns_in_order_of_appearance(tm
     assert [name for name in lanes if name.startswith("hp_")] == ["hp_b", "hp_a"]
     assert lanes["hp_b"].tolist() == [1.0, 3.0]
     assert lanes["hp_a"].isna().tolist() == [True, False]
-
-
-# Half-written files
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
@@ -271,8 +258,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_half_one(error, tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
-    run = make(tmp_path)
+def test_a_full_disk_is_said_in_one_line(tmp_path, run, monkeypatch):
     run.add(chunk())
 
     def full(old, new):
@@ -282,7 +268,5 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(ResultsError) as caught:
         run.add(result(0, 1))
     place = tmp_path / "trace" / "block-00000.parquet"
-    assert str(caught.value) == (
-        f"cannot write results to '{place}': No space left on device; "
-        "free it or choose another --out"
-    )
+    expected = f"cannot write results to '{place}': No space left on device; "
+    assert str(caught.value) == f"{expected}free it or choose another --out"

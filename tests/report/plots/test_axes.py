@@ -43,12 +43,7 @@ def test_beyond_the_names_stand_beside_the_axes_ordered_as_the_curves_end():
     assert np.diff(heights).min() > 0
     colors = {line.get_label(): line.get_color() for line in axes.lines}
     assert all(text.get_color() == colors[text.get_text().split()[0]] for text in named)
-
-
-def test_names_do_not_overlap():
-    figure = axes_of(crowd(MANY + 20)).figure
-    figure.savefig(io.BytesIO())
-    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
-    boxes.sort(key=lambda box: box.y0)
+    axes.figure.savefig(io.BytesIO())
+    boxes = sorted((text.get_window_extent() for text in named), key=lambda box: box.y0)
     assert all(one.y1 <= other.y0 + 1 for one, other in pairwise(boxes))
-    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+    assert all(box.x1 <= axes.figure.bbox.x1 for box in boxes)

@@ -15,58 +15,52 @@ def run_with(points, surface=None):
     return tables([function_lane("sgd")], [function_problem()], surface)
 
 
-def test_the_surface_is_the_function_over_its_contours():
+def field_of(run):
+    """Return the axes of the field and its arrows."""
+    axes = draw("field", run, "anisotropic").axes[0]
+    (arrows,) = [each for each in axes.collections if hasattr(each, "U")]
+    return axes, arrows
+
+
+def test_the_surface_is_the_function_over_its_contours_with_the_minimum_on_the_floor():
     axes = draw("surface", run_with(41), "anisotropic").axes[0]
     (surface,) = [each for each in axes.collections if isinstance(each, Poly3DCollection)]
     assert axes.get_zlim()[1] == 105.0
-    assert surface.norm.vmin == 0.0
-    assert surface.norm.vmax == 105.0
-    contours = [each for each in axes.collections if each is not surface]
-    assert len(contours) == 1
-    assert (np.isin([1, 2, 3, 4, 5, 6, 7], contours[0].levels)).all()
-    assert contours[0].levels[-1] < 105.0
+    assert (surface.norm.vmin, surface.norm.vmax) == (0.0, 105.0)
+    (contours,) = [each for each in axes.collections if each is not surface]
+    assert np.isin([1, 2, 3, 4, 5, 6, 7], contours.levels).all()
+    assert contours.levels[-1] < 105.0
     assert axes.get_zlim()[0] < 0.0
     assert axes.get_zlabel() == "f(x, y)"
     assert axes.get_xlim() == tuple(DOMAIN[0])
     assert (axes.get_zticks() >= 0).all()
-
-
-def test_the_minimum_is_marked_on_the_floor():
-    axes = draw("surface", run_with(21), "anisotropic").axes[0]
     (plus,) = axes.lines
-    x, y, z = plus.get_data_3d()
-    assert (x[0], y[0]) == (0.0, 0.0)
-    assert z[0] == axes.get_zlim()[0]
+    assert [each[0] for each in plus.get_data_3d()] == [0.0, 0.0, axes.get_zlim()[0]]
 
 
 def test_arrows_point_down_the_gradient():
-    axes = draw("field", run_with(201), "anisotropic").axes[0]
-    (arrows,) = [each for each in axes.collections if hasattr(each, "U")]
+    axes, arrows = field_of(run_with(201))
     assert arrows.N == 21 * 21
     x, y, u, v = (np.asarray(each) for each in (arrows.X, arrows.Y, arrows.U, arrows.V))
     downhill = np.stack([-x / 10, -2 * y])
     away = np.hypot(*downhill) > 0
     np.testing.assert_allclose(u[away] * downhill[1][away], v[away] * downhill[0][away], atol=1e-12)
     assert ((u * downhill[0] + v * downhill[1])[away] > 0).all()
-    np.testing.assert_allclose(np.hypot(u, v)[away].max(), 1.0)
-    np.testing.assert_allclose(
-        np.hypot(u, v)[away], (np.hypot(*downhill) / np.hypot(1, 20))[away] ** 0.25
-    )
+    length = np.hypot(u, v)[away]
+    np.testing.assert_allclose(length.max(), 1.0)
+    np.testing.assert_allclose(length, (np.hypot(*downhill) / np.hypot(1, 20))[away] ** 0.25)
     assert [len(each.get_xydata()) for each in axes.lines] == [1]
 
 
 def test_a_coarse_grid_has_an_arrow_a_point():
-    axes = draw("field", run_with(5), "anisotropic").axes[0]
-    (arrows,) = [each for each in axes.collections if hasattr(each, "U")]
-    assert arrows.N == 25
+    assert field_of(run_with(5))[1].N == 25
 
 
 def test_a_grid_with_unequal_sides_keeps_its_orientation():
     x, y = (each.ravel() for each in np.meshgrid(np.linspace(-10, 10, 5), np.linspace(-10, 10, 9)))
     surface = pd.DataFrame({"problem": "anisotropic", "x": x, "y": y, "value": x + 100 * y})
     surface = surface.assign(gradient_x=1.0, gradient_y=100.0)
-    axes = draw("field", run_with(0, surface), "anisotropic").axes[0]
-    (arrows,) = [each for each in axes.collections if hasattr(each, "U")]
+    _, arrows = field_of(run_with(0, surface))
     assert arrows.N == 45
     np.testing.assert_allclose(arrows.V / arrows.U, 100.0)
 
@@ -92,9 +86,8 @@ def test_where_a_function_is_not_finite_it_has_a_hole(kind, hole, tmp_path):
 
 def test_level_ground_has_no_arrows():
     level = anisotropic_surface(points=5).assign(value=3.0, gradient_x=0.0, gradient_y=0.0)
-    axes = draw("field", run_with(5, level), "anisotropic").axes[0]
+    axes, arrows = field_of(run_with(5, level))
     axes.figure.canvas.draw()
-    (arrows,) = [each for each in axes.collections if hasattr(each, "U")]
     assert np.ma.getmaskarray(arrows.get_array()).all()
 
 

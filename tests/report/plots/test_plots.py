@@ -68,16 +68,13 @@ def test_what_cannot_be_drawn_is_refused_with_what_fits(kind, run, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_without_a_loss_has_no_figure():
+def test_a_run_without_a_loss_or_the_problem_has_no_figure():
     run = tables([Lane("sgd", [np.nan], status=Status.DIVERGED)], [function_problem()])
     assert kinds_for(run, "anisotropic") == []
     with pytest.raises(UsageError, match="no lane has a finite loss; what fits: nothing"):
         draw("loss", run, "anisotropic")
-
-
-def test_an_unknown_problem_is_refused():
     with pytest.raises(UsageError, match="no problem 'mnist'"):
-        kinds_for(function_run(), "mnist")
+        kinds_for(run, "mnist")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,10 @@ def figure_of(run, **options):
     return draw("sensitivity", run, run.meta["problems"][0]["problem"], PlotOptions(**options))
 
 
+def axes_of(run, **options):
+    return figure_of(run, **options).axes[0]
+
+
 def curve(axes, label):
     (found,) = [line for line in axes.lines if line.get_label() == label]
     return found
@@ -45,7 +49,7 @@ def run_of(finals, problem=None, **lane):
 
 
 def test_each_label_has_a_curve_of_final_losses_above_the_minimum():
-    axes = figure_of(swept_run()).axes[0]
+    axes = axes_of(swept_run())
     assert axes.get_xscale() == "log"
     assert axes.get_yscale() == "log"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("lr", "final loss − minimum")
@@ -62,25 +66,27 @@ def test_each_label_has_a_curve_of_final_losses_above_the_minimum():
 
 
 def test_the_floor_says_that_what_lies_on_it_may_be_less():
-    axes = figure_of(swept_run()).axes[0]
+    axes = axes_of(swept_run())
     (text,) = [each for each in axes.texts if each.get_text() == "this or less"]
     assert text.xy[1] == curve(axes, "SGD").get_ydata()[2]
-    clear = figure_of(run_of({0.01: 4.0, 0.1: 0.001, 1.0: 2.0})).axes[0]
+    clear = axes_of(run_of({0.01: 4.0, 0.1: 0.001, 1.0: 2.0}))
     assert not clear.texts
 
 
 def test_a_minimum_that_is_reached_is_on_the_floor_and_not_in_a_hole():
-    axes = figure_of(run_of({0.01: 4.0, 0.1: 0.001, 1.0: 0.0})).axes[0]
+    axes = axes_of(run_of({0.01: 4.0, 0.1: 0.001, 1.0: 0.0}))
     heights = curve(axes, "SGD").get_ydata()
     assert np.isfinite(heights).all()
     assert axes.get_ylim()[0] < heights[2] <= heights[1]
 
 
-def test_the_minimum_is_subtracted():
+def test_a_known_minimum_is_subtracted_and_negative_losses_keep_a_linear_axis():
     problem = function_problem(minima=[{"position": [0, 0], "value": 0.75}])
-    axes = figure_of(run_of({0.01: 1.75, 0.1: 0.85, 1.0: 1.0}, problem)).axes[0]
+    axes = axes_of(run_of({0.01: 1.75, 0.1: 0.85, 1.0: 1.0}, problem))
     np.testing.assert_allclose(curve(axes, "SGD").get_ydata(), [1.0, 0.1, 0.25])
     assert axes.get_yscale() == "linear"
+    axes = axes_of(run_of({0.01: 4.0, 0.1: 1e-4, 1.0: -2.0}, function_problem(minima=[])))
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("linear", "final loss")
 
 
 def test_the_best_of_each_curve_is_circled():
@@ -101,9 +107,11 @@ def test_what_diverged_or_ended_above_the_start_is_on_the_shelf():
     assert figure_axes.get_ylim()[1] < (49 / 20 + 4) * 1.2**60
 
 
-def test_without_anything_diverged_there_is_no_shelf():
-    axes = figure_of(run_of({0.01: 4.0, 0.1: 3.0, 1.0: 4.5})).axes[0]
-    assert not axes.child_axes
+def test_without_anything_diverged_there_is_no_shelf_and_options_choose_the_loss_axis():
+    run = run_of({0.01: 4.0, 0.1: 3.0, 1.0: 4.5})
+    assert not axes_of(run).child_axes
+    axes = axes_of(run, log=True, ylim=(1.0, 10.0))
+    assert (axes.get_yscale(), axes.get_ylim()) == ("log", (1.0, 10.0))
 
 
 def test_a_lane_that_has_not_ended_is_not_on_the_shelf():
@@ -111,7 +119,7 @@ def test_a_lane_that_has_not_ended_is_not_on_the_shelf():
         Lane("sgd", [5.0, 4.0 + lr], hyperparameters={"lr": lr}, status=status)
         for lr, status in ((0.1, Status.DONE), (0.2, Status.DONE), (0.3, Status.RUNNING))
     ]
-    axes = figure_of(tables(lanes, [function_problem()])).axes[0]
+    axes = axes_of(tables(lanes, [function_problem()]))
     assert not axes.child_axes
     assert np.isnan(curve(axes, "SGD").get_ydata()[2])
 
@@ -134,23 +142,10 @@ def test_networks_have_plain_losses():
         network_lane("sgd", shift=shift, hyperparameters={"lr": lr})
         for lr, shift in ((0.001, 0.5), (0.01, 0.0), (0.1, 0.7))
     ]
-    axes = figure_of(tables(lanes, [network_problem()])).axes[0]
+    axes = axes_of(tables(lanes, [network_problem()]))
     assert axes.get_ylabel() == "final loss"
     assert axes.get_yscale() == "linear"
     np.testing.assert_allclose(curve(axes, "SGD").get_ydata(), [1.3, 0.8, 1.5], atol=0.02)
-
-
-def test_negative_losses_of_an_unknown_minimum_keep_a_linear_axis():
-    problem = function_problem(minima=[])
-    axes = figure_of(run_of({0.01: 4.0, 0.1: 1e-4, 1.0: -2.0}, problem)).axes[0]
-    assert axes.get_yscale() == "linear"
-    assert axes.get_ylabel() == "final loss"
-
-
-def test_options_choose_the_loss_axis():
-    run = run_of({0.01: 4.0, 0.1: 3.0, 1.0: 4.5})
-    axes = figure_of(run, log=True, ylim=(1.0, 10.0)).axes[0]
-    assert (axes.get_yscale(), axes.get_ylim()) == ("log", (1.0, 10.0))
 
 
 def test_two_hyperparameters_have_a_panel_each_and_an_unswept_label_a_point():
@@ -173,11 +168,7 @@ def test_two_hyperparameters_have_a_panel_each_and_an_unswept_label_a_point():
 
 
 def test_where_everything_diverged_the_shelf_is_all_there_is():
-    lanes = [
-        Lane("sgd", [5.0, np.inf], hyperparameters={"lr": lr}, status=Status.DIVERGED)
-        for lr in (1.0, 2.0, 3.0)
-    ]
-    axes = figure_of(tables(lanes, [function_problem()])).axes[0]
+    axes = axes_of(run_of(dict.fromkeys((1.0, 2.0, 3.0), np.inf), status=Status.DIVERGED))
     assert len(shelf(axes).collections[0].get_offsets()) == 3
     assert np.isnan(curve(axes, "SGD").get_ydata()).all()
 

@@ -12,27 +12,17 @@ from optbench.report.plots.style import (
     styles,
 )
 
-
-@pytest.mark.parametrize(
-    ("label", "name", "marker"),
-    [
-        ("sgd", "SGD", "o"),
-        ("momentum", "Momentum", "x"),
-        ("adagrad", "AdaGrad", "s"),
-        ("rmsprop", "RMSprop", "^"),
-        ("adam", "Adam", "D"),
-    ],
-)
-def test_the_known_have_the_textbooks_markers(label, name, marker):
-    style = styles([(label, label)])[label]
-    assert (style.marker, style.linestyle) == (marker, "-")
-    assert display_name(label) == name
+TEXTBOOK = {"sgd": "o", "momentum": "x", "adagrad": "s", "rmsprop": "^", "adam": "D"}
 
 
-def test_known_styles_differ():
+def test_the_known_have_the_textbooks_markers_and_differ():
+    found = {label: styles([(label, label)])[label] for label in TEXTBOOK}
+    assert {label: style.marker for label, style in found.items()} == TEXTBOOK
+    assert {style.linestyle for style in found.values()} == {"-"}
+    names = ["SGD", "Momentum", "AdaGrad", "RMSprop", "Adam"]
+    assert [display_name(label) for label in TEXTBOOK] == names
     assert len(set(KNOWN.values())) == len(KNOWN)
-    main = [KNOWN[name] for name in ("sgd", "momentum", "adagrad", "rmsprop", "adam")]
-    assert len({style.color for style in main}) == 5
+    assert len({KNOWN[label].color for label in TEXTBOOK}) == 5
 
 
 ENTRIES = [
@@ -43,13 +33,10 @@ ENTRIES = [
 ]
 
 
-def test_no_two_labels_of_a_figure_look_the_same():
-    assert len(set(styles(ENTRIES).values())) == len(ENTRIES)
-
-
-def test_the_order_of_appearance_does_not_matter():
-    shuffled = random.Random(0).sample(ENTRIES, len(ENTRIES))
-    assert styles(shuffled) == styles(ENTRIES)
+def test_no_two_labels_of_a_figure_look_the_same_in_whatever_order():
+    found = styles(ENTRIES)
+    assert len(set(found.values())) == len(ENTRIES)
+    assert styles(random.Random(0).sample(ENTRIES, len(ENTRIES))) == found
 
 
 @pytest.mark.parametrize(("label", "optimizer"), [("sgd", "sgd"), ("mine", "mine")])

@@ -105,19 +105,16 @@ def test_levels_do_not_reach_down_more_than_eight_decades():
     assert heights.max() / heights.min() < 1e8
 
 
-def test_a_function_that_is_the_same_everywhere_has_no_contours():
+def test_where_a_function_is_level_or_not_finite_there_are_no_contours():
     surface = anisotropic_surface().assign(value=3.0)
     axes = drawn([function_lane("sgd")], surface, minima=[], plot=NO_LEVELS).axes[0]
     assert not axes.collections
     assert axes.get_xlim() == (-10, 10)
-
-
-def test_where_a_function_is_not_finite_nothing_is_drawn():
     surface = anisotropic_surface()
     surface.loc[surface["x"] < 0, "value"] = np.inf
-    axes = drawn([function_lane("sgd")], surface, plot=NO_LEVELS).axes[0]
-    assert np.isfinite(axes.collections[0].levels).all()
-    assert min(path.vertices[:, 0].min() for path in axes.collections[0].get_paths()) >= 0
+    (contours,) = drawn([function_lane("sgd")], surface, plot=NO_LEVELS).axes[0].collections
+    assert np.isfinite(contours.levels).all()
+    assert min(path.vertices[:, 0].min() for path in contours.get_paths()) >= 0
 
 
 def test_all_minima_are_marked_and_local_ones_smaller():
@@ -179,27 +176,29 @@ def test_of_a_grid_the_best_is_drawn_and_of_seeds_the_first():
     np.testing.assert_allclose(path_of(figure.axes[0]).get_xdata(), expected)
 
 
-def test_a_path_that_leaves_is_marked_where_it_crosses_the_edge():
-    axes = one_path([[0, 0], [4, 8], [8, 16], [12, 24]])
-    (cross,) = crosses(axes)
-    np.testing.assert_allclose(cross.get_xydata(), [[5.0, 10.0]])
-    assert not cross.get_clip_on()
+OUT = "SGD\nleft the domain"
+
+
+@pytest.mark.parametrize(
+    ("path", "left", "lost", "title"),
+    [
+        ([[0, 0], [4, 8], [8, 16], [12, 24]], [[5, 10]], [5, 10], OUT),
+        ([[0, 0], [0, 16], [0, 4], [-4, 0], [-12, 0], [0, 0]], [[0, 10], [-10, 0]], None, "SGD"),
+        ([[0, 0], [0, 16], [0, 5], [-20, 5]], [[0, 10], [-10, 5]], [-10, 5], OUT),
+        ([[30, 4], [40, 4]], None, [10, 4], OUT),  # starts outside: at the nearest edge
+    ],
+)
+def test_a_path_that_leaves_is_marked_where_it_crosses_the_edge(path, left, lost, title):
+    axes = one_path(path)
+    if left is not None:
+        np.testing.assert_allclose(exits(axes), left)
+    found = crosses(axes)
+    assert len(found) == (lost is not None)
+    for cross in found:
+        np.testing.assert_allclose(cross.get_xydata(), [lost])
+        assert not cross.get_clip_on()
     assert axes.get_ylim() == (-10, 10)
-
-
-def test_a_path_that_comes_back_is_marked_where_it_left_but_not_as_lost():
-    axes = one_path([[0, 0], [0, 16], [0, 4], [-4, 0], [-12, 0], [0, 0]])
-    assert not crosses(axes)
-    assert exits(axes) == [[0.0, 10.0], [-10.0, 0.0]]
-    assert axes.get_title() == "SGD"
-
-
-def test_the_last_crossing_is_where_a_path_is_lost():
-    axes = one_path([[0, 0], [0, 16], [0, 5], [-20, 5]])
-    (cross,) = crosses(axes)
-    np.testing.assert_allclose(cross.get_xydata(), [[-10.0, 5.0]])
-    assert exits(axes) == [[0.0, 10.0], [-10.0, 5.0]]
-    assert axes.get_title() == "SGD\nleft the domain"
+    assert axes.get_title() == title
 
 
 def test_of_a_grid_what_ends_inside_is_drawn_although_what_left_is_lower():
@@ -212,11 +211,6 @@ def test_of_a_grid_what_ends_inside_is_drawn_although_what_left_is_lower():
     assert drawn(lanes[1:]).axes[0].get_title() == "SGD\nleft the domain"
 
 
-def test_a_path_that_starts_outside_is_marked_at_the_nearest_edge():
-    (cross,) = crosses(one_path([[30, 4], [40, 4]]))
-    np.testing.assert_allclose(cross.get_xydata(), [[10.0, 4.0]])
-
-
 def test_a_diverged_path_is_drawn_as_far_as_it_is_finite():
     axes = one_path([[1, 1], [2, 2], [np.inf, 1], [3, 3]], Status.DIVERGED)
     np.testing.assert_array_equal(path_of(axes).get_xydata(), [[1, 1], [2, 2]])
@@ -225,18 +219,11 @@ def test_a_diverged_path_is_drawn_as_far_as_it_is_finite():
     np.testing.assert_array_equal(cross.get_xydata(), [[2, 2]])
 
 
-def test_enormous_positions_are_drawn_without_overflow(tmp_path):
-    position = np.array([[0.0, 1.0], [1e200, -1e200], [-1e308, 1e308]])
+def test_enormous_positions_are_drawn_without_overflow_and_none_as_an_empty_panel(tmp_path):
+    position = [[0.0, 1.0], [1e200, -1e200], [-1e308, 1e308]]
     axes = one_path(position, Status.DIVERGED)
     axes.figure.savefig(tmp_path / "figure.png", dpi=20)
     assert np.abs(path_of(axes).get_xydata()).max() <= 1e100
-
-
-def test_a_lane_without_a_finite_position_has_an_empty_panel():
-    lanes = [
-        function_lane("sgd"),
-        Lane("adam", [np.nan], position=[[np.nan, np.nan]], status=Status.DIVERGED),
-    ]
-    axes = drawn(lanes).axes[1]
-    assert axes.get_title() == "Adam\ndiverged at 0"
+    axes = one_path([[np.nan, np.nan]], Status.DIVERGED)
+    assert axes.get_title() == "SGD\ndiverged at 0"
     assert path_of(axes).get_xydata().size == 0
