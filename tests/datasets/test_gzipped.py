@@ -22,20 +22,14 @@ def kmnist(monkeypatch):
     splits = {
         split: tuple(
             replace(
-                file,
-                sha256=hashlib.sha256(GZIPPED[f"{file.name}.gz"]).hexdigest(),
-                gzipped=True,
+                file, sha256=hashlib.sha256(GZIPPED[f"{file.name}.gz"]).hexdigest(), gzipped=True
             )
             for file in pair
         )
         for split, pair in tiny.splits.items()
     }
     made = replace(
-        tiny,
-        info=replace(tiny.info, name="kmnist"),
-        splits=splits,
-        pickle=None,
-        own_folder=True,
+        tiny, info=replace(tiny.info, name="kmnist"), splits=splits, pickle=None, own_folder=True
     )
     monkeypatch.setitem(datasets.COLLECTIONS, "kmnist", made)
     return made

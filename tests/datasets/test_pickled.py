@@ -230,9 +230,7 @@ GOOD = (python2_pickle(pickle_pairs()), *(pickle.dumps(pickle_pairs(), p) for p 
 
 
 @settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     data=st.sampled_from(GOOD),

@@ -45,19 +45,13 @@ WRONG = {
     "prepare": ("def prepare(self): return None", "prepare() must return a tuple of texts"),
     "sizes": ("def split_sizes(self): return {'test': 'all'}", "gives 'all' for 'test'"),
     "epoch": ("iterations_per_epoch = 0", "iterations_per_epoch = 0 must be None, or at least 1"),
-    "description": (
-        "def describe(self): return {'x': object()}",
-        "describe() must return plain",
-    ),
+    "description": ("def describe(self): return {'x': object()}", "describe() must return plain"),
     "data": ("def data(self): return None", "data() must return arrays by name, not NoneType"),
     "batch": (
         "def batch(self, data, draws, *, work): return 3",
         "batch() must return arrays by name",
     ),
-    "draws": (
-        "def draws(self, seed, block): return {'a': [1]}",
-        "an array of 256 rows for 'a'",
-    ),
+    "draws": ("def draws(self, seed, block): return {'a': [1]}", "an array of 256 rows for 'a'"),
     "no losses": (
         "def loss(self, params, batch, *, buffers, work): return params.rows[:, 0]",
         "loss_and_grad must return Losses(total), not ndarray",

@@ -145,10 +145,7 @@ def test_the_tanh_network_is_evaluated_every_10_batches():
     (setting,) = settled("mnist-mlp-tanh").problems
     assert setting.rules == Rules(evaluate_every=10)
     assert setting.problem.tensors[0].shape == (784, 300)
-    assert [tensor.name for tensor in setting.problem.tensors] == [
-        "dense1.weight",
-        "dense2.weight",
-    ]
+    assert [tensor.name for tensor in setting.problem.tensors] == ["dense1.weight", "dense2.weight"]
 
 
 def test_early_stopping_has_the_tutorials_patience():

@@ -28,9 +28,7 @@ SUITE = {
 def apply(*suites, sets=(), grids=(), **options):
     """Return the suites, as plain data, as a request changes them, and the notices."""
     request = RunRequest(
-        set=[parse_set(text) for text in sets],
-        grid=[parse_grid(text) for text in grids],
-        **options,
+        set=[parse_set(text) for text in sets], grid=[parse_grid(text) for text in grids], **options
     )
     changed = apply_request([parse_suite(each, "test") for each in suites or [SUITE]], request)
     plain = [json.loads(json.dumps(file.as_written())) for file, _ in changed]

@@ -250,10 +250,7 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_the_suite(text, say
             "seeds = 11\n" + FUNCTION + SGD + 'grid.lr = "1e-3:1:100_000"\n',
             "its grids and seeds make 1100000 lanes; a run can have at most 1000000",
         ),
-        (
-            FUNCTION + 'sgd.grid.lr = "1e-3:1:100_000"\n' + SGD + 'grid.lr = "1:2:3"\n',
-            None,
-        ),
+        (FUNCTION + 'sgd.grid.lr = "1e-3:1:100_000"\n' + SGD + 'grid.lr = "1:2:3"\n', None),
         (
             "iterations = 3_000_000_000\n" + FUNCTION + SGD,
             "anisotropic: 3000000000 iterations are too many; at most ",

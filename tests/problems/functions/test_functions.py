@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 
 from optbench.arrays import Workspace
-from optbench.problems.functions import (
-    multimodal,
-    noisy,
-    oscillating,
-    quadratics,
-    valleys,
-)
+from optbench.problems.functions import multimodal, noisy, oscillating, quadratics, valleys
 from optbench.problems.functions.base import VectorFunction
 from optbench.problems.functions.quadratics import Anisotropic, Quadratic1D
 from optbench.records import SURFACE_COLUMNS

@@ -222,8 +222,7 @@ def test_other_data_make_another_fingerprint(dataset, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"batch_size": 9}, {"dtype": "float32"}, {"record": "before"}, {"log_eps": 0.0}],
+    "options", [{"batch_size": 9}, {"dtype": "float32"}, {"record": "before"}, {"log_eps": 0.0}]
 )
 def test_other_options_make_another_fingerprint(options):
     assert small_network(**options).fingerprint != small_network().fingerprint

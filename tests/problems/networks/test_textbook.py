@@ -33,9 +33,7 @@ NETWORKS = {
 }
 """Built-in problems, and what makes the script's network the same."""
 
-LAYERS = {
-    "mnist-cnn": {"conv1": 1, "dense1": 2, "dense2": 3},
-}
+LAYERS = {"mnist-cnn": {"conv1": 1, "dense1": 2, "dense2": 3}}
 """Numbers that the script gives layers, where they are not those at the end of the names."""
 
 EXAMPLES = {"train": 500, "validation": 100, "test": 100}
