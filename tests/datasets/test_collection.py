@@ -20,6 +20,7 @@ from tests.datasets.files import (
     write_idx,
     write_pickle,
 )
+from tests.refusal import refusal
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -76,12 +77,9 @@ def test_nothing_of_a_data_set_can_be_written(tmp_path):
 )
 def test_bad_files_are_named_in_one_line(changed, message, tmp_path):
     write_idx(tmp_path, **changed)
-    with pytest.raises(DataError) as raised:
-        datasets.load("mnist", tmp_path)
-    text = str(raised.value)
+    text = refusal(DataError, datasets.load, "mnist", tmp_path)
     assert f"{tmp_path}/{message}" in text
     assert text.endswith("; put a good copy there")
-    assert "\n" not in text
 
 
 def test_the_same_too_short_count_in_both_files_is_a_wrong_checksum(tmp_path):

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from optbench import datasets
+from optbench.datasets import collection
 from optbench.errors import DataError
 from tests.datasets.files import CONTENT, NAMES, tiny_collection, write_idx
 from tests.datasets.mirror import serve
+from tests.refusal import refusal
 
 GZIPPED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
 
@@ -57,9 +59,7 @@ def test_the_gzipped_files_are_read_and_their_checksums_are_those_of_the_set(tmp
 
 def test_only_a_folder_of_its_name_counts(tmp_path):
     assert datasets.find("kmnist", write(tmp_path / "mnist")) is None
-    with pytest.raises(DataError) as raised:
-        datasets.load("kmnist", tmp_path / "mnist")
-    assert str(raised.value) == (
+    assert refusal(DataError, datasets.load, "kmnist", tmp_path / "mnist") == (
         f"{tmp_path / 'mnist'} holds no kmnist: looked in its subfolder kmnist for "
         f"{', '.join(GZIPPED)}"
     )
@@ -101,8 +101,6 @@ def test_damaged_files_are_named(content, message, tmp_path):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     folder = write(tmp_path / "kmnist")
     files = datasets.COLLECTIONS["kmnist"].files
-    from optbench.datasets import collection
-
     with pytest.raises(DataError, match="gone: cannot be read"):
         collection.read(files[0], folder / "gone")
 

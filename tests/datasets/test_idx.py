@@ -7,6 +7,7 @@ import pytest
 from optbench.datasets import idx
 from optbench.errors import DataError
 from tests.datasets.files import SHAPE, digits, idx_images, idx_labels, pixels
+from tests.refusal import refusal
 
 
 def test_images_are_rows_of_bytes_that_cannot_be_written():
@@ -35,9 +36,7 @@ def test_labels_are_one_row():
     ],
 )
 def test_a_malformed_file_is_said_to_be_so(content, message):
-    with pytest.raises(DataError) as raised:
-        idx.parse(content, "some/file", SHAPE, 4)
-    assert str(raised.value) == f"some/file: {message}"
+    assert refusal(DataError, idx.parse, content, "some/file", SHAPE, 4) == f"some/file: {message}"
 
 
 def test_labels_out_of_range_are_found():

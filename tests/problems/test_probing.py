@@ -8,6 +8,7 @@ from optbench.errors import SuiteError
 from optbench.problems.plugin import plugin_problem
 from tests.forget import forget  # noqa: F401
 from tests.problems.test_plugin import WHOLE
+from tests.refusal import refusal
 from tests.small import problem
 
 pytestmark = pytest.mark.usefixtures("forget")
@@ -70,10 +71,9 @@ WRONG = {
 
 def refused(tmp_path, text):
     (tmp_path / "mine.py").write_text(text, encoding="utf-8")
-    with pytest.raises(SuiteError) as caught:
-        problem(plugin_problem(f"{tmp_path / 'mine.py'}:Bowl")).prepare()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusal(
+        SuiteError, lambda: problem(plugin_problem(f"{tmp_path / 'mine.py'}:Bowl")).prepare()
+    )
 
 
 @pytest.mark.parametrize("line", METHODS.values(), ids=METHODS)

@@ -13,6 +13,7 @@ from optbench.suite.flags import parse_grid, parse_set
 from optbench.suite.format import parse_suite
 from optbench.suite.request import RunRequest, apply_request
 from optbench.suite.resolve import resolve
+from tests.refusal import refusal
 
 SUITE = {
     "name": "mine",
@@ -51,11 +52,7 @@ def lr(*suites, **flags):
 
 
 def refused(*suites, **flags):
-    with pytest.raises(SuiteError) as caught:
-        apply(*suites, **flags)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return refusal(SuiteError, apply, *suites, **flags)
 
 
 def test_without_flags_nothing_changes():
