@@ -40,6 +40,7 @@ CONTENT = {
     "t10k-labels-idx1-ubyte": idx_labels(digits(TEST)),
 }
 NAMES = tuple(CONTENT)
+GZIPPED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
 
 
 def tiny_collection():

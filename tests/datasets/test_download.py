@@ -5,18 +5,12 @@ import pytest
 from optbench import datasets
 from optbench.datasets import download
 from optbench.errors import DataError, UsageError
-from tests.datasets.files import CONTENT, NAMES, digits, idx_labels, write_idx
+from tests.datasets.files import CONTENT, GZIPPED, NAMES, digits, idx_labels, write_idx
 from tests.datasets.mirror import serve
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
-GZIPPED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
 DOWN = "http://127.0.0.1:9/mnist"  # the discard port, where nothing listens
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture

@@ -17,20 +17,18 @@ WHOLE = WHOLE.partition("\nsteep")[0]
 
 RAISES = "raise RuntimeError('boom')"
 
-METHODS = {
-    "prepare": "def prepare(self): ...",
-    "data": "def data(self): ...",
-    "draws": "def draws(self, seed, block): ...",
-    "batch": "def batch(self, data, draws, *, work): ...",
-    "split_sizes": "def split_sizes(self): ...",
-    "describe": "def describe(self): ...",
-    "start": "def start(self, seed): ...",
-    "definition": "def definition(self): ...",
-    "loss": "def loss(self, params, batch, *, buffers, work): ...",
-    "loss_and_grad": "def loss_and_grad(self, params, grads, batch, *, buffers, work): ...",
-    "tensors": "tensors = property(lambda self: boom())",
-    "buffers": "buffers = property(lambda self: boom())",
+SIGNATURES = {
+    **dict.fromkeys(("prepare", "data", "split_sizes", "describe", "definition"), ""),
+    "start": ", seed",
+    "draws": ", seed, block",
+    "batch": ", data, draws, *, work",
+    "loss": ", params, batch, *, buffers, work",
+    "loss_and_grad": ", params, grads, batch, *, buffers, work",
 }
+METHODS = {name: f"def {name}(self{arguments}): ..." for name, arguments in SIGNATURES.items()}
+METHODS |= {name: f"{name} = property(lambda self: boom())" for name in ("tensors", "buffers")}
+
+LOSS = "def loss(self, params, batch, *, buffers, work):"
 
 WRONG = {
     "record": ("record = 'middle'", "record = 'middle' must be one of before, after"),
@@ -54,16 +52,15 @@ WRONG = {
     ),
     "draws": ("def draws(self, seed, block): return {'a': [1]}", "an array of 256 rows for 'a'"),
     "no losses": (
-        "def loss(self, params, batch, *, buffers, work): return params.rows[:, 0]",
+        f"{LOSS} return params.rows[:, 0]",
         "loss_and_grad must return Losses(total), not ndarray",
     ),
     "a sum over lanes": (
-        "def loss(self, params, batch, *, buffers, work): return Losses(params.rows.sum())",
+        f"{LOSS} return Losses(params.rows.sum())",
         "of 2 lanes, the total of loss_and_grad must be an array of the shape (2,), not ()",
     ),
     "penalty": (
-        "def loss(self, params, batch, *, buffers, work):"
-        " return Losses(params.rows[:, 0], params.rows)",
+        f"{LOSS} return Losses(params.rows[:, 0], params.rows)",
         "of 2 lanes, the penalty of loss_and_grad must be",
     ),
 }

@@ -27,24 +27,20 @@ from tests.refusal import refusal
 # Problems
 
 
-def test_what_comes_from_a_file_or_module_is_called_by_its_own_name():
-    assert problem_entries(["a.py:One", "pack.module:two", "mnist-mlp", "a.py:One"]) == [
-        {"name": "a.py:One", "label": "One"},
-        {"name": "pack.module:two", "label": "two"},
-        {"name": "mnist-mlp"},
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["a.py:One", "pack.module:two", "mnist-mlp", "a.py:One"], ["One", "two", None]),
+        (["a.py:One", "b.py:One"], ["a.py:One", "b.py:One"]),  # not unique
+        (["One", "b.py:One"], [None, "b.py:One"]),
+        (["b.py:"], ["b.py:"]),
+    ],
+)
+def test_what_comes_from_a_file_or_module_is_called_by_its_own_name_if_unique(names, labels):
+    entries = zip(dict.fromkeys(names), labels, strict=True)
+    assert problem_entries(names) == [
+        {"name": name, "label": label} if label else {"name": name} for name, label in entries
     ]
-
-
-def test_names_that_are_not_unique_stay_whole():
-    assert problem_entries(["a.py:One", "b.py:One"]) == [
-        {"name": "a.py:One", "label": "a.py:One"},
-        {"name": "b.py:One", "label": "b.py:One"},
-    ]
-    assert problem_entries(["One", "b.py:One"]) == [
-        {"name": "One"},
-        {"name": "b.py:One", "label": "b.py:One"},
-    ]
-    assert problem_entries(["b.py:"]) == [{"name": "b.py:", "label": "b.py:"}]
 
 
 def test_a_suite_keeps_its_optimizers_on_other_problems():
