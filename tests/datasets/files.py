@@ -80,6 +80,13 @@ def write_idx(folder, *, spelling="{name}.gz", **changed):
     return folder
 
 
+def assert_bytes_to_read_only(split):
+    assert split.images.dtype == split.labels.dtype == np.uint8
+    assert split.images.flags.c_contiguous
+    assert not split.images.flags.writeable
+    assert not split.labels.flags.writeable
+
+
 def pickle_pairs():
     """Return what the deep learning tutorials' pickle holds, but tiny."""
     return tuple(

@@ -12,6 +12,7 @@ from tests.datasets.files import (
     SHAPE,
     TEST,
     TRAIN,
+    assert_bytes_to_read_only,
     digits,
     idx_images,
     idx_labels,
@@ -44,8 +45,7 @@ def test_all_spellings_and_both_places_are_read(spelling, subfolder, tmp_path):
 def test_nothing_of_a_data_set_can_be_written(tmp_path):
     dataset = datasets.load("mnist", write_idx(tmp_path))
     for split in dataset.splits.values():
-        assert not split.images.flags.writeable
-        assert not split.labels.flags.writeable
+        assert_bytes_to_read_only(split)
     with pytest.raises(TypeError):
         dataset.splits["train"] = dataset.splits["test"]
 

@@ -14,6 +14,7 @@ import pytest
 from optbench import datasets, rng
 from optbench.datasets import digits
 from optbench.errors import DataError, UsageError
+from tests.datasets.files import assert_bytes_to_read_only
 from tests.refusal import refusal
 
 IMAGES = (np.arange(1_797 * 64).reshape(1_797, 64) * 7 // 3 % 17).astype(float)
@@ -57,9 +58,7 @@ def test_the_splits_are_parts_of_one_permutation():
         "test": 300,
     }
     for split in dataset.splits.values():
-        assert split.images.dtype == split.labels.dtype == np.uint8
-        assert not split.images.flags.writeable
-        assert not split.labels.flags.writeable
+        assert_bytes_to_read_only(split)
 
 
 @pytest.mark.usefixtures("stand_in")

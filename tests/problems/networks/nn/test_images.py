@@ -175,25 +175,10 @@ def test_nan_wins_and_takes_no_gradient():
     assert outcome.dx.tolist() == np.zeros_like(x).tolist()
 
 
-SHAPE = "it takes images of channels x height x width; its input has the shape 784"
-LARGER = "its window is larger than its input of"
-
-
 @pytest.mark.parametrize(
-    ("layer", "image", "window", "pad", "message"),
-    [
-        ("conv", (784,), (5, 5), 0, SHAPE),
-        ("conv", (1, 4, 9), (5, 5), 0, f"{LARGER} 4x9"),
-        ("conv", (1, 9, 2), (5, 5), 1, f"{LARGER} 11x4 with its padding"),
-        ("pool", (784,), (2, 2), 0, SHAPE),
-        ("pool", (1, 24, 24), (40, 40), 0, f"{LARGER} 24x24"),
-        ("pool", (1, 24, 24), (3, 2), 2, "its pad is 2; it must be smaller than its window"),
-    ],
+    ("image", "pad", "size"), [((1, 4, 9), 0, "4x9"), ((1, 9, 2), 1, "11x4 with its padding")]
 )
-def test_inputs_that_do_not_fit_are_refused(layer, image, window, pad, message):
-    def make():
-        if layer == "pool":
-            return MaxPool("pool1", image, window, pad=pad)
-        return Conv2d("conv1", image, 2, window, he, pad=pad)
-
-    assert refusal(SuiteError, make) == message
+def test_a_window_larger_than_its_input_is_refused(image, pad, size):
+    """What else does not fit is refused in test_parse.py."""
+    message = refusal(SuiteError, Conv2d, "conv1", image, 2, (5, 5), he, pad=pad)
+    assert message == f"its window is larger than its input of {size}"
