@@ -9,6 +9,7 @@ from tests.datasets.files import tiny_collection
 def cache(tmp_path, monkeypatch):
     """Keep the user's cache and environment out of the tests."""
     monkeypatch.delenv("OPTBENCH_DATA_DIR", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(folders, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(datasets, "_loaded", {})
     return tmp_path / "cache"

@@ -40,6 +40,7 @@ CONTENT = {
     "t10k-labels-idx1-ubyte": idx_labels(digits(TEST)),
 }
 NAMES = tuple(CONTENT)
+GZIPPED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
 
 
 def tiny_collection():
@@ -77,6 +78,13 @@ def write_idx(folder, *, spelling="{name}.gz", **changed):
         file = spelling.format(name=name, dotted=name.replace("-idx", ".idx"))
         (folder / file).write_bytes(gzip.compress(data, mtime=0) if file.endswith(".gz") else data)
     return folder
+
+
+def assert_bytes_to_read_only(split):
+    assert split.images.dtype == split.labels.dtype == np.uint8
+    assert split.images.flags.c_contiguous
+    assert not split.images.flags.writeable
+    assert not split.labels.flags.writeable
 
 
 def pickle_pairs():

@@ -12,6 +12,7 @@ from tests.datasets.files import (
     SHAPE,
     TEST,
     TRAIN,
+    assert_bytes_to_read_only,
     digits,
     idx_images,
     idx_labels,
@@ -20,6 +21,7 @@ from tests.datasets.files import (
     write_idx,
     write_pickle,
 )
+from tests.refusal import refusal
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -34,20 +36,22 @@ def test_all_spellings_and_both_places_are_read(spelling, subfolder, tmp_path):
     assert (dataset.name, dataset.source, dataset.scale) == ("mnist", "idx", 255.0)
     assert (dataset.shape, dataset.classes) == (SHAPE, 10)
     assert list(dataset.splits) == ["train", "test"]
-    np.testing.assert_array_equal(dataset.splits["train"].images, pixels(TRAIN))
-    np.testing.assert_array_equal(dataset.splits["train"].labels, digits(TRAIN))
-    np.testing.assert_array_equal(dataset.splits["test"].images, pixels(TEST) + 1)
-    np.testing.assert_array_equal(dataset.splits["test"].labels, digits(TEST))
+    for name, images, count in (("train", pixels(TRAIN), TRAIN), ("test", pixels(TEST) + 1, TEST)):
+        np.testing.assert_array_equal(dataset.splits[name].images, images)
+        np.testing.assert_array_equal(dataset.splits[name].labels, digits(count))
     assert dataset.checksums == datasets.info("mnist").files
 
 
 def test_nothing_of_a_data_set_can_be_written(tmp_path):
     dataset = datasets.load("mnist", write_idx(tmp_path))
     for split in dataset.splits.values():
-        assert not split.images.flags.writeable
-        assert not split.labels.flags.writeable
+        assert_bytes_to_read_only(split)
     with pytest.raises(TypeError):
         dataset.splits["train"] = dataset.splits["test"]
+
+
+FEWER = {"train_images": idx_images(pixels(4)), "train_labels": idx_labels(digits(4))}
+"""The same count in both files, but too short."""
 
 
 @pytest.mark.parametrize(
@@ -72,22 +76,14 @@ def test_nothing_of_a_data_set_can_be_written(tmp_path):
             "train-images-idx3-ubyte.gz: its SHA-256",
         ),
         ({"t10k_labels": idx_labels(digits(TEST) + 1)}, "t10k-labels-idx1-ubyte.gz: its SHA-256"),
+        (FEWER, "train-images-idx3-ubyte.gz: its SHA-256"),
     ],
 )
 def test_bad_files_are_named_in_one_line(changed, message, tmp_path):
     write_idx(tmp_path, **changed)
-    with pytest.raises(DataError) as raised:
-        datasets.load("mnist", tmp_path)
-    text = str(raised.value)
+    text = refusal(DataError, datasets.load, "mnist", tmp_path)
     assert f"{tmp_path}/{message}" in text
     assert text.endswith("; put a good copy there")
-    assert "\n" not in text
-
-
-def test_the_same_too_short_count_in_both_files_is_a_wrong_checksum(tmp_path):
-    fewer = {"train_images": idx_images(pixels(4)), "train_labels": idx_labels(digits(4))}
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz: its SHA-256"):
-        datasets.load("mnist", write_idx(tmp_path, **fewer))
 
 
 def test_damaged_compression_is_named(tmp_path):
@@ -117,9 +113,7 @@ def test_a_pickle_gives_three_splits_of_bytes(tmp_path):
     assert dataset.checksums["train images"] != dataset.checksums["test images"]
 
 
-def test_complete_idx_files_come_before_the_pickle_and_that_before_incomplete_ones(
-    tmp_path,
-):
+def test_complete_idx_files_come_before_the_pickle_and_that_before_incomplete_ones(tmp_path):
     write_pickle(tmp_path, pickle_pairs())
     write_idx(tmp_path)
     assert datasets.load("mnist", tmp_path).source == "idx"
@@ -142,12 +136,9 @@ def test_verify_looks_at_every_file(tmp_path):
     (tmp_path / f"{NAMES[2]}.gz").unlink()
     report = datasets.verify("mnist", tmp_path)
     assert (report.name, report.source, report.place) == ("mnist", "idx", tmp_path)
-    assert [check.name for check in report.checks] == [
-        "train-images-idx3-ubyte.gz",
-        "train-labels-idx1-ubyte.gz",
-        "t10k-images-idx3-ubyte",
-        "t10k-labels-idx1-ubyte.gz",
-    ]
+    missing = NAMES[2]
+    expected = [name if name == missing else f"{name}.gz" for name in NAMES]
+    assert [check.name for check in report.checks] == expected
     first, second, third, fourth = report.checks
     assert first.sha256 == datasets.info("mnist").files[NAMES[0]]
     assert fourth.sha256 == datasets.info("mnist").files[NAMES[3]]

@@ -8,7 +8,7 @@ import pytest
 from optbench import datasets
 from optbench.datasets import collection as collections
 from optbench.errors import UsageError
-from tests.datasets.files import write_idx
+from tests.datasets.files import NAMES, write_idx
 
 
 def test_names_and_what_is_known_of_them():
@@ -18,12 +18,7 @@ def test_names_and_what_is_known_of_them():
         assert info.name == name
         assert info.splits == {"train": 60_000, "test": 10_000}
         ending = ".gz" if name == "kmnist" else ""  # only that form's checksums are published
-        assert list(info.files) == [
-            f"train-images-idx3-ubyte{ending}",
-            f"train-labels-idx1-ubyte{ending}",
-            f"t10k-images-idx3-ubyte{ending}",
-            f"t10k-labels-idx1-ubyte{ending}",
-        ]
+        assert list(info.files) == [f"{file}{ending}" for file in NAMES]
         assert len(info.mirrors) >= 2
         assert info.mirrors[0].startswith("https://")
         assert info.package is None

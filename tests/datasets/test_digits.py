@@ -14,6 +14,8 @@ import pytest
 from optbench import datasets, rng
 from optbench.datasets import digits
 from optbench.errors import DataError, UsageError
+from tests.datasets.files import assert_bytes_to_read_only
+from tests.refusal import refusal
 
 IMAGES = (np.arange(1_797 * 64).reshape(1_797, 64) * 7 // 3 % 17).astype(float)
 LABELS = np.arange(1_797) % 10
@@ -56,9 +58,7 @@ def test_the_splits_are_parts_of_one_permutation():
         "test": 300,
     }
     for split in dataset.splits.values():
-        assert split.images.dtype == split.labels.dtype == np.uint8
-        assert not split.images.flags.writeable
-        assert not split.labels.flags.writeable
+        assert_bytes_to_read_only(split)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -91,9 +91,7 @@ def test_other_digits_are_refused(monkeypatch):
 @pytest.mark.parametrize("call", [datasets.load, datasets.verify])
 def test_without_scikit_learn_the_message_says_how_to_get_it(call, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(DataError) as raised:
-        call("digits")
-    assert str(raised.value) == (
+    assert refusal(DataError, call, "digits") == (
         "digits comes with scikit-learn, which is not installed; "
         "`pip install scikit-learn` installs it"
     )

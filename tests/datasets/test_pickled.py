@@ -18,6 +18,7 @@ from tests.datasets.files import (
     FEATURES,
     PICKLED,
     SHAPE,
+    assert_bytes_to_read_only,
     digits,
     pickle_pairs,
     pixels,
@@ -36,10 +37,7 @@ def assert_right(splits):
     for (name, split), count in zip(splits.items(), PICKLED.values(), strict=True):
         np.testing.assert_array_equal(split.images, pixels(count), err_msg=name)
         np.testing.assert_array_equal(split.labels, digits(count), err_msg=name)
-        assert split.images.dtype == split.labels.dtype == np.uint8
-        assert split.images.flags.c_contiguous
-        assert not split.images.flags.writeable
-        assert not split.labels.flags.writeable
+        assert_bytes_to_read_only(split)
 
 
 def changed(split, part, value):
@@ -230,9 +228,7 @@ GOOD = (python2_pickle(pickle_pairs()), *(pickle.dumps(pickle_pairs(), p) for p 
 
 
 @settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     data=st.sampled_from(GOOD),

@@ -11,6 +11,7 @@ from optbench.arrays import Workspace, stack
 from optbench.errors import DeviceError, SuiteError
 from optbench.problems.stacking import StackedFunction, stacked_function
 from optbench.records import Status
+from tests.refusal import refusal
 from tests.small import anisotropic, problem, run_suite, suite
 from tests.strict import StrictDevice
 
@@ -214,11 +215,9 @@ def returns(value):
     ],
 )
 def test_what_a_function_gets_wrong_is_found_at_its_start(value, says):
-    with pytest.raises(SuiteError) as caught:
-        problem(returns(value)).prepare()
-    assert str(caught.value).startswith("mine fails at its start: ")
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
+    message = refusal(SuiteError, problem(returns(value)).prepare)
+    assert message.startswith("mine fails at its start: ")
+    assert says in message
 
 
 class Callable:
@@ -250,6 +249,4 @@ def test_an_object_that_is_called_is_a_function_too():
     ],
 )
 def test_what_the_decorator_cannot_take_is_refused(options, says):
-    with pytest.raises(SuiteError) as caught:
-        stacked_function(**options)
-    assert says in str(caught.value)
+    assert says in refusal(SuiteError, stacked_function, **options)

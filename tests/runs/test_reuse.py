@@ -51,11 +51,15 @@ def tables(path):
     )
 
 
+def assert_same_tables(one, other):
+    for left, right in zip(tables(one), tables(other), strict=True):
+        pd.testing.assert_frame_equal(left, right, check_exact=True)
+
+
 def test_all_lanes_taken_over_give_the_tables_of_the_first_run(folder):
     first = run(folder)
     again = run(folder, "--reuse")
-    for one, other in zip(tables(first), tables(again), strict=True):
-        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert_same_tables(first, again)
     lanes = pd.read_parquet(again / "lanes.parquet")
     assert lanes["reused_from"].tolist() == [first.name] * 6
     assert lanes.columns[-1] != "lane"
@@ -65,8 +69,7 @@ def test_what_is_new_is_run_and_stands_beside_what_is_not(folder):
     first = run(folder, "-o", "sgd")
     both = run(folder, "--reuse")
     fresh = run(folder)
-    for one, other in zip(tables(fresh), tables(both), strict=True):
-        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert_same_tables(fresh, both)
     lanes = pd.read_parquet(both / "lanes.parquet")
     assert lanes["reused_from"].notna().tolist() == (lanes["label"] == "sgd").tolist()
     shown = optbench("show", both, cwd=folder).out

@@ -1,19 +1,14 @@
 """Suites as they are written, and what is said of those whose shape is wrong."""
 
 import json
+from functools import partial
 
 import pytest
 
 from optbench.errors import SuiteError
-from optbench.suite.format import (
-    OptimizerEntry,
-    ProblemEntry,
-    adjusted,
-    builtin_suites,
-    meant_by,
-    parse_suite,
-    read_suite,
-)
+from optbench.suite import format as suites
+from optbench.suite.format import OptimizerEntry, ProblemEntry, adjusted, parse_suite, read_suite
+from tests.refusal import refusal
 
 PLAIN = {
     "name": "mine",
@@ -21,35 +16,20 @@ PLAIN = {
     "optimizer": [{"name": "sgd", "lr": 0.5}],
 }
 
-
-def refused(call, *arguments) -> str:
-    with pytest.raises(SuiteError) as caught:
-        call(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+refused = partial(refusal, SuiteError)
 
 
 def test_the_suites_built_in_are_the_textbooks():
-    assert {"anisotropic", "mnist-mlp", "quadratic-1d"} <= set(builtin_suites())
+    assert {"anisotropic", "mnist-mlp", "quadratic-1d"} <= set(suites.builtin_suites())
     anisotropic = read_suite("anisotropic")
     assert anisotropic.iterations == 30
     rates = {entry.name: entry.hyperparameters for entry in anisotropic.optimizer}
-    assert rates == {
-        "sgd": {"lr": 0.95},
-        "momentum": {"lr": 0.1},
-        "adagrad": {"lr": 1.5},
-        "adam": {"lr": 0.3},
-    }
-    mnist = read_suite("mnist-mlp")
-    assert (mnist.iterations, mnist.record, mnist.seeds) == (2000, "after", 1)
-    assert mnist.problem[0].options == {"batch_size": 128}
-    assert [entry.name for entry in mnist.optimizer] == list(rates)
+    textbook = {"sgd": 0.95, "momentum": 0.1, "adagrad": 1.5, "adam": 0.3}
+    assert rates == {name: {"lr": lr} for name, lr in textbook.items()}
     quadratic = read_suite("quadratic-1d")
     assert quadratic.iterations == 25
-    assert [(entry.name, entry.hyperparameters) for entry in quadratic.optimizer] == [
-        ("sgd", {"lr": 0.3})
-    ]
+    (sgd,) = quadratic.optimizer
+    assert (sgd.name, sgd.hyperparameters) == ("sgd", {"lr": 0.3})
 
 
 def test_a_file_is_read_whole(tmp_path):
@@ -91,16 +71,11 @@ def test_a_file_is_read_whole(tmp_path):
     assert optimizer.grid == {"lr": "1e-4:1e-1:13"}
 
 
-def test_a_file_may_start_with_a_byte_order_mark(tmp_path):
+def test_a_file_may_start_with_a_byte_order_mark_and_have_another_name(tmp_path):
     path = tmp_path / "a.toml"
-    path.write_bytes(b"\xef\xbb\xbf" + b"seeds = 3")
-    assert read_suite(str(path)).seeds == 3
-
-
-def test_a_name_in_the_file_counts_before_the_files_own(tmp_path):
-    path = tmp_path / "a.toml"
-    path.write_text('name = "b"', encoding="utf-8")
-    assert read_suite(str(path)).name == "b"
+    path.write_bytes(b"\xef\xbb\xbf" + b'seeds = 3\nname = "b"')
+    suite = read_suite(str(path))
+    assert (suite.name, suite.seeds) == ("b", 3)
 
 
 def test_a_run_json_is_the_suite_that_it_resolved_to(tmp_path):
@@ -124,12 +99,11 @@ def test_what_is_no_suite_is_refused(tmp_path):
     assert "known are anisotropic, " in refused(read_suite, "zzz")
     missing = str(tmp_path / "missing.toml")
     assert refused(read_suite, missing) == f"suite file '{missing}' cannot be found"
-    folder = tmp_path / "folder.toml"
+    folder, latin = tmp_path / "folder.toml", tmp_path / "latin.toml"
     folder.mkdir()
-    assert refused(read_suite, str(folder)).startswith(f"suite file '{folder}' cannot be read: ")
-    latin = tmp_path / "latin.toml"
     latin.write_bytes('name = "Präzision"'.encode("latin-1"))
-    assert refused(read_suite, str(latin)).startswith(f"suite file '{latin}' cannot be read: ")
+    for path in (folder, latin):
+        assert refused(read_suite, str(path)).startswith(f"suite file '{path}' cannot be read: ")
 
 
 @pytest.mark.parametrize(
@@ -257,7 +231,7 @@ def test_a_target_is_a_label_else_every_entry_of_that_name(target, titles):
         {"name": "sgd", "label": "slow"},
         {"name": "sgd", "label": "quick"},
     ]
-    assert meant_by([OptimizerEntry(**entry) for entry in entries], target) == titles
+    assert suites.meant_by([OptimizerEntry(**entry) for entry in entries], target) == titles
 
 
 @pytest.mark.parametrize(
@@ -279,11 +253,8 @@ def test_a_value_replaces_a_grid_and_a_grid_a_value(changes, hyperparameters, gr
 
 @pytest.mark.parametrize("changes", [{"name": "adam"}, {"label": "b"}, {"grid": 3}])
 def test_only_hyperparameters_can_be_changed(changes):
-    message = refused(OptimizerEntry(name="sgd").merged, changes)
-    assert (
-        message
-        == f"sgd: '{next(iter(changes))}' is not a hyperparameter; only those can be changed"
-    )
+    says = f"sgd: '{next(iter(changes))}' is not a hyperparameter; only those can be changed"
+    assert refused(OptimizerEntry(name="sgd").merged, changes) == says
 
 
 def on_problem(problem, plain):

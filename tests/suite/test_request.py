@@ -13,6 +13,7 @@ from optbench.suite.flags import parse_grid, parse_set
 from optbench.suite.format import parse_suite
 from optbench.suite.request import RunRequest, apply_request
 from optbench.suite.resolve import resolve
+from tests.refusal import refusal
 
 SUITE = {
     "name": "mine",
@@ -28,9 +29,7 @@ SUITE = {
 def apply(*suites, sets=(), grids=(), **options):
     """Return the suites, as plain data, as a request changes them, and the notices."""
     request = RunRequest(
-        set=[parse_set(text) for text in sets],
-        grid=[parse_grid(text) for text in grids],
-        **options,
+        set=[parse_set(text) for text in sets], grid=[parse_grid(text) for text in grids], **options
     )
     changed = apply_request([parse_suite(each, "test") for each in suites or [SUITE]], request)
     plain = [json.loads(json.dumps(file.as_written())) for file, _ in changed]
@@ -53,11 +52,7 @@ def lr(*suites, **flags):
 
 
 def refused(*suites, **flags):
-    with pytest.raises(SuiteError) as caught:
-        apply(*suites, **flags)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return refusal(SuiteError, apply, *suites, **flags)
 
 
 def test_without_flags_nothing_changes():
@@ -164,13 +159,9 @@ def test_a_grid_takes_the_place_of_a_value_and_the_other_way_round():
 def test_grids_multiply():
     (changed,), _ = apply(grids=["v1.0.lr=1,2", "v1.0.beta1=0.1,0.2", "v1.0.beta2=0.5"])
     (problem,) = resolve(parse_suite(changed, "test")).problems
-    keys = ("lr", "beta1", "beta2")
-    assert [tuple(each[key] for key in keys) for each in problem.optimizers[2].configurations] == [
-        (1.0, 0.1, 0.5),
-        (1.0, 0.2, 0.5),
-        (2.0, 0.1, 0.5),
-        (2.0, 0.2, 0.5),
-    ]
+    entries = problem.optimizers[2].configurations
+    made = [[entry[key] for key in ("lr", "beta1", "beta2")] for entry in entries]
+    assert made == [[1.0, 0.1, 0.5], [1.0, 0.2, 0.5], [2.0, 0.1, 0.5], [2.0, 0.2, 0.5]]
 
 
 @pytest.mark.parametrize(
@@ -205,11 +196,8 @@ def test_a_flag_counts_before_a_problems_own_word():
     assert lr(own, grids=["v1.0.lr=8,9"])["v1.0"] == [8.0, 9.0]
     (changed,), _ = apply(own, sets=["adam.lr=7"])
     second = resolve(parse_suite(changed, "test")).problems[1]
-    assert [[each["lr"] for each in entry.configurations] for entry in second.optimizers] == [
-        [0.5],
-        [7.0],
-        [7.0],
-    ]
+    rates = [[each["lr"] for each in entry.configurations] for entry in second.optimizers]
+    assert rates == [[0.5], [7.0], [7.0]]
 
 
 # Several suites.

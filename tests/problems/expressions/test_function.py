@@ -14,6 +14,7 @@ from optbench.errors import SuiteError
 from optbench.problems.expressions import ExpressionError
 from optbench.problems.expressions.function import ExpressionFunction
 from tests.problems.functions.points import at
+from tests.refusal import refusal
 from tests.small import anisotropic, run_suite, suite
 
 ROSENBROCK = "sum(100*(x[1:] - x[:-1]**2)**2 + (1 - x[:-1])**2)"
@@ -173,6 +174,9 @@ def test_data_stay_where_they_are():
 
 
 X = {"start": {"x": 1}}
+NUMBERS = "must be a number or a list"
+NO_VALUES = (True, "1", [], [[1]], math.nan, 1e101)
+RAGGED = ([[1], [2, 3]], [[]], [[[1]]], [1, [2]])
 
 
 @pytest.mark.parametrize(
@@ -181,12 +185,7 @@ X = {"start": {"x": 1}}
         ({"expression": "x"}, "function: the start is missing; give each variable a value"),
         ({"expression": "x", "start": {}}, "the start is missing"),
         ({"start": 3}, "start = 3 must be a table, such as {x = -7, y = 2}"),
-        ({"start": {"x": True}}, "start: x = True must be a number or a list of numbers"),
-        ({"start": {"x": "1"}}, "start: x = '1' must be a number or a list"),
-        ({"start": {"x": []}}, "start: x = [] must be a number or a list"),
-        ({"start": {"x": [[1]]}}, "start: x = [[1]] must be a number or a list"),
-        ({"start": {"x": math.nan}}, "start: x = nan must be a number or a list"),
-        ({"start": {"x": 1e101}}, "start: x = 1e+101 must be a number or a list"),
+        *(({"start": {"x": bad}}, f"start: x = {bad!r} {NUMBERS}") for bad in NO_VALUES),
         ({"start": {"x": 10**400}}, "… must be a number or a list of numbers, none beyond 1e+100"),
         ({"start": {"exp": 1}}, "start: 'exp' already has a meaning; choose another name"),
         ({"start": {"e": 1}}, "start: 'e' already has a meaning"),
@@ -198,10 +197,7 @@ X = {"start": {"x": 1}}
         ({"expression": "x", **X, "constants": {"b": 2}}, "constants: 'b' is not in"),
         ({"expression": "3", **X}, "start: 'x' is not in the expression; known are none"),
         ({"expression": "x", **X, "constants": {"x": 2}}, "'x' has a start and is a constant"),
-        ({"constants": {"A": [[1], [2, 3]]}}, "constants: A = [[1], [2, 3]] must be a number or a"),
-        ({"constants": {"A": [[]]}}, "constants: A = [[]] must be a number or a"),
-        ({"constants": {"A": [[[1]]]}}, "constants: A = [[[1]]] must be a number or a"),
-        ({"constants": {"A": [1, [2]]}}, "constants: A = [1, [2]] must be a number or a"),
+        *(({"constants": {"A": bad}}, f"constants: A = {bad} {NUMBERS}") for bad in RAGGED),
         ({"domain": {"z": [1, 2]}}, "domain: unknown variable 'z'; known are x, y"),
         ({"domain": {"x": [2, 1]}}, "domain: x = [2, 1] must rise"),
         ({"domain": {"x": [1, 2, 3]}}, "domain: x = [1, 2, 3] must be a list of two numbers"),
@@ -216,10 +212,7 @@ X = {"start": {"x": 1}}
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(given, says):
-    with pytest.raises(SuiteError) as caught:
-        make(**given)
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert says in refusal(SuiteError, make, **given)
 
 
 def test_a_mistake_in_the_expression_is_shown_with_a_caret():

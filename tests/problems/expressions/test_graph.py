@@ -23,38 +23,23 @@ def steps(text, *, partials=(), shapes=None):
     return [step.operation for step in program.instructions], program
 
 
+WITHOUT_STEPS = "0 + x; x - 0; 1*x*1; 0*exp(x); x/1; 0/x; x**1; x**0; 1**x; --x"
+LEFT = {
+    f"{WITHOUT_STEPS}; minimum(x, x); sin(1) + 2**3 - pi*e": [],
+    "0 - x; -1*x": ["negative"],
+    "2*3*x*4; 2*(3*x); -(2*x); (-x)*(-y); 2*(-x); x + x": ["multiply"],
+    "1e200*(1e200*x); x*y + y*x": ["multiply", "multiply"],
+    "x**0.5": ["sqrt"],
+    "(-x)/y": ["divide", "negative"],
+    "x + (-y); -y + x": ["subtract"],
+    "x - (-y)": ["add"],
+    "exp(x)*exp(x)": ["exp", "multiply"],
+}
+"""Operations that are left of expressions."""
+
+
 @pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("0 + x", []),
-        ("x - 0", []),
-        ("0 - x", ["negative"]),
-        ("1*x*1", []),
-        ("0*exp(x)", []),
-        ("-1*x", ["negative"]),
-        ("x/1", []),
-        ("0/x", []),
-        ("x**1", []),
-        ("x**0", []),
-        ("1**x", []),
-        ("x**0.5", ["sqrt"]),
-        ("--x", []),
-        ("2*3*x*4", ["multiply"]),
-        ("2*(3*x)", ["multiply"]),
-        ("-(2*x)", ["multiply"]),
-        ("1e200*(1e200*x)", ["multiply", "multiply"]),
-        ("(-x)*(-y)", ["multiply"]),
-        ("(-x)/y", ["divide", "negative"]),
-        ("2*(-x)", ["multiply"]),
-        ("x + (-y)", ["subtract"]),
-        ("-y + x", ["subtract"]),
-        ("x - (-y)", ["add"]),
-        ("x + x", ["multiply"]),
-        ("minimum(x, x)", []),
-        ("x*y + y*x", ["multiply", "multiply"]),
-        ("exp(x)*exp(x)", ["exp", "multiply"]),
-        ("sin(1) + 2**3 - pi*e", []),
-    ],
+    ("text", "left"), [(text, left) for texts, left in LEFT.items() for text in texts.split("; ")]
 )
 def test_what_needs_no_value_is_done_before(text, left):
     assert steps(text)[0] == left
@@ -63,11 +48,9 @@ def test_what_needs_no_value_is_done_before(text, left):
 @pytest.mark.parametrize(
     ("text", "left"),
     [
+        *((text, []) for text in ("x*y", "3*x + y", "exp(y)")),
         ("x**2", ["multiply"]),
         ("x**3", ["power", "multiply"]),
-        ("x*y", []),
-        ("3*x + y", []),
-        ("exp(y)", []),
         ("sqrt(x)", ["sqrt", "divide_or_zero"]),
     ],
 )

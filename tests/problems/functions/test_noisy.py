@@ -17,14 +17,8 @@ STARTS = {"noisy-beale": (-4.5, 4.5), "noisy-branin": (2.5, 12.5), "noisy-rosenb
 
 def arranged(function, points, tilt, device):
     """Return params, grads and the batch of one iteration, lane by lane."""
-    params, grads = (
-        stack(
-            device.rows(*points.shape, function.dtype, by_coordinate=True),
-            function.tensors,
-            device.xp,
-        )
-        for _ in range(2)
-    )
+    rows = (device.rows(*points.shape, function.dtype, by_coordinate=True) for _ in range(2))
+    params, grads = (stack(each, function.tensors, device.xp) for each in rows)
     params.rows[...] = device.put(points.astype(function.dtype))
     draws = {"tilt": device.put(tilt.astype(function.dtype))}
     return params, grads, function.batch({}, draws, work=device.workspace())
@@ -35,15 +29,12 @@ def test_the_noise_is_that_of_randomstate_42_all_x_first():
     assert x.dtype == np.float32
     assert len(x) == len(y) == 10_000
     # The numbers that everybody who has typed seed(42) knows.
-    np.testing.assert_array_equal(
-        x[:4], np.float32([0.49671415, -0.1382643, 0.64768854, 1.52302986])
-    )
-    np.testing.assert_array_equal(y[:4], np.float32(FIRST_Y))
+    first_x = [0.49671415, -0.1382643, 0.64768854, 1.52302986]
+    np.testing.assert_array_equal(x[:4], np.float32(first_x))
+    first_y = [-0.67849475, -0.30549946, -0.59738106, 0.110418044]
+    np.testing.assert_array_equal(y[:4], np.float32(first_y))
     assert abs(x.mean()) < 0.02
     assert abs(y.mean()) < 0.03
-
-
-FIRST_Y = [-0.67849475, -0.30549946, -0.59738106, 0.110418044]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -96,8 +87,7 @@ def test_training_sees_the_tilted_function_and_testing_the_function(name, device
 
 
 def test_all_lanes_of_one_seed_share_their_noise():
-    function = problem(KINDS["noisy-branin"])
-    device = NumpyDevice()
+    function, device = problem(KINDS["noisy-branin"]), NumpyDevice()
     points, tilt = np.array([[1.0, 2.0], [1.0, 2.0]]), np.array([[0.5, 0.25]])
     params, grads, batch = arranged(function, points, tilt, device)
     common = {"buffers": {}, "work": device.workspace()}

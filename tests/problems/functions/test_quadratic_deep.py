@@ -59,9 +59,8 @@ def thetas(lanes):
 def test_the_hessian_is_the_definitions():
     np.testing.assert_allclose(hessian("float64"), Q, atol=1e-12)
     assert hessian("float32").dtype == np.float32
-    np.testing.assert_allclose(
-        np.linalg.eigvalsh(hessian("float64")), np.sort(EIGENVALUES), rtol=1e-9
-    )
+    spectrum = np.linalg.eigvalsh(hessian("float64"))
+    np.testing.assert_allclose(spectrum, np.sort(EIGENVALUES), rtol=1e-9)
     assert (EIGENVALUES[:90] < 1).all()
     assert ((EIGENVALUES[90:] > 30) & (EIGENVALUES[90:] < 60)).all()
 
@@ -112,8 +111,8 @@ def test_a_lane_alone_has_the_bits_that_it_has_in_company():
     together = gradients((0, 1, 2, 3, 4), rows)
     for lane in range(5):
         alone = gradients((lane,), rows[lane : lane + 1])
-        np.testing.assert_array_equal(alone[0], together[0][lane : lane + 1])
-        np.testing.assert_array_equal(alone[1], together[1][lane : lane + 1])
+        for one, all_ in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one, all_[lane : lane + 1])
 
 
 def test_lanes_share_a_batch_where_it_is_one(core_device):

@@ -33,9 +33,7 @@ NETWORKS = {
 }
 """Built-in problems, and what makes the script's network the same."""
 
-LAYERS = {
-    "mnist-cnn": {"conv1": 1, "dense1": 2, "dense2": 3},
-}
+LAYERS = {"mnist-cnn": {"conv1": 1, "dense1": 2, "dense2": 3}}
 """Numbers that the script gives layers, where they are not those at the end of the names."""
 
 EXAMPLES = {"train": 500, "validation": 100, "test": 100}
@@ -236,22 +234,16 @@ def made_up(**shapes):
     return params, generator.normal(size=(6, 36)), generator.integers(3, size=6)
 
 
-def test_gradients_of_the_textbooks_script_are_central_differences():
+def test_gradients_of_the_scripts_are_central_differences():
     shapes = {"W1": (36, 5), "b1": 5, "gamma1": 5, "beta1": 5, "W2": (5, 3), "b2": 3}
     params, x, t = made_up(**shapes)
     dense = MultiLayerNetExtend(params, "sigmoid", dropout_ratio=0.3, weight_decay=0.2, log_eps=0)
     dense.dropouts[0].mask = np.arange(30).reshape(6, 5) % 3 > 0
     assert_gradients(dense.params, lambda: dense.loss(x, t, train=True), dense.gradient(x, t))
-
-
-def test_gradients_of_the_convolutional_script_are_central_differences():
     shapes = {"W1": (2, 1, 3, 3), "b1": 2, "W2": (8, 4), "b2": 4, "W3": (4, 3), "b3": 3}
     params, x, t = made_up(**shapes)
     images = SimpleConvNet(params, image=(1, 6, 6), log_eps=0)
     assert_gradients(images.params, lambda: images.loss(x, t, train=True), images.gradient(x, t))
-
-
-def test_gradients_of_the_tutorials_script_are_central_differences():
     start, x, t = made_up(W1=(36, 5), b1=5, W2=(5, 3), b2=3)
     mlp = TutorialMLP(start, l2=0.1)
     mlp.train(x, t, lr=1.0)
@@ -284,9 +276,8 @@ def assert_stopped_as(outcome, expected):
     rows = np.array(expected.rows)
     np.testing.assert_allclose(outcome.loss[:updates], rows[:, 0], rtol=1e-9)
     np.testing.assert_allclose(outcome.penalty[:updates], rows[:, 1], rtol=1e-9)
-    looks = {
-        at: error for (split, at), (_, error) in outcome.evaluated.items() if split == "validation"
-    }
+    evaluated = outcome.evaluated.items()
+    looks = {at: error for (split, at), (_, error) in evaluated if split == "validation"}
     assert looks == expected.validation
     assert [at for split, at in outcome.evaluated if split == "test"] == [expected.best_updates]
     loss, error = outcome.evaluated["test", expected.best_updates]

@@ -1,8 +1,8 @@
 """Layers run forward and backward on a device, with arrays of the host going in and coming out."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -80,30 +80,19 @@ class Case:
     buffers: Arrays = field(default_factory=dict)
     masks: Arrays = field(default_factory=dict)
 
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> "Case":
+        parts = (
+            {name: change(array) for name, array in arrays.items()}
+            for arrays in (self.weights, self.buffers, self.masks)
+        )
+        return Case(change(self.x), change(self.dy), *parts)
+
     def lane(self, index: int) -> "Case":
         """Return a lane alone."""
-
-        def pick(array: np.ndarray) -> np.ndarray:
-            return array[:1] if len(array) == 1 else array[index : index + 1]
-
-        def each(arrays: Arrays) -> Arrays:
-            return {name: pick(array) for name, array in arrays.items()}
-
-        return Case(
-            pick(self.x), pick(self.dy), each(self.weights), each(self.buffers), each(self.masks)
-        )
+        return self.mapped(lambda array: array[:1] if len(array) == 1 else array[index : index + 1])
 
     def astype(self, dtype: str) -> "Case":
-        def each(arrays: Arrays) -> Arrays:
-            return {name: array.astype(dtype) for name, array in arrays.items()}
-
-        return replace(
-            self,
-            x=self.x.astype(dtype),
-            dy=self.dy.astype(dtype),
-            weights=each(self.weights),
-            buffers=each(self.buffers),
-        )
+        return self.mapped(lambda array: array if array.dtype == bool else array.astype(dtype))
 
 
 @dataclass

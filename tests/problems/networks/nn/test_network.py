@@ -27,18 +27,9 @@ WORK = Stale(np, writes_out=True)
 X = RNG.normal(size=(len(SEEDS), BATCH, SIZES[0]))
 LABELS = RNG.integers(SIZES[-1], size=(len(SEEDS), BATCH)).astype(np.uint8)
 EVERYTHING = (
-    "dropout 0.2",
-    "conv 2 3x3 pad=1",
-    "batch-norm",
-    "relu",
-    "conv 3 2x2",
-    "batch-norm per-channel=true",
-    "tanh",
-    "max-pool 2x2 stride=2",
-    "dropout 0.5 inverted=true",
-    "dense 4 init=xavier",
-    "sigmoid",
-    "dense 3",
+    *("dropout 0.2", "conv 2 3x3 pad=1", "batch-norm", "relu"),
+    *("conv 3 2x2", "batch-norm per-channel=true", "tanh", "max-pool 2x2 stride=2"),
+    *("dropout 0.5 inverted=true", "dense 4 init=xavier", "sigmoid", "dense 3"),
 )
 IMAGES = RNG.normal(size=(len(SEEDS), BATCH, 2, 5, 5))
 
@@ -69,6 +60,12 @@ def passes(net: Network, params: Stacked, mode: Mode = Mode.TRAIN) -> Pass:
     return Pass(WORK, mode, params.views, buffers, masks)
 
 
+def ready(net: Network) -> tuple[Stacked, Stacked, Pass]:
+    """Return parameters, gradients and a training pass."""
+    params, grads = stacked(net)
+    return params, grads, passes(net, params)
+
+
 def references(net: Network, log_eps: float = 1e-7) -> list[MultiLayerNet]:
     params, _ = stacked(net)
     return [
@@ -91,8 +88,7 @@ def references(net: Network, log_eps: float = 1e-7) -> list[MultiLayerNet]:
 @pytest.mark.parametrize("log_eps", [0.0, 1e-7])
 def test_losses_scores_and_gradients_are_the_references(log_eps, shared):
     net = network(log_eps)
-    params, grads = stacked(net)
-    given = passes(net, params)
+    _, grads, given = ready(net)
     x, labels = (X[:1], LABELS[:1]) if shared else (X, LABELS)
     loss, penalty = net.loss_and_grad(x, labels, given, grads.views)
     assert penalty is None
@@ -192,8 +188,7 @@ def test_a_lane_alone_has_the_bits_that_it_has_in_company(dtype):
 
 def test_devices_agree():
     net = with_everything(l1=0.01, weight_decay=0.1)
-    params, grads = stacked(net)
-    given = passes(net, params)
+    params, grads, given = ready(net)
     loss, penalty = net.loss_and_grad(IMAGES, LABELS, given, grads.views)
     device = StrictDevice()
     there = stack(device.put(params.rows), net.tensors, device.xp)
@@ -216,8 +211,8 @@ def test_devices_agree():
 def test_layers_before_the_first_that_is_trained_go_forward_only():
     layers = parse_layers(["max-pool 2x2", "relu", "dense 3"], (2, 5, 5), "he", 0.01)
     net = Network(layers, SoftmaxCrossEntropy())
-    params, grads = stacked(net)
-    net.loss_and_grad(IMAGES, LABELS, passes(net, params), grads.views)
+    _, grads, given = ready(net)
+    net.loss_and_grad(IMAGES, LABELS, given, grads.views)
     assert np.isfinite(grads.rows).all()
     dense = layers[-1]
     before = sum(layer.work_values for layer in layers[:-1])
@@ -260,8 +255,7 @@ def test_single_precision_follows_double():
 
 def test_inputs_are_only_read():
     net = with_everything()
-    params, grads = stacked(net)
-    given = passes(net, params)
+    params, grads, given = ready(net)
     read = (IMAGES, LABELS, params.rows, *given.masks.values())
     before = [each.copy() for each in read]
     net.loss_and_grad(IMAGES, LABELS, given, grads.views)
@@ -288,10 +282,8 @@ def test_a_network_lists_buffers_and_dropouts_in_order():
     assert [buffer.name for buffer in net.buffers] == [
         f"norm{i}.{part}" for i in (1, 2) for part in ("running_mean", "running_var")
     ]
-    assert [(each.name, each.ratio) for each in net.dropouts] == [
-        ("dropout1", 0.2),
-        ("dropout2", 0.5),
-    ]
+    dropouts = [(layer.name, layer.ratio) for layer in net.dropouts]
+    assert dropouts == [("dropout1", 0.2), ("dropout2", 0.5)]
 
 
 def test_relu_follows_every_layer_but_the_last():
