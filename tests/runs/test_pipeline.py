@@ -94,8 +94,8 @@ def test_losses_of_a_small_network_are_the_references(name, record):
         expected = train_network(reference, optimizer, batches, record=record)
         assert len(expected) == {"before": 271, "after": 270}[record]
         np.testing.assert_allclose(outcome.loss, expected, rtol=1e-9)
-        for name, (loss, error) in outcome.evaluations.items():
-            split = network.dataset.splits[name]
+        for part, (loss, error) in outcome.evaluations.items():
+            split = network.dataset.splits[part]
             images, labels = split.images / 255.0, split.labels
             assert loss == pytest.approx(reference.loss(images, labels), rel=1e-9)
             assert error == pytest.approx(1 - reference.accuracy(images, labels), abs=1e-12)
