@@ -114,6 +114,9 @@ SETTINGS: dict[str, list[Mapping[str, float | str]]] = {
 """Four of each rule and preset: the defaults, another lr, decay or momentum, and another eps, where
 it has one; every word and switch is somewhere."""
 
+for name in ELEMENTWISE:
+    SETTINGS.setdefault(name, [{}, {"lr": 0.3}, {"lr": 0.05}, {"lr": 0.001}])
+
 
 def rule_of(name: str) -> type[Elementwise]:
     """Return the rule of a name, which may be a preset's."""
