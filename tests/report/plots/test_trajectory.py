@@ -112,7 +112,7 @@ def test_where_a_function_is_level_or_not_finite_there_are_no_contours():
     assert axes.get_xlim() == (-10, 10)
     surface = anisotropic_surface()
     surface.loc[surface["x"] < 0, "value"] = np.inf
-    (contours,) = drawn([function_lane("sgd")], surface, plot=NO_LEVELS).axes[0].collections
+    contours = drawn([function_lane("sgd")], surface, plot=NO_LEVELS).axes[0].collections[0]
     assert np.isfinite(contours.levels).all()
     assert min(path.vertices[:, 0].min() for path in contours.get_paths()) >= 0
 
@@ -224,6 +224,7 @@ def test_enormous_positions_are_drawn_without_overflow_and_none_as_an_empty_pane
     axes = one_path(position, Status.DIVERGED)
     axes.figure.savefig(tmp_path / "figure.png", dpi=20)
     assert np.abs(path_of(axes).get_xydata()).max() <= 1e100
-    axes = one_path([[np.nan, np.nan]], Status.DIVERGED)
-    assert axes.get_title() == "SGD\ndiverged at 0"
+    nowhere = Lane("adam", [np.nan], position=[[np.nan, np.nan]], status=Status.DIVERGED)
+    axes = drawn([function_lane("sgd"), nowhere]).axes[1]
+    assert axes.get_title() == "Adam\ndiverged at 0"
     assert path_of(axes).get_xydata().size == 0
