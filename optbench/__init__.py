@@ -3,7 +3,8 @@
 :func:`run` runs suites, :func:`resume` continues a run, :func:`load` loads one; each returns
 :class:`Results`. :func:`estimate` says what a run would take. :func:`check` compares with the
 baselines that :func:`save_baseline` keeps; :func:`export` gives one table of runs.
-:func:`check_optimizer` and :func:`positions` test an optimizer of your own.
+:func:`check_optimizer` and :func:`positions` test an optimizer of your own. What a user can mend
+raises :class:`UsageError`.
 """
 
 from importlib import import_module
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optbench.api import (
         Results,
+        UsageError,
         check,
         check_optimizer,
         estimate,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Results",
+    "UsageError",
     "__version__",
     "check",
     "check_optimizer",

@@ -25,7 +25,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, cast, overload
 
-from optbench.errors import SuiteError
+from optbench.errors import SuiteError, UsageError
 from optbench.gate.check import check_baselines as check
 from optbench.gate.save import save_baseline
 from optbench.plugins import new_code_cache
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Results",
+    "UsageError",
     "check",
     "check_optimizer",
     "estimate",

@@ -123,9 +123,12 @@ class FileModules:
                 _take_out(name)  # it may have changed since another instance imported it
             ours.add(name)
         sys.path.insert(0, str(folder))
+        # Compiled files are known by second and size: a change within a second would be missed.
+        writes_no_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
             yield
         finally:
+            sys.dont_write_bytecode = writes_no_bytecode
             with suppress(ValueError):  # the code may have taken it out itself
                 sys.path.remove(str(folder))
             for name in ours:

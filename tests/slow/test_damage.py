@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     suite(folder, SUITE)
     seen = optbench("run", "mine.toml", "-q", "--workers", 1, "--out", "whole", cwd=folder)
     assert seen.code == 0
-    killed(58, "run", "mine.toml", "-q", cwd=folder)
+    killed(46, "run", "mine.toml", "-q", cwd=folder)
     return folder
 
 

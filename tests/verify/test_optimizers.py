@@ -18,8 +18,8 @@ WRONG = '''
 
 import numpy as np
 
-from optbench.optimizers.base import Choice, Hyperparameter, Optimizer, Updater, fraction
-from optbench.optimizers.base import StackedUpdater
+from optbench.optimizers import Choice, Hyperparameter, Optimizer, fraction
+from optbench.optimizers.base import StackedUpdater, Updater
 from optbench.errors import SuiteError
 
 
@@ -166,14 +166,14 @@ class Foreign(Updater):
     share = 0.0
 
     def __init__(self, optimizer, lanes, state):
-        self.inner, self.step = StackedUpdater(optimizer, lanes, state), lanes.step
+        self.inner, self.context = StackedUpdater(optimizer, lanes, state), lanes.context
 
     def plan(self, hyperparameters, updates):
         self.inner.plan(hyperparameters, updates)
 
     def update(self, row):
         self.inner.update(row)
-        w = self.step.params.rows
+        w = self.context.params.rows
         w[...] += w * self.share * (len(w) - 1)
 
     @property
