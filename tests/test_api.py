@@ -1,7 +1,5 @@
 """optbench from Python."""
 
-from __future__ import annotations
-
 import gc
 import inspect
 import os

@@ -1,7 +1,5 @@
 """Objects from files, modules and entry points, and what is known of their code."""
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import os

@@ -136,9 +136,6 @@ def test_a_digest_sees_values_shape_type_and_order_but_not_storage():
         assert rng.digest(same) == rng.digest(array)
 
 
-# Words hashed from keys
-
-
 def murmur_finalizer(word: int) -> int:
     """MurmurHash3's fmix32, in whole numbers."""
     word ^= word >> 16

@@ -26,9 +26,6 @@ def host(array) -> list:
     return (array if isinstance(array, np.ndarray) else StrictDevice().get(array)).tolist()
 
 
-# Arrays
-
-
 def test_a_pass_gets_the_arrays_of_the_pass_of_that_name_before(work):
     taken = []
     for _ in range(3):
@@ -71,9 +68,6 @@ def test_another_shape_or_type_in_a_place_is_another_array(work):
     assert [arrays[index] is arrays[index + 3] for index in range(3)] == [True] * 3
 
 
-# Operations
-
-
 def test_results_go_into_the_array_given(work):
     xp = work.xp
     out = xp.zeros((2, 2))
@@ -109,9 +103,6 @@ def test_values_are_kept_where_a_condition_holds(work, dtype):
     assert work.keep_where(values, xp.asarray([True, True, False, False])) is values
     assert host(values) == [1.0, -2.0, 0.0, 0.0]
     assert values.dtype == getattr(xp, dtype)
-
-
-# What arrays held before
 
 
 def worst(dtype) -> float:

@@ -1,7 +1,5 @@
 """Runs the command line in this process, as a user would see it."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -3,8 +3,6 @@
 Where a run was to begin, nothing is left in results/.
 """
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """What is wrong with places, runs and data: every time exit code 2 and one line that names it."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import shutil

@@ -1,7 +1,5 @@
 """``optbench clean``: what is deleted, what is kept, and that nothing half deleted is seen."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What the shell completes."""
 
-from __future__ import annotations
-
 import io
 import sys
 from contextlib import redirect_stdout

@@ -1,7 +1,5 @@
 """What a run shows while it goes on."""
 
-from __future__ import annotations
-
 import io
 import re
 from dataclasses import dataclass, replace

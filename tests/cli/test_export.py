@@ -1,7 +1,5 @@
 """``optbench export``: tables that read back as what the run's own files hold."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """``optbench list``: everything that there is."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """``optbench new``: files to start from."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

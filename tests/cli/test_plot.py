@@ -1,7 +1,5 @@
 """``optbench plot``: which figures of which runs go where."""
 
-from __future__ import annotations
-
 import shutil
 from xml.etree import ElementTree
 

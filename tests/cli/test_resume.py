@@ -1,7 +1,5 @@
 """``optbench run --resume``: what was interrupted or killed ends as if nothing had been."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil
@@ -126,9 +124,6 @@ def change(run: Path, **changes: object) -> None:
     file.write_text(json.dumps({**meta(run), **changes}), encoding="utf-8")
 
 
-# Going on
-
-
 def test_what_was_killed_is_shown_and_goes_on(cut, whole, tmp_path):
     assert meta(cut)["status"] == "running"
     shown = optbench("show", "--format", "csv", cwd=tmp_path)
@@ -247,9 +242,6 @@ def test_failures_that_cannot_be_read_are_damaged(failures, cut, tmp_path):
     assert message == f"'results/{cut.name}/run.json' is damaged: its failures cannot be read"
 
 
-# What is refused
-
-
 def refused(*arguments: object, cwd: Path) -> str:
     return optbench("run", *arguments, cwd=cwd).message
 
@@ -327,9 +319,6 @@ def test_force_belongs_to_resume(tmp_path):
     )
 
 
-# Another environment
-
-
 def environment(run: Path, **changes: object) -> dict[str, object]:
     return {**meta(run)["environment"], **changes}
 
@@ -375,9 +364,6 @@ def test_what_has_no_say_in_numbers_may_change(cut, tmp_path):
     assert optbench("run", "--resume", cut.name, "-q", cwd=tmp_path).code == 0
     (resumed,) = meta(cut)["resumes"]
     assert resumed.keys() == {"resumed", "workers"}
-
-
-# Other lanes than those that the run began with
 
 
 def test_code_that_has_changed_is_refused(tmp_path):
@@ -468,9 +454,6 @@ def test_a_run_that_another_process_went_on_with_meanwhile_is_refused(cut, whole
     with pytest.raises(ResultsError, match="another process has resumed"):
         resume.resume(cut, plan, device)
     assert_same_run(cut, whole)
-
-
-# Lanes taken over from another run
 
 
 def test_lanes_that_were_to_be_taken_over_are_run_where_they_were_not(place, whole, tmp_path):

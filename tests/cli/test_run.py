@@ -1,7 +1,5 @@
 """``optbench run``: what every flag changes, what is printed, and how it ends."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal

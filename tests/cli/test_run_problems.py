@@ -1,7 +1,5 @@
 """``optbench run`` on problems of one's own, evaluated and stopped on the way."""
 
-from __future__ import annotations
-
 import json
 
 import pandas as pd
@@ -14,9 +12,6 @@ NETWORK = ("mnist-mlp", "-o", "sgd", "--data", "mnist-5k", "--iterations", 6, "-
 
 def evaluations(path) -> pd.DataFrame:
     return pd.read_parquet(path / "evaluation")
-
-
-# Functions
 
 
 def test_a_function_given_as_a_formula_is_the_built_in_one(tmp_path):
@@ -65,9 +60,6 @@ def test_problems_alone_make_a_suite_of_the_optimizers_asked_for(tmp_path):
     assert "added" not in seen.err
     (path,) = tmp_path.glob("results/booth-*")
     assert lanes(path)["label"].tolist() == ["rmsprop"]
-
-
-# Evaluating and stopping
 
 
 def test_evaluations_come_at_every_interval(tmp_path):

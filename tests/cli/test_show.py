@@ -1,7 +1,5 @@
 """``optbench show``: the summary in four formats."""
 
-from __future__ import annotations
-
 import io
 
 import pandas as pd

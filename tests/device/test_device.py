@@ -100,9 +100,6 @@ def cupy(tmp_path, monkeypatch):
     return install
 
 
-# Choosing
-
-
 def test_the_cpu_is_numpy():
     for chosen in (get_device("cpu"), NumpyDevice()):
         assert chosen.xp is np
@@ -256,9 +253,6 @@ def test_memory_that_is_released_goes_back_to_the_card(cupy):
     fake = sys.modules["cupy"]
     assert fake.freed == ["all"]
     assert fake.used[-1] == 1
-
-
-# What devices do
 
 
 @pytest.fixture(params=["numpy", "any namespace", "strict", "fake cupy"])
@@ -438,9 +432,6 @@ def test_overflow_is_quiet(make):
         assert np.array([1e308]) * 10 == np.inf
     with pytest.raises(RuntimeWarning):
         np.array([1e308]) * 10
-
-
-# Time
 
 
 def test_every_device_knows_when_memory_is_lacking(any_device):

@@ -70,9 +70,6 @@ def columns_of(optimizer) -> tuple[str, ...]:
     return tuple(optimizer().columns(host_columns(optimizer(), [defaults]), range(1, 2)))
 
 
-# On NumPy
-
-
 @pytest.mark.parametrize("tile_bytes", [1, 40, 200, kernels.TILE_BYTES])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -163,9 +160,6 @@ def test_kernels_of_arrays_that_come_and_go_never_mix():
             part = slice(left, left + 1)
             elementwise(rule, [w[:, part], g[:, part]], {})
     assert (w == 3.0).all()
-
-
-# For CUDA
 
 
 @settings(max_examples=80)

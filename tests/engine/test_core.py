@@ -58,9 +58,6 @@ def reference_losses(network, lane, iterations: int = ITERATIONS) -> list[float]
     return losses, trained
 
 
-# Traces
-
-
 @pytest.mark.parametrize("name", TEXTBOOK)
 @pytest.mark.parametrize("function", [anisotropic(), quadratic()], ids=lambda each: each.name)
 def test_positions_and_losses_of_a_function_are_the_references(
@@ -120,9 +117,6 @@ def test_single_precision_follows_the_reference(core_device: Device, name: str, 
         np.testing.assert_allclose(outcome.loss, losses, rtol=2e-5)
 
 
-# Divergence
-
-
 @pytest.mark.parametrize("record", ["before", "after"])
 def test_a_network_that_diverges_is_cut_and_its_neighbour_goes_on(core_device: Device, record):
     network = small_network(record=record)
@@ -155,9 +149,6 @@ def test_a_function_that_diverges_is_cut_at_its_first_infinite_loss(core_device:
     assert lost.loss[-1] == np.inf
     np.testing.assert_allclose(lost.loss[:-1], losses[:row], rtol=1e-12)
     assert (fine.result.status, len(fine.loss)) == (Status.DONE, 301)
-
-
-# Blocks
 
 
 def test_a_device_that_gives_a_block_little_runs_more_of_them(core_device: Device):

@@ -102,9 +102,6 @@ def test_what_raises_in_company_and_never_alone_is_told_and_runs_on(tmp_path):
     assert "in step" in read_run(outcome.path).meta["failures"][0]["traceback"]
 
 
-# Blocks that do not fit
-
-
 class Small(NumpyDevice):
     """The CPU with memory for so many lanes of the small network at a time, as a card has.
 
@@ -238,9 +235,6 @@ def test_what_run_json_and_tables_say_of_blocks_that_were_split(tmp_path, whole_
     for number, outcome in whole_networks.items():
         for split, numbers in outcome.evaluations.items():
             assert tuple(evaluation.loc[(number, split), ["loss", "error"]]) == numbers
-
-
-# Errors
 
 
 def test_an_error_without_words_still_has_a_name(blocks, monkeypatch):

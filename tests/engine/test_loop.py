@@ -47,9 +47,6 @@ def records_of(settled, device=None, **options):
     return list(run_block(block, device or NumpyDevice(), **options))
 
 
-# What is recorded
-
-
 @pytest.mark.parametrize("iterations", [1, 63, 64, 65, 127, 128, 300])
 def test_functions_record_the_loss_before_every_update_and_after_the_last(iterations):
     settled = suite(quadratic(), optimizers=[("sgd", [{"lr": 0.3}])], iterations=iterations)
@@ -119,9 +116,6 @@ def test_sgd_on_the_valley_follows_its_closed_form(lr):
     x, y = -7.0 * (1 - lr / 10) ** k, 2.0 * (1 - 2 * lr) ** k
     np.testing.assert_allclose(outcome.position, np.stack([x, y], axis=1), rtol=1e-12, atol=1e-18)
     np.testing.assert_allclose(outcome.loss, x**2 / 20 + y**2, rtol=1e-12)
-
-
-# Divergence
 
 
 def first_not_finite(values) -> int:
@@ -221,9 +215,6 @@ def test_a_lane_may_diverge_in_the_row_after_the_last_update():
     assert outcome.result.status is Status.DIVERGED
 
 
-# Interrupts
-
-
 @pytest.mark.parametrize("chunks", [0, 1, 3])
 def test_a_block_that_is_cancelled_ends_after_the_chunk(chunks):
     asked = count()
@@ -241,9 +232,6 @@ def test_what_was_recorded_before_an_interrupt_is_what_would_have_been():
     cut = run_here(settled, cancelled=lambda: next(asked) >= 2)[0]
     whole = run_here(settled)[0]
     assert cut.loss.tobytes() == whole.loss[:128].tobytes()
-
-
-# Timing
 
 
 class FakeClock:

@@ -29,9 +29,6 @@ def found(problem, rules=Rules(), *, iterations=60, rates=RATES, device=None, **
     return list(run_suite(settled, device=device).values())
 
 
-# Evaluation
-
-
 @pytest.mark.parametrize("record", ["before", "after"])
 @pytest.mark.parametrize("every", [1, 7, 20, 64, 100])
 def test_splits_are_evaluated_at_every_interval_and_at_both_ends(every, record):
@@ -57,9 +54,6 @@ def test_an_evaluation_is_that_of_a_run_which_ends_there(device):
 def test_evaluating_changes_no_bit_of_a_trace():
     plain, evaluated = found(small_network()), found(small_network(), Rules(evaluate_every=3))
     assert [lane.loss.tolist() for lane in plain] == [lane.loss.tolist() for lane in evaluated]
-
-
-# Rows that meet a rule
 
 
 @pytest.mark.parametrize("rule", ["loss", "grad_norm"])
@@ -136,9 +130,6 @@ def test_lanes_that_go_on_are_unchanged_to_the_bit_when_others_stop():
 def test_divergence_counts_before_a_rule():
     (lane,) = found(anisotropic(), Rules(loss=-1.0), rates=[{"lr": 1e200}])
     assert lane.result.status is Status.DIVERGED
-
-
-# Early stopping
 
 
 def by_hand(patience, per_epoch, iterations, rates, increase=2.0, threshold=0.995):

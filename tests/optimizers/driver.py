@@ -4,8 +4,6 @@ One driver for rules of the package, plug-ins and other libraries' optimizers al
 updates lanes as the engine does, through :meth:`Optimizer.begin`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Arguments of foreign constructors: what they take, how it is recorded, and what is refused."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import namedtuple

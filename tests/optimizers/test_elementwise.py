@@ -63,9 +63,6 @@ def test_every_word_and_switch_of_an_optimizer_is_among_its_settings(optimizer):
                 assert {lane[each.name] for lane in seen} == {0.0, 1.0}
 
 
-# However it is run
-
-
 def path(optimizer, device=None, dtype="float64", updates=12, **how) -> np.ndarray:
     lanes = Driver(optimizer, four(optimizer), QUADRATIC, dtype=dtype, device=device, **how)
     return lanes.path(QUADRATIC.gradients[:updates])
@@ -113,9 +110,6 @@ class CudaSource(Device):
 def test_the_source_for_cuda_has_the_bits_of_its_rule(optimizer):
     found = path(optimizer, CudaSource(np, "cpu"))
     assert found.tobytes() == path(optimizer, Device(np, "cpu")).tobytes()
-
-
-# What gradients may do
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)

@@ -1,7 +1,5 @@
 """Optimizers from a user's own files, modules and packages."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from copy import copy

@@ -1,7 +1,5 @@
 """Optimizers of optax in optbench's engine, against plain loops over optax."""
 
-from __future__ import annotations
-
 import gc
 import json
 import pickle

@@ -1,7 +1,5 @@
 """PyTorch's optimizers in the engine, beside plain loops of PyTorch's own, to the bit."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Optimizers of PyTorch by name, from packages and files, and what is refused of them."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Lanes of PyTorch's optimizers that are given gradients by hand, and PyTorch's own loop."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Problems from a user's own files, modules and packages."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

@@ -1,7 +1,5 @@
 """Functions of one point, stacked over lanes."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

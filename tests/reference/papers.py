@@ -255,9 +255,6 @@ def adan(w, gradients, lr, beta1, beta2, beta3, eps, eps_root, weight_decay, ahe
         yield w
 
 
-# Rules that look at tensors
-
-
 def norm(values: np.ndarray) -> float:
     return math.sqrt(float(np.dot(values.ravel(), values.ravel())))
 

@@ -52,9 +52,6 @@ def test_tensors_are_updated_in_place_each_with_its_own_state(optimizer):
     np.testing.assert_array_equal(second, only_second["b1"])
 
 
-# Functions
-
-
 def quadratic(w):
     return float(np.sum([0.5, 2.0] * w**2))
 
@@ -85,9 +82,6 @@ def test_no_iterations_leave_the_start():
     positions, losses = minimise(quadratic, quadratic_gradient, [2.0, 1.0], Adam(), 0)
     assert positions.tolist() == [[2.0, 1.0]]
     assert losses.tolist() == [4.0]
-
-
-# Networks
 
 
 def zero_network(**settings):
@@ -186,9 +180,6 @@ def test_given_parameters_are_copied_and_checked():
     assert given["W1"].max() == 1.0
     with pytest.raises(ValueError, match="the network has"):
         MultiLayerNet(4, [2], 3, params=given)
-
-
-# Training
 
 
 def test_after_records_the_loss_on_the_batch_just_learnt():

@@ -49,9 +49,6 @@ def bits_by_key(outcomes):
     return {outcome.lane.key: outcome.bits for outcome in outcomes.values()}
 
 
-# Laying out
-
-
 def test_lanes_are_laid_out_by_problem_optimizer_grid_point_and_seed():
     settled = suite(anisotropic(), quadratic(), optimizers=swept(["sgd", "adam"]), seeds=(3, 7))
     lanes = lay_out(settled, "cpu")
@@ -61,9 +58,6 @@ def test_lanes_are_laid_out_by_problem_optimizer_grid_point_and_seed():
     expected = list(product(*names, (rate["lr"] for rate in RATES), (3, 7)))
     assert [(*names, values["lr"], seed) for *names, values, seed in rows] == expected
     assert lanes[0].fingerprint == anisotropic().fingerprint
-
-
-# Keys
 
 
 def parts():
@@ -133,9 +127,6 @@ def test_keys_know_neither_order_nor_label_nor_company():
         problems=(replace(setting, label="my problem", optimizers=relabelled),),
     )
     assert {lane.key for lane in lay_out(other, "cpu")} == usual
-
-
-# Blocks
 
 
 def test_a_block_holds_the_lanes_of_one_problem_and_one_rule():

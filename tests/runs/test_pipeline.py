@@ -52,9 +52,6 @@ def carry_out(settled, out, **options) -> RunResult:
     return run_plan(plan_run(settled, device, workers=2), device, out, "invocation", **options)
 
 
-# The textbook's comparison
-
-
 @pytest.fixture(scope="module")
 def textbook_losses(tmp_path_factory) -> pd.DataFrame:
     """200 iterations of mnist-mlp in float64 with every optimizer, a column of losses a label."""
@@ -99,9 +96,6 @@ def test_losses_of_a_small_network_are_the_references(name, record):
             images, labels = split.images / 255.0, split.labels
             assert loss == pytest.approx(reference.loss(images, labels), rel=1e-9)
             assert error == pytest.approx(1 - reference.accuracy(images, labels), abs=1e-12)
-
-
-# What is left on disk
 
 
 @pytest.fixture
@@ -250,9 +244,6 @@ def test_whoever_watches_sees_every_record_after_it_was_taken(tmp_path, mixed):
     assert seen.count(EvaluationRows) == 2 * 3
 
 
-# How a run ends
-
-
 def statuses(path) -> list[str]:
     return pd.read_parquet(path / "lanes.parquet").sort_values("lane")["status"].tolist()
 
@@ -372,9 +363,6 @@ def test_results_that_cannot_be_written_are_refused_in_one_line(tmp_path, mixed)
     message = refusal(ResultsError, carry_out, mixed, place)
     assert message.startswith(f"cannot write results to '{place}': ")
     assert message.endswith("; free it or choose another --out")
-
-
-# Plans
 
 
 def test_a_plan_holds_lanes_blocks_and_workers(mixed):

@@ -3,8 +3,6 @@
 Tests here that take more than a few seconds bear the mark ``slow``.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -6,8 +6,6 @@ in run.json or in a block's result.json reads as another number. What is tested 
 nothing worse than a wrong description comes of it: no traceback, and no other exit code.
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 from pathlib import Path

@@ -6,8 +6,6 @@ ended. Moments are drawn from fixed seeds and printed: how many records have bee
 many seconds later.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import random
@@ -287,9 +285,6 @@ def test_only_one_of_two_processes_goes_on_with_a_run(place, expected):
     (told,) = filter(None, errors)
     assert "another process" in told
     assert_same_run(place.run, whole)
-
-
-# No space
 
 
 TMPFS = 'mount -t tmpfs -o size="$1" none results || exit 99; shift; "$@"; code=$?; ' + (

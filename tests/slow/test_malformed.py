@@ -4,8 +4,6 @@ What is tested is no message but what holds of all of them. An exception that le
 traceback, and fails the test by itself; so does a command that does not come back.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

@@ -3,8 +3,6 @@
 What holds of all malformed input holds of them: see :mod:`tests.slow.test_malformed`.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from optbench.cli.new import PROBLEM

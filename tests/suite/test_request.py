@@ -1,7 +1,5 @@
 """Requests: flags and Python values that change suites."""
 
-from __future__ import annotations
-
 import json
 import re
 
@@ -300,9 +298,6 @@ def test_a_label_that_is_another_entrys_name_means_its_own_entry_only():
     assert lr(LABEL_IS_A_NAME, sets=["adam.lr=3"]) == {"adam": [3.0], "swept": [0.1, 0.2]}
     assert lr(LABEL_IS_A_NAME, sets=["swept.lr=3"]) == {"adam": [2.0], "swept": [3.0]}
     assert lr(LABEL_IS_A_NAME, optimizers=["swept"]) == {"swept": [0.1, 0.2]}
-
-
-# Values from Python
 
 
 @pytest.mark.parametrize(

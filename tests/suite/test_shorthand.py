@@ -1,7 +1,5 @@
 """``--problem``, ``--function`` and ``--start``: suites without a file."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest
@@ -103,9 +101,6 @@ def test_the_shell_completes_names_without_running_anybodys_code(tmp_path, monke
     assert complete_problem("mine.py:") == []
     assert set(complete_problem("")) > set(PROBLEMS)
     assert "bowls_of_mine" not in sys.modules
-
-
-# Functions
 
 
 def test_a_function_is_a_suite_of_one_problem():

@@ -35,9 +35,6 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "STEPS", (5, 20))
 
 
-# How far two traces lie apart
-
-
 def column(*values: float) -> np.ndarray:
     return np.array(values, dtype=float)[:, None]
 
@@ -103,9 +100,6 @@ def test_the_worst_is_farthest_beyond_its_own_tolerance():
     numbers = [(1e-3, 1e-2), (5e-9, 1e-9), (1e-1, 1e-1)]
     rows = [DeviceComparison("p", "o", "d", 10, *each) for each in numbers]
     assert worst(rows) is rows[1]
-
-
-# Devices
 
 
 def by_case(
@@ -282,9 +276,6 @@ def test_a_lane_has_to_diverge_at_the_same_row():
     rows = by_case(verify_devices(NumpyDevice(), LateToDiverge()))
     far = {case for case, row in rows.items() if row.difference == inf}
     assert far == {("anisotropic", "sgd", "float32", 20)}
-
-
-# Problems
 
 
 def small(name: str, **options: Any) -> Problem:

@@ -1,7 +1,5 @@
 """What every optimizer promises: one that keeps it passes, and one that does not fails a check."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
