@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, cast, overload
 
 from optbench.errors import SuiteError, UsageError
-from optbench.gate.check import check_baselines as check
-from optbench.gate.save import save_baseline
+from optbench.gate import check as gate_check
+from optbench.gate import save as gate_save
 from optbench.plugins import new_code_cache
 from optbench.records import RunTables, Status
 from optbench.report.configurations import problem_names
@@ -60,6 +60,9 @@ __all__ = [
     "run",
     "save_baseline",
 ]
+
+check = new_code_cache()(gate_check.check_baselines)
+save_baseline = new_code_cache()(gate_save.save_baseline)
 
 Options = ParamSpec("Options")
 

@@ -380,3 +380,16 @@ def test_checks_of_an_optimizer_see_what_has_changed(tmp_path):
         (tmp_path / "heavy.py").write_text(HEAVY.replace("FACTOR *", f"{factor} *"))
         ends.append(optbench.positions("heavy.py:Heavy", [1.0], [[1.0]], lr=0.25)[-1].tolist())
     assert ends == [[0.75], [0.5]]
+
+
+def test_a_check_sees_that_a_plug_in_has_changed(tmp_path):
+    failed = []
+    (tmp_path / "heavy.py").write_text(HEAVY)
+    for factor in (1, 2):
+        (tmp_path / "near_by.py").write_text(f"FACTOR = {factor}\n")
+        if not failed:
+            run = optbench.run("anisotropic", optimizers="heavy.py:Heavy", iterations=3)
+            optbench.save_baseline(run.path)
+        (checked,) = optbench.check(figures=False)
+        failed.append(checked.verdict.failed)
+    assert failed == [False, True]
