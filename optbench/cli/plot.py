@@ -96,7 +96,7 @@ def plot(
         _finish(animate, show=show)
         return
     files = places(subjects, target, format_)
-    figures = [draw(each.kind, each.tables, each.problem, options) for each in subjects]
+    figures = [draw(one.kind, one.tables, one.problem, options) for one in subjects]
     for figure, file in zip(figures, files, strict=True):
         write_figure(figure, file)
         _finish(file, show=show)

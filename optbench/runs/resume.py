@@ -93,7 +93,7 @@ def check_resumable(run: Path, device: Device, *, force: bool = False) -> None:
     if changed and not force:
         raise ResultsError(
             f"'{run}' was begun in another environment ({changed[0]}); its numbers may change "
-            "midway: --force resumes it all the same and records it"
+            "midway: --force resumes it anyway and records that"
         )
 
 
@@ -251,7 +251,7 @@ def _recorded_block(
         (block,) = plan_blocks(suite, members, block_bytes=2**62)
     except ValueError:
         raise ResultsError(
-            f"'{run / 'run.json'}' is damaged: block {entry['block']} is none of its suite's"
+            f"'{run / 'run.json'}' is damaged: block {entry['block']} is not in its suite"
         ) from None
     return replace(block, number=entry["block"])
 

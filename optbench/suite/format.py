@@ -184,7 +184,7 @@ class SuiteFile(BaseModel):
     @field_validator("problem", "optimizer", mode="before")
     @classmethod
     def _from_list(cls, value: Any, info: ValidationInfo) -> Any:
-        tables = isinstance(value, list | tuple) and all(isinstance(each, dict) for each in value)
+        tables = isinstance(value, list | tuple) and all(isinstance(entry, dict) for entry in value)
         if not tables:
             raise ValueError(f"write each as a table of its own, under [[{info.field_name}]]")
         return tuple(value)

@@ -341,7 +341,7 @@ def test_another_environment_is_refused_and_named(name, cut, whole, tmp_path):
     before = (cut / "run.json").read_bytes()
     message = refused("--resume", cut.name, cwd=tmp_path)
     assert message.startswith(f"'results/{cut.name}' was begun in another environment {says}")
-    assert message.endswith("--force resumes it all the same and records it")
+    assert message.endswith("--force resumes it anyway and records that")
     assert (cut / "run.json").read_bytes() == before
     seen = optbench("run", "--resume", cut.name, "--force", "-q", cwd=tmp_path)
     assert (seen.code, seen.err) == (0, "")
@@ -406,7 +406,7 @@ def test_a_suite_with_more_lanes_is_refused(cut, tmp_path):
         ("twice", "its blocks do not share the lanes"),
         ("number", "its blocks do not share the lanes"),
         ("name", "its blocks do not share the lanes"),
-        ("mix", "block 0 is none of its suite's"),
+        ("mix", "block 0 is not in its suite"),
     ],
 )
 def test_a_plan_that_is_none_is_damaged(blocks, says, cut, tmp_path):

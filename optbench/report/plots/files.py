@@ -62,13 +62,13 @@ def choose(
     pairs = [pair for pair in pairs if pair[1] in (problems or known)]
     fitting = kinds_for if kind == AUTO else drawable
     subjects = [
-        Subject(run, problem, each)
+        Subject(run, problem, fit)
         for run, problem in pairs
-        for each in fitting(run, problem)
-        if kind in (AUTO, each)
+        for fit in fitting(run, problem)
+        if kind in (AUTO, fit)
     ]
     if not subjects:
-        kinds = dict.fromkeys(each for run, problem in pairs for each in drawable(run, problem))
+        kinds = dict.fromkeys(fit for run, problem in pairs for fit in drawable(run, problem))
         fits = f"what fits: {', '.join(kinds)}" if kinds else "they hold no rows"
         raise UsageError(f"none of these runs can be drawn as {kind}; {fits}")
     return subjects
