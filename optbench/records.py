@@ -60,7 +60,7 @@ LANE_COLUMNS = {
     "final_loss": "float64",
     "best_loss": "float64",
     "iterations": "int32",  # updates made; null where unknown
-    "step_seconds": "float64",  # the block's time per step, divided by block_lanes
+    "step_seconds": "float64",  # gradient_seconds + update_seconds
     "block_lanes": "int32",
     "workers": "int32",
 }
@@ -69,6 +69,10 @@ words) follows ``seed``."""
 
 BEST_AT = "best_at"
 """Column of lanes.parquet (int32) in runs with early stopping; see :class:`LaneResult`."""
+
+GRADIENT_SECONDS, UPDATE_SECONDS = "gradient_seconds", "update_seconds"
+"""Columns of lanes.parquet (float64): the lane's share, in each step, of the time that its block
+spent on loss and gradient, and of the time that its group spent on updates."""
 
 REUSED_FROM = "reused_from"
 """Column of lanes.parquet (string) in runs that reused lanes; see :class:`LaneResult`."""
@@ -177,6 +181,8 @@ class LaneResult:
     final_loss: float | None = None
     best_loss: float | None = None
     step_seconds: float | None = None
+    gradient_seconds: float | None = None
+    update_seconds: float | None = None
     block_lanes: int = 1
     reused_from: str | None = None
 

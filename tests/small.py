@@ -4,7 +4,7 @@ Nothing here is read from files; a lane of the network takes milliseconds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, ClassVar
 
@@ -13,9 +13,10 @@ import numpy as np
 from optbench.datasets.base import Dataset, Split
 from optbench.device.base import CPU_BLOCK_BYTES, Device
 from optbench.device.cpu import NumpyDevice
-from optbench.engine.block import Block
+from optbench.engine.block import Block, Group
 from optbench.engine.executor import execute
 from optbench.engine.stopping import Rules
+from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.problems.base import DTYPES, RECORDS, Problem
 from optbench.problems.functions.quadratics import Anisotropic, Quadratic1D
@@ -231,7 +232,7 @@ def collect(blocks: Sequence[Block], records: Iterable[Record]) -> dict[int, Out
             evaluated=evaluated[number],
             penalty=np.concatenate(penalties[number]) if penalties[number] else None,
         )
-        for number, lane in lanes.items()
+        for number, lane in sorted(lanes.items())
     }
 
 
@@ -249,6 +250,11 @@ def run_suite(
     device = device or NumpyDevice()
     plan = plan_run(settled, device, workers)
     return run_blocks(plan.blocks, device=device, workers=plan.workers)
+
+
+def ruled_by(optimizer: Optimizer, block: Block) -> Block:
+    """Return a block whose lanes are all updated by one rule."""
+    return replace(block, groups=(Group(optimizer, block.lanes),))
 
 
 def blocks_of(settled: Suite, device: Device | None = None) -> tuple[Block, ...]:

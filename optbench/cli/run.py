@@ -237,17 +237,29 @@ def _print_plans(invocation: Invocation, notice: Callable[[str], None]) -> None:
     """Print what the runs would take."""
     device, plans = plan_runs(invocation, notice)
     for plan in plans:
-        listed = table("problem", "optimizer", "lanes", "blocks", "iterations", "a block", "time")
+        listed = table(
+            *("problem", "optimizers", "lanes", "iterations", "blocks", "largest block", "time")
+        )
         estimates = estimate_plan(plan, device)
-        for group in estimates:
-            sizes = (f"{group.lanes:,}", f"{group.blocks:,}", f"{group.iterations:,}")
-            memory = _memory(group.block_bytes)
-            listed.add_row(group.problem, group.optimizer, *sizes, memory, duration(group.seconds))
-        for column in listed.columns[2:]:
+        for estimate in estimates:
+            numbers = (
+                estimate.optimizers,
+                estimate.lanes,
+                estimate.iterations,
+                estimate.blocks,
+            )
+            lanes = f"{estimate.block_lanes:,} lane{'' if estimate.block_lanes == 1 else 's'}"
+            listed.add_row(
+                estimate.problem,
+                *(f"{number:,}" for number in numbers),
+                f"{lanes}, {_memory(estimate.block_bytes)}",
+                duration(estimate.seconds),
+            )
+        for column in listed.columns[1:]:
             column.justify = "right"
         console().print(listed)
-        at_work = plan.workers * max((group.block_bytes for group in estimates), default=0)
-        seconds = sum(group.seconds for group in estimates) / plan.workers
+        at_work = plan.workers * max((estimate.block_bytes for estimate in estimates), default=0)
+        seconds = sum(estimate.seconds for estimate in estimates) / plan.workers
         workers = f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"
         typer.echo(
             f"{plan.suite.name}: {len(plan.lanes):,} lanes in {len(plan.blocks):,} blocks on "

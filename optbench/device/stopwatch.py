@@ -33,6 +33,12 @@ class Stopwatch:
         """Return the seconds added up so far."""
         return self._seconds
 
+    def take(self) -> float:
+        """Return the seconds added up so far, and begin again from 0."""
+        seconds = self.seconds()
+        self._seconds = 0.0
+        return seconds
+
 
 class EventStopwatch(Stopwatch):
     """Times the work queued on a GPU with pairs of CUDA events.

@@ -1,7 +1,9 @@
 """A block: lanes of one problem, stepped together; plain data."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -24,19 +26,36 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Lanes of a block that one rule updates: consecutive rows, given the same settings."""
+
+    optimizer: Optimizer
+    lanes: tuple[Lane, ...]
+
+    @property
+    def configurations(self) -> list[Mapping[str, float | str]]:
+        """All hyperparameters of each lane."""
+        return [lane.hyperparameters for lane in self.lanes]
+
+
+@dataclass(frozen=True)
 class Block:
-    """Lanes that share a problem and an optimizer, stepped together; plain data.
+    """Lanes of one problem, stepped together, each group of them by its own rule; plain data.
 
     ``progress`` is where they go on from; None at their start.
     """
 
     number: int
     problem: Problem
-    optimizer: Optimizer
     iterations: int
-    lanes: tuple[Lane, ...]
+    groups: tuple[Group, ...]
     rules: Rules = field(default_factory=Rules)
     progress: Progress | None = None
+
+    @cached_property
+    def lanes(self) -> tuple[Lane, ...]:
+        """All lanes, in the order of their rows."""
+        return tuple(lane for group in self.groups for lane in group.lanes)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -44,9 +63,20 @@ class Block:
         return tuple(dict.fromkeys(lane.seed for lane in self.lanes))
 
     @property
-    def configurations(self) -> list[Mapping[str, float | str]]:
-        """All hyperparameters of each lane."""
-        return [lane.hyperparameters for lane in self.lanes]
+    def slices(self) -> tuple[slice, ...]:
+        """The rows of each group."""
+        ends = list(accumulate((len(group.lanes) for group in self.groups), initial=0))
+        return tuple(slice(start, end) for start, end in pairwise(ends))
+
+    def subset(self, indices: Iterable[int]) -> "Block":
+        """Return a block, at its start, of the lanes at some increasing indices."""
+        chosen = set(indices)
+        places = iter(range(len(self.lanes)))
+        groups = (
+            replace(group, lanes=tuple(lane for lane in group.lanes if next(places) in chosen))
+            for group in self.groups
+        )
+        return replace(self, groups=tuple(group for group in groups if group.lanes), progress=None)
 
 
 def host_columns(
@@ -62,10 +92,15 @@ def host_columns(
 
 
 def halves(block: Block, numbers: Iterator[int]) -> tuple[Block, Block]:
-    """Return two blocks, with new numbers, that hold the lanes of one."""
-    middle = len(block.lanes) // 2
+    """Return two blocks, with new numbers, that hold the lanes of one.
+
+    It is cut between two groups if it has several: where code raises, it is mostly one rule's.
+    """
+    lanes = len(block.lanes)
+    cuts = [rows.stop for rows in block.slices[:-1]] or [lanes // 2]
+    middle = min(cuts, key=lambda cut: abs(2 * cut - lanes))
     first, second = (
-        replace(block, number=next(numbers), lanes=lanes, progress=None)
-        for lanes in (block.lanes[:middle], block.lanes[middle:])
+        replace(block.subset(part), number=next(numbers))
+        for part in (range(middle), range(middle, lanes))
     )
     return first, second

@@ -153,6 +153,7 @@ class _Worker:
 
 def _message(block: Block, error: BaseException) -> str:
     """Say in one line what was raised, and where in a plug-in's code."""
-    plugins = [getattr(owner, "plugin", None) for owner in (block.optimizer, block.problem)]
+    owners = [block.problem, *(group.optimizer for group in block.groups)]
+    plugins = [getattr(owner, "plugin", None) for owner in owners]
     roots = [plugin.source.root for plugin in plugins if plugin is not None]
     return max((complaint(error, root) for root in (None, *roots)), key=len)

@@ -45,7 +45,9 @@ class Ledger:
         self._update_counts = np.zeros(lanes, dtype=np.int64)
         self._best_update_counts = np.zeros(lanes, dtype=np.int64)
         self._loss: list[np.ndarray] = []
-        self._lane_steps = 0
+        self._step_counts = np.zeros(lanes, dtype=np.int64)
+        self._gradient_seconds = np.zeros(lanes)
+        self._update_seconds = np.zeros(lanes)
 
     @property
     def state(self) -> dict[str, np.ndarray]:
@@ -58,7 +60,9 @@ class Ledger:
             "updates": self._update_counts,
             "best_at": self._best_update_counts,
             "entered": np.array(self.entered),
-            "steps": np.array(self._lane_steps),
+            "steps": self._step_counts,
+            "gradient_seconds": self._gradient_seconds,
+            "update_seconds": self._update_seconds,
         }
 
     def restore(self, state: Mapping[str, np.ndarray], loss: np.ndarray) -> None:
@@ -70,7 +74,9 @@ class Ledger:
         self._update_counts = state["updates"]
         self._best_update_counts = state["best_at"]
         self.entered = int(state["entered"])
-        self._lane_steps = int(state["steps"])
+        self._step_counts = state["steps"]
+        self._gradient_seconds = state["gradient_seconds"]
+        self._update_seconds = state["update_seconds"]
         self._loss = [loss]
 
     @property
@@ -93,7 +99,7 @@ class Ledger:
         self.running[places] = ~ends
         self.entered += height
         updates_made = min(self.entered, self._block.iterations)
-        self._lane_steps += max(0, updates_made - rows.first) * len(self.places)
+        self._step_counts[self.places] += max(0, updates_made - rows.first)
         self._update_counts[places] = np.minimum(
             self._row_counts[places] - self._rows_after_last_update * ends, updates_made
         )
@@ -152,15 +158,22 @@ class Ledger:
         stopped: np.ndarray = places[~self.running[places] & ~self._diverged[places]]
         return stopped
 
-    def result(self, seconds: float) -> BlockResult:
-        """Return what became of every lane; ``seconds`` is the time that the block stepped."""
-        step_seconds = seconds / self._lane_steps if self._lane_steps else None
+    def enter_seconds(self, gradient: np.ndarray, update: np.ndarray) -> None:
+        """Add time that the lanes of :attr:`places` took, float64 of shape (places,)."""
+        self._gradient_seconds[self.places] += gradient
+        self._update_seconds[self.places] += update
+
+    def result(self) -> BlockResult:
+        """Return what became of every lane."""
         losses = self._final_and_best()
         row_counts, update_counts = self._row_counts.tolist(), self._update_counts.tolist()
         lanes = []
         for place, number in enumerate(self.numbers.tolist()):
             status = self._status(place)
             final, best = losses.get(place, (None, None))
+            steps = self._step_counts[place]
+            gradient = float(self._gradient_seconds[place] / max(1, steps))
+            update = float(self._update_seconds[place] / max(1, steps))
             lanes.append(
                 LaneResult(
                     lane=number,
@@ -171,7 +184,9 @@ class Ledger:
                     best_at=int(self._best_update_counts[place]) or None,
                     final_loss=final,
                     best_loss=best,
-                    step_seconds=step_seconds,
+                    step_seconds=gradient + update if steps else None,
+                    gradient_seconds=gradient if steps else None,
+                    update_seconds=update if steps else None,
                     block_lanes=len(self.numbers),
                 )
             )

@@ -7,7 +7,6 @@ or stopped leave the block at the end of a chunk; the others go on, unchanged to
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from math import inf, isfinite
 
 import numpy as np
@@ -65,7 +64,6 @@ class _BlockRun:
         if block.rules.patience is not None and per_epoch is not None:
             self._patience = Patience(block.rules, len(block.lanes), per_epoch)
         self._evaluated: list[set[tuple[str, int]]] = [set() for _ in block.lanes]
-        self._earlier_seconds = 0.0
         if block.progress is None:
             self._stepper = Stepper(block, device)
         else:
@@ -100,7 +98,8 @@ class _BlockRun:
             yield self._checkpoint()
         if ledger.complete:
             yield from self._evaluate_ended(self._stepper, ledger.places)
-        yield ledger.result(self._seconds)
+        self._enter_seconds()
+        yield ledger.result()
 
     def _end_of_chunk(self, first: int) -> int:
         """Return the row before which something is to be done between updates."""
@@ -146,19 +145,18 @@ class _BlockRun:
 
     def _drop_ended(self) -> None:
         """Go on without the lanes that have ended."""
-        lanes = self._ledger.places.size
-        left = self._ledger.drop_ended()
-        if left.size < lanes:
-            self._earlier_seconds = self._seconds
-            if left.size:
-                self._stepper = self._stepper.subset(left)
-            else:
-                self._stepper.watch = self._device.stopwatch()
+        ledger = self._ledger
+        if ledger.running[ledger.places].all():
+            return
+        self._enter_seconds()
+        left = ledger.drop_ended()
+        if left.size:
+            self._stepper = self._stepper.subset(left)
 
-    @property
-    def _seconds(self) -> float:
-        """The time stepped so far, by this stepper and those before it."""
-        return self._earlier_seconds + self._stepper.watch.seconds()
+    def _enter_seconds(self) -> None:
+        """Let the ledger know what the steps of late took."""
+        if self._ledger.places.size:  # else it knows
+            self._ledger.enter_seconds(*self._stepper.take_seconds())
 
     # Evaluations
 
@@ -228,6 +226,7 @@ class _BlockRun:
 
     def _checkpoint(self) -> Checkpoint:
         """Return all that it takes to go on from here."""
+        self._enter_seconds()
         get, state = self._device.get, self._stepper.state
         evaluated = sorted(
             (place, update_count, split)
@@ -237,8 +236,11 @@ class _BlockRun:
         arrays = {
             "params": get(state.params),
             "buffers": get(state.buffers),
-            "seconds": np.array(self._seconds),
-            **{f"slots/{name}": get(slot) for name, slot in state.slots.items()},
+            **{
+                f"slots/{group}/{name}": get(slot)
+                for group, slots in enumerate(state.slots)
+                for name, slot in slots.items()
+            },
             **{f"ledger/{name}": array for name, array in self._ledger.state.items()},
             **{
                 f"seen/{name}": np.array([row[column] for row in evaluated], dtype=kind)
@@ -256,26 +258,28 @@ class _BlockRun:
     def _restore(self, progress: Progress) -> Stepper:
         """Take up what a checkpoint holds, and return the stepper of the lanes that were left."""
         arrays = {name: np.array(array) for name, array in progress.arrays.items()}  # to be changed
-        self._ledger.restore(_group(arrays, "ledger"), progress.loss)
+        self._ledger.restore(_named(arrays, "ledger"), progress.loss)
         if self._patience is not None:
-            self._patience.restore(_group(arrays, "patience"))
-        self._earlier_seconds = float(arrays["seconds"])
-        evaluated = _group(arrays, "seen")
+            self._patience.restore(_named(arrays, "patience"))
+        evaluated = _named(arrays, "seen")
         columns = (evaluated[name].tolist() for name in EVALUATED)
         for place, update_count, split in zip(*columns, strict=True):
             self._evaluated[place].add((split, update_count))
-        put, best = self._device.put, _group(arrays, "best")
+        block = self._block.subset(self._ledger.places.tolist())
+        put, best = self._device.put, _named(arrays, "best")
         state = LaneState(
             put(arrays["params"]),
             put(arrays["buffers"]),
-            {name: put(slot) for name, slot in _group(arrays, "slots").items()},
+            [
+                {name: put(slot) for name, slot in _named(arrays, f"slots/{group}").items()}
+                for group in range(len(block.groups))
+            ],
             (put(best["params"]), put(best["buffers"])) if best else None,
         )
-        lanes = tuple(self._block.lanes[place] for place in self._ledger.places.tolist())
-        return Stepper(replace(self._block, lanes=lanes, progress=None), self._device, state)
+        return Stepper(block, self._device, state)
 
 
-def _group(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
+def _named(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
     """Return the arrays whose names begin with a group's, without it."""
     return {
         name.removeprefix(f"{group}/"): array

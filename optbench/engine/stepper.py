@@ -1,17 +1,16 @@
 """The arrays of lanes that are stepped together, and what happens in a step."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from optbench.arrays import Array, Stacked, stack
 from optbench.device.base import Device
-from optbench.device.stopwatch import Stopwatch
-from optbench.engine.block import Block, host_columns
+from optbench.engine.block import Block
 from optbench.engine.recorder import Recorder, TraceRows
-from optbench.optimizers.base import Lanes, UpdateContext, at_row
-from optbench.optimizers.modifiers import Common
+from optbench.engine.updates import Updates
+from optbench.optimizers.base import UpdateContext
 from optbench.problems.base import Losses
 from optbench.rng import ITERATIONS_PER_BLOCK
 
@@ -22,44 +21,37 @@ class LaneState:
 
     params: Array
     buffers: Array
-    slots: Mapping[str, Array]  # the optimizer's state by name
+    slots: Sequence[Mapping[str, Array]]  # the optimizer's state by name, of each group
     best: tuple[Array, Array] | None  # params and buffers of the smallest validation error so far
 
 
 class Stepper:
     """Lanes of a block, stepped together.
 
+    Batch, loss and gradient are computed for all of them at once; then each group's rule updates
+    its own rows.
+
     Parameters
     ----------
     block
-        The lanes, their problem and their optimizer.
+        The lanes, their problem and their optimizers.
     device
         What computes.
     state
         What the lanes carry; None at their start.
-
-    Attributes
-    ----------
-    watch
-        Times gradients and updates. Recording, the second forward pass of ``record = "after"`` and
-        evaluation are left out.
     """
 
     def __init__(self, block: Block, device: Device, state: LaneState | None = None) -> None:
         problem = block.problem
         self._block = block
         self._device = device
-        self.watch: Stopwatch = device.stopwatch()
+        self._watch = device.stopwatch()
         self._work = device.workspace()
         self._params, self._grads = self._zeros(), self._zeros()
         self._best: tuple[Array, Array] | None = None
         self._data = {name: device.resident(array) for name, array in problem.data().items()}
         self._drawn_block = -1
         self._draws: Mapping[str, Array] = {}
-        self._hyperparameters = host_columns(block.optimizer, block.configurations)
-        self._modifiers = Common(
-            block.configurations, list(self._hyperparameters), block.iterations
-        )
         self._seeds = seeds = block.seeds
         places = {seed: place for place, seed in enumerate(seeds)}
         seed_of_lane = np.array([places[lane.seed] for lane in block.lanes])
@@ -72,17 +64,15 @@ class Stepper:
             self._params.rows[...] = state.params
             self._buffers.rows[...] = state.buffers
             self._best = state.best
-        self._context = UpdateContext(
+        context = UpdateContext(
             self._params, self._grads, {}, {}, device.elementwise(), problem.tensors, device.xp
         )
-        lanes = Lanes(
-            self._context,
-            block.configurations,
-            lambda: self._zeros().rows,
-            self._put,
-            problem.dtype,
-        )
-        self._updater = block.optimizer.begin(lanes, None if state is None else state.slots)
+        slots: Sequence[Mapping[str, Array] | None]
+        slots = [None] * len(block.groups) if state is None else state.slots
+        self._updates = [
+            Updates(block, group, rows, context, device, slots_of_group)
+            for group, rows, slots_of_group in zip(block.groups, block.slices, slots, strict=True)
+        ]
 
     def _zeros(self) -> Stacked:
         problem = self._block.problem
@@ -103,29 +93,43 @@ class Stepper:
             buffers.views[buffer.name][...] = buffer.start
         return buffers
 
-    def _put(self, column: np.ndarray) -> Array:
-        return self._device.put(column.astype(self._block.problem.dtype, copy=False))
-
     @property
     def state(self) -> LaneState:
         """What the lanes carry, on the device: the arrays themselves, no copies."""
-        return LaneState(self._params.rows, self._buffers.rows, self._updater.state, self._best)
+        slots = [updates.state for updates in self._updates]
+        return LaneState(self._params.rows, self._buffers.rows, slots, self._best)
+
+    def take_seconds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the time since the last call that went into gradients and into updates.
+
+        Each is shared among the lanes that it was spent on: float64, shape (lanes,). Recording, the
+        second forward pass of ``record = "after"`` and evaluation are left out.
+        """
+        lanes = len(self._block.lanes)
+        update = np.empty(lanes)
+        for updates, rows in zip(self._updates, self._block.slices, strict=True):
+            update[rows] = updates.watch.take() / (rows.stop - rows.start)
+        return np.full(lanes, self._watch.take() / lanes), update
 
     def subset(self, indices: np.ndarray) -> "Stepper":
-        """Return a stepper of some of the lanes, as they stand, with arrays of its own."""
-        lanes = tuple(self._block.lanes[index] for index in indices.tolist())
-        there, state = self._device.put(indices), self.state
+        """Return a stepper of the lanes at increasing indices, with arrays of its own."""
+        state, best = self.state, self._best
 
-        def rows(array: Array) -> Array:
-            return self._device.xp.take(array, there, axis=0)
+        def taken(array: Array, chosen: np.ndarray) -> Array:
+            return self._device.xp.take(array, self._device.put(chosen), axis=0)
 
+        slots = []
+        for slots_of_group, rows in zip(state.slots, self._block.slices, strict=True):
+            chosen = indices[(indices >= rows.start) & (indices < rows.stop)] - rows.start
+            if chosen.size:
+                slots.append({name: taken(slot, chosen) for name, slot in slots_of_group.items()})
         copied = LaneState(
-            rows(state.params),
-            rows(state.buffers),
-            {name: rows(slot) for name, slot in state.slots.items()},
-            None if state.best is None else (rows(state.best[0]), rows(state.best[1])),
+            taken(state.params, indices),
+            taken(state.buffers, indices),
+            slots,
+            None if best is None else (taken(best[0], indices), taken(best[1], indices)),
         )
-        return Stepper(replace(self._block, lanes=lanes), self._device, copied)
+        return Stepper(self._block.subset(indices.tolist()), self._device, copied)
 
     def advance(self, first: int, count: int) -> TraceRows:
         """Record ``count`` rows from row ``first`` on, and make the updates that belong to them.
@@ -142,7 +146,8 @@ class Stepper:
             grad_norm=self._block.rules.grad_norm is not None,
         )
         with self._device.quiet():
-            columns = self._plan(range(first + 1, first + 1 + count))
+            for updates in self._updates:
+                updates.plan(range(first + 1, first + 1 + count))
             for row in range(count):
                 batch = self._batch(first + row)
                 is_updated = first + row < self._block.iterations
@@ -151,7 +156,8 @@ class Stepper:
                 if problem.record == "before":
                     recorder.record(row, losses)
                 if is_updated:
-                    self._update(row, at_row(columns, row))
+                    for updates in self._updates:
+                        updates.update(row)
                 if problem.record == "after":
                     recorder.record(row, self._losses(batch))
             return recorder.fetch(first)
@@ -167,8 +173,8 @@ class Stepper:
             if best and self._best is not None:
                 params = stack(self._best[0], problem.tensors, xp)
                 buffers = stack(self._best[1], problem.buffers, xp)
-            elif self._block.optimizer.evaluates_elsewhere:
-                params = stack(self._updater.eval_params(), problem.tensors, xp)
+            elif any(group.optimizer.evaluates_elsewhere for group in self._block.groups):
+                params = stack(self._eval_params(), problem.tensors, xp)
             loss, error = problem.evaluate(
                 params, self._data, split, buffers=buffers.views, work=self._work
             )
@@ -177,7 +183,7 @@ class Stepper:
     def keep_best(self, better: np.ndarray) -> None:
         """Remember parameters and buffers of the lanes that are now better than ever."""
         xp = self._device.xp
-        params, buffers = self._updater.eval_params(), self._buffers.rows
+        params, buffers = self._eval_params(), self._buffers.rows
         if self._best is None:
             self._best = (xp.asarray(params, copy=True), xp.asarray(buffers, copy=True))
         else:
@@ -185,18 +191,16 @@ class Stepper:
             best = self._best
             self._best = (xp.where(mask, params, best[0]), xp.where(mask, buffers, best[1]))
 
+    def _eval_params(self) -> Array:
+        """Return the parameters that evaluations take, shape (lanes, parameters)."""
+        return self._device.xp.concat([updates.eval_params() for updates in self._updates])
+
     def _gradient(self, batch: Mapping[str, Array]) -> Losses:
         """Compute the gradient, and return the loss that comes with it."""
-        self.watch.start()
+        self._watch.start()
         losses = self._loss_and_grad(batch)
-        self.watch.stop()
+        self._watch.stop()
         return losses
-
-    def _update(self, row: int, columns: Mapping[str, Array]) -> None:
-        self.watch.start()
-        self._modifiers.apply_to_gradients(self._context, columns)
-        self._updater.update(row)
-        self.watch.stop()
 
     def _loss_and_grad(self, batch: Mapping[str, Array]) -> Losses:
         return self._block.problem.loss_and_grad(
@@ -219,16 +223,6 @@ class Stepper:
         losses = self._loss_and_grad(batch)
         self._buffers.rows[...] = buffers
         return losses
-
-    def _plan(self, updates: range) -> dict[str, Array]:
-        """Prepare some updates; return the columns of what any optimizer takes.
-
-        Their shapes are (updates, lanes, 1), or have 1 where all updates or lanes are alike.
-        """
-        hyperparameters = self._modifiers.scheduled(self._hyperparameters, updates)
-        self._updater.plan(hyperparameters, updates)
-        columns = self._modifiers.columns(hyperparameters)
-        return {name: self._put(column) for name, column in columns.items()}
 
     def _batch(self, iteration: int) -> dict[str, Array]:
         """Return the batch of an iteration: arrays of shape (lanes, …), or (1, …) if shared."""

@@ -10,7 +10,7 @@ from optbench.device.stopwatch import Clock
 from optbench.engine.block import Block
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
-from optbench.runs.layout import lane_bytes
+from optbench.runs.layout import block_bytes
 from optbench.runs.pipeline import Plan
 
 PROBE_SECONDS = 0.1
@@ -21,38 +21,45 @@ PROBE_ROWS = 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the blocks of one optimizer on one problem would take."""
+    """What the blocks of one problem would take."""
 
     problem: str
-    optimizer: str
+    optimizers: int  # rules that share the blocks
     lanes: int
     blocks: int
     iterations: int
-    block_bytes: int  # parameters, gradients, slots and work arrays of the largest block
+    block_lanes: int  # of the largest block
+    block_bytes: int  # its parameters, gradients, slots and work arrays
     seconds: float  # of one worker for all of these blocks
 
 
 def estimate_plan(plan: Plan, device: Device, clock: Clock = time.perf_counter) -> list[Estimate]:
     """Step one block of each kind for a moment and scale up; nothing is written.
 
-    Evaluations are left out of the steps and added from the time of one over the smallest split.
+    Blocks of one problem and the same rules are of one kind. Evaluations are left out of the steps
+    and added from the time of one over the smallest split.
     """
     estimates = []
-    for (problem, optimizer), group in groupby(sorted(plan.blocks, key=_kind), key=_kind):
+    for problem, group in groupby(plan.blocks, key=lambda block: block.lanes[0].problem):
         blocks = list(group)
-        largest = max(blocks, key=lambda block: len(block.lanes))
-        lanes = sum(len(block.lanes) for block in blocks)
-        with device.active(), device.quiet(), one_blas_thread():
-            lane_seconds = _seconds(largest, device, clock) / len(largest.lanes)
+        seconds = 0.0
+        for _, alike in groupby(sorted(blocks, key=_rules), key=_rules):
+            kind = list(alike)
+            probed = max(kind, key=lambda block: len(block.lanes))
+            with device.active(), device.quiet(), one_blas_thread():
+                lane_seconds = _seconds(probed, device, clock) / len(probed.lanes)
+            seconds += lane_seconds * sum(len(block.lanes) for block in kind)
+        largest = max(blocks, key=block_bytes)
         estimates.append(
             Estimate(
                 problem=problem,
-                optimizer=optimizer,
-                lanes=lanes,
+                optimizers=len({name for block in blocks for name in _rules(block)}),
+                lanes=sum(len(block.lanes) for block in blocks),
                 blocks=len(blocks),
                 iterations=largest.iterations,
-                block_bytes=lane_bytes(largest.problem, largest.optimizer) * len(largest.lanes),
-                seconds=lane_seconds * lanes,
+                block_lanes=len(largest.lanes),
+                block_bytes=block_bytes(largest),
+                seconds=seconds,
             )
         )
     return estimates
@@ -64,8 +71,8 @@ def data_bytes(plan: Plan) -> int:
     return sum(array.nbytes for array in {id(array): array for array in arrays}.values())
 
 
-def _kind(block: Block) -> tuple[str, str]:
-    return block.lanes[0].problem, block.optimizer.name
+def _rules(block: Block) -> tuple[str, ...]:
+    return tuple(group.optimizer.name for group in block.groups)
 
 
 def _seconds(block: Block, device: Device, clock: Clock) -> float:

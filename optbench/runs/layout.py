@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from optbench.engine.block import Block
+from optbench.engine.block import Block, Group
 from optbench.optimizers.base import Optimizer
 from optbench.problems.base import Problem
 from optbench.records import NUMERICS_VERSION, Lane
-from optbench.suite.resolve import Suite
+from optbench.suite.resolve import ResolvedProblem, Suite
 
 WORTH_SHARING = 2**16
 """Parameters of all lanes of a block below which it is not halved for another worker: operations on
@@ -63,47 +63,60 @@ def plan_blocks(
 ) -> tuple[Block, ...]:
     """Group lanes into blocks; a function of the lanes and of what the device gives a block.
 
-    Lanes of one problem and one rule go together, as many as keep the arrays of a block within
-    ``block_bytes``, spread evenly. While the number of blocks is not a multiple of ``workers``, the
-    largest one is halved, so that no worker is idle at the end, if it is :data:`WORTH_SHARING`.
+    Lanes of one problem go together, whatever their rules, as many as keep the arrays of a block
+    within ``block_bytes``. Where they are :data:`WORTH_SHARING`, their number of blocks is a
+    multiple of ``workers``. Blocks of a problem cost about the same, and lanes of one seed, which
+    take the same batches, stay together where they can.
     """
-    problems = {resolved.label: resolved for resolved in suite.problems}
-    rules = {
+    optimizers = {
         (resolved.label, entry.label): entry.optimizer
         for resolved in suite.problems
         for entry in resolved.optimizers
     }
-    names = {key: _canonical(rule.identity()) for key, rule in rules.items()}
+    names = {key: _canonical(optimizer.identity()) for key, optimizer in optimizers.items()}
+
+    def optimizer_of(lane: Lane) -> Optimizer:
+        return optimizers[lane.problem, lane.label]
 
     def common(lane: Lane) -> tuple[str, ...]:
-        """Return what lanes of a block share: problem, rule, names of hyperparameters."""
-        return lane.problem, names[lane.problem, lane.label], *sorted(lane.hyperparameters)
+        """Return what lanes of a group share: rule, and names of hyperparameters."""
+        return names[lane.problem, lane.label], *sorted(lane.hyperparameters)
 
-    parts: list[list[Lane]] = []
-    for _, group in groupby(sorted(lanes, key=common), key=common):
-        members = list(group)
-        first = members[0]
-        rule = rules[first.problem, first.label]
-        most = max(1, block_bytes // lane_bytes(problems[first.problem].problem, rule))
-        parts += _split(members, ceil(len(members) / most))
+    lanes = sorted(lanes, key=lambda lane: lane.number)
+    ranks: dict[tuple[str, ...], int] = {}  # groups are in the order of the suite
+    group_of_lane = {lane.number: ranks.setdefault(common(lane), len(ranks)) for lane in lanes}
 
-    def weight(part: list[Lane]) -> int:
-        return len(part) * problems[part[0].problem].problem.parameters if len(part) > 1 else 0
+    def by_group(lane: Lane) -> tuple[int, int, int]:
+        return group_of_lane[lane.number], lane.seed, lane.number
 
-    while len(parts) % workers and weight(largest := max(parts, key=weight)) > WORTH_SHARING:
-        parts.remove(largest)
-        parts += _split(largest, 2)
-    parts.sort(key=lambda part: part[0].number)
+    def by_seed(lane: Lane) -> tuple[int, int, int]:
+        return lane.seed, group_of_lane[lane.number], lane.number
+
+    parts: list[tuple[ResolvedProblem, list[Lane]]] = []
+    for resolved in suite.problems:
+        problem = resolved.problem
+        members = sorted((lane for lane in lanes if lane.problem == resolved.label), key=by_seed)
+        shared = len(members) * problem.parameters > WORTH_SHARING
+        for part in _cut(
+            np.array([lane_cost(problem, optimizer_of(lane)) for lane in members]),
+            np.array([lane_bytes(problem, optimizer_of(lane)) for lane in members]),
+            block_bytes,
+            workers if shared else 1,
+        ):
+            parts.append((resolved, sorted((members[place] for place in part), key=by_group)))
     return tuple(
         Block(
             number,
-            problems[part[0].problem].problem,
-            copy(rules[part[0].problem, part[0].label]),
-            problems[part[0].problem].iterations,
-            tuple(part),
-            problems[part[0].problem].rules,
+            resolved.problem,
+            resolved.iterations,
+            tuple(
+                Group(copy(optimizer_of(group[0])), tuple(group))
+                for _, lanes_of_group in groupby(part, key=lambda lane: group_of_lane[lane.number])
+                for group in [list(lanes_of_group)]
+            ),
+            resolved.rules,
         )
-        for number, part in enumerate(parts)
+        for number, (resolved, part) in enumerate(parts)
     )
 
 
@@ -113,7 +126,46 @@ def lane_bytes(problem: Problem, optimizer: Optimizer) -> int:
     return values * np.dtype(problem.dtype).itemsize
 
 
-def _split(members: list[Lane], parts: int) -> Iterator[list[Lane]]:
-    """Yield consecutive parts whose sizes differ by one at most."""
-    for indices in np.array_split(np.arange(len(members)), parts):
-        yield [members[index] for index in indices]
+def block_bytes(block: Block) -> int:
+    """Return what the arrays of a block take in training."""
+    return sum(
+        len(group.lanes) * lane_bytes(block.problem, group.optimizer) for group in block.groups
+    )
+
+
+def lane_cost(problem: Problem, optimizer: Optimizer) -> float:
+    """Return about what a lane's step costs beside those of other lanes of its problem.
+
+    Measured on networks, loss and gradient take about eight times as long as one pass over the
+    parameters and the work arrays; a rule makes one over the parameters and one over each slot.
+    """
+    gradient = 8 * (problem.parameters + problem.work_values)
+    return gradient + problem.parameters * (1 + len(optimizer.slots))
+
+
+def _cut(
+    costs: np.ndarray, sizes: np.ndarray, most: int, multiple: int
+) -> Iterator[tuple[int, ...]]:
+    """Cut lanes in order into parts of about equal cost, as few as will do.
+
+    Parameters
+    ----------
+    costs, sizes
+        Of each lane.
+    most
+        The largest sum of sizes of a part that has several lanes.
+    multiple
+        Of what the number of parts is one, unless there are fewer lanes.
+    """
+    lanes = len(costs)
+    ends = np.cumsum(costs)
+    least = ceil(sizes.sum() / most)
+    for count in range(multiple * ceil(least / multiple), lanes, multiple):
+        part_of_lane = ((ends - costs / 2) / ends[-1] * count).astype(np.int64)
+        fits = np.bincount(part_of_lane, weights=sizes) <= most
+        if (fits | (np.bincount(part_of_lane) == 1)).all():
+            break
+    else:
+        part_of_lane = np.arange(lanes)
+    for part in np.unique(part_of_lane):
+        yield tuple(np.flatnonzero(part_of_lane == part).tolist())

@@ -30,7 +30,7 @@ FINISHED = (Status.DONE, Status.STOPPED)
 """Statuses of lanes that are taken over."""
 
 INTEGERS = ("iterations", "diverged_at", "stopped_at", "best_at", "block_lanes")
-NUMBERS = ("final_loss", "best_loss", "step_seconds")
+NUMBERS = ("final_loss", "best_loss", "step_seconds", "gradient_seconds", "update_seconds")
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ import numpy as np
 from optbench.records import (
     BEST_AT,
     EVALUATION_COLUMNS,
+    GRADIENT_SECONDS,
     HYPERPARAMETER_PREFIX,
     LANE_COLUMNS,
     PENALTY,
     POSITION_NAMES,
     REUSED_FROM,
     TRACE_COLUMNS,
+    UPDATE_SECONDS,
     EvaluationRows,
     Lane,
     LaneResult,
@@ -21,7 +23,12 @@ from optbench.records import (
     TraceChunk,
 )
 
-RARE_COLUMNS = {BEST_AT: "int32", REUSED_FROM: "string"}
+RARE_COLUMNS = {
+    GRADIENT_SECONDS: "float64",
+    UPDATE_SECONDS: "float64",
+    BEST_AT: "int32",
+    REUSED_FROM: "string",
+}
 """Columns of lanes.parquet that are there only where some lane has a value."""
 
 Table = tuple[dict[str, str], dict[str, Any]]
@@ -35,19 +42,20 @@ def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
     folder take the columns of its first file; they are null for problems without them.
     """
     lanes, rows = len(chunks[0].lanes), sum(len(chunk.loss) for chunk in chunks)
+    order = np.argsort(chunks[0].lanes)
     columns: dict[str, Any] = {
-        "lane": np.repeat(chunks[0].lanes, rows),
+        "lane": np.repeat(chunks[0].lanes[order], rows),
         "iteration": np.tile(np.arange(rows, dtype=np.int32) + chunks[0].first_iteration, lanes),
-        "loss": _by_lane([chunk.loss for chunk in chunks]),
+        "loss": _by_lane([chunk.loss for chunk in chunks], order),
     }
-    counts = np.sum([chunk.rows for chunk in chunks], axis=0)
+    counts = np.sum([chunk.rows for chunk in chunks], axis=0)[order]
     positions = [chunk.position for chunk in chunks if chunk.position is not None]
     axes = positions[0].shape[2] if positions else 0
     for axis, name in enumerate(POSITION_NAMES[:axes]):
-        columns[name] = _by_lane([position[:, :, axis] for position in positions])
+        columns[name] = _by_lane([position[:, :, axis] for position in positions], order)
     penalties = [chunk.penalty for chunk in chunks if chunk.penalty is not None]
     if penalties:
-        columns[PENALTY] = _by_lane(penalties)
+        columns[PENALTY] = _by_lane(penalties, order)
     if (counts < rows).any():  # a lane's rows end where it diverged
         counted = (np.arange(rows) < counts[:, None]).ravel()
         columns = {name: column[counted] for name, column in columns.items()}
@@ -56,12 +64,15 @@ def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
     return TRACE_COLUMNS | dict.fromkeys(extra, "float64"), columns
 
 
-def _by_lane(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return values of shape (rows, lanes), given in parts, one lane after the other: float64."""
+def _by_lane(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:
+    """Return values of shape (rows, lanes), given in parts, one lane after the other: float64.
+
+    ``order`` holds the indices of the lanes, the first lane's first.
+    """
     values = np.empty((parts[0].shape[1], sum(map(len, parts))))
     first = 0
     for part in parts:
-        values[:, first : first + len(part)] = part.T
+        values[:, first : first + len(part)] = part.T[order]
         first += len(part)
     return values.ravel()
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 from optbench import rng
 from optbench.datasets.base import EMBEDDED, Dataset, Split
 from optbench.device.base import Device
-from optbench.engine.block import Block
+from optbench.engine.block import Block, Group
 from optbench.engine.executor import default_workers, execute
 from optbench.engine.nudge import nudged_start
 from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
@@ -224,9 +224,8 @@ def _run(cases: Iterable[_Case], device: Device) -> dict[_Case, _Traces]:
         Block(
             number,
             case.block_problem,
-            get_optimizer(case.optimizer),
             STEPS[-1],
-            lanes[case],
+            (Group(get_optimizer(case.optimizer), lanes[case]),),
         )
         for number, case in enumerate(lanes)
     ]

@@ -47,7 +47,7 @@ def test_the_first_row_that_is_not_finite_is_a_lanes_last():
     assert book.running.tolist() == [True, False, False]
     second = book.enter(rows(2, [[1, 1, 1]] * 5))
     assert second.rows.tolist() == [5, 0, 0]
-    lanes = book.result(3.0).lanes
+    lanes = book.result().lanes
     assert [lane.status for lane in lanes] == [Status.DONE, Status.DIVERGED, Status.DIVERGED]
     assert [lane.diverged_at for lane in lanes] == [None, 1, 0]
     assert [lane.iterations for lane in lanes] == [6, 1, 0]
@@ -59,13 +59,13 @@ def test_parameters_that_are_not_finite_end_a_lane_although_its_loss_is():
     book = ledger(lanes=2, iterations=1)
     chunk = book.enter(rows(0, [[1, 1], [0.5, 0.5]], [[True, True], [True, False]]))
     assert chunk.rows.tolist() == [2, 2]
-    assert [lane.diverged_at for lane in book.result(1.0).lanes] == [None, 1]
+    assert [lane.diverged_at for lane in book.result().lanes] == [None, 1]
 
 
 def test_where_losses_are_recorded_after_the_row_of_divergence_has_had_its_update():
     book = ledger(small_network(record="after"), lanes=2, iterations=3)
     book.enter(rows(0, [[1, 1], [1, np.nan], [1, np.nan]]))
-    done, diverged = book.result(1.0).lanes
+    done, diverged = book.result().lanes
     assert (done.iterations, done.diverged_at) == (3, None)
     assert (diverged.iterations, diverged.diverged_at) == (2, 1)
 
@@ -103,31 +103,35 @@ def test_a_lane_cut_short_is_interrupted_and_has_no_summary(problem, entered, up
     book = ledger(problem)
     if entered:
         book.enter(rows(0, np.ones((entered, 3))))
-    for lane in book.result(1.0).lanes:
+    for lane in book.result().lanes:
         assert lane.status is Status.INTERRUPTED
         assert lane.iterations == updates
         assert (lane.final_loss, lane.best_loss, lane.diverged_at) == (None, None, None)
 
 
-@pytest.mark.parametrize("entered", [4, 7])
-def test_the_time_of_a_step_is_the_blocks_shared_among_its_lanes(entered):
+def test_the_time_of_a_step_is_the_lanes_share_in_gradients_and_updates():
     book = ledger()
-    book.enter(rows(0, np.ones((entered, 3))))
-    updates = min(entered, 6)
-    for lane in book.result(9.0).lanes:
-        assert lane.step_seconds == 9.0 / (updates * 3)
-        assert lane.block_lanes == 3
+    book.enter(rows(0, [[1, 1, np.nan]] * 4))
+    book.enter_seconds(np.full(3, 8.0), np.array([2.0, 4.0, 6.0]))
+    book.drop_ended()
+    book.enter(rows(4, np.ones((3, 2))))  # two updates, and the row after the last
+    book.enter_seconds(np.full(2, 1.0), np.array([1.0, 2.0]))
+    lanes = book.result().lanes
+    assert [lane.gradient_seconds for lane in lanes] == [1.5, 1.5, 2.0]
+    assert [lane.update_seconds for lane in lanes] == [0.5, 1.0, 1.5]
+    assert [lane.step_seconds for lane in lanes] == [2.0, 2.5, 3.5]
+    assert [lane.block_lanes for lane in lanes] == [3, 3, 3]
 
 
 def test_a_block_without_a_step_has_no_time_of_a_step():
-    assert [lane.step_seconds for lane in ledger().result(0.0).lanes] == [None] * 3
+    assert [lane.step_seconds for lane in ledger().result().lanes] == [None] * 3
 
 
 def test_functions_are_summed_up_by_their_last_and_smallest_row():
     book = ledger(lanes=2, iterations=3)
     book.enter(rows(0, [[4, 4], [1, 3]]))
     book.enter(rows(2, [[2, 2], [3, 1]]))
-    first, second = book.result(1.0).lanes
+    first, second = book.result().lanes
     assert (first.final_loss, first.best_loss) == (3.0, 1.0)
     assert (second.final_loss, second.best_loss) == (1.0, 1.0)
 
@@ -137,7 +141,7 @@ def test_minibatch_problems_are_summed_up_by_means_of_up_to_100_rows():
     book = ledger(small_network(record="after"), lanes=2, iterations=150)
     book.enter(rows(0, losses[:64]))
     book.enter(rows(64, losses[64:]))
-    for lane in book.result(1.0).lanes:
+    for lane in book.result().lanes:
         own = losses[:, lane.lane].tolist()
         means = [sum(own[i : i + 100]) / 100 for i in range(51)]
         assert lane.final_loss == pytest.approx(means[-1], rel=1e-12)

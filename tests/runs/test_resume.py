@@ -36,7 +36,8 @@ from tests.small import (
     suite,
 )
 
-TIMES = ("step_seconds", "seconds")
+PARTS = ("gradient_seconds", "update_seconds")
+TIMES = {"step_seconds", *PARTS, *(f"ledger/{name}" for name in PARTS)}
 
 
 class Layered(SmallNetwork):

@@ -25,7 +25,7 @@ name = "sgd"
 name = "adam"
 """
 
-TIMINGS = ["step_seconds", "workers", "block_lanes"]
+TIMINGS = ["step_seconds", "gradient_seconds", "update_seconds", "workers", "block_lanes"]
 
 
 @pytest.fixture

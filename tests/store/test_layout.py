@@ -76,6 +76,7 @@ def test_lanes_hold_the_columns_promised_and_hyperparameters_after_the_seed(fini
         if name == "seed":
             expected |= {f"hp_{each}": "double" for each in hyperparameters}
             expected["hp_eps_place"] = "string"
+    expected |= {"gradient_seconds": "double", "update_seconds": "double"}
     assert list(arrow_types(finished / "lanes.parquet").items()) == list(expected.items())
 
 
@@ -92,9 +93,11 @@ def test_lanes_say_what_ran_and_what_became_of_it(lanes):
     assert lanes["fingerprint"].nunique() == 3
     valley = lanes.iloc[6:12]
     assert valley["status"].tolist() == ["done", "done", "diverged", "diverged", "done", "done"]
-    assert lanes["block_lanes"].tolist() == ([4] * 4 + [2] * 2) * 3
+    assert lanes["block_lanes"].tolist() == [6] * 18
     assert (lanes["workers"] >= 1).all()
-    assert (lanes["step_seconds"] > 0).all()
+    assert (lanes[["gradient_seconds", "update_seconds"]] > 0).all(axis=None)
+    sums = lanes["gradient_seconds"] + lanes["update_seconds"]
+    assert (lanes["step_seconds"] == sums).all()
     assert (lanes.loc[lanes["status"] == "done", "iterations"] == 300).all()
 
 
