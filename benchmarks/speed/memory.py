@@ -35,7 +35,7 @@ def needed_bytes(plan: Plan) -> int:
     """
     block = plan.blocks[0]
     size = np.dtype(block.problem.dtype).itemsize
-    rows = len(plan.lanes) * block.problem.parameters * (2 + len(block.optimizer.slots))
+    rows = len(plan.lanes) * block.problem.parameters * (2 + len(block.groups[0].optimizer.slots))
     data = sum(array.nbytes for array in block.problem.data().values())
     most = max(len(each.lanes) for each in plan.blocks)
     at_work = min(plan.workers, len(plan.blocks)) * most
