@@ -61,7 +61,7 @@ def compile_rule(optimizer: str, lanes: int, *, function: bool) -> None:
     A run of ``optbench run`` compiles once it has worked for about a second; see
     :mod:`optbench.device.jit`.
     """
-    jit.COMPILE_AFTER = 0
+    jit.COMPILE_AFTER = jit.LOAD_AFTER = 0
     suite = function_suite(lanes, 2) if function else network_suite(optimizer, 0.01, lanes, 2)
     leave_out(suite)
     step_all(plan_of(suite))

@@ -1,16 +1,20 @@
-"""Programs compiled for the CPU by Numba, where the extra ``jit`` is installed.
+"""Programs compiled for the CPU by Numba, where it can be imported.
 
 A compiled program reads and writes each array once per step, where NumPy makes one pass for each
 operation. It gives NumPy's bits: it is made of operations that IEEE 754 rounds correctly, one after
 the other and never contracted; a program with any other operation stays with NumPy. So nothing but
-the time of a run depends on whether Numba is installed.
+the time of a run depends on Numba. Compiled programs are kept in the user's cache.
 """
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,9 +36,13 @@ EXACT = {
 }
 """Operations with one correct result, and how Python writes them."""
 
-COMPILE_AFTER = 10**10
-"""Operations on numbers that NumPy makes for a program before it is compiled: about a second's
-worth, which is what loading Numba and compiling costs."""
+LOAD_AFTER = 3 * 10**9
+"""Operations on numbers that NumPy makes for all programs of a process before Numba is loaded:
+about what they could have cost less, had it been loaded, and what loading it costs: 0.3 s."""
+
+COMPILE_AFTER = 10**9
+"""Operations that NumPy makes for one program before that one is compiled, or read from the
+cache."""
 
 
 class CpuKernel:
@@ -50,7 +58,7 @@ class CpuKernel:
 
     def __init__(self, program: Program, arrays: Sequence[np.ndarray]) -> None:
         self._arrays = tuple(arrays)  # whoever finds a kernel by its arrays' ids relies on them
-        self._operands = self._arrays
+        self._operands: list[tuple[np.ndarray, ...]] = []
         self._program = program
         self._numpy: NumpyKernel | None = None
         self._compiled: Callable[..., None] | None = None
@@ -65,22 +73,24 @@ class CpuKernel:
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> None:
         """Update the arrays; columns have the shape (lanes, 1)."""
-        if self._compiled is None and self._can_compile and self._work.done >= COMPILE_AFTER:
+        if self._compiled is None and self._can_compile and self._work.is_long:
             by_lane = self._arrays[0].flags.c_contiguous
             self._compiled = compiled(self._program, self._arrays[0].dtype.name, by_lane=by_lane)
-            if not by_lane:
-                self._operands = tuple(array.T for array in self._arrays)
+            whole = [self._arrays]
+            coordinates = zip(*(array.T for array in self._arrays), strict=True)
+            self._operands = whole if by_lane else list(coordinates)
         if self._compiled is None:
             self._numpy = self._numpy or NumpyKernel(self._program, self._arrays)
             self._numpy(columns)
-            self._work.done += self._operations
+            self._work.add(self._operations)
         else:
             count = len(self._arrays[0])
-            lanes = (
+            lanes = [
                 np.ascontiguousarray(np.broadcast_to(columns[name], (count, 1))[:, 0])
                 for name in self._program.columns
-            )
-            self._compiled(*self._operands, *lanes)
+            ]
+            for operands in self._operands:
+                self._compiled(*operands, *lanes)
 
 
 @dataclass
@@ -88,6 +98,16 @@ class _Work:
     """Operations on numbers that NumPy has made for a program, in all blocks of the process."""
 
     done: int = 0
+    of_all: ClassVar[int] = 0
+
+    def add(self, count: int) -> None:
+        self.done += count
+        _Work.of_all += count
+
+    @property
+    def is_long(self) -> bool:
+        """Whether compiling the program is worth its time."""
+        return self.done >= COMPILE_AFTER and _Work.of_all >= LOAD_AFTER
 
 
 @cache
@@ -102,10 +122,10 @@ def numba_available() -> bool:
 
 
 def can_compile(program: Program, arrays: Sequence[np.ndarray]) -> bool:
-    """Say whether all operations are exact, and all arrays contiguous in the same order."""
+    """Say whether all operations are exact, and arrays store each lane or coordinate together."""
     return {operation.name for operation in program.operations} <= set(EXACT) and (
         all(array.flags.c_contiguous for array in arrays)
-        or all(array.flags.f_contiguous for array in arrays)
+        or all(array.strides[0] == array.itemsize for array in arrays)
     )
 
 
@@ -113,15 +133,40 @@ def can_compile(program: Program, arrays: Sequence[np.ndarray]) -> bool:
 def compiled(program: Program, dtype: str, *, by_lane: bool) -> Callable[..., None]:
     """Return a program as a function of its arrays and columns.
 
-    The arrays are C-contiguous, (lanes, parameters) if ``by_lane``, else (parameters, lanes); the
-    columns have the shape (lanes,). It releases the interpreter's lock while it runs.
+    The arrays are C-contiguous, (lanes, parameters) if ``by_lane``, else (lanes,) of one parameter;
+    the columns have the shape (lanes,). It releases the interpreter's lock while it runs.
     """
     import numba
 
-    names: dict[str, Any] = {"sqrt": np.sqrt, "T": np.dtype(dtype).type}
-    exec(source(program, by_lane=by_lane), names)  # made of a Program's names and numbers alone
-    function: Callable[..., None] = numba.njit(nogil=True, error_model="numpy")(names["kernel"])
+    text = source(program, by_lane=by_lane)
+    file = _kept(text)
+    # Numba imports the module that cached code names as its own.
+    names: dict[str, Any] = {"__name__": __name__, "sqrt": np.sqrt, "T": np.dtype(dtype).type}
+    # Made of a Program's names and numbers alone.
+    exec(compile(text, "<kernel>" if file is None else str(file), "exec"), names)
+    jit = numba.njit(nogil=True, error_model="numpy", cache=file is not None)
+    function: Callable[..., None] = jit(names["kernel"])
     return function
+
+
+def _kept(text: str) -> Path | None:
+    """Return a file of a program's source in the user's cache, beside which Numba keeps its code.
+
+    None where there can be no such file.
+    """
+    import platformdirs
+
+    name = f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.py"
+    file = platformdirs.user_cache_path("optbench") / "kernels" / name
+    try:
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile("w", dir=file.parent, encoding="utf-8", delete=False) as beside:
+                beside.write(text)
+            os.replace(beside.name, file)
+        return file if os.access(file.parent, os.W_OK) else None
+    except OSError:
+        return None
 
 
 def source(program: Program, *, by_lane: bool) -> str:
@@ -132,33 +177,30 @@ def source(program: Program, *, by_lane: bool) -> str:
     >>> print(source(sgd, by_lane=True))
     def kernel(a0, a1, c_lr):
         for i in range(a0.shape[0]):
-            p0 = a0[i]
-            p1 = a1[i]
             s_lr = c_lr[i]
             for j in range(a0.shape[1]):
-                n0 = p0[j]
-                n1 = p1[j]
+                n0 = a0[i, j]
+                n1 = a1[i, j]
                 r0 = s_lr * n1
                 n0 = n0 - r0
-                p0[j] = n0
+                a0[i, j] = n0
     """
     arrays = range(program.arrays)
-    outer = [f"p{index} = a{index}[i]" for index in arrays]
-    inner = [f"n{index} = p{index}[j]" for index in arrays]
-    columns = [f"s_{name} = c_{name}[{'i' if by_lane else 'j'}]" for name in program.columns]
-    (outer if by_lane else inner).extend(columns)
+    place = "[i, j]" if by_lane else "[i]"
+    body = [f"n{index} = a{index}{place}" for index in arrays]
+    columns = [f"s_{name} = c_{name}[i]" for name in program.columns]
     for operation in program.operations:
         value = EXACT[operation.name].format(*map(_written, operation.sources))
-        inner.append(f"{_written(operation.target)} = {value}")
-    inner += [f"p{index}[j] = n{index}" for index in arrays if index != 1]
+        body.append(f"{_written(operation.target)} = {value}")
+    body += [f"a{index}{place} = n{index}" for index in arrays if index != 1]
+    if by_lane:
+        body = ["for j in range(a0.shape[1]):", *(f"    {line}" for line in body)]
     parameters = [f"a{index}" for index in arrays] + [f"c_{name}" for name in program.columns]
     return "\n".join(
         (
             f"def kernel({', '.join(parameters)}):",
             "    for i in range(a0.shape[0]):",
-            *(f"        {line}" for line in outer),
-            "        for j in range(a0.shape[1]):",
-            *(f"            {line}" for line in inner),
+            *(f"        {line}" for line in (*columns, *body)),
         )
     )
 

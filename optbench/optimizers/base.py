@@ -26,7 +26,7 @@ RunElementwise: TypeAlias = Callable[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass
 class UpdateContext:
     """What an optimizer sees of one update.
 
@@ -252,7 +252,8 @@ class StackedUpdater(Updater):
 
     @override
     def update(self, row: int) -> None:
-        self._optimizer.step(replace(self._context, columns=at_row(self._columns, row)))
+        self._context.columns = at_row(self._columns, row)
+        self._optimizer.step(self._context)
 
     @property
     @override

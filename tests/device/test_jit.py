@@ -18,14 +18,21 @@ from tests.device.test_kernels import assert_same_bits, columns_of, laid_out, ma
 from tests.optimizers.driver import ELEMENTWISE
 from tests.small import run_suite, small_network, suite
 
-WHOLE = ["by lane", "by coordinate"]
+WHOLE = ["by lane", "by coordinate", "a group"]
 SPECIAL = np.array([0.0, -0.0, 0.5, -2.0, 1e-310, 3e38, np.inf, -np.inf, np.nan])
 
-numba = pytest.importorskip("numba", reason="Numba (the extra jit) is not installed")
+numba = pytest.importorskip("numba", reason="Numba is not installed")
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch):
+    """Leave the user's cache alone."""
+    monkeypatch.setattr(jit, "_kept", lambda text: None)
 
 
 @pytest.fixture
 def at_once(monkeypatch):
+    monkeypatch.setattr(jit, "LOAD_AFTER", 0)
     monkeypatch.setattr(jit, "COMPILE_AFTER", 0)
 
 
@@ -102,6 +109,7 @@ def test_a_program_is_compiled_once_numpy_has_worked_on_it_for_long(monkeypatch)
     def rule(w, g, *, xp):
         return (w - 0.25 * g,)
 
+    monkeypatch.setattr(jit, "LOAD_AFTER", 0)
     monkeypatch.setattr(jit, "COMPILE_AFTER", 2 * 6 * 3)  # two operations on six numbers, thrice
     elementwise = NumpyDevice().elementwise()
     w, g = np.zeros((2, 3)), np.ones((2, 3))
@@ -120,14 +128,63 @@ def test_a_program_is_compiled_once_numpy_has_worked_on_it_for_long(monkeypatch)
 def test_a_trace_does_not_depend_on_when_its_rule_is_compiled(monkeypatch):
     several = suite(small_network(), optimizers=["adam", "momentum"], seeds=(0, 1), iterations=30)
     found = []
+    monkeypatch.setattr(jit, "LOAD_AFTER", 0)
     for after in (10**18, 5_000, 0):
         monkeypatch.setattr(jit, "COMPILE_AFTER", after)
         found.append([lane.bits for lane in run_suite(several).values()])
     assert found[0] == found[1] == found[2]
 
 
+def test_numba_is_loaded_once_all_programs_together_have_worked_for_long(monkeypatch):
+    monkeypatch.setattr(jit, "COMPILE_AFTER", 0)
+    monkeypatch.setattr(jit, "LOAD_AFTER", 30)
+    monkeypatch.setattr(jit._Work, "of_all", 0)
+    names, kernels = ("add", "subtract", "multiply"), []
+    for name in names:
+        kernels.append(jit.CpuKernel(trace(of(name), 2, ()), [np.zeros((2, 6)), np.ones((2, 6))]))
+        kernels[-1]({})  # 12 operations
+    for kernel in kernels:
+        assert not kernel.is_compiled
+        kernel({})
+        assert kernel.is_compiled
+
+
+@pytest.mark.usefixtures("at_once")
+def test_compiled_programs_are_kept_in_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
+    program = trace(of("add"), 2, ())
+    hits = []
+    for _ in range(2):
+        jit.compiled.cache_clear()
+        function = jit.compiled(program, "float64", by_lane=True)
+        w = np.zeros((2, 3))
+        function(w, np.ones((2, 3)))
+        assert (w == 1.0).all()
+        hits.append(sum(function.stats.cache_hits.values()))
+    assert hits == [0, 1]
+    (file,) = (tmp_path / "optbench" / "kernels").glob("*.py")
+    assert file.read_text() == jit.source(program, by_lane=True)
+    file.write_text("def kernel(a0, a1): raise ValueError")  # whatever stands there
+    jit.compiled.cache_clear()
+    jit.compiled(program, "float64", by_lane=True)(w, np.ones((2, 3)))
+    assert (w == 2.0).all()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_without_a_cache_programs_are_compiled_all_the_same(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    (tmp_path / "optbench").write_text("")  # where the folder would be
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
+    jit.compiled.cache_clear()
+    w = np.zeros((2, 3))
+    jit.compiled(trace(of("add"), 2, ()), "float64", by_lane=True)(w, np.ones((2, 3)))
+    assert (w == 1.0).all()
+
+
 def test_without_numba_everything_works(monkeypatch):
     monkeypatch.setattr(jit, "numba_available", lambda: False)
+    monkeypatch.setattr(jit, "LOAD_AFTER", 0)
     monkeypatch.setattr(jit, "COMPILE_AFTER", 0)
     arrays = [np.zeros((2, 3)), np.ones((2, 3))]
     jit.CpuKernel(trace(of("add"), 2, ()), arrays)({})

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -101,17 +102,17 @@ class Network:
                 f"all layers together may have at most {MOST_PARAMETERS}"
             )
 
-    @property
+    @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors in the order in which they lie in a row."""
         return tuple(tensor for layer in self.layers for tensor in layer.tensors)
 
-    @property
+    @cached_property
     def buffers(self) -> tuple[Buffer, ...]:
         """All arrays that training updates but does not train, in the order of layers."""
         return tuple(buffer for layer in self.layers for buffer in layer.buffers)
 
-    @property
+    @cached_property
     def dropouts(self) -> tuple[Dropout, ...]:
         """The layers that take masks, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Dropout))
@@ -158,12 +159,12 @@ class Network:
                 self.regularization.add_gradient(pass_.weights[name], grads[name], pass_.work)
         return self._with_penalty(loss, pass_)
 
-    @property
+    @cached_property
     def _first(self) -> int:
         """Index of the first layer that is trained; nobody needs the gradient of its input."""
         return next(index for index, layer in enumerate(self.layers) if layer.tensors)
 
-    @property
+    @cached_property
     def _penalized(self) -> tuple[str, ...]:
         return tuple(name for layer in self.layers for name in layer.penalized)
 
