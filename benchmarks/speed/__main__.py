@@ -9,7 +9,17 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.speed import function, machine, memory, network, overhead, parquet, processes, rules
+from benchmarks.speed import (
+    function,
+    machine,
+    memory,
+    network,
+    overhead,
+    parquet,
+    processes,
+    programs,
+    rules,
+)
 from benchmarks.speed.contenders import missing, set_threads
 from benchmarks.speed.report import document, to_json, to_text
 
@@ -21,6 +31,7 @@ SECTIONS = {
     "processes": processes.run,
     "overhead": overhead.run,
     "memory": memory.run,
+    "programs": programs.run,
 }
 FOLDER = Path(__file__).parents[2] / "results" / "speed"
 ROUNDS, QUICK_ROUNDS = 5, 2

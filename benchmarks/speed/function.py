@@ -6,7 +6,6 @@ from typing import Any
 from benchmarks.speed import ours, textbook
 from benchmarks.speed.contenders import has
 from benchmarks.speed.measure import Timed, interleave, timed
-from benchmarks.speed.network import optbench
 
 TEXTBOOK = "textbook"
 STEPS = {1: 4_000, 1_000: 2_000, 10_000: 512}
@@ -16,9 +15,14 @@ LR = 0.3
 CASE = "adam"
 
 
+def optbench(lanes: int) -> str:
+    """Return what optbench with so many lanes is called."""
+    return f"optbench, {lanes:,} lane{'' if lanes == 1 else 's'}"
+
+
 def pytorch(lanes: int) -> str:
     """Return what PyTorch with so many lanes is called."""
-    return "PyTorch eager" if lanes == 1 else f"PyTorch eager, one tensor of {lanes} lanes"
+    return "PyTorch eager" if lanes == 1 else f"PyTorch eager, one tensor of {lanes:,} lanes"
 
 
 def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
@@ -49,6 +53,6 @@ def _pytorch(lanes: int, steps: int) -> Timed:
 def _optbench(lanes: int, steps: int) -> Timed:
     suite = ours.function_suite(lanes, steps)
     ours.leave_out(suite)
-    ours.compile_rule(CASE, 1, function=True)
+    ours.compile_rules([CASE], 1, function=True)
     plan = ours.plan_of(suite)
     return lambda: ours.seconds_per_lane_step(plan)

@@ -54,7 +54,7 @@ def watch_one_run(*, evaluate: bool) -> dict[str, Any]:
     """Run, and return peak, what the imports took, and what the arrays need."""
     import_all()
     imports = resident_bytes("VmRSS")
-    suite = ours.network_suite("adam", learning_rates()["adam"], LANES, STEPS)
+    suite = ours.network_suite({"adam": learning_rates()["adam"]}, LANES, STEPS)
     if not evaluate:
         ours.leave_out(suite)
     plan = ours.plan_of(suite)

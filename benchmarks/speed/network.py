@@ -1,4 +1,8 @@
-"""Lane-steps of the textbook's network, by every contender with every optimizer."""
+"""Lane-steps of the textbook's comparison: four optimizers on its network, from some seeds.
+
+optbench steps all lanes of the comparison together; the others train one optimizer after the other,
+and JAX all seeds of one optimizer at once.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,14 +20,18 @@ MATRIX_PRODUCT = "matrix product"
 
 PRODUCT_SIZE = 2048
 PRODUCTS = 2
-LANES = (1, 4, 16, 64)
+ALL = "all four"
+"""The case of a contender that trains all optimizers together."""
+
+SEEDS = (1, 4, 5, 16)
 WARM_STEPS = 5
 
 STEPS = {TEXTBOOK: 64, TEXTBOOK32: 128, PYTORCH: 192, JAX: 256}
 """Timed steps of the contenders that train one lane."""
 
-LANE_STEPS = 1024
-"""What the others make in all lanes together, where that is not too few for each."""
+LANE_STEPS = 2048
+"""What optbench makes in all lanes together, and JAX in those of one optimizer, where that is not too
+few for each."""
 
 LEAST_STEPS = 128
 """Of optbench: between the steps of one block and the next, a worker makes arrays."""
@@ -31,14 +39,14 @@ LEAST_STEPS = 128
 LEAST_JAX_STEPS = 32
 
 
-def optbench(lanes: int) -> str:
-    """Return what optbench with so many lanes is called."""
-    return f"optbench, {lanes} lane{'' if lanes == 1 else 's'}"
+def optbench(seeds: int) -> str:
+    """Return what optbench with four optimizers and so many seeds is called."""
+    return f"optbench, 4 × {seeds} lanes"
 
 
-def jax_vmap(lanes: int) -> str:
-    """Return what JAX with so many lanes is called."""
-    return f"JAX scan of vmap, {lanes} lanes"
+def jax_of(seeds: int) -> str:
+    """Return what JAX with so many seeds of each optimizer is called."""
+    return JAX if seeds == 1 else f"JAX scan of vmap, {seeds} lanes"
 
 
 def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
@@ -50,6 +58,9 @@ def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, An
     for optimizer, lr in learning_rates().items():
         for name, work in _contenders(workload, optimizer, lr, share).items():
             table.setdefault(name, {})[optimizer] = work
+    for seeds in SEEDS:
+        steps = max(LEAST_STEPS, LANE_STEPS // seeds // 4) // (2 if quick else 1)
+        table[optbench(seeds)] = {ALL: _optbench(workload, seeds, steps)}
     samples = interleave(table, rounds, say)
     products = samples.pop(MATRIX_PRODUCT)
     return {
@@ -77,14 +88,9 @@ def _contenders(workload: Workload, optimizer: str, lr: float, share: int) -> di
         found[name] = _textbook(workload, optimizer, lr, dtype, train, STEPS[name] // share)
     if has("torch"):
         found[PYTORCH] = _pytorch(workload, optimizer, lr, STEPS[PYTORCH] // share)
-    if has("jax"):
-        found[JAX] = _jax(workload, optimizer, lr, 1, STEPS[JAX] // share)
-    for lanes in LANES:
-        if has("jax") and lanes > 1:
-            steps = max(LEAST_JAX_STEPS, LANE_STEPS // lanes) // share
-            found[jax_vmap(lanes)] = _jax(workload, optimizer, lr, lanes, steps)
-        steps = max(LEAST_STEPS, LANE_STEPS // lanes) // (2 if share > 1 else 1)
-        found[optbench(lanes)] = _optbench(workload, optimizer, lr, lanes, steps)
+    for seeds in SEEDS if has("jax") else ():
+        steps = STEPS[JAX] if seeds == 1 else max(LEAST_JAX_STEPS, LANE_STEPS // seeds)
+        found[jax_of(seeds)] = _jax(workload, optimizer, lr, seeds, steps // share)
     return found
 
 
@@ -156,9 +162,9 @@ def _jax(workload: Workload, optimizer: str, lr: float, lanes: int, steps: int) 
     return work
 
 
-def _optbench(workload: Workload, optimizer: str, lr: float, lanes: int, steps: int) -> Timed:
-    suite = ours.network_suite(optimizer, lr, lanes, steps)
+def _optbench(workload: Workload, seeds: int, steps: int) -> Timed:
+    suite = ours.network_suite(learning_rates(), seeds, steps)
     ours.leave_out(suite, workload.start)
-    ours.compile_rule(optimizer, 1, function=False)
+    ours.compile_rules(list(learning_rates()), 1, function=False)
     plan = ours.plan_of(suite)
     return lambda: ours.seconds_per_lane_step(plan)

@@ -1,7 +1,7 @@
 """optbench itself, through its executor and worker threads, as ``optbench run`` starts them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Any
 
@@ -28,22 +28,23 @@ class FirstReading:
         return now
 
 
-def network_suite(optimizer: str, lr: float, lanes: int, iterations: int) -> Suite:
-    """Return a suite that trains the textbook's network from so many seeds."""
+def network_suite(learning_rates: Mapping[str, float], seeds: int, iterations: int) -> Suite:
+    """Return a suite that trains the textbook's network with some optimizers and so many seeds."""
     problem = {"name": "mnist-mlp", "record": "before"}
-    return _suite(problem, {"name": optimizer, "lr": lr}, iterations, seeds=lanes)
+    optimizers = [{"name": name, "lr": lr} for name, lr in learning_rates.items()]
+    return _suite(problem, optimizers, iterations, seeds)
 
 
 def function_suite(lanes: int, iterations: int) -> Suite:
     """Return a suite of Adam on the textbook's function, a learning rate a lane."""
     swept = {"lr": 0.3} if lanes == 1 else {"grid": {"lr": f"1e-2:1:{lanes}"}}
-    return _suite({"name": "anisotropic"}, {"name": "adam", **swept}, iterations, seeds=1)
+    return _suite({"name": "anisotropic"}, [{"name": "adam", **swept}], iterations, seeds=1)
 
 
 def _suite(
-    problem: dict[str, Any], optimizer: dict[str, Any], iterations: int, seeds: int
+    problem: dict[str, Any], optimizers: list[dict[str, Any]], iterations: int, seeds: int
 ) -> Suite:
-    plain = {"name": "speed", "problem": [problem], "optimizer": [optimizer]}
+    plain = {"name": "speed", "problem": [problem], "optimizer": optimizers}
     return resolve(parse_suite({**plain, "iterations": iterations, "seeds": seeds}, "benchmark"))
 
 
@@ -55,14 +56,14 @@ def leave_out(suite: Suite, start: Callable[[int], Any] | None = None) -> None:
             setting.problem.start = start  # type: ignore[method-assign]
 
 
-def compile_rule(optimizer: str, lanes: int, *, function: bool) -> None:
-    """Have the rule compiled before it is timed, as JAX's training is, where Numba is installed.
+def compile_rules(optimizers: Sequence[str], lanes: int, *, function: bool) -> None:
+    """Have rules compiled before they are timed, as JAX's training is, where Numba is installed.
 
-    A run of ``optbench run`` compiles once it has worked for about a second; see
-    :mod:`optbench.device.jit`.
+    A run of ``optbench run`` compiles them on its way; see :mod:`optbench.device.jit`.
     """
     jit.COMPILE_AFTER = jit.LOAD_AFTER = 0
-    suite = function_suite(lanes, 2) if function else network_suite(optimizer, 0.01, lanes, 2)
+    rates = dict.fromkeys(optimizers, 0.01)
+    suite = function_suite(lanes, 2) if function else network_suite(rates, lanes, 2)
     leave_out(suite)
     step_all(plan_of(suite))
 

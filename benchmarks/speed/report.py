@@ -49,15 +49,19 @@ def digits(value: float) -> str:
 def lane_step_table(section: Mapping[str, Any], unit: str, scale: float) -> str:
     """Return the times of a lane-step of all contenders, and what can be told of their rate."""
     has_rate = "flop_per_second" in section
-    cases = list(next(iter(section["seconds_per_lane_step"].values())))
-    by_case = cases if len(cases) > 1 else []
+    cases = dict.fromkeys(
+        case for samples in section["seconds_per_lane_step"].values() for case in samples
+    )
+    by_case = list(cases) if len(cases) > 1 else []
     header = [f"{unit} a lane-step", "median", "lowest", "highest", *by_case]
     rows = []
     for name, samples in section["seconds_per_lane_step"].items():
         whole = pooled(samples)
         values = [whole.median, whole.lowest, whole.highest]
-        values += [median(samples[case]) for case in by_case]
         row = [name, *(digits(value * scale) for value in values)]
+        row += [
+            digits(median(samples[case]) * scale) if case in samples else "" for case in by_case
+        ]
         if has_rate:
             row.append(f"{100 * share_of_product_rate(section, whole.median):.0f} %")
         rows.append(row)
@@ -151,6 +155,12 @@ def _kernels(machine: Mapping[str, Any]) -> str:
 def _lines(sections: Sections) -> list[str]:
     """Return a line for each of the smaller sections."""
     lines = []
+    if "programs" in sections:
+        parts = sections["programs"]["seconds"]
+        for case in next(iter(parts.values())):
+            told = "; ".join(f"{name} {_range(spread(each[case]))}" for name, each in parts.items())
+            steps = sections["programs"]["iterations"]
+            lines.append(f"Whole programs, s, 4 optimizers, {case}, {steps:,} iterations: {told}")
     if "parquet" in sections:
         rate = spread(sections["parquet"]["rows_per_second"])
         lines.append(f"Trace to parquet: {_range(rate, 1e-6)} million rows a second")

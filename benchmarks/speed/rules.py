@@ -24,8 +24,8 @@ def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, An
     """Time all rules in turn; return their seconds a lane-step and the ratios to Adam's."""
     contenders = {}
     for name in elementwise():
-        ours.compile_rule(name, LANES, function=False)
-        suite = ours.network_suite(name, 1e-4, LANES, 16 if quick else 64)
+        ours.compile_rules([name], LANES, function=False)
+        suite = ours.network_suite({name: 1e-4}, LANES, 16 if quick else 64)
         ours.leave_out(suite)
         plan = ours.plan_of(suite)
         contenders[name] = {CASE: lambda plan=plan: ours.seconds_per_lane_step(plan)}

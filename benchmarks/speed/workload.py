@@ -2,6 +2,7 @@
 
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -55,6 +56,15 @@ class Workload:
         self.pixels = arrays["train.images"].astype(np.float32) / np.float32(scale)
         self.labels = arrays["train.labels"].astype(np.int64)
         self.start = cache(self._problem.start)
+
+    def save(self, file: Path, seeds: int, steps: int) -> None:
+        """Write what a program needs: bytes and labels of all splits, starts and batches."""
+        np.savez(
+            file,
+            **self._problem.data(),
+            starts=np.stack([self.start(seed) for seed in range(seeds)]).astype(np.float32),
+            batches=np.stack([self.batches(seed, steps) for seed in range(seeds)]),
+        )
 
     def batches(self, seed: int, steps: int) -> np.ndarray:
         """Return the indices of a seed's first batches, int64 of shape (steps, batch)."""
