@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -11,10 +11,18 @@ from typing import TypeAlias
 
 from optbench.device.choose import get_device
 from optbench.errors import ExitCode, UsageError
-from optbench.gate.baseline import Baseline, Thresholds, find, load, parse_thresholds
+from optbench.gate.baseline import (
+    Baseline,
+    Thresholds,
+    check_problems,
+    find,
+    load,
+    parse_thresholds,
+)
 from optbench.gate.compare import compare
+from optbench.gate.integrity import integrity_findings
 from optbench.gate.save import save_tables
-from optbench.gate.verdict import LOSS_THRESHOLD, Gate, Severity, Verdict
+from optbench.gate.verdict import LOSS_THRESHOLD, Gate, Severity, Verdict, worst_first
 from optbench.records import Record, RunTables, Status
 from optbench.runs.pipeline import Plan, new_invocation, plan_run, run_plan
 from optbench.runs.resume import device_name
@@ -58,7 +66,18 @@ class CheckedBaseline:
         for severity in Severity:
             number = sum(finding.severity == severity for finding in self.verdict.findings)
             counts += [_count(number, severity)] if number else []
-        return f"{self.name}: {result}, {', '.join(counts)}"
+        return f"{self.name}: {result}, {', '.join(counts)}{self._thresholds}"
+
+    @property
+    def _thresholds(self) -> str:
+        """The thresholds that were applied, unless they are the default."""
+        if set(self.thresholds.values()) <= {LOSS_THRESHOLD}:
+            return ""
+        shares = [
+            f"{100.0 * share:g} %" + (f" for {problem}" if problem else "")
+            for problem, share in self.thresholds.items()
+        ]
+        return f"; threshold {', '.join(shares)}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -138,6 +157,7 @@ def check_baselines(
     if run is not None and len(loaded) > 1:
         known = ", ".join(baseline.path.name for baseline in loaded)
         raise UsageError(f"--run is compared with a single baseline; name one of {known}")
+    check_problems(given, {title for baseline in loaded for title in _problems(baseline)})
     data_folder = None if data_dir is None else Path(data_dir)
     checked = []
     for baseline in loaded:
@@ -146,7 +166,8 @@ def check_baselines(
         else:
             path = find_runs([str(run)], Path(out))[0]
         tables = read_run(path)
-        thresholds = {**baseline.meta.get("thresholds", {}), **given}
+        own = {title: share for title, share in given.items() if title in _problems(baseline)}
+        thresholds = {**baseline.meta.get("thresholds", {}), **own}
         gate = Gate(
             strict=strict,
             fail_on_speed=fail_on_speed,
@@ -154,12 +175,19 @@ def check_baselines(
             thresholds={problem: share for problem, share in thresholds.items() if problem},
         )
         verdict = compare(baseline, tables, gate)
+        findings = [*integrity_findings(baseline), *verdict.findings]
+        verdict = replace(verdict, findings=worst_first(findings))
         drawn = _draw_failed(baseline, tables, verdict) if figures else ()
         checked.append(CheckedBaseline(baseline, tables, verdict, thresholds, drawn))
     if update:
         for one in checked:
             refresh(one, data_dir=data_folder)
     return checked
+
+
+def _problems(baseline: Baseline) -> list[str]:
+    """Return what may have a threshold: all problems together, and each."""
+    return ["", *(problem["problem"] for problem in baseline.meta["problems"])]
 
 
 def _run_again(

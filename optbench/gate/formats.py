@@ -95,6 +95,7 @@ def to_json(checked: "Sequence[CheckedBaseline]") -> str:
             "exit_code": int(one.verdict.exit_code),
             "failed": one.verdict.failed,
             "lanes": one.verdict.matched,
+            "thresholds": dict(one.thresholds),
             "findings": [asdict(finding) for finding in one.verdict.findings],
             "groups": [asdict(group) for group in one.verdict.groups],
             "figures": [str(path) for path in one.figures],

@@ -180,10 +180,8 @@ def _optimizers(comparison: Comparison) -> Iterator[Finding]:
         for meta in (comparison.baseline.meta, comparison.run.meta)
     )
     for label in dict.fromkeys(pair.label for pair in comparison.matching.pairs):
-        if label not in then or label not in now:
-            continue
-        old, new = (_without_place(side[label]) for side in (then, now))
-        code = isinstance(old["source"], dict) and isinstance(new["source"], dict)
+        old, new = (_without_place(side[label]) if label in side else {} for side in (then, now))
+        code = all(isinstance(side.get("source"), dict) for side in (old, new))
         for difference in differences(old, new):
             own = code and difference.path.startswith("source.")
             severity = Severity.NOTICE if own else Severity.FAILURE

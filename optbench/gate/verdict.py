@@ -23,6 +23,7 @@ class Severity(StrEnum):
 class Kind(StrEnum):
     """What a finding is about, in the order in which findings are listed."""
 
+    BASELINE = "baseline"
     SETTINGS = "settings"
     NUMERICS = "numerics"
     QUALITY = "quality"

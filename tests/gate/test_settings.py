@@ -142,9 +142,13 @@ def optimizer(meta, label="adam"):
     return next(each for each in meta["optimizers"] if each["label"] == label)
 
 
-def test_a_label_that_a_side_does_not_describe_is_left_to_its_lanes():
-    run = changed(lambda meta: meta["optimizers"].clear())
-    assert compare(BASELINE, run).findings == ()
+def test_a_label_that_a_side_does_not_describe_fails():
+    run = changed(lambda meta: meta["optimizers"].pop())
+    for verdict in (compare(BASELINE, run), compare(replace(BASELINE, meta=run.meta), RUN)):
+        assert {(f.severity, f.kind, f.label) for f in verdict.findings} == {
+            ("failure", "settings", "adam")
+        }
+    assert "nothing now" in compare(BASELINE, run).findings[0].message
 
 
 def test_another_rule_under_the_same_label_fails():
