@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import SymmetricalLogLocator
 
 from optbench.gate.baseline import Baseline
 from optbench.records import RunTables
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
 THEN, NOW = "#0072B2", "#D55E00"
 
-LOG_DECADES = 3
-"""Decades that losses span before their axis becomes logarithmic."""
+LOG_DECADES = 1
+"""Decades that losses span before their axis becomes logarithmic: relative changes are judged."""
+
+FEW_ITERATIONS = 1000
+"""Iterations up to which there is room for more ticks than powers of ten."""
 
 FAINT = 0.35
 
@@ -55,6 +59,9 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
         median = ranked.median(axis=1)
         handles += axes.plot(side.index, median, color=color, linestyle=style, linewidth=1.8)
     axes.set_xscale("symlog", linthresh=10)
+    subs = (1, 2, 5) if then.index.max() <= FEW_ITERATIONS else (1,)
+    axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=10, subs=subs))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlim(left=0)
     axes.set(xlabel="iteration", ylabel="loss")
     axes.set_title(f"{display_name(label)} on {literal(problem)}")
