@@ -163,14 +163,11 @@ def load(folder: Path) -> Baseline:
     check_shape(_Description, meta, file)
     check_description({"started": "", "status": "", "invocation_id": "", **meta}, file)
     lanes = read_table([folder / "lanes.parquet"], LANE_COLUMNS)
-    problems = [problem["problem"] for problem in meta["problems"]]
-    lost = set(lanes["problem"]) - set(problems)
-    if lost:
-        raise ResultsError(f"'{file}' is damaged: problems: '{min(lost)}' is missing")
+    check_described(lanes, meta, file)
     if lanes["lane"].duplicated().any():
         raise ResultsError(f"'{folder / 'lanes.parquet'}' is damaged: it holds a lane twice")
     try:
-        check_problems(parse_thresholds(meta.get("thresholds", {})), problems)
+        check_problems(parse_thresholds(meta.get("thresholds", {})), titles(meta))
     except UsageError as error:
         raise ResultsError(f"'{file}': {error}") from None
     trace = _read_rows(folder / "trace.parquet", TRACE_COLUMNS)
@@ -178,6 +175,18 @@ def load(folder: Path) -> Baseline:
     saved, found = meta.get("checksums", {}), checksums(folder, meta)
     changed = tuple(name for name, digest in found.items() if saved.get(name) != digest)
     return Baseline(folder, meta, lanes, trace, tolerance, changed)
+
+
+def titles(meta: Mapping[str, Any]) -> list[str]:
+    """Return the titles of the problems that a baseline or a run describes."""
+    return [str(problem["problem"]) for problem in meta["problems"]]
+
+
+def check_described(lanes: "pd.DataFrame", meta: Mapping[str, Any], file: Path) -> None:
+    """Refuse lanes of problems that their baseline or run, whose JSON file it is, lacks."""
+    lost = set(lanes["problem"]) - set(titles(meta))
+    if lost:
+        raise ResultsError(f"'{file}' is damaged: problems: '{min(lost)}' is missing")
 
 
 def _read_rows(file: Path, kinds: Mapping[str, str]) -> "pd.DataFrame":
@@ -205,7 +214,7 @@ def find(names: list[str], out: Path) -> list[Path]:
 def _find(name: str, known: list[Path], out: Path) -> Path:
     for folder in (out / FOLDER / name, Path(name)):
         if name and isfile(folder / DESCRIPTION):
-            return folder
+            return folder if folder.name not in ("", "..") else folder.resolve()
     titles = [folder.name for folder in known]
     hint = nearest(name, titles) if titles else MAKE_ONE
     raise NothingToCompareError(f"there is no baseline '{name}' under '{out / FOLDER}'; {hint}")
@@ -246,6 +255,11 @@ def parse_thresholds(thresholds: Thresholds) -> dict[str, float]:
                 "write 0.05 for 5 %"
             )
     return parsed
+
+
+def of_problems(thresholds: Mapping[str, float], problems: Collection[str]) -> dict[str, float]:
+    """Return those thresholds that mean all problems, or one of these."""
+    return {title: share for title, share in thresholds.items() if title in ("", *problems)}
 
 
 def check_problems(thresholds: Mapping[str, float], problems: Collection[str]) -> None:

@@ -14,10 +14,13 @@ from optbench.errors import ExitCode, UsageError
 from optbench.gate.baseline import (
     Baseline,
     Thresholds,
+    check_described,
     check_problems,
     find,
     load,
+    of_problems,
     parse_thresholds,
+    titles,
 )
 from optbench.gate.compare import compare
 from optbench.gate.integrity import integrity_findings
@@ -157,17 +160,20 @@ def check_baselines(
     if run is not None and len(loaded) > 1:
         known = ", ".join(baseline.path.name for baseline in loaded)
         raise UsageError(f"--run is compared with a single baseline; name one of {known}")
-    check_problems(given, {title for baseline in loaded for title in _problems(baseline)})
+    there = None if run is None else read_run(find_runs([str(run)], Path(out))[0])
+    sides: list[Baseline | RunTables] = [*loaded, *([there] if there else [])]
+    check_problems(
+        given, list(dict.fromkeys(title for side in sides for title in titles(side.meta)))
+    )
     data_folder = None if data_dir is None else Path(data_dir)
     checked = []
     for baseline in loaded:
-        if run is None:
-            path = _run_again(baseline, Path(out), data_folder, workers, display)
-        else:
-            path = find_runs([str(run)], Path(out))[0]
-        tables = read_run(path)
-        own = {title: share for title, share in given.items() if title in _problems(baseline)}
-        thresholds = {**baseline.meta.get("thresholds", {}), **own}
+        tables = there or read_run(_run_again(baseline, Path(out), data_folder, workers, display))
+        check_described(tables.lanes, tables.meta, tables.path / "run.json")
+        thresholds = of_problems(
+            {**baseline.meta.get("thresholds", {}), **given},
+            [*titles(baseline.meta), *titles(tables.meta)],
+        )
         gate = Gate(
             strict=strict,
             fail_on_speed=fail_on_speed,
@@ -183,11 +189,6 @@ def check_baselines(
         for one in checked:
             refresh(one, data_dir=data_folder)
     return checked
-
-
-def _problems(baseline: Baseline) -> list[str]:
-    """Return what may have a threshold: all problems together, and each."""
-    return ["", *(problem["problem"] for problem in baseline.meta["problems"])]
 
 
 def _run_again(
@@ -226,6 +227,13 @@ def _draw_failed(baseline: Baseline, tables: RunTables, verdict: Verdict) -> tup
 
 
 def refresh(checked: CheckedBaseline, *, data_dir: Path | None = None) -> None:
-    """Put the run of a check in the place of its baseline; the thresholds stay."""
-    folder = checked.baseline.path
-    save_tables(checked.run, folder, checked.thresholds, data_dir=data_dir, replace=True)
+    """Put the run of a check in the place of its baseline; the thresholds of its problems stay."""
+    run, folder = checked.run, checked.baseline.path
+    suites = [side.meta["suite"]["name"] for side in (checked.baseline, run)]
+    if suites[0] != suites[1]:
+        raise UsageError(
+            f"'{run.path}' is a run of suite '{suites[1]}', and baseline '{checked.name}' is of "
+            f"'{suites[0]}'; to keep it as well, use: optbench baseline save"
+        )
+    thresholds = of_problems(checked.thresholds, titles(run.meta))
+    save_tables(run, folder, thresholds, data_dir=data_dir, replace=True)

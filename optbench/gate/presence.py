@@ -68,11 +68,17 @@ def ending_findings(comparison: Comparison) -> list[Finding]:
     Lanes of one configuration that ended alike share a finding, which quotes the first.
     """
     matching, lost = comparison.matching, _lost_rows(comparison)
+    errors = {
+        lane: failure["message"]
+        for failure in comparison.run.meta.get("failures", ())
+        for lane in failure["lanes"]
+    }
     findings = []
     for pairs in matching.groups():
         alike: dict[tuple[Severity, str], list[tuple[Pair, _End]]] = defaultdict(list)
         for pair in pairs:
-            end = _end(matching.then[pair.then], matching.now[pair.now], lost.get(pair))
+            then, now = matching.then[pair.then], matching.now[pair.now]
+            end = _end(then, now, lost.get(pair), errors.get(pair.now, ""))
             if end is not None:
                 alike[end.severity, end.what].append((pair, end))
         findings += [_finding(cases, len(pairs)) for cases in alike.values()]
@@ -123,11 +129,15 @@ class _End(NamedTuple):
     iteration: int | None = None
 
 
-def _end(old: Row, new: Row, lost: _Lost | None) -> _End | None:
-    """Return what is to be said of how two lanes ended; None for nothing."""
+def _end(old: Row, new: Row, lost: _Lost | None, error: str) -> _End | None:
+    """Return what is to be said of how two lanes ended; None for nothing.
+
+    ``error`` is what the new lane raised, if anything.
+    """
     before, after = str(old["status"]), str(new["status"])
     if after == Status.FAILED:
-        return _End(Severity.FAILURE, after, f"failed, was {before}")
+        why = f" with {error}" if error else ""
+        return _End(Severity.FAILURE, f"{after}{why}", f"failed{why}, was {before}")
     if after in UNFINISHED:
         return _End(Severity.FAILURE, after, f"did not end: it is {after}, was {before}")
     if after == Status.DIVERGED and before != after:

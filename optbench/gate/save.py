@@ -26,6 +26,7 @@ from optbench.gate.baseline import (
     check_free,
     check_problems,
     parse_thresholds,
+    titles,
     write,
 )
 from optbench.gate.compare import test_errors
@@ -101,7 +102,7 @@ def save_baseline(
     folder = Path(out) / FOLDER / title
     check_free(folder)
     thresholds = parse_thresholds(threshold)
-    check_problems(thresholds, [problem["problem"] for problem in tables.meta["problems"]])
+    check_problems(thresholds, titles(tables.meta))
     data_folder = None if data_dir is None else Path(data_dir)
     save_tables(tables, folder, thresholds, data_dir=data_folder)
     return folder

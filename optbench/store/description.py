@@ -81,6 +81,12 @@ class _Environment(_Part):
     blas: list[dict[str, Any]] = []
 
 
+class _Failure(_Part):
+    message: str
+    lanes: list[int]
+    traceback: str
+
+
 class _Description(_Part):
     started: str
     status: str
@@ -89,6 +95,7 @@ class _Description(_Part):
     optimizers: list[_Optimizer] = []
     environment: _Environment = _Environment()
     device: dict[str, Any] = {}
+    failures: list[_Failure] = []
     calibration_seconds: Annotated[Finite, Field(gt=0.0)] | None = None
     problems: list[Annotated[_Function | _Network, Field(discriminator="kind")]]
 

@@ -79,6 +79,13 @@ def test_nothing_to_compare_is_an_annotation_too(desk):
     assert seen.out.startswith("::error title=optbench::gate: no lane of results/now is")
 
 
+def test_a_check_that_cannot_be_made_is_an_annotation_too(desk):
+    (desk.baseline / "trace.parquet").write_bytes(b"")
+    seen = desk.check(*NOW, "--format", "github")
+    assert (seen.code, len(seen.err.splitlines())) == (2, 1)
+    assert seen.out == seen.err.replace("error: ", "::error title=optbench::", 1)
+
+
 def test_junit_counts_groups_and_what_failed(desk):
     worse(desk)
     changes.other_data(desk)
@@ -99,6 +106,9 @@ def test_junit_counts_groups_and_what_failed(desk):
     assert len(cases) == 5
     assert set(failures) == {("gate.net", "adam"), ("gate.net", "all")}
     assert failures["gate.net", "adam"].startswith("quality: net, adam: regression: ")
+    told = counted.findtext("system-out").splitlines()
+    assert told[0].startswith("gate: FAILED, 18 lanes compared, 2 failures, 1 notice")
+    assert [line.split(":")[0] for line in told[1:]] == ["failure", "failure", "notice"]
 
 
 def test_what_xml_cannot_say_is_replaced():

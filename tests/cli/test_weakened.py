@@ -208,7 +208,10 @@ def test_thresholds_may_be_edited_by_hand_and_every_verdict_names_them(desk):
     seen = desk.check(*NOW, "--format", "github")
     assert heading in seen.out
     seen = desk.check(*NOW, "--format", "json")
-    assert json.loads(seen.out)["baselines"][0]["thresholds"] == {"net": 0.3, "": 0.1}
+    assert json.loads(seen.out)["baselines"][0]["thresholds"] == {
+        "anisotropic": 0.1,
+        "net": 0.3,
+    }
 
 
 @pytest.mark.parametrize("command", ["check", "save"])

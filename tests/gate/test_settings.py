@@ -167,7 +167,8 @@ def test_code_of_a_plug_in_that_changed_is_what_a_gate_is_for_and_only_a_notice(
 
     baseline = saved(with_source(plugin(version="1.0")))
     finding = only(compare(baseline, with_source(plugin("2", version="1.0"))))
-    assert (finding.severity, finding.message) == ("notice", 'source.sha256: "1" then, "2" now')
+    expected = 'its code has changed: source.sha256: "1" then, "2" now'
+    assert (finding.severity, finding.message) == ("notice", expected)
     assert not finding.consequence
     moved = compare(baseline, with_source(plugin(place="/b/mine.py", version="1.0")))
     assert moved.findings == ()
