@@ -24,6 +24,19 @@ MOST_NAMES = 12
 """Names that a message lists at most, so that it stays one readable line."""
 
 
+def printable(text: str) -> str:
+    r"""Return text in one line that does to a terminal no more than show itself.
+
+    >>> printable("caf\xe9\n\x1b[31m \udcff")
+    'café\\n\\x1b[31m \\udcff'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 class ExitCode(IntEnum):
     """Exit codes of the command line; a promise to those who script it."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from optbench.device.choose import get_device
-from optbench.errors import ExitCode, UsageError
+from optbench.errors import ExitCode, UsageError, printable
 from optbench.gate.baseline import (
     Baseline,
     Thresholds,
@@ -63,13 +63,13 @@ class CheckedBaseline:
     def heading(self) -> str:
         """The verdict in one line."""
         if self.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:
-            return f"{self.name}: no lane of {self.run.path} is in the baseline"
+            return printable(f"{self.name}: no lane of {self.run.path} is in the baseline")
         result = "FAILED" if self.verdict.failed else "passed"
         counts = [_count(self.verdict.matched, "lane") + " compared"]
         for severity in Severity:
             number = sum(finding.severity == severity for finding in self.verdict.findings)
             counts += [_count(number, severity)] if number else []
-        return f"{self.name}: {result}, {', '.join(counts)}{self._thresholds}"
+        return printable(f"{self.name}: {result}, {', '.join(counts)}{self._thresholds}")
 
     @property
     def _thresholds(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from optbench.errors import ExitCode, ResultsError
+from optbench.errors import ExitCode, ResultsError, printable
 from optbench.gate.baseline import titles
 from optbench.gate.verdict import LOSS_THRESHOLD, share
 from optbench.store.files import json_text
@@ -29,12 +29,12 @@ NOTE = "note"
 def line(finding: "Finding") -> str:
     """Return what a finding is about, where it was found, and its message, in one line."""
     where = f"{finding.where}: " if finding.where else ""
-    return f"{finding.kind}: {where}{finding.message}"
+    return printable(f"{finding.kind}: {where}{finding.message}")
 
 
 def titled(what: "Finding | Group") -> str:
     """Return the label, with what tells its configuration from the others."""
-    return f"{what.label} ({what.setting})" if what.setting else what.label
+    return printable(f"{what.label} ({what.setting})" if what.setting else what.label)
 
 
 def used_cells(groups: "Sequence[Group]") -> list[dict[str, str]]:
@@ -46,7 +46,7 @@ def used_cells(groups: "Sequence[Group]") -> list[dict[str, str]]:
 
 def _cells(group: "Group") -> dict[str, str]:
     return {
-        "problem": group.problem,
+        "problem": printable(group.problem),
         "optimizer": titled(group),
         "verdict": str(group.verdict),
         "change": share(group.effect),
@@ -106,7 +106,7 @@ def annotations(checked: "Sequence[CheckedBaseline]") -> Iterator[str]:
         for finding in one.verdict.findings:
             title = _escaped(f"optbench {one.name}: {finding.kind}", inside=True)
             text = f"{finding.where}: {finding.message}" if finding.where else finding.message
-            yield f"::{GITHUB_LEVELS[finding.severity]} title={title}::{_escaped(text)}"
+            yield f"::{GITHUB_LEVELS[finding.severity]} title={title}::{_escaped(printable(text))}"
         if not nothing:
             yield one.heading
 
