@@ -49,18 +49,6 @@ class Block:
         return [lane.hyperparameters for lane in self.lanes]
 
 
-def host_columns(
-    optimizer: Optimizer, configurations: Sequence[Mapping[str, float | str]]
-) -> dict[str, np.ndarray]:
-    """Return an optimizer's own hyperparameters by name: float64, shape (1, lanes, 1)."""
-    return {
-        setting.name: np.array(
-            [setting.number(configuration[setting.name]) for configuration in configurations]
-        )[None, :, None]
-        for setting in optimizer.hyperparameters
-    }
-
-
 def halves(block: Block, numbers: Iterator[int]) -> tuple[Block, Block]:
     """Return two blocks, with new numbers, that hold the lanes of one."""
     middle = len(block.lanes) // 2

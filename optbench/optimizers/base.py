@@ -98,6 +98,8 @@ class Lanes:
         Brings float64 from the host to the device, in the parameters' precision.
     dtype
         That precision: ``"float32"`` or ``"float64"``.
+    seeds
+        The seed of each lane.
     """
 
     context: UpdateContext
@@ -105,6 +107,7 @@ class Lanes:
     zeros: Callable[[], Array]
     put: Callable[[np.ndarray], Array]
     dtype: str
+    seeds: Sequence[int]
 
 
 class Optimizer(ABC):
@@ -131,6 +134,11 @@ class Optimizer(ABC):
     """The implementation elsewhere that it equals, such as ``torch.optim.NAdam``."""
     plugin: Plugin | None = None
     """Where its code is, if that is not optbench itself."""
+
+    @property
+    def random(self) -> bool:
+        """Whether its updates depend on the seed."""
+        return False
 
     def columns(self, hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
         """Return the columns that some updates need, computed on the host in float64.
@@ -263,6 +271,18 @@ class StackedUpdater(Updater):
     def eval_params(self) -> Array:
         context = self._context
         return self._optimizer.eval_params(context.params.rows, context.state, context.xp)
+
+
+def host_columns(
+    optimizer: Optimizer, configurations: Sequence[Mapping[str, float | str]]
+) -> dict[str, np.ndarray]:
+    """Return an optimizer's own hyperparameters by name: float64, shape (1, lanes, 1)."""
+    return {
+        setting.name: np.array(
+            [setting.number(configuration[setting.name]) for configuration in configurations]
+        )[None, :, None]
+        for setting in optimizer.hyperparameters
+    }
 
 
 def at_row(columns: Mapping[str, Array], row: int) -> dict[str, Array]:

@@ -16,7 +16,7 @@ import numpy as np
 from optbench.arrays import Tensor
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import one_blas_thread
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError, UnrepeatableError, nearest
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.plugins import complaint, new_code_cache
@@ -80,11 +80,15 @@ def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[
         the quadratics.
     """
     with one_blas_thread(), NumpyDevice().quiet():
-        subject = _subject(name, given or {})
         results: dict[str, CheckResult] = {}
+        try:
+            subject = _subject(name, given or {})
+        except UnrepeatableError as error:
+            differs = CheckResult(DETERMINISTIC, False, str(error))
+            return tuple(differs if check == DETERMINISTIC else _unknown(check) for check in CHECKS)
         for check in CHECKS:
             if check in COMPARING and not results[DETERMINISTIC].passed:
-                results[check] = CheckResult(check, None, "not checked, since equal runs differ")
+                results[check] = _unknown(check)
             else:
                 results[check] = _result(check, subject)
         return tuple(results.values())
@@ -168,6 +172,8 @@ def _taken(
         try:
             optimizer.fit(quadratic.task(optimizer, [hyperparameters]))
             taken.append(quadratic)
+        except UnrepeatableError:
+            raise
         except SuiteError as error:
             refusal = error
         except (Exception, SystemExit):  # the checks will say what a user's code raises
@@ -175,6 +181,10 @@ def _taken(
                 raise
             taken.append(quadratic)
     return taken, refusal
+
+
+def _unknown(check: str) -> CheckResult:
+    return CheckResult(check, None, "not checked, since equal runs differ")
 
 
 def _result(check: str, subject: _Subject) -> CheckResult:
