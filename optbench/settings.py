@@ -66,7 +66,8 @@ class Setting(ABC):
             return _text(default)
         if isinstance(default, tuple):
             return ", ".join(map(str, default))
-        return "" if default is None or default == {} else str(default)
+        nothing = default is None or (isinstance(default, dict) and not default)
+        return "" if nothing else str(default)
 
     def refusal(self, value: Any, right: str) -> SuiteError:
         """Return the error for a value that the setting does not take.

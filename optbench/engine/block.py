@@ -1,6 +1,6 @@
 """A block: lanes of one problem, stepped together; plain data."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np

@@ -12,8 +12,8 @@ text                 text                         the same
 None, or missing     any of these                 as above
 ===================  ===========================  ==============================
 
-A default that only marks an argument as missing, such as PyTorch's old ``required``, counts as none.
-A default that is None or infinite is recorded as the word ``none``, ``inf`` or ``-inf``, and that
+A default that only marks an argument as missing, such as PyTorch's old ``required``, is none. A
+default that is None or infinite is recorded as the word ``none``, ``inf`` or ``-inf``, and that
 word stands for it again. Whatever is recorded can be given, so that a run's record is a suite.
 """
 

@@ -39,31 +39,34 @@ def check_repeats(optimizers: Callable[[], Optimizer], task: Task) -> None:
         except (Exception, SystemExit):  # a user's code may raise anything
             return
         states.append(process_generators())
-    check_draws(task.label, states)
-    if paths[0] != paths[1]:
-        raise UnrepeatableError(
-            f"{task.label} gives other numbers when the same updates are made again; "
-            "a rule may depend on its arguments only, or runs would not repeat"
-        )
+    check_alike(task.label, paths[0] == paths[1], states)
 
 
-def check_draws(label: str, states: Sequence[bytes]) -> None:
-    """Refuse what drew from the process's generators.
+def check_alike(label: str, alike: bool, states: Sequence[bytes]) -> None:
+    """Refuse what differed when the same updates were made again.
 
     Parameters
     ----------
+    alike
+        Whether it gave the same numbers.
     states
-        Of the generators: before, after the updates, and after the same updates again. Code that
-        seeds them itself leaves them in one state, and the first use of a library may move them.
+        Of the process's random generators: before, after the updates, and after the same updates
+        again. Code that seeds them itself leaves them in one state, and the first use of a library
+        may move them.
 
     Raises
     ------
     UnrepeatableError
-        If all differ.
+        If the numbers or all states differ.
     """
     before, once, twice = states
     if before != once != twice:
         raise UnrepeatableError(f"{label} draws random numbers of its own; runs would not repeat")
+    if not alike:
+        raise UnrepeatableError(
+            f"{label} gives other numbers when the same updates are made again, so runs would not "
+            "repeat; it may draw random numbers or count outside its state"
+        )
 
 
 def _path(optimizer: Optimizer, task: Task) -> list[bytes]:

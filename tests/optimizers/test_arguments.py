@@ -200,7 +200,7 @@ def test_a_default_that_only_marks_an_argument_as_missing_is_none(marker):
 
     lr, momentum = arguments_of(rule)
     assert lr == Argument("lr", None, "", True)
-    with pytest.raises(SuiteError, match="lr has no default; give one, as lr = 0.001"):
+    with pytest.raises(SuiteError, match=r"lr has no default; give one, as lr = 0\.001"):
         lr.check(None)
     assert momentum.value(momentum.check(1)) == 1.0
     assert momentum.range == "number"

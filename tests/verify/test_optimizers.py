@@ -327,8 +327,8 @@ def test_where_equal_runs_differ_nothing_is_compared(wrong):
     [
         ("Once", "Once draws random numbers of its own; runs would not repeat"),
         ("Rarely", "Rarely draws random numbers of its own; runs would not repeat"),
-        ("OfItsOwn", "OfItsOwn gives other numbers when the same updates are made again; a rule"),
-        ("Counting", "Counting gives other numbers when the same updates are made again; a rule"),
+        ("OfItsOwn", "OfItsOwn gives other numbers when the same updates are made again, so"),
+        ("Counting", "Counting gives other numbers when the same updates are made again, so"),
     ],
 )
 def test_a_rule_whose_runs_would_not_repeat_is_not_deterministic(wrong, name, says):

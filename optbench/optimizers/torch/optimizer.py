@@ -16,11 +16,11 @@ from typing_extensions import override
 
 from optbench import plugins
 from optbench.arrays import Array
-from optbench.errors import SuiteError, UnrepeatableError, nearest
+from optbench.errors import SuiteError, nearest
 from optbench.optimizers.arguments import Argument, arguments_of
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext
 from optbench.optimizers.modifiers import SCHEDULE
-from optbench.optimizers.repeats import check_draws
+from optbench.optimizers.repeats import check_alike
 from optbench.optimizers.torch.lanes import Arguments, Layout, switches
 from optbench.optimizers.torch.state import equal
 from optbench.optimizers.torch.trials import Trial, chosen
@@ -206,12 +206,8 @@ class TorchOptimizer(Optimizer):
             except Exception as error:  # whatever a foreign step raises
                 said = self._complaint(error)
                 raise SuiteError(f"{self.name} on {task.problem}: {said}") from None
-        check_draws(self.name, states)
         differ = [not equal(a, b) for a, b in zip(path, again, strict=True)]
-        if any(differ[: trial.steps // 2]):
-            raise UnrepeatableError(
-                f"{self.name} draws random numbers of its own; runs would not repeat"
-            )
+        check_alike(self.name, not any(differ[: trial.steps // 2]), states)
         if any(differ):
             raise SuiteError(
                 f"{self.name} keeps something outside its state and parameter groups; "
