@@ -128,17 +128,14 @@ class Optimizer(ABC):
     """Whether evaluations take :meth:`eval_params` and not the parameters."""
     full_batch: ClassVar[bool] = False
     """Whether it is meant for gradients without noise."""
+    random: bool = False
+    """Whether it draws random numbers of its own, others for each seed of a lane."""
     source: ClassVar[str] = ""
     """The paper or library, in a line."""
     partner: ClassVar[str | None] = None
     """The implementation elsewhere that it equals, such as ``torch.optim.NAdam``."""
     plugin: Plugin | None = None
     """Where its code is, if that is not optbench itself."""
-
-    @property
-    def random(self) -> bool:
-        """Whether its updates depend on the seed."""
-        return False
 
     def columns(self, hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
         """Return the columns that some updates need, computed on the host in float64.

@@ -64,17 +64,13 @@ class OptaxOptimizer(Optimizer):
         self.name = name
         self.plugin = factory.plugin
         self.hyperparameters = factory.arguments
+        self.random = factory.random
         function = getattr(factory.plugin.object, "func", factory.plugin.object)  # of a partial
         self.summary = (inspect.getdoc(function) or name).splitlines()[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the code out of pickles: whoever takes one loads it again."""
         return _again, (self.plugin.spec, self.name, self.plugin.source)
-
-    @property
-    @override
-    def random(self) -> bool:
-        return self._factory.random
 
     @override
     def identity(self) -> dict[str, Any]:
