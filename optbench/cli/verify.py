@@ -143,9 +143,10 @@ def optimizer(
         _print_checks(name, results)
     wrong = [result for result in results if not result.passed]
     if wrong:
+        first = next(result for result in wrong if result.passed is False)
         raise CheckError(
             f"{name} did not pass {len(wrong)} of {len(results)} checks; "
-            f"the first: {wrong[0].check}: {wrong[0].note}"
+            f"the first: {first.check}: {first.note}"
         )
 
 

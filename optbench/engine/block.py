@@ -1,6 +1,6 @@
 """A block: lanes of one problem, stepped together; plain data."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -47,18 +47,6 @@ class Block:
     def configurations(self) -> list[Mapping[str, float | str]]:
         """All hyperparameters of each lane."""
         return [lane.hyperparameters for lane in self.lanes]
-
-
-def host_columns(
-    optimizer: Optimizer, configurations: Sequence[Mapping[str, float | str]]
-) -> dict[str, np.ndarray]:
-    """Return an optimizer's own hyperparameters by name: float64, shape (1, lanes, 1)."""
-    return {
-        setting.name: np.array(
-            [setting.number(configuration[setting.name]) for configuration in configurations]
-        )[None, :, None]
-        for setting in optimizer.hyperparameters
-    }
 
 
 def halves(block: Block, numbers: Iterator[int]) -> tuple[Block, Block]:

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from optbench.device.base import Device
 from optbench.engine.block import Block, halves
 from optbench.engine.loop import run_block
+from optbench.errors import UsageError
 from optbench.plugins import complaint
 from optbench.records import BlockResult, BlockSplit, LaneResult, Record, Status
 
@@ -31,9 +32,19 @@ hardly ever gives way to another, and an interrupt or a display has to get its t
 PAUSE_SECONDS = 0.001
 
 
-def default_workers(device: Device) -> int:
-    """Return how many workers to use: one for a GPU, else as many as usable cores."""
-    return 1 if device.kind == "gpu" else usable_cores()
+def worker_count(device: Device, asked: int | None = None) -> int:
+    """Return how many workers to use: by default one for a GPU, else as many as usable cores.
+
+    Raises
+    ------
+    UsageError
+        If fewer than one are asked for.
+    """
+    if asked is None:
+        return 1 if device.kind == "gpu" else usable_cores()
+    if asked < 1:
+        raise UsageError(f"workers = {asked} must be at least 1")
+    return asked
 
 
 def usable_cores() -> int:

@@ -8,9 +8,9 @@ import numpy as np
 from optbench.arrays import Array, Stacked, stack
 from optbench.device.base import Device
 from optbench.device.stopwatch import Stopwatch
-from optbench.engine.block import Block, host_columns
+from optbench.engine.block import Block
 from optbench.engine.recorder import Recorder, TraceRows
-from optbench.optimizers.base import Lanes, UpdateContext, at_row
+from optbench.optimizers.base import Lanes, UpdateContext, at_row, host_columns
 from optbench.optimizers.modifiers import Common
 from optbench.problems.base import Losses
 from optbench.rng import ITERATIONS_PER_BLOCK
@@ -81,6 +81,7 @@ class Stepper:
             lambda: self._zeros().rows,
             self._put,
             problem.dtype,
+            [lane.seed for lane in block.lanes],
         )
         self._updater = block.optimizer.begin(lanes, None if state is None else state.slots)
 

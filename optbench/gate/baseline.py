@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
+from numbers import Real
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -237,8 +238,8 @@ def parse_thresholds(thresholds: Thresholds) -> dict[str, float]:
     shares: dict[str, float | str]
     if isinstance(thresholds, Mapping):
         shares = dict(thresholds)
-    elif isinstance(thresholds, int | float):
-        shares = {"": thresholds}
+    elif isinstance(thresholds, int | float | Real):
+        shares = {"": float(thresholds)}
     else:
         texts = [thresholds] if isinstance(thresholds, str) else thresholds
         shares = {problem: share for problem, _, share in (text.rpartition("=") for text in texts)}

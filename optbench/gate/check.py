@@ -100,16 +100,16 @@ def no_display(plan: Plan) -> AbstractContextManager[Callable[[Record], None]]:
 
 
 def check_baselines(
-    baselines: "str | PathLike[str] | Sequence[str | PathLike[str]]" = (),
+    baselines: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     *,
-    run: "str | PathLike[str] | None" = None,
+    run: str | PathLike[str] | None = None,
     strict: bool = False,
     fail_on_speed: bool = False,
     threshold: Thresholds = (),
     update: bool = False,
     workers: int | None = None,
-    data_dir: "str | PathLike[str] | None" = None,
-    out: "str | PathLike[str]" = "results",
+    data_dir: str | PathLike[str] | None = None,
+    out: str | PathLike[str] = "results",
     figures: bool = True,
     display: Display = no_display,
 ) -> list[CheckedBaseline]:

@@ -59,12 +59,12 @@ KEPT = (
 
 
 def save_baseline(
-    run: "str | PathLike[str]",
+    run: str | PathLike[str],
     *,
     name: str | None = None,
     threshold: Thresholds = (),
-    data_dir: "str | PathLike[str] | None" = None,
-    out: "str | PathLike[str]" = "results",
+    data_dir: str | PathLike[str] | None = None,
+    out: str | PathLike[str] = "results",
 ) -> Path:
     """Save a run as a reference under ``out/baselines/name``; what ``optbench baseline save`` does.
 

@@ -6,6 +6,7 @@ name of an entry point of the group ``optbench.optimizers``.
 """
 
 import sys
+from copy import copy
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from typing_extensions import override
 
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Elementwise, Optimizer, Task
+from optbench.optimizers.repeats import check_repeats
 from optbench.plugins import Plugin
 from optbench.plugins.adopt import Adopted, Adopter, checked_notices
 
@@ -29,7 +31,9 @@ class PluginOptimizer(Adopted, Optimizer):
     @override
     def fit(self, task: Task) -> tuple[str, ...]:
         with self.faults_in_one_line(f"cannot run on {task.problem}"):
-            return checked_notices("fit", super().fit(task))
+            notices = checked_notices("fit", super().fit(task))
+        check_repeats(lambda: copy(self), task)
+        return notices
 
     @override
     def identity(self) -> dict[str, Any]:

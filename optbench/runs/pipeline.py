@@ -12,7 +12,7 @@ from uuid import uuid4
 from optbench import rng
 from optbench.device.base import Device
 from optbench.engine.block import Block
-from optbench.engine.executor import default_workers, execute
+from optbench.engine.executor import execute, worker_count
 from optbench.errors import DeviceError
 from optbench.problems.base import Problem
 from optbench.problems.functions.base import Function
@@ -83,7 +83,7 @@ def plan_run(
     """
     _check_device(suite, device)
     lanes = lay_out(suite, device.kind)
-    workers = default_workers(device) if workers is None else workers
+    workers = worker_count(device, workers)
     reused = reusable(lanes)
     finished = {number for part in reused for number in part.lanes}
     rest = [lane for lane in lanes if lane.number not in finished]

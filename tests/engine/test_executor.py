@@ -13,7 +13,7 @@ from optbench.arrays import Workspace
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.engine import executor
-from optbench.engine.executor import default_workers, execute, usable_cores
+from optbench.engine.executor import execute, usable_cores, worker_count
 from optbench.optimizers.rules.sgd import SGD
 from optbench.records import BlockResult, BlockSplit, Status, TraceChunk
 from optbench.runs import layout
@@ -328,13 +328,13 @@ def test_blas_runs_on_one_thread_inside_and_as_before_outside(blocks):
 def test_there_are_as_many_workers_as_cores_or_lanes(cores, lanes, workers, monkeypatch):
     monkeypatch.setattr(executor, "usable_cores", lambda: cores)
     monkeypatch.setattr(layout, "WORTH_SHARING", 0)
-    assert default_workers(NumpyDevice()) == cores
+    assert worker_count(NumpyDevice()) == cores
     plan = plan_run(suite(anisotropic(), optimizers=["sgd"], seeds=range(lanes)), NumpyDevice())
     assert (plan.workers, len(plan.blocks)) == (workers, workers)
 
 
 def test_a_gpu_has_one_worker():
-    assert default_workers(Device(np, "gpu")) == 1
+    assert worker_count(Device(np, "gpu")) == 1
 
 
 def test_usable_cores_are_those_that_the_system_grants(monkeypatch):

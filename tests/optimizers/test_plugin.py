@@ -193,6 +193,18 @@ def test_a_rule_that_forgets_a_slot_is_told_what_to_return(write, tmp_path, wron
     assert message in line
 
 
+@pytest.mark.parametrize("more", [(), ("--reuse",), ("--dry-run",)])
+def test_one_whose_runs_would_not_repeat_is_refused(write, tmp_path, more):
+    drawing = HEAVY.replace("v = momentum * v - lr * g", "v = momentum * v - lr * g * noise()")
+    name = write(drawing + "\nfrom random import random as noise\n")
+    seen = optbench("run", "anisotropic", "-o", name, "--iterations", "5", *more, cwd=tmp_path)
+    assert seen.code == 2
+    assert seen.message == (
+        "suite 'anisotropic': Heavy draws random numbers of its own; runs would not repeat"
+    )
+    assert not (tmp_path / "results").exists()
+
+
 def test_two_that_would_be_called_the_same_keep_their_whole_names(write, tmp_path):
     name = write(HEAVY.replace("class Heavy", "class adam").replace("Heavy()", "adam()"), "adam")
     run = ("run", "anisotropic", "-o", "adam", "-o", name, "--iterations", "5", "-q")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
+from optbench.verify.optimizers import check_optimizer
 from tests.cli import command
 from tests.small import anisotropic, run_suite, suite
 
@@ -67,7 +68,10 @@ def test_every_configuration_is_constructed_before_anything_runs():
 
 
 OWN = """
+import random
+
 import torch
+from torch.optim.optimizer import required
 
 
 class Base(torch.optim.Optimizer):
@@ -113,6 +117,23 @@ class Counting(Base):
 
     def move(self, group, p):
         p.sub_(group["lr"] / self.count * p.grad)
+
+
+class Old(Base):
+    def __init__(self, params, lr=required, steps=1):
+        if lr is not required and lr < 0.0:
+            raise ValueError(f"Invalid learning rate: {lr}")
+        super().__init__(params, lr, steps)
+
+
+class Rarely(Base):
+    def move(self, group, p):
+        p.sub_(group["lr"] * (2 if torch.rand(()) < 1e-7 else 1) * p.grad)
+
+
+class Drawing(Base):
+    def move(self, group, p):
+        p.sub_(group["lr"] * random.random() * p.grad)
 
 
 class Odd(Base):
@@ -163,12 +184,30 @@ def test_a_class_of_a_file_runs_and_can_be_pickled(own):
     [
         ("Base", {}, "Base: lr has no default; give one, as lr = 0.001"),
         ("Noisy", {"lr": 0.1}, "Noisy draws random numbers of its own; runs would not repeat"),
+        ("Rarely", {"lr": 0.1}, "Rarely draws random numbers of its own; runs would not repeat"),
+        ("Drawing", {"lr": 0.1}, "Drawing draws random numbers of its own; runs would not repeat"),
+        ("Old", {}, "Old: lr has no default; give one, as lr = 0.001"),
         ("Hidden", {}, "Hidden keeps something outside its state and parameter groups; a run"),
         ("Odd", {"lr": 0.1}, "Odd cannot be resumed: it keeps a object in params.0.kept, which"),
     ],
 )
 def test_what_cannot_be_repeated_is_refused(own, name, given, message):
     assert refusal(f"{own}:{name}", given).startswith(message)
+
+
+def test_a_learning_rate_marked_as_required_can_be_given(own):
+    rates = [{"lr": 0.1}, {"lr": 0.2}]
+    found, expected = (
+        run_suite(suite(anisotropic(), optimizers=[(f"torch:{own}:{name}", rates)]))
+        for name in ("Old", "Base")
+    )
+    assert [each.bits for each in found.values()] == [each.bits for each in expected.values()]
+
+
+def test_one_that_draws_is_not_deterministic(own):
+    found = {each.check: each for each in check_optimizer(f"torch:{own}:Noisy", {"lr": 0.1})}
+    assert [check for check, each in found.items() if each.passed is False] == ["deterministic"]
+    assert not any(each.passed for each in found.values())
 
 
 def test_what_counts_in_an_attribute_goes_on(own):

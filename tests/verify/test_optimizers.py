@@ -14,11 +14,16 @@ pytestmark = pytest.mark.usefixtures("forget")
 WRONG = '''
 """Momentum, and what becomes of it where one thing is wrong."""
 
+import itertools
+import random
+
 import numpy as np
 
-from optbench.optimizers import Choice, Hyperparameter, Optimizer, fraction
+from optbench.optimizers import Choice, Elementwise, Hyperparameter, Optimizer, fraction
 from optbench.optimizers.base import StackedUpdater, Updater
 from optbench.errors import SuiteError
+
+GENERATOR, COUNT = np.random.default_rng(), itertools.count(1)
 
 
 class Right(Optimizer):
@@ -98,8 +103,47 @@ class Resting(Right):
 
 
 class Drawing(Right):
+    def columns(self, hyperparameters, updates):
+        noise = np.random.default_rng().uniform(0.9, 1.1) if updates.stop > 20 else 1.0
+        return {**hyperparameters, "noise": np.full((1, 1, 1), noise)}
+
     def direction(self, step):
-        return step.grads.rows * np.random.default_rng().uniform(0.9, 1.1)
+        return step.columns["noise"] * step.grads.rows
+
+
+class Once(Elementwise):
+    """Drawn once where the rule is read as a formula."""
+
+    hyperparameters = (Hyperparameter("lr", 0.1, ""),)
+
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - lr * g * np.random.random(),)
+
+
+class OfItsOwn(Once):
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - lr * g * GENERATOR.random(),)
+
+
+class Rarely(Once):
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - lr * g * (2.0 if random.random() < 1e-9 else 1.0),)
+
+
+class Counting(Once):
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - lr * g / next(COUNT),)
+
+
+class Seeding(Once):
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        np.random.seed(3)
+        return (w - lr * g * np.random.random(),)
 
 
 class Overflowing(Right):
@@ -276,6 +320,28 @@ def test_where_equal_runs_differ_nothing_is_compared(wrong):
     assert failed(found) == ["deterministic"]
     unknown = [check for check, each in found.items() if each.passed is None]
     assert unknown == ["lanes independent", "resumes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Once", "Once draws random numbers of its own; runs would not repeat"),
+        ("Rarely", "Rarely draws random numbers of its own; runs would not repeat"),
+        ("OfItsOwn", "OfItsOwn gives other numbers when the same updates are made again, so"),
+        ("Counting", "Counting gives other numbers when the same updates are made again, so"),
+    ],
+)
+def test_a_rule_whose_runs_would_not_repeat_is_not_deterministic(wrong, name, says):
+    found = wrong(name)
+    assert failed(found) == ["deterministic"]
+    assert found["deterministic"].note.startswith(says)
+    assert all(each.passed is None for each in found.values() if each.check != "deterministic")
+    with pytest.raises(SuiteError, match=says):
+        positions(f"rules.py:{name}", [1.0], [[1.0]])
+
+
+def test_a_rule_that_seeds_what_it_draws_from_repeats(wrong):
+    assert failed(wrong("Seeding")) == []
 
 
 def test_code_that_raises_fails_with_its_line(wrong):
