@@ -1,8 +1,8 @@
 """Objects from a user's own code, and where they came from.
 
 A plug-in is named ``path/to/file.py:NAME`` or ``package.module:NAME``, or offered by an installed
-package under an entry point. What a file imports from beside it is hashed with it, so that its
-:class:`Source` changes with any of its code.
+package under an entry point. What its code imports is hashed with it, or known by its version, so
+that its :class:`Source` changes with any of it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -84,10 +84,10 @@ def load_unchanged(spec: str, source: Source, name: str) -> Plugin:
     Raises
     ------
     SuiteError
-        If it cannot be loaded, or the code has changed, or that of a module beside it.
+        If it cannot be loaded, or the code has changed, or that of a module which it imports.
     """
     plugin = load(spec)
-    if (plugin.source.sha256, plugin.source.beside) != (source.sha256, source.beside):
+    if (plugin.source.sha256, plugin.source.depends_on) != (source.sha256, source.depends_on):
         raise SuiteError(f"{source.place} has changed since {name} was taken from it")
     return replace(plugin, source=source)  # it may name the package that offered the code
 

@@ -39,7 +39,7 @@ class CodeCache:
             module, source = self.files.load(place)
         else:
             if place not in self._modules:
-                self._modules[place] = load_module(place)
+                self._modules[place] = load_module(place, self.files.code)
             module, source = self._modules[place]
         self._sources[source] = None
         return module, source
