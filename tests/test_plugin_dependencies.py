@@ -96,7 +96,7 @@ def test_code_that_is_in_no_file_is_refused(monkeypatch):
     module = type(sys)("typed_in")
     module.value = 1
     monkeypatch.setitem(sys.modules, "typed_in", module)
-    with pytest.raises(plugins.SuiteError, match="typed_in is in no file, .* save it in one"):
+    with pytest.raises(plugins.SuiteError, match=r"typed_in is in no file, .* save it in one"):
         plugins.load("typed_in:value")
 
 

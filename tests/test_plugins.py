@@ -340,6 +340,28 @@ def test_errors_for_users_keep_their_own_words(tmp_path):
     assert message == "bad.py cannot be imported: too bad (bad.py, line 2)"
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "from optbench.cli import main\nmain()\n",
+        "import optbench\noptbench.run(problem='bad.py:value')\n",
+        "import optbench\noptbench.check_optimizer('adam')\n",
+    ],
+)
+@pytest.mark.parametrize("spec", ["bad.py:value", "bad:value"])
+def test_code_that_calls_optbench_while_it_is_imported_is_refused(
+    tmp_path, monkeypatch, call, spec
+):
+    write(tmp_path, bad=call)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["optbench", "run", "--problem", spec])
+    message = complaint(spec)
+    assert "it calls optbench while it is imported; put the call below if __name__" in message
+    assert message.endswith("(bad.py, line 2)")
+    assert complaint(spec) == message
+
+
 def test_an_interrupt_is_no_complaint(tmp_path):
     write(tmp_path, mine="raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):

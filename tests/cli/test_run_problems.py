@@ -47,6 +47,13 @@ def test_what_does_not_go_together_is_refused(arguments, message, tmp_path):
     assert message in optbench("run", *arguments, cwd=tmp_path).message
 
 
+def test_a_file_that_runs_optbench_itself_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("from optbench.cli import main\nmain()\n")
+    seen = optbench("run", "--problem", "mine.py:value", cwd=tmp_path)
+    assert (seen.code, seen.err.count("\n")) == (2, 1)
+    assert "it calls optbench while it is imported" in seen.err
+
+
 def test_problems_take_the_place_of_a_suites(tmp_path):
     path = run("anisotropic", "--problem", "beale", "--problem", "booth", cwd=tmp_path)
     table = lanes(path)
