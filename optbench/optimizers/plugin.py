@@ -13,11 +13,8 @@ from typing_extensions import override
 
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Elementwise, Optimizer, Task
-from optbench.plugins import Plugin
+from optbench.plugins import LIBRARIES, Plugin
 from optbench.plugins.adopt import Adopted, Adopter, checked_notices
-
-LIBRARIES = ("torch", "optax")
-"""Libraries whose optimizers are adapted; each is an extra of the same name."""
 
 NAMES = ("slots", "copies", "scalars")
 """Attributes of a class that are tuples of names."""

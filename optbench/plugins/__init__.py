@@ -15,6 +15,7 @@ from optbench.plugins.cache import code_cache, new_code_cache
 from optbench.plugins.source import Source, blame, complaint
 
 __all__ = [
+    "LIBRARIES",
     "Plugin",
     "Source",
     "blame",
@@ -30,6 +31,9 @@ __all__ = [
     "new_code_cache",
 ]
 
+LIBRARIES = ("torch", "optax")
+"""Libraries whose optimizers are adapted; each is an extra of the same name."""
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -43,6 +47,11 @@ class Plugin:
     def title(self) -> str:
         """What messages call it: the file's or module's last part, and the name in it."""
         return f"{Path(self.source.place).name}:{self.name}"
+
+    @property
+    def is_users(self) -> bool:
+        """Whether it is somebody's own code, rather than an optimizer of PyTorch or optax."""
+        return self.source.package not in LIBRARIES
 
     @property
     def spec(self) -> str:

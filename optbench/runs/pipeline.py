@@ -12,7 +12,7 @@ from uuid import uuid4
 from optbench import rng
 from optbench.device.base import Device
 from optbench.engine.block import Block
-from optbench.engine.executor import default_workers, execute
+from optbench.engine.executor import default_workers, execute, useful_workers
 from optbench.errors import DeviceError
 from optbench.problems.base import Problem
 from optbench.problems.functions.base import Function
@@ -79,7 +79,7 @@ def plan_run(
     """Lay out the lanes of a suite and plan its blocks.
 
     ``workers`` is the number of worker threads, by default as many as suit the device and never
-    more than there are blocks. ``reusable`` says which lanes need not be run again.
+    more than have work. ``reusable`` says which lanes need not be run again.
     """
     _check_device(suite, device)
     lanes = lay_out(suite, device.kind)
@@ -92,7 +92,7 @@ def plan_run(
     blocks = plan_blocks(suite, rest, device.block_bytes, workers=sharing) if rest else ()
     numbered = tuple(enumerate(reused, start=len(blocks)))
     first_new = len(blocks) + len(reused)
-    return Plan(suite, lanes, blocks, max(1, min(workers, len(blocks))), first_new, numbered)
+    return Plan(suite, lanes, blocks, useful_workers(blocks, workers), first_new, numbered)
 
 
 def _check_device(suite: Suite, device: Device) -> None:

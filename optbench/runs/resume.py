@@ -13,7 +13,7 @@ import numpy as np
 from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.engine.block import Block, Progress
-from optbench.engine.executor import default_workers
+from optbench.engine.executor import default_workers, useful_workers
 from optbench.errors import ResultsError
 from optbench.records import (
     EVALUATION_COLUMNS,
@@ -142,7 +142,7 @@ def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = Non
         blocks += [replace(block, number=first_new + block.number) for block in added]
         first_new += len(added)
     workers = default_workers(device) if workers is None else workers
-    return Plan(suite, lanes, tuple(blocks), max(1, min(workers, len(blocks))), first_new)
+    return Plan(suite, lanes, tuple(blocks), useful_workers(blocks, workers), first_new)
 
 
 def resume(
