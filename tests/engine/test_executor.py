@@ -101,8 +101,13 @@ def test_users_code_is_called_by_one_thread_while_other_blocks_go_on(blocks):
     assert len(ends) == len(blocks) + 2
     assert {lane.status for end in ends for lane in end.lanes} == {Status.DONE}
     assert len({*mine.threads}) == 1
-    assert [useful_workers(ours, 3), useful_workers(blocks, 3), useful_workers([], 3)] == [1, 2, 1]
-    assert [useful_workers([*ours, *blocks], wanted) for wanted in (2, 9)] == [2, 3]
+
+
+def test_no_more_workers_are_used_than_have_work(blocks):
+    users = [replace(block, optimizer=Users()) for block in blocks]
+    assert [useful_workers(some, 99) for some in ([], users, blocks)] == [1, 1, len(blocks)]
+    assert useful_workers([*users, *blocks], 99) == len(blocks) + 1
+    assert useful_workers([*users, *blocks], 2) == 2
 
 
 RATES = [{"lr": rate} for rate in (0.1, 0.2, 0.5, 0.3, 0.4)]
