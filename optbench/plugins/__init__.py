@@ -5,6 +5,8 @@ package under an entry point. What its code imports is hashed with it, or known 
 that its :class:`Source` changes with any of it.
 """
 
+import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +20,7 @@ __all__ = [
     "LIBRARIES",
     "Plugin",
     "Source",
+    "anchored",
     "blame",
     "code_cache",
     "complaint",
@@ -62,6 +65,32 @@ class Plugin:
 def is_spec(name: str) -> bool:
     """Say whether a name is that of a file or module rather than of something registered."""
     return ":" in name or name.endswith(".py")
+
+
+def anchored(name: str, folder: Path) -> str:
+    """Return what a plug-in's name means that was given in a folder, for use in this one.
+
+    Only names of files depend on that. A file that is not there may be here.
+
+    Raises
+    ------
+    SuiteError
+        If it is in neither.
+    """
+    match = re.fullmatch(rf"((?:{'|'.join(LIBRARIES)}):|)(.+\.py)(:[^:]*)", name, re.DOTALL)
+    if match is None:
+        return name
+    library, file, rest = match.groups()
+    here, there = Path(os.path.expanduser(file)), folder / file
+    if here.is_absolute() or (there.is_file() and here.is_file() and here.samefile(there)):
+        return name
+    if there.is_file():
+        return f"{library}{there}{rest}"
+    if here.is_file():
+        return name
+    raise SuiteError(
+        f"there is no file '{file}' in '{folder}', where the run was made, nor in '{Path.cwd()}'"
+    )
 
 
 def load(spec: str) -> Plugin:

@@ -152,10 +152,11 @@ def _existing(name: str) -> Path:
         if path.is_file():
             return path
         near = [file.name for file in path.parent.glob("*.py")]
+        place = "" if Path(name).is_absolute() else f" in '{Path.cwd()}'"
     except (OSError, RuntimeError, ValueError) as error:  # no path at all
         raise SuiteError(f"plug-in {name!r} cannot be read: {error}") from None
     meant = nearest(path.name, near) if near else "there is no Python file in that folder"
-    raise SuiteError(f"there is no file '{name}'; {meant}")
+    raise SuiteError(f"there is no file '{name}'{place}; {meant}")
 
 
 class _LateFinder:

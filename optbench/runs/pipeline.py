@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -127,7 +128,11 @@ def run_plan(
     """
     path = new_run_directory(out, plan.suite.name)
     with locked(path):
-        meta = {"invocation_id": invocation, **_describe(plan, device)}
+        meta = {
+            "invocation_id": invocation,
+            "directory": _working_directory(path),
+            **_describe(plan, device),
+        }
         extra = extra_columns(plan.suite)
         writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
         write_surfaces(writer, plan.suite)
@@ -161,6 +166,15 @@ def carry_out(
         status = worse if worse in statuses else status
     writer.finish(status)
     return RunResult(writer.path, status, writer.failures)
+
+
+def _working_directory(run: Path) -> str:
+    """Return where relative paths of a suite begin, as seen from the run's directory."""
+    here = Path.cwd().resolve()
+    try:
+        return Path(relpath(here, run.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return str(here)
 
 
 @contextmanager
