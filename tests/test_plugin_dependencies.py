@@ -3,7 +3,10 @@
 import importlib
 import json
 import sys
+import zipimport
 from importlib import metadata
+from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -100,6 +103,45 @@ def test_code_that_is_in_no_file_is_refused(monkeypatch):
         plugins.load("typed_in:value")
 
 
+def test_archives_and_packages_in_several_folders_are_hashed_too(tmp_path, monkeypatch):
+    def build(first: str, second: str) -> dict:
+        with ZipFile(tmp_path / "all.zip", "w") as archive:
+            archive.writestr("hb/__init__.py", first)
+        write(tmp_path, one__common__part="x = 1\n", two__common__other=second)
+        zipimport._zip_directory_cache.clear()
+        sys.path_importer_cache.clear()
+        return identity(f"{tmp_path}/mine.py:value")
+
+    write(tmp_path, mine="def value():\n    import hb, common.part\n")
+    for place in ("all.zip", "one", "two"):
+        monkeypatch.syspath_prepend(tmp_path / place)
+    first = build("x = 1\n", "")
+    assert list(first["modules"]) == ["common", "hb"]
+    assert build("x = 1\n", "y = 2\n")["modules"]["common"] != first["modules"]["common"]
+    assert build("x = 3\n", "")["modules"]["hb"] != first["modules"]["hb"]
+
+
+def test_names_that_lead_nowhere_and_text_that_is_no_python_count_for_nothing(tmp_path, lib):
+    write(lib, hb__core="1 +* 2\n", hb__deep__far="import nowhere, __main__\n")
+    (lib / "hb" / "no-module.py").write_text("")
+    (lib / "hb" / ".#core.py").symlink_to("someone@host")  # as an editor leaves it
+    write(tmp_path, mine="def value():\n    import hb, nowhere\n    print('hb'), f()()\n")
+    assert list(identity(f"{tmp_path}/mine.py:value")["modules"]) == ["hb"]
+
+
+def test_a_file_that_cannot_be_read_is_said(lib, monkeypatch):
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "far.py":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(plugins.SuiteError, match=r"^hb.rule cannot be read: Permission denied$"):
+        plugins.load("hb.rule:Bar")
+
+
 # Installed packages.
 
 
@@ -159,6 +201,17 @@ def test_what_pip_took_from_a_folder_or_a_repository_is_hashed(site, tmp_path, u
         site(code="x = 2\n")
         assert (identity(spec) != first) is hashed
         site()
+
+
+def test_a_package_of_another_name_is_found_by_its_files(tmp_path, monkeypatch):
+    about = tmp_path / "far_away-1.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: far-away\nVersion: 1.2\n")
+    (about / "RECORD").write_text("far/__init__.py,,\n")
+    write(tmp_path, far____init__="x = 1\n", common____init__="")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert (identity("far:x")["package"], identity("far:x")["version"]) == ("far-away", "1.2")
+    assert list(identity("common:__name__")["modules"]) == ["common"]
 
 
 def test_what_a_build_leaves_beside_the_code_makes_no_release_of_it(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-NEVER = sys.stdlib_module_names | {"optbench"}
+NEVER = sys.stdlib_module_names | {"optbench", "__main__"}
 """Modules that are never looked for."""
 
 COMPUTING = {
@@ -237,7 +237,7 @@ def _own_and_released(name: str) -> "tuple[list[Path], list[Distribution]]":
     """
     try:
         spec = find_spec(name)
-    except (ImportError, ValueError):  # it cannot be imported, or is the program itself
+    except (ImportError, ValueError):  # what was loaded so came from nowhere
         spec = None
     if spec is None:
         return [], []
