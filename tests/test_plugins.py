@@ -211,8 +211,11 @@ def test_a_module_that_the_program_has_from_there_is_left_alone(tmp_path, monkey
     import near_by
 
     assert load(tmp_path) is near_by is sys.modules["near_by"]
-    write(tmp_path, mine="import near_by as value  # changed\n")
-    assert load_anew(f"{tmp_path}/mine.py:value").object is near_by is sys.modules["near_by"]
+    first = plugins.load(f"{tmp_path}/mine.py:value").source
+    write(tmp_path, mine="import near_by as value  # changed\n", near_by="changed = 1\n")
+    second = load_anew(f"{tmp_path}/mine.py:value")
+    assert second.object is near_by is sys.modules["near_by"]
+    assert second.source.depends_on == first.depends_on  # what it is, not what its file has become
 
 
 LATE = "def value():\n    from {0} import number\n    return number\n"

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder, all_suffixes
 from importlib.util import find_spec
@@ -97,7 +97,10 @@ class CodeFiles:
         return places
 
     def dependencies(
-        self, names: Iterable[str], beside: Mapping[str, Path] | None = None
+        self,
+        names: Iterable[str],
+        beside: Mapping[str, Path] | None = None,
+        kept: Collection[str] = (),
     ) -> Dependencies:
         """Return all that code depends on which imports some modules.
 
@@ -107,6 +110,8 @@ class CodeFiles:
             The first parts of their names.
         beside
             Where modules lie that mean the same whatever else goes by their names.
+        kept
+            Those of them that are not loaded anew.
         """
         near = beside or {}
         modules: dict[str, str] = {}
@@ -116,12 +121,12 @@ class CodeFiles:
             seen |= waiting
             imported: set[str] = set()
             for name in waiting:
-                own, releases = ([near[name]], []) if name in near else _own_and_released(name)
-                for release in releases:
-                    libraries |= {release.name: release.version, **_required(release)}
-                read = self._code_beside if name in near else self.code_as_loaded
+                own, released = ([near[name]], []) if name in near else _own_and_released(name)
+                for package in released:
+                    libraries |= {package.name: package.version, **_required(package)}
+                anew = name in near and name not in kept
                 codes = {
-                    module: read(path, module)
+                    module: self.code(path) if anew else self.code_as_loaded(path, module)
                     for place in own
                     for module, path in _files(name, place).items()
                 }
@@ -130,9 +135,6 @@ class CodeFiles:
                 imported |= {other for code in codes.values() for other in code.imports}
             waiting = imported
         return Dependencies(tuple(sorted(modules.items())), tuple(sorted(libraries.items())))
-
-    def _code_beside(self, path: Path, module: str) -> Code:
-        return self.code(path)  # which is loaded anew
 
 
 def releases(name: str) -> "list[Distribution]":

@@ -70,12 +70,15 @@ class FileModules:
         importlib.invalidate_caches()  # files may have been written a moment ago
         try:
             code, beside = self.code.code(path), self.code.beside(path)
-            before = Source(str(path), code.sha256, self.code.dependencies(code.imports, beside))
+            kept = [name for name, place in beside.items() if _is_kept(name, place)]
+            known = self.code.dependencies(code.imports, beside, kept)
+            before = Source(str(path), code.sha256, known)
             module = _executed(before) or self._execute(path, code.text, before, beside)
             self._executed[before] = module
             # Code may change the path on which modules are found, or compute their names.
             names = code.imports | held_names(module)
-            return module, replace(before, depends_on=self.code.dependencies(names, beside))
+            known = self.code.dependencies(names, beside, kept)
+            return module, replace(before, depends_on=known)
         except OSError as error:
             raise SuiteError(f"plug-in '{name}' cannot be read: {error.strerror}") from None
 
@@ -110,7 +113,7 @@ class FileModules:
         for name, place in beside.items():
             if not _lies_at(sys.modules.get(name), place):
                 foreign |= _take_out(name)
-            elif place in self._beside.get(name, ()) or not _is_ours(name, place):
+            elif place in self._beside.get(name, ()) or _is_kept(name, place):
                 continue  # this instance has imported it, or the program has it from there
             else:
                 _take_out(name)  # it may have changed since another instance imported it
@@ -144,6 +147,11 @@ def _executed(source: Source) -> ModuleType | None:
 def _is_ours(name: str, place: Path) -> bool:
     """Say whether some open instance has imported the module of a name from a place."""
     return any(place in files._beside.get(name, ()) for files in _open)
+
+
+def _is_kept(name: str, place: Path) -> bool:
+    """Say whether the program itself has imported the module of a name from a place."""
+    return _lies_at(sys.modules.get(name), place) and not _is_ours(name, place)
 
 
 def _existing(name: str) -> Path:
