@@ -125,7 +125,7 @@ def test_hyperparameters_can_be_given(rules):
         (("adamm",), "unknown optimizer 'adamm'; did you mean 'adam'?"),
         (("rules.py",), "'rules.py' names a file only; add what to take from it: file.py:NAME"),
         (("rules.py:None",), "rules.py has no 'None'; known are Plain, Uphill"),
-        (("rules.py:function",), "rules.py:function is a function; "),
+        (("rules.py:function",), "rules.py:function is a function, not an optimizer; "),
         (("adam", "--set", "lr"), "--set 'lr' is malformed; write KEY=VALUE, as lr=0.01"),
         (("adam", "--set", "rate=1"), "adam has no hyperparameter 'rate' of its own; "),
         (("adam", "--set", "lr=-1"), "adam: lr = -1 must be at least 0; "),
