@@ -39,6 +39,11 @@ class Block:
     progress: Progress | None = None
 
     @property
+    def runs_users_code(self) -> bool:
+        """Whether its problem or its optimizer is somebody's own code."""
+        return is_users(self.problem) or is_users(self.optimizer)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The distinct seeds, in the order in which lanes have them."""
         return tuple(dict.fromkeys(lane.seed for lane in self.lanes))
@@ -47,6 +52,12 @@ class Block:
     def configurations(self) -> list[Mapping[str, float | str]]:
         """All hyperparameters of each lane."""
         return [lane.hyperparameters for lane in self.lanes]
+
+
+def is_users(part: Problem | Optimizer) -> bool:
+    """Say whether a problem or an optimizer is somebody's own code."""
+    plugin = getattr(part, "plugin", None)
+    return plugin is not None and plugin.is_users
 
 
 def halves(block: Block, numbers: Iterator[int]) -> tuple[Block, Block]:

@@ -1,7 +1,9 @@
 """Spreads blocks over worker threads.
 
 BLAS runs on one thread inside every worker, so that a product's bits do not depend on the number of
-workers; threads suffice since NumPy releases the interpreter's lock while it computes.
+workers; threads suffice since NumPy releases the interpreter's lock while it computes. Blocks that
+run users' code go one after another, in one thread: what such code keeps in its module, as a work
+array or a network, is not made for several.
 """
 
 import os
@@ -54,6 +56,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def useful_workers(blocks: Sequence[Block], workers: int) -> int:
+    """Return how many of some workers have work to do on blocks, at least one."""
+    apart = sum(not block.runs_users_code for block in blocks)
+    return max(1, min(workers, apart + (apart < len(blocks))))
+
+
 def one_blas_thread() -> AbstractContextManager[object]:
     """Return a context in which BLAS uses one thread in every thread of the process."""
     limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
@@ -96,8 +104,12 @@ def execute(
     with one_blas_thread(), device.residents():
         pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="optbench")
         try:
+            users = [block for block in blocks if block.runs_users_code]
+            if users:
+                pool.submit(worker.run_in_turn, users)
             for block in blocks:
-                pool.submit(worker.run, block)
+                if not block.runs_users_code:
+                    pool.submit(worker.run, block)
             while running:
                 record = records.get()
                 if isinstance(record, BlockSplit):
@@ -119,6 +131,11 @@ class _Worker:
     records: SimpleQueue[Record]
     numbers: Iterator[int]
     checkpoint_seconds: float
+
+    def run_in_turn(self, blocks: Sequence[Block]) -> None:
+        """Run blocks one after another."""
+        for block in blocks:
+            self.run(block)
 
     def run(self, block: Block) -> None:
         """Run a block, or its halves where it does not fit into memory or raises."""

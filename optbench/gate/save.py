@@ -36,7 +36,7 @@ from optbench.runs.pipeline import plan_run
 from optbench.runs.resume import device_name
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
-from optbench.suite.format import parse_suite
+from optbench.suite.format import parse_suite, resolved_suite
 from optbench.suite.resolve import Suite, resolve
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def save_tables(
 ) -> None:
     """Save a run as a baseline in a folder, maybe in place of the one that is there."""
     check_savable(run)
-    file = parse_suite(run.meta["suite"]["resolved"], str(run.path))
+    file = parse_suite(resolved_suite(run.meta, run.path), str(run.path))
     suite = resolve(file, data_dir=data_dir)
     device = get_device(device_name(run.meta))
     check_lanes(run, suite, device)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.engine.block import Block
+from optbench.engine.block import Block, is_users
 from optbench.optimizers.base import Optimizer
 from optbench.problems.base import Problem
 from optbench.records import NUMERICS_VERSION, Lane
@@ -66,6 +66,7 @@ def plan_blocks(
     Lanes of one problem and one rule go together, as many as keep the arrays of a block within
     ``block_bytes``, spread evenly. While the number of blocks is not a multiple of ``workers``, the
     largest one is halved, so that no worker is idle at the end, if it is :data:`WORTH_SHARING`.
+    Blocks that run users' code never share the workers, so that halving them would gain nothing.
     """
     problems = {resolved.label: resolved for resolved in suite.problems}
     rules = {
@@ -88,7 +89,10 @@ def plan_blocks(
         parts += _split(members, ceil(len(members) / most))
 
     def weight(part: list[Lane]) -> int:
-        return len(part) * problems[part[0].problem].problem.parameters if len(part) > 1 else 0
+        problem, rule = problems[part[0].problem].problem, rules[part[0].problem, part[0].label]
+        if len(part) == 1 or is_users(problem) or is_users(rule):
+            return 0
+        return len(part) * problem.parameters
 
     while len(parts) % workers and weight(largest := max(parts, key=weight)) > WORTH_SHARING:
         parts.remove(largest)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,7 @@ from uuid import uuid4
 from optbench import rng
 from optbench.device.base import Device
 from optbench.engine.block import Block
-from optbench.engine.executor import execute, worker_count
+from optbench.engine.executor import execute, useful_workers, worker_count
 from optbench.errors import DeviceError
 from optbench.problems.base import Problem
 from optbench.problems.functions.base import Function
@@ -79,7 +80,7 @@ def plan_run(
     """Lay out the lanes of a suite and plan its blocks.
 
     ``workers`` is the number of worker threads, by default as many as suit the device and never
-    more than there are blocks. ``reusable`` says which lanes need not be run again.
+    more than have work. ``reusable`` says which lanes need not be run again.
     """
     _check_device(suite, device)
     lanes = lay_out(suite, device.kind)
@@ -92,7 +93,7 @@ def plan_run(
     blocks = plan_blocks(suite, rest, device.block_bytes, workers=sharing) if rest else ()
     numbered = tuple(enumerate(reused, start=len(blocks)))
     first_new = len(blocks) + len(reused)
-    return Plan(suite, lanes, blocks, max(1, min(workers, len(blocks))), first_new, numbered)
+    return Plan(suite, lanes, blocks, useful_workers(blocks, workers), first_new, numbered)
 
 
 def _check_device(suite: Suite, device: Device) -> None:
@@ -127,7 +128,11 @@ def run_plan(
     """
     path = new_run_directory(out, plan.suite.name)
     with locked(path):
-        meta = {"invocation_id": invocation, **_describe(plan, device)}
+        meta = {
+            "invocation_id": invocation,
+            "directory": _working_directory(path),
+            **_describe(plan, device),
+        }
         extra = extra_columns(plan.suite)
         writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
         write_surfaces(writer, plan.suite)
@@ -161,6 +166,15 @@ def carry_out(
         status = worse if worse in statuses else status
     writer.finish(status)
     return RunResult(writer.path, status, writer.failures)
+
+
+def _working_directory(run: Path) -> str:
+    """Return where relative paths of a suite begin, as seen from the run's directory."""
+    here = Path.cwd().resolve()
+    try:
+        return Path(relpath(here, run.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return str(here)
 
 
 @contextmanager

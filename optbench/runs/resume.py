@@ -13,7 +13,7 @@ import numpy as np
 from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.engine.block import Block, Progress
-from optbench.engine.executor import worker_count
+from optbench.engine.executor import useful_workers, worker_count
 from optbench.errors import ResultsError
 from optbench.records import (
     EVALUATION_COLUMNS,
@@ -141,8 +141,8 @@ def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = Non
         added = plan_blocks(suite, missing, device.block_bytes)
         blocks += [replace(block, number=first_new + block.number) for block in added]
         first_new += len(added)
-    workers = worker_count(device, workers)
-    return Plan(suite, lanes, tuple(blocks), max(1, min(workers, len(blocks))), first_new)
+    useful = useful_workers(blocks, worker_count(device, workers))
+    return Plan(suite, lanes, tuple(blocks), useful, first_new)
 
 
 def resume(

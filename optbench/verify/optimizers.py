@@ -6,6 +6,7 @@ as a network has them in float32, each stored as the engine stores such problems
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -362,6 +363,35 @@ def _same(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     return bool((apart <= tolerance * np.abs(one).max(initial=0.0)).all())
 
 
+def apart(subject: _Subject) -> Judgement:
+    """Check that a block does alone what it does in turns with another one."""
+    for quadratic in subject.quadratics:
+        alone = [_in_turns(subject, quadratic, [seed])[0] for seed in SEEDS[:2]]
+        in_turns = _in_turns(subject, quadratic, SEEDS[:2])
+        for own, other in zip(alone, in_turns, strict=True):
+            differing = _first_difference(own, other)
+            if differing:
+                return False, f"{differing} of a block differ when another is updated in between"
+    return True, "to the bit: alone, in turns with another"
+
+
+def _in_turns(
+    subject: _Subject, quadratic: Quadratic, seeds: Sequence[int]
+) -> list[dict[str, np.ndarray]]:
+    """Return what blocks of one lane hold after updates in turns, by copies of one instance."""
+    optimizer = subject.make()
+    configurations = [subject.hyperparameters]
+    blocks = [
+        quadratic.descent(copy(optimizer), configurations, quadratic.starts([seed]))
+        for seed in seeds
+    ]
+    gradients = [quadratic.noisy_gradient([seed]) for seed in seeds]
+    for update in range(1, SOME + 1):
+        for block, gradient in zip(blocks, gradients, strict=True):
+            block.advance(gradient, range(update, update + 1))
+    return [block.arrays for block in blocks]
+
+
 def zero_gradient(subject: _Subject) -> Judgement:
     """Check that gradients of 0, from the start or after some updates, keep everything finite."""
     for quadratic, update_count in product(subject.quadratics, (0, SOME)):
@@ -427,7 +457,7 @@ def _learning_rates(subject: _Subject) -> list[Configuration]:
 
 DETERMINISTIC = "deterministic"
 
-COMPARING = ("lanes independent", "resumes")
+COMPARING = ("lanes independent", "blocks independent", "resumes")
 """Checks that compare runs, and so say nothing of a rule that is not deterministic."""
 
 CHECKS: dict[str, Callable[[_Subject], Judgement]] = {
@@ -435,6 +465,7 @@ CHECKS: dict[str, Callable[[_Subject], Judgement]] = {
     "dtype and shape": same_form,
     DETERMINISTIC: deterministic,
     "lanes independent": independent,
+    "blocks independent": apart,
     "zero gradient": zero_gradient,
     "resumes": resumes,
     "converges": converges,

@@ -1,7 +1,9 @@
 """Optimizers of PyTorch by name, from packages and files, and what is refused of them."""
 
 import copy
+import json
 import pickle
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
+from optbench.optimizers.registry import get_optimizer
+from optbench.plugins import new_code_cache
 from optbench.verify.optimizers import check_optimizer
 from tests.cli import command
 from tests.small import anisotropic, run_suite, suite
@@ -159,12 +163,30 @@ def own(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_a_change_of_another_module_of_its_package_is_a_change_of_its_code(tmp_path, monkeypatch):
+    (tmp_path / "hb").mkdir()
+    (tmp_path / "hb" / "__init__.py").write_text("from .opt import Base\n")
+    (tmp_path / "hb" / "opt.py").write_text("from .core import scale\n" + OWN)
+    core = tmp_path / "hb" / "core.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = []
+    for text in ("scale = 1\n", "scale = 22\n"):
+        core.write_text(text)
+        for name in ("hb", "hb.opt", "hb.core"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        with new_code_cache():
+            for name in ("torch:hb.Base", "torch:hb:Base", "torch:hb.opt:Base"):
+                seen.append(json.dumps(get_optimizer(name).identity()))
+    assert len({*seen}) == 4  # two are of one module
+
+
 def test_a_class_of_a_file_runs_and_can_be_pickled(own):
     optimizer = fresh(f"{own}:Base")
     assert (optimizer.name, optimizer.summary) == ("Base", "Steps against the gradient.")
     identity = optimizer.identity()
     assert identity["name"] == "torch:Base"
-    assert set(identity["source"]) == {"sha256"}
+    libraries = {"numpy": version("numpy"), "torch": version("torch")}
+    assert identity["source"]["libraries"] == libraries
     assert identity["torch"] == version("torch").partition("+")[0]
     given = [{"lr": 0.1}, {"lr": 0.2, "steps": 5}]
     hand = Hand(optimizer, given)

@@ -6,7 +6,14 @@ import pytest
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import OPTIMIZERS, optimizer_names
-from optbench.verify.optimizers import CHECKS, NETWORK, VALLEY, check_optimizer, positions
+from optbench.verify.optimizers import (
+    CHECKS,
+    COMPARING,
+    NETWORK,
+    VALLEY,
+    check_optimizer,
+    positions,
+)
 from tests.forget import forget  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("forget")
@@ -194,6 +201,29 @@ class Matrices(Right):
         return step.grads.rows
 
 
+class AtFileLevel(Right):
+    """Its mean is an array of the module, which each block clears in its first update."""
+
+    slots = ()
+    shared = {}
+
+    def columns(self, hyperparameters, updates):
+        if 1 in updates:
+            self.shared.clear()
+        return super().columns(hyperparameters, updates)
+
+    def step(self, step):
+        rows, columns = step.grads.rows, step.columns
+        mean = self.shared.setdefault(rows.shape, np.zeros_like(rows))
+        mean[...] = columns["beta"] * mean + rows
+        step.params.rows[...] -= columns["lr"] * mean
+
+
+class InOneInstance(AtFileLevel):
+    def __init__(self):
+        self.shared = {}
+
+
 class WithoutRate(Optimizer):
     hyperparameters = (Choice("speed", "fast", "", ("fast", "slow")),)
 
@@ -280,6 +310,7 @@ def test_one_that_is_right_passes(wrong):
     [
         ("Mixing", "lanes independent", "beside other lanes differ from those alone"),
         ("Spreading", "lanes independent", "beside a lane of NaN differ from those alone"),
+        ("AtFileLevel", "blocks independent", "differ when another is updated in between"),
         (
             "Widening",
             "dtype and shape",
@@ -315,11 +346,15 @@ def test_a_changed_shape_is_seen(wrong):
     assert "dtype and shape" in failed(wrong("Reshaping"))
 
 
+def test_what_copies_of_an_instance_share_is_seen(wrong):
+    assert failed(wrong("InOneInstance")) == ["blocks independent", "resumes"]
+
+
 def test_where_equal_runs_differ_nothing_is_compared(wrong):
     found = wrong("Drawing")
     assert failed(found) == ["deterministic"]
     unknown = [check for check, each in found.items() if each.passed is None]
-    assert unknown == ["lanes independent", "resumes"]
+    assert unknown == list(COMPARING)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +381,7 @@ def test_a_rule_that_seeds_what_it_draws_from_repeats(wrong):
 
 def test_code_that_raises_fails_with_its_line(wrong):
     found = wrong("Raising")
-    assert set(failed(found)) == set(CHECKS) - {"converges"} - {"lanes independent", "resumes"}
+    assert set(failed(found)) == set(CHECKS) - {"converges", *COMPARING}
     line = WRONG.splitlines().index('            raise ValueError("no float32")') + 1
     assert found["finite"].note == f"ValueError: no float32 (rules.py, line {line})"
 
