@@ -15,7 +15,7 @@ from optbench.engine.block import Block
 from optbench.engine.executor import default_workers, execute
 from optbench.errors import DeviceError
 from optbench.problems.base import Problem
-from optbench.problems.functions.base import Function
+from optbench.problems.functions.base import Function, Interval
 from optbench.records import (
     NUMERICS_VERSION,
     PENALTY,
@@ -29,6 +29,7 @@ from optbench.runs.layout import lane_bytes, lay_out, plan_blocks
 from optbench.runs.reuse import Reused
 from optbench.store.environment import calibration_seconds, describe_environment
 from optbench.store.lock import locked
+from optbench.store.reader import read_run
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite.resolve import Suite
 
@@ -156,6 +157,8 @@ def carry_out(
             writer.finish(Status.INTERRUPTED)
             raise
     statuses = set(writer.statuses)
+    if Status.INTERRUPTED not in statuses:  # else the run that resumes it does so
+        grow_surfaces(writer, plan.suite)
     status = Status.DIVERGED if statuses == {Status.DIVERGED} else Status.DONE
     for worse in (Status.FAILED, Status.INTERRUPTED):
         status = worse if worse in statuses else status
@@ -197,11 +200,46 @@ def extra_columns(suite: Suite) -> tuple[str, ...]:
 
 def write_surfaces(writer: RunWriter, suite: Suite) -> None:
     """Write each function of two variables on the grid of its plot domain."""
+    for label, function in _functions(suite):
+        _write_surface(writer, label, function)
+
+
+def grow_surfaces(writer: RunWriter, suite: Suite) -> None:
+    """Write those anew whose domain was guessed, and does not hold where their best lanes ended."""
+    growing = [
+        (label, function)
+        for label, function in _functions(suite)
+        if len(function.variables) == 2 and any(function.guessed)
+    ]
+    if not growing:
+        return
+    # They load pandas, which other runs need not wait for.
+    from optbench.report.configurations import configurations
+    from optbench.report.domain import grown_domain
+
+    tables = read_run(writer.path)
+    table = configurations(tables)
+    for label, function in growing:
+        best = table.loc[table["best"] & (table["problem"] == label), "lane_numbers"]
+        domain = grown_domain(tables, label, [numbers[0] for numbers in best])
+        if domain is not None:
+            _write_surface(writer, label, function, domain)
+            writer.set_domain(label, domain)
+
+
+def _write_surface(
+    writer: RunWriter, label: str, function: Function, domain: Sequence[Interval] | None = None
+) -> None:
+    surface = function.surface(domain)
+    if surface is not None:
+        writer.add_surface(label, surface)
+
+
+def _functions(suite: Suite) -> Iterator[tuple[str, Function]]:
+    """Yield the functions of a suite with their titles."""
     for resolved in suite.problems:
         if isinstance(resolved.problem, Function):
-            surface = resolved.problem.surface()
-            if surface is not None:
-                writer.add_surface(resolved.label, surface)
+            yield resolved.label, resolved.problem
 
 
 def _describe(plan: Plan, device: Device) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from optbench.records import Status
-from optbench.report.configurations import best_inside, configurations, lanes_outside
+from optbench.report.configurations import configurations
+from optbench.report.domain import lanes_outside
 from tests.report.runs import (
     Lane,
     anisotropic_surface,
@@ -31,11 +32,8 @@ def run(*lanes):
 
 
 def winners(*lanes):
-    made = run(*lanes)
-    table = configurations(made)
-    best = best_inside(table, lanes_outside(made))
-    assert best.index.equals(table.index)
-    return table.loc[best, "hp_lr"].tolist()
+    table = configurations(run(*lanes))
+    return table.loc[table["best"], "hp_lr"].tolist()
 
 
 def test_a_lane_is_outside_if_its_last_finite_position_is():

@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgba
 from optbench.errors import UsageError
 from optbench.records import Status
 from optbench.report.plots import PlotOptions, draw
-from optbench.report.plots.style import KNOWN
+from optbench.report.plots.style import FAINT, KNOWN
 from optbench.report.statistics import smooth
 from tests.report.runs import (
     Lane,
@@ -68,11 +68,13 @@ def on_network(*lanes):
     return tables(lanes, [network_problem()])
 
 
-def test_a_network_has_smoothed_curves_from_0_to_1_in_the_order_of_the_suite():
+def test_a_network_has_smoothed_curves_from_0_up_in_the_order_of_the_suite():
     run = network_run()
     axes = axes_of(run)
     assert shown_legend(axes) == ["SGD", "Momentum", "AdaGrad", "Adam"]
-    assert axes.get_ylim() == (0.0, 1.0)
+    low, high = axes.get_ylim()
+    assert low == 0.0
+    assert 1.34 < high < 2.3  # without the beginning of the descent
     assert axes.get_yscale() == "linear"
     line = curve(axes, "Adam")
     np.testing.assert_array_equal(line.get_xdata(), np.arange(200))
@@ -157,7 +159,8 @@ def test_what_converges_or_explodes_without_end_does_not_squash_the_rest():
     rows = np.arange(31)
     run = of_losses(6.0 * 19.0 ** (2 * rows), 6.0 * 1e-3**rows, 6.0 * 0.8**rows)
     low, high = axes_of(run).get_ylim()
-    assert 6e-8 < low < 6e-6
+    followed = 1e-10 * 6.0 * 0.8**30  # ten decades below the next curve
+    assert followed / 100 < low < followed
     assert 6e3 < high < 6e4
 
 
@@ -180,10 +183,11 @@ def test_epochs_and_seconds_need_batches_and_times():
 def test_of_a_grid_the_best_stands_out_and_the_rest_is_faint():
     axes = axes_of(swept_run())
     assert shown_legend(axes) == ["SGD, lr=0.1", "Adam, lr=1"]
-    faint = [line for line in axes.lines if line.get_alpha() is not None]
-    assert len(faint) == 8
-    assert {line.get_color() for line in faint} == {KNOWN["sgd"].color, KNOWN["adam"].color}
-    assert max(line.get_zorder() for line in faint) < curve(axes, "Adam, lr=1").get_zorder()
+    assert [len(part.get_segments()) for part in axes.collections] == [4, 4]
+    colors = [tuple(part.get_color()[0]) for part in axes.collections]
+    assert colors == [to_rgba(KNOWN[label].color, FAINT) for label in ("adam", "sgd")]
+    front = curve(axes, "Adam, lr=1").get_zorder()
+    assert all(part.get_zorder() < front and part.get_rasterized() for part in axes.collections)
 
 
 def test_a_diverged_lane_ends_with_a_cross_and_the_legend_says_so():
@@ -192,7 +196,7 @@ def test_a_diverged_lane_ends_with_a_cross_and_the_legend_says_so():
     line = curve(axes, "SGD (diverged at 50)")
     np.testing.assert_array_equal(line.get_xdata(), np.arange(50))
     (cross,) = crosses(axes)
-    np.testing.assert_array_equal(cross.get_xydata(), [[49, 1.0]])  # on the upper edge
+    np.testing.assert_array_equal(cross.get_xydata(), [[49, axes.get_ylim()[1]]])
     assert cross.get_color() == KNOWN["sgd"].color
     assert not cross.get_clip_on()
     (cross,) = crosses(axes_of(of_losses([5.0, 3.0, 2.0, np.nan], status=Status.DIVERGED)))
