@@ -3,9 +3,12 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.typing import ColorType
 
 MANY = 14
 """Curves beyond which a legend can no longer be read against them."""
@@ -91,6 +94,16 @@ def thinned(values: np.ndarray, step: float) -> np.ndarray:
         kept = (np.sort(extremes, axis=1) + size * np.arange(len(padded))[:, None]).ravel()
         kept = np.unique(np.minimum(np.r_[0, kept, values.size], values.size - 1))
     return np.stack([kept * step, values[kept]], axis=1)
+
+
+def many_lines(lines: Sequence[np.ndarray], color: ColorType, **options: Any) -> LineCollection:
+    """Return thin lines, points (rows, 2) each, as one artist, which is an image in vector formats.
+
+    A thousand artists would take seconds to lay out, and their file minutes to open.
+    """
+    drawn = LineCollection(lines, colors=color, linewidths=0.8, rasterized=True, **options)
+    drawn.set_in_layout(False)
+    return drawn
 
 
 def spans_decades(values: np.ndarray, decades: float) -> bool:

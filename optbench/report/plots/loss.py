@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from optbench.errors import UsageError
@@ -35,6 +34,7 @@ from optbench.report.plots.axes import (
     axis_limits,
     floor,
     height_inches,
+    many_lines,
     mark_floor,
     name_ends,
     spans_decades,
@@ -44,6 +44,7 @@ from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import (
     CROSS,
     FAINT,
+    TINT,
     Style,
     display_name,
     legend_below,
@@ -51,6 +52,7 @@ from optbench.report.plots.style import (
     new_figure,
     seeds_note,
     styles,
+    tint,
 )
 from optbench.report.statistics import ENDED_WORST, smooth
 
@@ -87,7 +89,8 @@ AXIS_NAMES = {"iteration": "iteration", "epoch": "epoch", "seconds": "time in se
 class _Line:
     """The best configuration of a label as it is drawn.
 
-    Row k lies at ``k * step`` on the horizontal axis. A step of NaN, where a lane that failed has no step time, draws nothing.
+    Row k lies at ``k * step`` on the horizontal axis. A step of NaN, where a lane that failed has
+    no step time, draws nothing.
     """
 
     lanes: Sequence[LaneLoss]
@@ -234,18 +237,10 @@ def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[
 def _draw_faint(
     axes: Axes, curves: Iterable[tuple[np.ndarray, float]], style: Style, bottom: float
 ) -> None:
-    """Draw what shows how much the hyperparameters matter: medians, with the step of each.
-
-    They are one artist, of which no part is smaller than a pixel, and an image in vector formats.
-    """
+    """Draw what shows how much the hyperparameters matter: medians, with the step of each."""
     lines = [thinned(np.maximum(leading_finite(median), bottom), step) for median, step in curves]
-    faint = LineCollection(
-        lines, colors=style.color, linewidths=0.8, alpha=FAINT, zorder=1, rasterized=True
-    )
-    faint.set_in_layout(False)
-    axes.add_collection(faint, autolim=False)
-    ends = [line[-1, 0] for line in lines if len(line)]
-    axes.update_datalim([(end, 0.0) for end in ends], updatey=False)
+    axes.add_collection(many_lines(lines, tint(style.color), alpha=FAINT / TINT, zorder=1), False)
+    axes.update_datalim([(line[-1, 0], 0.0) for line in lines if len(line)], updatey=False)
 
 
 def _draw_best(axes: Axes, line: _Line, window: int, bottom: float, *, marked: bool) -> None:
@@ -264,9 +259,9 @@ def _draw_best(axes: Axes, line: _Line, window: int, bottom: float, *, marked: b
         zorder=3,
         **(line.style.line() | ({} if marked else {"marker": None})),
     )
-    lost = [lane for lane in line.lanes if lane.status in ENDED_WORST]
-    for lane in lost:
-        _draw_end(axes, line, smooth(lane.loss, window), alone=len(line.lanes) == 1)
+    lost = [smooth(lane.loss, window) for lane in line.lanes if lane.status in ENDED_WORST]
+    if lost:
+        _draw_lost(axes, line, lost, bottom)
     high = axes.get_ylim()[1]
     shown = np.flatnonzero(median <= high)
     if not lost and shown.size and shown[-1] < median.size - 1:
@@ -284,15 +279,16 @@ def _draw_band(axes: Axes, x: np.ndarray, line: _Line, bottom: float) -> None:
         )
 
 
-def _draw_end(axes: Axes, line: _Line, loss: np.ndarray, *, alone: bool) -> None:
-    """Draw a lane that ended badly, and a cross where it ended, at the edge if it is beyond."""
+def _draw_lost(axes: Axes, line: _Line, losses: Sequence[np.ndarray], bottom: float) -> None:
+    """Draw lanes that ended badly, and a cross where each ended, at the edge if it is beyond."""
     color = line.style.color
-    if not alone:
-        axes.plot(np.arange(loss.size) * line.step, loss, color=color, linewidth=0.8, zorder=2)
+    if len(line.lanes) > 1:
+        curves = [thinned(np.maximum(loss, bottom), line.step) for loss in losses]
+        axes.add_collection(many_lines(curves, color, zorder=2), False)
     low, high = axes.get_ylim()
-    end = (loss.size - 1) * line.step if loss.size else 0.0
-    height = float(np.clip(loss[-1], low, high)) if loss.size else high
-    axes.plot(end, height, color=color, clip_on=False, zorder=5, **CROSS)
+    ends = [(loss.size - 1) * line.step if loss.size else 0.0 for loss in losses]
+    heights = [float(np.clip(loss[-1], low, high)) if loss.size else high for loss in losses]
+    axes.plot(ends, heights, color=color, clip_on=False, zorder=5, **CROSS)
 
 
 def _marker_rows(rows: int) -> int:

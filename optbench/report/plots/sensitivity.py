@@ -41,6 +41,9 @@ ABOVE_START = 1.2
 SHELF_ROW = 0.045
 """Height of one label's row of the shelf, as a fraction of the axes."""
 
+MOST_MARKERS = 60
+"""Values up to which each has a marker."""
+
 DIVERGED = ("X", "✖ diverged or failed")
 ABOVE = ("^", "▲ ended above the start")
 OUTSIDE = ("D", "◆ ended outside the domain")
@@ -155,7 +158,8 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, name: str, scale: _Scale, style:
         axes.fill_between(value, bottom, top, color=style.color, alpha=FAINT, linewidth=0)
     score = np.where(np.isfinite(score), score, np.nan)
     text = display_name(str(rows["label"].iloc[0]))
-    axes.plot(value, score, label=text, markersize=4.5, linewidth=1.4, zorder=3, **style.line())
+    look = style.line() | ({} if len(rows) <= MOST_MARKERS else {"marker": None})
+    axes.plot(value, score, label=text, markersize=4.5, linewidth=1.4, zorder=3, **look)
     best = rows["best"].to_numpy()
     axes.plot(value[best], score[best], color=style.color, zorder=4, **RING)
 

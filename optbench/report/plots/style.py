@@ -13,6 +13,7 @@ from math import ceil
 from typing import Any, TypeAlias
 
 from matplotlib.artist import Artist
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from optbench.report.statistics import FEW_SEEDS
@@ -29,6 +30,9 @@ LEGEND_ROW_INCHES = 0.22
 
 FAINT = 0.18
 """Opacity of bands over seeds and of configurations that are not the best."""
+
+TINT = 0.45
+"""How much of a colour the overlap of any number of faint lines has at most."""
 
 CROSS: dict[str, Any] = {
     "marker": "x",
@@ -161,6 +165,12 @@ def _rotated(choices: list[Style], label: str) -> list[Style]:
     """Return the choices, beginning with the one that the hash of the label points at."""
     start = int.from_bytes(sha256(label.encode()).digest()[:8]) % len(choices)
     return choices[start:] + choices[:start]
+
+
+def tint(color: str) -> tuple[float, float, float]:
+    """Return a colour mixed with white."""
+    red, green, blue = (1.0 - TINT + TINT * part for part in to_rgb(color))
+    return red, green, blue
 
 
 def legend_below(
