@@ -70,10 +70,10 @@ MOST_MARKERS = 50
 LOG_DECADES = 3
 """Decades that the losses of a function span before their axis becomes logarithmic."""
 
-DESCENT_ROWS = 0.1
+DESCENT_ROWS = 0.2
 """The highest rows of each curve, as a fraction of it, that a network's axis need not hold."""
 
-DESCENT_ROOM = 1.5
+DESCENT_ROOM = 1.25
 """Where it holds what lies below so many times the others."""
 
 RUNAWAY_FACTOR = 1e3
@@ -231,7 +231,7 @@ def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[
     later = (float(np.quantile(median, 1 - DESCENT_ROWS)) for median in falling)
     ceiling = min(ceiling, DESCENT_ROOM * max(later, default=np.inf))
     low, high = axis_limits(curves, ceiling=ceiling, log=False)
-    return (0.0 if lowest < high / 2 else low), high
+    return (0.0 if ceiling < start or lowest < high / 2 else low), high
 
 
 def _draw_faint(
