@@ -71,7 +71,7 @@ def _measured_lanes(tables: RunTables) -> pd.DataFrame:
     lanes.loc[~lanes["status"].isin([*ENDED_WORST, *ENDED_WELL]), measures] = np.nan
     return lanes.assign(
         criterion=np.where(validated, "validation_loss", "final_loss"),
-        outside=lanes["lane"].isin(lanes_outside(tables)),
+        outside=lanes["lane"].isin(lanes_outside(tables)) & lanes["status"].isin(ENDED_WELL),
     )
 
 

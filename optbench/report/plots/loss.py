@@ -205,7 +205,8 @@ def _is_log(
     losses = np.concatenate([leading_finite(line.curve.median) for line in best])
     if options.log and losses.size and losses.max() <= 0:
         raise UsageError(f"a logarithmic axis needs losses above 0; '{meta['problem']}' has none")
-    fitting = meta["kind"] == "function" and spans_decades(losses, LOG_DECADES)
+    above_zero = losses[losses > 0] if losses.min(initial=0) >= 0 else losses
+    fitting = meta["kind"] == "function" and spans_decades(above_zero, LOG_DECADES)
     in_crowd = crowded and losses.size > 0 and losses.min() > 0 and spans_decades(losses, 1)
     return options.log_axis(fitting or in_crowd)
 

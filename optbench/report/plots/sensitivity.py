@@ -160,7 +160,7 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, name: str, scale: _Scale, style:
     text = display_name(str(rows["label"].iloc[0]))
     look = style.line() | ({} if len(rows) <= MOST_MARKERS else {"marker": None})
     axes.plot(value, score, label=text, markersize=4.5, linewidth=1.4, zorder=3, **look)
-    best = rows["best"].to_numpy()
+    best = rows["best"].to_numpy() & np.isfinite(score)
     axes.plot(value[best], score[best], color=style.color, zorder=4, **RING)
 
 

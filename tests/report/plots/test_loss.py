@@ -164,6 +164,54 @@ def test_what_converges_or_explodes_without_end_does_not_squash_the_rest():
     assert 6e3 < high < 6e4
 
 
+def test_a_curve_that_stays_high_is_in_the_figure():
+    falling, staying = network_loss(0.05), np.full(200, 2.3)
+    axes = axes_of(
+        on_network(network_lane("adam", loss=falling), network_lane("sgd", loss=staying))
+    )
+    low, high = axes.get_ylim()
+    assert low == 0.0
+    assert 2.3 < high < 3.0
+    low, high = axes_of(on_network(network_lane("adam", loss=falling))).get_ylim()
+    assert low == 0.0
+    assert falling[-1] < high < 0.5  # the steep descent is not what there is to see
+
+
+def test_a_logarithmic_axis_holds_the_tail_of_a_single_curve():
+    losses = np.geomspace(10.0, 1e-140, 31)
+    low, high = axes_of(of_losses(losses)).get_ylim()
+    assert 1e-155 < low < 1e-140
+    assert 10.0 < high < 1e9
+
+
+@pytest.mark.parametrize("tail", [0.0, 1e-200])
+def test_what_falls_below_a_logarithmic_axis_runs_along_its_floor(tail):
+    axes = axes_of(of_losses([10.0, 1e-3, 1e-9, tail, tail], [10.0, 1.0, 0.1, 0.1, 0.1]))
+    assert axes.get_yscale() == "log"
+    heights = curve(axes, "SGD").get_ydata()
+    assert axes.get_ylim()[0] < heights[3] == heights[4] < 1.1e-9
+    assert [text.get_text() for text in axes.texts] == ["this or less"]
+    assert not axes_of(of_losses([10.0, 1e-3, 1e-9])).texts
+
+
+def test_a_curve_that_rises_out_of_the_figure_has_a_cross_where_it_leaves():
+    axes = axes_of(of_losses([5.0, 6.0, 1e6, 1e9], [5.0, 4.0, 3.0, 2.0]))
+    (cross,) = crosses(axes)
+    np.testing.assert_array_equal(cross.get_xydata(), [[2.0, axes.get_ylim()[1]]])
+    assert cross.get_color() == KNOWN["sgd"].color
+
+
+def test_a_thousand_lanes_are_few_artists():
+    lanes = [
+        function_lane("sgd", hyperparameters={"lr": lr}) for lr in np.geomspace(1e-4, 1.0, 1000)
+    ]
+    axes = axes_of(tables(lanes, [function_problem()]))
+    assert len(axes.get_children()) < 50
+    (faint,) = axes.collections
+    assert len(faint.get_segments()) == 999
+    assert not faint.get_in_layout()
+
+
 @pytest.mark.parametrize(
     ("x", "label", "end"), [("epoch", "epoch", 199 / 40), ("seconds", "time in seconds", 199e-5)]
 )

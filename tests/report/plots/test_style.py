@@ -72,7 +72,9 @@ def test_no_two_labels_of_a_figure_have_one_colour(entries):
 
 def test_what_is_unknown_has_a_stable_style():
     # A golden value: a new hash would give every plug-in optimizer of old figures a new look.
-    assert styles([("my-optimizer", "my-optimizer")])["my-optimizer"] == Style("#56B4E9", "<", (0, (8, 2)))
+    assert styles([("my-optimizer", "my-optimizer")])["my-optimizer"] == Style(
+        "#56B4E9", "<", (0, (8, 2))
+    )
 
 
 def test_what_is_unknown_never_looks_like_a_known_optimizer():
