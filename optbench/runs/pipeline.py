@@ -15,7 +15,7 @@ from optbench.engine.block import Block
 from optbench.engine.executor import default_workers, execute
 from optbench.errors import DeviceError
 from optbench.problems.base import Problem
-from optbench.problems.functions.base import Function, Interval
+from optbench.problems.functions.base import Function
 from optbench.records import (
     NUMERICS_VERSION,
     PENALTY,
@@ -153,12 +153,12 @@ def carry_out(
             ):
                 for written in writer.add(record):
                     observe(written)
+            if Status.INTERRUPTED not in writer.statuses:  # else the run that resumes it does so
+                grow_surfaces(writer, plan.suite)
         except KeyboardInterrupt:
             writer.finish(Status.INTERRUPTED)
             raise
     statuses = set(writer.statuses)
-    if Status.INTERRUPTED not in statuses:  # else the run that resumes it does so
-        grow_surfaces(writer, plan.suite)
     status = Status.DIVERGED if statuses == {Status.DIVERGED} else Status.DONE
     for worse in (Status.FAILED, Status.INTERRUPTED):
         status = worse if worse in statuses else status
@@ -201,7 +201,9 @@ def extra_columns(suite: Suite) -> tuple[str, ...]:
 def write_surfaces(writer: RunWriter, suite: Suite) -> None:
     """Write each function of two variables on the grid of its plot domain."""
     for label, function in _functions(suite):
-        _write_surface(writer, label, function)
+        surface = function.surface()
+        if surface is not None:
+            writer.add_surface(label, surface)
 
 
 def grow_surfaces(writer: RunWriter, suite: Suite) -> None:
@@ -222,17 +224,15 @@ def grow_surfaces(writer: RunWriter, suite: Suite) -> None:
     for label, function in growing:
         best = table.loc[table["best"] & (table["problem"] == label), "lane_numbers"]
         domain = grown_domain(tables, label, [numbers[0] for numbers in best])
-        if domain is not None:
-            _write_surface(writer, label, function, domain)
+        if domain is None:
+            continue
+        try:
+            surface = function.surface(domain)
+        except Exception:  # a plug-in may raise anything where no lane has been; the guess stays
+            continue
+        if surface is not None:
+            writer.add_surface(label, surface)
             writer.set_domain(label, domain)
-
-
-def _write_surface(
-    writer: RunWriter, label: str, function: Function, domain: Sequence[Interval] | None = None
-) -> None:
-    surface = function.surface(domain)
-    if surface is not None:
-        writer.add_surface(label, surface)
 
 
 def _functions(suite: Suite) -> Iterator[tuple[str, Function]]:

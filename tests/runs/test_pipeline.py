@@ -261,6 +261,20 @@ def test_the_guessed_domain_of_a_plug_in_grows(tmp_path):
     assert tables.surface["x"].max() == pytest.approx(10 + 0.1 * (10 + 1.25))
 
 
+def test_a_function_that_raises_where_no_lane_has_been_keeps_its_guess(tmp_path):
+    def far(p):
+        if p[0] * p[1] > 5:
+            raise RuntimeError("too far")
+        return (p[0] - 10) ** 2 + p[1] ** 2, 2 * (p - [10.0, 0.0])
+
+    function = problem(stacked_function(start=[1.0, -1.0])(far))
+    settled = suite(function, optimizers=[("sgd", [{"lr": 0.1}])], iterations=30)
+    made = carry_out(settled, tmp_path)
+    assert made.status == Status.DONE
+    tables = read_run(made.path)
+    assert tables.surface["x"].max() == tables.meta["problems"][0]["plot"]["domain"][0][1] == 1.25
+
+
 def test_no_temporary_file_is_left(tmp_path, mixed):
     path = carry_out(mixed, tmp_path).path
     files = sorted(str(each.relative_to(path)) for each in path.rglob("*") if each.is_file())
