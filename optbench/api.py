@@ -155,11 +155,14 @@ class Results:
             If the run has no such problem, or the figure does not fit it.
         """
         from optbench.report.plots import PlotOptions, draw, kinds_for  # these load Matplotlib
+        from optbench.report.plots.fonts import fit_fonts
 
         chosen = problem_names(self.tables)[0] if problem is None else problem
         if kind == "auto":
             kind = (kinds_for(self.tables, chosen) or ["loss"])[0]
-        return draw(kind, self.tables, chosen, PlotOptions(**options))
+        figure = draw(kind, self.tables, chosen, PlotOptions(**options))
+        fit_fonts(figure)
+        return figure
 
 
 @_with_options(Invocation)

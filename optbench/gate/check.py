@@ -1,10 +1,8 @@
 """Checks baselines: runs their suites again, or takes a run that is there, and compares."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
@@ -29,7 +27,6 @@ from optbench.gate.verdict import LOSS_THRESHOLD, Gate, Severity, Verdict, worst
 from optbench.records import Record, RunTables, Status
 from optbench.runs.pipeline import Plan, new_invocation, plan_run, run_plan
 from optbench.runs.resume import device_name
-from optbench.store.files import write_beside
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
 from optbench.suite.format import parse_suite
@@ -215,14 +212,15 @@ def _draw_failed(baseline: Baseline, tables: RunTables, verdict: Verdict) -> tup
     if not failed:
         return ()
     from optbench.gate.figure import draw_beside  # matplotlib takes its time to load
+    from optbench.report.plots.files import file_name, write_figure
 
     paths = []
     for problem, label in list(failed)[:MOST_FIGURES]:
         figure = draw_beside(baseline, tables, problem, label)
         if figure is not None:
-            name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"check-{problem}-{label}")
+            name = file_name(f"check-{problem}-{label}")
             paths.append(tables.path / "plots" / f"{name}.png")
-            write_beside(paths[-1], partial(figure.savefig, format="png"))
+            write_figure(figure, paths[-1])
     return tuple(paths)
 
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import SymmetricalLogLocator
 from optbench.gate.baseline import Baseline
 from optbench.records import RunTables
 from optbench.report.configurations import describe
-from optbench.report.plots.axes import spans_decades
+from optbench.report.plots.axes import many_lines, spans_decades
 from optbench.report.plots.options import SMOOTHING_ROWS
 from optbench.report.plots.style import display_name, legend_below, literal, new_figure
 from optbench.report.statistics import ENDED_WORST
@@ -55,7 +55,8 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
         (then, now), worst, (THEN, NOW), ("-", "--"), strict=True
     ):
         if side.shape[1] > 1:
-            axes.plot(side.index, side, color=color, linewidth=0.7, alpha=FAINT)
+            lanes = [np.stack([side.index, side[lane]], axis=1) for lane in side]
+            axes.add_collection(many_lines(lanes, color, alpha=FAINT))
         median = ranked.median(axis=1)
         handles += axes.plot(side.index, median, color=color, linestyle=style, linewidth=1.8)
     axes.set_xscale("symlog", linthresh=10)

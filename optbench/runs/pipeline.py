@@ -30,6 +30,7 @@ from optbench.runs.layout import lane_bytes, lay_out, plan_blocks
 from optbench.runs.reuse import Reused
 from optbench.store.environment import calibration_seconds, describe_environment
 from optbench.store.lock import locked
+from optbench.store.reader import read_run
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite.resolve import Suite
 
@@ -157,6 +158,8 @@ def carry_out(
             ):
                 for written in writer.add(record):
                     observe(written)
+            if Status.INTERRUPTED not in writer.statuses:  # else the run that resumes it does so
+                grow_surfaces(writer, plan.suite)
         except KeyboardInterrupt:
             writer.finish(Status.INTERRUPTED)
             raise
@@ -211,11 +214,46 @@ def extra_columns(suite: Suite) -> tuple[str, ...]:
 
 def write_surfaces(writer: RunWriter, suite: Suite) -> None:
     """Write each function of two variables on the grid of its plot domain."""
+    for label, function in _functions(suite):
+        surface = function.surface()
+        if surface is not None:
+            writer.add_surface(label, surface)
+
+
+def grow_surfaces(writer: RunWriter, suite: Suite) -> None:
+    """Write those anew whose domain was guessed, and does not hold where their best lanes ended."""
+    growing = [
+        (label, function)
+        for label, function in _functions(suite)
+        if len(function.variables) == 2 and any(function.guessed)
+    ]
+    if not growing:
+        return
+    # They load pandas, which other runs need not wait for.
+    from optbench.report.configurations import configurations
+    from optbench.report.domain import grown_domain
+
+    tables = read_run(writer.path)
+    table = configurations(tables)
+    for label, function in growing:
+        best = table.loc[table["best"] & (table["problem"] == label), "lane_numbers"]
+        domain = grown_domain(tables, label, [numbers[0] for numbers in best])
+        if domain is None:
+            continue
+        try:
+            surface = function.surface(domain)
+        except Exception:  # a plug-in may raise anything where no lane has been; the guess stays
+            continue
+        if surface is not None:
+            writer.add_surface(label, surface)
+            writer.set_domain(label, domain)
+
+
+def _functions(suite: Suite) -> Iterator[tuple[str, Function]]:
+    """Yield the functions of a suite with their titles."""
     for resolved in suite.problems:
         if isinstance(resolved.problem, Function):
-            surface = resolved.problem.surface()
-            if surface is not None:
-                writer.add_surface(resolved.label, surface)
+            yield resolved.label, resolved.problem
 
 
 def _describe(plan: Plan, device: Device) -> dict[str, Any]:

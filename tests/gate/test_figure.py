@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from optbench.gate.figure import NOW, THEN, draw_beside
 from optbench.records import Status
@@ -12,10 +13,16 @@ from tests.report.runs import Lane
 
 
 def lines(figure, color):
-    """Return the lines of a side: its lanes, then its median."""
+    """Return the points of a side's lanes, and the line of its median."""
     (axes,) = figure.axes
-    found = [line for line in axes.lines if line.get_color() == color]
-    return [each for each in found if each.get_alpha()], found[-1]
+    (median,) = [line for line in axes.lines if line.get_color() == color]
+    lanes = [
+        segment
+        for part in axes.collections
+        if to_hex(part.get_color()[0]).upper() == color
+        for segment in part.get_segments()
+    ]
+    return lanes, median
 
 
 def test_each_side_has_its_lanes_and_their_median():
@@ -28,7 +35,7 @@ def test_each_side_has_its_lanes_and_their_median():
     (then, median_then), (now, median_now) = lines(figure, THEN), lines(figure, NOW)
     assert len(then) == len(now) == 8
     np.testing.assert_allclose(median_now.get_ydata(), 1.5 * median_then.get_ydata())
-    middle = np.median([line.get_ydata() for line in then], axis=0)
+    middle = np.median([lane[:, 1] for lane in then], axis=0)
     np.testing.assert_allclose(median_then.get_ydata(), middle)
     np.testing.assert_array_equal(median_now.get_xdata(), median_then.get_xdata())
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
