@@ -38,6 +38,7 @@ from optbench.runs.estimate import Estimate, estimate_plan
 from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
+from optbench.settings import typed
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
 from optbench.suite.request import SuiteSource
@@ -61,8 +62,8 @@ __all__ = [
     "save_baseline",
 ]
 
-check = new_code_cache()(gate_check.check_baselines)
-save_baseline = new_code_cache()(gate_save.save_baseline)
+check = typed(new_code_cache()(gate_check.check_baselines))
+save_baseline = typed(new_code_cache()(gate_save.save_baseline))
 
 Options = ParamSpec("Options")
 
@@ -135,6 +136,7 @@ class Results:
         """Return one row per optimizer: its best configuration, medians over its seeds."""
         return summary(self.tables)
 
+    @typed
     def plot(self, kind: str = "auto", *, problem: str | None = None, **options: Any) -> "Figure":
         """Return a figure.
 
@@ -153,11 +155,14 @@ class Results:
             If the run has no such problem, or the figure does not fit it.
         """
         from optbench.report.plots import PlotOptions, draw, kinds_for  # these load Matplotlib
+        from optbench.report.plots.fonts import fit_fonts
 
         chosen = problem_names(self.tables)[0] if problem is None else problem
         if kind == "auto":
             kind = (kinds_for(self.tables, chosen) or ["loss"])[0]
-        return draw(kind, self.tables, chosen, PlotOptions(**options))
+        figure = draw(kind, self.tables, chosen, PlotOptions(**options))
+        fit_fonts(figure)
+        return figure
 
 
 @_with_options(Invocation)
@@ -196,13 +201,14 @@ def estimate(suite: Any = (), **options: Any) -> list[Estimate]:
     return [group for plan in plans for group in estimate_plan(plan, device)]
 
 
+@typed
 @new_code_cache()
 def resume(
-    run: "str | PathLike[str]",
+    run: str | PathLike[str],
     *,
-    out: "str | PathLike[str]" = "results",
+    out: str | PathLike[str] = "results",
     workers: int | None = None,
-    data_dir: "str | PathLike[str] | None" = None,
+    data_dir: str | PathLike[str] | None = None,
     checkpoint_every: float = CHECKPOINT_SECONDS,
     force: bool = False,
 ) -> Results:
@@ -230,7 +236,8 @@ def resume(
     return _results(resume_run(str(run), execution, force=force))
 
 
-def load(path: "str | PathLike[str]") -> Results:
+@typed
+def load(path: str | PathLike[str]) -> Results:
     """Load the run in a directory.
 
     Raises
@@ -241,14 +248,15 @@ def load(path: "str | PathLike[str]") -> Results:
     return Results(read_run(Path(path)))
 
 
+@typed
 def export(
-    runs: "str | PathLike[str] | Sequence[str | PathLike[str]]" = (),
+    runs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     table: str = "trace",
     *,
     format: str | None = None,
-    output: "str | PathLike[str] | None" = None,
+    output: str | PathLike[str] | None = None,
     force: bool = False,
-    out: "str | PathLike[str]" = "results",
+    out: str | PathLike[str] = "results",
 ) -> "pd.DataFrame":
     """Return one table of runs, and write it to a file if ``output`` names one.
 

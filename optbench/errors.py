@@ -5,6 +5,7 @@ The tree, each with the exit code that the command line ends with::
     OptbenchError            1   base; raised itself only for faults of optbench
     ├── UsageError           2   something the user wrote or gave is wrong
     │   ├── SuiteError       2   a suite, or a flag that changes one
+    │   │   └── UnrepeatableError 2  an optimizer whose runs would not repeat
     │   ├── DataError        2   a data set is missing or damaged
     │   ├── DeviceError      2   the device asked for is not usable
     │   └── ResultsError     2   a run's directory: not found, ambiguous, damaged, not writable
@@ -22,6 +23,19 @@ from typing import Any
 
 MOST_NAMES = 12
 """Names that a message lists at most, so that it stays one readable line."""
+
+
+def printable(text: str) -> str:
+    r"""Return text in one line that does to a terminal no more than show itself.
+
+    >>> printable("caf\xe9\n\x1b[31m \udcff")
+    'café\\n\\x1b[31m \\udcff'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 class ExitCode(IntEnum):
@@ -57,6 +71,10 @@ class SuiteError(UsageError):
     def within(self, place: str) -> "SuiteError":
         """Return the same error, with a message that begins with the place of the mistake."""
         return SuiteError(f"{place}: {self}")
+
+
+class UnrepeatableError(SuiteError):
+    """An optimizer gives other numbers when the same updates are made again."""
 
 
 class DataError(UsageError):

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the files of a run; raised when a column changes its meaning."""
 
 NUMERICS_VERSION = 1

@@ -6,6 +6,9 @@ the spawn key of a :class:`numpy.random.SeedSequence`, which keys a Philox gener
 """
 
 import hashlib
+import pickle
+import random
+import sys
 
 import numpy as np
 from numpy.random import Generator, Philox, SeedSequence
@@ -34,6 +37,16 @@ def stream(seed: int, name: str, block: int = 0) -> Generator:
     digest = hashlib.sha256(name.encode()).digest()
     words = np.frombuffer(digest[:16], dtype="<u4").tolist()
     return Generator(Philox(SeedSequence(seed, spawn_key=(*words, block))))
+
+
+def process_generators() -> bytes:
+    """Return the state of the generators that all code of the process shares, to be compared.
+
+    They are those of Python, of NumPy and, where it is loaded, of PyTorch.
+    """
+    torch = sys.modules.get("torch")
+    states = pickle.dumps((random.getstate(), np.random.get_state(legacy=False)))
+    return states + (torch.get_rng_state().numpy().tobytes() if torch else b"")
 
 
 def hash_bits(keys: Array, count: int, xp: Namespace) -> Array:

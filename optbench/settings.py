@@ -7,13 +7,18 @@ are all declared here, so lists, docs and error messages say the same of each of
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from inspect import signature
+from numbers import Integral, Real
+from os import PathLike
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from typing_extensions import override
 
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError, UsageError, nearest
 
 MOST_QUOTED = 60
 """Characters that a message quotes of a value."""
@@ -66,7 +71,8 @@ class Setting(ABC):
             return _text(default)
         if isinstance(default, tuple):
             return ", ".join(map(str, default))
-        return "" if default is None or default == {} else str(default)
+        nothing = default is None or (isinstance(default, dict) and not default)
+        return "" if nothing else str(default)
 
     def refusal(self, value: Any, right: str) -> SuiteError:
         """Return the error for a value that the setting does not take.
@@ -310,3 +316,96 @@ def complete(
         }
     except SuiteError as error:
         raise error.within(owner) from None
+
+
+# What is given in Python, where nothing has read it from text.
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+WORDS: dict[Any, tuple[str, str]] = {
+    bool: ("True or False", "True or False"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("text", "texts"),
+    PathLike: ("a path", "paths"),
+    Mapping: ("a mapping from names", "mappings from names"),
+    tuple: ("a pair", "pairs"),
+    NoneType: ("None", "None"),
+}
+"""What messages call types: one value, and several."""
+
+
+def typed(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Make a function refuse arguments that are not what their annotations say.
+
+    The annotations may be made of the types in :data:`WORDS`, unions and sequences of them, and
+    literals; arguments of any other type are not looked at.
+    """
+    declared = signature(function)
+
+    @wraps(function)
+    def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        given = declared.bind(*args, **kwargs).arguments
+        for name, value in given.items():
+            check_type(name, value, declared.parameters[name].annotation)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def check_type(name: str, value: Any, annotation: Any) -> None:
+    """Refuse a value that is not what an annotation says.
+
+    >>> check_type("seeds", 1.5, int | Sequence[int])
+    Traceback (most recent call last):
+    optbench.errors.UsageError: seeds = 1.5 must be a whole number or a list of whole numbers
+    """
+    if _is_a(value, annotation):
+        return
+    code = any(map(callable, value if isinstance(value, list | tuple) else [value]))
+    remedy = "; code is given by name, such as 'torch:AdamW' or 'my.py:Rule'" if code else ""
+    raise UsageError(f"{name} = {quoted(value)} must be {_in_words(annotation, 0)}{remedy}")
+
+
+def _is_a(value: Any, annotation: Any) -> bool:
+    kind, parts = get_origin(annotation) or annotation, get_args(annotation)
+    if kind in (Union, UnionType):
+        return any(_is_a(value, part) for part in parts)
+    if kind is Literal:
+        return any(value is part or value == part for part in parts if type(part) is type(value))
+    if kind in (int, float):
+        number = Integral if kind is int else Real
+        return isinstance(value, number) and not isinstance(value, bool)
+    if kind is Mapping:
+        return isinstance(value, Mapping) and all(
+            _is_a(key, parts[0]) and _is_a(entry, parts[1]) for key, entry in value.items()
+        )
+    if kind in (Sequence, tuple):
+        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+        if kind is tuple:
+            return is_list and len(value) == len(parts) and all(map(_is_a, value, parts))
+        return is_list and all(_is_a(entry, parts[0]) for entry in value)
+    return kind not in WORDS or isinstance(value, kind)
+
+
+def _in_words(annotation: Any, number: Literal[0, 1]) -> str:
+    """Return what an annotation is called: for one value (0), or for several (1)."""
+    kind, parts = get_origin(annotation) or annotation, get_args(annotation)
+    if kind in (Union, UnionType):
+        return _either(dict.fromkeys(_in_words(part, number) for part in parts))
+    if kind is Literal:
+        return _either(parts)
+    if kind is Sequence:
+        return f"a list of {_in_words(parts[0], 1)}"
+    return WORDS[kind][number]
+
+
+def _either(words: Iterable[str]) -> str:
+    """Return words as a choice.
+
+    >>> _either(["text", "a path", "None"])
+    'text, a path or None'
+    """
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last

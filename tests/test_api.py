@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 import weakref
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,9 +18,12 @@ from matplotlib.figure import Figure
 import optbench
 from optbench.cli.run import run as command
 from optbench.datasets import folders
-from optbench.errors import DeviceError, ResultsError, SuiteError, UsageError
+from optbench.errors import DeviceError, OptbenchError, ResultsError, SuiteError, UsageError
+from optbench.report import plots
+from optbench.runs import estimate as estimates
 from optbench.runs import pipeline
 from optbench.runs.invocation import Invocation
+from optbench.verify import optimizers as verified
 
 
 @pytest.fixture(autouse=True)
@@ -390,3 +395,141 @@ def test_a_check_sees_that_a_plug_in_has_changed(tmp_path):
         (checked,) = optbench.check(figures=False)
         failed.append(checked.verdict.failed)
     assert failed == [False, True]
+
+
+# Values of every kind, for every argument: they work, or raise what is documented.
+
+
+class Thing:
+    """Something that no argument takes."""
+
+
+ODD = (
+    *(None, True, -1, 0, 3, 2**70, 1.5, float("nan"), float("inf"), 1j, "", "x", "adam", b"x"),
+    *((), [], {}, {"a"}, [None], ["x"], ["adam"], [1, 2], [[1]], (0.8, 0.9), range(2), object()),
+    *(
+        np.float32(0.5),
+        np.int64(2),
+        np.bool_(True),
+        np.str_("adam"),
+        np.arange(2),
+        np.zeros((2, 2)),
+    ),
+    *(Thing, Thing(), len, Path("x"), pd.Series([1.0]), pd.DataFrame({"a": [1]})),
+    *({1: 2}, {"a": 1}, {None: 1}, {"adam.lr": None}, {"adam.lr": "x"}, {"adam.lr": [0.1, 0.2]}),
+    *({"adam.lr": Thing()}, {"adam.lr": ["cosine"]}, {"adam.lr": [(0.1,)]}, {"adam.lr": {}}),
+    *({"adam.lr": np.array([0.1, 0.2])}, {"adam.": 1}, {"*.lr": np.float32(0.1)}, {"x": None}),
+    *([("adam.lr", 0.1)], [("adam.lr",)], {"loss": "x"}, {"loss": np.float64(0.1)}, "\ud800"),
+)
+
+REQUEST = {field.name for field in fields(Invocation)}
+
+
+def attack(function, arguments, name):
+    """Call a function with every odd value for an argument; none takes the last."""
+    for value in (*ODD, Thing()):
+        said = None
+        try:
+            function(**{**arguments, name: value})
+        except OptbenchError as error:
+            said = str(error)
+    assert said
+
+
+@pytest.mark.parametrize("name", sorted(REQUEST))
+def test_no_value_of_any_kind_raises_anything_else_in_a_run(name, monkeypatch):
+    monkeypatch.setattr(estimates, "PROBE_SECONDS", 0.0)
+    arguments = {"suite": "anisotropic", "iterations": 2, "optimizers": "adam"}
+    if name in ("problem", "function", "start"):
+        arguments |= {"suite": (), "function": "x**2 + y**2", "start": {"x": 1, "y": 1}}
+    attack(optbench.estimate, arguments, name)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        *((optbench.resume, name) for name in ("run", "workers", "data_dir", "out", "force")),
+        (optbench.resume, "checkpoint_every"),
+        (optbench.load, "path"),
+        *((optbench.export, name) for name in ("runs", "table", "format", "output", "out")),
+        *((optbench.save_baseline, name) for name in ("run", "name", "threshold", "out")),
+        *((optbench.check, name) for name in ("baselines", "run", "threshold", "workers", "out")),
+        *((optbench.check_optimizer, name) for name in ("name", "given")),
+        *((optbench.positions, name) for name in ("name", "start", "gradients", "lr")),
+    ],
+)
+def test_no_value_of_any_kind_raises_anything_else_elsewhere(function, name, results, monkeypatch):
+    monkeypatch.setattr(verified, "CHECKS", {"deterministic": verified.deterministic})
+    arguments = {
+        optbench.load: {},
+        optbench.check_optimizer: {"name": "sgd"},
+        optbench.positions: {"name": "sgd", "start": [1.0], "gradients": [[1.0]]},
+        optbench.export: {"runs": results.path},
+        optbench.check: {"run": "no-such-run"},
+        optbench.save_baseline: {"run": "no-such-run"},
+        optbench.resume: {"run": "no-such-run"},
+    }[function]
+    attack(function, arguments, name)
+
+
+@pytest.mark.parametrize("name", ["kind", "problem", "smooth", "ylim", "x", "log"])
+def test_no_value_of_any_kind_raises_anything_else_in_a_plot(name, results, monkeypatch):
+    monkeypatch.setattr(plots, "draw", lambda *arguments: None)
+    attack(results.plot, {"kind": "loss"}, name)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"workers": "two"}, "workers = 'two' must be a whole number or None"),
+        ({"workers": 0}, "workers = 0 must be at least 1"),
+        ({"iterations": True}, "iterations = True must be a whole number or None"),
+        ({"seeds": 1.5}, "seeds = 1.5 must be a whole number, a list of whole numbers, text or No"),
+        ({"set": ["adam.lr"]}, "set = ['adam.lr'] must be a mapping from names or a list of pairs"),
+        ({"stop": 0.1}, "stop = 0.1 must be a mapping from names or None"),
+        ({"reuse": 1}, "reuse = 1 must be True or False"),
+        ({"out": 3}, "out = 3 must be text or a path"),
+        (
+            {"optimizers": [Thing]},
+            "optimizers = [<class 'tests.test_api.Thing'>] must be text or a list of texts; "
+            "code is given by name, such as 'torch:AdamW' or 'my.py:Rule'",
+        ),
+    ],
+)
+def test_a_value_of_another_kind_is_told_what_is_right(options, says):
+    with pytest.raises(UsageError) as caught:
+        optbench.run("anisotropic", **options)
+    assert str(caught.value).startswith(says)
+
+
+def test_none_leaves_what_the_suite_says():
+    nothing = dict.fromkeys(REQUEST - {"suite", "iterations"})
+    found = optbench.run("quadratic-1d", iterations=2, **nothing)
+    expected = optbench.run("quadratic-1d", iterations=2)
+    pd.testing.assert_frame_equal(found.trace, expected.trace)
+
+
+@pytest.mark.parametrize(
+    "rates", [np.array([0.25, 0.5]), (0.25, 0.5), [np.float32(0.25), 0.5], pd.Series([0.25, 0.5])]
+)
+def test_a_grid_may_be_any_list_of_numbers(rates):
+    found = optbench.run(
+        "quadratic-1d", optimizers=["adam"], grid={"adam.lr": rates}, iterations=np.int64(2)
+    )
+    assert found.lanes["hp_lr"].tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("start", "gradients", "says"),
+    [
+        ("x", [[1.0]], "start = 'x' must be numbers"),
+        ([[1.0]], [[1.0]], "start must have the shape (parameters,)"),
+        ([], [[]], "start must have the shape (parameters,)"),
+        ([1.0, 2.0], [[1.0]], "gradients must have the shape (updates, 2)"),
+        ([1.0], [1.0], "gradients must have the shape (updates, 1)"),
+    ],
+)
+def test_positions_say_what_shape_is_right(start, gradients, says):
+    with pytest.raises(UsageError) as caught:
+        optbench.positions("sgd", start, gradients)
+    assert str(caught.value) == says

@@ -9,6 +9,7 @@ import weakref
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from optbench import plugins
@@ -21,10 +22,15 @@ pytestmark = pytest.mark.usefixtures("forget")
 def write(folder: Path, **texts: str) -> Path:
     """Write ``name="text"`` into ``name.py``; two underscores part folders."""
     for name, text in texts.items():
-        path = folder / f"{name.replace('__', '/')}.py"
+        stem = name.removesuffix("____init__").replace("__", "/")
+        path = folder / (f"{stem}/__init__.py" if name.endswith("____init__") else f"{stem}.py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder
+
+
+NUMPY = {"numpy": np.__version__}
+"""What is known of any code's libraries: it is given NumPy's arrays."""
 
 
 def sha256(text: str) -> str:
@@ -58,7 +64,7 @@ def test_a_file_gives_its_object_and_says_where_it_came_from(tmp_path, monkeypat
     assert found.object == [1]
     assert found.name == "value"
     assert found.spec == f"{tmp_path / 'mine.py'}:value"
-    code = {"sha256": sha256("value = [1]\n")}
+    code = {"sha256": sha256("value = [1]\n"), "libraries": NUMPY}
     assert found.source.identity() == code
     assert found.source.describe() == {"place": str(tmp_path / "mine.py"), **code}
 
@@ -205,8 +211,11 @@ def test_a_module_that_the_program_has_from_there_is_left_alone(tmp_path, monkey
     import near_by
 
     assert load(tmp_path) is near_by is sys.modules["near_by"]
-    write(tmp_path, mine="import near_by as value  # changed\n")
-    assert load_anew(f"{tmp_path}/mine.py:value").object is near_by is sys.modules["near_by"]
+    first = plugins.load(f"{tmp_path}/mine.py:value").source
+    write(tmp_path, mine="import near_by as value  # changed\n", near_by="changed = 1\n")
+    second = load_anew(f"{tmp_path}/mine.py:value")
+    assert second.object is near_by is sys.modules["near_by"]
+    assert second.source.depends_on == first.depends_on  # what it is, not what its file has become
 
 
 LATE = "def value():\n    from {0} import number\n    return number\n"
@@ -232,7 +241,7 @@ def test_a_change_beside_a_file_is_a_change_of_its_code(tmp_path):
     write(tmp_path, mine="from near_by import value\n", near_by="value = 1\n", other="x = 1\n")
     spec = f"{tmp_path}/mine.py:value"
     first = plugins.load(spec)
-    assert first.source.identity()["beside"] == {"near_by": sha256("value = 1\n")}
+    assert first.source.identity()["modules"] == {"near_by": sha256("value = 1\n")}
     write(tmp_path, other="x = 22\n")
     assert load_anew(spec).source == first.source
     write(tmp_path, near_by="value = 22\n")
@@ -253,15 +262,15 @@ def test_packages_beside_count_whole_and_through_each_other(tmp_path):
     spec = f"{tmp_path}/mine.py:value"
     first = plugins.load(spec)
     assert first.object() == 7  # also what is imported only when it is called
-    assert list(first.source.identity()["beside"]) == ["near_by", "pack"]
+    assert list(first.source.identity()["modules"]) == ["near_by", "pack"]
     write(tmp_path, pack__deep="number = 8888\n")
     assert load_anew(spec).source != first.source
 
 
 def test_a_folder_without_init_gives_way_to_an_installed_package(tmp_path):
     write(tmp_path, mine="import yes, numpy\nvalue = 1\n", yes__part="", numpy__part="")
-    source = plugins.load(f"{tmp_path}/mine.py:value").source
-    assert [name for name, _ in source.beside] == ["yes"]
+    identity = plugins.load(f"{tmp_path}/mine.py:value").source.identity()
+    assert (list(identity["modules"]), identity["libraries"]) == (["yes"], NUMPY)
 
 
 # What users get wrong.
@@ -270,7 +279,7 @@ def test_a_folder_without_init_gives_way_to_an_installed_package(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("min.py:value", "there is no file 'min.py'; did you mean 'mine.py'?"),
+        ("min.py:value", "there is no file 'min.py' in '{}'; did you mean 'mine.py'?"),
         ("empty/mine.py:value", "there is no Python file in that folder"),
         ("mine.py:valeu", "mine.py has no 'valeu'; did you mean 'value'?"),
         ("mine.py:value.x", "mine.py has no 'value.x'"),
@@ -298,7 +307,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, monkeypatch, spec, s
     write(
         tmp_path, mine="import json\nfrom pathlib import Path\nvalue = 1\n", empty="import json\n"
     )
-    assert says in complaint(spec)
+    assert says.format(tmp_path) in complaint(spec)
 
 
 @pytest.mark.parametrize(
@@ -334,6 +343,28 @@ def test_errors_for_users_keep_their_own_words(tmp_path):
     assert message == "bad.py cannot be imported: too bad (bad.py, line 2)"
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "from optbench.cli import main\nmain()\n",
+        "import optbench\noptbench.run(problem='bad.py:value')\n",
+        "import optbench\noptbench.check_optimizer('adam')\n",
+    ],
+)
+@pytest.mark.parametrize("spec", ["bad.py:value", "bad:value"])
+def test_code_that_calls_optbench_while_it_is_imported_is_refused(
+    tmp_path, monkeypatch, call, spec
+):
+    write(tmp_path, bad=call)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["optbench", "run", "--problem", spec])
+    message = complaint(spec)
+    assert "it calls optbench while it is imported; put the call below if __name__" in message
+    assert message.endswith("(bad.py, line 2)")
+    assert complaint(spec) == message
+
+
 def test_an_interrupt_is_no_complaint(tmp_path):
     write(tmp_path, mine="raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
@@ -357,19 +388,18 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 def installed(tmp_path, monkeypatch):
     """A package as pip leaves it: its modules, and a folder that describes it."""
 
-    def install(name: str = "far-away", *points: str, **texts: str) -> Path:
+    def install(name: str = "far-away", *points: str, needs: str = "", **texts: str) -> Path:
         write(tmp_path, **texts)
         about = tmp_path / f"{name.replace('-', '_')}-1.2.dist-info"
         about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        head = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n"
+        (about / "METADATA").write_text(head + needs)
         (about / "entry_points.txt").write_text("[some.group]\n" + "\n".join(points))
         (about / "top_level.txt").write_text("\n".join({each.split("__")[0] for each in texts}))
         return tmp_path
 
     monkeypatch.syspath_prepend(tmp_path)
-    plugins.modules._distribution.cache_clear()
-    yield install
-    plugins.modules._distribution.cache_clear()
+    return install
 
 
 def test_a_module_says_its_package_and_version(installed):
@@ -388,7 +418,9 @@ def test_a_module_says_its_package_and_version(installed):
 def test_a_module_without_package_or_text_says_none(tmp_path, monkeypatch):
     write(tmp_path, single="value = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert plugins.load("single:value").source.identity() == {"sha256": sha256("value = 1\n")}
+    code = sha256("value = 1\n")
+    identity = plugins.load("single:value").source.identity()
+    assert identity == {"sha256": code, "modules": {"single": code}, "libraries": NUMPY}
     assert plugins.load("sys:path").source.sha256 is None
 
 

@@ -4,6 +4,7 @@
 """
 
 import sys
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ Tree = Any
 def layers(start: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
     """Return weights (fan_in, fan_out) and biases of a start."""
     found, place = [], 0
-    for fan_in, fan_out in zip(SIZES, SIZES[1:], strict=False):
+    for fan_in, fan_out in pairwise(SIZES):
         weight = start[place : place + fan_in * fan_out].reshape(fan_in, fan_out)
         place += fan_in * fan_out
         found.append((weight, start[place : place + fan_out]))

@@ -5,6 +5,7 @@
 
 import os
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ def network(start: np.ndarray) -> nn.Sequential:
     """Return the network with a start, which holds weights (fan_in, fan_out) and biases in turn."""
     layers: list[nn.Module] = []
     place = 0
-    for fan_in, fan_out in zip(SIZES, SIZES[1:], strict=False):
+    for fan_in, fan_out in pairwise(SIZES):
         linear = nn.Linear(fan_in, fan_out)
         weight = start[place : place + fan_in * fan_out].reshape(fan_in, fan_out)
         place += fan_in * fan_out

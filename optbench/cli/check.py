@@ -10,7 +10,9 @@ from optbench.cli.display import display
 from optbench.cli.options import DEFAULT_OUT, DataDir, Out, Workers, check_choice, complete_run
 from optbench.cli.output import say
 from optbench.cli.verdicts import print_verdicts
+from optbench.errors import OptbenchError
 from optbench.gate.check import check_baselines, exit_code, refresh
+from optbench.gate.formats import error_annotation
 
 FORMATS = ("text", "json", "github", "junit")
 
@@ -54,21 +56,27 @@ def check(
 ) -> None:
     """Run baselines' suites again and fail where convergence got worse.
 
-    Exit codes: 0 no worse, 3 worse or another failure, 5 nothing to compare with.
+    Exit codes: 0 no worse, 2 no check was possible, 3 worse or another failure, 5 nothing to
+    compare with.
     """
     check_choice("format", format_, FORMATS)
-    checked = check_baselines(
-        baselines or [],
-        run=run,
-        strict=strict,
-        fail_on_speed=fail_on_speed,
-        threshold=threshold or [],
-        workers=workers,
-        data_dir=data_dir,
-        out=out,
-        figures=not quiet,
-        display=partial(display, quiet=quiet),
-    )
+    try:
+        checked = check_baselines(
+            baselines or [],
+            run=run,
+            strict=strict,
+            fail_on_speed=fail_on_speed,
+            threshold=threshold or [],
+            workers=workers,
+            data_dir=data_dir,
+            out=out,
+            figures=not quiet,
+            display=partial(display, quiet=quiet),
+        )
+    except OptbenchError as error:
+        if format_ == "github":
+            typer.echo(error_annotation(error))
+        raise
     print_verdicts(checked, format_)
     if not update:
         raise typer.Exit(exit_code(checked))

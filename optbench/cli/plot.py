@@ -21,6 +21,9 @@ from optbench.report.plots.files import (
 from optbench.store.find import find_runs, list_runs
 from optbench.store.reader import read_run
 
+MOST_NAMED = 20
+"""Characters that a message names."""
+
 
 def plot(
     runs: Runs = None,
@@ -92,14 +95,17 @@ def plot(
     found = [read_run(path) for path in find_runs(runs or [], results)]
     subjects = choose(found, kind, problem or ())
     if animate is not None:
-        write_animation(subjects, animate)
+        lacking = write_animation(subjects, animate)
         _finish(animate, show=show)
+        _say_lacking(lacking)
         return
     files = places(subjects, target, format_)
     figures = [draw(one.kind, one.tables, one.problem, options) for one in subjects]
+    lacking = ""
     for figure, file in zip(figures, files, strict=True):
-        write_figure(figure, file)
+        lacking += write_figure(figure, file)
         _finish(file, show=show)
+    _say_lacking(lacking)
 
 
 def _finish(file: Path, *, show: bool) -> None:
@@ -107,6 +113,17 @@ def _finish(file: Path, *, show: bool) -> None:
     typer.echo(str(file))
     if show:
         typer.launch(str(file))
+
+
+def _say_lacking(characters: str) -> None:
+    """Say once which characters the figures show as boxes."""
+    distinct = dict.fromkeys(characters)
+    if distinct:
+        named = "".join(list(distinct)[:MOST_NAMED]) + "…" * (len(distinct) > MOST_NAMED)
+        typer.echo(
+            f"no font on this machine has {named}, so figures show boxes; install one that does",
+            err=True,
+        )
 
 
 def _limits(text: str | None) -> tuple[float, float] | None:

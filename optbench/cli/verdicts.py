@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from optbench.cli.output import console, table
-from optbench.errors import ExitCode
+from optbench.errors import ExitCode, printable
 from optbench.gate import formats
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _notes(groups: "Sequence[Group]") -> dict[str, list[str]]:
     for group in groups:
         if group.note:
             places = noted.setdefault(group.note, {}).setdefault(group.problem, [])
-            places.append(f"{group.problem} {formats.titled(group)}")
+            places.append(f"{printable(group.problem)} {formats.titled(group)}")
     sizes: dict[str, int] = {}
     for group in groups:
         sizes[group.problem] = sizes.get(group.problem, 0) + 1
@@ -96,7 +96,7 @@ def _notes(groups: "Sequence[Group]") -> dict[str, list[str]]:
         note: [
             place
             for problem, places in problems.items()
-            for place in ([problem] if len(places) == sizes[problem] else places)
+            for place in ([printable(problem)] if len(places) == sizes[problem] else places)
         ]
         for note, problems in noted.items()
     }

@@ -1,6 +1,7 @@
 """``optbench verify``: checks that optbench makes of itself on the machine at hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from optbench.verify.gradients import (
     problems_to_check,
 )
 from optbench.verify.optimizers import CheckResult, check_optimizer
+from optbench.verify.sharing import shared_state
 
 VERDICTS = {True: "good", False: "wrong", None: "not checked"}
 STYLES = {True: None, False: "red", None: "yellow"}
@@ -88,15 +90,21 @@ def problem(
 ) -> None:
     """Compare a problem's gradient with central differences of its loss, in float64.
 
-    Prints the worst of up to 32 entries of every tensor; exits with 3 above an error of 1e-6.
+    Prints the worst of up to 32 entries of every tensor; exits with 3 above an error of 1e-6, or if
+    a problem of yours shares state between lanes, blocks or calls.
     """
     check_choice("format", format_, FORMATS)
-    checks = [_check_gradient(subject, title, seed) for title, subject in problems_to_check(source)]
+    checks = [_check_problem(subject, title, seed) for title, subject in problems_to_check(source)]
     if format_ == "json":
         typer.echo(_gradients_json(checks))
     else:
         _print_gradients(checks)
     for check in checks:
+        if check.shared:
+            raise CheckError(
+                f"{check.title}: {check.shared}; nothing may be kept from one call to the next, "
+                "and lanes may share nothing"
+            )
         if check.loss_error > TOLERANCE:
             raise CheckError(
                 f"{check.title}: loss and loss_and_grad differ by {check.loss_error:.1e}, "
@@ -143,9 +151,10 @@ def optimizer(
         _print_checks(name, results)
     wrong = [result for result in results if not result.passed]
     if wrong:
+        first = next(result for result in wrong if result.passed is False)
         raise CheckError(
             f"{name} did not pass {len(wrong)} of {len(results)} checks; "
-            f"the first: {wrong[0].check}: {wrong[0].note}"
+            f"the first: {first.check}: {first.note}"
         )
 
 
@@ -174,10 +183,11 @@ def _print_checks(name: str, results: Sequence[CheckResult]) -> None:
     screen.print(listed)
 
 
-def _check_gradient(problem: Problem, title: str, seed: int) -> GradientCheck:
-    """Check a gradient; code of the user's own that raises has not passed."""
+def _check_problem(problem: Problem, title: str, seed: int) -> GradientCheck:
+    """Check a gradient, and what a user's own code shares; code that raises has not passed."""
     try:
-        return check_gradient(problem, title, seed)
+        shared = shared_state(problem, seed) if isinstance(problem, PluginProblem) else ""
+        return replace(check_gradient(problem, title, seed), shared=shared)
     except (Exception, SystemExit) as error:  # a user's code may raise anything
         if not isinstance(problem, PluginProblem):
             raise
@@ -199,6 +209,7 @@ def _gradients_json(checks: Sequence[GradientCheck]) -> str:
                 "analytic": tensor.analytic,
                 "numeric": tensor.numeric,
                 "loss_error": check.loss_error,
+                "shared": check.shared or None,
                 "passed": tensor.passed,
             }
             for check in checks

@@ -1,6 +1,6 @@
 """A block: lanes of one problem, stepped together; plain data."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -58,6 +58,11 @@ class Block:
         return tuple(lane for group in self.groups for lane in group.lanes)
 
     @property
+    def runs_users_code(self) -> bool:
+        """Whether its problem or one of its optimizers is somebody's own code."""
+        return is_users(self.problem) or any(is_users(group.optimizer) for group in self.groups)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The distinct seeds, in the order in which lanes have them."""
         return tuple(dict.fromkeys(lane.seed for lane in self.lanes))
@@ -79,16 +84,10 @@ class Block:
         return replace(self, groups=tuple(group for group in groups if group.lanes), progress=None)
 
 
-def host_columns(
-    optimizer: Optimizer, configurations: Sequence[Mapping[str, float | str]]
-) -> dict[str, np.ndarray]:
-    """Return an optimizer's own hyperparameters by name: float64, shape (1, lanes, 1)."""
-    return {
-        setting.name: np.array(
-            [setting.number(configuration[setting.name]) for configuration in configurations]
-        )[None, :, None]
-        for setting in optimizer.hyperparameters
-    }
+def is_users(part: Problem | Optimizer) -> bool:
+    """Say whether a problem or an optimizer is somebody's own code."""
+    plugin = getattr(part, "plugin", None)
+    return plugin is not None and plugin.is_users
 
 
 def halves(block: Block, numbers: Iterator[int]) -> tuple[Block, Block]:

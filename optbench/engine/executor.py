@@ -1,7 +1,9 @@
 """Spreads blocks over worker threads.
 
 BLAS runs on one thread inside every worker, so that a product's bits do not depend on the number of
-workers; threads suffice since NumPy releases the interpreter's lock while it computes.
+workers; threads suffice since NumPy releases the interpreter's lock while it computes. Blocks that
+run users' code go one after another, in one thread: what such code keeps in its module, as a work
+array or a network, is not made for several.
 """
 
 import os
@@ -21,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from optbench.device.base import Device
 from optbench.engine.block import Block, halves
 from optbench.engine.loop import run_block
+from optbench.errors import UsageError
 from optbench.plugins import complaint
 from optbench.records import BlockResult, BlockSplit, LaneResult, Record, Status
 
@@ -31,9 +34,19 @@ hardly ever gives way to another, and an interrupt or a display has to get its t
 PAUSE_SECONDS = 0.001
 
 
-def default_workers(device: Device) -> int:
-    """Return how many workers to use: one for a GPU, else as many as usable cores."""
-    return 1 if device.kind == "gpu" else usable_cores()
+def worker_count(device: Device, asked: int | None = None) -> int:
+    """Return how many workers to use: by default one for a GPU, else as many as usable cores.
+
+    Raises
+    ------
+    UsageError
+        If fewer than one are asked for.
+    """
+    if asked is None:
+        return 1 if device.kind == "gpu" else usable_cores()
+    if asked < 1:
+        raise UsageError(f"workers = {asked} must be at least 1")
+    return asked
 
 
 def usable_cores() -> int:
@@ -41,6 +54,12 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def useful_workers(blocks: Sequence[Block], workers: int) -> int:
+    """Return how many of some workers have work to do on blocks, at least one."""
+    apart = sum(not block.runs_users_code for block in blocks)
+    return max(1, min(workers, apart + (apart < len(blocks))))
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
@@ -85,8 +104,12 @@ def execute(
     with one_blas_thread(), device.residents():
         pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="optbench")
         try:
+            users = [block for block in blocks if block.runs_users_code]
+            if users:
+                pool.submit(worker.run_in_turn, users)
             for block in blocks:
-                pool.submit(worker.run, block)
+                if not block.runs_users_code:
+                    pool.submit(worker.run, block)
             while running:
                 record = records.get()
                 if isinstance(record, BlockSplit):
@@ -108,6 +131,11 @@ class _Worker:
     records: SimpleQueue[Record]
     numbers: Iterator[int]
     checkpoint_seconds: float
+
+    def run_in_turn(self, blocks: Sequence[Block]) -> None:
+        """Run blocks one after another."""
+        for block in blocks:
+            self.run(block)
 
     def run(self, block: Block) -> None:
         """Run a block, or its halves where it does not fit into memory or raises."""

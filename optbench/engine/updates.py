@@ -8,8 +8,8 @@ import numpy as np
 from optbench.arrays import Array, Stacked, stack
 from optbench.device.base import Device
 from optbench.device.stopwatch import Stopwatch
-from optbench.engine.block import Block, Group, host_columns
-from optbench.optimizers.base import Lanes, UpdateContext, at_row
+from optbench.engine.block import Block, Group
+from optbench.optimizers.base import Lanes, UpdateContext, at_row, host_columns
 from optbench.optimizers.modifiers import Common
 
 
@@ -64,7 +64,14 @@ class Updates:
                 by_coordinate=problem.by_coordinate,
             )
 
-        lanes = Lanes(self._context, group.configurations, zeros, self._put, problem.dtype)
+        lanes = Lanes(
+            self._context,
+            group.configurations,
+            zeros,
+            self._put,
+            problem.dtype,
+            [lane.seed for lane in group.lanes],
+        )
         self._updater = group.optimizer.begin(lanes, state)
 
     def _rows_of(self, stacked: Stacked, rows: slice) -> Stacked:

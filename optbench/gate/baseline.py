@@ -1,12 +1,16 @@
 """Baselines on disk: the references that runs are compared with, in ``<out>/baselines/<name>/``.
 
 A baseline's folder holds baseline.json, lanes.parquet, trace.parquet and tolerance.parquet.
+Checksums guard all that is in it but the thresholds, which may be edited by hand.
 """
 
+import hashlib
+import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, nan
+from math import nan
+from numbers import Real
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +30,17 @@ FOLDER = "baselines"
 
 DESCRIPTION = "baseline.json"
 
+TABLES = ("lanes.parquet", "trace.parquet", "tolerance.parquet")
+
+OLDEST_VERSION = 3
+"""schema_version of the first baselines with checksums, and with final losses as they are now."""
+
+UNGUARDED = ("checksums", "thresholds")
+"""Keys of baseline.json that its checksum leaves out."""
+
+LARGEST_THRESHOLD = 1.0
+"""A loss twice as large is worse whatever the noise; and 5 is not how to write 5 %."""
+
 MAKE_ONE = "make one with: optbench baseline save RUN"
 
 TOLERANCE_COLUMNS = {"lane": "int32", "iteration": "int32", "tolerance": "float64"}
@@ -42,8 +57,9 @@ class Baseline:
     ``meta`` is baseline.json: ``name``, ``schema_version``, ``saved``, what the run's run.json says
     under the keys of :data:`optbench.gate.save.KEPT`, and ``targets``, a loss by problem;
     ``test_error``, a mean by problem and label; ``thresholds``, relative changes of the loss that
-    are let through, by problem. ``trace`` holds the first rows of each lane and a thinned rest;
-    ``tolerance``, how far the losses of the first rows may lie from the stored ones.
+    are let through, by problem; ``checksums``, see :func:`checksums`. ``trace`` holds the first
+    rows of each lane and a thinned rest; ``tolerance``, how far the losses of the first rows may
+    lie from the stored ones. ``changed`` names the files that are not those that were saved.
     """
 
     path: Path
@@ -51,6 +67,7 @@ class Baseline:
     lanes: "pd.DataFrame"
     trace: "pd.DataFrame"
     tolerance: "pd.DataFrame"
+    changed: tuple[str, ...] = ()
 
 
 class _Suite(BaseModel, strict=True):
@@ -68,7 +85,8 @@ class _Description(BaseModel, strict=True):
     device: dict[str, Any]
     targets: dict[str, FiniteFloat]
     test_error: dict[str, dict[str, FiniteFloat]] = {}
-    thresholds: dict[str, PositiveFloat] = {}
+    thresholds: dict[str, float] = {}
+    checksums: dict[str, str] = {}
     calibration_seconds: PositiveFloat | None = None
 
 
@@ -82,14 +100,29 @@ def write(baseline: Baseline, *, replace: bool = False) -> None:
         for leftover in (beside, old):
             shutil.rmtree(leftover, ignore_errors=True)
         beside.mkdir(parents=True)
-        write_json(beside / DESCRIPTION, baseline.meta, indent=1)
         _write_table(beside / "lanes.parquet", baseline.lanes, LANE_COLUMNS)
         _write_table(beside / "trace.parquet", baseline.trace, TRACE_COLUMNS)
         _write_table(beside / "tolerance.parquet", baseline.tolerance, TOLERANCE_COLUMNS)
+        meta = {**baseline.meta, "checksums": checksums(beside, baseline.meta)}
+        write_json(beside / DESCRIPTION, meta, indent=1)
         if folder.exists():
             folder.rename(old)
         beside.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def checksums(folder: Path, meta: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of each file of a baseline by name.
+
+    That of baseline.json is of what it says, in whatever layout, without :data:`UNGUARDED`.
+    """
+    guarded = {key: value for key, value in meta.items() if key not in UNGUARDED}
+    text = json.dumps(json.loads(json.dumps(guarded)), sort_keys=True, separators=(",", ":"))
+    found = {DESCRIPTION: hashlib.sha256(text.encode()).hexdigest()}
+    for name in TABLES:
+        with (folder / name).open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def check_free(folder: Path) -> None:
@@ -122,22 +155,39 @@ def _write_table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> 
 
 
 def load(folder: Path) -> Baseline:
-    """Return a baseline, unless it is damaged or of a version that this optbench does not know."""
+    """Return a baseline, unless it is damaged or of a version that this optbench does not know.
+
+    What can be read but is not what was saved is named in ``changed``.
+    """
     file = folder / DESCRIPTION
     meta = read_json(file, "baseline")
     check_shape(_Description, meta, file)
     check_description({"started": "", "status": "", "invocation_id": "", **meta}, file)
     lanes = read_table([folder / "lanes.parquet"], LANE_COLUMNS)
-    lost = set(lanes["problem"]) - {problem["problem"] for problem in meta["problems"]}
+    check_described(lanes, meta, file)
+    if lanes["lane"].duplicated().any():
+        raise ResultsError(f"'{folder / 'lanes.parquet'}' is damaged: it holds a lane twice")
+    try:
+        check_problems(parse_thresholds(meta.get("thresholds", {})), titles(meta))
+    except UsageError as error:
+        raise ResultsError(f"'{file}': {error}") from None
+    trace = _read_rows(folder / "trace.parquet", TRACE_COLUMNS)
+    tolerance = _read_rows(folder / "tolerance.parquet", TOLERANCE_COLUMNS)
+    saved, found = meta.get("checksums", {}), checksums(folder, meta)
+    changed = tuple(name for name, digest in found.items() if saved.get(name) != digest)
+    return Baseline(folder, meta, lanes, trace, tolerance, changed)
+
+
+def titles(meta: Mapping[str, Any]) -> list[str]:
+    """Return the titles of the problems that a baseline or a run describes."""
+    return [str(problem["problem"]) for problem in meta["problems"]]
+
+
+def check_described(lanes: "pd.DataFrame", meta: Mapping[str, Any], file: Path) -> None:
+    """Refuse lanes of problems that their baseline or run, whose JSON file it is, lacks."""
+    lost = set(lanes["problem"]) - set(titles(meta))
     if lost:
         raise ResultsError(f"'{file}' is damaged: problems: '{min(lost)}' is missing")
-    return Baseline(
-        path=folder,
-        meta=meta,
-        lanes=lanes,
-        trace=_read_rows(folder / "trace.parquet", TRACE_COLUMNS),
-        tolerance=_read_rows(folder / "tolerance.parquet", TOLERANCE_COLUMNS),
-    )
 
 
 def _read_rows(file: Path, kinds: Mapping[str, str]) -> "pd.DataFrame":
@@ -165,7 +215,7 @@ def find(names: list[str], out: Path) -> list[Path]:
 def _find(name: str, known: list[Path], out: Path) -> Path:
     for folder in (out / FOLDER / name, Path(name)):
         if name and isfile(folder / DESCRIPTION):
-            return folder
+            return folder if folder.name not in ("", "..") else folder.resolve()
     titles = [folder.name for folder in known]
     hint = nearest(name, titles) if titles else MAKE_ONE
     raise NothingToCompareError(f"there is no baseline '{name}' under '{out / FOLDER}'; {hint}")
@@ -176,7 +226,9 @@ Thresholds: TypeAlias = float | Mapping[str, float] | Sequence[str]
 
 
 def parse_thresholds(thresholds: Thresholds) -> dict[str, float]:
-    """Return positive thresholds by problem; the key ``""`` holds that of all others.
+    """Return thresholds by problem, each above 0 and at most :data:`LARGEST_THRESHOLD`.
+
+    The key ``""`` holds that of all other problems.
 
     >>> parse_thresholds(["0.1", "mnist-mlp=0.2"])
     {'': 0.1, 'mnist-mlp': 0.2}
@@ -186,8 +238,8 @@ def parse_thresholds(thresholds: Thresholds) -> dict[str, float]:
     shares: dict[str, float | str]
     if isinstance(thresholds, Mapping):
         shares = dict(thresholds)
-    elif isinstance(thresholds, int | float):
-        shares = {"": thresholds}
+    elif isinstance(thresholds, int | float | Real):
+        shares = {"": float(thresholds)}
     else:
         texts = [thresholds] if isinstance(thresholds, str) else thresholds
         shares = {problem: share for problem, _, share in (text.rpartition("=") for text in texts)}
@@ -197,7 +249,25 @@ def parse_thresholds(thresholds: Thresholds) -> dict[str, float]:
             parsed[problem] = float(share)
         except (TypeError, ValueError):
             parsed[problem] = nan
-        if not 0.0 < parsed[problem] < inf:
+        if not 0.0 < parsed[problem] <= LARGEST_THRESHOLD:
             text = f"{problem}={share}" if problem else share
-            raise UsageError(f"threshold '{text}' must be a positive number: write 0.05 for 5 %")
+            raise UsageError(
+                f"threshold '{text}' must be above 0 and at most {LARGEST_THRESHOLD:g}: "
+                "write 0.05 for 5 %"
+            )
     return parsed
+
+
+def of_problems(thresholds: Mapping[str, float], problems: Collection[str]) -> dict[str, float]:
+    """Return those thresholds that mean all problems, or one of these."""
+    return {title: share for title, share in thresholds.items() if title in ("", *problems)}
+
+
+def check_problems(thresholds: Mapping[str, float], problems: Collection[str]) -> None:
+    """Refuse thresholds of problems that there are not."""
+    for problem in thresholds:
+        if problem and problem not in problems:
+            raise UsageError(
+                f"threshold '{problem}={thresholds[problem]:g}': there is no problem '{problem}'; "
+                f"{nearest(problem, problems)}"
+            )

@@ -1,24 +1,32 @@
 """Checks baselines: runs their suites again, or takes a run that is there, and compares."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
 from optbench.device.choose import get_device
-from optbench.errors import ExitCode, UsageError
-from optbench.gate.baseline import Baseline, Thresholds, find, load, parse_thresholds
+from optbench.errors import ExitCode, UsageError, printable
+from optbench.gate.baseline import (
+    Baseline,
+    Thresholds,
+    check_described,
+    check_problems,
+    find,
+    load,
+    of_problems,
+    parse_thresholds,
+    titles,
+)
 from optbench.gate.compare import compare
+from optbench.gate.integrity import integrity_findings
 from optbench.gate.save import save_tables
-from optbench.gate.verdict import LOSS_THRESHOLD, Gate, Severity, Verdict
+from optbench.gate.verdict import LOSS_THRESHOLD, Gate, Severity, Verdict, worst_first
 from optbench.records import Record, RunTables, Status
 from optbench.runs.pipeline import Plan, new_invocation, plan_run, run_plan
 from optbench.runs.resume import device_name
-from optbench.store.files import write_beside
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
 from optbench.suite.format import parse_suite
@@ -52,13 +60,24 @@ class CheckedBaseline:
     def heading(self) -> str:
         """The verdict in one line."""
         if self.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:
-            return f"{self.name}: no lane of {self.run.path} is in the baseline"
+            return printable(f"{self.name}: no lane of {self.run.path} is in the baseline")
         result = "FAILED" if self.verdict.failed else "passed"
         counts = [_count(self.verdict.matched, "lane") + " compared"]
         for severity in Severity:
             number = sum(finding.severity == severity for finding in self.verdict.findings)
             counts += [_count(number, severity)] if number else []
-        return f"{self.name}: {result}, {', '.join(counts)}"
+        return printable(f"{self.name}: {result}, {', '.join(counts)}{self._thresholds}")
+
+    @property
+    def _thresholds(self) -> str:
+        """The thresholds that were applied, unless they are the default."""
+        if set(self.thresholds.values()) <= {LOSS_THRESHOLD}:
+            return ""
+        shares = [
+            f"{100.0 * share:g} %" + (f" for {problem}" if problem else "")
+            for problem, share in self.thresholds.items()
+        ]
+        return f"; threshold {', '.join(shares)}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -78,16 +97,16 @@ def no_display(plan: Plan) -> AbstractContextManager[Callable[[Record], None]]:
 
 
 def check_baselines(
-    baselines: "str | PathLike[str] | Sequence[str | PathLike[str]]" = (),
+    baselines: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     *,
-    run: "str | PathLike[str] | None" = None,
+    run: str | PathLike[str] | None = None,
     strict: bool = False,
     fail_on_speed: bool = False,
     threshold: Thresholds = (),
     update: bool = False,
     workers: int | None = None,
-    data_dir: "str | PathLike[str] | None" = None,
-    out: "str | PathLike[str]" = "results",
+    data_dir: str | PathLike[str] | None = None,
+    out: str | PathLike[str] = "results",
     figures: bool = True,
     display: Display = no_display,
 ) -> list[CheckedBaseline]:
@@ -138,15 +157,20 @@ def check_baselines(
     if run is not None and len(loaded) > 1:
         known = ", ".join(baseline.path.name for baseline in loaded)
         raise UsageError(f"--run is compared with a single baseline; name one of {known}")
+    there = None if run is None else read_run(find_runs([str(run)], Path(out))[0])
+    sides: list[Baseline | RunTables] = [*loaded, *([there] if there else [])]
+    check_problems(
+        given, list(dict.fromkeys(title for side in sides for title in titles(side.meta)))
+    )
     data_folder = None if data_dir is None else Path(data_dir)
     checked = []
     for baseline in loaded:
-        if run is None:
-            path = _run_again(baseline, Path(out), data_folder, workers, display)
-        else:
-            path = find_runs([str(run)], Path(out))[0]
-        tables = read_run(path)
-        thresholds = {**baseline.meta.get("thresholds", {}), **given}
+        tables = there or read_run(_run_again(baseline, Path(out), data_folder, workers, display))
+        check_described(tables.lanes, tables.meta, tables.path / "run.json")
+        thresholds = of_problems(
+            {**baseline.meta.get("thresholds", {}), **given},
+            [*titles(baseline.meta), *titles(tables.meta)],
+        )
         gate = Gate(
             strict=strict,
             fail_on_speed=fail_on_speed,
@@ -154,6 +178,8 @@ def check_baselines(
             thresholds={problem: share for problem, share in thresholds.items() if problem},
         )
         verdict = compare(baseline, tables, gate)
+        findings = [*integrity_findings(baseline), *verdict.findings]
+        verdict = replace(verdict, findings=worst_first(findings))
         drawn = _draw_failed(baseline, tables, verdict) if figures else ()
         checked.append(CheckedBaseline(baseline, tables, verdict, thresholds, drawn))
     if update:
@@ -186,18 +212,26 @@ def _draw_failed(baseline: Baseline, tables: RunTables, verdict: Verdict) -> tup
     if not failed:
         return ()
     from optbench.gate.figure import draw_beside  # matplotlib takes its time to load
+    from optbench.report.plots.files import file_name, write_figure
 
     paths = []
     for problem, label in list(failed)[:MOST_FIGURES]:
         figure = draw_beside(baseline, tables, problem, label)
         if figure is not None:
-            name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"check-{problem}-{label}")
+            name = file_name(f"check-{problem}-{label}")
             paths.append(tables.path / "plots" / f"{name}.png")
-            write_beside(paths[-1], partial(figure.savefig, format="png"))
+            write_figure(figure, paths[-1])
     return tuple(paths)
 
 
 def refresh(checked: CheckedBaseline, *, data_dir: Path | None = None) -> None:
-    """Put the run of a check in the place of its baseline; the thresholds stay."""
-    folder = checked.baseline.path
-    save_tables(checked.run, folder, checked.thresholds, data_dir=data_dir, replace=True)
+    """Put the run of a check in the place of its baseline; the thresholds of its problems stay."""
+    run, folder = checked.run, checked.baseline.path
+    suites = [side.meta["suite"]["name"] for side in (checked.baseline, run)]
+    if suites[0] != suites[1]:
+        raise UsageError(
+            f"'{run.path}' is a run of suite '{suites[1]}', and baseline '{checked.name}' is of "
+            f"'{suites[0]}'; to keep it as well, use: optbench baseline save"
+        )
+    thresholds = of_problems(checked.thresholds, titles(run.meta))
+    save_tables(run, folder, thresholds, data_dir=data_dir, replace=True)

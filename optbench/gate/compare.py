@@ -4,6 +4,7 @@ Nothing here, nor in the files of each kind of finding, reads a file or runs a l
 iterations to a target are reported and not judged.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -18,7 +19,15 @@ from optbench.gate.presence import ending_findings, nothing_paired, unmatched_fi
 from optbench.gate.quality import judge, quality_findings
 from optbench.gate.settings import settings_findings
 from optbench.gate.speed import speed_findings
-from optbench.gate.verdict import Finding, Gate, Group, Reached, Verdict, worst_first
+from optbench.gate.verdict import (
+    Finding,
+    Gate,
+    Group,
+    Reached,
+    Severity,
+    Verdict,
+    worst_first,
+)
 from optbench.records import RunTables
 from optbench.report.configurations import last_evaluations
 
@@ -46,14 +55,19 @@ def compare(baseline: Baseline, run: RunTables, gate: Gate | None = None) -> Ver
 
 def _explained(findings: Iterable[Finding], settings: Iterable[Finding]) -> Iterator[Finding]:
     """Yield findings, which say so where settings of their lanes differ: that explains them."""
-    changed = {(finding.problem, finding.label) for finding in settings}  # "" stands for all
+    changed: dict[tuple[str, str], set[Severity]] = defaultdict(set)  # "" stands for all
+    for finding in settings:
+        changed[finding.problem, finding.label].add(finding.severity)
     for finding in findings:
         problem, label = finding.problem, finding.label
-        if changed.isdisjoint({(problem, label), (problem, ""), ("", label)}):
-            yield finding
-        else:
-            message = f"{finding.message}; its settings differ too"
+        places = ((problem, label), (problem, ""), ("", label))
+        severities = set[Severity]().union(*(changed.get(place, ()) for place in places))
+        if severities:
+            what = "its settings differ" if Severity.FAILURE in severities else "its code differs"
+            message = f"{finding.message}; {what} too"
             yield replace(finding, message=message, consequence=True)
+        else:
+            yield finding
 
 
 def test_errors(tables: RunTables) -> dict[str, dict[str, float]]:

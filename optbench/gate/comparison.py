@@ -101,8 +101,8 @@ def match(then: pd.DataFrame, now: pd.DataFrame) -> Matching:
         pairs=tuple(pairs),
         missing=tuple(missing),
         new=tuple(new),
-        then=_rows(then),
-        now=_rows(now),
+        then=rows_by_lane(then),
+        now=rows_by_lane(now),
         hyperparameters_then=known_then,
         hyperparameters_now=known_now,
     )
@@ -128,7 +128,8 @@ def _partners(
     return partners
 
 
-def _rows(lanes: pd.DataFrame) -> dict[int, Row]:
+def rows_by_lane(lanes: pd.DataFrame) -> dict[int, Row]:
+    """Return the rows of lanes.parquet by lane number."""
     names = [str(name) for name in lanes]
     rows = (dict(zip(names, row, strict=True)) for row in lanes.itertuples(index=False, name=None))
     return {int(row["lane"]): row for row in rows}

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import SymmetricalLogLocator
 
 from optbench.gate.baseline import Baseline
 from optbench.records import RunTables
 from optbench.report.configurations import describe
-from optbench.report.plots.axes import spans_decades
+from optbench.report.plots.axes import many_lines, spans_decades
 from optbench.report.plots.options import SMOOTHING_ROWS
 from optbench.report.plots.style import display_name, legend_below, literal, new_figure
 from optbench.report.statistics import ENDED_WORST
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
 THEN, NOW = "#0072B2", "#D55E00"
 
-LOG_DECADES = 3
-"""Decades that losses span before their axis becomes logarithmic."""
+LOG_DECADES = 1
+"""Decades that losses span before their axis becomes logarithmic: relative changes are judged."""
+
+FEW_ITERATIONS = 1000
+"""Iterations up to which there is room for more ticks than powers of ten."""
 
 FAINT = 0.35
 
@@ -51,10 +55,14 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
         (then, now), worst, (THEN, NOW), ("-", "--"), strict=True
     ):
         if side.shape[1] > 1:
-            axes.plot(side.index, side, color=color, linewidth=0.7, alpha=FAINT)
+            lanes = [np.stack([side.index, side[lane]], axis=1) for lane in side]
+            axes.add_collection(many_lines(lanes, color, alpha=FAINT))
         median = ranked.median(axis=1)
         handles += axes.plot(side.index, median, color=color, linestyle=style, linewidth=1.8)
     axes.set_xscale("symlog", linthresh=10)
+    subs = (1, 2, 5) if then.index.max() <= FEW_ITERATIONS else (1,)
+    axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=10, subs=subs))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlim(left=0)
     axes.set(xlabel="iteration", ylabel="loss")
     axes.set_title(f"{display_name(label)} on {literal(problem)}")

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from optbench.errors import ExitCode, ResultsError
+from optbench.errors import ExitCode, ResultsError, printable
+from optbench.gate.baseline import titles
+from optbench.gate.verdict import LOSS_THRESHOLD, share
 from optbench.store.files import json_text
 
 if TYPE_CHECKING:
@@ -27,12 +29,12 @@ NOTE = "note"
 def line(finding: "Finding") -> str:
     """Return what a finding is about, where it was found, and its message, in one line."""
     where = f"{finding.where}: " if finding.where else ""
-    return f"{finding.kind}: {where}{finding.message}"
+    return printable(f"{finding.kind}: {where}{finding.message}")
 
 
 def titled(what: "Finding | Group") -> str:
     """Return the label, with what tells its configuration from the others."""
-    return f"{what.label} ({what.setting})" if what.setting else what.label
+    return printable(f"{what.label} ({what.setting})" if what.setting else what.label)
 
 
 def used_cells(groups: "Sequence[Group]") -> list[dict[str, str]]:
@@ -44,7 +46,7 @@ def used_cells(groups: "Sequence[Group]") -> list[dict[str, str]]:
 
 def _cells(group: "Group") -> dict[str, str]:
     return {
-        "problem": group.problem,
+        "problem": printable(group.problem),
         "optimizer": titled(group),
         "verdict": str(group.verdict),
         "change": share(group.effect),
@@ -56,19 +58,6 @@ def _cells(group: "Group") -> dict[str, str]:
         "to target": _then_now(group.reached_then, group.reached_now, str),
         NOTE: group.note,
     }
-
-
-def share(value: float | None) -> str:
-    """Write a relative change to three digits; what is less than 0.005 % is rounding.
-
-    >>> share(0.213), share(-0.05), share(3e-16), share(12.5), share(None)
-    ('+21.3 %', '-5 %', '0 %', '13.5 ×', '')
-    """
-    if value is None:
-        return ""
-    if abs(value) < 5e-5:
-        return "0 %"
-    return f"{1.0 + value:.3g} ×" if value >= 9.995 else f"{100.0 * value:+.3g} %"
 
 
 def _between(group: "Group") -> str:
@@ -95,6 +84,10 @@ def to_json(checked: "Sequence[CheckedBaseline]") -> str:
             "exit_code": int(one.verdict.exit_code),
             "failed": one.verdict.failed,
             "lanes": one.verdict.matched,
+            "thresholds": {
+                title: one.thresholds.get(title, one.thresholds.get("", LOSS_THRESHOLD))
+                for title in titles(one.baseline.meta)
+            },
             "findings": [asdict(finding) for finding in one.verdict.findings],
             "groups": [asdict(group) for group in one.verdict.groups],
             "figures": [str(path) for path in one.figures],
@@ -113,9 +106,14 @@ def annotations(checked: "Sequence[CheckedBaseline]") -> Iterator[str]:
         for finding in one.verdict.findings:
             title = _escaped(f"optbench {one.name}: {finding.kind}", inside=True)
             text = f"{finding.where}: {finding.message}" if finding.where else finding.message
-            yield f"::{GITHUB_LEVELS[finding.severity]} title={title}::{_escaped(text)}"
+            yield f"::{GITHUB_LEVELS[finding.severity]} title={title}::{_escaped(printable(text))}"
         if not nothing:
             yield one.heading
+
+
+def error_annotation(error: Exception) -> str:
+    """Return the workflow command for a check that could not be made."""
+    return f"::error title=optbench::{_escaped(str(error))}"
 
 
 def _escaped(text: str, *, inside: bool = False) -> str:
@@ -172,6 +170,7 @@ def to_junit(checked: "Sequence[CheckedBaseline]") -> str:
             errors="0",
             skipped="0",
         )
+        told = [one.heading, *(f"{each.severity}: {line(each)}" for each in one.verdict.findings)]
         for (problem, label), messages in cases.items():
             name = f"{one.name}.{problem or 'all'}"
             case = ElementTree.SubElement(
@@ -180,6 +179,7 @@ def to_junit(checked: "Sequence[CheckedBaseline]") -> str:
             if messages:
                 failure = ElementTree.SubElement(case, "failure", message=_xml(messages[0]))
                 failure.text = _xml("\n".join(messages))
+        ElementTree.SubElement(suite, "system-out").text = _xml("\n".join(told))
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True)
 

@@ -26,8 +26,9 @@ def numerics_findings(comparison: Comparison) -> list[Finding]:
     """Return changed bits, and losses that lie farther from the stored ones than they may.
 
     A changed bit is a notice in the same environment, and a failure where the gate is strict;
-    beyond the tolerance it fails everywhere. Lanes of one configuration share a finding, which
-    quotes the lane that differs first. Values that are not finite are a matter of presence.
+    beyond the tolerance it fails everywhere, as it does where none is stored. Lanes of one
+    configuration share a finding, which quotes the lane that differs first. Values that are not
+    finite are a matter of presence.
     """
     then, now = _surroundings(comparison.baseline.meta), _surroundings(comparison.run.meta)
     others = [str(difference) for difference in differences(then, now)]
@@ -96,9 +97,9 @@ def _cases(comparison: Comparison) -> Iterable[_Case]:
     finite = np.isfinite(rows["then"].to_numpy()) & np.isfinite(rows["now"].to_numpy())
     rows = rows[finite & (rows["then"] != rows["now"]).to_numpy()]
     difference = np.abs(rows["now"].to_numpy() - rows["then"].to_numpy())
-    tolerance = rows["tolerance"].fillna(np.inf).to_numpy()
+    tolerance = rows["tolerance"].where(np.isfinite(rows["tolerance"]), 0.0).clip(lower=0.0)
     with np.errstate(divide="ignore"):
-        rows = rows.assign(tolerance=tolerance, excess=difference / tolerance)
+        rows = rows.assign(tolerance=tolerance, excess=difference / tolerance.to_numpy())
     for position, part in rows.groupby("pair"):
         beyond = part[part["excess"] > 1.0]
         quoted = (part if beyond.empty else beyond).iloc[0]
@@ -119,10 +120,9 @@ def _finding(cases: list[_Case], lanes: int, *, strict: bool) -> Finding:
     beyond = [case for case in cases if case.beyond]
     quoted = min(beyond or cases, key=lambda case: (case.iteration, case.pair.seed))
     pair = quoted.pair
-    allowed = "none stored" if np.isinf(quoted.tolerance) else f"{quoted.tolerance:.3g}"
     message = (
         f"loss {quoted.then!r} then, {quoted.now!r} now at iteration {quoted.iteration}, "
-        f"{abs(quoted.now - quoted.then):.3g} apart (tolerance {allowed})"
+        f"{abs(quoted.now - quoted.then):.3g} apart (tolerance {quoted.tolerance:.3g})"
     )
     if beyond and quoted.first < quoted.iteration:
         message += f"; bits differ from iteration {quoted.first}"
@@ -140,7 +140,7 @@ def _finding(cases: list[_Case], lanes: int, *, strict: bool) -> Finding:
         values={
             "then": quoted.then,
             "now": quoted.now,
-            "tolerance": None if np.isinf(quoted.tolerance) else quoted.tolerance,
+            "tolerance": quoted.tolerance,
             "first_iteration": quoted.first,
             "beyond_tolerance": bool(beyond),
             "seeds": [case.pair.seed for case in beyond or cases],

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,11 +68,17 @@ def ending_findings(comparison: Comparison) -> list[Finding]:
     Lanes of one configuration that ended alike share a finding, which quotes the first.
     """
     matching, lost = comparison.matching, _lost_rows(comparison)
+    errors = {
+        lane: failure["message"]
+        for failure in comparison.run.meta.get("failures", ())
+        for lane in failure["lanes"]
+    }
     findings = []
     for pairs in matching.groups():
         alike: dict[tuple[Severity, str], list[tuple[Pair, _End]]] = defaultdict(list)
         for pair in pairs:
-            end = _end(matching.then[pair.then], matching.now[pair.now], lost.get(pair))
+            then, now = matching.then[pair.then], matching.now[pair.now]
+            end = _end(then, now, lost.get(pair), errors.get(pair.now, ""))
             if end is not None:
                 alike[end.severity, end.what].append((pair, end))
         findings += [_finding(cases, len(pairs)) for cases in alike.values()]
@@ -87,17 +94,30 @@ class _Lost(NamedTuple):
 
 
 def _lost_rows(comparison: Comparison) -> dict[Pair, _Lost]:
-    """Return the first lost row of each lane that has one; rows after a lane's end are not lost."""
+    """Return the first lost row of each lane that has one.
+
+    Rows after a lane's end are not lost, nor is the one where it diverged.
+    """
     rows = comparison.rows
     lost = np.isfinite(rows["then"].to_numpy()) & ~np.isfinite(rows["now"].to_numpy())
     first: dict[Pair, _Lost] = {}
     for row in rows[lost].to_dict("records"):
         pair = comparison.matching.pairs[int(row["pair"])]
-        updates = _whole(comparison.matching.now[pair.now]["iterations"])
-        if row["found"] or int(row["iteration"]) < (updates or 0):
+        if int(row["iteration"]) < _finite_rows(comparison, pair):
             now = repr(float(row["now"])) if row["found"] else "no row"
             first.setdefault(pair, _Lost(int(row["iteration"]), float(row["then"]), now))
     return first
+
+
+def _finite_rows(comparison: Comparison, pair: Pair) -> float:
+    """Return how many finite losses the run's lane should have; infinity where it does not say."""
+    lane, problem = comparison.matching.now[pair.now], comparison.problems_now[pair.problem]
+    name, more = {
+        Status.DIVERGED: ("diverged_at", 0),
+        Status.STOPPED: ("stopped_at", 1),
+    }.get(lane["status"], ("iterations", int(problem.get("record") != "after")))
+    last = _whole(lane[name])
+    return inf if last is None else last + more
 
 
 class _End(NamedTuple):
@@ -109,11 +129,15 @@ class _End(NamedTuple):
     iteration: int | None = None
 
 
-def _end(old: Row, new: Row, lost: _Lost | None) -> _End | None:
-    """Return what is to be said of how two lanes ended; None for nothing."""
+def _end(old: Row, new: Row, lost: _Lost | None, error: str) -> _End | None:
+    """Return what is to be said of how two lanes ended; None for nothing.
+
+    ``error`` is what the new lane raised, if anything.
+    """
     before, after = str(old["status"]), str(new["status"])
     if after == Status.FAILED:
-        return _End(Severity.FAILURE, after, f"failed, was {before}")
+        why = f" with {error}" if error else ""
+        return _End(Severity.FAILURE, f"{after}{why}", f"failed{why}, was {before}")
     if after in UNFINISHED:
         return _End(Severity.FAILURE, after, f"did not end: it is {after}, was {before}")
     if after == Status.DIVERGED and before != after:
@@ -122,7 +146,7 @@ def _end(old: Row, new: Row, lost: _Lost | None) -> _End | None:
         return _End(Severity.FAILURE, after, f"diverged{where}, was {_status_and_loss(old)}", at)
     if after != before and before in ENDED_WORST:
         return _End(Severity.NOTICE, before, f"was {before}, is {_status_and_loss(new)}")
-    if after != Status.DIVERGED and lost is not None:
+    if lost is not None:
         message = f"loss {lost.then!r} then, {lost.now} now at iteration {lost.iteration}"
         return _End(Severity.FAILURE, "row", message, lost.iteration)
     if _finite(old["final_loss"]) and not _finite(new["final_loss"]):

@@ -17,7 +17,7 @@ import numpy as np
 from optbench.gate.flips import SignFlips
 from optbench.gate.metric import MeasuredGroup
 from optbench.gate.power import detectable_change
-from optbench.gate.verdict import Finding, Gate, Group, Kind, Outcome, Severity
+from optbench.gate.verdict import Finding, Gate, Group, Kind, Outcome, Severity, share
 
 FEWEST_SEEDS = 8
 
@@ -166,9 +166,9 @@ def _finding(group: Group, effect: float, gate: Gate) -> Finding:
         severity = Severity.FAILURE
     elif group.verdict == Outcome.INCONCLUSIVE and effect > threshold:
         severity = Severity.WARNING
-    text = f"{group.verdict}: final loss {_percent(effect)}"
+    text = f"{group.verdict}: final loss {share(effect)}"
     if group.low is not None and group.high is not None and group.low != group.high:
-        text += f" ({_percent(group.low)} to {_percent(group.high)})"
+        text += f" ({share(group.low)} to {share(group.high)})"
     text += f", threshold {100.0 * threshold:g} %"
     test = "" if group.p is None else f"p = {group.p:.3g}, {group.seeds} seeds"
     return Finding(
@@ -184,12 +184,3 @@ def _finding(group: Group, effect: float, gate: Gate) -> Finding:
             for name in ("verdict", "effect", "low", "high", "detectable", "p", "seeds")
         },
     )
-
-
-def _percent(change: float) -> str:
-    """Return a relative change as people read it.
-
-    >>> _percent(0.2), _percent(-0.0512345)
-    ('+20 %', '-5.12 %')
-    """
-    return f"{100.0 * change:+.3g} %"

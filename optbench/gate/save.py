@@ -24,16 +24,19 @@ from optbench.gate.baseline import (
     Baseline,
     Thresholds,
     check_free,
+    check_problems,
     parse_thresholds,
+    titles,
     write,
 )
 from optbench.gate.compare import test_errors
+from optbench.gate.integrity import gaps
 from optbench.records import SCHEMA_VERSION, RunTables, Status
 from optbench.runs.pipeline import plan_run
 from optbench.runs.resume import device_name
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
-from optbench.suite.format import parse_suite
+from optbench.suite.format import parse_suite, resolved_suite
 from optbench.suite.resolve import Suite, resolve
 
 if TYPE_CHECKING:
@@ -56,12 +59,12 @@ KEPT = (
 
 
 def save_baseline(
-    run: "str | PathLike[str]",
+    run: str | PathLike[str],
     *,
     name: str | None = None,
     threshold: Thresholds = (),
-    data_dir: "str | PathLike[str] | None" = None,
-    out: "str | PathLike[str]" = "results",
+    data_dir: str | PathLike[str] | None = None,
+    out: str | PathLike[str] = "results",
 ) -> Path:
     """Save a run as a reference under ``out/baselines/name``; what ``optbench baseline save`` does.
 
@@ -98,8 +101,10 @@ def save_baseline(
         )
     folder = Path(out) / FOLDER / title
     check_free(folder)
+    thresholds = parse_thresholds(threshold)
+    check_problems(thresholds, titles(tables.meta))
     data_folder = None if data_dir is None else Path(data_dir)
-    save_tables(tables, folder, parse_thresholds(threshold), data_dir=data_folder)
+    save_tables(tables, folder, thresholds, data_dir=data_folder)
     return folder
 
 
@@ -113,13 +118,16 @@ def save_tables(
 ) -> None:
     """Save a run as a baseline in a folder, maybe in place of the one that is there."""
     check_savable(run)
-    file = parse_suite(run.meta["suite"]["resolved"], str(run.path))
+    file = parse_suite(resolved_suite(run.meta, run.path), str(run.path))
     suite = resolve(file, data_dir=data_dir)
     device = get_device(device_name(run.meta))
     check_lanes(run, suite, device)
     meta = description(run, folder.name, thresholds)
     trace, tolerance = thinned(run.trace), tolerances(suite, device)
-    write(Baseline(folder, meta, run.lanes, trace, tolerance), replace=replace)
+    baseline = Baseline(folder, meta, run.lanes, trace, tolerance)
+    for gap in gaps(baseline):
+        raise ResultsError(f"'{run.path}' is incomplete: {gap}; run its suite again")
+    write(baseline, replace=replace)
 
 
 def check_savable(run: RunTables) -> None:
@@ -176,7 +184,8 @@ def tolerances(suite: Suite, device: Device) -> "pd.DataFrame":
 
     The tolerance is :data:`ENVELOPES` times the largest change of the loss in :data:`NUDGES` runs
     from starts one ulp beside a lane's own, and at least as many ulps of the loss. Relative to the
-    loss it never shrinks from row to row: two traces that have parted cross now and then.
+    loss it never shrinks from row to row: two traces that have parted cross now and then. It is
+    positive and finite where the loss is finite, and infinite elsewhere.
     """
     import pandas as pd
 
@@ -198,19 +207,19 @@ def tolerances(suite: Suite, device: Device) -> "pd.DataFrame":
 
 
 def _spread(block: Block, device: Device) -> np.ndarray:
-    """Return the tolerances of a block, shape (rows, lanes); infinite where losses are not."""
+    """Return the tolerances of a block, shape (rows, lanes)."""
     plain = _losses(block, device)
-    eps = np.finfo(block.problem.dtype).eps
+    rounding = np.finfo(block.problem.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         size = np.abs(plain)
-        envelope = eps * size
+        envelope = np.maximum(rounding.eps * size, rounding.tiny)
         for nudge in range(1, NUDGES + 1):
             nudged = replace(block, problem=nudged_problem(block.problem, nudge, device))
             envelope = np.maximum(envelope, np.abs(_losses(nudged, device) - plain))
         relative = np.divide(envelope, size, out=np.zeros_like(size), where=size > 0.0)
         envelope = np.maximum(envelope, np.maximum.accumulate(relative, axis=0) * size)
-        spread: np.ndarray = np.asarray(ENVELOPES * envelope)
-    spread[~np.isfinite(spread)] = np.inf
+        spread: np.ndarray = np.fmin(ENVELOPES * envelope, np.finfo(np.float64).max)
+    spread[~np.isfinite(plain)] = np.inf
     return spread
 
 

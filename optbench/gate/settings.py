@@ -5,6 +5,7 @@ plug-in's code is a notice: to try that change is what the gate of one's own opt
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -20,6 +21,11 @@ RULES = ("iterations", "evaluate_every", "stop")
 
 LONGEST = 48
 """Characters of a value that a message quotes."""
+
+SHA256 = re.compile('"[0-9a-f]{64}"')
+
+HASH_DIGITS = 12
+"""Digits of a SHA-256 that a message quotes."""
 
 MISSING = object()
 """Stands for a value that one of two sides does not have."""
@@ -56,13 +62,14 @@ def differences(then: Any, now: Any, path: str = "") -> Iterator[Difference]:
 def shown(value: Any) -> str:
     """Return a value as a message quotes it: on one line, and not too long.
 
-    >>> shown(0.1), shown("a" * 64)
-    ('0.1', '"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…')
+    >>> shown(0.1), shown("x" * 64), shown("0123456789abcdef" * 4)
+    ('0.1', '"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…', '"0123456789ab…')
     """
     if value is MISSING:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    longest = HASH_DIGITS + 2 if SHA256.fullmatch(text) else LONGEST
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def settings_findings(comparison: Comparison) -> list[Finding]:
@@ -180,14 +187,15 @@ def _optimizers(comparison: Comparison) -> Iterator[Finding]:
         for meta in (comparison.baseline.meta, comparison.run.meta)
     )
     for label in dict.fromkeys(pair.label for pair in comparison.matching.pairs):
-        if label not in then or label not in now:
-            continue
-        old, new = (_without_place(side[label]) for side in (then, now))
-        code = isinstance(old["source"], dict) and isinstance(new["source"], dict)
+        old, new = (_without_place(side[label]) if label in side else {} for side in (then, now))
+        code = all(isinstance(side.get("source"), dict) for side in (old, new))
         for difference in differences(old, new):
             own = code and difference.path.startswith("source.")
-            severity = Severity.NOTICE if own else Severity.FAILURE
-            yield _finding("", label, difference, severity=severity)
+            if own:
+                message = f"its code has changed: {difference}"
+                yield _finding("", label, difference, message, severity=Severity.NOTICE)
+            else:
+                yield _finding("", label, difference)
 
 
 def _without_place(optimizer: dict[str, Any]) -> dict[str, Any]:

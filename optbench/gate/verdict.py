@@ -23,6 +23,7 @@ class Severity(StrEnum):
 class Kind(StrEnum):
     """What a finding is about, in the order in which findings are listed."""
 
+    BASELINE = "baseline"
     SETTINGS = "settings"
     NUMERICS = "numerics"
     QUALITY = "quality"
@@ -165,6 +166,19 @@ class Verdict:
         if not self.matched:
             return ExitCode.NOTHING_TO_COMPARE
         return ExitCode.CHECK_FAILED if self.failed else ExitCode.DONE
+
+
+def share(value: float | None) -> str:
+    """Write a relative change to three digits; what is less than 0.005 % is rounding.
+
+    >>> share(0.213), share(-0.05), share(3e-16), share(12.5), share(None)
+    ('+21.3 %', '-5 %', '0 %', '13.5 ×', '')
+    """
+    if value is None:
+        return ""
+    if abs(value) < 5e-5:
+        return "0 %"
+    return f"{1.0 + value:.3g} ×" if value >= 9.995 else f"{100.0 * value:+.3g} %"
 
 
 def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:

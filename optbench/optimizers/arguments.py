@@ -12,7 +12,8 @@ text                 text                         the same
 None, or missing     any of these                 as above
 ===================  ===========================  ==============================
 
-A default that is None or infinite is recorded as the word ``none``, ``inf`` or ``-inf``, and that
+A default that only marks an argument as missing, such as PyTorch's old ``required``, is none. A
+default that is None or infinite is recorded as the word ``none``, ``inf`` or ``-inf``, and that
 word stands for it again. Whatever is recorded can be given, so that a run's record is a suite.
 """
 
@@ -24,6 +25,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeGuard
 
 from typing_extensions import override
@@ -165,7 +167,7 @@ def arguments_of(function: Callable[..., Any], skip: Sequence[str] = ()) -> tupl
         by_keyword = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if not by_keyword or name in (*skip, *RESERVED):
             continue
-        required = parameter.default is parameter.empty
+        required = parameter.default is parameter.empty or _marks_missing(parameter.default)
         default = None if required else parameter.default
         annotation = "" if parameter.annotation is parameter.empty else parameter.annotation
         if isinstance(annotation, type):
@@ -176,6 +178,24 @@ def arguments_of(function: Callable[..., Any], skip: Sequence[str] = ()) -> tupl
                 argument.check(default)
             arguments.append(argument)
     return tuple(arguments)
+
+
+def _marks_missing(default: Any) -> bool:
+    """Say whether a default holds nothing, and so only tells that an argument is not given.
+
+    >>> _marks_missing(object()), _marks_missing(...), _marks_missing(print), _marks_missing(1j)
+    (True, True, False, False)
+    """
+    if isinstance(default, Enum):
+        return len(type(default)) == 1
+    kind = default if isinstance(default, type) else type(default)
+    own = vars(kind)
+    bare = kind.__base__ is object and all(name.startswith("__") for name in own)
+    if isinstance(default, type):
+        return bare and own.keys().isdisjoint(("__new__", "__init__", "__call__"))
+    if callable(default):
+        return False
+    return kind is object or default is ... or (bare and getattr(default, "__dict__", None) == {})
 
 
 def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:

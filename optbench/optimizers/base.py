@@ -98,6 +98,8 @@ class Lanes:
         Brings float64 from the host to the device, in the parameters' precision.
     dtype
         That precision: ``"float32"`` or ``"float64"``.
+    seeds
+        The seed of each lane.
     """
 
     context: UpdateContext
@@ -105,6 +107,7 @@ class Lanes:
     zeros: Callable[[], Array]
     put: Callable[[np.ndarray], Array]
     dtype: str
+    seeds: Sequence[int]
 
 
 class Optimizer(ABC):
@@ -125,6 +128,8 @@ class Optimizer(ABC):
     """Whether evaluations take :meth:`eval_params` and not the parameters."""
     full_batch: ClassVar[bool] = False
     """Whether it is meant for gradients without noise."""
+    random: bool = False
+    """Whether it draws random numbers of its own, others for each seed of a lane."""
     source: ClassVar[str] = ""
     """The paper or library, in a line."""
     partner: ClassVar[str | None] = None
@@ -264,6 +269,18 @@ class StackedUpdater(Updater):
     def eval_params(self) -> Array:
         context = self._context
         return self._optimizer.eval_params(context.params.rows, context.state, context.xp)
+
+
+def host_columns(
+    optimizer: Optimizer, configurations: Sequence[Mapping[str, float | str]]
+) -> dict[str, np.ndarray]:
+    """Return an optimizer's own hyperparameters by name: float64, shape (1, lanes, 1)."""
+    return {
+        setting.name: np.array(
+            [setting.number(configuration[setting.name]) for configuration in configurations]
+        )[None, :, None]
+        for setting in optimizer.hyperparameters
+    }
 
 
 def at_row(columns: Mapping[str, Array], row: int) -> dict[str, Array]:

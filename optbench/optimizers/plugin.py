@@ -6,6 +6,7 @@ name of an entry point of the group ``optbench.optimizers``.
 """
 
 import sys
+from copy import copy
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -13,11 +14,9 @@ from typing_extensions import override
 
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Elementwise, Optimizer, Task
-from optbench.plugins import Plugin
+from optbench.optimizers.repeats import check_repeats
+from optbench.plugins import LIBRARIES, Plugin
 from optbench.plugins.adopt import Adopted, Adopter, checked_notices
-
-LIBRARIES = ("torch", "optax")
-"""Libraries whose optimizers are adapted; each is an extra of the same name."""
 
 NAMES = ("slots", "copies", "scalars")
 """Attributes of a class that are tuples of names."""
@@ -29,7 +28,9 @@ class PluginOptimizer(Adopted, Optimizer):
     @override
     def fit(self, task: Task) -> tuple[str, ...]:
         with self.faults_in_one_line(f"cannot run on {task.problem}"):
-            return checked_notices("fit", super().fit(task))
+            notices = checked_notices("fit", super().fit(task))
+        check_repeats(lambda: copy(self), task)
+        return notices
 
     @override
     def identity(self) -> dict[str, Any]:
@@ -39,7 +40,8 @@ class PluginOptimizer(Adopted, Optimizer):
 
 
 class _Adopter(Adopter[Optimizer]):
-    noun = "optimizer"
+    noun, flag = "optimizer", "-o"
+    contract = Optimizer
     front = PluginOptimizer
     required = ("hyperparameters",)
     settings, declared_by = "hyperparameters", "Hyperparameter"
@@ -49,7 +51,19 @@ class _Adopter(Adopter[Optimizer]):
         given = plugin.object
         if isinstance(given, type) and issubclass(given, Optimizer):
             return given
-        raise SuiteError(f"{plugin.title} is {_what(given)}; {_remedy(given, plugin)}")
+        if isinstance(given, Optimizer):
+            raise SuiteError(f"{plugin.title} is an instance of an optimizer; give its class")
+        torch = sys.modules.get("torch")
+        if torch is not None and _is_class_of(given, torch.optim.Optimizer):
+            raise SuiteError(f"{plugin.title} is PyTorch's; write torch:{plugin.spec}")
+        remedy = "give a subclass of optbench.optimizers.Optimizer"
+        if all(callable(getattr(given, name, None)) for name in ("init", "update")):
+            remedy = "if it is optax's, write a function that returns it and name that: optax:NAME"
+        elif callable(given):
+            remedy = (
+                f"write optax:{plugin.spec} if it returns a gradient transformation, else {remedy}"
+            )
+        raise self.refusal(plugin, remedy)
 
     @override
     def lacking(self, base: type[Optimizer]) -> list[str]:
@@ -68,25 +82,8 @@ class _Adopter(Adopter[Optimizer]):
             raise SuiteError(f"{title}: copies names {stray[0]!r}, which is not one of its slots")
 
 
-def _what(given: Any) -> str:
-    if isinstance(given, Optimizer):
-        return "an instance of an optimizer"
-    if isinstance(given, type):
-        return f"the class {given.__name__}, not an Optimizer"
-    return "a function" if callable(given) else f"of type {type(given).__name__}, not an optimizer"
-
-
-def _remedy(given: Any, plugin: Plugin) -> str:
-    """Say what to write instead."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(given, type) and issubclass(given, torch.optim.Optimizer):
-        return f"it is PyTorch's; write torch:{plugin.spec}"
-    if isinstance(given, Optimizer):
-        return "give its class"
-    subclass = "give a subclass of optbench.optimizers.Optimizer"
-    if callable(given) and not isinstance(given, type):
-        return f"write optax:{plugin.spec} if it returns a gradient transformation, else {subclass}"
-    return subclass
+def _is_class_of(given: Any, base: type) -> bool:
+    return isinstance(given, type) and issubclass(given, base)
 
 
 ADOPTER = PluginOptimizer.adopter = _Adopter()

@@ -1,10 +1,12 @@
 """Objects from a user's own code, and where they came from.
 
 A plug-in is named ``path/to/file.py:NAME`` or ``package.module:NAME``, or offered by an installed
-package under an entry point. What a file imports from beside it is hashed with it, so that its
-:class:`Source` changes with any of its code.
+package under an entry point. What its code imports is hashed with it, or known by its version, so
+that its :class:`Source` changes with any of it.
 """
 
+import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +17,10 @@ from optbench.plugins.cache import code_cache, new_code_cache
 from optbench.plugins.source import Source, blame, complaint
 
 __all__ = [
+    "LIBRARIES",
     "Plugin",
     "Source",
+    "anchored",
     "blame",
     "code_cache",
     "complaint",
@@ -29,6 +33,9 @@ __all__ = [
     "load_unchanged",
     "new_code_cache",
 ]
+
+LIBRARIES = ("torch", "optax")
+"""Libraries whose optimizers are adapted; each is an extra of the same name."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,11 @@ class Plugin:
         return f"{Path(self.source.place).name}:{self.name}"
 
     @property
+    def is_users(self) -> bool:
+        """Whether it is somebody's own code, rather than an optimizer of PyTorch or optax."""
+        return self.source.package not in LIBRARIES
+
+    @property
     def spec(self) -> str:
         """What :func:`load` finds it by, from any folder."""
         return f"{self.source.place}:{self.name}"
@@ -53,6 +65,32 @@ class Plugin:
 def is_spec(name: str) -> bool:
     """Say whether a name is that of a file or module rather than of something registered."""
     return ":" in name or name.endswith(".py")
+
+
+def anchored(name: str, folder: Path) -> str:
+    """Return what a plug-in's name means that was given in a folder, for use in this one.
+
+    Only names of files depend on that. A file that is not there may be here.
+
+    Raises
+    ------
+    SuiteError
+        If it is in neither.
+    """
+    match = re.fullmatch(rf"((?:{'|'.join(LIBRARIES)}):|)(.+\.py)(:[^:]*)", name, re.DOTALL)
+    if match is None:
+        return name
+    library, file, rest = match.groups()
+    here, there = Path(os.path.expanduser(file)), folder / file
+    if here.is_absolute() or (there.is_file() and here.is_file() and here.samefile(there)):
+        return name
+    if there.is_file():
+        return f"{library}{there}{rest}"
+    if here.is_file():
+        return name
+    raise SuiteError(
+        f"there is no file '{file}' in '{folder}', where the run was made, nor in '{Path.cwd()}'"
+    )
 
 
 def load(spec: str) -> Plugin:
@@ -84,10 +122,10 @@ def load_unchanged(spec: str, source: Source, name: str) -> Plugin:
     Raises
     ------
     SuiteError
-        If it cannot be loaded, or the code has changed, or that of a module beside it.
+        If it cannot be loaded, or the code has changed, or that of a module which it imports.
     """
     plugin = load(spec)
-    if (plugin.source.sha256, plugin.source.beside) != (source.sha256, source.beside):
+    if (plugin.source.sha256, plugin.source.depends_on) != (source.sha256, source.depends_on):
         raise SuiteError(f"{source.place} has changed since {name} was taken from it")
     return replace(plugin, source=source)  # it may name the package that offered the code
 

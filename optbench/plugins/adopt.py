@@ -4,6 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import isroutine
 from typing import Any, ClassVar, Generic, TypeVar
 
 from optbench.errors import SuiteError, UsageError
@@ -96,8 +97,10 @@ class Adopter(ABC, Generic[Base]):
 
     Attributes
     ----------
-    noun
-        What such a class is.
+    noun, flag
+        What such a class is, and the option of ``optbench run`` that takes it.
+    contract
+        What it has to be a subclass of.
     front
         What a class has in front of the user's own.
     required
@@ -107,10 +110,20 @@ class Adopter(ABC, Generic[Base]):
     """
 
     noun: ClassVar[str]
+    flag: ClassVar[str]
+    contract: ClassVar[type]
     front: ClassVar[type[Adopted]]
     required: ClassVar[tuple[str, ...]]
     settings: ClassVar[str]
     declared_by: ClassVar[str]
+
+    def __init__(self) -> None:
+        _adopters.append(self)
+
+    @property
+    def a_noun(self) -> str:
+        """The noun with its article."""
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
 
     @property
     def group(self) -> str:
@@ -147,6 +160,12 @@ class Adopter(ABC, Generic[Base]):
         return code_cache().once(key, lambda: self._made(plugin, name))
 
     def _made(self, plugin: Plugin, name: str) -> type[Base]:
+        for other in _adopters:
+            if other is not self and _is_of(plugin.object, other.contract):
+                raise SuiteError(
+                    f"{plugin.title} is {other.a_noun}, not {self.a_noun}; it belongs to "
+                    f"{other.flag}, or in a suite under [[{other.noun}]]"
+                )
         base = self.base(plugin)
         self._check_complete(base, plugin.title)
         self._check_settings(getattr(base, self.settings), plugin.title)
@@ -169,6 +188,20 @@ class Adopter(ABC, Generic[Base]):
         SuiteError
             If it is none; the message says what to write instead.
         """
+
+    def refusal(self, plugin: Plugin, remedy: str) -> SuiteError:
+        """Return an error that says what an object is that is none, and what to write instead."""
+        given = plugin.object
+        if isinstance(given, type):
+            needed = [*self.required, *sorted(getattr(self.contract, "__abstractmethods__", ()))]
+            lacking = ", ".join(name for name in needed if not hasattr(given, name))
+            return SuiteError(
+                f"{plugin.title} is the class {given.__name__}, not {self.a_noun}; make it a "
+                f"subclass of optbench.{self.noun}s.{self.contract.__name__}"
+                + (f", and add {lacking}" if lacking else "")
+            )
+        what = "a function" if isroutine(given) else f"of type {type(given).__name__}"
+        return SuiteError(f"{plugin.title} is {what}, not {self.a_noun}; {remedy}")
 
     @abstractmethod
     def check(self, base: type[Base], title: str) -> None:
@@ -208,3 +241,12 @@ class Adopter(ABC, Generic[Base]):
                 raise SuiteError(
                     f"{title}: {setting.name} does not take its own default: {error}"
                 ) from None
+
+
+_adopters: list[Adopter[Any]] = []
+"""One of each kind."""
+
+
+def _is_of(given: Any, contract: type) -> bool:
+    """Say whether an object is a subclass, or an instance, of a contract."""
+    return issubclass(given, contract) if isinstance(given, type) else isinstance(given, contract)

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, TypeVar
 
+from optbench.errors import SuiteError
 from optbench.plugins.files import FileModules
 from optbench.plugins.modules import load_module
 from optbench.plugins.source import Source
@@ -35,12 +36,16 @@ class CodeCache:
         SuiteError
             If it is not there, cannot be read, or raises.
         """
-        if place.endswith(".py"):
-            module, source = self.files.load(place)
-        else:
-            if place not in self._modules:
-                self._modules[place] = load_module(place)
-            module, source = self._modules[place]
+        token = _loading.set(True)
+        try:
+            if place.endswith(".py"):
+                module, source = self.files.load(place)
+            else:
+                if place not in self._modules:
+                    self._modules[place] = load_module(place, self.files.code)
+                module, source = self._modules[place]
+        finally:
+            _loading.reset(token)
         self._sources[source] = None
         return module, source
 
@@ -54,6 +59,8 @@ class CodeCache:
 
 _process = CodeCache()
 _current: ContextVar[CodeCache] = ContextVar("code", default=_process)
+_loading: ContextVar[bool] = ContextVar("loading", default=False)
+"""Whether users' code is being imported."""
 
 
 def code_cache() -> CodeCache:
@@ -67,7 +74,16 @@ def new_code_cache() -> Iterator[CodeCache]:
 
     An invocation is one such context: it sees what has been changed since the last one, and the
     same code throughout.
+
+    Raises
+    ------
+    SuiteError
+        If it is users' code that begins one while it is imported, which might go on for ever.
     """
+    if _loading.get():
+        raise SuiteError(
+            "it calls optbench while it is imported; put the call below if __name__ == '__main__':"
+        )
     outer, cache = _current.get(), CodeCache()
     token = _current.set(cache)
     try:

@@ -4,34 +4,23 @@ A file is executed as ``python file.py`` would: what lies beside it can be impor
 being loaded. ``sys.path`` and the modules of others are left as they were.
 """
 
-import ast
 import hashlib
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from threading import RLock
 from types import ModuleType
-from typing import NamedTuple
 
 from optbench.errors import SuiteError, nearest
+from optbench.plugins.dependencies import CodeFiles, held_names
 from optbench.plugins.source import Source, complaint
-
-NEVER_BESIDE = sys.stdlib_module_names | {"optbench"}
-"""Modules that are never looked for beside a file."""
 
 _lock = RLock()
 """Held while modules come and go."""
-
-
-class _Code(NamedTuple):
-    """What is known of a Python file once it has been read."""
-
-    text: bytes
-    sha256: str
-    imports: frozenset[str]
 
 
 class FileModules:
@@ -42,8 +31,10 @@ class FileModules:
     """
 
     def __init__(self) -> None:
+        self.code = CodeFiles()
         self._loaded: dict[Path, tuple[ModuleType, Source]] = {}
-        self._read: dict[Path, _Code] = {}
+        self._executed: dict[Source, ModuleType] = {}
+        """Modules by what was known of their code before it was executed."""
         self._beside: dict[str, set[Path]] = {}
         """Where modules lie that were imported from beside a file, by name."""
         _open.append(self)
@@ -66,7 +57,7 @@ class FileModules:
         """Take all modules out of ``sys.modules``, except those that another instance uses."""
         with _lock:
             _open.remove(self)
-            for module, source in self._loaded.values():
+            for source, module in self._executed.items():
                 if _executed(source) is None and sys.modules.get(module.__name__) is module:
                     del sys.modules[module.__name__]
             for name, places in self._beside.items():
@@ -78,13 +69,18 @@ class FileModules:
     def _load(self, path: Path, name: str) -> tuple[ModuleType, Source]:
         importlib.invalidate_caches()  # files may have been written a moment ago
         try:
-            code = self._code(path)
-            beside = self._modules_beside(path)
-            hashes = tuple((other, self._hash(place)) for other, place in sorted(beside.items()))
+            code, beside = self.code.code(path), self.code.beside(path)
+            kept = [name for name, place in beside.items() if _is_kept(name, place)]
+            known = self.code.dependencies(code.imports, beside, kept)
+            before = Source(str(path), code.sha256, known)
+            module = _executed(before) or self._execute(path, code.text, before, beside)
+            self._executed[before] = module
+            # Code may change the path on which modules are found, or compute their names.
+            names = code.imports | held_names(module)
+            known = self.code.dependencies(names, beside, kept)
+            return module, replace(before, depends_on=known)
         except OSError as error:
             raise SuiteError(f"plug-in '{name}' cannot be read: {error.strerror}") from None
-        source = Source(str(path), code.sha256, hashes)
-        return _executed(source) or self._execute(path, code.text, source, beside), source
 
     def _execute(
         self, path: Path, text: bytes, source: Source, beside: dict[str, Path]
@@ -100,7 +96,7 @@ class FileModules:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a user's code may raise anything
-            del sys.modules[module.__name__]
+            sys.modules.pop(module.__name__, None)
             raise SuiteError(
                 f"{path.name} cannot be imported: {complaint(error, path.parent)}"
             ) from error
@@ -117,7 +113,7 @@ class FileModules:
         for name, place in beside.items():
             if not _lies_at(sys.modules.get(name), place):
                 foreign |= _take_out(name)
-            elif place in self._beside.get(name, ()) or not _is_ours(name, place):
+            elif place in self._beside.get(name, ()) or _is_kept(name, place):
                 continue  # this instance has imported it, or the program has it from there
             else:
                 _take_out(name)  # it may have changed since another instance imported it
@@ -137,34 +133,6 @@ class FileModules:
                     _take_out(name)
             sys.modules.update(foreign)
 
-    def _modules_beside(self, path: Path) -> dict[str, Path]:
-        """Return the modules beside a file that it imports, itself or through them, by name."""
-        places: dict[str, Path] = {}
-        waiting = [path]
-        while waiting:
-            for name in self._code(waiting.pop()).imports - places.keys() - NEVER_BESIDE:
-                place = _beside(path.parent, name)
-                if place is not None:
-                    places[name] = place
-                    waiting += _texts(place)
-        return places
-
-    def _hash(self, place: Path) -> str:
-        """Return the SHA-256 of a module's text, or of the names and texts of a package's files."""
-        if place.is_file():
-            return self._code(place).sha256
-        total = hashlib.sha256()
-        for path in _texts(place):
-            total.update(f"{path.relative_to(place).as_posix()}:{self._hash(path)}\n".encode())
-        return total.hexdigest()
-
-    def _code(self, path: Path) -> _Code:
-        """Read a file, once."""
-        if path not in self._read:
-            text = path.read_bytes()
-            self._read[path] = _Code(text, hashlib.sha256(text).hexdigest(), _imports(text))
-        return self._read[path]
-
 
 _open: list[FileModules] = []
 """All instances that have not been released."""
@@ -172,13 +140,18 @@ _open: list[FileModules] = []
 
 def _executed(source: Source) -> ModuleType | None:
     """Return the module that some open instance has made of the same code, if any."""
-    entries = (entry for files in _open for entry in files._loaded.values())
-    return next((module for module, other in entries if other == source), None)
+    found = (files._executed.get(source) for files in _open)
+    return next((module for module in found if module is not None), None)
 
 
 def _is_ours(name: str, place: Path) -> bool:
     """Say whether some open instance has imported the module of a name from a place."""
     return any(place in files._beside.get(name, ()) for files in _open)
+
+
+def _is_kept(name: str, place: Path) -> bool:
+    """Say whether the program itself has imported the module of a name from a place."""
+    return _lies_at(sys.modules.get(name), place) and not _is_ours(name, place)
 
 
 def _existing(name: str) -> Path:
@@ -187,10 +160,11 @@ def _existing(name: str) -> Path:
         if path.is_file():
             return path
         near = [file.name for file in path.parent.glob("*.py")]
+        place = "" if Path(name).is_absolute() else f" in '{Path.cwd()}'"
     except (OSError, RuntimeError, ValueError) as error:  # no path at all
         raise SuiteError(f"plug-in {name!r} cannot be read: {error}") from None
     meant = nearest(path.name, near) if near else "there is no Python file in that folder"
-    raise SuiteError(f"there is no file '{name}'; {meant}")
+    raise SuiteError(f"there is no file '{name}'{place}; {meant}")
 
 
 class _LateFinder:
@@ -221,39 +195,3 @@ def _lies_at(module: ModuleType | None, place: Path) -> bool:
     paths = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
     where = place.resolve()
     return any(path is not None and Path(path).resolve() == where for path in paths)
-
-
-def _imports(text: bytes) -> frozenset[str]:
-    """Return the first parts of the modules that a file's text imports anywhere."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):  # executing it will say so
-        return frozenset()
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    return frozenset(names)
-
-
-def _beside(folder: Path, name: str) -> Path | None:
-    """Return the file or folder of a module, if importing it from a folder's code finds it there.
-
-    A folder without ``__init__.py`` gives way to an installed package of the same name.
-    """
-    package = folder / name
-    if not package.is_dir() and not (folder / f"{name}.py").is_file():
-        return None
-    spec = PathFinder.find_spec(name, [str(folder), *sys.path])
-    if spec is None:
-        return None
-    if spec.submodule_search_locations is not None:
-        return package if str(package) in spec.submodule_search_locations else None
-    origin = Path(spec.origin or "")
-    return origin if origin.parent == folder else None
-
-
-def _texts(place: Path) -> list[Path]:
-    return [place] if place.is_file() else sorted(place.rglob("*.py"))

@@ -1,24 +1,22 @@
 """Modules of installed packages, or of any folder on Python's path."""
 
-import hashlib
-from contextlib import suppress
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 from optbench.errors import SuiteError
+from optbench.plugins.dependencies import CodeFiles, held_names, releases, required_versions
 from optbench.plugins.source import Source, complaint
 
 
-def load_module(name: str) -> tuple[ModuleType, Source]:
+def load_module(name: str, files: CodeFiles) -> tuple[ModuleType, Source]:
     """Import a module by its dotted name and return it with its source.
 
     Raises
     ------
     SuiteError
-        If there is none, or if its code raises.
+        If there is none, if its code raises, or if its text cannot be known.
     """
     try:
         module = import_module(name)
@@ -31,7 +29,10 @@ def load_module(name: str) -> tuple[ModuleType, Source]:
             hint = f"write {file}:NAME for the file" if Path(file).is_file() else "is it installed?"
             raise SuiteError(f"there is no module '{missing}'; {hint}") from None
         raise SuiteError(f"{name} cannot be imported: {complaint(error, _root(name))}") from error
-    return module, _module_source(module)
+    try:
+        return module, _module_source(module, files)
+    except OSError as error:
+        raise SuiteError(f"{name} cannot be read: {error.strerror}") from None
 
 
 def _root(name: str) -> Path:
@@ -41,20 +42,18 @@ def _root(name: str) -> Path:
     return Path(locations[0] if locations else (spec and spec.origin) or name)
 
 
-def _module_source(module: ModuleType) -> Source:
-    sha256 = None
-    file = getattr(module, "__file__", None)
-    if file is not None:
-        with suppress(OSError):  # in an archive
-            sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    package, version = _distribution(module.__name__.partition(".")[0])
-    return Source(module.__name__, sha256, package=package, version=version)
-
-
-@cache
-def _distribution(top: str) -> tuple[str | None, str | None]:
-    """Return name and version of the installed package that a module's first part belongs to."""
-    from importlib import metadata  # slow to import
-
-    names = sorted(metadata.packages_distributions().get(top, ()))
-    return (names[0], metadata.version(names[0])) if names else (None, None)
+def _module_source(module: ModuleType, files: CodeFiles) -> Source:
+    name = module.__name__
+    top = name.partition(".")[0]
+    path = Path(getattr(module, "__file__", None) or "")
+    code = files.code_as_loaded(path, name) if path.is_file() else None
+    if code is None and module.__spec__ is None:
+        raise SuiteError(
+            f"{name} is in no file, where a change of its code could be seen; save it in one and "
+            "write FILE.py:NAME"
+        )
+    sha256 = None if code is None else code.sha256
+    for package in releases(top):
+        return Source(name, sha256, required_versions(package), package.name, package.version)
+    imports = frozenset() if code is None else code.imports
+    return Source(name, sha256, files.dependencies({top, *imports, *held_names(module)}))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.errors import UsageError
+from optbench.plugins.dependencies import NOTHING, Dependencies
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """Where optbench itself lies."""
@@ -23,24 +24,24 @@ class Source:
         Absolute path of a file, or name of a module.
     sha256
         SHA-256 of the file's or module's text; None for a module without text.
-    beside
-        The modules beside the file that it imports, itself or through each other: name and SHA-256
-        of all their text.
+    depends_on
+        The modules and packages that it imports, itself or through each other.
     package, version
         The installed package that the module belongs to, if any.
     """
 
     place: str
     sha256: str | None
-    beside: tuple[tuple[str, str], ...] = ()
+    depends_on: Dependencies = NOTHING
     package: str | None = None
     version: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what tells its code from other code, wherever it lies, for fingerprints."""
         identity: dict[str, Any] = {"sha256": self.sha256}
-        if self.beside:
-            identity["beside"] = dict(self.beside)
+        for name, found in self.depends_on._asdict().items():
+            if found:
+                identity[name] = dict(found)
         if self.package is not None:
             identity |= {"package": self.package, "version": self.version}
         return identity

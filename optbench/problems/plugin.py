@@ -44,7 +44,8 @@ class PluginProblem(Adopted, Problem):
 
 
 class _Adopter(Adopter[Problem]):
-    noun = "problem"
+    noun, flag = "problem", "--problem"
+    contract = Problem
     front = PluginProblem
     required = ("kind", "default_iterations", "options", "random", "minibatch")
     settings, declared_by = "options", "Option"
@@ -56,10 +57,10 @@ class _Adopter(Adopter[Problem]):
             return given
         if isinstance(given, Problem):
             return _class_of_copies(given)
-        what = "a function" if callable(given) else f"of type {type(given).__name__}"
-        raise SuiteError(
-            f"{plugin.title} is {what}, not a problem; give a subclass of Problem, "
-            "an instance of one, or a function decorated with @stacked_function"
+        raise self.refusal(
+            plugin,
+            "give a subclass of Problem, an instance of one, or a function decorated with "
+            "@stacked_function",
         )
 
     @override

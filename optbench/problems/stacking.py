@@ -154,8 +154,9 @@ def stacked_function(
     gradient
         Returns the gradient, shape (parameters,).
     domain
-        What figures of one or two variables show: an interval per variable. By default a box around
-        zero that holds start and minima.
+        Where the function is meant to be minimised, and what figures of one or two variables show:
+        an interval per variable. A lane that ends outside ranks last. By default nothing bounds it,
+        and figures show a box around zero that holds start and minima, and the ends of lanes.
     minima
         Known minima: position and value of each.
     iterations
@@ -186,6 +187,7 @@ def stacked_function(
         "origin": numbers,
         "minima": known,
         "domain": shown,
+        "guessed": (domain is None,) * len(shown),
         "default_iterations": iterations,
     }
     return lambda function: _problem(function, gradient, attributes)

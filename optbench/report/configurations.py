@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from optbench.errors import UsageError, nearest
-from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, POSITION_NAMES, RunTables, Status
+from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, RunTables, Status
+from optbench.report.domain import lanes_outside
 from optbench.report.statistics import ENDED_WELL, ENDED_WORST, quantile, spread
 
 SPLITS = ("train", "validation", "test")
@@ -68,101 +69,94 @@ def _measured_lanes(tables: RunTables) -> pd.DataFrame:
     lanes[measures] = lanes[measures].astype("float64")
     lanes.loc[lanes["status"].isin(ENDED_WORST), measures] = np.inf
     lanes.loc[~lanes["status"].isin([*ENDED_WORST, *ENDED_WELL]), measures] = np.nan
-    return lanes.assign(criterion=np.where(validated, "validation_loss", "final_loss"))
+    return lanes.assign(
+        criterion=np.where(validated, "validation_loss", "final_loss"),
+        outside=lanes["lane"].isin(lanes_outside(tables)) & lanes["status"].isin(ENDED_WELL),
+    )
 
 
-def _median_status(lanes: pd.DataFrame, median: float) -> str:
-    """Return the status that explains the median final loss of a configuration's lanes."""
-    statuses = set(lanes["status"])
-    if np.isposinf(median):
-        return Status.DIVERGED if Status.DIVERGED in statuses else Status.FAILED
-    unfinished = statuses - {*ENDED_WORST, *ENDED_WELL}
-    if unfinished:
-        return str(min(unfinished))
-    return Status.STOPPED if Status.STOPPED in statuses else Status.DONE
+def _median_statuses(statuses: np.ndarray, medians: np.ndarray) -> list[str]:
+    """Return the statuses that explain the median final losses of some configurations.
+
+    ``statuses`` has the shape (seeds, configurations).
+    """
+    worst = np.isposinf(medians)
+    unfinished = sorted(set(statuses.flat) - {*ENDED_WORST, *ENDED_WELL})
+    names = [Status.DIVERGED, Status.FAILED, *unfinished, Status.STOPPED]
+    has = {name: (statuses == name).any(axis=0) for name in names}
+    conditions = [worst & has[Status.DIVERGED], worst, *(has[name] for name in names[2:])]
+    return [str(name) for name in np.select(conditions, [str(name) for name in names], Status.DONE)]
 
 
-def _configuration(lanes: pd.DataFrame, columns: Sequence[str]) -> dict[str, Any]:
-    """Return one row of :func:`configurations` from the lanes of a configuration."""
-    first = lanes.iloc[0]
-    medians = {name: float(quantile(lanes[name].to_numpy(), 0.5)) for name in MEASURES}
-    final = lanes["final_loss"].to_numpy()
-    low, high = spread(final)
-    score = medians[first["criterion"]]
-    return {
-        **{name: first[name] for name in ("problem", "label", "optimizer", "criterion")},
-        **{name: first[name] for name in columns},
-        "lane_numbers": tuple(int(lane) for lane in lanes["lane"]),
-        "seeds": len(lanes),
-        "seeds_diverged": int((lanes["status"] == Status.DIVERGED).sum()),
-        "seeds_failed": int((lanes["status"] == Status.FAILED).sum()),
-        "status": _median_status(lanes, medians["final_loss"]),
+def _configurations(lanes: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """Return rows of :func:`configurations`, for configurations with equally many seeds.
+
+    ``rows`` says where their lanes are in the table, shape (seeds, configurations).
+    """
+    names = ["problem", "label", "optimizer", "criterion", *hyperparameter_columns(lanes)]
+    table: pd.DataFrame = lanes.iloc[rows[0]][names].reset_index(drop=True)
+    values = {name: lanes[name].to_numpy()[rows] for name in (*MEASURES, "status", "outside")}
+    medians = {name: quantile(values[name], 0.5) for name in MEASURES}
+    ranked_by = [(table["criterion"] == name).to_numpy() for name in MEASURES]
+    score = np.select(ranked_by, [medians[name] for name in MEASURES], np.nan)
+    low, high = spread(np.select(ranked_by, [values[name] for name in MEASURES], np.nan))
+    seeds_outside = values["outside"].sum(axis=0)
+    return table.assign(
+        lane_numbers=pd.Series(list(map(tuple, lanes["lane"].to_numpy()[rows].T.tolist()))),
+        seeds=len(rows),
+        seeds_diverged=(values["status"] == Status.DIVERGED).sum(axis=0),
+        seeds_failed=(values["status"] == Status.FAILED).sum(axis=0),
+        seeds_outside=seeds_outside,
+        status=_median_statuses(values["status"], medians["final_loss"]),
         **medians,
-        "final_loss_min": float(quantile(final, 0.0)),
-        "final_loss_max": float(quantile(final, 1.0)),
-        "final_loss_low": float(low),
-        "final_loss_high": float(high),
-        "iterations": lanes["iterations"].astype("float64").dropna().median(),
-        "step_seconds": lanes["step_seconds"].astype("float64").dropna().median(),
-        "score": np.inf if np.isnan(score) else score,
-    }
+        final_loss_min=quantile(values["final_loss"], 0.0),
+        final_loss_max=quantile(values["final_loss"], 1.0),
+        **{
+            name: pd.DataFrame(
+                lanes[name].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
+            ).median()
+            for name in ("iterations", "step_seconds")
+        },
+        score=score,
+        score_low=low,
+        score_high=high,
+        standing=np.where(np.isfinite(score), 2 * seeds_outside > len(rows), 2),
+    )
 
 
 def configurations(tables: RunTables) -> pd.DataFrame:
     """Return one row per configuration, in lane order, with medians over its seeds.
 
-    ``score`` is what configurations of one problem and label are ranked by: the median validation
-    loss where the problem has one, else the median final training loss; never a test loss. The
-    smallest score, of equals the first in lane order, is ``best``, but one that ended outside the
-    plot domain of its function only where all others did or failed. Values of diverged and failed
-    lanes are +inf here (see :func:`summary` for the table with nulls). ``final_loss_low`` and
-    ``_high`` are the band over seeds.
+    ``score`` is what configurations of one problem and label are ranked by (see
+    :func:`ranked`): the median validation loss where the problem has one, else the median final
+    training loss; never a test loss. ``score_low`` and ``score_high`` are the band over seeds. The
+    first of the ranking is ``best``. Values of diverged and failed lanes are +inf here (see
+    :func:`summary` for the table with nulls), those of lanes that have not ended are NaN.
     """
     lanes = _measured_lanes(tables)
-    columns = hyperparameter_columns(lanes)
-    groups = lanes.groupby(["problem", "label", *columns], sort=False, dropna=False)
-    table = pd.DataFrame([_configuration(group, columns) for _, group in groups])
-    return table.assign(best=best_inside(table, lanes_outside(tables)))
+    groups = lanes.groupby(
+        ["problem", "label", *hyperparameter_columns(lanes)], sort=False, dropna=False
+    )
+    number = groups.ngroup().to_numpy()
+    order, seeds = np.argsort(number, kind="stable"), np.bincount(number)
+    first = np.cumsum(seeds) - seeds
+    parts = []
+    for count in np.unique(seeds):
+        chosen = np.flatnonzero(seeds == count)
+        part = _configurations(lanes, order[first[chosen] + np.arange(count)[:, None]])
+        parts.append(part.set_axis(chosen))
+    table = pd.concat(parts).sort_index()
+    best = ranked(table).drop_duplicates(["problem", "label"]).index
+    return table.assign(best=table.index.isin(best))
 
 
-def lanes_outside(tables: RunTables) -> frozenset[int]:
-    """Return the lanes whose last finite position lies outside the plot domain of their function.
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return configurations from best to worst, by standing and score; of equals the first first.
 
-    A function may be unbounded, or fall for ever, outside the domain that it is defined for: what
-    ends there has a small loss and no minimum. It ranks after all that ended inside, and before
-    what diverged or failed. Problems without a plot domain, or with more parameters than a trace
-    holds, have no such lanes.
+    ``standing`` is 0; 1 where more than half of the seeds ended outside the domain that the
+    function was given, however low; and 2 where there is no score.
     """
-    outside: set[int] = set()
-    for problem in tables.meta["problems"]:
-        domain = (problem.get("plot") or {}).get("domain", [])
-        names = list(POSITION_NAMES[: len(domain)])
-        if not 1 <= len(domain) <= len(POSITION_NAMES) or not set(names) <= set(tables.trace):
-            continue
-        lanes = tables.lanes.loc[tables.lanes["problem"] == problem["problem"], "lane"]
-        rows = tables.trace[tables.trace["lane"].isin(lanes)]
-        rows = rows.loc[rows[names].abs().max(axis=1, skipna=False) < np.inf]
-        last = rows.loc[rows.groupby("lane")["iteration"].idxmax(), ["lane", *names]]
-        ends = last[names].to_numpy(dtype=np.float64)
-        low, high = np.asarray(domain, dtype=np.float64).T
-        beyond = ((ends < low) | (ends > high)).any(axis=1)
-        outside.update(int(lane) for lane in last["lane"].to_numpy()[beyond])
-    return frozenset(outside)
-
-
-def best_inside(table: pd.DataFrame, outside: frozenset[int]) -> pd.Series:
-    """Say which configurations are the best of their problem and label, those inside first.
-
-    A configuration counts as outside where more than half of its seeds ended there.
-    """
-    is_outside = [
-        2 * len(outside.intersection(numbers)) > len(numbers) for numbers in table["lane_numbers"]
-    ]
-    ended_badly = ~np.isfinite(table["score"])
-    ranked = table.assign(rank=np.where(ended_badly, 2, np.array(is_outside, dtype=int)))
-    ranked = ranked.sort_values(["rank", "score"], kind="stable")
-    best = ranked.drop_duplicates(["problem", "label"]).index
-    return pd.Series(table.index.isin(best), index=table.index)
+    return table.sort_values(["standing", "score"], kind="stable")
 
 
 def swept_columns(table: pd.DataFrame) -> list[str]:
@@ -221,17 +215,19 @@ def bad_endings(lanes: pd.DataFrame, numbers: Sequence[int]) -> str:
 def edge_warning(table: pd.DataFrame) -> str | None:
     """Say which hyperparameters of a label's best configuration lie on the edge of their grid.
 
-    Only numeric hyperparameters with three or more values have an edge worth a warning; where no
-    configuration ended well there is no best to warn about.
+    Where several are equally good, only if all of them do. Only numeric hyperparameters with three
+    or more values have an edge worth a warning; where no configuration ended well there is no best
+    to warn about.
     """
     best = table[table["best"]].iloc[0]
     if not np.isfinite(best["score"]):
         return None
+    tied = table[(table["standing"] == best["standing"]) & (table["score"] == best["score"])]
     edges = [
         f"{hyperparameter_text(best, [name])} is the {side} tried"
         for name in swept_numbers(table, least=3)
         for side, extreme in (("smallest", table[name].min()), ("largest", table[name].max()))
-        if best[name] == extreme
+        if (tied[name] == extreme).all()
     ]
     return ", ".join(edges) + "; the best may lie beyond" if edges else None
 
@@ -243,7 +239,9 @@ def sensitivity(table: pd.DataFrame, hyperparameter: str) -> pd.DataFrame:
     their order, those without the ``hp_`` column are left out; values ascend.
     """
     having = table[table[hyperparameter].notna()]
-    return pd.concat(
-        rows.loc[rows.groupby(hyperparameter)["score"].idxmin()]
-        for _, rows in having.groupby("label", sort=False)
+    best = ranked(having).drop_duplicates(["label", hyperparameter])
+    points: pd.DataFrame = pd.concat(
+        best[best["label"] == label].sort_values(hyperparameter)
+        for label in having["label"].unique()
     )
+    return points

@@ -37,10 +37,12 @@ SUMMARY_COLUMNS = {
     "step_seconds": "float64",
     "seeds": "int64",
     "seeds_diverged": "int64",  # of the best configuration
+    "outside": "bool",  # whether that ended outside the domain that the function was given
     "configurations": "int64",
     "lanes": "int64",  # of all configurations
     "lanes_diverged": "int64",
     "lanes_failed": "int64",
+    "lanes_outside": "int64",  # ended outside the domain
     "lanes_reused": "int64",  # taken over from earlier runs
     "criterion": "string",  # what the best configuration was chosen by
     "swept": "string",  # its values of the hyperparameters that were swept; null where none was
@@ -55,6 +57,7 @@ def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
     swept = swept_columns(table)
     return {
         **{str(name): value for name, value in best.items()},
+        "outside": best["standing"] == 1,
         "suite": tables.meta["suite"]["name"],
         "run": tables.path.name,
         "heading": problem_title(tables, str(best["problem"])),
@@ -62,6 +65,7 @@ def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
         "lanes": table["seeds"].sum(),
         "lanes_diverged": table["seeds_diverged"].sum(),
         "lanes_failed": table["seeds_failed"].sum(),
+        "lanes_outside": table["seeds_outside"].sum(),
         "lanes_reused": _reused(tables.lanes, str(best["problem"]), str(best["label"])),
         "swept": hyperparameter_text(best, swept) if swept else None,
         "edge": edge_warning(table),

@@ -79,7 +79,7 @@ def _final_loss(row: "pd.Series[Any]") -> str:
     """Write the final loss, or where there is none, what became of the lanes."""
     if pd.isna(row["final_loss"]):
         return MISSING if row["status"] in (Status.DONE, Status.STOPPED) else str(row["status"])
-    return number(row["final_loss"])
+    return number(row["final_loss"]) + (" outside" if row["outside"] else "")
 
 
 def _spread(row: "pd.Series[Any]") -> str:
@@ -122,7 +122,7 @@ COLUMNS = (
 
 
 def notes(summary: pd.DataFrame) -> list[str]:
-    """Return one line for each thing that the numbers alone do not say: divergence, failure, edges.
+    """Return one line for each thing that the numbers alone do not say, such as divergence.
 
     The problem is named where there are several.
     """
@@ -134,6 +134,9 @@ def notes(summary: pd.DataFrame) -> list[str]:
             # Of a single lane the table says it already.
             if row[column] and row["lanes"] > 1:
                 lines.append(f"{name}: {row[column]} of {row['lanes']} lanes {word}")
+        if row["lanes_outside"]:
+            lanes = f"{row['lanes_outside']} of {row['lanes']} lanes " if row["lanes"] > 1 else ""
+            lines.append(f"{name}: {lanes}ended outside the function's domain, which ranks last")
         if not pd.isna(row["edge"]):
             lines.append(f"{name}: {row['edge']}")
     return lines

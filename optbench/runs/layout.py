@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import groupby, product
 from math import ceil
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.engine.block import Block, Group
+from optbench.engine.block import Block, Group, is_users
 from optbench.optimizers.base import Optimizer
 from optbench.problems.base import Problem
 from optbench.records import NUMERICS_VERSION, Lane
@@ -66,7 +66,8 @@ def plan_blocks(
     Lanes of one problem go together, whatever their rules, as many as keep the arrays of a block
     within ``block_bytes``. Where they are :data:`WORTH_SHARING`, their number of blocks is a
     multiple of ``workers``. Blocks of a problem cost about the same, and lanes of one seed, which
-    take the same batches, stay together where they can.
+    take the same batches, stay together where they can. Users' code runs in one worker at a time,
+    so that among several workers lanes of users' rules get blocks of their own.
     """
     optimizers = {
         (resolved.label, entry.label): entry.optimizer
@@ -95,15 +96,16 @@ def plan_blocks(
     parts: list[tuple[ResolvedProblem, list[Lane]]] = []
     for resolved in suite.problems:
         problem = resolved.problem
-        members = sorted((lane for lane in lanes if lane.problem == resolved.label), key=by_seed)
-        shared = len(members) * problem.parameters > WORTH_SHARING
-        for part in _cut(
-            np.array([lane_cost(problem, optimizer_of(lane)) for lane in members]),
-            np.array([lane_bytes(problem, optimizer_of(lane)) for lane in members]),
-            block_bytes,
-            workers if shared else 1,
-        ):
-            parts.append((resolved, sorted((members[place] for place in part), key=by_group)))
+        of_problem = sorted((lane for lane in lanes if lane.problem == resolved.label), key=by_seed)
+        for members, sharing in _by_owner(of_problem, problem, optimizer_of, workers):
+            shared = len(members) * problem.parameters > WORTH_SHARING
+            for part in _cut(
+                np.array([lane_cost(problem, optimizer_of(lane)) for lane in members]),
+                np.array([lane_bytes(problem, optimizer_of(lane)) for lane in members]),
+                block_bytes,
+                sharing if shared else 1,
+            ):
+                parts.append((resolved, sorted((members[place] for place in part), key=by_group)))
     return tuple(
         Block(
             number,
@@ -141,6 +143,21 @@ def lane_cost(problem: Problem, optimizer: Optimizer) -> float:
     """
     gradient = 8 * (problem.parameters + problem.work_values)
     return gradient + problem.parameters * (1 + len(optimizer.slots))
+
+
+def _by_owner(
+    lanes: Sequence[Lane],
+    problem: Problem,
+    optimizer_of: Callable[[Lane], Optimizer],
+    workers: int,
+) -> Iterator[tuple[list[Lane], int]]:
+    """Yield the lanes that share the workers, and those that run in one of them: users' code."""
+    users = [is_users(problem) or is_users(optimizer_of(lane)) for lane in lanes]
+    if workers == 1 or all(users):
+        yield list(lanes), 1
+        return
+    yield [lane for lane, is_own in zip(lanes, users, strict=True) if not is_own], workers
+    yield [lane for lane, is_own in zip(lanes, users, strict=True) if is_own], 1
 
 
 def _cut(

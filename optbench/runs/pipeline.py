@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,7 @@ from uuid import uuid4
 from optbench import rng
 from optbench.device.base import Device
 from optbench.engine.block import Block
-from optbench.engine.executor import default_workers, execute
+from optbench.engine.executor import execute, useful_workers, worker_count
 from optbench.errors import DeviceError
 from optbench.problems.base import Problem
 from optbench.problems.functions.base import Function
@@ -29,6 +30,7 @@ from optbench.runs.layout import lane_bytes, lay_out, plan_blocks
 from optbench.runs.reuse import Reused
 from optbench.store.environment import calibration_seconds, describe_environment
 from optbench.store.lock import locked
+from optbench.store.reader import read_run
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite.resolve import Suite
 
@@ -79,11 +81,11 @@ def plan_run(
     """Lay out the lanes of a suite and plan its blocks.
 
     ``workers`` is the number of worker threads, by default as many as suit the device and never
-    more than there are blocks. ``reusable`` says which lanes need not be run again.
+    more than have work. ``reusable`` says which lanes need not be run again.
     """
     _check_device(suite, device)
     lanes = lay_out(suite, device.kind)
-    workers = default_workers(device) if workers is None else workers
+    workers = worker_count(device, workers)
     reused = reusable(lanes)
     finished = {number for part in reused for number in part.lanes}
     rest = [lane for lane in lanes if lane.number not in finished]
@@ -92,7 +94,7 @@ def plan_run(
     blocks = plan_blocks(suite, rest, device.block_bytes, workers=sharing) if rest else ()
     numbered = tuple(enumerate(reused, start=len(blocks)))
     first_new = len(blocks) + len(reused)
-    return Plan(suite, lanes, blocks, max(1, min(workers, len(blocks))), first_new, numbered)
+    return Plan(suite, lanes, blocks, useful_workers(blocks, workers), first_new, numbered)
 
 
 def _check_device(suite: Suite, device: Device) -> None:
@@ -127,7 +129,11 @@ def run_plan(
     """
     path = new_run_directory(out, plan.suite.name)
     with locked(path):
-        meta = {"invocation_id": invocation, **_describe(plan, device)}
+        meta = {
+            "invocation_id": invocation,
+            "directory": _working_directory(path),
+            **_describe(plan, device),
+        }
         extra = extra_columns(plan.suite)
         writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
         write_surfaces(writer, plan.suite)
@@ -152,6 +158,8 @@ def carry_out(
             ):
                 for written in writer.add(record):
                     observe(written)
+            if Status.INTERRUPTED not in writer.statuses:  # else the run that resumes it does so
+                grow_surfaces(writer, plan.suite)
         except KeyboardInterrupt:
             writer.finish(Status.INTERRUPTED)
             raise
@@ -161,6 +169,15 @@ def carry_out(
         status = worse if worse in statuses else status
     writer.finish(status)
     return RunResult(writer.path, status, writer.failures)
+
+
+def _working_directory(run: Path) -> str:
+    """Return where relative paths of a suite begin, as seen from the run's directory."""
+    here = Path.cwd().resolve()
+    try:
+        return Path(relpath(here, run.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return str(here)
 
 
 @contextmanager
@@ -197,11 +214,46 @@ def extra_columns(suite: Suite) -> tuple[str, ...]:
 
 def write_surfaces(writer: RunWriter, suite: Suite) -> None:
     """Write each function of two variables on the grid of its plot domain."""
+    for label, function in _functions(suite):
+        surface = function.surface()
+        if surface is not None:
+            writer.add_surface(label, surface)
+
+
+def grow_surfaces(writer: RunWriter, suite: Suite) -> None:
+    """Write those anew whose domain was guessed, and does not hold where their best lanes ended."""
+    growing = [
+        (label, function)
+        for label, function in _functions(suite)
+        if len(function.variables) == 2 and any(function.guessed)
+    ]
+    if not growing:
+        return
+    # They load pandas, which other runs need not wait for.
+    from optbench.report.configurations import configurations
+    from optbench.report.domain import grown_domain
+
+    tables = read_run(writer.path)
+    table = configurations(tables)
+    for label, function in growing:
+        best = table.loc[table["best"] & (table["problem"] == label), "lane_numbers"]
+        domain = grown_domain(tables, label, [numbers[0] for numbers in best])
+        if domain is None:
+            continue
+        try:
+            surface = function.surface(domain)
+        except Exception:  # a plug-in may raise anything where no lane has been; the guess stays
+            continue
+        if surface is not None:
+            writer.add_surface(label, surface)
+            writer.set_domain(label, domain)
+
+
+def _functions(suite: Suite) -> Iterator[tuple[str, Function]]:
+    """Yield the functions of a suite with their titles."""
     for resolved in suite.problems:
         if isinstance(resolved.problem, Function):
-            surface = resolved.problem.surface()
-            if surface is not None:
-                writer.add_surface(resolved.label, surface)
+            yield resolved.label, resolved.problem
 
 
 def _describe(plan: Plan, device: Device) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.engine.block import Block, Progress
-from optbench.engine.executor import default_workers
+from optbench.engine.executor import useful_workers, worker_count
 from optbench.errors import ResultsError
 from optbench.records import (
     EVALUATION_COLUMNS,
@@ -141,8 +141,8 @@ def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = Non
         added = plan_blocks(suite, missing, device.block_bytes)
         blocks += [replace(block, number=first_new + block.number) for block in added]
         first_new += len(added)
-    workers = default_workers(device) if workers is None else workers
-    return Plan(suite, lanes, tuple(blocks), max(1, min(workers, len(blocks))), first_new)
+    useful = useful_workers(blocks, worker_count(device, workers))
+    return Plan(suite, lanes, tuple(blocks), useful, first_new)
 
 
 def resume(
@@ -155,7 +155,7 @@ def resume(
     """Carry out what is left of a run; see :func:`optbench.runs.pipeline.run_plan`."""
     with locked(run):
         meta = read_description(run)
-        blocks, failures = _update_blocks(run, meta, plan), _failures(run, meta)
+        blocks = _update_blocks(run, meta, plan)
         resumption: dict[str, Any] = {
             "resumed": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "workers": plan.workers,
@@ -163,7 +163,7 @@ def resume(
         if environment_changes(meta, device):
             resumption |= {"environment": describe_environment(), "device": device.describe()}
         kept = {name: value for name, value in meta.items() if name not in WRITTEN_ANEW}
-        kept |= {"blocks": blocks, "failures": failures}
+        kept["blocks"] = blocks
         kept["resumes"] = [*kept.get("resumes", []), resumption]
         extra = extra_columns(plan.suite)
         writer = RunWriter(run, kept, plan.lanes, workers=plan.workers, extra=extra, resumed=True)
@@ -191,18 +191,6 @@ def _update_blocks(run: Path, meta: Mapping[str, Any], plan: Plan) -> list[dict[
         if entry not in present:
             Journal(run, entry["block"]).forget()
     return [*present, *added]
-
-
-def _failures(run: Path, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what lanes have raised so far."""
-    failures = meta.get("failures", [])
-    try:
-        texts = [text for entry in failures for text in (entry["message"], entry["traceback"])]
-    except (KeyError, TypeError):
-        texts = [None]
-    if not all(isinstance(text, str) for text in texts):
-        raise ResultsError(f"'{run / 'run.json'}' is damaged: its failures cannot be read")
-    return [{**entry} for entry in failures]
 
 
 def _check_lanes(run: Path, lanes: Sequence[Lane]) -> None:

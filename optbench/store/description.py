@@ -55,6 +55,7 @@ class _Minimum(_Part):
 class _Plot(_Part):
     domain: list[Annotated[list[Finite], Field(min_length=2, max_length=2)]]
     levels: list[Finite] | None
+    guessed: list[bool] | None = None
 
 
 class _Function(_Problem):
@@ -66,7 +67,8 @@ class _Function(_Problem):
     @model_validator(mode="after")
     def _dimensions_agree(self) -> Self:
         counts = [len(minimum.position) for minimum in self.minima]
-        counts += [len(self.plot.domain)] if self.plot else []
+        if self.plot:
+            counts += [len(self.plot.domain), len(self.plot.guessed or self.plot.domain)]
         if any(count != len(self.variables) for count in counts):
             raise ValueError(f"minima or domain do not fit {len(self.variables)} variables")
         return self
@@ -81,6 +83,12 @@ class _Environment(_Part):
     blas: list[dict[str, Any]] = []
 
 
+class _Failure(_Part):
+    message: str
+    lanes: list[int]
+    traceback: str
+
+
 class _Description(_Part):
     started: str
     status: str
@@ -89,6 +97,7 @@ class _Description(_Part):
     optimizers: list[_Optimizer] = []
     environment: _Environment = _Environment()
     device: dict[str, Any] = {}
+    failures: list[_Failure] = []
     calibration_seconds: Annotated[Finite, Field(gt=0.0)] | None = None
     problems: list[Annotated[_Function | _Network, Field(discriminator="kind")]]
 

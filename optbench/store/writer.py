@@ -71,7 +71,7 @@ class RunWriter:
         self._results: dict[int, LaneResult] = {}
         self._failures: dict[str, Failure] = {}
         self._open: dict[int, _OpenBlock] = {}
-        self._surfaces = 0
+        self._surfaces: list[str] = []
         if resumed:
             self._take_up()
         self._write_state(Status.RUNNING)
@@ -112,11 +112,17 @@ class RunWriter:
                 return [record]
 
     def add_surface(self, problem: str, columns: Mapping[str, Any]) -> None:
-        """Write a function on the grid of its plot domain."""
+        """Write a function on the grid of its plot domain, over what was written of it before."""
+        if problem not in self._surfaces:
+            self._surfaces.append(problem)
         count = len(columns["x"])
         table = SURFACE_COLUMNS, {"problem": [problem] * count, **columns}
-        self._table("surface", f"problem-{self._surfaces:05d}", table)
-        self._surfaces += 1
+        self._table("surface", f"problem-{self._surfaces.index(problem):05d}", table)
+
+    def set_domain(self, problem: str, domain: Sequence[tuple[float, float]]) -> None:
+        """Say from now on that figures of a function show another domain."""
+        (entry,) = (entry for entry in self._meta["problems"] if entry["problem"] == problem)
+        entry["plot"]["domain"] = [list(interval) for interval in domain]
 
     def finish(self, status: Status) -> None:
         """Write what is left; blocks that gave no result count as interrupted."""

@@ -9,6 +9,8 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from itertools import chain
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,9 +26,12 @@ from pydantic import (
 )
 
 from optbench.errors import SuiteError, first_complaint, nearest
+from optbench.plugins import anchored
 
 LONGEST_NAME = 200
 """Characters of a suite's name; with time and hash, file systems must still accept it."""
+
+ENTRIES = ("problem", "optimizer")
 
 MAX_ITERATIONS = 2**31 - 1
 """The largest int32, the type of the columns that hold iterations."""
@@ -275,7 +280,7 @@ def read_suite(source: str) -> SuiteFile:
         raise SuiteError(f"suite file '{source}' cannot be found") from None
     except (OSError, ValueError) as error:  # not UTF-8, or not a path
         raise SuiteError(f"suite file '{source}' cannot be read: {error}") from None
-    plain = _from_json(text, source) if path.suffix == ".json" else _from_toml(text, source)
+    plain = _from_json(text, path) if path.suffix == ".json" else _from_toml(text, source)
     return parse_suite({"name": path.stem, **plain}, source)
 
 
@@ -292,11 +297,52 @@ def _from_toml(text: str, place: str) -> dict[str, Any]:
         raise SuiteError(f"{place}: {message[0].lower()}{message[1:]}") from None
 
 
-def _from_json(text: str, place: str) -> dict[str, Any]:
+def _from_json(text: str, path: Path) -> dict[str, Any]:
     try:
-        resolved = json.loads(text)["suite"]["resolved"]
+        meta = json.loads(text)
+        resolved = meta["suite"]["resolved"]
     except (ValueError, KeyError, TypeError, RecursionError):
         resolved = None
     if not isinstance(resolved, dict):
-        raise SuiteError(f"{place} is not a run.json of optbench: it has no suite.resolved")
-    return resolved
+        raise SuiteError(f"{path} is not a run.json of optbench: it has no suite.resolved")
+    try:
+        return resolved_suite(meta, path.parent)
+    except SuiteError as error:
+        raise error.within(str(path)) from None
+
+
+def resolved_suite(meta: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """Return the resolved suite of a run.json, in which files of plug-ins are found from here.
+
+    Parameters
+    ----------
+    meta
+        The run.json.
+    run
+        The run's directory: ``directory`` says where the run was made from there.
+
+    Raises
+    ------
+    SuiteError
+        If a file is neither there nor in the working directory.
+    """
+    suite: dict[str, Any] = meta["suite"]["resolved"]
+    if not isinstance(meta.get("directory"), str):
+        return suite  # an earlier optbench's
+    folder = Path(normpath(run.resolve() / meta["directory"]))
+    groups = {key: suite[key] for key in ENTRIES if isinstance(suite.get(key), list)}
+    names = {
+        entry["name"]: anchored(entry["name"], folder)
+        for entry in chain(*groups.values())
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+    }
+    renamed = {key: [_renamed(entry, names) for entry in group] for key, group in groups.items()}
+    return {**suite, **renamed}
+
+
+def _renamed(entry: Any, names: Mapping[str, str]) -> Any:
+    """Return an entry under its other name, and with those of the optimizers that it changes."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        return entry
+    changed = {names.get(key, key): value for key, value in entry.items()}
+    return {**changed, "name": names[entry["name"]]}

@@ -14,6 +14,7 @@ from typing import Any
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.registry import get_optimizer, known_hyperparameters
 from optbench.problems.registry import get_problem_class
+from optbench.settings import check_type
 from optbench.suite.format import (
     OptimizerEntry,
     ProblemEntry,
@@ -95,9 +96,12 @@ class RunRequest:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        """Turn values of NumPy, and sequences of any kind, into plain ones."""
+        """Turn values of NumPy, and sequences of any kind, into plain ones of the right type."""
         for field in fields(self):
-            object.__setattr__(self, field.name, plain_value(getattr(self, field.name)))
+            given = getattr(self, field.name)
+            value = field.default if given is None else plain_value(given)
+            check_type(field.name, value, field.type)
+            object.__setattr__(self, field.name, value)
 
 
 def resolve_request(request: RunRequest, data_dir: Path | None = None) -> list[Suite]:

@@ -11,8 +11,14 @@ from optbench import rng
 from optbench.arrays import Array, Stacked, Tensor, stack
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
-from optbench.engine.block import host_columns
-from optbench.optimizers.base import Lanes, Optimizer, StackedUpdater, Task, UpdateContext
+from optbench.optimizers.base import (
+    Lanes,
+    Optimizer,
+    StackedUpdater,
+    Task,
+    UpdateContext,
+    host_columns,
+)
 
 NOISES = 256
 """Updates after which the noise of gradients begins anew."""
@@ -80,7 +86,14 @@ class Descent:
             tensors=self._tensors,
             xp=self._device.xp,
         )
-        lanes = Lanes(context, configurations, lambda: self._zeros().rows, self._put, dtype)
+        lanes = Lanes(
+            context,
+            configurations,
+            lambda: self._zeros().rows,
+            self._put,
+            dtype,
+            [0] * len(configurations),
+        )
         put = self._device.put
         slots = None if state is None else {name: put(array) for name, array in state.items()}
         self._updater = optimizer.begin(lanes, slots)

@@ -15,7 +15,7 @@ from optbench import rng
 from optbench.datasets.base import EMBEDDED, Dataset, Split
 from optbench.device.base import Device
 from optbench.engine.block import Block, Group
-from optbench.engine.executor import default_workers, execute
+from optbench.engine.executor import execute, worker_count
 from optbench.engine.nudge import nudged_start
 from optbench.optimizers.registry import OPTIMIZERS, complete_hyperparameters, get_optimizer
 from optbench.problems.base import DTYPES, Problem
@@ -231,7 +231,7 @@ def _run(cases: Iterable[_Case], device: Device) -> dict[_Case, _Traces]:
     ]
     chunks: dict[int, list[TraceChunk]] = {}
     messages: dict[int, str] = {}
-    for record in execute(blocks, device, default_workers(device), Event()):
+    for record in execute(blocks, device, worker_count(device), Event()):
         match record:
             case TraceChunk():
                 chunks.setdefault(record.block, []).append(record)

@@ -6,6 +6,7 @@ as a network has them in float32, each stored as the engine stores such problems
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -16,11 +17,11 @@ import numpy as np
 from optbench.arrays import Tensor
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import one_blas_thread
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError, UnrepeatableError, UsageError, nearest
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.plugins import complaint, new_code_cache
-from optbench.settings import Setting
+from optbench.settings import Setting, quoted, typed
 from optbench.verify.descent import Configuration, Descent, Gradient, Quadratic
 
 VALLEY = Quadratic("the function", (Tensor("w", (10,)),), "float64", by_coordinate=True)
@@ -62,6 +63,7 @@ class CheckResult:
     note: str
 
 
+@typed
 @new_code_cache()
 def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[CheckResult, ...]:
     """Check what every optimizer promises.
@@ -80,16 +82,21 @@ def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[
         the quadratics.
     """
     with one_blas_thread(), NumpyDevice().quiet():
-        subject = _subject(name, given or {})
         results: dict[str, CheckResult] = {}
+        try:
+            subject = _subject(name, given or {})
+        except UnrepeatableError as error:
+            differs = CheckResult(DETERMINISTIC, False, str(error))
+            return tuple(differs if check == DETERMINISTIC else _unknown(check) for check in CHECKS)
         for check in CHECKS:
             if check in COMPARING and not results[DETERMINISTIC].passed:
-                results[check] = CheckResult(check, None, "not checked, since equal runs differ")
+                results[check] = _unknown(check)
             else:
                 results[check] = _result(check, subject)
         return tuple(results.values())
 
 
+@typed
 @new_code_cache()
 def positions(
     name: str,
@@ -113,14 +120,32 @@ def positions(
     ndarray
         Shape (updates, parameters).
 
+    Raises
+    ------
+    UsageError
+        If start or gradients have another shape, or if there is no such optimizer or
+        hyperparameter.
+
     >>> positions("sgd", [1.0], [[2.0], [1.0]], lr=0.25).tolist()
     [[0.5], [0.25]]
     """
     optimizer = get_optimizer(name)
     configuration = complete_hyperparameters(optimizer, hyperparameters)
-    slopes = np.array(gradients, dtype=float)
-    descent = Descent(optimizer, [configuration], np.array(start, dtype=float), by_coordinate=True)
+    begin, slopes = _numbers("start", start), _numbers("gradients", gradients)
+    if begin.ndim != 1 or not begin.size:
+        raise UsageError("start must have the shape (parameters,)")
+    if slopes.ndim != 2 or slopes.shape[1] != len(begin):
+        raise UsageError(f"gradients must have the shape (updates, {len(begin)})")
+    descent = Descent(optimizer, [configuration], begin, by_coordinate=True)
     return descent.path(lambda _, update: slopes[update - 1], len(slopes))[:, 0]
+
+
+def _numbers(name: str, given: Any) -> np.ndarray:
+    """Return a float64 array of what was given."""
+    try:
+        return np.array(given, dtype=float)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} = {quoted(given)} must be numbers") from None
 
 
 @dataclass(frozen=True)
@@ -168,6 +193,8 @@ def _taken(
         try:
             optimizer.fit(quadratic.task(optimizer, [hyperparameters]))
             taken.append(quadratic)
+        except UnrepeatableError:
+            raise
         except SuiteError as error:
             refusal = error
         except (Exception, SystemExit):  # the checks will say what a user's code raises
@@ -175,6 +202,10 @@ def _taken(
                 raise
             taken.append(quadratic)
     return taken, refusal
+
+
+def _unknown(check: str) -> CheckResult:
+    return CheckResult(check, None, "not checked, since equal runs differ")
 
 
 def _result(check: str, subject: _Subject) -> CheckResult:
@@ -332,6 +363,35 @@ def _same(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
     return bool((apart <= tolerance * np.abs(one).max(initial=0.0)).all())
 
 
+def apart(subject: _Subject) -> Judgement:
+    """Check that a block does alone what it does in turns with another one."""
+    for quadratic in subject.quadratics:
+        alone = [_in_turns(subject, quadratic, [seed])[0] for seed in SEEDS[:2]]
+        in_turns = _in_turns(subject, quadratic, SEEDS[:2])
+        for own, other in zip(alone, in_turns, strict=True):
+            differing = _first_difference(own, other)
+            if differing:
+                return False, f"{differing} of a block differ when another is updated in between"
+    return True, "to the bit: alone, in turns with another"
+
+
+def _in_turns(
+    subject: _Subject, quadratic: Quadratic, seeds: Sequence[int]
+) -> list[dict[str, np.ndarray]]:
+    """Return what blocks of one lane hold after updates in turns, by copies of one instance."""
+    optimizer = subject.make()
+    configurations = [subject.hyperparameters]
+    blocks = [
+        quadratic.descent(copy(optimizer), configurations, quadratic.starts([seed]))
+        for seed in seeds
+    ]
+    gradients = [quadratic.noisy_gradient([seed]) for seed in seeds]
+    for update in range(1, SOME + 1):
+        for block, gradient in zip(blocks, gradients, strict=True):
+            block.advance(gradient, range(update, update + 1))
+    return [block.arrays for block in blocks]
+
+
 def zero_gradient(subject: _Subject) -> Judgement:
     """Check that gradients of 0, from the start or after some updates, keep everything finite."""
     for quadratic, update_count in product(subject.quadratics, (0, SOME)):
@@ -397,7 +457,7 @@ def _learning_rates(subject: _Subject) -> list[Configuration]:
 
 DETERMINISTIC = "deterministic"
 
-COMPARING = ("lanes independent", "resumes")
+COMPARING = ("lanes independent", "blocks independent", "resumes")
 """Checks that compare runs, and so say nothing of a rule that is not deterministic."""
 
 CHECKS: dict[str, Callable[[_Subject], Judgement]] = {
@@ -405,6 +465,7 @@ CHECKS: dict[str, Callable[[_Subject], Judgement]] = {
     "dtype and shape": same_form,
     DETERMINISTIC: deterministic,
     "lanes independent": independent,
+    "blocks independent": apart,
     "zero gradient": zero_gradient,
     "resumes": resumes,
     "converges": converges,

@@ -15,5 +15,5 @@ def test_it_writes_a_trace_and_counts_its_rows(monkeypatch):
 def test_rules_are_compiled_before_they_are_timed(monkeypatch):
     monkeypatch.setattr(ours.jit, "COMPILE_AFTER", 10**10)
     monkeypatch.setattr(ours.jit, "LOAD_AFTER", 10**10)
-    ours.compile_rule("adam", 1, function=True)
+    ours.compile_rules(["adam"], 1, function=True)
     assert ours.jit.COMPILE_AFTER == ours.jit.LOAD_AFTER == 0

@@ -13,6 +13,7 @@ from optbench.optimizers.base import powers
 from optbench.optimizers.rules import adam
 from optbench.problems.networks.classifier import Classifier
 from optbench.records import SCHEMA_VERSION
+from optbench.store.reader import read_lanes
 from tests.cli.command import optbench
 from tests.cli.gate import SUITE, Desk, described, is_lane, table
 
@@ -107,10 +108,24 @@ def diverged_now(desk: Desk) -> None:
 
 def diverged_then(desk: Desk) -> None:
     table(desk.baseline / "lanes.parquet", ended("diverged", 30))
+    lanes = read_lanes(desk.baseline)
+    (lane,) = lanes.loc[is_lane(lanes, "net", "adam", 3), "lane"]
+
+    def cut(rows):
+        return rows[(rows["lane"] != lane) | (rows["iteration"] <= 30)]
+
+    table(desk.baseline / "trace.parquet", cut)
+    desk.seal()
 
 
 def failed_now(desk: Desk) -> None:
     desk.lanes(ended("failed"))
+    (lane,) = read_lanes(desk.now).loc[lambda lanes: is_lane(lanes, "net", "adam", 3), "lane"]
+    desk.meta(failures=[{"message": "ValueError: no", "lanes": [int(lane)], "traceback": ""}])
+
+
+def problems_lost(desk: Desk) -> None:
+    desk.meta(problems=[])
 
 
 def lane_missing(desk: Desk) -> None:
@@ -133,6 +148,7 @@ def steps_slower(desk: Desk) -> None:
         table(folder / "lanes.parquet", lambda x, to=seconds: x.__setitem__("step_seconds", to))
     same = {"calibration_seconds": 0.001}
     described(desk.baseline / "baseline.json", **same)
+    desk.seal()
     desk.meta(**same)
 
 

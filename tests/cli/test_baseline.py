@@ -44,7 +44,7 @@ def test_a_baseline_is_not_written_over(desk):
 
 def test_a_threshold_is_a_positive_share(desk):
     seen = optbench("baseline", "save", "now", "--name", "x", "--threshold", "net", cwd=desk.cwd)
-    assert seen.message == "threshold 'net' must be a positive number: write 0.05 for 5 %"
+    assert seen.message == "threshold 'net' must be above 0 and at most 1: write 0.05 for 5 %"
 
 
 def test_a_run_that_is_not_done_is_refused(desk):
@@ -74,8 +74,10 @@ def test_a_run_of_code_that_has_changed_is_refused(desk):
     assert seen.code == 2
     seen = desk.check("own")
     assert seen.code == 3
-    assert "notice: settings: Mine: source." in seen.out
+    assert "notice: settings: Mine: its code has changed: source." in seen.out
     assert "failure: numerics: anisotropic, Mine, seed 0: loss " in seen.out
+    assert "; its code differs too\n" in seen.out
+    assert "settings differ" not in seen.out
 
 
 def test_baselines_are_listed(desk):

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -127,7 +127,7 @@ CASES = [
     ),
     Case("newly diverged", do.diverged_now, 3, PRESENCE, "diverged at iteration 30, was"),
     Case("no longer diverged", do.diverged_then, 0, ("notice presence",), "was diverged, is done"),
-    Case("a lane failed", do.failed_now, 3, PRESENCE, "failed, was done"),
+    Case("a lane failed", do.failed_now, 3, PRESENCE, "failed with ValueError: no, was done; 1 of"),
     Case("other seeds", do.ran("--seed", "20,21,22"), 5, says="no lane of"),
     Case("slower", do.steps_slower, 0, ("notice speed",), "2.00 times as long"),
     Case(
@@ -143,6 +143,9 @@ CASES = [
         "baseline of a later schema", do.described_as(schema_version=999), 2, says="newer optbench"
     ),
     Case("run of a later schema", do.newer_run, 2, says="newer optbench"),
+    Case(
+        "problems lost by the run", do.problems_lost, 2, says="run.json' is damaged: problems: 'a"
+    ),
     Case("damaged JSON", do.cut("baseline.json"), 2, says="cannot be read"),
     Case("no JSON object", do.text_in("baseline.json", "[]"), 2, says="not written by optbench"),
     Case(
@@ -224,6 +227,33 @@ def test_update_refreshes_a_baseline_where_it_lies(desk):
     assert after["name"] == "mine"
     assert after["saved"] != json.loads(before)["saved"]
     assert [path.name for path in elsewhere.parent.iterdir()] == ["mine"]
+
+
+def test_update_takes_no_run_of_another_suite(desk):
+    do.ran(name=('name = "gate"', 'name = "other"'))(desk)
+    before = (desk.baseline / "baseline.json").read_bytes()
+    seen = desk.check(*NOW, "--update")
+    assert seen.code == 2
+    assert seen.err == (
+        "error: 'results/now' is a run of suite 'other', and baseline 'gate' is of 'gate'; "
+        "to keep it as well, use: optbench baseline save\n"
+    )
+    assert (desk.baseline / "baseline.json").read_bytes() == before
+
+
+def test_update_drops_thresholds_of_problems_that_are_gone_and_takes_those_of_new_ones(desk):
+    do.described_as(thresholds={"net": 0.2})(desk)
+    do.ran(label=('label = "net"', 'label = "small"'))(desk)
+    assert desk.check(*NOW, "--update", "--threshold", "small=0.3").code == 0
+    description = json.loads((desk.baseline / "baseline.json").read_text())
+    assert description["thresholds"] == {"small": 0.3}
+    assert desk.check(*NOW).code == 0
+
+
+def test_a_baseline_in_the_current_folder_has_its_name(desk):
+    where = replace(desk, cwd=desk.baseline)
+    seen = where.check(".", "--run", "../../now")
+    assert (seen.code, seen.out.splitlines()[0]) == (0, "gate: passed, 18 lanes compared")
 
 
 def test_update_keeps_the_baseline_where_a_lane_failed(desk):

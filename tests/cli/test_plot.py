@@ -40,6 +40,9 @@ def drawn(monkeypatch):
     calls = []
 
     class Paper:
+        def findobj(self, kind):
+            return []
+
         def savefig(self, place, format):  # matplotlib's name
             place.write_text(format)
 
@@ -286,6 +289,20 @@ def test_labels_are_drawn_as_they_stand(tmp_path, label):
     assert [(text or "").strip() for text in texts].count(label) == 2  # title and legend
 
 
+def test_what_no_font_has_is_said_in_one_line(tmp_path):
+    hieroglyphs = "\U00013000\U00013001"
+    text = (
+        f"[[problem]]\nname = 'anisotropic'\n[[optimizer]]\nname = 'sgd'\nlabel = '{hieroglyphs}'"
+    )
+    run(suite(tmp_path, text), "--iterations", 1, cwd=tmp_path)
+    seen = optbench("plot", cwd=tmp_path)
+    assert (seen.code, len(seen.paths)) == (0, 2)
+    font = (
+        f"no font on this machine has {hieroglyphs}, so figures show boxes; install one that does"
+    )
+    assert seen.err == f"{font}\n"
+
+
 # One problem of several, and animations.
 
 
@@ -297,6 +314,7 @@ def raced(monkeypatch):
     def animate(tables, problem, place, form):
         calls.append((tables.path.name.split("-2")[0], problem, form))
         place.write_text("race")
+        return ""
 
     monkeypatch.setattr("optbench.report.plots.files.animate", animate)
     return calls

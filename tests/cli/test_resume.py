@@ -239,11 +239,26 @@ def test_what_lanes_raised_together_before_is_still_told(cut, tmp_path):
 def test_failures_that_cannot_be_read_are_damaged(failures, cut, tmp_path):
     change(cut, failures=failures)
     message = refused("--resume", cut.name, cwd=tmp_path)
-    assert message == f"'results/{cut.name}/run.json' is damaged: its failures cannot be read"
+    assert message.startswith(f"'results/{cut.name}/run.json' is damaged: failures")
 
 
 def refused(*arguments: object, cwd: Path) -> str:
     return optbench("run", *arguments, cwd=cwd).message
+
+
+def test_a_guessed_domain_grows_when_the_run_ends(tmp_path):
+    far = ("--function", "(x-10)**2 + y**2", "--start", "x=1,y=1", "-o", "sgd", "--iterations", 200)
+
+    def reach(run):
+        (plot,) = (problem["plot"] for problem in meta(run)["problems"])
+        shown = pd.read_parquet(run / "surface")["x"].max()
+        assert plot["domain"][0][1] == shown
+        return shown
+
+    cut = interrupted(1, "run", *far, "-q", cwd=tmp_path).path
+    assert reach(cut) == 2.0
+    assert optbench("run", "--resume", cut.name, "-q", cwd=tmp_path).code == 0
+    assert reach(cut) > 10.0
 
 
 def test_a_run_that_has_ended_is_refused(cut, tmp_path):

@@ -47,6 +47,80 @@ def test_what_does_not_go_together_is_refused(arguments, message, tmp_path):
     assert message in optbench("run", *arguments, cwd=tmp_path).message
 
 
+def test_a_file_that_runs_optbench_itself_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("from optbench.cli import main\nmain()\n")
+    seen = optbench("run", "--problem", "mine.py:value", cwd=tmp_path)
+    assert (seen.code, seen.err.count("\n")) == (2, 1)
+    assert "it calls optbench while it is imported" in seen.err
+
+
+MINE = """
+from optbench.optimizers import Elementwise, Hyperparameter
+from optbench.problems import stacked_function
+
+@stacked_function(start=[3.0, 4.0], gradient=lambda p: {slope} * p)
+def bowl(p):
+    return p @ p
+
+class Heavy(Elementwise):
+    hyperparameters = (Hyperparameter("lr", 0.1, "learning rate"),)
+
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - lr * g,)
+"""
+
+
+@pytest.fixture
+def made(tmp_path):
+    """The run.json of a run in one of two folders that both have a ``mine.py``."""
+    for slope, name in enumerate(("there", "here")):
+        (tmp_path / name / "code").mkdir(parents=True)
+        (tmp_path / name / "code" / "mine.py").write_text(MINE.format(slope=slope + 1))
+    suite = """
+        [[problem]]
+        name = "code/mine.py:bowl"
+        "code/mine.py:Heavy".lr = 0.2
+        [[optimizer]]
+        name = "code/mine.py:Heavy"
+    """
+    (tmp_path / "there" / "mine.toml").write_text(suite)
+    return run("mine.toml", "--iterations", 3, cwd=tmp_path / "there") / "run.json"
+
+
+def test_a_run_with_code_of_ones_own_is_repeated_from_anywhere(made, tmp_path):
+    keys = lanes(made.parent)["lane_key"].tolist()
+    for folder in ("there", "here", "."):
+        again = run(made, cwd=tmp_path / folder)
+        assert lanes(again)["lane_key"].tolist() == keys
+        assert lanes(again)["hp_lr"].tolist() == [0.2]
+        twice = run(again / "run.json", cwd=tmp_path)
+        assert lanes(twice)["lane_key"].tolist() == keys
+    assert optbench("verify", "problem", made, cwd=tmp_path / "here").code == 3  # 1 * p is wrong
+    saved = optbench("baseline", "save", made.parent, "--name", "b", cwd=tmp_path / "here")
+    assert saved.code == 0
+
+
+def test_a_folder_that_has_moved_with_its_runs_keeps_its_code(made, tmp_path):
+    keys = lanes(made.parent)["lane_key"].tolist()
+    (tmp_path / "there").rename(tmp_path / "moved")
+    again = run(tmp_path / "moved" / made.relative_to(tmp_path / "there"), cwd=tmp_path / "here")
+    assert lanes(again)["lane_key"].tolist() == keys
+
+
+def test_a_run_whose_code_is_gone_says_where_it_was_looked_for(made, tmp_path):
+    (tmp_path / "there" / "code" / "mine.py").unlink()
+    assert run(made, cwd=tmp_path / "here").is_dir()  # which has another of that name
+    seen = optbench("run", made, cwd=tmp_path)
+    assert (seen.code, seen.err) == (
+        2,
+        f"error: {made}: there is no file 'code/mine.py' in '{tmp_path / 'there'}', where the run "
+        f"was made, nor in '{tmp_path}'\n",
+    )
+    seen = optbench("run", "--problem", "code/mine.py:bowl", "-o", "sgd", cwd=tmp_path)
+    assert f"there is no file 'code/mine.py' in '{tmp_path}'" in seen.err
+
+
 def test_problems_take_the_place_of_a_suites(tmp_path):
     path = run("anisotropic", "--problem", "beale", "--problem", "booth", cwd=tmp_path)
     table = lanes(path)

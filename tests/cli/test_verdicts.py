@@ -13,7 +13,7 @@ from optbench.cli import verdicts
 from optbench.gate.formats import NOT_XML
 from tests.cli import gate_changes as changes
 from tests.cli.command import optbench
-from tests.cli.gate import NOW
+from tests.cli.gate import NOW, described, table
 
 
 def worse(desk):
@@ -79,6 +79,34 @@ def test_nothing_to_compare_is_an_annotation_too(desk):
     assert seen.out.startswith("::error title=optbench::gate: no lane of results/now is")
 
 
+def test_a_check_that_cannot_be_made_is_an_annotation_too(desk):
+    (desk.baseline / "trace.parquet").write_bytes(b"")
+    seen = desk.check(*NOW, "--format", "github")
+    assert (seen.code, len(seen.err.splitlines())) == (2, 1)
+    assert seen.out == seen.err.replace("error: ", "::error title=optbench::", 1)
+
+
+@pytest.mark.parametrize("format_", ["text", "github", "junit", "json"])
+def test_names_in_files_of_others_cannot_speak_for_optbench(desk, format_):
+    name = "net\n::stop-commands::x\x1b[2J"
+    for folder in (desk.baseline, desk.now):
+        table(
+            folder / "lanes.parquet", lambda x: x.assign(problem=x["problem"].replace("net", name))
+        )
+        file = folder / ("baseline.json" if folder == desk.baseline else "run.json")
+        problems = json.loads(file.read_text())["problems"]
+        described(
+            file, problems=[{**e, "problem": e["problem"].replace("net", name)} for e in problems]
+        )
+    described(desk.baseline / "baseline.json", thresholds={name: 0.5})
+    desk.losses(name, "adam", 2.0)
+    seen = desk.check(*NOW, "--format", format_)
+    assert seen.code == 3, seen
+    assert "stop-commands" in seen.out
+    assert "\n::stop-commands" not in seen.out
+    assert "\x1b" not in seen.out
+
+
 def test_junit_counts_groups_and_what_failed(desk):
     worse(desk)
     changes.other_data(desk)
@@ -99,6 +127,9 @@ def test_junit_counts_groups_and_what_failed(desk):
     assert len(cases) == 5
     assert set(failures) == {("gate.net", "adam"), ("gate.net", "all")}
     assert failures["gate.net", "adam"].startswith("quality: net, adam: regression: ")
+    told = counted.findtext("system-out").splitlines()
+    assert told[0].startswith("gate: FAILED, 18 lanes compared, 2 failures, 1 notice")
+    assert [line.split(":")[0] for line in told[1:]] == ["failure", "failure", "notice"]
 
 
 def test_what_xml_cannot_say_is_replaced():

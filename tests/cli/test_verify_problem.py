@@ -154,6 +154,24 @@ def test_code_of_a_users_own_that_raises_has_not_passed(tmp_path):
     assert (seen.code, seen.err) == (3, f"error: {message}\n")
 
 
+def test_what_a_users_own_shares_between_calls_ends_with_3(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from optbench.problems import stacked_function\n"
+        "calls = []\n"
+        "@stacked_function(start=[1.0])\n"
+        "def counting(p):\n"
+        "    calls.append(p)\n"
+        "    return float(p @ p) + len(calls), 2 * p\n"
+    )
+    seen = optbench("verify", "problem", "mine.py:counting", "--format", "json", cwd=tmp_path)
+    says = "the loss of a lane is another one when it is computed again"
+    assert seen.code == 3
+    assert seen.err.startswith(
+        f"error: mine.py:counting: {says}; nothing may be kept from one call"
+    )
+    assert [row["shared"] for row in json.loads(seen.out)] == [says]
+
+
 def test_a_fault_of_optbench_stays_one(monkeypatch, tmp_path):
     def fail(*arguments):
         raise ZeroDivisionError("a fault")

@@ -13,7 +13,7 @@ from optbench.device.cpu import NumpyDevice
 from optbench.device.gpu import cuda_source
 from optbench.device.kernels import NumpyKernel
 from optbench.device.programs import OPERATIONS, trace
-from optbench.engine.block import host_columns
+from optbench.optimizers.base import host_columns
 from optbench.optimizers.registry import OPTIMIZERS
 from tests.device.cuda import run_source
 from tests.device.random_rules import COLUMNS, rules

@@ -1,8 +1,9 @@
 """Blocks spread over threads: all of them end, whatever one of them does."""
 
 import os
+from contextlib import suppress
 from dataclasses import replace
-from threading import Event, Semaphore
+from threading import Barrier, BrokenBarrierError, Event, Semaphore, get_ident
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from optbench.arrays import Workspace
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.engine import executor
-from optbench.engine.executor import default_workers, execute, usable_cores
+from optbench.engine.executor import execute, usable_cores, useful_workers, worker_count
 from optbench.optimizers.rules.sgd import SGD
 from optbench.records import BlockResult, BlockSplit, Status, TraceChunk
 from optbench.runs import layout
@@ -52,6 +53,23 @@ class Hasty(SGD):
         super().step(step)
 
 
+class Users(SGD):
+    """Somebody's own code, which notes the threads that call it."""
+
+    plugin = SimpleNamespace(is_users=True, source=SimpleNamespace(root=None))
+
+    def __init__(self):
+        self.threads, self.two = [], Barrier(2)
+
+    def columns(self, hyperparameters, updates):
+        with suppress(BrokenBarrierError):
+            self.two.wait(0.02)  # for another thread, which must not come
+            self.threads.append("two at once")
+        self.two.reset()
+        self.threads.append(get_ident())
+        return super().columns(hyperparameters, updates)
+
+
 @pytest.fixture
 def blocks():
     return blocks_of(suite(anisotropic(), quadratic(), iterations=100))
@@ -68,6 +86,37 @@ def test_every_block_gives_its_rows_in_order_and_one_result(blocks, workers):
         own = [each for each in records if each.block == block.number]
         assert [type(each) for each in own] == [TraceChunk, TraceChunk, BlockResult]
         assert [each.first_iteration for each in own[:-1]] == [0, 64]
+
+
+def test_users_code_is_called_by_one_thread_while_other_blocks_go_on(blocks):
+    mine, others = Users(), Event()
+
+    class Waiting(SGD):
+        def columns(self, hyperparameters, updates):
+            others.set()
+            return super().columns(hyperparameters, updates)
+
+    class Last(Users):
+        def columns(self, hyperparameters, updates):
+            assert others.wait(10)  # for a block that comes after all of ours
+            return super().columns(hyperparameters, updates)
+
+    last = Last()
+    last.threads = mine.threads
+    ours = [replace(block, optimizer=mine) for block in blocks]
+    ours += [replace(blocks[0], optimizer=last, number=8)]
+    records = run([*ours, replace(blocks[0], optimizer=Waiting(), number=9)], workers=3)
+    ends = [each for each in records if isinstance(each, BlockResult)]
+    assert len(ends) == len(blocks) + 2
+    assert {lane.status for end in ends for lane in end.lanes} == {Status.DONE}
+    assert len({*mine.threads}) == 1
+
+
+def test_no_more_workers_are_used_than_have_work(blocks):
+    users = [ruled_by(Users(), block) for block in blocks]
+    assert [useful_workers(some, 99) for some in ([], users, blocks)] == [1, 1, len(blocks)]
+    assert useful_workers([*users, *blocks], 99) == len(blocks) + 1
+    assert useful_workers([*users, *blocks], 2) == 2
 
 
 RATES = [{"lr": rate} for rate in (0.1, 0.2, 0.5, 0.3, 0.4)]
@@ -338,13 +387,13 @@ def test_blas_runs_on_one_thread_inside_and_as_before_outside(blocks):
 def test_there_are_as_many_workers_as_cores_or_lanes(cores, lanes, workers, monkeypatch):
     monkeypatch.setattr(executor, "usable_cores", lambda: cores)
     monkeypatch.setattr(layout, "WORTH_SHARING", 0)
-    assert default_workers(NumpyDevice()) == cores
+    assert worker_count(NumpyDevice()) == cores
     plan = plan_run(suite(anisotropic(), optimizers=["sgd"], seeds=range(lanes)), NumpyDevice())
     assert (plan.workers, len(plan.blocks)) == (workers, workers)
 
 
 def test_a_gpu_has_one_worker():
-    assert default_workers(Device(np, "gpu")) == 1
+    assert worker_count(Device(np, "gpu")) == 1
 
 
 def test_usable_cores_are_those_that_the_system_grants(monkeypatch):

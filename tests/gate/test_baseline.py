@@ -1,6 +1,7 @@
 """Baselines on disk: whole or not at all, read as they were written, damage told."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,7 @@ def test_numbers_that_json_has_not_are_not_written(folder):
         ({"optimizers": [{}]}, "optimizers.0.label: field required"),
         ({"environment": None}, "environment: "),
         ({"targets": {"mnist-mlp": "x"}}, "targets.mnist-mlp: "),
-        ({"thresholds": {"": 0.0}}, "thresholds.: "),
+        ({"thresholds": {"mnist-mlp": "x"}}, "thresholds.mnist-mlp: "),
         ({"calibration_seconds": -1.0}, "calibration_seconds: "),
         ({"problems": []}, "problems: 'mnist-mlp' is missing"),
     ],
@@ -118,11 +119,56 @@ def test_thresholds_are_given_as_text_number_or_by_problem(given, parsed):
 
 
 @pytest.mark.parametrize(
-    "given", ["5 %", "0", "-0.1", "nan", "inf", "net=", "net", 0, {"net": None}, {"": -1.0}]
+    "given",
+    ["5 %", "0", "-0.1", "nan", "inf", "5", "net=1e9", "net=", "net", 0, {"net": None}, {"": -1.0}],
 )
-def test_a_threshold_is_a_positive_share(given):
-    with pytest.raises(UsageError, match=r"must be a positive number: write 0\.05 for 5 %"):
+def test_a_threshold_is_a_share(given):
+    with pytest.raises(UsageError, match=r"must be above 0 and at most 1: write 0\.05 for 5 %"):
         baselines.parse_thresholds(given)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "told"),
+    [
+        ({"": 1e9}, "threshold '1000000000.0' must be above 0 and at most 1: write 0.05 for 5 %"),
+        ({"mnist-mlp": 0}, "threshold 'mnist-mlp=0' must be above 0 and at most 1: write 0.05 for"),
+        (
+            {"mnist": 0.2},
+            "threshold 'mnist=0.2': there is no problem 'mnist'; did you mean 'mnist-",
+        ),
+    ],
+)
+def test_thresholds_edited_by_hand_are_checked(folder, thresholds, told):
+    baselines.write(baseline(folder))
+    file = folder / "baseline.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"thresholds": thresholds}))
+    with pytest.raises(ResultsError) as error:
+        baselines.load(folder)
+    assert str(error.value).startswith(f"'{file}': {told}")
+
+
+def test_what_changed_is_named_and_neither_layout_nor_thresholds_are_a_change(folder):
+    baselines.write(baseline(folder))
+    assert baselines.load(folder).changed == ()
+    file = folder / "baseline.json"
+    meta = json.loads(file.read_text())
+    file.write_bytes(json.dumps(meta | {"thresholds": {"": 0.2}}, indent=7).encode() + b"\r\n")
+    assert baselines.load(folder).changed == ()
+    file.write_text(json.dumps(meta | {"seeds": [0]}))
+    assert baselines.load(folder).changed == ("baseline.json",)
+    file.write_text(json.dumps({key: value for key, value in meta.items() if key != "checksums"}))
+    assert len(baselines.load(folder).changed) == 4
+    file.write_text(json.dumps(meta))
+    lanes = pd.read_parquet(folder / "lanes.parquet")
+    lanes.to_parquet(folder / "lanes.parquet")
+    assert baselines.load(folder).changed == ("lanes.parquet",)
+
+
+def test_a_lane_twice_is_told(folder):
+    run = baseline(folder)
+    baselines.write(replace(run, lanes=pd.concat([run.lanes, run.lanes.tail(1)])))
+    with pytest.raises(ResultsError, match="is damaged: it holds a lane twice"):
+        baselines.load(folder)
 
 
 @pytest.mark.parametrize("name", ["lanes", "trace", "tolerance"])

@@ -144,16 +144,17 @@ def test_values_that_are_not_finite_on_both_sides_or_then_are_no_matter_of_bits(
     assert compare(saved(run), RUN).findings == ()
 
 
-def test_without_a_stored_tolerance_only_bits_are_compared():
+def test_without_a_stored_tolerance_no_difference_is_let_through():
     baseline = replace(BASELINE, tolerance=BASELINE.tolerance.iloc[:0])
-    finding = only(compare(baseline, moved(1.0)))
-    assert finding.severity == "notice"
-    assert "tolerance none stored" in finding.message
-    assert finding.values["tolerance"] is None
+    assert compare(baseline, RUN).findings == ()
+    finding = only(compare(baseline, moved(1e-12)))
+    assert finding.severity == "failure"
+    assert "(tolerance 0)" in finding.message
 
 
-def test_a_tolerance_of_zero_lets_no_difference_through():
-    baseline = saved(RUN, tolerance=0.0)
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, np.nan, np.inf])
+def test_a_tolerance_that_is_none_lets_no_difference_through(tolerance):
+    baseline = saved(RUN, tolerance=tolerance)
     assert compare(baseline, RUN).findings == ()
     assert only(compare(baseline, moved(1e-12))).severity == "failure"
 

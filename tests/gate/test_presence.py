@@ -133,6 +133,19 @@ def test_rows_that_are_gone_fail_unless_the_lane_ended_before_them():
     assert finding.message == "done then, stopped at iteration 20 now; 1 of 8 lanes"
 
 
+def test_rows_that_are_gone_fail_whatever_the_run_says_of_its_lane():
+    gone = cut(RUN, adam_lanes(3), -1)
+    finding = presence(compare(BASELINE, edited(gone, "adam", [3], iterations=None)))[0]
+    assert (finding.severity, finding.iteration) == ("failure", 0)
+    last = function_lanes()[0].loss.size - 1
+    (lane,) = RUN.lanes.loc[RUN.lanes["problem"] == "anisotropic", "lane"]
+    assert only(compare(BASELINE, cut(RUN, [lane], last - 1))).iteration == last
+    diverged = cut(adam(**DIVERGED), adam_lanes(2, 5), 30)
+    finding = presence(compare(saved(diverged), cut(diverged, adam_lanes(2, 5), 10)))[0]
+    assert (finding.severity, finding.iteration) == ("failure", 11)
+    assert "no row now at iteration 11; 2 of 8 lanes" in finding.message
+
+
 def test_stopping_elsewhere_is_a_notice():
     then = adam(status="stopped", stopped_at=100.0)
     now = adam(status="stopped", stopped_at=90.0)

@@ -119,6 +119,29 @@ def test_short_lanes_have_as_many_tolerances_as_rows_and_none_where_they_have_no
     assert not np.isnan(found).any()
 
 
+def test_tolerances_are_positive_where_losses_are_zero_and_finite_where_only_nudges_overflow(
+    monkeypatch,
+):
+    at_rest = {"expression": "x**2", "start": {"x": 0.0}}
+    settled = suite(make_problem("function", at_rest)[0], optimizers=("sgd",), iterations=5)
+    assert not losses_of(settled)[0].any()
+    assert table_of(settled)["tolerance"].between(1e-307, 1e-300).all()
+    settled = suite(anisotropic(), optimizers=("sgd",), iterations=5)
+    plain, losses = losses_of(settled)[0], baseline._losses
+
+    def overflow(block, device):
+        found = losses(block, device)
+        if (found[: len(plain), 0] != plain).any():
+            found[3], found[4] = np.inf, np.nan
+        return found
+
+    monkeypatch.setattr(baseline, "_losses", overflow)
+    tolerance = table_of(settled)["tolerance"].to_numpy()
+    assert (tolerance[:3] < 1e-12).all()
+    assert (tolerance[3:] > 1e300).all()
+    assert np.isfinite(tolerance).all()
+
+
 @pytest.mark.parametrize(
     ("dtype", "rules"),
     [

@@ -142,9 +142,13 @@ def optimizer(meta, label="adam"):
     return next(each for each in meta["optimizers"] if each["label"] == label)
 
 
-def test_a_label_that_a_side_does_not_describe_is_left_to_its_lanes():
-    run = changed(lambda meta: meta["optimizers"].clear())
-    assert compare(BASELINE, run).findings == ()
+def test_a_label_that_a_side_does_not_describe_fails():
+    run = changed(lambda meta: meta["optimizers"].pop())
+    for verdict in (compare(BASELINE, run), compare(replace(BASELINE, meta=run.meta), RUN)):
+        assert {(f.severity, f.kind, f.label) for f in verdict.findings} == {
+            ("failure", "settings", "adam")
+        }
+    assert "nothing now" in compare(BASELINE, run).findings[0].message
 
 
 def test_another_rule_under_the_same_label_fails():
@@ -163,7 +167,8 @@ def test_code_of_a_plug_in_that_changed_is_what_a_gate_is_for_and_only_a_notice(
 
     baseline = saved(with_source(plugin(version="1.0")))
     finding = only(compare(baseline, with_source(plugin("2", version="1.0"))))
-    assert (finding.severity, finding.message) == ("notice", 'source.sha256: "1" then, "2" now')
+    expected = 'its code has changed: source.sha256: "1" then, "2" now'
+    assert (finding.severity, finding.message) == ("notice", expected)
     assert not finding.consequence
     moved = compare(baseline, with_source(plugin(place="/b/mine.py", version="1.0")))
     assert moved.findings == ()

@@ -76,6 +76,8 @@ class Driver:
         Of all lanes, (parameters,), or (lanes, parameters); a recording brings its tensors.
     state, updates
         The state to go on from, and how many updates led to it.
+    seeds
+        Of the lanes; by default all 0.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Driver:
         device: Device | None = None,
         state: Mapping[str, Any] | None = None,
         updates: int = 0,
+        seeds: Sequence[int] | None = None,
     ) -> None:
         if isinstance(start, Recording):
             start, tensors = start.start, start.tensors
@@ -99,6 +102,7 @@ class Driver:
             complete_hyperparameters(self.optimizer, dict(each)) for each in configurations
         ]
         self.hyperparameters = hyperparameters_of(self.optimizer, self.complete)
+        self.seeds = [0] * len(configurations) if seeds is None else seeds
         self._dtype, self._by_coordinate, self._updates = dtype, by_coordinate, updates
         self._shape = len(configurations), start.shape[-1]
         self._tensors = tuple(tensors) or (Tensor("w", (start.shape[-1],)),)
@@ -110,7 +114,14 @@ class Driver:
         """Go on from a state, as another updater."""
         xp, elementwise = self.device.xp, self.device.elementwise()
         step = UpdateContext(self.params, self.grads, {}, {}, elementwise, self._tensors, xp)
-        lanes = Lanes(step, self.complete, lambda: self._zeros().rows, self._put, self._dtype)
+        lanes = Lanes(
+            step,
+            self.complete,
+            lambda: self._zeros().rows,
+            self._put,
+            self._dtype,
+            self.seeds,
+        )
         self.updater = self.optimizer.begin(lanes, state)
 
     def _zeros(self) -> Stacked:

@@ -1,8 +1,13 @@
 """Arguments of foreign constructors: what they take, how it is recorded, and what is refused."""
 
+import inspect
 import json
 import math
+import re
 from collections import namedtuple
+from dataclasses import MISSING
+from enum import Enum
+from pathlib import Path
 
 import pytest
 
@@ -165,6 +170,47 @@ def test_one_without_a_default_has_to_be_given():
         assert str(caught.value).endswith(f"give one, as {example}")
     assert lr.value(lr.check(0.1)) == 0.1
     assert lr.check("none") == "none" == lr.value("none")
+
+
+class Token(Enum):
+    MISSING = 0
+
+
+class Mode(Enum):
+    FAST = 0
+    SLOW = 1
+
+
+class Required:
+    def __repr__(self):
+        return "<required parameter>"
+
+
+class Mean:
+    def reduce(self, values):
+        return sum(values) / len(values)
+
+
+@pytest.mark.parametrize(
+    "marker", [object(), Required(), Required, Token.MISSING, MISSING, inspect.Parameter.empty, ...]
+)
+def test_a_default_that_only_marks_an_argument_as_missing_is_none(marker):
+    def rule(lr=marker, momentum: float = marker):
+        pass
+
+    lr, momentum = arguments_of(rule)
+    assert lr == Argument("lr", None, "", True)
+    with pytest.raises(SuiteError, match=r"lr has no default; give one, as lr = 0\.001"):
+        lr.check(None)
+    assert momentum.value(momentum.check(1)) == 1.0
+    assert momentum.range == "number"
+
+
+@pytest.mark.parametrize(
+    "default", [Mode.FAST, Mean(), Mean, int, len, {}, 1j, b"text", re.compile("a"), Path("a")]
+)
+def test_an_argument_whose_default_no_suite_can_give_keeps_it(default):
+    assert arguments_of(lambda lr=default: None) == ()
 
 
 def test_numbers_of_other_libraries_and_named_tuples_are_numbers_and_lists():

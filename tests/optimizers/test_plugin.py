@@ -193,6 +193,18 @@ def test_a_rule_that_forgets_a_slot_is_told_what_to_return(write, tmp_path, wron
     assert message in line
 
 
+@pytest.mark.parametrize("more", [(), ("--reuse",), ("--dry-run",)])
+def test_one_whose_runs_would_not_repeat_is_refused(write, tmp_path, more):
+    drawing = HEAVY.replace("v = momentum * v - lr * g", "v = momentum * v - lr * g * noise()")
+    name = write(drawing + "\nfrom random import random as noise\n")
+    seen = optbench("run", "anisotropic", "-o", name, "--iterations", "5", *more, cwd=tmp_path)
+    assert seen.code == 2
+    assert seen.message == (
+        "suite 'anisotropic': Heavy draws random numbers of its own; runs would not repeat"
+    )
+    assert not (tmp_path / "results").exists()
+
+
 def test_two_that_would_be_called_the_same_keep_their_whole_names(write, tmp_path):
     name = write(HEAVY.replace("class Heavy", "class adam").replace("Heavy()", "adam()"), "adam")
     run = ("run", "anisotropic", "-o", "adam", "-o", name, "--iterations", "5", "-q")
@@ -207,8 +219,29 @@ def test_two_that_would_be_called_the_same_keep_their_whole_names(write, tmp_pat
         (HEAVY, "Heay", "mine.py has no 'Heay'; did you mean 'Heavy'?"),
         (HEAVY, "instance", "mine.py:instance is an instance of an optimizer; give its class"),
         (HEAVY, "number", "mine.py:number is of type int, not an optimizer; give a subclass of "),
-        (HEAVY, "function", "mine.py:function is a function; write optax:"),
-        (HEAVY, "Hyperparameter", "is the class Hyperparameter, not an Optimizer; give a subclass"),
+        (HEAVY, "function", "mine.py:function is a function, not an optimizer; write optax:"),
+        (
+            HEAVY + "class Net: pass\n",
+            "Net",
+            "mine.py:Net is the class Net, not an optimizer; make it a subclass of "
+            "optbench.optimizers.Optimizer, and add hyperparameters, step",
+        ),
+        (
+            HEAVY + "class Net:\n    def __call__(self): pass\nnet = Net()\n",
+            "net",
+            "mine.py:net is of type Net, not an optimizer; write optax:",
+        ),
+        (
+            HEAVY + "class Pair:\n    def init(self): pass\n    update = init\npair = Pair()\n",
+            "pair",
+            "of type Pair, not an optimizer; if it is optax's, write a function that returns it",
+        ),
+        (
+            HEAVY + "from optbench.problems import Problem\nclass Bowl(Problem): pass\n",
+            "Bowl",
+            "mine.py:Bowl is a problem, not an optimizer; it belongs to --problem, or in a suite "
+            "under [[problem]]",
+        ),
         (
             "from optbench.optimizers import Optimizer\nclass Heavy(Optimizer):\n    pass\n",
             "Heavy",

@@ -1,7 +1,9 @@
 """Optimizers of PyTorch by name, from packages and files, and what is refused of them."""
 
 import copy
+import json
 import pickle
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +13,9 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
+from optbench.optimizers.registry import get_optimizer
+from optbench.plugins import new_code_cache
+from optbench.verify.optimizers import check_optimizer
 from tests.cli import command
 from tests.small import anisotropic, run_suite, suite
 
@@ -67,7 +72,10 @@ def test_every_configuration_is_constructed_before_anything_runs():
 
 
 OWN = """
+import random
+
 import torch
+from torch.optim.optimizer import required
 
 
 class Base(torch.optim.Optimizer):
@@ -115,6 +123,23 @@ class Counting(Base):
         p.sub_(group["lr"] / self.count * p.grad)
 
 
+class Old(Base):
+    def __init__(self, params, lr=required, steps=1):
+        if lr is not required and lr < 0.0:
+            raise ValueError(f"Invalid learning rate: {lr}")
+        super().__init__(params, lr, steps)
+
+
+class Rarely(Base):
+    def move(self, group, p):
+        p.sub_(group["lr"] * (2 if torch.rand(()) < 1e-7 else 1) * p.grad)
+
+
+class Drawing(Base):
+    def move(self, group, p):
+        p.sub_(group["lr"] * random.random() * p.grad)
+
+
 class Odd(Base):
     def move(self, group, p):
         self.state[p]["kept"] = object()
@@ -138,12 +163,30 @@ def own(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_a_change_of_another_module_of_its_package_is_a_change_of_its_code(tmp_path, monkeypatch):
+    (tmp_path / "hb").mkdir()
+    (tmp_path / "hb" / "__init__.py").write_text("from .opt import Base\n")
+    (tmp_path / "hb" / "opt.py").write_text("from .core import scale\n" + OWN)
+    core = tmp_path / "hb" / "core.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = []
+    for text in ("scale = 1\n", "scale = 22\n"):
+        core.write_text(text)
+        for name in ("hb", "hb.opt", "hb.core"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        with new_code_cache():
+            for name in ("torch:hb.Base", "torch:hb:Base", "torch:hb.opt:Base"):
+                seen.append(json.dumps(get_optimizer(name).identity()))
+    assert len({*seen}) == 4  # two are of one module
+
+
 def test_a_class_of_a_file_runs_and_can_be_pickled(own):
     optimizer = fresh(f"{own}:Base")
     assert (optimizer.name, optimizer.summary) == ("Base", "Steps against the gradient.")
     identity = optimizer.identity()
     assert identity["name"] == "torch:Base"
-    assert set(identity["source"]) == {"sha256"}
+    libraries = {"numpy": version("numpy"), "torch": version("torch")}
+    assert identity["source"]["libraries"] == libraries
     assert identity["torch"] == version("torch").partition("+")[0]
     given = [{"lr": 0.1}, {"lr": 0.2, "steps": 5}]
     hand = Hand(optimizer, given)
@@ -163,12 +206,30 @@ def test_a_class_of_a_file_runs_and_can_be_pickled(own):
     [
         ("Base", {}, "Base: lr has no default; give one, as lr = 0.001"),
         ("Noisy", {"lr": 0.1}, "Noisy draws random numbers of its own; runs would not repeat"),
+        ("Rarely", {"lr": 0.1}, "Rarely draws random numbers of its own; runs would not repeat"),
+        ("Drawing", {"lr": 0.1}, "Drawing draws random numbers of its own; runs would not repeat"),
+        ("Old", {}, "Old: lr has no default; give one, as lr = 0.001"),
         ("Hidden", {}, "Hidden keeps something outside its state and parameter groups; a run"),
         ("Odd", {"lr": 0.1}, "Odd cannot be resumed: it keeps a object in params.0.kept, which"),
     ],
 )
 def test_what_cannot_be_repeated_is_refused(own, name, given, message):
     assert refusal(f"{own}:{name}", given).startswith(message)
+
+
+def test_a_learning_rate_marked_as_required_can_be_given(own):
+    rates = [{"lr": 0.1}, {"lr": 0.2}]
+    found, expected = (
+        run_suite(suite(anisotropic(), optimizers=[(f"torch:{own}:{name}", rates)]))
+        for name in ("Old", "Base")
+    )
+    assert [each.bits for each in found.values()] == [each.bits for each in expected.values()]
+
+
+def test_one_that_draws_is_not_deterministic(own):
+    found = {each.check: each for each in check_optimizer(f"torch:{own}:Noisy", {"lr": 0.1})}
+    assert [check for check, each in found.items() if each.passed is False] == ["deterministic"]
+    assert not any(each.passed for each in found.values())
 
 
 def test_what_counts_in_an_attribute_goes_on(own):

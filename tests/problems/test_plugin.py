@@ -199,6 +199,24 @@ def test_a_class_that_is_not_whole_is_refused(write, part, says):
             "mine.py:plain is a function, not a problem; give a subclass of Problem",
         ),
         (STACKED, "number", "mine.py:number is of type int, not a problem; give "),
+        (
+            STACKED + "class Net:\n    def loss(self): pass\n",
+            "Net",
+            "mine.py:Net is the class Net, not a problem; make it a subclass of "
+            "optbench.problems.Problem, and add kind, default_iterations, options, random, "
+            "minibatch, definition, loss_and_grad, record, start, tensors",
+        ),
+        (
+            STACKED + "class Net:\n    def __call__(self): pass\nnet = Net()\n",
+            "net",
+            "mine.py:net is of type Net, not a problem; give ",
+        ),
+        (
+            STACKED + "from optbench.optimizers import Optimizer\nclass Heavy(Optimizer): pass\n",
+            "Heavy",
+            "mine.py:Heavy is an optimizer, not a problem; it belongs to -o, or in a suite under "
+            "[[optimizer]]",
+        ),
         (STACKED, "bowel", "has no 'bowel'; did you mean 'bowl'?"),
         (WHOLE.replace('"function"', '"puzzle"'), "Bowl", "kind = 'puzzle' must be one of functio"),
         (STACKED.replace("start=[3.0, 4.0]", "start=[]"), "bowl", "start is empty; give a number"),

@@ -142,6 +142,20 @@ def test_a_best_on_the_edge_of_the_grid_is_said(losses, warning):
     assert edge_warning(configurations(lanes_with_final_losses(*entries))) == warning
 
 
+@pytest.mark.parametrize(
+    ("losses", "warning"),
+    [
+        ([1, 0, 0, 0], None),  # ties inside and on the edge
+        ([0, 0, 0, 0], None),
+        ([2, 1, 1, 0], "lr=0.4 is the largest tried; the best may lie beyond"),
+    ],
+)
+def test_an_edge_is_said_only_if_all_that_tie_for_best_lie_on_it(losses, warning):
+    entries = [("sgd", (k + 1) / 10, 0, loss) for k, loss in enumerate(losses)]
+    table = configurations(lanes_with_final_losses(*entries[::-1]))  # the largest comes first
+    assert edge_warning(table) == warning
+
+
 def grid(loss, **values):
     """Return Momentum's lanes on a grid, the first name outer, with the losses of its points."""
     points = [dict(zip(values, point, strict=True)) for point in product(*values.values())]

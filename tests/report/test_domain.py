@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from optbench.records import Status
-from optbench.report.configurations import best_inside, configurations, lanes_outside
+from optbench.report.configurations import configurations
+from optbench.report.domain import grown_domain, lanes_outside
 from tests.report.runs import (
+    DOMAIN,
     Lane,
     anisotropic_surface,
     function_problem,
@@ -31,11 +33,8 @@ def run(*lanes):
 
 
 def winners(*lanes):
-    made = run(*lanes)
-    table = configurations(made)
-    best = best_inside(table, lanes_outside(made))
-    assert best.index.equals(table.index)
-    return table.loc[best, "hp_lr"].tolist()
+    table = configurations(run(*lanes))
+    return table.loc[table["best"], "hp_lr"].tolist()
 
 
 def test_a_lane_is_outside_if_its_last_finite_position_is():
@@ -85,6 +84,43 @@ def test_problems_without_domain_or_positions_have_no_lane_outside():
     assert lanes_outside(line_run()) == frozenset()
     no_positions = tables([Lane("sgd", [1.0, 0.5])], [function_problem()])
     assert lanes_outside(no_positions) == frozenset()
+
+
+UNBOUNDED = {"domain": DOMAIN, "guessed": [True, True], "levels": None}
+
+
+def test_a_guessed_domain_has_no_outside():
+    lanes = [lane(0.1, (30.0, 0.0), 0.1), lane(0.2, (1.0, 0.0), 0.5)]
+    guessed = tables(lanes, [function_problem(plot=UNBOUNDED)], anisotropic_surface())
+    assert lanes_outside(guessed) == frozenset()
+    table = configurations(guessed)
+    assert table.loc[table["best"], "hp_lr"].tolist() == [0.1]
+    half = UNBOUNDED | {"guessed": [True, False]}
+    ends = [lane(0.1, (30.0, 0.0), 0.1), lane(0.2, (1.0, 30.0), 0.5)]
+    assert lanes_outside(tables(ends, [function_problem(plot=half)])) == {1}
+
+
+def grown(*ends, guessed=(True, True), losses=(1.0, 0.5)):
+    """Return the domain of ±10 by ±10 as it is after lanes ended there."""
+    lanes = [
+        Lane(f"rule{k}", losses, position=np.array([[0.0, 0.0], end])) for k, end in enumerate(ends)
+    ]
+    plot = UNBOUNDED | {"guessed": list(guessed)}
+    made = tables(lanes, [function_problem(plot=plot)], anisotropic_surface())
+    return grown_domain(made, "anisotropic", range(len(lanes)))
+
+
+def test_a_guessed_domain_grows_to_hold_ends_with_some_room():
+    assert grown((30.0, 0.0), (0.0, -40.0)) == [(-10.0, 34.0), (-45.0, 10.0)]
+    assert grown((30.0, 30.0), guessed=(False, True)) == [(-10.0, 10.0), (-10.0, 34.0)]
+
+
+def test_it_stays_where_nothing_ends_outside_or_what_does_has_run_away_or_risen():
+    assert grown((10.0, -10.0)) is None
+    assert grown((-1e9, 15.0)) is None
+    assert grown((np.inf, 0.0)) is None
+    assert grown((30.0, 0.0), losses=(1.0, 2.0)) is None
+    assert grown((30.0, 0.0), losses=(1.0, np.nan)) is None
 
 
 def test_a_function_of_one_variable_has_a_domain_too():

@@ -96,8 +96,9 @@ def test_divergence_stands_where_the_loss_would():
 
 def test_what_numbers_do_not_say_stands_below_the_table():
     table = summary(swept_run(seeds=2))
-    assert text.notes(table) == ["sgd: 2 of 10 lanes diverged"]
-    assert "sgd: 2 of 10 lanes diverged" in shown(table)[-1]
+    adam = "adam: 2 of 10 lanes ended outside the function's domain, which ranks last"
+    assert text.notes(table) == ["sgd: 2 of 10 lanes diverged", adam]
+    assert [line.strip() for line in shown(table)[-2:]] == text.notes(table)
     assert text.notes(summary(function_run())) == []
     lanes = [Lane("sgd", [5.0, lr], hyperparameters={"lr": lr}) for lr in (0.1, 0.2, 0.3)]
     failed = Lane("sgd", [5.0], hyperparameters={"lr": 0.4}, status=Status.FAILED)
@@ -106,7 +107,16 @@ def test_what_numbers_do_not_say_stands_below_the_table():
         "sgd: lr=0.1 is the smallest tried; the best may lie beyond",
     ]
     both = pd.concat([summary(swept_run()), summary(network_run())])
-    assert text.notes(both) == ["anisotropic, sgd: 1 of 5 lanes diverged"]
+    assert text.notes(both)[0] == "anisotropic, sgd: 1 of 5 lanes diverged"
+
+
+def test_a_lane_that_the_domain_ranks_last_is_said_in_its_cell_and_below():
+    outside = Lane("sgd", [5.0, -9.0], position=np.array([[0.0, 0.0], [30.0, 0.0]]))
+    inside = Lane("adam", [5.0, 1.0], position=np.array([[0.0, 0.0], [3.0, 0.0]]))
+    table = of_lanes(outside, inside)
+    assert [row.split()[1:3] for row in shown(table) if "sgd " in row] == [["-9.000", "outside"]]
+    assert text.notes(table) == ["sgd: ended outside the function's domain, which ranks last"]
+    assert table[["outside", "lanes_outside"]].to_numpy().tolist() == [[True, 1], [False, 0]]
 
 
 def test_a_table_a_problem():

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optbench.device.base import CPU_BLOCK_BYTES
-from optbench.engine.block import Block, halves, host_columns
+from optbench.engine.block import Block, halves
+from optbench.optimizers.base import host_columns
 from optbench.optimizers.registry import get_optimizer
 from optbench.problems.registry import make_problem
 from optbench.runs import layout as lanes_module

@@ -19,7 +19,9 @@ from optbench.errors import DeviceError, ResultsError
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.sgd import SGD
 from optbench.problems.registry import make_problem
+from optbench.problems.stacking import stacked_function
 from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
+from optbench.report.summaries import summary
 from optbench.runs import layout as lanes_module
 from optbench.runs.layout import lay_out
 from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
@@ -32,6 +34,7 @@ from tests.refusal import refusal
 from tests.small import (
     TEXTBOOK,
     anisotropic,
+    problem,
     quadratic,
     reference_batches,
     reference_network,
@@ -210,6 +213,69 @@ def test_surfaces_are_written_for_functions_of_two_variables(tmp_path, mixed):
     assert set(surface["problem"]) == {"anisotropic"}
     assert len(surface) == 201 * 201
     np.testing.assert_allclose(surface["value"], surface["x"] ** 2 / 20 + surface["y"] ** 2)
+
+
+FAR_BOWL = {
+    "name": "far",
+    "iterations": 100,
+    "problem": [{"name": "function", "expression": "(x-10)**2 + y**2", "start": {"x": 1, "y": 1}}],
+    "optimizer": [{"name": "sgd", "grid": {"lr": [1e-5, 1e-4, 0.1, 0.4]}}],
+}
+
+
+def test_the_best_may_end_outside_a_domain_that_nobody_gave(tmp_path):
+    once = carry_out(resolve(parse_suite(FAR_BOWL, "far")), tmp_path)
+    again = carry_out(resolve(read_suite(str(once.path / "run.json"))), tmp_path)
+    for tables in map(read_run, (once.path, again.path)):
+        (row,) = summary(tables).to_dict("records")
+        assert row["swept"] == "lr=0.4"
+        assert row["final_loss"] == pytest.approx(1.607e-140, rel=1e-3)
+        assert (row["outside"], row["lanes_outside"]) == (False, 0)
+        plot = tables.meta["problems"][0]["plot"]
+        assert plot["domain"] == [[-2.0, pytest.approx(11.2)], [-2.0, 2.0]]
+        assert plot["guessed"] == [True, True]
+        surface = tables.surface
+        sides = [[surface[name].min(), surface[name].max()] for name in ("x", "y")]
+        assert sides == plot["domain"]
+        np.testing.assert_allclose(
+            surface["value"], (surface["x"] - 10) ** 2 + surface["y"] ** 2, rtol=1e-12
+        )
+
+
+def test_a_given_domain_neither_grows_nor_lets_the_best_end_outside(tmp_path):
+    (far,) = FAR_BOWL["problem"]
+    given = [far | {"domain": {"x": [-2, 2]}}]
+    made = carry_out(resolve(parse_suite({**FAR_BOWL, "problem": given}, "far")), tmp_path)
+    tables = read_run(made.path)
+    (row,) = summary(tables).to_dict("records")
+    assert (row["swept"], row["lanes_outside"]) == ("lr=0.0001", 2)
+    assert tables.meta["problems"][0]["plot"]["domain"] == [[-2.0, 2.0], [-2.0, 2.0]]
+    assert tables.surface["x"].max() == 2.0
+
+
+def test_the_guessed_domain_of_a_plug_in_grows(tmp_path):
+    def far(p):
+        return (p[0] - 10) ** 2 + p[1] ** 2, 2 * (p - [10.0, 0.0])
+
+    function = problem(stacked_function(start=[1.0, 1.0])(far))
+    settled = suite(function, optimizers=[("sgd", [{"lr": 0.001}, {"lr": 0.4}])], iterations=50)
+    tables = read_run(carry_out(settled, tmp_path).path)
+    assert summary(tables)["swept"].tolist() == ["lr=0.4"]
+    assert tables.surface["x"].max() == pytest.approx(10 + 0.1 * (10 + 1.25))
+
+
+def test_a_function_that_raises_where_no_lane_has_been_keeps_its_guess(tmp_path):
+    def far(p):
+        if p[0] * p[1] > 5:
+            raise RuntimeError("too far")
+        return (p[0] - 10) ** 2 + p[1] ** 2, 2 * (p - [10.0, 0.0])
+
+    function = problem(stacked_function(start=[1.0, -1.0])(far))
+    settled = suite(function, optimizers=[("sgd", [{"lr": 0.1}])], iterations=30)
+    made = carry_out(settled, tmp_path)
+    assert made.status == Status.DONE
+    tables = read_run(made.path)
+    assert tables.surface["x"].max() == tables.meta["problems"][0]["plot"]["domain"][0][1] == 1.25
 
 
 def test_no_temporary_file_is_left(tmp_path, mixed):

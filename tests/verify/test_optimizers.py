@@ -6,7 +6,14 @@ import pytest
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import OPTIMIZERS, optimizer_names
-from optbench.verify.optimizers import CHECKS, NETWORK, VALLEY, check_optimizer, positions
+from optbench.verify.optimizers import (
+    CHECKS,
+    COMPARING,
+    NETWORK,
+    VALLEY,
+    check_optimizer,
+    positions,
+)
 from tests.forget import forget  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("forget")
@@ -14,11 +21,16 @@ pytestmark = pytest.mark.usefixtures("forget")
 WRONG = '''
 """Momentum, and what becomes of it where one thing is wrong."""
 
+import itertools
+import random
+
 import numpy as np
 
-from optbench.optimizers import Choice, Hyperparameter, Optimizer, fraction
+from optbench.optimizers import Choice, Elementwise, Hyperparameter, Optimizer, fraction
 from optbench.optimizers.base import StackedUpdater, Updater
 from optbench.errors import SuiteError
+
+GENERATOR, COUNT = np.random.default_rng(), itertools.count(1)
 
 
 class Right(Optimizer):
@@ -98,8 +110,47 @@ class Resting(Right):
 
 
 class Drawing(Right):
+    def columns(self, hyperparameters, updates):
+        noise = np.random.default_rng().uniform(0.9, 1.1) if updates.stop > 20 else 1.0
+        return {**hyperparameters, "noise": np.full((1, 1, 1), noise)}
+
     def direction(self, step):
-        return step.grads.rows * np.random.default_rng().uniform(0.9, 1.1)
+        return step.columns["noise"] * step.grads.rows
+
+
+class Once(Elementwise):
+    """Drawn once where the rule is read as a formula."""
+
+    hyperparameters = (Hyperparameter("lr", 0.1, ""),)
+
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - lr * g * np.random.random(),)
+
+
+class OfItsOwn(Once):
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - lr * g * GENERATOR.random(),)
+
+
+class Rarely(Once):
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - lr * g * (2.0 if random.random() < 1e-9 else 1.0),)
+
+
+class Counting(Once):
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        return (w - lr * g / next(COUNT),)
+
+
+class Seeding(Once):
+    @staticmethod
+    def rule(w, g, *, lr, xp):
+        np.random.seed(3)
+        return (w - lr * g * np.random.random(),)
 
 
 class Overflowing(Right):
@@ -148,6 +199,29 @@ class Matrices(Right):
     def direction(self, step):
         assert all(len(tensor.shape) == 2 for tensor in step.tensors)
         return step.grads.rows
+
+
+class AtFileLevel(Right):
+    """Its mean is an array of the module, which each block clears in its first update."""
+
+    slots = ()
+    shared = {}
+
+    def columns(self, hyperparameters, updates):
+        if 1 in updates:
+            self.shared.clear()
+        return super().columns(hyperparameters, updates)
+
+    def step(self, step):
+        rows, columns = step.grads.rows, step.columns
+        mean = self.shared.setdefault(rows.shape, np.zeros_like(rows))
+        mean[...] = columns["beta"] * mean + rows
+        step.params.rows[...] -= columns["lr"] * mean
+
+
+class InOneInstance(AtFileLevel):
+    def __init__(self):
+        self.shared = {}
 
 
 class WithoutRate(Optimizer):
@@ -236,6 +310,7 @@ def test_one_that_is_right_passes(wrong):
     [
         ("Mixing", "lanes independent", "beside other lanes differ from those alone"),
         ("Spreading", "lanes independent", "beside a lane of NaN differ from those alone"),
+        ("AtFileLevel", "blocks independent", "differ when another is updated in between"),
         (
             "Widening",
             "dtype and shape",
@@ -271,16 +346,42 @@ def test_a_changed_shape_is_seen(wrong):
     assert "dtype and shape" in failed(wrong("Reshaping"))
 
 
+def test_what_copies_of_an_instance_share_is_seen(wrong):
+    assert failed(wrong("InOneInstance")) == ["blocks independent", "resumes"]
+
+
 def test_where_equal_runs_differ_nothing_is_compared(wrong):
     found = wrong("Drawing")
     assert failed(found) == ["deterministic"]
     unknown = [check for check, each in found.items() if each.passed is None]
-    assert unknown == ["lanes independent", "resumes"]
+    assert unknown == list(COMPARING)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Once", "Once draws random numbers of its own; runs would not repeat"),
+        ("Rarely", "Rarely draws random numbers of its own; runs would not repeat"),
+        ("OfItsOwn", "OfItsOwn gives other numbers when the same updates are made again, so"),
+        ("Counting", "Counting gives other numbers when the same updates are made again, so"),
+    ],
+)
+def test_a_rule_whose_runs_would_not_repeat_is_not_deterministic(wrong, name, says):
+    found = wrong(name)
+    assert failed(found) == ["deterministic"]
+    assert found["deterministic"].note.startswith(says)
+    assert all(each.passed is None for each in found.values() if each.check != "deterministic")
+    with pytest.raises(SuiteError, match=says):
+        positions(f"rules.py:{name}", [1.0], [[1.0]])
+
+
+def test_a_rule_that_seeds_what_it_draws_from_repeats(wrong):
+    assert failed(wrong("Seeding")) == []
 
 
 def test_code_that_raises_fails_with_its_line(wrong):
     found = wrong("Raising")
-    assert set(failed(found)) == set(CHECKS) - {"converges"} - {"lanes independent", "resumes"}
+    assert set(failed(found)) == set(CHECKS) - {"converges", *COMPARING}
     line = WRONG.splitlines().index('            raise ValueError("no float32")') + 1
     assert found["finite"].note == f"ValueError: no float32 (rules.py, line {line})"
 

@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from optbench import plugins
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.arguments import Argument, arguments_of
+from optbench.optimizers.optax.noise import draws, seed_arguments, seed_for
 from optbench.plugins import Plugin, complaint
 
 NO_NUMBERS = ("mask", "dtype", "dimension_numbers")
@@ -71,6 +74,10 @@ class Factory:
         What can be given; what the function calls ``learning_rate`` is ``lr`` here.
     renamed
         Whether it does.
+    seeds
+        What it is given for its random numbers, with defaults; no suite sets these.
+    random
+        Whether it draws any.
     compiled
         Updates compiled so far, by what they were compiled for.
     """
@@ -78,6 +85,8 @@ class Factory:
     plugin: Plugin
     arguments: tuple[Argument, ...]
     renamed: bool
+    seeds: Mapping[str, Any]
+    random: bool = False
     compiled: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def values(self, recorded: Mapping[str, float | str]) -> dict[str, Any]:
@@ -86,8 +95,8 @@ class Factory:
             argument.name: argument.value(recorded[argument.name]) for argument in self.arguments
         }
 
-    def __call__(self, values: Mapping[str, Any]) -> Any:
-        """Return the gradient transformation.
+    def __call__(self, values: Mapping[str, Any], noise: Any = 0) -> Any:
+        """Return the gradient transformation of a lane with this noise.
 
         Raises
         ------
@@ -97,6 +106,7 @@ class Factory:
         given = dict(values)
         if self.renamed:
             given["learning_rate"] = given.pop("lr")
+        given |= {name: seed_for(name, default, noise) for name, default in self.seeds.items()}
         made = self.plugin.object(**given)
         if not _is_transformation(made):
             kind = "a function" if callable(made) else type(made).__name__
@@ -140,12 +150,15 @@ def factory_of(plugin: Plugin) -> Factory:
 def _made(plugin: Plugin) -> Factory:
     _check(plugin)
     parameters = inspect.signature(plugin.object).parameters
-    skip = [name for name in parameters if name.endswith(NO_NUMBERS)]
+    seeds = seed_arguments(plugin.object)
+    skip = [name for name in parameters if name in seeds or name.endswith(NO_NUMBERS)]
     renamed = "learning_rate" in parameters and "lr" not in parameters
     arguments = [_clear(argument, renamed) for argument in arguments_of(plugin.object, skip)]
-    factory = Factory(plugin, tuple(arguments), renamed)
-    _try(factory)
-    return factory
+    optional = [name for name, default in seeds.items() if default is not inspect.Parameter.empty]
+    for name in optional[1:]:  # another name for the first
+        del seeds[name]
+    factory = Factory(plugin, tuple(arguments), renamed, seeds)
+    return replace(factory, random=_try(factory))
 
 
 def _check(plugin: Plugin) -> None:
@@ -162,10 +175,11 @@ def _check(plugin: Plugin) -> None:
             "name a function that returns a gradient transformation, such as optax:adam"
         )
     arguments = {argument.name: argument for argument in arguments_of(function)}
+    seeds = seed_arguments(function)
     for name, parameter in inspect.signature(function).parameters.items():
         needed = parameter.default is parameter.empty
         needed &= parameter.kind is not parameter.VAR_KEYWORD
-        if needed and (name not in arguments or _no_number(arguments[name])):
+        if needed and name not in seeds and (name not in arguments or _no_number(arguments[name])):
             raise SuiteError(
                 f"{title} takes {name}, which a suite cannot give; "
                 "name a function of numbers that calls it, such as optax:path/to/file.py:my_opt"
@@ -180,16 +194,21 @@ def _no_number(argument: Argument) -> bool:
 
 
 def _clear(argument: Argument, renamed: bool) -> Argument:
-    """Return an argument by optbench's name; JAX's type of a scalar means a number, or a seed."""
+    """Return an argument by optbench's name; JAX's type of a scalar means a number."""
     name = "lr" if renamed and argument.name == "learning_rate" else argument.name
     annotation = argument.annotation
     if name == "lr" or re.search(r"\bfloat\b", annotation):
-        annotation = "int" if name == "key" else "float"
+        annotation = "float"
     return replace(argument, name=name, annotation=annotation)
 
 
-def _try(factory: Factory) -> None:
-    """Refuse what returns something else; what raises may work with a suite's values."""
+def _try(factory: Factory) -> bool:
+    """Return whether a factory draws random numbers; refuse what returns something else.
+
+    What raises may work with a suite's values.
+    """
+    import jax
+
     values = {
         argument.name: (TRIED_COUNT if argument.annotation == "int" else TRIED_RATE)
         if argument.required
@@ -198,7 +217,8 @@ def _try(factory: Factory) -> None:
     }
     try:
         with jax_on(None, "float32"):
-            factory(values)
+            state = jax.eval_shape(factory(values).init, {"w": np.ones((2, 2)), "b": np.ones(2)})
+            return bool(factory.seeds) or draws(state)
     except SuiteError:
         raise
     except (Exception, SystemExit):  # a user's code may raise anything
@@ -206,6 +226,7 @@ def _try(factory: Factory) -> None:
         returned = inspect.formatannotation(inspect.signature(function).return_annotation)
         if factory.plugin.source.package == "optax" and "Transformation" not in returned:
             raise SuiteError(_no_factory(factory.plugin, returned)) from None
+        return bool(factory.seeds)
 
 
 @contextmanager

@@ -18,8 +18,10 @@ from optbench.errors import SuiteError
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext, Updater
 from optbench.optimizers.modifiers import LEARNING_RATE
 from optbench.optimizers.optax.factory import Factory, factory_of, find, jax_on
+from optbench.optimizers.optax.noise import STREAM
 from optbench.optimizers.optax.transformation import CompiledTransformation, compiled_for
 from optbench.optimizers.optax.updater import OptaxUpdater
+from optbench.optimizers.repeats import check_alike
 from optbench.plugins import Plugin, Source, load_unchanged
 
 LIBRARIES = ("optax", "jax", "jaxlib")
@@ -62,6 +64,7 @@ class OptaxOptimizer(Optimizer):
         self.name = name
         self.plugin = factory.plugin
         self.hyperparameters = factory.arguments
+        self.random = factory.random
         function = getattr(factory.plugin.object, "func", factory.plugin.object)  # of a partial
         self.summary = (inspect.getdoc(function) or name).splitlines()[0]
 
@@ -74,7 +77,8 @@ class OptaxOptimizer(Optimizer):
         """Return its name, its code, and the versions of the libraries that it computes with."""
         versions = {library: version(library) for library in LIBRARIES}
         source = self.plugin.source.identity()
-        return {"name": f"optax:{self.plugin.name}", "source": source, **versions}
+        noise = {"noise": STREAM} if self.random else {}
+        return {"name": f"optax:{self.plugin.name}", "source": source, **versions, **noise}
 
     @override
     def fit(self, task: Task) -> tuple[str, ...]:
@@ -83,8 +87,8 @@ class OptaxOptimizer(Optimizer):
         Raises
         ------
         SuiteError
-            If one raises, if it asks for more than gradients, state and parameters, or if its
-            learning rate is to be scheduled and cannot be.
+            If one raises, if it asks for more than gradients, state and parameters, if it draws
+            random numbers without a key, or if its learning rate is to be scheduled and cannot be.
         """
         uphill = False
         seen: set[CompiledTransformation] = set()
@@ -115,6 +119,7 @@ class OptaxOptimizer(Optimizer):
 
     def _check_compiled(self, task: Task, compiled: CompiledTransformation) -> None:
         if compiled.error is None:
+            check_alike(task.label, *compiled.repeats)
             return
         said = self._factory.complaint(compiled.error)
         _, needs_more, arguments = said.partition("required keyword-only argument")

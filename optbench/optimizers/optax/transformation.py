@@ -12,12 +12,18 @@ of the parameters, as with optax.inject_hyperparams.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from optbench.arrays import Tensor
 from optbench.optimizers.optax.factory import Factory, jax_on
+from optbench.optimizers.optax.noise import is_key, with_noise
+from optbench.rng import process_generators
+
+NOISE = "noise of the lane"
+"""A column beside the hyperparameters; see :mod:`optbench.optimizers.optax.noise`."""
 
 MOST_KEPT = 256
 """Compiled updates of a factory that are kept for later blocks."""
@@ -34,6 +40,8 @@ class CompiledTransformation:
         Names of the hyperparameters that are arguments of the compiled update.
     static
         The others as recorded; they are compiled in.
+    noise
+        Of its lanes, compiled in as well; None if that is an argument, too.
     tensors, dtype
         Of the parameters.
 
@@ -41,11 +49,15 @@ class CompiledTransformation:
     ----------
     begin
         Takes columns (lanes,) by name and parameters (lanes, parameters), and returns the state.
+        The column :data:`NOISE` holds integers.
     step
         Takes columns, parameters, gradients and state, and returns new parameters and state. The
         state that it is given cannot be used afterwards.
     average
         Takes parameters and the state of schedule_free, and returns the parameters to evaluate.
+    repeats
+        Whether users' code was the same when it was traced again, and states of random generators;
+        see :func:`~optbench.optimizers.repeats.check_alike`.
     error
         What the transformation raises where these names are traced; None if it works.
     """
@@ -55,6 +67,7 @@ class CompiledTransformation:
         factory: Factory,
         traced: tuple[str, ...],
         static: tuple[tuple[str, float | str], ...],
+        noise: int | None,
         tensors: tuple[Tensor, ...],
         dtype: str,
     ) -> None:
@@ -68,11 +81,13 @@ class CompiledTransformation:
             for argument in factory.arguments
             if argument.name in recorded
         }
+        self._noise = noise
         self._tensors = tensors
         self._dtype = dtype
         self.begin: Callable[..., Any] = jax.jit(jax.vmap(self._begin))
         self.step: Callable[..., Any] = jax.jit(jax.vmap(self._step), donate_argnums=3)
         self.average: Callable[..., Any] = jax.jit(jax.vmap(self._average))
+        self.repeats: tuple[bool, list[bytes]] = (True, [b""] * 3)
         self.error = self._attempt()
 
     def trial(self, values: Mapping[str, Any]) -> float:
@@ -83,6 +98,7 @@ class CompiledTransformation:
             params = 0.1 * generator.standard_normal((1, size)).astype(self._dtype)
             grads = generator.standard_normal((1, size)).astype(self._dtype)
             columns = {name: np.array([values[name]], self._dtype) for name in self.traced}
+            columns[NOISE] = np.zeros(1, np.int32)
             moved, _ = self.step(columns, params, grads, self.begin(columns, params))
             return float(np.sum((np.asarray(moved) - params) * grads))
 
@@ -94,12 +110,32 @@ class CompiledTransformation:
         with jax_on(None, self._dtype):
             rows = jax.ShapeDtypeStruct((1, size), self._dtype)
             columns = {name: jax.ShapeDtypeStruct((1,), self._dtype) for name in self.traced}
+            columns[NOISE] = jax.ShapeDtypeStruct((1,), np.int32)
             try:
                 state = jax.eval_shape(self.begin, columns, rows)
                 jax.eval_shape(self.step, columns, rows, rows, state)
+                if self._factory.plugin.source.package != "optax":
+                    self.repeats = self._traced_again(columns, rows)
             except (Exception, SystemExit) as error:  # a user's code may raise anything
                 return error
         return None
+
+    def _traced_again(self, columns: Any, rows: Any) -> tuple[bool, list[bytes]]:
+        """Return the arguments of :func:`~optbench.optimizers.repeats.check_alike`.
+
+        What is drawn while an update is traced would be compiled in.
+        """
+        import jax
+
+        states, texts = [process_generators()], []
+        for _ in range(2):
+            # A new function each time, since JAX traces none twice.
+            def update(columns: Any, row: Any, grad: Any) -> Any:
+                return self._step(columns, row, grad, self._begin(columns, row))
+
+            texts.append(jax.jit(jax.vmap(update)).lower(columns, rows, rows).as_text())
+            states.append(process_generators())
+        return texts[0] == texts[1], states
 
     def _tree(self, row: Any) -> dict[str, Any]:
         """Return the tensors in a row (parameters,) by name."""
@@ -122,8 +158,9 @@ class CompiledTransformation:
         """
         import jax.numpy as jnp
 
-        weak = {name: jnp.asarray(0.0).at[()].set(value) for name, value in hyperparameters.items()}
-        return self._factory({**self._fixed, **weak})
+        weak = {name: jnp.asarray(0.0).at[()].set(hyperparameters[name]) for name in self.traced}
+        noise = hyperparameters[NOISE] if self._noise is None else self._noise
+        return self._factory({**self._fixed, **weak}, noise)
 
     def _begin(self, hyperparameters: Mapping[str, Any], row: Any) -> Any:
         """Return the state of one lane at its start, of the types that it has after an update."""
@@ -135,7 +172,9 @@ class CompiledTransformation:
         then = jax.eval_shape(lambda state: made.update(params, state, params)[1], state)
         if jax.tree.structure(then) != jax.tree.structure(state):
             raise TypeError("its state has another structure after an update")
-        return jax.tree.map(_of_type, state, then)
+        typed = jax.tree.map(_of_type, state, then)
+        noise = hyperparameters[NOISE]
+        return jax.tree.map(lambda leaf, like: with_noise(leaf, like, noise), typed, then)
 
     def _step(self, hyperparameters: Mapping[str, Any], row: Any, grad: Any, state: Any) -> Any:
         import optax
@@ -156,18 +195,20 @@ def compiled_for(
     recorded: Mapping[str, float | str],
     tensors: tuple[Tensor, ...],
     dtype: str,
+    noise: int = 0,
 ) -> CompiledTransformation:
     """Return the transformation of a lane; lanes that differ in numbers only share one.
 
     Numbers are traced. A factory that needs the value of one where Python decides, as in
-    ``if momentum > 0:``, gets the values of all but the learning rate, or of that as well.
+    ``if momentum > 0:``, gets the values of all but the learning rate, or of that as well; one that
+    needs its seed gets that.
     """
     floats = [name for name, value in factory.values(recorded).items() if isinstance(value, float)]
     ladder = dict.fromkeys((tuple(floats), tuple(name for name in floats if name == "lr"), ()))
-    for traced in ladder:
+    for traced, seed in product(ladder, (None, noise) if factory.seeds else (None,)):
         names = [argument.name for argument in factory.arguments if argument.name not in traced]
         static = tuple((name, recorded[name]) for name in names)
-        compiled = _compiled(factory, (traced, static, tensors, dtype))
+        compiled = _compiled(factory, (traced, static, seed, tensors, dtype))
         if compiled.error is None:
             break
     return compiled
@@ -180,13 +221,6 @@ def _compiled(factory: Factory, key: tuple[Any, ...]) -> CompiledTransformation:
     while len(kept) > MOST_KEPT:
         kept.pop(next(iter(kept)), None)
     return compiled
-
-
-def is_key(leaf: Any) -> bool:
-    """Say whether a leaf is a key of random numbers, a type that no other library has."""
-    import jax
-
-    return bool(jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
 def _of_type(leaf: Any, like: Any) -> Any:

@@ -10,7 +10,8 @@ from optbench.arrays import Array
 from optbench.errors import SuiteError
 from optbench.optimizers.base import HostColumns, Lanes, Updater
 from optbench.optimizers.optax.factory import Factory, jax_on
-from optbench.optimizers.optax.transformation import CompiledTransformation, compiled_for, is_key
+from optbench.optimizers.optax.noise import is_key, noise_of
+from optbench.optimizers.optax.transformation import NOISE, CompiledTransformation, compiled_for
 
 ON_CPU = 1
 """What DLPack calls the CPU."""
@@ -59,23 +60,25 @@ class OptaxUpdater(Updater):
         self._groups = list(_groups(factory, lanes))
         with self._active():
             for group in self._groups:
-                self._start(group, factory, lanes.hyperparameters, state)
+                self._start(group, factory, lanes, state)
 
     def _start(
         self,
         group: _Group,
         factory: Factory,
-        recorded: Sequence[Mapping[str, float | str]],
+        lanes: Lanes,
         state: Mapping[str, Array] | None,
     ) -> None:
         """Give a group its columns and its state, and compile its update."""
         import jax
 
-        values = [factory.values(recorded[place]) for place in group.places]
+        values = [factory.values(lanes.hyperparameters[place]) for place in group.places]
         group.columns = {
             name: np.array([lane[name] for lane in values], self._dtype)
             for name in group.compiled.traced
         }
+        noises = [noise_of(lanes.seeds[place]) for place in group.places]
+        group.columns[NOISE] = np.array(noises, np.int32)
         compiled, columns = group.compiled, group.columns
         group.state = compiled.begin(columns, self._of(group, self._params))
         # Compiled here, an update takes no longer the first time, when it is timed.
@@ -174,8 +177,9 @@ class OptaxUpdater(Updater):
 def _groups(factory: Factory, lanes: Lanes) -> Iterator[_Group]:
     """Yield groups of the lanes that share a compiled transformation."""
     groups: dict[CompiledTransformation, list[int]] = {}
-    for place, recorded in enumerate(lanes.hyperparameters):
-        compiled = compiled_for(factory, recorded, lanes.context.tensors, lanes.dtype)
+    tensors, noises = lanes.context.tensors, map(noise_of, lanes.seeds)
+    for place, (recorded, noise) in enumerate(zip(lanes.hyperparameters, noises, strict=True)):
+        compiled = compiled_for(factory, recorded, tensors, lanes.dtype, noise)
         groups.setdefault(compiled, []).append(place)
     for compiled, places in groups.items():
         yield _Group(compiled, places, len(lanes.hyperparameters))

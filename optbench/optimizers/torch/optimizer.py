@@ -20,11 +20,13 @@ from optbench.errors import SuiteError, nearest
 from optbench.optimizers.arguments import Argument, arguments_of
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext
 from optbench.optimizers.modifiers import SCHEDULE
+from optbench.optimizers.repeats import check_alike
 from optbench.optimizers.torch.lanes import Arguments, Layout, switches
 from optbench.optimizers.torch.state import equal
 from optbench.optimizers.torch.trials import Trial, chosen
 from optbench.optimizers.torch.updater import TorchUpdater, one_thread
 from optbench.plugins import Plugin, Source, complaint
+from optbench.rng import process_generators
 
 SKIPPED = ("params", "capturable", "differentiable")
 """Arguments that a suite cannot set: no step is captured in a CUDA graph, none differentiated.
@@ -192,20 +194,20 @@ class TorchOptimizer(Optimizer):
         import torch
 
         one_thread()
+        states = [process_generators()]
         with torch.random.fork_rng(devices=[]):
             try:
-                torch.manual_seed(1)
                 path = [lanes.params.clone() for lanes in trial.path(Layout())]
-                torch.manual_seed(2)
+                states.append(process_generators())
                 again = [lanes.params.clone() for lanes in trial.path(Layout(), pause=True)]
+                states.append(process_generators())
             except SuiteError as error:
                 raise SuiteError(f"{self.name} cannot be resumed: {error}") from None
             except Exception as error:  # whatever a foreign step raises
                 said = self._complaint(error)
                 raise SuiteError(f"{self.name} on {task.problem}: {said}") from None
         differ = [not equal(a, b) for a, b in zip(path, again, strict=True)]
-        if any(differ[: trial.steps // 2]):
-            raise SuiteError(f"{self.name} draws random numbers of its own; runs would not repeat")
+        check_alike(self.name, not any(differ[: trial.steps // 2]), states)
         if any(differ):
             raise SuiteError(
                 f"{self.name} keeps something outside its state and parameter groups; "

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from optbench.problems.expressions import (
     parse,
 )
 from optbench.problems.expressions.options import TableOption
-from optbench.problems.functions.base import DTYPE, Function, Point
+from optbench.problems.functions.base import DTYPE, Function, Interval, Point
 from optbench.settings import Text
 
 EXAMPLE = "x**2/20 + y**2"
@@ -39,7 +39,8 @@ class ExpressionFunction(Function):
 
     Its variables are those of ``start``, numbers or vectors, in natural order of their names
     (x, y; x2, x10), so that the columns x and y of a trace are these variables. Minima are unknown.
-    By default figures show a square around the origin in which the start lies.
+    By default figures show a square around the origin in which the start lies, and more where lanes
+    end outside it.
     """
 
     name = "function"
@@ -159,13 +160,9 @@ class ExpressionFunction(Function):
             if not low < high:
                 raise SuiteError(f"domain: {name} = [{low:g}, {high:g}] must rise")
         reach = _reach(max(map(abs, self.origin)))
-        domain = {name: given.get(name, [-reach, reach]) for name in self._shapes}
-        self.settings["domain"] = domain
-        self.domain = tuple(
-            (domain[name][0], domain[name][1])
-            for name, shape in self._shapes.items()
-            for _ in range(math.prod(shape))
-        )
+        names = [name for name, shape in self._shapes.items() for _ in range(math.prod(shape))]
+        self.domain = tuple(tuple(given.get(name, (-reach, reach))) for name in names)
+        self.guessed = tuple(name not in given for name in names)
 
     @property
     @override
@@ -186,10 +183,10 @@ class ExpressionFunction(Function):
     def data(self) -> dict[str, np.ndarray]:
         return self._constants
 
-    def surface(self) -> dict[str, np.ndarray] | None:
-        """Return the function on a grid of its domain; outside its own it is infinite or NaN."""
-        with np.errstate(all="ignore"):
-            return super().surface()
+    @override
+    def surface(self, domain: Sequence[Interval] | None = None) -> dict[str, np.ndarray] | None:
+        with np.errstate(all="ignore"):  # where it is undefined, it is infinite or NaN
+            return super().surface(domain)
 
     @override
     def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:

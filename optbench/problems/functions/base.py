@@ -6,7 +6,7 @@ variables (:class:`VectorFunction`) keep each lane together, as networks do.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +32,8 @@ class Function(Problem):
     ``formula`` is the function as Python, in terms of its variables. ``minima`` are the known ones
     inside the domain, global ones first; functions with a whole lattice of local minima name the
     global ones only. Figures show ``domain``, one interval per variable, and contours at
-    ``levels``; None leaves the choice to them.
+    ``levels``; None leaves the choice to them. A lane that ends outside the domain ranks last, but
+    not for intervals that are ``guessed``: those grow to hold what they should show.
     """
 
     kind = "function"
@@ -47,6 +48,8 @@ class Function(Problem):
     origin: tuple[float, ...]
     minima: tuple[Minimum, ...]
     domain: tuple[Interval, ...]
+    guessed: tuple[bool, ...] = ()
+    """Which of its intervals nobody gave; empty where all were given."""
     levels: tuple[float, ...] | None = None
 
     @abstractmethod
@@ -80,18 +83,22 @@ class Function(Problem):
                 {"position": list(minimum.position), "value": minimum.value}
                 for minimum in self.minima
             ],
-            "plot": {"domain": [list(interval) for interval in self.domain], "levels": levels},
+            "plot": {
+                "domain": [list(interval) for interval in self.domain],
+                "guessed": list(self.guessed or [False] * len(self.domain)),
+                "levels": levels,
+            },
         }
 
-    def surface(self) -> dict[str, np.ndarray] | None:
-        """Return a function of two variables, and its gradient, on a grid of its plot domain.
+    def surface(self, domain: Sequence[Interval] | None = None) -> dict[str, np.ndarray] | None:
+        """Return a function of two variables, and its gradient, on a grid of a domain, or its own.
 
         Columns as in :data:`optbench.records.SURFACE_COLUMNS`, without ``problem``; None for
         functions of another number of variables.
         """
         if len(self.variables) != 2:
             return None
-        axes = [np.linspace(low, high, SURFACE_POINTS) for low, high in self.domain]
+        axes = [np.linspace(low, high, SURFACE_POINTS) for low, high in domain or self.domain]
         x, y = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
         value, (gradient_x, gradient_y) = self.value_and_grad((x, y), np)
         return {"x": x, "y": y, "value": value, "gradient_x": gradient_x, "gradient_y": gradient_y}

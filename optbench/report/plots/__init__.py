@@ -52,15 +52,16 @@ def draw(kind: str, tables: RunTables, problem: str, options: PlotOptions | None
     return KINDS[kind](tables, problem, options or PlotOptions())
 
 
-def animate(tables: RunTables, problem: str, place: Path, form: str) -> None:
+def animate(tables: RunTables, problem: str, place: Path, form: str) -> str:
     """Write the race of all optimizers over a function of two variables over what a file holds.
 
-    ``form`` is ``gif``, or ``mp4``, which needs ffmpeg.
+    ``form`` is ``gif``, or ``mp4``, which needs ffmpeg. Returned are the characters of its texts
+    that no font has.
     """
     obstacle = _obstacle("trajectory", tables, problem)
     if obstacle:
         raise UsageError(f"cannot show a race on '{problem}': {obstacle}")
-    animation.animate(tables, problem, place, form)
+    return animation.animate(tables, problem, place, form)
 
 
 def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str | None:

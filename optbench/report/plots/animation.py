@@ -16,6 +16,7 @@ from PIL import Image
 from optbench.errors import UsageError
 from optbench.records import RunTables
 from optbench.report.plots import paths
+from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.report.plots.landscape import draw_contours, landscape
 from optbench.report.plots.style import CROSS, legend_below, literal, new_figure
 from optbench.report.plots.trajectory import RING
@@ -120,16 +121,21 @@ def form_of(place: Path) -> str:
     return form
 
 
-def animate(tables: RunTables, problem: str, place: Path, form: str) -> None:
+def animate(tables: RunTables, problem: str, place: Path, form: str) -> str:
     """Draw the race of the best configurations of all labels and write it over what a file holds.
 
-    Frames are spread evenly over the iterations; the last is held for two seconds.
+    Frames are spread evenly over the iterations; the last is held for two seconds. Returned are the
+    characters of its texts that no font has.
     """
-    images = _images(Race(tables, problem))
+    race = Race(tables, problem)
+    lacking = fit_fonts(race.figure)
+    with boxes_allowed():
+        images = _images(race)
     if form == "gif":
         _write_gif(images, place)
     else:
         _write_mp4(images, place)
+    return lacking
 
 
 def _images(race: Race) -> list[Image.Image]:

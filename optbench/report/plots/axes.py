@@ -1,10 +1,14 @@
 """Figures of many curves: names stand at the ends of the curves, ordered as they end."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.typing import ColorType
 
 MANY = 14
 """Curves beyond which a legend can no longer be read against them."""
@@ -61,10 +65,45 @@ def name_ends(axes: Axes, ends: Sequence[End]) -> None:
 
 
 DEPTH = 1e-10
-"""How far down a logarithmic axis reaches, as a fraction of its top: below that, all is won."""
+"""How far below all others, as a fraction, a logarithmic axis follows the lowest curve."""
+
+SMALLEST = 1e-290
+"""Where a logarithmic axis ends at the latest; the arithmetic of axes underflows below."""
+
+FLOOR_ROOM = 0.04
+"""Room below the floor of a logarithmic axis, as a fraction of the axis."""
 
 PADDING = 0.05
 """Room beyond the extreme values, as a fraction of the axis."""
+
+
+MOST_BINS = 400
+"""Stretches that a thinned curve is divided into; none is wider than two pixels of a screen."""
+
+
+def thinned(values: np.ndarray, step: float) -> np.ndarray:
+    """Return the points (x, y) of a curve, row k at ``k * step``, without those that hide others.
+
+    Of each stretch of a long curve only the lowest and the highest row are left, and both ends.
+    """
+    size = -(-values.size // MOST_BINS)  # rows of a stretch
+    kept = np.arange(values.size)
+    if size > 2:
+        padded = np.pad(values, (0, -values.size % size), mode="edge").reshape(-1, size)
+        extremes = np.stack([padded.argmin(axis=1), padded.argmax(axis=1)], axis=1)
+        kept = (np.sort(extremes, axis=1) + size * np.arange(len(padded))[:, None]).ravel()
+        kept = np.unique(np.minimum(np.r_[0, kept, values.size], values.size - 1))
+    return np.stack([kept * step, values[kept]], axis=1)
+
+
+def many_lines(lines: Sequence[np.ndarray], color: ColorType, **options: Any) -> LineCollection:
+    """Return thin lines, points (rows, 2) each, as one artist, which is an image in vector formats.
+
+    A thousand artists would take seconds to lay out, and their file minutes to open.
+    """
+    drawn = LineCollection(lines, colors=color, linewidths=0.8, rasterized=True, **options)
+    drawn.set_in_layout(False)
+    return drawn
 
 
 def spans_decades(values: np.ndarray, decades: float) -> bool:
@@ -74,19 +113,46 @@ def spans_decades(values: np.ndarray, decades: float) -> bool:
     return bool(np.log10(values.max()) - np.log10(values.min()) > decades)
 
 
-def axis_limits(values: np.ndarray, *, ceiling: float, log: bool) -> tuple[float, float]:
-    """Return limits round the finite values, as far as they are not above the ceiling.
+def axis_limits(curves: Iterable[np.ndarray], *, ceiling: float, log: bool) -> tuple[float, float]:
+    """Return limits round the finite values of curves, as far as they are not above the ceiling.
 
-    On a logarithmic axis only values above zero count; it reaches down to :data:`DEPTH` of its top.
+    On a logarithmic axis only values above zero count; it holds all of them, but follows one curve
+    no farther than :data:`DEPTH` below the others, which could not be told apart then.
     """
-    shown = values[np.isfinite(values) & ((values > 0) | (not log))]
-    if not shown.size:
+    shown = [values[np.isfinite(values) & ((values > 0) | (not log))] for values in curves]
+    lowest = sorted(float(values.min()) for values in shown if values.size)
+    if not lowest:
         return (0.1, 1.0) if log else (0.0, 1.0)
-    low = float(shown.min())
-    high = max(low, min(float(shown.max()), ceiling))
+    low = lowest[0]
+    high = max(low, min(max(float(values.max()) for values in shown if values.size), ceiling))
     if log:
-        low = max(low, high * DEPTH)
-        factor = max(high / low, 10.0) ** PADDING
+        low = max(low, DEPTH * lowest[min(1, len(lowest) - 1)], SMALLEST)
+        high = max(low, high)
+        factor = 10 ** (PADDING * max(_decades(low, high), 1.0))
         return low / factor, high * factor
     room = PADDING * ((high - low) or abs(high) or 1.0)
     return low - room, high + room
+
+
+def floor(axes: Axes) -> float:
+    """Return where a logarithmic axis shows what is zero or too small for it; else -inf."""
+    low, high = axes.get_ylim()
+    return low * 10 ** (FLOOR_ROOM * _decades(low, high)) if axes.get_yscale() == "log" else -np.inf
+
+
+def _decades(low: float, high: float) -> float:
+    return math.log10(high) - math.log10(low)
+
+
+def mark_floor(axes: Axes) -> None:
+    """Say at the floor of a logarithmic axis that what lies on it may be less."""
+    axes.axhline(floor(axes), color="grey", linewidth=0.8, linestyle=":")
+    axes.annotate(
+        "this or less",
+        (0.01, floor(axes)),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        fontsize=8,
+        color="grey",
+    )

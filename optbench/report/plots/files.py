@@ -14,6 +14,7 @@ from optbench.records import RunTables
 from optbench.report.configurations import problem_names
 from optbench.report.plots import KINDS, animate, drawable, kinds_for
 from optbench.report.plots.animation import form_of
+from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.store.files import write_beside, writing
 
 AUTO = "auto"
@@ -42,10 +43,10 @@ class Subject:
 def file_name(title: str) -> str:
     """Return a title as file systems take it.
 
-    >>> file_name("Rosenbrock, a = 2")
-    'Rosenbrock-a-2'
+    >>> file_name("Rosenbrock, a = 2"), file_name("谷")
+    ('Rosenbrock-a-2', '谷')
     """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", title)
+    return re.sub(r"[^\w.-]+", "-", title)
 
 
 def choose(
@@ -122,11 +123,17 @@ def _suffix(file: Path) -> str:
     return file.suffix.removeprefix(".").lower()
 
 
-def write_figure(figure: Figure, place: Path) -> None:
-    """Write a figure into a file whose suffix says the format; its folder is made."""
+def write_figure(figure: Figure, place: Path) -> str:
+    """Write a figure into a file whose suffix says the format; its folder is made.
+
+    Returned are the characters of its texts that no font has.
+    """
     with writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-    write_beside(place, lambda beside: figure.savefig(beside, format=_suffix(place)))
+    lacking = fit_fonts(figure)
+    with boxes_allowed():
+        write_beside(place, lambda beside: figure.savefig(beside, format=_suffix(place)))
+    return lacking
 
 
 def check_animation(place: Path, *, kind: str = AUTO) -> None:
@@ -138,8 +145,11 @@ def check_animation(place: Path, *, kind: str = AUTO) -> None:
         raise ResultsError(f"'{place}' already exists; move it or choose another file")
 
 
-def write_animation(races: Sequence[Subject], place: Path) -> None:
-    """Write the only race, beside its place first, so that nothing half written is ever seen."""
+def write_animation(races: Sequence[Subject], place: Path) -> str:
+    """Write the only race, beside its place first, so that nothing half written is ever seen.
+
+    Returned are the characters of its texts that no font has.
+    """
     if len(races) > 1:
         several = len({race.problem for race in races}) > 1
         remedy = "choose one with --problem" if several else "name one run"
@@ -147,4 +157,10 @@ def write_animation(races: Sequence[Subject], place: Path) -> None:
     (race,) = races
     with writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-    write_beside(place, lambda beside: animate(race.tables, race.problem, beside, form_of(place)))
+    lacking: list[str] = []
+
+    def write(beside: Path) -> None:
+        lacking.append(animate(race.tables, race.problem, beside, form_of(place)))
+
+    write_beside(place, write)
+    return lacking[0]

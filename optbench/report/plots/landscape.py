@@ -69,7 +69,7 @@ def landscape(tables: RunTables, problem: str) -> Landscape:
         for name in ("value", "gradient_x", "gradient_y")
     }
     shaped = {name: np.where(np.isfinite(grid), grid, np.nan) for name, grid in shaped.items()}
-    domain = np.asarray(meta["plot"]["domain"], dtype=np.float64)
+    domain = np.array([[side[0], side[-1]] for side in (x, y)])
     positions = np.array([minimum["position"] for minimum in meta["minima"]], dtype=np.float64)
     positions = positions.reshape(-1, 2)
     inside = ((positions >= domain[:, 0]) & (positions <= domain[:, 1])).all(axis=1)

@@ -1,6 +1,6 @@
 """The loss of all optimizers over the iterations, on one axis."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -32,14 +32,19 @@ from optbench.report.plots.axes import (
     MANY,
     End,
     axis_limits,
+    floor,
     height_inches,
+    many_lines,
+    mark_floor,
     name_ends,
     spans_decades,
+    thinned,
 )
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import (
     CROSS,
     FAINT,
+    TINT,
     Style,
     display_name,
     legend_below,
@@ -47,6 +52,7 @@ from optbench.report.plots.style import (
     new_figure,
     seeds_note,
     styles,
+    tint,
 )
 from optbench.report.statistics import ENDED_WORST, smooth
 
@@ -64,6 +70,12 @@ MOST_MARKERS = 50
 LOG_DECADES = 3
 """Decades that the losses of a function span before their axis becomes logarithmic."""
 
+DESCENT_ROWS = 0.2
+"""The highest rows of each curve, as a fraction of it, that a network's axis need not hold."""
+
+DESCENT_ROOM = 1.25
+"""Where it holds what lies below so many times the others."""
+
 RUNAWAY_FACTOR = 1e3
 """Losses above so many times the start do not stretch a logarithmic axis."""
 
@@ -75,12 +87,12 @@ AXIS_NAMES = {"iteration": "iteration", "epoch": "epoch", "seconds": "time in se
 
 @dataclass(frozen=True)
 class _Line:
-    """One configuration as it is drawn: row k lies at ``k * step`` on the horizontal axis.
+    """The best configuration of a label as it is drawn.
 
-    A step of NaN, where a lane that failed has no step time, draws nothing.
+    Row k lies at ``k * step`` on the horizontal axis. A step of NaN, where a lane that failed has
+    no step time, draws nothing.
     """
 
-    configuration: "pd.Series[Any]"
     lanes: Sequence[LaneLoss]
     curve: Curve
     step: float
@@ -98,20 +110,30 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     lanes = tables.lanes
     crowded = lanes.loc[lanes["problem"] == problem, "label"].nunique() > MANY
     window = _window(meta, options, crowded=crowded)
-    lines = _lines(tables, meta, options, window)
-    best = [line for line in lines if line.configuration["best"]]
+    table = configurations(tables)
+    table = table[table["problem"] == problem]
+    losses = lane_losses(tables, problem)
+    look = styles(zip(table["label"], table["optimizer"], strict=True))
+    best = _lines(lanes, table, losses, look, meta, options, window)
     log = _is_log(meta, best, options, crowded=crowded)
     figure = new_figure(height_inches(len(best), HEIGHT) if crowded else HEIGHT)
     axes = figure.add_subplot()
     axes.set_yscale("log" if log else "linear")
     axes.set_ylim(*(options.ylim or _limits(meta, best, log=log)))
-    for line in lines:
-        if not line.configuration["best"]:  # it shows how much the hyperparameters matter
-            median = leading_finite(line.curve.median)
-            x = np.arange(median.size) * line.step
-            axes.plot(x, median, color=line.style.color, linewidth=0.8, alpha=FAINT, zorder=1)
+    bottom = -np.inf if options.ylim else floor(axes)
+    others = table[~table["best"]]
+    for label, rows in others.groupby("label"):
+        medians = (
+            median_curve([losses[number] for number in numbers], window).median
+            for numbers in rows["lane_numbers"]
+        )
+        _draw_faint(
+            axes, zip(medians, _steps(rows, meta, options.x), strict=True), look[str(label)], bottom
+        )
     for line in best:
-        _draw_best(axes, line, window, marked=not crowded)
+        _draw_best(axes, line, window, bottom, marked=not crowded)
+    if any((leading_finite(line.curve.median) < bottom).any() for line in best):
+        mark_floor(axes)
     axes.set_title(literal(problem_title(tables, problem)))
     axes.set_xlabel(AXIS_NAMES[options.x])
     axes.set_ylabel(f"loss, smoothed over {window} iterations" if window > 1 else "loss")
@@ -140,44 +162,40 @@ def _end(line: _Line) -> End:
 
 
 def _lines(
-    tables: RunTables, meta: dict[str, Any], options: PlotOptions, window: int
+    lane_table: pd.DataFrame,
+    table: pd.DataFrame,
+    losses: Mapping[int, LaneLoss],
+    look: Mapping[str, Style],
+    meta: dict[str, Any],
+    options: PlotOptions,
+    window: int,
 ) -> list[_Line]:
-    """Return every configuration of a problem as it is to be drawn."""
-    table = configurations(tables)
-    table = table[table["problem"] == meta["problem"]]
-    if options.x == "seconds" and table.loc[table["best"], "step_seconds"].isna().all():
+    """Return the best configurations of a problem as they are to be drawn."""
+    best = table[table["best"]]
+    if options.x == "seconds" and best["step_seconds"].isna().all():
         raise UsageError(f"no step time of '{meta['problem']}' is recorded; x must be iteration")
-    losses = lane_losses(tables, meta["problem"])
-    look = styles(zip(table["label"], table["optimizer"], strict=True))
     swept = {label: swept_columns(rows) for label, rows in table.groupby("label")}
     lines = []
-    for _, configuration in table.iterrows():
-        label, numbers = configuration["label"], configuration["lane_numbers"]
-        lanes = [losses[number] for number in numbers]
+    for (_, configuration), step in zip(
+        best.iterrows(), _steps(best, meta, options.x), strict=True
+    ):
+        label = configuration["label"]
+        lanes = [losses[number] for number in configuration["lane_numbers"]]
         names = [display_name(label), hyperparameter_text(configuration, swept[label])]
-        endings = bad_endings(tables.lanes, numbers)
-        lines.append(
-            _Line(
-                configuration,
-                lanes,
-                median_curve(lanes, window),
-                _step(configuration, meta, options.x),
-                look[label],
-                ", ".join(filter(None, names)) + (f" ({endings})" if endings else ""),
-            )
-        )
+        endings = bad_endings(lane_table, configuration["lane_numbers"])
+        text = ", ".join(filter(None, names)) + (f" ({endings})" if endings else "")
+        lines.append(_Line(lanes, median_curve(lanes, window), step, look[label], text))
     return lines
 
 
-def _step(configuration: "pd.Series[Any]", meta: dict[str, Any], x: str) -> float:
-    """Return how far one iteration goes on the horizontal axis."""
-    if x == "iteration":
-        return 1.0
-    if x == "epoch":
-        if not meta["iterations_per_epoch"]:
-            raise UsageError(f"'{meta['problem']}' has no epochs; x must be iteration or seconds")
-        return 1.0 / float(meta["iterations_per_epoch"])
-    return float(configuration["step_seconds"])
+def _steps(rows: pd.DataFrame, meta: dict[str, Any], x: str) -> list[float]:
+    """Return how far one iteration of each configuration goes on the horizontal axis."""
+    if x == "seconds":
+        steps: list[float] = rows["step_seconds"].tolist()
+        return steps
+    if x == "epoch" and not meta["iterations_per_epoch"]:
+        raise UsageError(f"'{meta['problem']}' has no epochs; x must be iteration or seconds")
+    return [1.0 / float(meta["iterations_per_epoch"]) if x == "epoch" else 1.0] * len(rows)
 
 
 def _is_log(
@@ -187,37 +205,54 @@ def _is_log(
     losses = np.concatenate([leading_finite(line.curve.median) for line in best])
     if options.log and losses.size and losses.max() <= 0:
         raise UsageError(f"a logarithmic axis needs losses above 0; '{meta['problem']}' has none")
-    fitting = meta["kind"] == "function" and spans_decades(losses, LOG_DECADES)
+    above_zero = losses[losses > 0] if losses.min(initial=0) >= 0 else losses
+    fitting = meta["kind"] == "function" and spans_decades(above_zero, LOG_DECADES)
     in_crowd = crowded and losses.size > 0 and losses.min() > 0 and spans_decades(losses, 1)
     return options.log_axis(fitting or in_crowd)
 
 
 def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[float, float]:
-    """Return limits of the loss axis: 0 to 1 for networks that come below 1, else what is there."""
-    values = np.concatenate(
-        [rows for line in best for rows in (line.curve.median, line.curve.low, line.curve.high)]
-    )
-    values = values[np.isfinite(values)]
-    if meta["kind"] == "network" and not log and (values < 1).any():
-        return 0.0, 1.0
+    """Return limits of the loss axis: they hold all curves, but none that runs away.
+
+    Of networks they need not hold the first steep descent, so that what follows can be told apart.
+    """
+    curves = [np.r_[line.curve.median, line.curve.low, line.curve.high] for line in best]
     start = starting_loss(lane for line in best for lane in line.lanes)
-    lowest = values.min(initial=start)
     if log:
-        ceiling = start * RUNAWAY_FACTOR if start > 0 else np.inf
-    else:
-        ceiling = lowest + RUNAWAY_DESCENTS * (start - lowest)
-    return axis_limits(values, ceiling=ceiling, log=log)
+        return axis_limits(
+            curves, ceiling=start * RUNAWAY_FACTOR if start > 0 else np.inf, log=True
+        )
+    values = np.concatenate(curves)
+    lowest = values[np.isfinite(values)].min(initial=start)
+    ceiling = lowest + RUNAWAY_DESCENTS * (start - lowest)
+    if meta["kind"] != "network" or lowest <= 0:
+        return axis_limits(curves, ceiling=ceiling, log=False)
+    medians = [leading_finite(line.curve.median) for line in best]
+    falling = [median for median in medians if median.size and median[-1] <= start]
+    later = (float(np.quantile(median, 1 - DESCENT_ROWS)) for median in falling)
+    ceiling = min(ceiling, DESCENT_ROOM * max(later, default=np.inf))
+    low, high = axis_limits(curves, ceiling=ceiling, log=False)
+    return (0.0 if ceiling < start or lowest < high / 2 else low), high
 
 
-def _draw_best(axes: Axes, line: _Line, window: int, *, marked: bool) -> None:
-    """Draw median and band of a configuration, and its lanes that ended badly with a cross."""
+def _draw_faint(
+    axes: Axes, curves: Iterable[tuple[np.ndarray, float]], style: Style, bottom: float
+) -> None:
+    """Draw what shows how much the hyperparameters matter: medians, with the step of each."""
+    lines = [thinned(np.maximum(leading_finite(median), bottom), step) for median, step in curves]
+    axes.add_collection(many_lines(lines, tint(style.color), alpha=FAINT / TINT, zorder=1), False)
+    axes.update_datalim([(line[-1, 0], 0.0) for line in lines if len(line)], updatey=False)
+
+
+def _draw_best(axes: Axes, line: _Line, window: int, bottom: float, *, marked: bool) -> None:
+    """Draw median and band of a configuration, and a cross where it leaves the figure for good."""
     median = leading_finite(line.curve.median)
     x = np.arange(len(line.curve.median)) * line.step
     if len(line.lanes) > 1:
-        _draw_band(axes, x, line)
+        _draw_band(axes, x, line, bottom)
     axes.plot(
         x[: median.size],
-        median,
+        np.maximum(median, bottom),
         label=line.text,
         markevery=_marker_rows(median.size),
         markersize=5.5,
@@ -225,15 +260,19 @@ def _draw_best(axes: Axes, line: _Line, window: int, *, marked: bool) -> None:
         zorder=3,
         **(line.style.line() | ({} if marked else {"marker": None})),
     )
-    for lane in line.lanes:
-        if lane.status in ENDED_WORST:
-            _draw_end(axes, line, smooth(lane.loss, window), alone=len(line.lanes) == 1)
+    lost = [smooth(lane.loss, window) for lane in line.lanes if lane.status in ENDED_WORST]
+    if lost:
+        _draw_lost(axes, line, lost, bottom)
+    high = axes.get_ylim()[1]
+    shown = np.flatnonzero(median <= high)
+    if not lost and shown.size and shown[-1] < median.size - 1:
+        axes.plot(x[shown[-1] + 1], high, color=line.style.color, clip_on=False, zorder=5, **CROSS)
 
 
-def _draw_band(axes: Axes, x: np.ndarray, line: _Line) -> None:
+def _draw_band(axes: Axes, x: np.ndarray, line: _Line, bottom: float) -> None:
     """Draw the band over seeds, paler where it reaches to infinity because a lane diverged."""
     beyond = 10 * max(map(abs, axes.get_ylim()))
-    low, high = (np.minimum(edge, beyond) for edge in (line.curve.low, line.curve.high))
+    low, high = (np.clip(edge, bottom, beyond) for edge in (line.curve.low, line.curve.high))
     bounded = np.isfinite(line.curve.high)
     for part, alpha in ((bounded, FAINT), (~bounded, FAINT / 3)):
         axes.fill_between(
@@ -241,15 +280,16 @@ def _draw_band(axes: Axes, x: np.ndarray, line: _Line) -> None:
         )
 
 
-def _draw_end(axes: Axes, line: _Line, loss: np.ndarray, *, alone: bool) -> None:
-    """Draw a lane that ended badly, and a cross where it ended, at the edge if it is beyond."""
+def _draw_lost(axes: Axes, line: _Line, losses: Sequence[np.ndarray], bottom: float) -> None:
+    """Draw lanes that ended badly, and a cross where each ended, at the edge if it is beyond."""
     color = line.style.color
-    if not alone:
-        axes.plot(np.arange(loss.size) * line.step, loss, color=color, linewidth=0.8, zorder=2)
+    if len(line.lanes) > 1:
+        curves = [thinned(np.maximum(loss, bottom), line.step) for loss in losses]
+        axes.add_collection(many_lines(curves, color, zorder=2), False)
     low, high = axes.get_ylim()
-    end = (loss.size - 1) * line.step if loss.size else 0.0
-    height = float(np.clip(loss[-1], low, high)) if loss.size else high
-    axes.plot(end, height, color=color, clip_on=False, zorder=5, **CROSS)
+    ends = [(loss.size - 1) * line.step if loss.size else 0.0 for loss in losses]
+    heights = [float(np.clip(loss[-1], low, high)) if loss.size else high for loss in losses]
+    axes.plot(ends, heights, color=color, clip_on=False, zorder=5, **CROSS)
 
 
 def _marker_rows(rows: int) -> int:

@@ -1,9 +1,10 @@
 """What a user can choose about a figure; loads nothing of matplotlib."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from optbench.errors import UsageError
+from optbench.settings import check_type
 
 SMOOTHING_ROWS = 11
 """Window for the loss of minibatch problems, as in the textbook."""
@@ -26,10 +27,10 @@ class PlotOptions:
     log: bool = False  # a logarithmic loss axis; False chooses
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            check_type(field.name, getattr(self, field.name), field.type)
         if self.smooth is not None and (self.smooth < 1 or self.smooth % 2 == 0):
             raise UsageError(f"smooth must be an odd number of rows, 1 for none; got {self.smooth}")
-        if self.x not in ("iteration", "epoch", "seconds"):
-            raise UsageError(f"x must be iteration, epoch or seconds; got '{self.x}'")
         if self.ylim is not None:
             low, high = self.ylim
             if not -LARGEST_LIMIT <= low < high <= LARGEST_LIMIT:

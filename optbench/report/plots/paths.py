@@ -9,15 +9,16 @@ from optbench.report.configurations import (
     bad_endings,
     configurations,
     hyperparameter_text,
-    lanes_outside,
     swept_columns,
 )
+from optbench.report.domain import lanes_outside
 from optbench.report.plots.style import Style, display_name, styles
 
 FARTHEST = 1e100
 """Coordinates beyond are cut to it: a canvas computes with them and would overflow."""
 
-LEFT = "left the domain"
+LEFT, LEFT_FIGURE = "left the domain", "left the figure"
+"""What is said of a path that ends beyond the domain that its function was given, or a guess."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ def best_paths(tables: RunTables, problem: str, domain: np.ndarray) -> list[Path
     for _, configuration in best.iterrows():
         label, lane = configuration["label"], configuration["lane_numbers"][0]
         swept = swept_columns(table[table["label"] == label])
-        ending = bad_endings(tables.lanes, [lane]) or (LEFT if lane in outside else "")
         positions = _positions(tables, lane)
+        ending = bad_endings(tables.lanes, [lane])
+        if not ending and not within(positions[-1:], domain).all():
+            ending = LEFT if lane in outside else LEFT_FIGURE
         notes = ", ".join(filter(None, [hyperparameter_text(configuration, swept), ending]))
         exits = exits_of(positions, domain)
         lost = _lost(positions, exits, domain) if ending else None

@@ -1,4 +1,4 @@
-"""The final loss against each hyperparameter that was swept, one curve per label."""
+"""What a label's lanes are ranked by, against each hyperparameter that was swept."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -19,7 +19,7 @@ from optbench.report.configurations import (
     swept_numbers,
 )
 from optbench.report.curves import lane_losses, starting_loss
-from optbench.report.plots.axes import axis_limits, spans_decades
+from optbench.report.plots.axes import axis_limits, floor, mark_floor, spans_decades
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import (
     FAINT,
@@ -41,11 +41,12 @@ ABOVE_START = 1.2
 SHELF_ROW = 0.045
 """Height of one label's row of the shelf, as a fraction of the axes."""
 
-FLOOR_ROOM = 0.04
-"""Room below the floor of a logarithmic axis, as a fraction of the axis."""
+MOST_MARKERS = 60
+"""Values up to which each has a marker."""
 
 DIVERGED = ("X", "✖ diverged or failed")
 ABOVE = ("^", "▲ ended above the start")
+OUTSIDE = ("D", "◆ ended outside the domain")
 """Markers of the shelf, and what its title says of them."""
 
 RING: dict[str, Any] = {
@@ -68,19 +69,13 @@ class _Scale:
     log: bool
     name: str
 
-    @property
-    def floor(self) -> float:
-        """Where a logarithmic axis shows what is zero or too small for it."""
-        low, high = self.limits
-        return low * (high / low) ** FLOOR_ROOM if self.log else -np.inf
-
 
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     """Draw one panel per hyperparameter; above it a shelf of markers for all that diverged.
 
-    A point is the median over seeds of the best configuration with that value. Configurations that
-    ended above the loss at the start are on the shelf too: a fall of many decades and a rise of
-    many would not be readable on one axis.
+    A point is the median over seeds of the best configuration with that value. On the shelf is also
+    what ended outside the domain, since it ranks behind all on the curves, and what ended above the
+    loss at the start: a fall of many decades and a rise of many would not be readable on one axis.
     """
     meta = describe(tables, problem)
     table = configurations(tables)
@@ -114,18 +109,20 @@ def _scale(
     """Choose the loss axis of a problem, the same for all its panels."""
     known = [float(minimum["value"]) for minimum in meta.get("minima", ())]
     minimum = min(known, default=0.0)
+    criterion = str(table["criterion"].iloc[0]).replace("_", " ")
     losses = lane_losses(tables, meta["problem"]).values()
     start = starting_loss(losses) - minimum
-    ends = table[["final_loss", "final_loss_low", "final_loss_high"]].to_numpy() - minimum
-    shown = ends[np.isfinite(ends) & ~(ends > ABOVE_START * start)]
+    ends = table.loc[~_is_outside(table), ["score", "score_low", "score_high"]].to_numpy() - minimum
+    points = [point[np.isfinite(point) & ~(point > ABOVE_START * start)] for point in ends]
+    shown = np.concatenate([np.empty(0), *points])
     above_zero = not (shown < -1e-12 * start).any()
     log = options.log_axis(above_zero and spans_decades(shown[shown > 0], LOG_DECADES))
     return _Scale(
         minimum=minimum,
         ceiling=ABOVE_START * start,
-        limits=options.ylim or axis_limits(shown, ceiling=np.inf, log=log),
+        limits=options.ylim or axis_limits(points, ceiling=np.inf, log=log),
         log=log,
-        name="final loss − minimum" if known else "final loss",
+        name=f"{criterion} − minimum" if known else criterion,
     )
 
 
@@ -141,17 +138,8 @@ def _draw_panel(
     axes.grid(alpha=0.25)
     for label, rows in points.groupby("label", sort=False):
         _draw_curve(axes, rows, name, scale, look[str(label)])
-    if (points["final_loss"] - scale.minimum < scale.floor).any():
-        axes.axhline(scale.floor, color="grey", linewidth=0.8, linestyle=":")
-        axes.annotate(
-            "this or less",
-            (0.01, scale.floor),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            fontsize=8,
-            color="grey",
-        )
+    if (points.loc[~_is_outside(points), "score"] - scale.minimum < floor(axes)).any():
+        mark_floor(axes)
     _draw_shelf(axes, points, name, scale, look)
 
 
@@ -161,26 +149,29 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, name: str, scale: _Scale, style:
     # What is infinite, or zero on a logarithmic axis, lies on the edge and not in a hole.
     beyond = 10 * max(abs(low), abs(high))
     value = rows[name].to_numpy()
-    final, band_low, band_high = (
-        np.clip(rows[column].to_numpy() - scale.minimum, scale.floor, None)
-        for column in ("final_loss", "final_loss_low", "final_loss_high")
+    score, band_low, band_high = (
+        np.clip(rows[column].mask(_is_outside(rows)) - scale.minimum, floor(axes), None).to_numpy()
+        for column in ("score", "score_low", "score_high")
     )
     if (rows["seeds"] > 1).any():
         bottom, top = np.minimum(band_low, beyond), np.minimum(band_high, beyond)
         axes.fill_between(value, bottom, top, color=style.color, alpha=FAINT, linewidth=0)
-    final = np.where(np.isfinite(final), final, np.nan)
+    score = np.where(np.isfinite(score), score, np.nan)
     text = display_name(str(rows["label"].iloc[0]))
-    axes.plot(value, final, label=text, markersize=4.5, linewidth=1.4, zorder=3, **style.line())
-    best = rows["best"].to_numpy()
-    axes.plot(value[best], final[best], color=style.color, zorder=4, **RING)
+    look = style.line() | ({} if len(rows) <= MOST_MARKERS else {"marker": None})
+    axes.plot(value, score, label=text, markersize=4.5, linewidth=1.4, zorder=3, **look)
+    best = rows["best"].to_numpy() & np.isfinite(score)
+    axes.plot(value[best], score[best], color=style.color, zorder=4, **RING)
 
 
 def _draw_shelf(
     axes: Axes, points: pd.DataFrame, name: str, scale: _Scale, look: dict[str, Style]
 ) -> None:
-    """Draw one row per label above the axes, with what diverged or ended above the start."""
-    diverged = np.isinf(points["final_loss"])
-    off = points[diverged | (points["final_loss"] - scale.minimum > scale.ceiling)]
+    """Draw one row per label above the axes, with what is not among the curves."""
+    diverged, outside = np.isinf(points["score"]), _is_outside(points)
+    above = ~diverged & (points["score"] - scale.minimum > scale.ceiling)
+    outside &= ~above
+    off = points[diverged | outside | above]
     if off.empty:
         return
     labels = [str(label) for label in reversed(off["label"].unique())]
@@ -192,11 +183,19 @@ def _draw_shelf(
     row = off["label"].map(labels.index)
     color = off["label"].map({label: look[label].color for label in labels})
     names = []
-    for chosen, (marker, text) in ((diverged[off.index], DIVERGED), (~diverged[off.index], ABOVE)):
+    for which, (marker, text) in ((diverged, DIVERGED), (above, ABOVE), (outside, OUTSIDE)):
+        chosen = which[off.index]
         if chosen.any():
             names.append(text)
             shelf.scatter(off.loc[chosen, name], row[chosen], c=color[chosen], marker=marker, s=34)
+    best = off["best"] & ~diverged[off.index]
+    for one in best.index[best]:
+        shelf.plot(off.at[one, name], row[one], color=color[one], clip_on=False, **RING)
     shelf.set_title("     ".join(names), fontsize=9, loc="right")
+
+
+def _is_outside(points: pd.DataFrame) -> "pd.Series[bool]":
+    return points["standing"] == 1
 
 
 def is_log_spaced(values: np.ndarray) -> bool:

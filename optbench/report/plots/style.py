@@ -1,8 +1,9 @@
-"""How an optimizer looks: one colour and marker, always, whatever else is in the figure.
+"""How an optimizer looks: known ones have one colour and marker, whatever else is in the figure.
 
-Colours are those of M. Okabe and K. Ito, *Color Universal Design*, 2008 (without yellow, which is
-too pale for a line), and for the less common optimizers the "muted" scheme of P. Tol, *Colour
-Schemes*, SRON/EPS/TN/09-002, 2021: both can be told apart with any colour vision.
+No two optimizers of a figure have the same colour, as long as there are enough. Colours are those
+of M. Okabe and K. Ito, *Color Universal Design*, 2008 (without yellow, which is too pale for a
+line), for the less common optimizers the "muted" scheme of P. Tol, *Colour Schemes*,
+SRON/EPS/TN/09-002, 2021, both of which can be told apart with any colour vision, and three more.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from math import ceil
 from typing import Any, TypeAlias
 
 from matplotlib.artist import Artist
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from optbench.report.statistics import FEW_SEEDS
@@ -29,6 +31,9 @@ LEGEND_ROW_INCHES = 0.22
 
 FAINT = 0.18
 """Opacity of bands over seeds and of configurations that are not the best."""
+
+TINT = 0.45
+"""How much of a colour the overlap of any number of faint lines has at most."""
 
 CROSS: dict[str, Any] = {
     "marker": "x",
@@ -76,9 +81,9 @@ KNOWN = {
     "radam": Style("#CC6677", "H"),
     "adabelief": Style("#56B4E9", "d"),
     "lion": Style("#000000", "*"),
-    "lars": Style("#44AA99", "8"),
-    "lamb": Style("#AA4499", "X"),
-    "muon": Style("#56B4E9", "v"),
+    "lars": Style("#661100", "8"),
+    "lamb": Style("#888888", "X"),
+    "muon": Style("#9970AB", "v"),
 }
 """Styles of the optimizers of the field."""
 
@@ -125,10 +130,11 @@ def styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
     """Return the style of each label.
 
     A known optimizer has its fixed style. Another label of a known optimizer, or a preset of it
-    (``adam-torch``), has its colour and marker with a line and filling of its own; anything else
-    has a combination of its own. "Of its own" is a hash of the label; where two labels of a figure
-    would look the same, the later in the alphabet takes the next combination. Entries are pairs
-    (label, optimizer).
+    (``adam-torch``), has its colour and marker with a line and filling of its own, or where that
+    colour is taken its marker alone; anything else has a combination of its own. "Of its own" is a
+    hash of the label. Where two labels of a figure would have one colour, the later in the alphabet
+    takes its next combination of another colour; where all colours are taken, its next one that no
+    other label has. Entries are pairs (label, optimizer).
 
     >>> styles([("adam", "adam")])["adam"].marker
     'D'
@@ -138,7 +144,11 @@ def styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
     for renamed, label, optimizer in sorted((lab != opt, lab, opt) for lab, opt in set(entries)):
         fixed = None if renamed else KNOWN.get(label)
         choices = [fixed] if fixed else _choices(label, optimizer)
-        style = next((choice for choice in choices if choice not in taken), choices[0])
+        colors = {style.color for style in taken}
+        unlike = (choice for choice in choices if choice.color not in colors)
+        style = next(
+            unlike, next((choice for choice in choices if choice not in taken), choices[0])
+        )
         taken.add(style)
         result[label] = style
     return result
@@ -154,13 +164,20 @@ def _choices(label: str, optimizer: str) -> list[Style]:
         replace(family, linestyle=dashes, open=hollow)
         for hollow, dashes in product(filling, DASHES)
     ]
-    return _rotated(variants, label) + _rotated(OTHERS, label)
+    recolored = [replace(family, color=color, linestyle=DASHES[0]) for color in COLORS]
+    return _rotated(variants, label) + _rotated(recolored, label) + _rotated(OTHERS, label)
 
 
 def _rotated(choices: list[Style], label: str) -> list[Style]:
     """Return the choices, beginning with the one that the hash of the label points at."""
     start = int.from_bytes(sha256(label.encode()).digest()[:8]) % len(choices)
     return choices[start:] + choices[:start]
+
+
+def tint(color: str) -> tuple[float, float, float]:
+    """Return a colour mixed with white."""
+    red, green, blue = (1.0 - TINT + TINT * part for part in to_rgb(color))
+    return red, green, blue
 
 
 def legend_below(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import ceil, sqrt
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -51,7 +52,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         axes.set_title(title, fontsize=9 if columns > 2 else 11)
         axes.tick_params(labelbottom=place + columns >= len(paths), labelleft=place % columns == 0)
     if rows * columns > len(paths):
-        _draw_key(figure, paths, any_local=not function.lowest.all())
+        _draw_key(figure, paths, function.lowest)
     figure.supxlabel(function.variables[0])
     figure.supylabel(function.variables[1])
     return figure
@@ -75,13 +76,18 @@ def _draw_path(axes: Axes, path: Path) -> None:
         axes.plot(*path.lost, color=color, clip_on=False, zorder=5, **CROSS)
 
 
-def _draw_key(figure: Figure, paths: Sequence[Path], *, any_local: bool) -> None:
-    """Say in the free corner of the grid what the signs mean that are there."""
-    signs = {"start": RING, "minimum": PLUS}
-    if any_local:
+def _draw_key(figure: Figure, paths: Sequence[Path], minima: np.ndarray) -> None:
+    """Say in the free corner of the grid what the signs mean that are there.
+
+    ``minima`` says of each minimum whether it is a global one.
+    """
+    signs = {"start": RING}
+    if minima.any():
+        signs["minimum"] = PLUS
+    if not minima.all():
         signs["local minimum"] = SMALL_PLUS
     if any(len(path.exits) for path in paths):
-        signs["leaves the domain"] = SMALL_CROSS
+        signs["leaves the figure"] = SMALL_CROSS
     if any(path.lost is not None for path in paths):
         signs["does not come back"] = CROSS
     handles = [

@@ -124,6 +124,14 @@ def test_the_domain_is_a_square_around_the_origin_with_the_start_in_it(start, re
     assert (low, high) == (pytest.approx(-reach), pytest.approx(reach))
 
 
+def test_what_nobody_gave_of_the_domain_is_a_guess_and_not_a_setting():
+    half = make("x**2 + y**2", start={"x": 1, "y": 2}, domain={"x": [0, 3]})
+    assert half.domain == ((0.0, 3.0), (-5.0, 5.0))
+    assert half.guessed == (False, True)
+    assert half.settings["domain"] == {"x": [0.0, 3.0]}
+    assert half.describe()["plot"]["guessed"] == [False, True]
+
+
 def test_the_fingerprint_is_that_of_what_is_minimised():
     plain = make("x**2 + y**2", start={"x": 1, "y": 2})
     assert plain.definition() == {

@@ -285,6 +285,7 @@ def test_what_run_json_says_of_a_function():
         "minima": [{"position": [0.0, 0.0], "value": 0.0}],
         "plot": {
             "domain": [[-10.0, 10.0], [-10.0, 10.0]],
+            "guessed": [False, False],
             "levels": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
         },
     }

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from optbench.report.plots import PlotOptions, draw
-from optbench.report.plots.axes import MANY
+from optbench.report.plots.axes import MANY, axis_limits, thinned
 from tests.report.runs import Lane, network_problem, tables
 
 
@@ -47,3 +47,27 @@ def test_beyond_the_names_stand_beside_the_axes_ordered_as_the_curves_end():
     boxes = sorted((text.get_window_extent() for text in named), key=lambda box: box.y0)
     assert all(one.y1 <= other.y0 + 1 for one, other in pairwise(boxes))
     assert all(box.x1 <= axes.figure.bbox.x1 for box in boxes)
+
+
+def test_a_thinned_curve_keeps_its_ends_and_every_peak():
+    values = np.sin(np.arange(100_000))
+    values[[31_415, 92_653]] = 7.0, -7.0
+    points = thinned(values, 0.5)
+    assert len(points) <= 2 * 400 + 2
+    assert points[0].tolist() == [0.0, values[0]]
+    assert points[-1].tolist() == [0.5 * 99_999, values[-1]]
+    assert [0.5 * 31_415, 7.0] in points.tolist()
+    assert [0.5 * 92_653, -7.0] in points.tolist()
+    assert (np.diff(points[:, 0]) > 0).all()
+    np.testing.assert_array_equal(thinned(values[:500], 1.0)[:, 1], values[:500])
+    assert thinned(np.empty(0), 1.0).shape == (0, 2)
+
+
+def test_a_logarithmic_axis_follows_one_curve_no_farther_than_ten_decades_below_the_others():
+    def lowest(*curves):
+        return axis_limits([np.array(each) for each in curves], ceiling=np.inf, log=True)[0]
+
+    assert 1e-43 < lowest([1.0, 1e-40]) < 1e-40
+    assert 1e-13 < lowest([1.0, 1e-40], [1.0, 1e-2]) < 1e-12
+    assert 1e-43 < lowest([1.0, 1e-40], [1.0, 1e-35], [1.0, 1e-2]) < 1e-40
+    assert lowest([1.0, 5e-324]) > 0

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_rgba
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgb, to_rgba
 
 from optbench.errors import UsageError
 from optbench.records import Status
 from optbench.report.plots import PlotOptions, draw
-from optbench.report.plots.style import KNOWN
+from optbench.report.plots.style import FAINT, KNOWN
 from optbench.report.statistics import smooth
 from tests.report.runs import (
     Lane,
@@ -68,11 +68,13 @@ def on_network(*lanes):
     return tables(lanes, [network_problem()])
 
 
-def test_a_network_has_smoothed_curves_from_0_to_1_in_the_order_of_the_suite():
+def test_a_network_has_smoothed_curves_from_0_up_in_the_order_of_the_suite():
     run = network_run()
     axes = axes_of(run)
     assert shown_legend(axes) == ["SGD", "Momentum", "AdaGrad", "Adam"]
-    assert axes.get_ylim() == (0.0, 1.0)
+    low, high = axes.get_ylim()
+    assert low == 0.0
+    assert 1.0 < high < 1.5  # without the first steep descent
     assert axes.get_yscale() == "linear"
     line = curve(axes, "Adam")
     np.testing.assert_array_equal(line.get_xdata(), np.arange(200))
@@ -157,8 +159,57 @@ def test_what_converges_or_explodes_without_end_does_not_squash_the_rest():
     rows = np.arange(31)
     run = of_losses(6.0 * 19.0 ** (2 * rows), 6.0 * 1e-3**rows, 6.0 * 0.8**rows)
     low, high = axes_of(run).get_ylim()
-    assert 6e-8 < low < 6e-6
+    followed = 1e-10 * 6.0 * 0.8**30  # ten decades below the next curve
+    assert followed / 100 < low < followed
     assert 6e3 < high < 6e4
+
+
+def test_a_curve_that_stays_high_is_in_the_figure():
+    falling, staying = network_loss(0.05), np.full(200, 2.3)
+    axes = axes_of(
+        on_network(network_lane("adam", loss=falling), network_lane("sgd", loss=staying))
+    )
+    low, high = axes.get_ylim()
+    assert low == 0.0
+    assert 2.3 < high < 3.0
+    low, high = axes_of(on_network(network_lane("adam", loss=falling))).get_ylim()
+    assert low == 0.0
+    assert falling[-1] < high < 0.5  # the steep descent is not what there is to see
+
+
+def test_a_logarithmic_axis_holds_the_tail_of_a_single_curve():
+    losses = np.geomspace(10.0, 1e-140, 31)
+    low, high = axes_of(of_losses(losses)).get_ylim()
+    assert 1e-155 < low < 1e-140
+    assert 10.0 < high < 1e9
+
+
+@pytest.mark.parametrize("tail", [0.0, 1e-200])
+def test_what_falls_below_a_logarithmic_axis_runs_along_its_floor(tail):
+    axes = axes_of(of_losses([10.0, 1e-3, 1e-9, tail, tail], [10.0, 1.0, 0.1, 0.1, 0.1]))
+    assert axes.get_yscale() == "log"
+    heights = curve(axes, "SGD").get_ydata()
+    assert axes.get_ylim()[0] < heights[3] == heights[4] < 1.1e-9
+    assert [text.get_text() for text in axes.texts] == ["this or less"]
+    assert not axes_of(of_losses([10.0, 1e-3, 1e-9])).texts
+
+
+def test_a_curve_that_rises_out_of_the_figure_has_a_cross_where_it_leaves():
+    axes = axes_of(of_losses([5.0, 6.0, 1e6, 1e9], [5.0, 4.0, 3.0, 2.0]))
+    (cross,) = crosses(axes)
+    np.testing.assert_array_equal(cross.get_xydata(), [[2.0, axes.get_ylim()[1]]])
+    assert cross.get_color() == KNOWN["sgd"].color
+
+
+def test_a_thousand_lanes_are_few_artists():
+    lanes = [
+        function_lane("sgd", hyperparameters={"lr": lr}) for lr in np.geomspace(1e-4, 1.0, 1000)
+    ]
+    axes = axes_of(tables(lanes, [function_problem()]))
+    assert len(axes.get_children()) < 50
+    (faint,) = axes.collections
+    assert len(faint.get_segments()) == 999
+    assert not faint.get_in_layout()
 
 
 @pytest.mark.parametrize(
@@ -180,10 +231,13 @@ def test_epochs_and_seconds_need_batches_and_times():
 def test_of_a_grid_the_best_stands_out_and_the_rest_is_faint():
     axes = axes_of(swept_run())
     assert shown_legend(axes) == ["SGD, lr=0.1", "Adam, lr=1"]
-    faint = [line for line in axes.lines if line.get_alpha() is not None]
-    assert len(faint) == 8
-    assert {line.get_color() for line in faint} == {KNOWN["sgd"].color, KNOWN["adam"].color}
-    assert max(line.get_zorder() for line in faint) < curve(axes, "Adam, lr=1").get_zorder()
+    assert [len(part.get_segments()) for part in axes.collections] == [4, 4]
+    for part, label in zip(axes.collections, ("adam", "sgd"), strict=True):
+        *color, alpha = part.get_color()[0]  # over white as faint as a band
+        seen = 1 - alpha * (1 - np.array(color))
+        np.testing.assert_allclose(seen, 1 - FAINT * (1 - np.array(to_rgb(KNOWN[label].color))))
+    front = curve(axes, "Adam, lr=1").get_zorder()
+    assert all(part.get_zorder() < front and part.get_rasterized() for part in axes.collections)
 
 
 def test_a_diverged_lane_ends_with_a_cross_and_the_legend_says_so():
@@ -192,7 +246,7 @@ def test_a_diverged_lane_ends_with_a_cross_and_the_legend_says_so():
     line = curve(axes, "SGD (diverged at 50)")
     np.testing.assert_array_equal(line.get_xdata(), np.arange(50))
     (cross,) = crosses(axes)
-    np.testing.assert_array_equal(cross.get_xydata(), [[49, 1.0]])  # on the upper edge
+    np.testing.assert_array_equal(cross.get_xydata(), [[49, axes.get_ylim()[1]]])
     assert cross.get_color() == KNOWN["sgd"].color
     assert not cross.get_clip_on()
     (cross,) = crosses(axes_of(of_losses([5.0, 3.0, 2.0, np.nan], status=Status.DIVERGED)))
@@ -205,7 +259,8 @@ def test_diverged_seeds_are_drawn_one_by_one_and_counted():
     assert shown_legend(axes) == ["SGD (1 of 3 diverged)"]
     (cross,) = crosses(axes)
     assert cross.get_xdata()[0] == 29
-    assert len(axes.lines) == 3
+    (lost,) = [part for part in axes.collections if isinstance(part, LineCollection)]
+    assert [len(segment) for segment in lost.get_segments()] == [30]
     median = curve(axes, "SGD (1 of 3 diverged)").get_ydata()
     each = np.stack([smooth(network_loss(0.8, seed)) for seed in range(2)])
     np.testing.assert_allclose(median[40:], each.max(axis=0)[40:])  # the worst of the other two

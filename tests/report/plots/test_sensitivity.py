@@ -114,6 +114,30 @@ def test_without_anything_diverged_there_is_no_shelf_and_options_choose_the_loss
     assert (axes.get_yscale(), axes.get_ylim()) == ("log", (1.0, 10.0))
 
 
+def test_what_ended_outside_the_domain_is_on_the_shelf_and_the_best_of_the_curve_is_its_lowest():
+    def lane(label, lr, end, loss):
+        position = np.array([[0.0, 0.0], [end, 0.0]])
+        return Lane(label, [5.0, loss], hyperparameters={"lr": lr}, position=position)
+
+    lanes = [lane("sgd", lr, 1.0, loss) for lr, loss in ((0.1, 3.0), (0.2, 2.0), (0.3, 4.0))]
+    lanes += [lane("sgd", 0.4, 30.0, -9.0), lane("adam", 0.3, 40.0, 1.0)]
+    axes = axes_of(tables(lanes, [function_problem(minima=[])]))
+    np.testing.assert_array_equal(curve(axes, "SGD").get_ydata(), [3.0, 2.0, 4.0, np.nan])
+    assert [ring.get_xydata().tolist() for ring in rings(axes)] == [[[0.2, 2.0]], []]
+    assert axes.get_ylim()[0] > 1.5
+    above = shelf(axes)
+    assert above.get_title(loc="right") == "◆ ended outside the domain"
+    assert [part.get_offsets().tolist() for part in above.collections] == [[[0.4, 1.0], [0.3, 0.0]]]
+    assert [ring.get_xydata().tolist() for ring in rings(above)] == [[[0.3, 0.0]]]
+
+
+def test_beyond_sixty_values_a_curve_has_no_markers():
+    for count, marker in ((60, "o"), (61, "None")):
+        values = np.linspace(0.1, 1.0, count)
+        line = curve(axes_of(run_of(dict(zip(values, values, strict=True)))), "SGD")
+        assert line.get_marker() == marker
+
+
 def test_a_lane_that_has_not_ended_is_not_on_the_shelf():
     lanes = [
         Lane("sgd", [5.0, 4.0 + lr], hyperparameters={"lr": lr}, status=status)
@@ -137,15 +161,15 @@ def test_seeds_have_a_band():
     assert "median of 3 seeds" in figure.legends[0].get_title().get_text()
 
 
-def test_networks_have_plain_losses():
+def test_networks_have_the_losses_that_they_are_ranked_by():
     lanes = [
         network_lane("sgd", shift=shift, hyperparameters={"lr": lr})
         for lr, shift in ((0.001, 0.5), (0.01, 0.0), (0.1, 0.7))
     ]
     axes = axes_of(tables(lanes, [network_problem()]))
-    assert axes.get_ylabel() == "final loss"
+    assert axes.get_ylabel() == "validation loss"
     assert axes.get_yscale() == "linear"
-    np.testing.assert_allclose(curve(axes, "SGD").get_ydata(), [1.3, 0.8, 1.5], atol=0.02)
+    np.testing.assert_allclose(curve(axes, "SGD").get_ydata(), [1.31, 0.81, 1.51])
 
 
 def test_two_hyperparameters_have_a_panel_each_and_an_unswept_label_a_point():

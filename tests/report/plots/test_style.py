@@ -22,7 +22,7 @@ def test_the_known_have_the_textbooks_markers_and_differ():
     names = ["SGD", "Momentum", "AdaGrad", "RMSprop", "Adam"]
     assert [display_name(label) for label in TEXTBOOK] == names
     assert len(set(KNOWN.values())) == len(KNOWN)
-    assert len({KNOWN[label].color for label in TEXTBOOK}) == 5
+    assert len({style.color for style in KNOWN.values()}) == len(KNOWN)
 
 
 ENTRIES = [
@@ -46,15 +46,35 @@ def test_company_does_not_matter(label, optimizer):
 
 
 @pytest.mark.parametrize(("label", "optimizer"), [("Adam, swept", "adam"), ("adam-torch",) * 2])
-def test_a_variant_keeps_colour_and_marker(label, optimizer):
-    style = styles([(label, optimizer), ("adam", "adam")])[label]
+def test_a_variant_keeps_its_marker_and_where_it_can_its_colour(label, optimizer):
+    style = styles([(label, optimizer), ("sgd", "sgd")])[label]
     assert (style.color, style.marker) == (KNOWN["adam"].color, KNOWN["adam"].marker)
     assert style != KNOWN["adam"]
+    style = styles([(label, optimizer), ("adam", "adam")])[label]
+    assert style.marker == KNOWN["adam"].marker
+    assert style.color != KNOWN["adam"].color
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [(f"Adam {k}", "adam") for k in range(14)],
+        [(f"mine-{k}", f"mine-{k}") for k in range(14)],
+        [("sgd", "sgd"), ("sgd-torch", "sgd-torch"), ("SGD, swept", "sgd"), ("mine", "mine")],
+        [("adabelief", "adabelief"), ("muon", "muon"), ("lars", "lars"), ("amsgrad", "amsgrad")],
+    ],
+)
+def test_no_two_labels_of_a_figure_have_one_colour(entries):
+    found = styles(entries)
+    assert len({style.color for style in found.values()}) == len(entries)
+    assert styles(entries[::-1]) == found
 
 
 def test_what_is_unknown_has_a_stable_style():
     # A golden value: a new hash would give every plug-in optimizer of old figures a new look.
-    assert styles([("my-optimizer", "my-optimizer")])["my-optimizer"] == Style("#CC79A7", "X", "--")
+    assert styles([("my-optimizer", "my-optimizer")])["my-optimizer"] == Style(
+        "#56B4E9", "<", (0, (8, 2))
+    )
 
 
 def test_what_is_unknown_never_looks_like_a_known_optimizer():
@@ -69,7 +89,7 @@ def test_filling_is_no_difference_for_a_marker_of_lines():
 
 
 def test_open_markers_are_white_inside():
-    variants = styles([(f"Adam {k}", "adam") for k in range(10)]).values()
+    variants = [styles([(label, "adam")])[label] for label in map("Adam {}".format, range(10))]
     faces = {style.open: style.line()["markerfacecolor"] for style in variants}
     assert faces == {False: KNOWN["adam"].color, True: "white"}
 

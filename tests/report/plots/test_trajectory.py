@@ -140,7 +140,7 @@ def test_a_free_corner_of_the_grid_holds_a_key_to_the_signs_that_are_there():
     assert key(inside) == []
     assert key([*inside, inside[0]][:3]) == ["start", "minimum"]
     local = [{"position": [1, 1], "value": 1.0}]
-    signs = ["start", "minimum", "local minimum", "leaves the domain", "does not come back"]
+    signs = ["start", "minimum", "local minimum", "leaves the figure", "does not come back"]
     assert key([*inside, away], local) == signs
 
 
