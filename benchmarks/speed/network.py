@@ -30,8 +30,8 @@ STEPS = {TEXTBOOK: 64, TEXTBOOK32: 128, PYTORCH: 192, JAX: 256}
 """Timed steps of the contenders that train one lane."""
 
 LANE_STEPS = 2048
-"""What optbench makes in all lanes together, and JAX in those of one optimizer, where that is not too
-few for each."""
+"""What optbench makes in all lanes together, and JAX in those of one optimizer, where that is not
+too few for each."""
 
 LEAST_STEPS = 128
 """Of optbench: between the steps of one block and the next, a worker makes arrays."""

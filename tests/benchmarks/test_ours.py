@@ -35,7 +35,7 @@ def test_lanes_of_the_function_sweep_the_learning_rate():
 
 def test_the_network_records_before_the_update_from_the_workloads_start():
     workload = Workload()
-    suite = ours.network_suite("adam", 0.001, 2, 1)
+    suite = ours.network_suite({"sgd": 0.01, "adam": 0.001}, 2, 1)
     ours.leave_out(suite, workload.start)
     _, records = ours.step_all(ours.plan_of(suite))
     assert not any(isinstance(each, EvaluationRows) for each in records)
@@ -56,7 +56,7 @@ def test_the_network_records_before_the_update_from_the_workloads_start():
 
 
 def test_needed_memory_counts_rows_of_all_lanes_data_and_activations():
-    plan = ours.plan_of(ours.network_suite("adam", 0.001, 3, 1))
+    plan = ours.plan_of(ours.network_suite({"adam": 0.001}, 3, 1))
     parameters = 784 * 100 + 3 * 100 * 100 + 100 * 10 + 410
     data = sum(array.nbytes for array in plan.blocks[0].problem.data().values())
     at_work = min(plan.workers, len(plan.blocks)) * max(len(each.lanes) for each in plan.blocks)

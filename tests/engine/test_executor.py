@@ -103,9 +103,10 @@ def test_users_code_is_called_by_one_thread_while_other_blocks_go_on(blocks):
 
     last = Last()
     last.threads = mine.threads
-    ours = [replace(block, optimizer=mine) for block in blocks]
-    ours += [replace(blocks[0], optimizer=last, number=8)]
-    records = run([*ours, replace(blocks[0], optimizer=Waiting(), number=9)], workers=3)
+    ours = [ruled_by(mine, block) for block in blocks]
+    ours += [replace(ruled_by(last, blocks[0]), number=8)]
+    waiting = replace(ruled_by(Waiting(), blocks[0]), number=9)
+    records = run([*ours, waiting], workers=3)
     ends = [each for each in records if isinstance(each, BlockResult)]
     assert len(ends) == len(blocks) + 2
     assert {lane.status for end in ends for lane in end.lanes} == {Status.DONE}
