@@ -57,12 +57,21 @@ def test_a_terminal_shows_a_row_an_optimizer():
 
 
 def test_networks_show_the_test_error_in_percent_and_the_spread():
-    lines = shown(summary(network_run(seeds=3)))
+    table = summary(network_run(seeds=3))
+    lines = shown(table)
     assert lines[0].strip() == "mnist-mlp, median of 3 seeds"
-    row = next(line for line in lines if "adam" in line)
-    assert "3.25 %" in row
-    finals = summary(network_run(seeds=3)).set_index("label").loc["adam"]
-    assert f"{finals['final_loss_min']:#.3g}–{finals['final_loss_max']:#.3g}" in row
+    names = [["validation", "over", "final", "test"], ["optimizer", "loss", "seeds", "loss"]]
+    assert [line.split()[:4] for line in lines[2:4]] == names
+    row = row_of(lines, "adam").split()
+    final = text.number(table.set_index("label").loc["adam", "final_loss"])
+    assert row == ["adam", "0.2700", "0.260–0.280", final, "3.25", "%", "10.0", "µs"]
+
+
+def test_without_a_validation_split_networks_show_the_training_loss_first():
+    lane = network_lane("sgd", evaluations=[(200, "train", 0.4, 0.1), (200, "test", 0.2, 0.05)])
+    markdown = text.to_markdown(summary(tables([lane], [network_problem()])))
+    assert "| optimizer | train loss | final loss | test error | step time |" in markdown
+    assert "| sgd | 0.4000 | 0." in markdown
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -124,7 +133,7 @@ def test_a_table_a_problem():
     lines = [line.strip() for line in shown(table)]
     assert lines.index("anisotropic") < lines.index("mnist-mlp")
     headers = [line for line in lines if line.startswith("optimizer")]
-    assert ["test error" in header for header in headers] == [False, True]
+    assert ["error" in header for header in headers] == [False, True]
 
 
 @pytest.mark.parametrize("status", [Status.RUNNING, Status.INTERRUPTED])
@@ -142,7 +151,7 @@ def test_spreads_end_in_failures_and_need_several_seeds():
 
 def test_a_loss_that_nobody_recorded_is_missing():
     table = summary(function_run())
-    table.loc[0, "final_loss"] = np.nan
+    table.loc[0, "score"] = np.nan
     assert "| sgd | - |" in text.to_markdown(table)
 
 
