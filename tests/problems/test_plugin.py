@@ -40,7 +40,6 @@ class Bowl(Problem):
 
     kind = "function"
     default_iterations = 5
-    random = False
     minibatch = False
     record = "before"
     tensors = (Tensor("w", (4,)),)
