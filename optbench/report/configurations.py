@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 
 from optbench.errors import UsageError, nearest
-from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, RunTables, Status
+from optbench.records import (
+    BEST_AT,
+    HYPERPARAMETER_PREFIX,
+    RunTables,
+    Status,
+    averaged_rows_of,
+)
 from optbench.report.domain import lanes_outside
 from optbench.report.statistics import ENDED_WELL, ENDED_WORST, quantile, spread
 
@@ -67,7 +73,8 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     is: the last evaluated validation loss, else the last evaluated training loss, else the final
     loss; never that of the test split. The smallest is best. Losses of lanes that diverged or
     failed are +inf, and so is the score of one that ended without a finite value of the criterion;
-    those of lanes that have not ended are NaN.
+    those of lanes that have not ended are NaN. ``averaged_rows`` is how many rows a final loss is
+    the mean of.
     """
     lanes = tables.lanes.sort_values("lane", kind="stable")
     last = last_evaluations(tables.evaluation, lanes)
@@ -89,7 +96,18 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     choices = [lanes[name] for name in CRITERIA]
     lanes["score"] = np.select([lanes["criterion"] == name for name in CRITERIA], choices)
     lanes.loc[ended_well & lanes["score"].isna(), "score"] = np.inf
+    lanes["averaged_rows"] = _averaged_rows(tables, lanes)
     return lanes.assign(outside=lanes["lane"].isin(lanes_outside(tables)) & ended_well)
+
+
+def _averaged_rows(tables: RunTables, lanes: pd.DataFrame) -> list[int]:
+    version = tables.meta["schema_version"]
+    described = {name: describe(tables, name) for name in lanes["problem"].unique()}
+    updates = lanes["iterations"].astype("float64").fillna(0).astype(int)
+    return [
+        averaged_rows_of(described[problem], version, made)
+        for problem, made in zip(lanes["problem"].tolist(), updates.tolist(), strict=True)
+    ]
 
 
 def _median_statuses(statuses: np.ndarray, medians: np.ndarray) -> list[str]:
@@ -129,6 +147,7 @@ def _configurations(lanes: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
         score_max=quantile(values["score"], 1.0),
         score_low=low,
         score_high=high,
+        averaged_rows=lanes["averaged_rows"].to_numpy()[rows].max(axis=0),
         **{
             name: pd.DataFrame(
                 lanes[name].to_numpy(dtype=np.float64, na_value=np.nan)[rows]

@@ -34,8 +34,8 @@ def export(
 ) -> pd.DataFrame:
     """Return one table of all runs, and write it to a file if there is to be one.
 
-    Rows of trace and evaluation also have what was chosen for their lane, lanes what they are ranked
-    by; the first column is the name of the run. Arguments are those of :func:`check_export`.
+    Rows of trace and evaluation also have what was chosen for their lane, and lanes what they are
+    ranked by; the first column is the name of the run. Arguments are those of :func:`check_export`.
     """
     written_as = check_export(table, format_, output, force=force)
     by_name = {run.path.resolve().name: run for run in runs}

@@ -29,6 +29,7 @@ SUMMARY_COLUMNS = {
     "score_max": "float64",  # diverged or is missing
     "final_loss": "float64",
     "best_loss": "float64",
+    "averaged_rows": "int64",  # rows that final_loss is the mean of, the largest number of a seed
     "train_loss": "float64",
     "train_error": "float64",  # zero-one errors, fractions from 0 to 1
     "validation_loss": "float64",

@@ -134,6 +134,19 @@ COLUMNS = (
 )
 
 
+def averaging(rows: pd.DataFrame) -> list[str]:
+    """Say in a line, where there are batches, which of them the final losses are means of."""
+    averaged = rows.loc[rows["final_loss"].notna(), "averaged_rows"]
+    fewest, most = averaged.min(), averaged.max()
+    if averaged.empty or (most == 1 and not _evaluated(rows)):
+        return []
+    if most == 1:
+        return ["final loss: that of the last batch"]
+    span = f"{most}" if fewest == most else f"{fewest} to {most}"
+    best = "" if _evaluated(rows) else "; best loss: the lowest such mean"
+    return [f"final loss: mean of the last {span} batches{best}"]
+
+
 def notes(summary: pd.DataFrame) -> list[str]:
     """Return one line for each thing that the numbers alone do not say, such as divergence.
 
@@ -178,6 +191,7 @@ def to_rich(summary: pd.DataFrame) -> Group:
             cells = [Text(column.cell(row)) for column in columns]
             table.add_row(*cells, style="red" if row["status"] in LOST else None)
         parts.append(table)
+        parts += [Text(f"  {line}", style="dim") for line in averaging(rows)]
         parts += [Text(f"  {line}", style="yellow") for line in notes(rows)]
     return Group(*parts)
 
@@ -191,7 +205,7 @@ def to_markdown(summary: pd.DataFrame) -> str:
         lines += [[column.cell(row) for column in columns] for _, row in rows.iterrows()]
         table = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
         parts += [f"### {title}", table]
-        if lines_below := notes(rows):
+        if lines_below := averaging(rows) + notes(rows):
             parts.append("\n".join(f"- {_escaped(line)}" for line in lines_below))
     return "\n\n".join(parts) + "\n"
 
@@ -210,9 +224,10 @@ def to_json(summary: pd.DataFrame) -> str:
 def _sections(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield title and rows of each problem of each run, in order."""
     for _, rows in summary.groupby(["run", "problem"], sort=False):
-        first = rows.iloc[0]
-        seeds = f", median of {first['seeds']} seeds" if first["seeds"] > 1 else ""
-        yield f"{first['heading']}{seeds}", rows
+        fewest, most = rows["seeds"].min(), rows["seeds"].max()
+        span = f"{most}" if fewest == most else f"{fewest} to {most}"
+        seeds = f", median of {span} seeds" if most > 1 else ""
+        yield f"{rows.iloc[0]['heading']}{seeds}", rows
 
 
 def _escaped(text: str) -> str:
