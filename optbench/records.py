@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 3
-"""Version of the files of a run; raised when a column changes its meaning."""
+"""Version of the files of a run; raised when a column changes its meaning.
+
+Before 3 a final loss was the mean of up to 100 rows wherever there are batches.
+"""
 
 NUMERICS_VERSION = 1
 """Raised whenever a change of optbench changes the bits of a trace; part of every lane key."""
 
-SMOOTHED_FINAL_ROWS = 100
-"""Rows whose mean is the final loss of a minibatch problem."""
+MOST_AVERAGED_ROWS = 100
+"""Rows whose mean is the final loss of a stochastic problem, at most."""
 
 POSITION_NAMES = ("x", "y", "z")
 """Columns of a trace that hold the position, for problems with at most three parameters."""
@@ -251,29 +254,50 @@ class RunTables:
     surface: "pd.DataFrame"
 
 
-def final_and_best(
-    loss: np.ndarray, iterations: int, *, minibatch: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the final and the best loss of finished lanes.
+def averaged_rows(updates: int, *, stochastic: bool) -> int:
+    """Return how many of its last rows a lane's final loss is the mean of.
 
-    Functions: the last row and the smallest row. Minibatch problems: the mean of the last
-    ``n = min(100, iterations)`` rows and the smallest mean of any ``n`` consecutive rows.
+    Where chance decides the loss of a row, by random batches, masks or noise, it is a tenth of the
+    updates that the lane has made, at most 100 and at least 1; everywhere else 1. A lane that was
+    stopped early thus averages a tenth of what it has, not of what it was to make.
+
+    >>> [averaged_rows(updates, stochastic=True) for updates in (5, 200, 2000)]
+    [1, 20, 100]
+    >>> averaged_rows(2000, stochastic=False)
+    1
+    """
+    return min(MOST_AVERAGED_ROWS, max(1, updates // 10)) if stochastic else 1
+
+
+def averaged_rows_of(problem: Mapping[str, Any], schema_version: int, updates: int) -> int:
+    """Return what :func:`averaged_rows` gave when a run of this version was made.
+
+    ``problem`` is its entry in run.json.
+    """
+    if schema_version < SCHEMA_VERSION:
+        batches = problem["batch_size"] is not None
+        return max(1, min(MOST_AVERAGED_ROWS, updates)) if batches else 1
+    return averaged_rows(updates, stochastic=bool(problem.get("stochastic")))
+
+
+def final_and_best(loss: np.ndarray, averaged: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the final and the best loss of lanes that have ended.
+
+    The final loss is the mean of the last ``averaged`` rows, the best the smallest mean of so many
+    consecutive ones.
 
     Parameters
     ----------
     loss
         All rows of each lane, shape (…, rows), C-contiguous.
-    iterations
-        Updates that the lanes were to make.
+    averaged
+        See :func:`averaged_rows`; at most as many as there are rows.
 
     >>> losses = np.array([[3.0, 1.0, 2.0], [5.0, 4.0, 3.0]])
-    >>> [part.tolist() for part in final_and_best(losses, 2, minibatch=False)]
+    >>> [part.tolist() for part in final_and_best(losses, 1)]
     [[2.0, 3.0], [1.0, 3.0]]
-    >>> [part.tolist() for part in final_and_best(losses, 2, minibatch=True)]
+    >>> [part.tolist() for part in final_and_best(losses, 2)]
     [[1.5, 3.5], [1.5, 3.5]]
     """
-    if not minibatch:
-        return loss[..., -1], loss.min(axis=-1)
-    window = min(SMOOTHED_FINAL_ROWS, iterations)
-    means = np.lib.stride_tricks.sliding_window_view(loss, window, axis=-1).mean(axis=-1)
+    means = np.lib.stride_tricks.sliding_window_view(loss, averaged, axis=-1).mean(axis=-1)
     return means[..., -1], means.min(axis=-1)

@@ -22,7 +22,6 @@ class Valley(Problem):
 
     kind = "function"  # or "network"
     default_iterations = 2000
-    random = True  # something depends on the seed: here the start
     minibatch = False  # the loss is that of the whole problem, not of one batch
     record = "before"  # a trace row is the loss before the update
     tensors = (Tensor("w", (10,)),)  # the parameters of one lane

@@ -11,7 +11,14 @@ import numpy as np
 
 from optbench.engine.block import Block
 from optbench.engine.recorder import TraceRows
-from optbench.records import BlockResult, LaneResult, Status, TraceChunk, final_and_best
+from optbench.records import (
+    BlockResult,
+    LaneResult,
+    Status,
+    TraceChunk,
+    averaged_rows,
+    final_and_best,
+)
 
 
 class Ledger:
@@ -204,13 +211,11 @@ class Ledger:
         ended = ~self._diverged & (self._row_counts > 0) & (~self.running | self.complete)
         by_place: dict[int, tuple[float, float]] = {}
         losses = np.concatenate(self._loss) if ended.any() else np.zeros((0, 0))
-        for count in np.unique(self._row_counts[ended]).tolist():
-            places = np.flatnonzero(ended & (self._row_counts == count))
-            final, best = final_and_best(
-                np.ascontiguousarray(losses[:count, places].T),
-                min(self._block.iterations, count),
-                minibatch=self._block.problem.minibatch,
-            )
+        counts = np.stack([self._row_counts, self._update_counts], axis=1)
+        for rows, updates in np.unique(counts[ended], axis=0).tolist():
+            places = np.flatnonzero(ended & (counts == [rows, updates]).all(axis=1))
+            averaged = averaged_rows(updates, stochastic=self._block.problem.stochastic)
+            final, best = final_and_best(np.ascontiguousarray(losses[:rows, places].T), averaged)
             pairs = zip(final.tolist(), best.tolist(), strict=True)
             by_place |= dict(zip(places.tolist(), pairs, strict=True))
         return by_place

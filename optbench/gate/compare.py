@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.gate.baseline import Baseline
-from optbench.gate.comparison import Comparison, Pair
+from optbench.gate.comparison import Comparison, Pair, averaged_alike
 from optbench.gate.metric import measure
 from optbench.gate.numerics import numerics_findings
 from optbench.gate.presence import ending_findings, nothing_paired, unmatched_findings
@@ -34,7 +34,7 @@ from optbench.report.configurations import last_evaluations
 
 def compare(baseline: Baseline, run: RunTables, gate: Gate | None = None) -> Verdict:
     """Compare a run with a baseline, lane by lane; without a gate, by its defaults."""
-    comparison = Comparison(baseline, run, gate or Gate())
+    comparison = Comparison(baseline, averaged_alike(run, baseline), gate or Gate())
     if not comparison.matching.pairs:
         return Verdict((nothing_paired(comparison),), (), 0)
     settings = settings_findings(comparison)

@@ -2,15 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from optbench.gate.baseline import Baseline
 from optbench.gate.verdict import Gate
-from optbench.records import HYPERPARAMETER_PREFIX, RunTables
+from optbench.records import (
+    HYPERPARAMETER_PREFIX,
+    RunTables,
+    averaged_rows_of,
+    final_and_best,
+)
 
 Hyperparameters = dict[str, float | str]
 
@@ -187,6 +193,28 @@ def _assignment(name: str, value: float | str | None) -> str:
     if value is None:
         return f"no {name}"
     return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+
+
+def averaged_alike(run: RunTables, baseline: Baseline) -> RunTables:
+    """Return a run whose final and best losses are means of as many rows as the baseline's.
+
+    They are so already unless another version of optbench made it.
+    """
+    version = baseline.meta["schema_version"]
+    if run.meta["schema_version"] == version:
+        return run
+    problems = {str(entry["problem"]): entry for entry in baseline.meta["problems"]}
+    losses = run.trace.sort_values("iteration", kind="stable").groupby("lane")["loss"]
+    final, best = (
+        run.lanes[name].to_numpy(float, copy=True) for name in ("final_loss", "best_loss")
+    )
+    columns = (run.lanes[name] for name in ("lane", "problem", "iterations"))
+    for place, (lane, problem, updates) in enumerate(zip(*columns, strict=True)):
+        if problem in problems and np.isfinite(final[place]):
+            rows = averaged_rows_of(problems[problem], version, int(updates))
+            loss = losses.get_group(lane).to_numpy(dtype=np.float64)
+            final[place], best[place] = final_and_best(loss, rows)
+    return replace(run, lanes=run.lanes.assign(final_loss=final, best_loss=best))
 
 
 @dataclass(frozen=True)

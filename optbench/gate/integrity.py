@@ -68,9 +68,11 @@ def _missing_lanes(baseline: Baseline) -> Iterator[str]:
     keys = zip(lanes["problem"], lanes["label"], lanes["seed"], strict=True)
     there = Counter((str(problem), str(label), int(seed)) for problem, label, seed in keys)
     fixed = {entry["problem"] for entry in meta["problems"] if not entry.get("random", True)}
+    random = {entry["label"] for entry in meta["optimizers"] if entry.get("random")}
     for problem in file.problem:
-        seeds = meta["seeds"][:1] if problem.title in fixed else meta["seeds"]
         for entry in file.optimizer:
+            alike = problem.title in fixed and entry.title not in random
+            seeds = meta["seeds"][:1] if alike else meta["seeds"]
             grids = adjusted(file.optimizer, entry, problem.overrides).grid
             points = prod(len(grid_values(grid)) for grid in grids.values())
             for seed in seeds:

@@ -148,7 +148,7 @@ def _measure_group(
         first.label,
         metrics[0],
         metrics[1],
-        random=_is_random(comparison.problems_now[first.problem], losses[finite]),
+        random=_is_random(comparison, first, losses[finite]),
         configuration=first.configuration,
         setting=first.setting,
         finite_then=int(is_finite[:, 0].sum()),
@@ -157,17 +157,21 @@ def _measure_group(
     )
 
 
-def _is_random(problem: Mapping[str, Any], losses: np.ndarray) -> bool:
-    """Say whether seeds make a difference, from what a run says of its problem and final losses.
+def _is_random(comparison: Comparison, pair: Pair, losses: np.ndarray) -> bool:
+    """Say whether seeds make a difference to the lanes of a pair's group with these final losses.
 
     They do where several seeds gave losses that differ, and do not where all have one start and one
     stream, or losses that are alike on both sides. A single seed says nothing; then it counts
+    whether the run says that problem or rule is random, or, where an earlier optbench made it,
     whether the problem's definition names random streams.
     """
     if len(losses) > 1:
         return bool((losses != losses[0]).any())
+    problem = comparison.problems_now[pair.problem]
     if "random" in problem:
-        return bool(problem["random"])
+        entries = comparison.run.meta.get("optimizers") or ()
+        rules = [entry.get("random") for entry in entries if entry["label"] == pair.label]
+        return bool(problem["random"] or any(rules))
     digests = list((problem.get("stream_digests") or {}).values())
     if len(digests) > 1:
         return len(set(digests)) > 1

@@ -131,11 +131,12 @@ def save_tables(
 
 
 def check_savable(run: RunTables) -> None:
-    """Refuse a run that is not done, or that was made before there was a gate."""
+    """Refuse a run that is not done, or that was made by an earlier optbench."""
     status = run.meta["status"]
     if status not in (Status.DONE, Status.DIVERGED):
         raise ResultsError(f"'{run.path}' is {status}: a baseline needs a run that is done")
-    if "given" not in run.meta["suite"] or "calibration_seconds" not in run.meta:
+    complete = "given" in run.meta["suite"] and "calibration_seconds" in run.meta
+    if not complete or run.meta["schema_version"] < SCHEMA_VERSION:
         raise ResultsError(f"'{run.path}' was made by an earlier optbench; run its suite again")
 
 

@@ -8,8 +8,9 @@ no state between calls, so one object serves all lanes.
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,6 +22,9 @@ from optbench.settings import Setting
 DTYPES = ("float32", "float64")
 
 RECORDS = ("before", "after")
+
+PROBED_SEEDS = range(8)
+"""Seeds whose starts and draws tell whether a problem has anything random."""
 
 Arrays = Mapping[str, Array]
 
@@ -60,10 +64,8 @@ class Problem(ABC):
     """``"function"`` or ``"network"``: what its parameters are, variables or weights."""
     default_iterations: ClassVar[int]
     options: ClassVar[tuple[Setting, ...]]
-    random: ClassVar[bool]
-    """Whether anything depends on the seed."""
-    minibatch: ClassVar[bool]
-    """Whether a trace row is the loss on one minibatch, and summaries take means of rows."""
+    minibatch: bool
+    """Whether a trace row is the loss on a part of the data."""
     cpu_only: ClassVar[bool] = False
     """Whether it computes with NumPy alone."""
     by_coordinate: ClassVar[bool] = False
@@ -133,6 +135,30 @@ class Problem(ABC):
             known |= {"variables": variables, "minima": [], "plot": None}  # nothing known to draw
         return known
 
+    @cached_property
+    def stochastic(self) -> bool:
+        """Whether chance decides the loss of an iteration: by random batches, masks or noise.
+
+        Seeds then draw other numbers in the first iterations. The same examples in another order
+        are the same batch, and those of a batch that is full or in order are no matter of chance.
+        """
+        return _differ([_in_order(array) for array in self._drawn(seed)] for seed in PROBED_SEEDS)
+
+    def is_random(self, seeds: Sequence[int] = ()) -> bool:
+        """Say whether seeds make lanes differ: in their start, or in batches, masks or noise.
+
+        Starts and the draws of the first iterations are compared; of fewer than two seeds, whether
+        others would differ.
+        """
+        compared = seeds if len(seeds) > 1 else PROBED_SEEDS
+        return _differ(map(self._drawn, compared)) or _differ(
+            [self.start(seed)] for seed in compared
+        )
+
+    def _drawn(self, seed: int) -> list[np.ndarray]:
+        draws = self.draws(seed, 0)
+        return [np.asarray(draws[name]) for name in sorted(draws)]
+
     def prepare(self) -> tuple[str, ...]:
         """Find what the problem needs, fix what depends on it, and return notices for the user.
 
@@ -190,3 +216,17 @@ class Problem(ABC):
         The loss holds no penalty; the error is NaN where a problem has none.
         """
         raise AssertionError(f"{self.name} has no split '{split}'")
+
+
+def _differ(drawn: Iterable[Sequence[np.ndarray]]) -> bool:
+    """Say whether any of the arrays differ from the first ones; no more are made than it takes."""
+    each = iter(drawn)
+    first = next(each)
+    return not all(
+        len(others) == len(first) and all(map(np.array_equal, first, others)) for others in each
+    )
+
+
+def _in_order(drawn: np.ndarray) -> np.ndarray:
+    """Return what was drawn, indices of each iteration in ascending order."""
+    return np.sort(drawn) if drawn.ndim > 1 and drawn.dtype.kind in "iu" else drawn

@@ -1,7 +1,7 @@
 """Problems from a user's own code: what a plug-in's object becomes for the registry."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +30,17 @@ class PluginProblem(Adopted, Problem):
             probe(self)
         return notices
 
+    @property
+    @override
+    def stochastic(self) -> bool:
+        with self.faults_in_one_line("is not a valid problem"):
+            return bool(super().stochastic)
+
+    @override
+    def is_random(self, seeds: Sequence[int] = ()) -> bool:
+        with self.faults_in_one_line("is not a valid problem"):
+            return super().is_random(seeds)
+
     @override
     def definition(self) -> dict[str, Any]:
         """Return the problem's own definition and what identifies its code."""
@@ -47,7 +58,7 @@ class _Adopter(Adopter[Problem]):
     noun, flag = "problem", "--problem"
     contract = Problem
     front = PluginProblem
-    required = ("kind", "default_iterations", "options", "random", "minibatch")
+    required = ("kind", "default_iterations", "options", "minibatch")
     settings, declared_by = "options", "Option"
 
     @override

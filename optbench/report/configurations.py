@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 
 from optbench.errors import UsageError, nearest
-from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, RunTables, Status
+from optbench.records import (
+    BEST_AT,
+    HYPERPARAMETER_PREFIX,
+    RunTables,
+    Status,
+    averaged_rows_of,
+)
 from optbench.report.domain import lanes_outside
 from optbench.report.statistics import ENDED_WELL, ENDED_WORST, quantile, spread
 
@@ -15,6 +21,13 @@ SPLITS = ("train", "validation", "test")
 EVALUATED = tuple(f"{split}_{measure}" for split in SPLITS for measure in ("loss", "error"))
 MEASURES = ("final_loss", "best_loss", *EVALUATED)
 """What a lane reached, and what medians over seeds are taken of."""
+
+CRITERIA = {
+    "validation_loss": "validation loss",
+    "train_loss": "train loss",
+    "final_loss": "final loss",
+}
+"""What a problem's lanes are ranked by, and its name: the first of these that any of them has."""
 
 
 def problem_names(tables: RunTables) -> list[str]:
@@ -53,8 +66,16 @@ def last_evaluations(evaluation: pd.DataFrame, lanes: pd.DataFrame) -> pd.DataFr
     return ordered.drop_duplicates(["lane", "split"], keep="last")
 
 
-def _measured_lanes(tables: RunTables) -> pd.DataFrame:
-    """Return the lanes in order with :data:`MEASURES`, +inf where worst, NaN where not ended."""
+def ranked_lanes(tables: RunTables) -> pd.DataFrame:
+    """Return the lanes in order with :data:`MEASURES`, and what they are ranked by.
+
+    ``score`` is the loss by which lanes of a problem are ranked, ``criterion`` says which one that
+    is: the last evaluated validation loss, else the last evaluated training loss, else the final
+    loss; never that of the test split. The smallest is best. Losses of lanes that diverged or
+    failed are +inf, and so is the score of one that ended without a finite value of the criterion;
+    those of lanes that have not ended are NaN. ``averaged_rows`` is how many rows a final loss is
+    the mean of.
+    """
     lanes = tables.lanes.sort_values("lane", kind="stable")
     last = last_evaluations(tables.evaluation, lanes)
     reached = {
@@ -64,15 +85,29 @@ def _measured_lanes(tables: RunTables) -> pd.DataFrame:
     }
     columns = pd.DataFrame(reached, columns=list(EVALUATED), dtype="float64")
     lanes = lanes.join(columns, on="lane").reset_index(drop=True)
-    validated = lanes.groupby("problem")["validation_loss"].transform("count") > 0
+    known = lanes.groupby("problem")[list(CRITERIA)].transform("count") > 0
+    known["final_loss"] = True
+    lanes["criterion"] = known.idxmax(axis=1)
     measures = list(MEASURES)
     lanes[measures] = lanes[measures].astype("float64")
     lanes.loc[lanes["status"].isin(ENDED_WORST), measures] = np.inf
     lanes.loc[~lanes["status"].isin([*ENDED_WORST, *ENDED_WELL]), measures] = np.nan
-    return lanes.assign(
-        criterion=np.where(validated, "validation_loss", "final_loss"),
-        outside=lanes["lane"].isin(lanes_outside(tables)) & lanes["status"].isin(ENDED_WELL),
-    )
+    ended_well = lanes["status"].isin(ENDED_WELL)
+    choices = [lanes[name] for name in CRITERIA]
+    lanes["score"] = np.select([lanes["criterion"] == name for name in CRITERIA], choices)
+    lanes.loc[ended_well & lanes["score"].isna(), "score"] = np.inf
+    lanes["averaged_rows"] = _averaged_rows(tables, lanes)
+    return lanes.assign(outside=lanes["lane"].isin(lanes_outside(tables)) & ended_well)
+
+
+def _averaged_rows(tables: RunTables, lanes: pd.DataFrame) -> list[int]:
+    version = tables.meta["schema_version"]
+    described = {name: describe(tables, name) for name in lanes["problem"].unique()}
+    updates = lanes["iterations"].astype("float64").fillna(0).astype(int)
+    return [
+        averaged_rows_of(described[problem], version, made)
+        for problem, made in zip(lanes["problem"].tolist(), updates.tolist(), strict=True)
+    ]
 
 
 def _median_statuses(statuses: np.ndarray, medians: np.ndarray) -> list[str]:
@@ -95,11 +130,10 @@ def _configurations(lanes: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     """
     names = ["problem", "label", "optimizer", "criterion", *hyperparameter_columns(lanes)]
     table: pd.DataFrame = lanes.iloc[rows[0]][names].reset_index(drop=True)
-    values = {name: lanes[name].to_numpy()[rows] for name in (*MEASURES, "status", "outside")}
-    medians = {name: quantile(values[name], 0.5) for name in MEASURES}
-    ranked_by = [(table["criterion"] == name).to_numpy() for name in MEASURES]
-    score = np.select(ranked_by, [medians[name] for name in MEASURES], np.nan)
-    low, high = spread(np.select(ranked_by, [values[name] for name in MEASURES], np.nan))
+    numbers = (*MEASURES, "score")
+    values = {name: lanes[name].to_numpy()[rows] for name in (*numbers, "status", "outside")}
+    medians = {name: quantile(values[name], 0.5) for name in numbers}
+    low, high = spread(values["score"])
     seeds_outside = values["outside"].sum(axis=0)
     return table.assign(
         lane_numbers=pd.Series(list(map(tuple, lanes["lane"].to_numpy()[rows].T.tolist()))),
@@ -109,31 +143,30 @@ def _configurations(lanes: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
         seeds_outside=seeds_outside,
         status=_median_statuses(values["status"], medians["final_loss"]),
         **medians,
-        final_loss_min=quantile(values["final_loss"], 0.0),
-        final_loss_max=quantile(values["final_loss"], 1.0),
+        score_min=quantile(values["score"], 0.0),
+        score_max=quantile(values["score"], 1.0),
+        score_low=low,
+        score_high=high,
+        averaged_rows=lanes["averaged_rows"].to_numpy()[rows].max(axis=0),
         **{
             name: pd.DataFrame(
                 lanes[name].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
             ).median()
             for name in ("iterations", "step_seconds")
         },
-        score=score,
-        score_low=low,
-        score_high=high,
-        standing=np.where(np.isfinite(score), 2 * seeds_outside > len(rows), 2),
+        standing=np.where(np.isfinite(medians["score"]), 2 * seeds_outside > len(rows), 2),
     )
 
 
 def configurations(tables: RunTables) -> pd.DataFrame:
     """Return one row per configuration, in lane order, with medians over its seeds.
 
-    ``score`` is what configurations of one problem and label are ranked by (see
-    :func:`ranked`): the median validation loss where the problem has one, else the median final
-    training loss; never a test loss. ``score_low`` and ``score_high`` are the band over seeds. The
-    first of the ranking is ``best``. Values of diverged and failed lanes are +inf here (see
-    :func:`summary` for the table with nulls), those of lanes that have not ended are NaN.
+    ``score`` is the median of what :func:`ranked_lanes` ranks by, ``score_low`` and ``score_high``
+    are the band over seeds. The first of a problem and label in :func:`ranked` is ``best``. Values
+    of diverged and failed lanes are +inf here (see :func:`summary` for the table with nulls), those
+    of lanes that have not ended are NaN.
     """
-    lanes = _measured_lanes(tables)
+    lanes = ranked_lanes(tables)
     groups = lanes.groupby(
         ["problem", "label", *hyperparameter_columns(lanes)], sort=False, dropna=False
     )

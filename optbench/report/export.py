@@ -13,6 +13,7 @@ import pandas as pd
 
 from optbench.errors import ResultsError, UsageError, nearest
 from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, LANE_COLUMNS, RunTables
+from optbench.report.configurations import ranked_lanes
 from optbench.report.summaries import summary
 from optbench.store.files import write_beside
 
@@ -33,8 +34,8 @@ def export(
 ) -> pd.DataFrame:
     """Return one table of all runs, and write it to a file if there is to be one.
 
-    Rows of trace and evaluation also have what was chosen for their lane; the first column is the
-    name of the run. Arguments are those of :func:`check_export`.
+    Rows of trace and evaluation also have what was chosen for their lane, and lanes what they are
+    ranked by; the first column is the name of the run. Arguments are those of :func:`check_export`.
     """
     written_as = check_export(table, format_, output, force=force)
     by_name = {run.path.resolve().name: run for run in runs}
@@ -42,10 +43,11 @@ def export(
         by_name = {str(run.path): run for run in runs}
     if table == "summary":
         rows = _concatenate([_named(name, summary(run)) for name, run in by_name.items()])
+    elif table == "lanes":
+        rows = _concatenate([_named(name, _with_score(run)) for name, run in by_name.items()])
     else:
         rows = _concatenate([_named(name, _integers(run.lanes)) for name, run in by_name.items()])
-        if table != "lanes":
-            rows = _with_lanes(runs, rows, table)
+        rows = _with_lanes(runs, rows, table)
     if output is not None:
         _write(pieces(rows, written_as), output)
     return rows
@@ -84,6 +86,14 @@ def check_export(
 
 def _named(name: str, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(run=name)[["run", *rows.columns.drop("run", errors="ignore")]]
+
+
+def _with_score(run: RunTables) -> pd.DataFrame:
+    """Return lanes in order with what they are ranked by, null where it is not finite."""
+    ranked = ranked_lanes(run)
+    lanes = run.lanes.sort_values("lane", kind="stable").reset_index(drop=True)
+    score = ranked["score"].where(np.isfinite(ranked["score"]))
+    return _integers(lanes).assign(criterion=ranked["criterion"], score=score)
 
 
 def _integers(lanes: pd.DataFrame) -> pd.DataFrame:

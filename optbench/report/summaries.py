@@ -23,10 +23,13 @@ SUMMARY_COLUMNS = {
     "label": "string",
     "optimizer": "string",
     "status": "string",  # of the best configuration, as its median over seeds has it
-    "final_loss": "float64",  # medians over the seeds of the best configuration; null where the
-    "final_loss_min": "float64",  # value is not finite, that is where it diverged or is missing
-    "final_loss_max": "float64",
+    "criterion": "string",  # what ranks, and chose the best configuration: the column of that name
+    "score": "float64",  # its value; this and all below are medians over the seeds of the best
+    "score_min": "float64",  # configuration, null where the value is not finite, that is where it
+    "score_max": "float64",  # diverged or is missing
+    "final_loss": "float64",
     "best_loss": "float64",
+    "averaged_rows": "int64",  # rows that final_loss is the mean of, the largest number of a seed
     "train_loss": "float64",
     "train_error": "float64",  # zero-one errors, fractions from 0 to 1
     "validation_loss": "float64",
@@ -44,7 +47,6 @@ SUMMARY_COLUMNS = {
     "lanes_failed": "int64",
     "lanes_outside": "int64",  # ended outside the domain
     "lanes_reused": "int64",  # taken over from earlier runs
-    "criterion": "string",  # what the best configuration was chosen by
     "swept": "string",  # its values of the hyperparameters that were swept; null where none was
     "edge": "string",  # warning that the best lies on the edge of the grid, or null
 }

@@ -7,6 +7,7 @@ per problem, rounded, and below it what a reader must know about it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optbench.records import Status
+from optbench.report.configurations import CRITERIA
 from optbench.store.files import json_text
 
 MISSING = "-"
@@ -63,11 +65,18 @@ def duration(seconds: Any) -> str:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the table that is read: its title, how a row's cell is written, and when."""
+    """A column of the table that is read: its title, how a row's cell is written, and when.
 
-    title: str
+    The title may depend on the rows of the problem.
+    """
+
+    title: str | Callable[[pd.DataFrame], str]
     cell: Callable[["pd.Series[Any]"], str]
     shown: Callable[[pd.DataFrame], bool] = lambda rows: True
+
+    def heading(self, rows: pd.DataFrame) -> str:
+        """Return the title above these rows."""
+        return self.title if isinstance(self.title, str) else self.title(rows)
 
 
 def _has(name: str) -> Callable[[pd.DataFrame], bool]:
@@ -75,22 +84,25 @@ def _has(name: str) -> Callable[[pd.DataFrame], bool]:
     return lambda rows: bool(rows[name].notna().any())
 
 
-def _final_loss(row: "pd.Series[Any]") -> str:
-    """Write the final loss, or where there is none, what became of the lanes."""
-    if pd.isna(row["final_loss"]):
+def _score(row: "pd.Series[Any]") -> str:
+    """Write what a row is ranked by, or where that is missing, what became of the lanes."""
+    if pd.isna(row["score"]):
         return MISSING if row["status"] in (Status.DONE, Status.STOPPED) else str(row["status"])
-    return number(row["final_loss"]) + (" outside" if row["outside"] else "")
+    return number(row["score"]) + (" outside" if row["outside"] else "")
 
 
 def _spread(row: "pd.Series[Any]") -> str:
-    """Write the smallest and the largest final loss of the seeds."""
-    if row["seeds"] < 2 or pd.isna(row["final_loss_min"]):
+    """Write the smallest and the largest score of the seeds."""
+    if row["seeds"] < 2 or pd.isna(row["score_min"]):
         return MISSING
-    highest = row["final_loss_max"]
+    highest = row["score_max"]
     worst = str(Status.DIVERGED if row["seeds_diverged"] else Status.FAILED)
-    return (
-        f"{_digits(row['final_loss_min'], 3)}–{worst if pd.isna(highest) else _digits(highest, 3)}"
-    )
+    return f"{_digits(row['score_min'], 3)}–{worst if pd.isna(highest) else _digits(highest, 3)}"
+
+
+def _evaluated(rows: pd.DataFrame) -> bool:
+    """Say whether rows are ranked by the loss over a whole split."""
+    return bool((rows["criterion"] != "final_loss").any())
 
 
 COLUMNS = (
@@ -98,9 +110,10 @@ COLUMNS = (
     _Column(
         "best at", lambda row: MISSING if pd.isna(row["swept"]) else row["swept"], _has("swept")
     ),
-    _Column("final loss", _final_loss),
+    _Column(lambda rows: CRITERIA[rows["criterion"].iloc[0]], _score),
     _Column("over seeds", _spread, lambda rows: bool((rows["seeds"] > 1).any())),
-    _Column("best loss", lambda row: number(row["best_loss"])),
+    _Column("final loss", lambda row: number(row["final_loss"]), _evaluated),
+    _Column("best loss", lambda row: number(row["best_loss"]), lambda rows: not _evaluated(rows)),
     _Column("test error", lambda row: percent(row["test_error"]), _has("test_error")),
     _Column(
         "test loss",
@@ -119,6 +132,19 @@ COLUMNS = (
     ),
     _Column("step time", lambda row: duration(row["step_seconds"])),
 )
+
+
+def averaging(rows: pd.DataFrame) -> list[str]:
+    """Say in a line, where there are batches, which of them the final losses are means of."""
+    averaged = rows.loc[rows["final_loss"].notna(), "averaged_rows"]
+    fewest, most = averaged.min(), averaged.max()
+    if averaged.empty or (most == 1 and not _evaluated(rows)):
+        return []
+    if most == 1:
+        return ["final loss: that of the last batch"]
+    span = f"{most}" if fewest == most else f"{fewest} to {most}"
+    best = "" if _evaluated(rows) else "; best loss: the lowest such mean"
+    return [f"final loss: mean of the last {span} batches{best}"]
 
 
 def notes(summary: pd.DataFrame) -> list[str]:
@@ -149,10 +175,13 @@ def to_rich(summary: pd.DataFrame) -> Group:
     for title, rows in _sections(summary):
         table = Table(title=Text(title), title_justify="left", **frame)
         columns = [column for column in COLUMNS if column.shown(rows)]
-        for position, column in enumerate(columns):
+        headings = [column.heading(rows) for column in columns]
+        if _evaluated(rows):  # these tables have the most columns
+            headings = [fill(heading, 9, break_long_words=False) for heading in headings]
+        for position, (column, heading) in enumerate(zip(columns, headings, strict=True)):
             text_like = column.title in ("optimizer", "best at")
             table.add_column(
-                column.title,
+                heading,
                 justify="left" if text_like else "right",
                 no_wrap=not text_like,
                 overflow="fold",
@@ -162,6 +191,7 @@ def to_rich(summary: pd.DataFrame) -> Group:
             cells = [Text(column.cell(row)) for column in columns]
             table.add_row(*cells, style="red" if row["status"] in LOST else None)
         parts.append(table)
+        parts += [Text(f"  {line}", style="dim") for line in averaging(rows)]
         parts += [Text(f"  {line}", style="yellow") for line in notes(rows)]
     return Group(*parts)
 
@@ -171,11 +201,11 @@ def to_markdown(summary: pd.DataFrame) -> str:
     parts = []
     for title, rows in _sections(summary):
         columns = [column for column in COLUMNS if column.shown(rows)]
-        lines = [[column.title for column in columns], ["---"] * len(columns)]
+        lines = [[column.heading(rows) for column in columns], ["---"] * len(columns)]
         lines += [[column.cell(row) for column in columns] for _, row in rows.iterrows()]
         table = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
         parts += [f"### {title}", table]
-        if lines_below := notes(rows):
+        if lines_below := averaging(rows) + notes(rows):
             parts.append("\n".join(f"- {_escaped(line)}" for line in lines_below))
     return "\n\n".join(parts) + "\n"
 
@@ -194,9 +224,10 @@ def to_json(summary: pd.DataFrame) -> str:
 def _sections(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield title and rows of each problem of each run, in order."""
     for _, rows in summary.groupby(["run", "problem"], sort=False):
-        first = rows.iloc[0]
-        seeds = f", median of {first['seeds']} seeds" if first["seeds"] > 1 else ""
-        yield f"{first['heading']}{seeds}", rows
+        fewest, most = rows["seeds"].min(), rows["seeds"].max()
+        span = f"{most}" if fewest == most else f"{fewest} to {most}"
+        seeds = f", median of {span} seeds" if most > 1 else ""
+        yield f"{rows.iloc[0]['heading']}{seeds}", rows
 
 
 def _escaped(text: str) -> str:

@@ -27,7 +27,8 @@ def lay_out(suite: Suite, device_kind: str) -> tuple[Lane, ...]:
     for resolved in suite.problems:
         fingerprint = resolved.problem.fingerprint
         for entry in resolved.optimizers:
-            for configuration, seed in product(entry.configurations, suite.seeds_of(resolved)):
+            seeds = suite.seeds_of(resolved, entry)
+            for configuration, seed in product(entry.configurations, seeds):
                 decisive = {  # all that decides the lane's trace
                     "fingerprint": fingerprint,
                     "optimizer": entry.optimizer.identity(),

@@ -271,14 +271,17 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
             {
                 "problem": resolved.label,
                 "name": resolved.problem.name,
-                "random": resolved.problem.random,
                 **resolved.problem.describe(),
+                "random": resolved.random,
+                "stochastic": resolved.problem.stochastic,
                 "iterations": resolved.iterations,
                 "fingerprint": resolved.problem.fingerprint,
                 "definition": resolved.problem.definition(),
                 "stream_digests": {
                     str(seed): _stream_digest(resolved.problem, seed)
-                    for seed in suite.seeds_of(resolved)
+                    for seed in dict.fromkeys(
+                        lane.seed for lane in plan.lanes if lane.problem == resolved.label
+                    )
                 },
             }
             for resolved in suite.problems
@@ -310,7 +313,13 @@ def _describe_optimizers(suite: Suite) -> list[dict[str, Any]]:
         identity, plugin = entry.optimizer.identity(), entry.optimizer.plugin
         source = identity["source"] if plugin is None else plugin.source.describe()
         described.append(
-            {"label": label, "name": entry.name, "rule": identity["name"], "source": source}
+            {
+                "label": label,
+                "name": entry.name,
+                "rule": identity["name"],
+                "random": entry.optimizer.random,
+                "source": source,
+            }
         )
     return described
 

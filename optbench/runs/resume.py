@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from optbench.errors import ResultsError
 from optbench.records import (
     EVALUATION_COLUMNS,
     NUMERICS_VERSION,
+    SCHEMA_VERSION,
     TRACE_COLUMNS,
     Lane,
     Record,
@@ -89,6 +91,11 @@ def check_resumable(run: Path, device: Device, *, force: bool = False) -> None:
         raise ResultsError(f"'{run}' is being written by another process; wait for its end")
     if meta["status"] != Status.INTERRUPTED:
         raise ResultsError(f"'{run}' has ended ({meta['status']}): there is nothing to resume")
+    if meta["schema_version"] < SCHEMA_VERSION:
+        raise ResultsError(
+            f"'{run}' was begun by an earlier optbench, whose summaries mean something else; "
+            f"run its suite again: optbench run {quote(str(run / 'run.json'))}"
+        )
     changed = environment_changes(meta, device)
     if changed and not force:
         raise ResultsError(

@@ -14,6 +14,7 @@ from optbench.errors import ResultsError
 from optbench.records import (
     PENALTY,
     POSITION_NAMES,
+    SCHEMA_VERSION,
     BlockResult,
     EvaluationRows,
     Lane,
@@ -24,7 +25,7 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.store.find import list_runs
-from optbench.store.reader import read_lanes, read_run
+from optbench.store.reader import read_lanes, read_meta, read_run
 
 FINISHED = (Status.DONE, Status.STOPPED)
 """Statuses of lanes that are taken over."""
@@ -52,7 +53,8 @@ class Reused:
 def find_reusable(out: Path, lanes: Sequence[Lane], *, diverged: bool = False) -> list[Reused]:
     """Return which lanes earlier runs under ``out`` have finished, the latest run first.
 
-    ``diverged`` also takes over lanes that diverged. Damaged runs are passed over.
+    ``diverged`` also takes over lanes that diverged. Damaged runs are passed over, and those of an
+    earlier schema, whose columns mean something else.
     """
     wanted = {lane.key: lane.number for lane in lanes}
     statuses = {*FINISHED, Status.DIVERGED} if diverged else set(FINISHED)
@@ -61,6 +63,8 @@ def find_reusable(out: Path, lanes: Sequence[Lane], *, diverged: bool = False) -
         if not wanted:
             break
         try:
+            if read_meta(run)["schema_version"] < SCHEMA_VERSION:
+                continue
             table = read_lanes(run)
         except ResultsError:
             continue

@@ -39,6 +39,7 @@ class _Problem(_Part):
     iterations_per_epoch: int | None
     iterations: int = 1
     dtype: Literal["float32", "float64"] = "float64"
+    stochastic: bool = False
     definition: dict[str, Any] = {}
     stream_digests: dict[str, str] = {}
 

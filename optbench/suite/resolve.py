@@ -7,7 +7,7 @@ suite file again, so that run.json can be run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -46,7 +46,7 @@ class ResolvedOptimizer:
 class ResolvedProblem:
     """A problem of a suite, with the optimizers that are to minimise it.
 
-    ``seeds`` are those of its lanes: one where nothing of the problem depends on the seed.
+    ``random`` says whether the problem makes lanes of the suite's seeds differ.
     """
 
     label: str
@@ -54,7 +54,7 @@ class ResolvedProblem:
     iterations: int
     optimizers: tuple[ResolvedOptimizer, ...]
     rules: Rules = field(default_factory=Rules)
-    seeds: tuple[int, ...] | None = None
+    random: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Suite:
     notices: tuple[str, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-    def seeds_of(self, resolved: ResolvedProblem) -> tuple[int, ...]:
-        """Return the seeds of a problem's lanes."""
-        return self.seeds if resolved.seeds is None else resolved.seeds
+    def seeds_of(self, problem: ResolvedProblem, entry: ResolvedOptimizer) -> tuple[int, ...]:
+        """Return the seeds of an optimizer's lanes on a problem: one where nothing is random."""
+        return self.seeds if problem.random or entry.optimizer.random else self.seeds[:1]
 
 
 def resolve(
@@ -121,10 +121,13 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
         "problem": plain_problems,
         "optimizer": [_Swept.of(entry).plain() for entry in file.optimizer],
     }
-    if len(seeds) > 1 and not any(resolved.problem.random for resolved in problems):
-        notices.append(f"nothing in suite '{file.name}' is random, so one seed is enough")
     given = file.as_written()
-    return Suite(file.name, seeds, tuple(problems), written, plain_suite, tuple(notices), given)
+    suite = Suite(file.name, seeds, tuple(problems), written, plain_suite, tuple(notices), given)
+    pairs = ((problem, entry) for problem in problems for entry in problem.optimizers)
+    if len(seeds) > 1 and all(len(suite.seeds_of(*pair)) == 1 for pair in pairs):
+        enough = f"nothing in suite '{file.name}' is random, so one seed is enough"
+        return replace(suite, notices=(*notices, enough))
+    return suite
 
 
 def _resolve_problem(
@@ -146,7 +149,7 @@ def _resolve_problem(
         iterations_of(file, entry, problem),
         rules=rules_of(file, entry, problem),
         optimizers=tuple(optimizer.expanded() for optimizer in optimizers),
-        seeds=seeds if problem.random else seeds[:1],
+        random=problem.is_random(seeds),
     )
     plain = {
         "name": entry.name,

@@ -184,7 +184,7 @@ DAMAGES = [
     (whole("[]"), "run.json' was not written by optbench: it has no schema_version"),
     (whole("{}"), "it has no schema_version"),
     (changed("schema_version", to="1"), "it has no schema_version"),
-    (changed("schema_version", to=99), "has schema_version 99, this optbench reads up to 2"),
+    (changed("schema_version", to=99), "has schema_version 99, this optbench reads up to 3"),
     (whole('{"schema_version": 1}'), "run.json' is damaged: started: field required"),
     (without("suite"), "run.json' is damaged: suite: field required"),
     (without("suite", "name"), "is damaged: suite.name: field required"),

@@ -107,13 +107,23 @@ def test_the_lanes_with_whole_numbers(made):
         records(exported(made, "sweep", "--table", "lanes", "--format", "json")),
         lanes(path),
     )
-    assert list(rows[0]) == ["run", *own.columns]
+    assert list(rows[0]) == ["run", *own.columns, "criterion", "score"]
+    assert [row["score"] for row in rows] == [row["final_loss"] for row in rows]
+    assert {row["criterion"] for row in rows} == {"final_loss"}
     assert [row["lane_key"] for row in rows] == own["lane_key"].tolist()
     assert [row["diverged_at"] for row in rows] == [None, 1, None, None, None]
     assert [type(row["iterations"]) for row in rows] == [int] * 5
     written = cells(exported(made, "sweep", "--table", "lanes"))
     assert [row["diverged_at"] for row in written] == ["", "1", "", "", ""]
     assert [row["final_loss"] for row in written][1] == ""
+
+
+def test_the_lanes_of_a_network_have_the_validation_loss_that_they_are_ranked_by(made):
+    own = pd.read_parquet(path_of(made, "network") / "evaluation")
+    rows = records(exported(made, "network", "--table", "lanes", "--format", "json"))
+    validated = own[own["split"] == "validation"].set_index("lane")["loss"]
+    assert {row["criterion"] for row in rows} == {"validation_loss"}
+    assert {row["lane"]: row["score"] for row in rows} == validated.to_dict()
 
 
 def test_the_evaluations_by_lane(made):

@@ -372,6 +372,13 @@ def test_another_numerics_version_or_device_is_refused(changes, cut, tmp_path):
     assert f"({next(iter(changes))}: " in refused("--resume", cut.name, cwd=tmp_path)
 
 
+def test_a_run_of_an_earlier_schema_is_refused(cut, tmp_path):
+    change(cut, schema_version=2)
+    message = refused("--resume", cut.name, "--force", cwd=tmp_path)
+    assert "was begun by an earlier optbench" in message
+    assert message.endswith(f"run its suite again: optbench run results/{cut.name}/run.json")
+
+
 def test_what_has_no_say_in_numbers_may_change(cut, tmp_path):
     blas = meta(cut)["environment"]["blas"]
     more = [*blas, {"internal_api": "openblas", "version": "0.1", "architecture": "of a plug-in"}]

@@ -84,8 +84,7 @@ def test_networks_leave_a_row_an_update_and_evaluations_of_every_split(network):
         == [["test", "train", "validation"]] * 8
     )
     assert evaluation["error"].between(0, 1).all()
-    means = rows.groupby("lane")["loss"].mean()
-    assert table["final_loss"].tolist() == pytest.approx(means.tolist())
+    assert table["final_loss"].tolist() == rows.groupby("lane")["loss"].last().tolist()
 
 
 # Repeating.
@@ -184,6 +183,34 @@ def test_seeds_of_a_function_are_said_to_change_nothing(tmp_path):
     assert "note: nothing in suite 'anisotropic' is random, so one seed is enough" in seen.err
     (path,) = (tmp_path / "results").iterdir()
     assert set(lanes(path)["seed"]) == {0}
+
+
+def test_where_nothing_is_random_a_network_has_one_lane_and_its_last_row_as_final_loss(tmp_path):
+    network = ("--problem", "mnist-logreg", "--data", "mnist-5k", "--batch-size", 100)
+    seen = optbench("run", *network, "-o", "sgd", "--seeds", 3, "--iterations", 30, cwd=tmp_path)
+    assert "note: nothing in suite 'mnist-logreg' is random, so one seed is enough" in seen.err
+    assert "median" not in seen.out
+    (path,) = (tmp_path / "results").iterdir()
+    (lane,) = lanes(path).to_dict("records")
+    losses = trace(path)["loss"]
+    assert (lane["final_loss"], lane["best_loss"]) == (losses.iloc[-1], losses.min())
+    (problem,) = meta(path)["problems"]
+    assert (problem["random"], problem["stochastic"]) == (False, False)
+    assert list(problem["stream_digests"]) == ["0"]
+
+
+def test_short_runs_do_not_average_their_descent_and_choose_by_the_loss_of_a_split(tmp_path):
+    grid = ("-o", "sgd", "--grid", "sgd.lr=0.01,0.1", "--iterations", 40, "--batch-size", 50)
+    seen = optbench("run", "mnist-mlp", "--data", "mnist-5k", *grid, cwd=tmp_path)
+    (path,) = (tmp_path / "results").iterdir()
+    table, rows = lanes(path), trace(path)
+    last = rows.groupby("lane")["loss"].apply(lambda loss: loss.iloc[-4:].mean())
+    assert table["final_loss"].tolist() == pytest.approx(last.tolist(), rel=1e-12)
+    evaluated = pd.read_parquet(path / "evaluation")
+    validation = evaluated[evaluated["split"] == "validation"].set_index("lane")["loss"]
+    assert f" {validation.min():#.4g} " in seen.out
+    assert f"lr={table['hp_lr'][validation.idxmin()]:g}" in seen.out
+    assert "final loss: mean of the last 4 batches" in seen.out
 
 
 def test_iterations_batch_size_dtype_and_data_are_the_problems(tmp_path):

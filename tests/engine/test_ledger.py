@@ -136,13 +136,13 @@ def test_functions_are_summed_up_by_their_last_and_smallest_row():
     assert (second.final_loss, second.best_loss) == (1.0, 1.0)
 
 
-def test_minibatch_problems_are_summed_up_by_means_of_up_to_100_rows():
+def test_stochastic_problems_are_summed_up_by_means_of_a_tenth_of_their_rows():
     losses = np.random.default_rng(13).normal(size=(150, 2))
     book = ledger(small_network(record="after"), lanes=2, iterations=150)
     book.enter(rows(0, losses[:64]))
     book.enter(rows(64, losses[64:]))
     for lane in book.result().lanes:
         own = losses[:, lane.lane].tolist()
-        means = [sum(own[i : i + 100]) / 100 for i in range(51)]
+        means = [sum(own[i : i + 15]) / 15 for i in range(136)]
         assert lane.final_loss == pytest.approx(means[-1], rel=1e-12)
         assert lane.best_loss == pytest.approx(min(means), rel=1e-12)

@@ -176,11 +176,12 @@ def test_stopping_does_not_depend_on_company(block_bytes, device):
 
 
 def test_a_stopped_lane_has_its_own_summary():
-    (lane,) = found(small_network(), Rules(patience=8), rates=[{"lr": 1e-6}], iterations=500)
+    (lane,) = found(small_network(), Rules(patience=40), rates=[{"lr": 1e-6}], iterations=500)
     rows = len(lane.loss)
     assert lane.result.status is Status.STOPPED
-    assert rows == lane.result.iterations < 100
-    assert lane.result.final_loss == pytest.approx(lane.loss.mean(), rel=1e-12)
+    assert 20 <= rows == lane.result.iterations < 100
+    tenth = lane.loss[-(rows // 10) :]
+    assert lane.result.final_loss == pytest.approx(tenth.mean(), rel=1e-12)
 
 
 def test_the_key_of_a_lane_holds_the_rules():

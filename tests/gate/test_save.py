@@ -213,6 +213,7 @@ NOT_DONE = {"suite": {"given": {}}, "calibration_seconds": 1.0}
         (Status.INTERRUPTED, NOT_DONE, "is interrupted: a baseline needs a run that is done"),
         (Status.RUNNING, NOT_DONE, "is running: a baseline needs a run that is done"),
         (Status.DONE, {}, "run its suite again"),  # of an earlier optbench
+        (Status.DONE, {**NOT_DONE, "schema_version": 2}, "run its suite again"),
     ],
 )
 def test_a_run_that_is_not_done_or_of_an_earlier_optbench_is_no_reference(status, more, message):

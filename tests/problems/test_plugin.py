@@ -40,7 +40,6 @@ class Bowl(Problem):
 
     kind = "function"
     default_iterations = 5
-    random = False
     minibatch = False
     record = "before"
     tensors = (Tensor("w", (4,)),)
@@ -203,8 +202,8 @@ def test_a_class_that_is_not_whole_is_refused(write, part, says):
             STACKED + "class Net:\n    def loss(self): pass\n",
             "Net",
             "mine.py:Net is the class Net, not a problem; make it a subclass of "
-            "optbench.problems.Problem, and add kind, default_iterations, options, random, "
-            "minibatch, definition, loss_and_grad, record, start, tensors",
+            "optbench.problems.Problem, and add kind, default_iterations, options, minibatch, "
+            "definition, loss_and_grad, record, start, tensors",
         ),
         (
             STACKED + "class Net:\n    def __call__(self): pass\nnet = Net()\n",

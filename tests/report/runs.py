@@ -12,10 +12,12 @@ import pandas as pd
 from optbench.records import (
     EVALUATION_COLUMNS,
     LANE_COLUMNS,
+    SCHEMA_VERSION,
     SURFACE_COLUMNS,
     TRACE_COLUMNS,
     RunTables,
     Status,
+    averaged_rows,
     final_and_best,
 )
 
@@ -49,6 +51,7 @@ def function_problem(problem: str = "anisotropic", **changes: Any) -> dict[str, 
         "iterations": 30,
         "record": "before",
         "batch_size": None,
+        "stochastic": False,
         "iterations_per_epoch": None,
         "fingerprint": "f1",
     } | changes
@@ -62,6 +65,7 @@ def network_problem(problem: str = "mnist-mlp", **changes: Any) -> dict[str, Any
         "iterations": 200,
         "record": "after",
         "batch_size": 128,
+        "stochastic": True,
         "iterations_per_epoch": 40,
         "fingerprint": "n1",
     } | changes
@@ -89,7 +93,11 @@ def tables(
     evaluation = pd.DataFrame(evaluations, columns=list(EVALUATION_COLUMNS))
     return RunTables(
         path=Path("results/test-20260101T000000Z-abc123"),
-        meta={"suite": {"name": "test"}, "problems": list(problems)},
+        meta={
+            "schema_version": SCHEMA_VERSION,
+            "suite": {"name": "test"},
+            "problems": list(problems),
+        },
         lanes=lane_table,
         trace=_trace(lanes),
         evaluation=evaluation.astype(EVALUATION_COLUMNS),
@@ -101,7 +109,7 @@ def _lane_row(number: int, lane: Lane, minibatch: bool) -> dict[str, Any]:
     loss = np.asarray(lane.loss, dtype=np.float64)
     final: tuple[float | None, float | None] = (None, None)
     if lane.status in (Status.DONE, Status.STOPPED):
-        final = final_and_best(loss, len(loss) if minibatch else len(loss) - 1, minibatch=minibatch)
+        final = final_and_best(loss, averaged_rows(len(loss), stochastic=minibatch))
     return {
         "lane": number,
         "lane_key": f"key{number}",

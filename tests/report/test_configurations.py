@@ -119,6 +119,47 @@ def test_networks_are_ranked_by_the_validation_loss_at_their_end(first, second):
     assert (found["hp_lr"], found["criterion"]) == (0.2, "validation_loss")
 
 
+def evaluated(split, loss, iteration=200):
+    return (iteration, split, loss, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (  # the mean of the last batches, which is lower, does not count
+            {"shift": 0.0, "evaluations": [evaluated("train", 0.6)]},
+            {"shift": 0.5, "evaluations": [evaluated("train", 0.4)]},
+        ),
+        (  # nor does the test split
+            {"evaluations": [evaluated("train", 0.6), evaluated("test", 0.1)]},
+            {"evaluations": [evaluated("train", 0.4), evaluated("test", 0.9)]},
+        ),
+        (
+            {"evaluations": [evaluated("train", 0.1)], "status": Status.DIVERGED},
+            {"evaluations": [evaluated("train", 0.4)]},
+        ),
+        ({"evaluations": [evaluated("train", np.nan)]}, {"evaluations": [evaluated("train", 9.0)]}),
+    ],
+)
+def test_without_a_validation_split_networks_are_ranked_by_the_training_loss(first, second):
+    lanes = [
+        network_lane("sgd", hyperparameters={"lr": lr}, **changes)
+        for lr, changes in ((0.1, first), (0.2, second))
+    ]
+    found = best(tables(lanes, [network_problem()]))
+    assert (found["hp_lr"], found["criterion"]) == (0.2, "train_loss")
+    assert found["score"] == found["train_loss"]
+
+
+def test_what_has_a_test_split_only_is_ranked_by_its_final_loss():
+    lanes = [
+        Lane("sgd", [5.0, final], hyperparameters={"lr": lr}, evaluations=[(1, "test", test, 0.1)])
+        for lr, final, test in ((0.1, 2.0, 0.5), (0.2, 1.0, 0.9))
+    ]
+    found = best(tables(lanes, [function_problem()]))
+    assert (found["hp_lr"], found["criterion"], found["score"]) == (0.2, "final_loss", 1.0)
+
+
 def test_a_running_lane_has_no_final_values_and_a_stopped_one_has():
     row = best(lanes_with_final_losses(("sgd", 0.1, 0, Status.RUNNING), ("sgd", 0.1, 1, 1.0)))
     assert np.isnan(row["final_loss"])

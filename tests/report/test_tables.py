@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from optbench.records import Status
+from optbench.records import SCHEMA_VERSION, Status
 from optbench.report import tables as text
 from optbench.report.summaries import SUMMARY_COLUMNS, summary
 from tests.report.runs import (
@@ -57,12 +57,26 @@ def test_a_terminal_shows_a_row_an_optimizer():
 
 
 def test_networks_show_the_test_error_in_percent_and_the_spread():
-    lines = shown(summary(network_run(seeds=3)))
+    table = summary(network_run(seeds=3))
+    lines = shown(table)
     assert lines[0].strip() == "mnist-mlp, median of 3 seeds"
-    row = next(line for line in lines if "adam" in line)
-    assert "3.25 %" in row
-    finals = summary(network_run(seeds=3)).set_index("label").loc["adam"]
-    assert f"{finals['final_loss_min']:#.3g}–{finals['final_loss_max']:#.3g}" in row
+    names = [["validation", "over", "final", "test"], ["optimizer", "loss", "seeds", "loss"]]
+    assert [line.split()[:4] for line in lines[2:4]] == names
+    row = row_of(lines, "adam").split()
+    final = text.number(table.set_index("label").loc["adam", "final_loss"])
+    assert row == ["adam", "0.2700", "0.260–0.280", final, "3.25", "%", "10.0", "µs"]
+
+
+def test_a_heading_says_that_only_some_optimizers_have_several_seeds():
+    lanes = [Lane("sgd", [2.0, 1.0]), *(Lane("mine", [2.0, 1.5], seed=seed) for seed in range(3))]
+    assert shown(of_lanes(*lanes))[0].strip() == "anisotropic, median of 1 to 3 seeds"
+
+
+def test_without_a_validation_split_networks_show_the_training_loss_first():
+    lane = network_lane("sgd", evaluations=[(200, "train", 0.4, 0.1), (200, "test", 0.2, 0.05)])
+    markdown = text.to_markdown(summary(tables([lane], [network_problem()])))
+    assert "| optimizer | train loss | final loss | test error | step time |" in markdown
+    assert "| sgd | 0.4000 | 0." in markdown
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -124,7 +138,7 @@ def test_a_table_a_problem():
     lines = [line.strip() for line in shown(table)]
     assert lines.index("anisotropic") < lines.index("mnist-mlp")
     headers = [line for line in lines if line.startswith("optimizer")]
-    assert ["test error" in header for header in headers] == [False, True]
+    assert ["error" in header for header in headers] == [False, True]
 
 
 @pytest.mark.parametrize("status", [Status.RUNNING, Status.INTERRUPTED])
@@ -142,7 +156,7 @@ def test_spreads_end_in_failures_and_need_several_seeds():
 
 def test_a_loss_that_nobody_recorded_is_missing():
     table = summary(function_run())
-    table.loc[0, "final_loss"] = np.nan
+    table.loc[0, "score"] = np.nan
     assert "| sgd | - |" in text.to_markdown(table)
 
 
@@ -159,6 +173,41 @@ def test_markdown_is_a_table_a_problem_with_its_notes():
     assert lines[4].startswith("| a\\|b | lr=0.1 | ")
     assert "- a\\|b: 1 of 5 lanes diverged" in lines
     assert "### mnist-mlp" in lines
+
+
+def summary_after(*updates, evaluated=True, version=SCHEMA_VERSION, **lane):
+    """Return the summary of a network's lanes that made so many updates each."""
+    evaluations = [(1, "train", 0.5, 0.1)] if evaluated else []
+    lanes = [
+        Lane(f"sgd {rows}", np.ones(rows), "mnist-mlp", evaluations=evaluations, **lane)
+        for rows in updates
+    ]
+    run = tables(lanes, [network_problem()])
+    return summary(replace(run, meta=run.meta | {"schema_version": version}))
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (summary_after(200), ["final loss: mean of the last 20 batches"]),
+        (summary_after(2000, 1500), ["final loss: mean of the last 100 batches"]),
+        (summary_after(200, 90), ["final loss: mean of the last 9 to 20 batches"]),
+        (summary_after(19), ["final loss: that of the last batch"]),
+        (
+            summary_after(200, evaluated=False),
+            ["final loss: mean of the last 20 batches; best loss: the lowest such mean"],
+        ),
+        (summary_after(19, evaluated=False), []),
+        (summary_after(60, version=2), ["final loss: mean of the last 60 batches"]),
+        (summary_after(60, status=Status.DIVERGED), []),
+        (summary(function_run()), []),
+    ],
+)
+def test_the_batches_that_a_final_loss_is_the_mean_of_are_named(table, says):
+    assert text.averaging(table) == says
+    lines = [line.strip() for line in shown(table)]
+    assert [line for line in lines if line.startswith("final loss:")] == says
+    assert [f"- {line}" for line in says] == text.to_markdown(table).splitlines()[5 + len(table) :]
 
 
 def test_csv_holds_exactly_the_summary():

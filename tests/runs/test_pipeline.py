@@ -20,7 +20,7 @@ from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.sgd import SGD
 from optbench.problems.registry import make_problem
 from optbench.problems.stacking import stacked_function
-from optbench.records import BlockResult, EvaluationRows, Status, TraceChunk
+from optbench.records import SCHEMA_VERSION, BlockResult, EvaluationRows, Status, TraceChunk
 from optbench.report.summaries import summary
 from optbench.runs import layout as lanes_module
 from optbench.runs.layout import lay_out
@@ -150,7 +150,7 @@ def test_what_is_written_is_what_was_computed(tmp_path, mixed):
 def test_run_json_says_how_the_run_was_made(tmp_path, mixed):
     meta = read_meta(carry_out(mixed, tmp_path).path)
     expected = {
-        "schema_version": 2,
+        "schema_version": SCHEMA_VERSION,
         "numerics_version": 1,
         "invocation_id": "invocation",
         "status": "done",

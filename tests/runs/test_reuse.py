@@ -1,5 +1,7 @@
 """Lanes that an earlier run has finished are taken over, with all their rows."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -104,6 +106,13 @@ def test_the_latest_run_counts_and_damaged_ones_are_passed_over(folder):
     (paths[2] / "lanes.parquet").write_bytes(b"no table")
     again = run(folder, "--reuse")
     assert set(pd.read_parquet(again / "lanes.parquet")["reused_from"]) == {paths[1].name}
+
+
+def test_runs_of_an_earlier_schema_are_passed_over_since_their_summaries_differ(folder):
+    earlier = run(folder)
+    meta = json.loads((earlier / "run.json").read_text())
+    (earlier / "run.json").write_text(json.dumps(meta | {"schema_version": 2}))
+    assert "reused_from" not in pd.read_parquet(run(folder, "--reuse") / "lanes.parquet")
 
 
 def test_every_lane_is_taken_from_one_run_only(tmp_path):

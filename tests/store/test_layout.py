@@ -7,7 +7,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from optbench.records import EVALUATION_COLUMNS, LANE_COLUMNS, SURFACE_COLUMNS, TRACE_COLUMNS
+from optbench.records import (
+    EVALUATION_COLUMNS,
+    LANE_COLUMNS,
+    SCHEMA_VERSION,
+    SURFACE_COLUMNS,
+    TRACE_COLUMNS,
+)
 
 NETWORK, VALLEY, LINE = (range(6 * part, 6 * part + 6) for part in range(3))
 """Lanes of each problem: sgd at two rates and adam, each with two seeds."""
@@ -144,14 +150,17 @@ def test_all_files_of_a_folder_have_the_same_columns(finished, folder, kinds):
 
 def test_every_file_knows_its_schema_and_run_json_is_plain_json_in_utf_8(finished):
     for file in finished.rglob("*.parquet"):
-        assert pq.read_schema(file).metadata[b"optbench.schema_version"] == b"2"
+        assert (
+            pq.read_schema(file).metadata[b"optbench.schema_version"]
+            == str(SCHEMA_VERSION).encode()
+        )
     text = (finished / "run.json").read_bytes().decode("utf-8")
     assert text.endswith("}\n")
 
     def refuse(constant):
         raise AssertionError(constant)
 
-    assert json.loads(text, parse_constant=refuse)["schema_version"] == 2
+    assert json.loads(text, parse_constant=refuse)["schema_version"] == SCHEMA_VERSION
 
 
 def test_nothing_else_is_left(finished):

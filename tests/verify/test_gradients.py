@@ -18,7 +18,7 @@ class Chain(Problem):
 
     name, summary, kind = "chain", "for tests", "function"
     default_iterations, options, record = 1, (), "before"
-    random = minibatch = True
+    minibatch = True
     tensors = (Tensor("w", (20, 3)), Tensor("b", (4,)), Tensor("c"))
     buffers = (Buffer("seen", (2,), 1.0),)
 

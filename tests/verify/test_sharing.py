@@ -57,7 +57,6 @@ net = Net()
 class Whole(Problem):
     kind = "network"
     default_iterations = 5
-    random = True
     minibatch = True
     record = "before"
     tensors = (Tensor("w", (3,)),)

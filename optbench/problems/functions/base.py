@@ -37,7 +37,6 @@ class Function(Problem):
     """
 
     kind = "function"
-    random = False
     minibatch = False
     by_coordinate = True
     record = "before"

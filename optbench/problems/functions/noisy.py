@@ -51,7 +51,6 @@ class Noisy(PlanarFunction):
     """
 
     default_iterations = 100 * (PAIRS // 128)
-    random = True
     minibatch = True
     options = (
         Option("batch_size", 128, "pairs a minibatch", low=1),

@@ -53,7 +53,6 @@ class QuadraticDeep(Problem):
     summary = "DeepOBS's stochastic quadratic in 100 dimensions, minibatches of 128"
     kind = "function"
     default_iterations = 100 * (POINTS // 128)
-    random = True
     minibatch = True
     options = (
         Option("batch_size", 128, "points a minibatch", low=1),

@@ -36,8 +36,6 @@ class Classifier(Problem):
     """
 
     kind = "network"
-    random = True
-    minibatch = True
     network: Network
 
     def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
@@ -74,6 +72,11 @@ class Classifier(Problem):
         """Examples of a batch."""
         size = self.settings["batch_size"]
         return self.examples if size == FULL else int(size)
+
+    @property
+    def minibatch(self) -> bool:  # type: ignore[override]
+        """Whether a batch leaves out some examples."""
+        return self.batch_size < self.examples
 
     @property
     def batches(self) -> Batches:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from optbench.records import HYPERPARAMETER_PREFIX, RunTables
 from optbench.report.configurations import (
+    CRITERIA,
     configurations,
     describe,
     problem_title,
@@ -109,7 +110,7 @@ def _scale(
     """Choose the loss axis of a problem, the same for all its panels."""
     known = [float(minimum["value"]) for minimum in meta.get("minima", ())]
     minimum = min(known, default=0.0)
-    criterion = str(table["criterion"].iloc[0]).replace("_", " ")
+    criterion = CRITERIA[table["criterion"].iloc[0]]
     losses = lane_losses(tables, meta["problem"]).values()
     start = starting_loss(losses) - minimum
     ends = table.loc[~_is_outside(table), ["score", "score_low", "score_high"]].to_numpy() - minimum

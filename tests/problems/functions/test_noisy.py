@@ -102,7 +102,6 @@ def test_the_definition_names_noise_and_batches():
     assert (definition["noise"]["seed"], definition["noise"]["pairs"]) == (42, 10_000)
     assert definition["batch"] == {"rule": "shuffled", "size": 128}
     assert definition["streams"] == ["shuffle"]
-    assert KINDS["noisy-beale"].random
     assert KINDS["noisy-beale"].minibatch
     assert problem(KINDS["noisy-beale"]).split_sizes() == {"test": 1}
 

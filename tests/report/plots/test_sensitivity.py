@@ -161,15 +161,20 @@ def test_seeds_have_a_band():
     assert "median of 3 seeds" in figure.legends[0].get_title().get_text()
 
 
-def test_networks_have_the_losses_that_they_are_ranked_by():
+def test_networks_have_the_plain_loss_that_they_are_ranked_by_and_its_lowest_is_circled():
     lanes = [
-        network_lane("sgd", shift=shift, hyperparameters={"lr": lr})
-        for lr, shift in ((0.001, 0.5), (0.01, 0.0), (0.1, 0.7))
+        network_lane("sgd", shift=shift, hyperparameters={"lr": lr}, evaluations=evaluations)
+        for lr, shift, evaluations in (
+            (0.001, 0.5, [(200, "train", 1.1, 0.5)]),
+            (0.01, 0.0, [(200, "train", 0.9, 0.5)]),
+            (0.1, 0.7, [(200, "train", 0.6, 0.5)]),
+        )
     ]
     axes = axes_of(tables(lanes, [network_problem()]))
-    assert axes.get_ylabel() == "validation loss"
+    assert axes.get_ylabel() == "train loss"
     assert axes.get_yscale() == "linear"
-    np.testing.assert_allclose(curve(axes, "SGD").get_ydata(), [1.31, 0.81, 1.51])
+    assert curve(axes, "SGD").get_ydata().tolist() == [1.1, 0.9, 0.6]
+    assert [ring.get_xydata().tolist() for ring in rings(axes)] == [[[0.1, 0.6]]]
 
 
 def test_two_hyperparameters_have_a_panel_each_and_an_unswept_label_a_point():
