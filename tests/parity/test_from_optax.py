@@ -209,7 +209,7 @@ def test_lanes_that_go_on_after_a_part_of_them_was_taken_are_unchanged():
     first = Stepper(block, NumpyDevice())
     begun = first.advance(0, 12).loss
     assert begun.tobytes() == expected[0].tobytes()
-    for places in ([0, 1, 2], [1], [2, 0]):
+    for places in ([0, 1, 2], [1], [0, 2]):
         found = first.subset(np.array(places)).advance(12, 12).loss
         assert difference(found, expected[1][:, places]) < 1e-9
     assert difference(first.advance(12, 12).loss, expected[1]) == 0

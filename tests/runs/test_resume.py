@@ -134,6 +134,16 @@ SETTINGS = {
             ("adam", [{"schedule": "cosine", "warmup": 4.0, "clip_norm": 0.1, "l2": 0.01}])
         ],
     },
+    "several rules": {
+        "problems": [layered()],
+        "optimizers": [
+            ("sgd", [{"lr": 1e200}, {"lr": 0.1}]),  # the first diverges at once
+            ("adam", [{}, {"schedule": "cosine"}]),
+            "muon",
+            "schedule-free-sgd",
+        ],
+        "rules": Rules(evaluate_every=5),
+    },
     "random blocks": {  # numbers of a stream come 256 iterations at a time
         "problems": [layered()],
         "iterations": 262,
@@ -148,7 +158,41 @@ def test_a_block_goes_on_to_the_bit(name, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "CHUNK_ROWS", given.pop("chunk", 6))
     (block,) = blocks_of(suite(*given.pop("problems"), **given))
     lanes = assert_cuts_do_not_show(block, tmp_path)
-    assert {each.result.status for each in lanes.values()} == {Status.DONE}
+    finished = {each.result.status for each in lanes.values()} - {Status.DIVERGED}
+    assert finished == {Status.DONE}
+
+
+def test_rules_leave_a_block_while_others_go_on(tmp_path):
+    """All lanes of the first rule diverge, one of the last stops; the rest go on to the bit."""
+    optimizers = [
+        ("sgd", [{"lr": 1e200}, {"lr": 1e250}]),
+        "momentum",
+        ("adam", [{"lr": 0.5}, {"lr": 1e-6}]),
+    ]
+    settled = suite(
+        anisotropic(), optimizers=optimizers, iterations=40, rules=Rules(loss=0.4, grad_norm=1e-9)
+    )
+    (block,) = blocks_of(settled)
+    lanes = assert_cuts_do_not_show(block, tmp_path, least=5)
+    diverged, stopped, done = Status.DIVERGED, Status.STOPPED, Status.DONE
+    assert [each.result.status for each in lanes.values()] == [
+        *(diverged, diverged, done, stopped, done)
+    ]
+    for name, part in zip(("sgd", "momentum", "adam"), optimizers, strict=True):
+        (alone,) = blocks_of(
+            replace(
+                settled,
+                problems=suite(
+                    anisotropic(),
+                    optimizers=[part],
+                    iterations=40,
+                    rules=Rules(loss=0.4, grad_norm=1e-9),
+                ).problems,
+            )
+        )
+        found = collect([alone], run_block(alone, NumpyDevice()))
+        expected = [each.bits for each in lanes.values() if each.lane.label == name]
+        assert [each.bits for each in found.values()] == expected
 
 
 @pytest.mark.parametrize("name", sorted(optimizer_names()))
