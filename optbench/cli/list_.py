@@ -137,6 +137,6 @@ def runs(out: Out = DEFAULT_OUT) -> None:
         listed.add_row(path.name, name, meta["status"], started, meta["invocation_id"])
     for run in list_unbegun(out):
         started = run.started[:19].replace("T", " ")
-        what = "killed before it began; optbench clean removes it"
+        what = "ended before it began; optbench clean removes it"
         listed.add_row(run.path.name, run.suite, Status.INTERRUPTED, started, what)
     console().print(listed)

@@ -132,8 +132,7 @@ def check_once(rows: "pd.DataFrame", keys: list[str], place: Path) -> None:
             return
     twice = rows.duplicated(keys)
     if twice.any():
-        found = rows[twice].iloc[0]
-        named = ", ".join(f"{key} {found[key]}" for key in keys)
+        named = ", ".join(f"{key} {rows.loc[twice, key].iloc[0]}" for key in keys)
         raise ResultsError(f"'{place}' is damaged: it holds {named} twice")
 
 
