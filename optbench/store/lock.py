@@ -53,9 +53,12 @@ def locked(
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows removes no open file
+        if os.name == "nt":  # which removes no open file
+            os.close(opened)
+        with suppress(OSError):
             place.unlink()
-        os.close(opened)
+        if os.name != "nt":
+            os.close(opened)
 
 
 def _take(folder: Path, place: Path, until: float, notice: Callable[[str], object]) -> int:

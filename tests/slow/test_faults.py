@@ -20,7 +20,7 @@ from optbench.engine import loop as engine
 from optbench.gate import baseline as baselines
 from optbench.problems.registry import PROBLEMS
 from optbench.runs import pipeline, resume
-from optbench.store import writer
+from optbench.store import lock, writer
 from optbench.store.find import list_runs
 from optbench.store.reader import read_meta, read_run
 from tests.cli.command import optbench, run, suite
@@ -91,6 +91,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (cut,) = (folder / "results").iterdir()
         cut.rename(folder / "cut")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at locks for a moment only: nobody else does."""
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.02)
 
 
 def each_step(

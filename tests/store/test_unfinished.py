@@ -15,7 +15,14 @@ from optbench.engine import loop as engine
 from optbench.engine.loop import run_block
 from optbench.engine.stopping import Rules
 from optbench.errors import ResultsError
-from optbench.records import BlockResult, Checkpoint, EvaluationRows, Status, TraceChunk
+from optbench.records import (
+    BlockResult,
+    BlockSplit,
+    Checkpoint,
+    EvaluationRows,
+    Status,
+    TraceChunk,
+)
 from optbench.runs.pipeline import extra_columns, plan_run, run_plan
 from optbench.store import reader, writer
 from optbench.store.find import find_runs
@@ -304,3 +311,22 @@ def test_what_ends_while_a_run_is_read_is_there_once(place, tmp_path, monkeypatc
         same(found.evaluation.sort_values(KEYS, ignore_index=True), evaluations)
         whole.append(found.meta["status"])
     assert whole == ["interrupted", "done"]
+
+
+def test_a_block_that_is_split_while_it_is_read_is_there_once(tmp_path, monkeypatch):
+    """Its rows are read from the journal, and then there are files of its parts."""
+    stage = Stage(tmp_path / "run", brief(), monkeypatch)
+    block = stage.plan.blocks[0]
+    records = [each for each in stage.records() if each.block == block.number]
+    stage.write(records[:-1])
+    real, part = reader._tables, len(stage.plan.blocks)
+
+    def tables(folder):
+        monkeypatch.setattr(reader, "_tables", real)
+        lanes = tuple(lane.number for lane in block.lanes)
+        stage.write([BlockSplit(block.number, ((part, lanes),), "no memory")])
+        stage.write(replace(record, block=part) for record in records)
+        return real(folder)
+
+    monkeypatch.setattr(reader, "_tables", tables)
+    same(ordered(read_run(stage.path).trace), rows_of(records))
