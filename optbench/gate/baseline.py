@@ -3,9 +3,9 @@
 A baseline's folder holds baseline.json, lanes.parquet, trace.parquet and tolerance.parquet.
 Checksums guard all that is in it but the thresholds, which may be edited by hand.
 
-It is written beside its place and renamed, under a lock of the folder that holds all baselines. One
-that is replaced goes to ``.<name>.old`` for a moment; a kill then leaves it there, and whoever looks
-for the baseline next puts it back.
+It is written beside its place and renamed, under a lock of the folder that holds all baselines.
+One that is replaced goes to ``.<name>.old`` for a moment; a kill then leaves it there, and whoever
+looks for the baseline next puts it back.
 """
 
 import hashlib
