@@ -158,8 +158,12 @@ def checksums(folder: Path, meta: Mapping[str, Any]) -> dict[str, str]:
     text = json.dumps(json.loads(json.dumps(guarded)), sort_keys=True, separators=(",", ":"))
     found = {DESCRIPTION: hashlib.sha256(text.encode()).hexdigest()}
     for name in TABLES:
-        with (folder / name).open("rb") as file:
-            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with (folder / name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            reason = error.strerror or error
+            raise ResultsError(f"'{folder / name}' cannot be read: {reason}") from None
     return found
 
 

@@ -245,3 +245,16 @@ def test_who_looks_while_a_baseline_is_replaced_waits_for_it(folder):
         assert found == []
     looking.join()
     assert found[0].meta["note"] == "first"
+
+
+def test_a_table_whose_checksum_cannot_be_taken_is_told(folder, monkeypatch):
+    baselines.write(baseline(folder))
+
+    def unreadable(file, name):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(baselines.hashlib, "file_digest", unreadable)
+    with pytest.raises(ResultsError) as caught:
+        baselines.load(folder)
+    place = folder / "lanes.parquet"
+    assert str(caught.value) == f"'{place}' cannot be read: Input/output error"
