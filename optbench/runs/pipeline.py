@@ -121,14 +121,15 @@ def run_plan(
     invocation: str,
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    notice: Callable[[str], object] = lambda message: None,
 ) -> RunResult:
     """Run a plan; ``observe`` sees every record once it is on disk.
 
-    The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
-    at once.
+    ``notice`` gets what the user should know of the place where the run is written. The first
+    interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops at once.
     """
     path = new_run_directory(out, plan.suite.name)
-    with locked(path):
+    with locked(path, notice):
         meta = {
             "invocation_id": invocation,
             "directory": _working_directory(path),

@@ -3,13 +3,13 @@
 import json
 import lzma
 import os
-import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from optbench.errors import ResultsError
 from optbench.records import SCHEMA_VERSION
+from optbench.store.lock import hold
+from optbench.store.places import make_folder, sync, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,62 +57,62 @@ def write_json(
     write_beside(path, lambda beside: beside.write_text(f"{text}\n", encoding="utf-8"))
 
 
-@contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turn what the system says about a place that cannot be written into one line."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResultsError(
-            f"cannot write results to '{place}': {reason}; free it or choose another --out"
-        ) from None
+PART = ".optbench-{}.part"
+"""Name of a file that is being written, beside the one that it becomes."""
 
 
 def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside its place, see it on the disk, and rename it there.
 
-    Whatever ends the process or the machine meanwhile, there is the whole file or what was there
-    before.
+    Whatever ends the process or the machine meanwhile, and whoever else writes the same file, there
+    is one whole file or what was there before. What writers that were killed have left in the
+    folder is removed.
     """
-    beside = path.with_name(f".{path.name}.part")
     make_folder(path.parent)
     with writing(path):
+        _remove_leftovers(path.parent)
+        beside, opened = _new_part(path.parent)
         try:
             write(beside)
             sync(beside)
             os.replace(beside, path)
             sync(path.parent)
         finally:
+            if opened is not None:
+                os.close(opened)
             beside.unlink(missing_ok=True)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder in one that is there, unless it is there itself, and see it on the disk."""
-    with writing(path):
-        if not path.is_dir():
-            path.mkdir()
-            sync(path.parent)
+def _new_part(folder: Path) -> tuple[Path, int | None]:
+    """Make a file that no other process knows; it is held, as its writer lives, while it is open.
+
+    Windows renames no open file, nor lets a locked one be written by another name.
+    """
+    while True:
+        beside = folder / PART.format(token_hex(8))
+        opened = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if os.name == "nt":
+            os.close(opened)
+            return beside, None
+        try:
+            held = hold(opened)
+        except OSError:  # no locks here
+            held = True
+        if held and beside.exists():
+            return beside, opened
+        os.close(opened)  # it was taken for a leftover before it was held
 
 
-def remove_folder(path: Path) -> None:
-    """Remove a folder at once: whatever ends the process meanwhile, it is whole or not there."""
-    beside = path.with_name(f".{path.name}.gone")
-    with writing(path), suppress(FileNotFoundError):
-        shutil.rmtree(beside, ignore_errors=True)
-        os.replace(path, beside)
-    shutil.rmtree(beside, ignore_errors=True)
-
-
-def sync(place: Path) -> None:
-    """See a file, or the names in a folder, on the disk."""
-    if os.name == "nt" and place.is_dir():  # Windows opens no folders
-        return
-    opened = os.open(place, os.O_RDWR if place.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove files that were being written in a folder and that no process holds any more."""
+    for beside in folder.glob(PART.format("*")):
+        with suppress(OSError):  # another process removes it, or there are no locks here
+            opened = os.open(beside, os.O_RDWR)
+            try:
+                if hold(opened):
+                    beside.unlink()
+            finally:
+                os.close(opened)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

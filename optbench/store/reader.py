@@ -6,6 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from optbench.errors import ResultsError
 from optbench.records import (
     EVALUATION_COLUMNS,
@@ -88,11 +90,11 @@ def read_run(path: Path) -> RunTables:
     try:
         tables = _read_as(meta, path)
     except ResultsError:
-        if read_meta(path)["status"] == meta["status"]:
+        if read_meta(path) == meta:
             raise
         return read_run(path)
-    # A run that began or ended meanwhile has other files now.
-    return tables if read_meta(path)["status"] == meta["status"] else read_run(path)
+    # A run that began, ended or was planned anew meanwhile has other files now.
+    return tables if read_meta(path) == meta else read_run(path)
 
 
 def _read_as(meta: dict[str, Any], path: Path) -> RunTables:
@@ -103,14 +105,35 @@ def _read_as(meta: dict[str, Any], path: Path) -> RunTables:
     # A block that ends is first a file and then no longer in the journal, so that is read first.
     rows, evaluations = journaled(path)
     traces, evaluated = _tables(path / "trace"), _tables(path / "evaluation")
+    trace = read_table(traces, TRACE_COLUMNS, _without(rows, traces))
+    evaluation = read_table(evaluated, EVALUATION_COLUMNS, _without(evaluations, evaluated))
+    for table, keys, place in (
+        (lanes, ["lane"], "lanes.parquet"),
+        (trace, ["lane", "iteration"], "trace"),
+        (evaluation, ["lane", "iteration", "split"], "evaluation"),
+    ):
+        check_once(table, keys, path / place)
     return RunTables(
         path=path,
         meta=meta,
         lanes=lanes,
-        trace=read_table(traces, TRACE_COLUMNS, _without(rows, traces)),
-        evaluation=read_table(evaluated, EVALUATION_COLUMNS, _without(evaluations, evaluated)),
+        trace=trace,
+        evaluation=evaluation,
         surface=read_table(_tables(path / "surface"), SURFACE_COLUMNS),
     )
+
+
+def check_once(rows: "pd.DataFrame", keys: list[str], place: Path) -> None:
+    """Refuse a table that holds anything twice that these columns tell apart."""
+    if keys == ["lane", "iteration"]:  # as below, in a tenth of the time
+        numbers = (rows["lane"].to_numpy(np.int64) << 32) + rows["iteration"].to_numpy(np.int64)
+        numbers.sort(kind="stable")  # which merges what is in order already
+        if (numbers[1:] > numbers[:-1]).all():
+            return
+    twice = rows.duplicated(keys)
+    if twice.any():
+        named = ", ".join(f"{key} {rows.loc[twice, key].iloc[0]}" for key in keys)
+        raise ResultsError(f"'{place}' is damaged: it holds {named} twice")
 
 
 def _without(tables: Mapping[str, Table], files: Sequence[Path]) -> list[Table]:

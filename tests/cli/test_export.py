@@ -201,7 +201,9 @@ def test_a_trace_without_its_lanes_is_damaged(made, tmp_path):
     assert message == "'results/damaged' is damaged: its trace and lanes.parquet do not agree"
     twice = lanes(path_of(made, "sweep"))
     pd.concat([twice, twice]).to_parquet(path / "lanes.parquet")
-    assert "do not agree" in optbench("export", cwd=tmp_path).message
+    assert "lanes.parquet' is damaged: it holds lane 0 twice" in (
+        optbench("export", cwd=tmp_path).message
+    )
 
 
 @pytest.mark.parametrize(("form", "text"), [("csv", 1), ("json", "[]\n")])

@@ -240,3 +240,25 @@ def test_a_table_of_a_later_schema_is_refused_and_one_of_the_version_before_is_r
     change_meta(path, schema_version=1)
     change_table(path / "lanes.parquet", with_version(b"1"))
     assert read_run(path).meta["schema_version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("trace/block-00001.parquet", "trace' is damaged: it holds lane {}, iteration {} twice"),
+        (
+            "evaluation/block-00000.parquet",
+            "evaluation' is damaged: it holds lane {}, iteration {}, split {} twice",
+        ),
+        ("lanes.parquet", "lanes.parquet' is damaged: it holds lane {} twice"),
+    ],
+)
+def test_what_is_there_twice_is_told(table, says, path):
+    file = path / table
+    rows = pd.read_parquet(file)
+    first = [rows[key].iloc[0] for key in ("lane", "iteration", "split") if key in rows]
+    if file.parent == path:
+        change_table(file, lambda rows: pa.concat_tables([rows, rows.slice(0, 1)]))
+    else:
+        shutil.copy(file, file.with_name("block-00099.parquet"))
+    assert refused(path) == f"'{path}/{says.format(*first)}"

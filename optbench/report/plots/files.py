@@ -15,7 +15,8 @@ from optbench.report.configurations import problem_names
 from optbench.report.plots import KINDS, animate, drawable, kinds_for
 from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
-from optbench.store.files import write_beside, writing
+from optbench.store.files import write_beside
+from optbench.store.places import writing
 
 AUTO = "auto"
 """The kind that stands for all kinds that fit."""
