@@ -7,10 +7,9 @@ Starting loads none of the commands: their names and first lines stand in a tabl
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from errno import ENOSPC
+from collections.abc import Callable, Sequence
+from errno import ENOMEM, ENOSPC
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import typer
@@ -19,7 +18,8 @@ from typer.main import get_command, get_group
 from typing_extensions import override
 
 from optbench.cli.options import Debug, Version
-from optbench.cli.output import debug, want_tracebacks
+from optbench.cli.output import debug, say, want_tracebacks
+from optbench.cli.streams import LACKS_SPACE, complaint, guarded
 from optbench.errors import ExitCode, OptbenchError
 from optbench.plugins import Source, blame, new_code_cache
 from optbench.plugins.cache import CodeCache
@@ -66,7 +66,11 @@ class LazyGroup(TyperGroup):
     @override
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command if name is None else load_command(name), rest
+        if name is not None:
+            command = load_command(name)
+            if ctx.obj is not None:
+                ctx.obj()
+        return name, command, rest
 
 
 app = typer.Typer(
@@ -85,39 +89,39 @@ def _options(version: Version = False, debug_: Debug = False) -> None:
     pass
 
 
-def main() -> NoReturn:
-    """Run the command line and exit with one of :class:`optbench.errors.ExitCode`."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: not all speak UTF-8
-    code = invoke()
+def main(loaded: Callable[[], object] | None = None) -> NoReturn:
+    """Run the command line and exit with one of :class:`optbench.errors.ExitCode`.
+
+    ``loaded`` is called once the command's own code is there, before it does anything.
+    """
+    with guarded():
+        code = invoke(loaded)
+        lost = complaint()
+        if lost is not None:
+            say(f"error: {lost}")
+            code = code or ExitCode.USAGE
     if code == ExitCode.INTERRUPTED:  # a worker may be in the midst of a chunk that nobody needs
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
 
-def invoke() -> int:
+def invoke(loaded: Callable[[], object] | None = None) -> int:
     """Run the command line and return the exit code; what a user can mend is told in one line."""
     want_tracebacks(False)
     with new_code_cache() as foreign:
-        return _call(foreign)
+        return _call(foreign, loaded)
 
 
-def _call(foreign: CodeCache) -> int:
+def _call(foreign: CodeCache, loaded: Callable[[], object] | None) -> int:
     """Run the command line and return its exit code; ``foreign`` is the users' own code."""
     try:
-        code: Any = app(prog_name="optbench", standalone_mode=False)
-        sys.stdout.flush()
+        code: Any = app(prog_name="optbench", standalone_mode=False, obj=loaded)
         return code if isinstance(code, int) else ExitCode.DONE
     except OptbenchError as error:
         debug(traceback.format_exc())
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", ExitCode.INTERRUPTED)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        _discard_output()
-        return ExitCode.DONE
     except BaseException as error:
         message = _complaint(error, foreign.sources)
         if message is None:
@@ -130,12 +134,11 @@ def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
 
     ``foreign`` says where the user's own code lies that was loaded.
     """
-    if isinstance(error, MemoryError):
+    if _lacks_memory(error):
         what = str(error) or "an array does not fit"
         return f"not enough memory: {what}; make the problem smaller"
     if isinstance(error, OSError) and error.errno == ENOSPC:
-        _discard_output()
-        return "no space is left where the output goes; free some"
+        return LACKS_SPACE
     # Typer reports wrong usage by exceptions of the click that it uses, its own copy or the
     # package; both tell a user what is wrong by this method.
     message = getattr(error, "format_message", None)
@@ -149,10 +152,12 @@ def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
     return said
 
 
-def _discard_output() -> None:
-    """Let what stdout still holds go nowhere: Python would try to write it again at its end."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _lacks_memory(error: BaseException) -> bool:
+    """Say whether the machine, or a limit on the process, gave no more memory."""
+    if isinstance(error, ImportError | RuntimeError):  # of a library, or a thread
+        said = str(error)
+        return "cannot allocate memory" in said or "failed to map" in said or "new thread" in said
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == ENOMEM)
 
 
 def _one_line(message: str) -> str:
