@@ -452,7 +452,7 @@ def test_making_a_plan_loads_no_library_of_tables_or_figures():
         "from optbench.suite.resolve import resolve\n"
         "from optbench.suite.format import read_suite\n"
         "plan_run(resolve(read_suite('anisotropic')), get_device('cpu'))\n"
-        "heavy = {'pandas', 'matplotlib', 'pyarrow', 'cupy', 'rich', 'typer', 'pooch'}\n"
+        "heavy = {'pandas', 'matplotlib', 'pyarrow', 'cupy', 'rich', 'typer', 'requests'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
