@@ -166,5 +166,5 @@ def _one_line(message: str) -> str:
 
 
 def _fail(message: str, code: ExitCode) -> int:
-    typer.echo(f"error: {message}", err=True)
+    say(f"error: {message}")
     return code

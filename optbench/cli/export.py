@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, Out, Runs
-from optbench.cli.output import say
+from optbench.cli.output import say, tell
 from optbench.cli.streams import is_lost
 from optbench.errors import UsageError
 from optbench.report import export as tables
@@ -67,15 +67,15 @@ def export(
     if output is None:
         _print(tables.pieces(rows, written_as))
     else:
-        typer.echo(str(output))
+        tell(output)
 
 
 def _print(contents: Iterator[bytes]) -> None:
     """Write to stdout; who reads it may close it before the end, as ``head`` does."""
     stream = getattr(sys.stdout, "buffer", None)
     for piece in contents:
-        if stream is None:
-            sys.stdout.write(piece.decode())
+        if stream is None or sys.stdout.isatty():
+            tell(piece.decode(), end="")
         else:
             stream.write(piece)
         if is_lost():

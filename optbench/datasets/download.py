@@ -13,7 +13,6 @@ from filelock import FileLock, Timeout
 from optbench.datasets import idx
 from optbench.datasets.collection import (
     Collection,
-    Content,
     IdxFile,
     Location,
     locate,

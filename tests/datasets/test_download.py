@@ -187,10 +187,11 @@ class Clock:
     ],
 )
 def test_a_mirror_that_is_too_slow_is_given_up(seconds, reason, tiny, tmp_path):
-    with serve(GZIPPED) as slow, pytest.raises(DataError, match=reason):
-        slow.files[f"{NAMES[0]}.gz"] = bytes(100_000)
-        silent = datasets._silent
-        download.fetch(tiny, [slow.url], tmp_path / "here", silent, Clock(seconds))
+    with (
+        serve({f"{NAMES[0]}.gz": bytes(100_000)}) as slow,
+        pytest.raises(DataError, match=reason),
+    ):
+        download.fetch(tiny, [slow.url], tmp_path / "here", datasets._silent, Clock(seconds))
 
 
 def test_a_slow_mirror_that_keeps_the_pace_is_waited_for(tiny, tmp_path, mirror):
