@@ -49,6 +49,10 @@ COMMANDS = {
 """Of each command: ``module:name`` of its function or app, and the first line of its help."""
 
 
+STARVED = ("failed to map segment", "cannot allocate memory", "can't start new thread")
+"""What the loader of libraries, and Python, say where memory is lacking."""
+
+
 def load_command(name: str) -> Any:
     """Import a command and return it as click has it."""
     module, attribute = COMMANDS[name][0].split(":")
@@ -94,6 +98,7 @@ def main(loaded: Callable[[], object] | None = None) -> NoReturn:
 
     ``loaded`` is called once the command's own code is there, before it does anything.
     """
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files; a backend that is none would raise
     with guarded():
         code = invoke(loaded)
         lost = complaint()
@@ -134,7 +139,9 @@ def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
 
     ``foreign`` says where the user's own code lies that was loaded.
     """
-    if _lacks_memory(error):
+    if _is_starved(error):
+        return "not enough memory to load libraries and start threads; raise its limit (ulimit -v)"
+    if isinstance(error, MemoryError):
         what = str(error) or "an array does not fit"
         return f"not enough memory: {what}; make the problem smaller"
     if isinstance(error, OSError) and error.errno == ENOSPC:
@@ -152,12 +159,12 @@ def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
     return said
 
 
-def _lacks_memory(error: BaseException) -> bool:
-    """Say whether the machine, or a limit on the process, gave no more memory."""
-    if isinstance(error, ImportError | RuntimeError):  # of a library, or a thread
-        said = str(error)
-        return "cannot allocate memory" in said or "failed to map" in said or "new thread" in said
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == ENOMEM)
+def _is_starved(error: BaseException) -> bool:
+    """Say whether a library could not be loaded, or a thread not started, for lack of memory."""
+    if isinstance(error, OSError):
+        return error.errno == ENOMEM
+    said = str(error) if isinstance(error, ImportError | RuntimeError) else ""
+    return any(words in said for words in STARVED)
 
 
 def _one_line(message: str) -> str:

@@ -167,7 +167,18 @@ def arrow_table(kinds: Mapping[str, str], columns: Mapping[str, Any]) -> "pa.Tab
 
     fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
     schema = pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
-    return pa.table([columns[name] for name in kinds], schema=schema)
+    values = [columns[name] for name in kinds]
+    try:
+        return pa.table(values, schema=schema)
+    except UnicodeEncodeError:  # the path of a plug-in need not be text
+        return pa.table([_as_text(column) for column in values], schema=schema)
+
+
+def _as_text(column: Any) -> Any:
+    """Return a column with escapes in place of what is no text."""
+    if not any(isinstance(value, str) for value in column):
+        return column
+    return [value and value.encode(errors="backslashreplace").decode() for value in column]
 
 
 def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, Any]) -> None:

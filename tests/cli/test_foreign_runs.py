@@ -49,7 +49,10 @@ def rename(path, name):
     """Give the problem and its optimizers other names."""
     describe(path, problem=name, variables=[name, f"{name}_"])
     column(path, "lanes.parquet", problem=name, label=[f"{name}{number}" for number in range(4)])
-    column(path, SURFACE, problem=name)
+    once = pd.CategoricalDtype([name])  # else a long name would be there 40,000 times
+    column(
+        path, SURFACE, problem=lambda rows: pd.Categorical.from_codes([0] * len(rows), dtype=once)
+    )
 
 
 def answers(seen):
