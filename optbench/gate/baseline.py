@@ -24,7 +24,7 @@ from pydantic import BaseModel, FiniteFloat, PositiveFloat
 from optbench.errors import NothingToCompareError, ResultsError, UsageError, nearest
 from optbench.records import LANE_COLUMNS, TRACE_COLUMNS
 from optbench.store.description import check_description, check_shape
-from optbench.store.files import arrow_type, write_beside, write_json
+from optbench.store.files import arrow_type, write_beside, write_json, write_table
 from optbench.store.lock import locked
 from optbench.store.places import sync, writing
 from optbench.store.reader import read_json, read_table
@@ -181,7 +181,6 @@ def check_free(folder: Path) -> None:
 def _write_table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> None:
     """Write a table as small as it gets, for git."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
     fields = [
@@ -191,9 +190,7 @@ def _write_table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> 
     table = table.cast(pa.schema(fields))
     write_beside(
         path,
-        lambda place: pq.write_table(
-            table, place, compression="zstd", compression_level=19, write_page_checksum=True
-        ),
+        lambda place: write_table(table, place, compression="zstd", compression_level=19),
     )
 
 

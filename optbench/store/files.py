@@ -3,6 +3,7 @@
 import json
 import lzma
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -30,6 +31,21 @@ COUNT = "number of arrays"
 """Name of a number in npz files: a damaged directory may leave some of the arrays out."""
 
 
+LONGEST_FILE_NAME = 120
+"""Bytes of a title that go into the name of a file; suffixes and the time must fit, too."""
+
+
+def file_name(title: str) -> str:
+    """Return a title as any file system and shell takes it.
+
+    >>> file_name("Rosenbrock, a = 2"), file_name("比較"), file_name("../*")
+    ('Rosenbrock-a-2', '比較', 'unnamed')
+    """
+    name = re.sub(r"[^\w.-]+", "-", title)
+    cut = name.encode()[:LONGEST_FILE_NAME].decode(errors="ignore")
+    return cut.strip("-.") or "unnamed"
+
+
 def null_unless_finite(value: Any) -> Any:
     """Return plain data with null in place of NaN and infinity, which JSON cannot say.
 
@@ -54,7 +70,8 @@ def write_json(
 ) -> None:
     """Write plain data as a JSON file; NaN and infinity, which JSON does not have, if allowed."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
-    write_beside(path, lambda beside: beside.write_text(f"{text}\n", encoding="utf-8"))
+    content = f"{text}\n".encode(errors="backslashreplace")  # paths may hold what is no text
+    write_beside(path, lambda beside: beside.write_bytes(content))
 
 
 PART = ".optbench-{}.part"
@@ -152,26 +169,36 @@ def arrow_table(kinds: Mapping[str, str], columns: Mapping[str, Any]) -> "pa.Tab
 
     fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
     schema = pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
-    return pa.table([columns[name] for name in kinds], schema=schema)
+    values = [columns[name] for name in kinds]
+    try:
+        return pa.table(values, schema=schema)
+    except UnicodeEncodeError:  # the path of a plug-in need not be text
+        return pa.table([_as_text(column) for column in values], schema=schema)
+
+
+def _as_text(column: Any) -> Any:
+    """Return a column with escapes in place of what is no text."""
+    if not any(isinstance(value, str) for value in column):
+        return column
+    return [value and value.encode(errors="backslashreplace").decode() for value in column]
 
 
 def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, Any]) -> None:
     """Write columns of the types named in ``kinds`` as a parquet file."""
-    import pyarrow.parquet as pq
-
     table = arrow_table(kinds, columns)
     # Floats hardly ever repeat; looking for it would take most of the time.
     repeating = [name for name, kind in kinds.items() if not kind.startswith("float")]
-    write_beside(
-        path,
-        lambda place: pq.write_table(
-            table,
-            place,
-            compression="snappy",
-            use_dictionary=repeating or False,
-            write_page_checksum=True,
-        ),
-    )
+    options = {"compression": "snappy", "use_dictionary": repeating or False}
+    write_beside(path, lambda place: write_table(table, place, **options))
+
+
+def write_table(table: "pa.Table", place: Path, **options: Any) -> None:
+    """Write a parquet file with checksums; a path need not be text, as Arrow has it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pa.OSFile(os.fsencode(place), "wb") as sink:
+        pq.write_table(table, sink, write_page_checksum=True, **options)
 
 
 def arrow_type(kind: str) -> "pa.DataType":

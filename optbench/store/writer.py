@@ -23,7 +23,7 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.store.columns import Table, evaluation_table, lane_table, trace_table
-from optbench.store.files import write_json, write_parquet
+from optbench.store.files import file_name, write_json, write_parquet
 from optbench.store.journal import Journal, after, clear, joined, journals, place_of
 from optbench.store.places import sync, writing
 
@@ -34,8 +34,13 @@ TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 def new_run_directory(out: Path, name: str) -> Path:
-    """Make and return ``<out>/<name>-<UTC time>-<hash>``, which was not there before."""
-    path = out / f"{name}-{datetime.now(UTC).strftime(TIME_FORMAT)}-{secrets.token_hex(4)}"
+    """Make and return ``<out>/<name>-<UTC time>-<hash>``, which was not there before.
+
+    The name is that of the suite, as :func:`optbench.store.files.file_name` writes it.
+    """
+    path = (
+        out / f"{file_name(name)}-{datetime.now(UTC).strftime(TIME_FORMAT)}-{secrets.token_hex(4)}"
+    )
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         path.mkdir()
