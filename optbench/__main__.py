@@ -1,5 +1,27 @@
-"""``python -m optbench``."""
+"""The command ``optbench``, which is also ``python -m optbench``.
 
-from optbench.cli import main
+Importing this module loads nothing, so that an interrupt is in good hands before anything is.
+"""
 
-main()
+import os
+import signal
+from types import FrameType
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """End at once, without a word: what is only being imported has nothing to lose."""
+    os._exit(130)
+
+
+def main() -> None:
+    """Load the command line and run it."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is signal.default_int_handler:  # else interrupts are not wanted at all
+        signal.signal(signal.SIGINT, leave)
+    from optbench.cli import main as run
+
+    run(loaded=lambda: signal.signal(signal.SIGINT, usual))
+
+
+if __name__ == "__main__":
+    main()

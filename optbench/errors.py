@@ -16,6 +16,7 @@ A message is one line: what is wrong, and what would be right. :func:`nearest` f
 was probably meant.
 """
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import IntEnum
@@ -23,6 +24,9 @@ from typing import Any
 
 MOST_NAMES = 12
 """Names that a message lists at most, so that it stays one readable line."""
+
+LONGEST_NAME = 255
+"""Characters of a name, as file systems have it, that are shown of one that somebody else wrote."""
 
 
 def printable(text: str) -> str:
@@ -36,6 +40,27 @@ def printable(text: str) -> str:
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
     )
+
+
+def shown(name: str) -> str:
+    """Return a name that a file holds as it is shown: :func:`printable`, and not without end."""
+    text = printable(name)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+
+
+def encoding_complaint(content: bytes) -> str | None:
+    r"""Say why a file's content is not UTF-8 text, and what to do; None where it is.
+
+    >>> encoding_complaint("# \u6bd4".encode("utf-16")), encoding_complaint(b"a\n\x94\xe4")
+    ('it is UTF-16; save it as UTF-8', 'line 2 is not UTF-8; save it as UTF-8')
+    """
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or 3 * content.count(0) > len(content):
+        return "it is UTF-16; save it as UTF-8"
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return f"line {content.count(10, 0, error.start) + 1} is not UTF-8; save it as UTF-8"
+    return None
 
 
 class ExitCode(IntEnum):
@@ -62,7 +87,7 @@ class UsageError(OptbenchError):
     exit_code = ExitCode.USAGE
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # quoted names may contain line breaks
+        return printable(" ".join(super().__str__().splitlines()))  # as quoted names may not be
 
 
 class SuiteError(UsageError):

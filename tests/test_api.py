@@ -250,7 +250,7 @@ def test_plot_refuses_what_cannot_be_drawn(results):
         ({"iterations": 0}, SuiteError, "at least 1"),
         ({"batch_size": 3}, SuiteError, "means nothing to anisotropic"),
         ({"device": "tpu"}, DeviceError, "unknown device 'tpu'"),
-        ({"name": "a/b"}, SuiteError, "cannot be the name of a folder"),
+        ({"name": "a\n"}, SuiteError, "cannot be printed"),
         ({"suite": {"name": "x", "problems": []}}, SuiteError, "did you mean 'problem'"),
         ({"suite": {"problem": []}}, SuiteError, "name is missing"),
         ({"suite": ()}, SuiteError, "nothing to run; name a suite, a problem or a function"),

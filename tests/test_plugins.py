@@ -467,3 +467,18 @@ def test_a_name_that_two_packages_offer_is_refused(installed):
 )
 def test_names_of_plug_ins_are_told_from_others(name, expected):
     assert plugins.is_spec(name) is expected
+
+
+@pytest.mark.parametrize(
+    ("encoding", "says"),
+    [
+        ("utf-16", "it is UTF-16; save it as UTF-8"),
+        ("cp932", "line 1 is not UTF-8; save it as UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_utf8_is_told_how_to_be_saved(tmp_path, encoding, says):
+    text = "value = '比較'\n"
+    (tmp_path / "bad.py").write_bytes(text.encode(encoding))
+    assert complaint(f"{tmp_path}/bad.py:value") == f"bad.py cannot be imported: {says}"
+    (tmp_path / "good.py").write_bytes(f"# -*- coding: cp932 -*-\n{text}".encode("cp932"))
+    assert load(tmp_path, "good.py:value") == "比較"

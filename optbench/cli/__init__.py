@@ -7,10 +7,9 @@ Starting loads none of the commands: their names and first lines stand in a tabl
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from errno import ENOSPC
+from collections.abc import Callable, Sequence
+from errno import ENOMEM, ENOSPC
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import typer
@@ -19,7 +18,8 @@ from typer.main import get_command, get_group
 from typing_extensions import override
 
 from optbench.cli.options import Debug, Version
-from optbench.cli.output import debug, want_tracebacks
+from optbench.cli.output import debug, say, want_tracebacks
+from optbench.cli.streams import LACKS_SPACE, complaint, guarded
 from optbench.errors import ExitCode, OptbenchError
 from optbench.plugins import Source, blame, new_code_cache
 from optbench.plugins.cache import CodeCache
@@ -49,6 +49,10 @@ COMMANDS = {
 """Of each command: ``module:name`` of its function or app, and the first line of its help."""
 
 
+STARVED = ("failed to map segment", "cannot allocate memory", "can't start new thread")
+"""What the loader of libraries, and Python, say where memory is lacking."""
+
+
 def load_command(name: str) -> Any:
     """Import a command and return it as click has it."""
     module, attribute = COMMANDS[name][0].split(":")
@@ -66,7 +70,11 @@ class LazyGroup(TyperGroup):
     @override
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command if name is None else load_command(name), rest
+        if name is not None:
+            command = load_command(name)
+            if ctx.obj is not None:
+                ctx.obj()
+        return name, command, rest
 
 
 app = typer.Typer(
@@ -85,39 +93,40 @@ def _options(version: Version = False, debug_: Debug = False) -> None:
     pass
 
 
-def main() -> NoReturn:
-    """Run the command line and exit with one of :class:`optbench.errors.ExitCode`."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: not all speak UTF-8
-    code = invoke()
+def main(loaded: Callable[[], object] | None = None) -> NoReturn:
+    """Run the command line and exit with one of :class:`optbench.errors.ExitCode`.
+
+    ``loaded`` is called once the command's own code is there, before it does anything.
+    """
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files; a backend that is none would raise
+    with guarded():
+        code = invoke(loaded)
+        lost = complaint()
+        if lost is not None:
+            say(f"error: {lost}")
+            code = code or ExitCode.USAGE
     if code == ExitCode.INTERRUPTED:  # a worker may be in the midst of a chunk that nobody needs
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
 
-def invoke() -> int:
+def invoke(loaded: Callable[[], object] | None = None) -> int:
     """Run the command line and return the exit code; what a user can mend is told in one line."""
     want_tracebacks(False)
     with new_code_cache() as foreign:
-        return _call(foreign)
+        return _call(foreign, loaded)
 
 
-def _call(foreign: CodeCache) -> int:
+def _call(foreign: CodeCache, loaded: Callable[[], object] | None) -> int:
     """Run the command line and return its exit code; ``foreign`` is the users' own code."""
     try:
-        code: Any = app(prog_name="optbench", standalone_mode=False)
-        sys.stdout.flush()
+        code: Any = app(prog_name="optbench", standalone_mode=False, obj=loaded)
         return code if isinstance(code, int) else ExitCode.DONE
     except OptbenchError as error:
         debug(traceback.format_exc())
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", ExitCode.INTERRUPTED)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        _discard_output()
-        return ExitCode.DONE
     except BaseException as error:
         message = _complaint(error, foreign.sources)
         if message is None:
@@ -130,12 +139,13 @@ def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
 
     ``foreign`` says where the user's own code lies that was loaded.
     """
+    if _is_starved(error):
+        return "not enough memory to load libraries and start threads; raise its limit (ulimit -v)"
     if isinstance(error, MemoryError):
         what = str(error) or "an array does not fit"
         return f"not enough memory: {what}; make the problem smaller"
     if isinstance(error, OSError) and error.errno == ENOSPC:
-        _discard_output()
-        return "no space is left where the output goes; free some"
+        return LACKS_SPACE
     # Typer reports wrong usage by exceptions of the click that it uses, its own copy or the
     # package; both tell a user what is wrong by this method.
     message = getattr(error, "format_message", None)
@@ -149,10 +159,12 @@ def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
     return said
 
 
-def _discard_output() -> None:
-    """Let what stdout still holds go nowhere: Python would try to write it again at its end."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _is_starved(error: BaseException) -> bool:
+    """Say whether a library could not be loaded, or a thread not started, for lack of memory."""
+    if isinstance(error, OSError):
+        return error.errno == ENOMEM
+    said = str(error) if isinstance(error, ImportError | RuntimeError) else ""
+    return any(words in said for words in STARVED)
 
 
 def _one_line(message: str) -> str:
@@ -161,5 +173,5 @@ def _one_line(message: str) -> str:
 
 
 def _fail(message: str, code: ExitCode) -> int:
-    typer.echo(f"error: {message}", err=True)
+    say(f"error: {message}")
     return code

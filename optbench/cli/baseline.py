@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, DataDir, Out, complete_run
-from optbench.cli.output import console, say, table
+from optbench.cli.output import console, say, table, tell
 from optbench.gate.baseline import find, load
 from optbench.gate.save import save_baseline
 from optbench.store.reader import read_lanes
@@ -51,7 +51,7 @@ def save(
     lanes = len(read_lanes(folder))
     size = sum(file.stat().st_size for file in folder.iterdir())
     say(f"{lanes} lanes, {size / 1024:.0f} KiB; compare with: optbench check {folder.name}")
-    typer.echo(folder)
+    tell(folder)
 
 
 @app.command("list")

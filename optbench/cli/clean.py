@@ -10,7 +10,7 @@ import typer
 from rich.filesize import decimal
 
 from optbench.cli.options import DEFAULT_OUT, Out, complete_run
-from optbench.cli.output import console, say, table
+from optbench.cli.output import console, say, table, tell
 from optbench.errors import UsageError
 from optbench.store.clean import DeletableRun, choose, delete_runs
 
@@ -50,7 +50,7 @@ def clean(
         delete_runs([run.path for run in chosen], out, say, deleted.append)
     finally:
         for path in deleted:
-            typer.echo(str(path))
+            tell(path)
 
 
 def _confirmed(runs: Sequence[DeletableRun]) -> bool:

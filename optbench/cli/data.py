@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRem
 from rich.progress import Progress as Bars
 
 from optbench import datasets
-from optbench.cli.output import console, say, table
+from optbench.cli.output import console, say, table, tell
 from optbench.datasets import Verification
 from optbench.datasets.download import Progress
 from optbench.errors import DataError
@@ -72,7 +72,7 @@ def fetch(
     mirrors = (*(mirror or ()), *datasets.info(name).mirrors)
     with progress_bars() as progress:
         folder = datasets.fetch(name, mirrors=mirrors, cache=data_dir, progress=progress)
-    typer.echo(folder)
+    tell(folder)
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """``optbench export``: a table of runs for other programs."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Annotated
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, Out, Runs
-from optbench.cli.output import say
+from optbench.cli.output import say, tell
+from optbench.cli.streams import is_lost
 from optbench.errors import UsageError
 from optbench.report import export as tables
 from optbench.store.find import find_runs
@@ -67,18 +67,16 @@ def export(
     if output is None:
         _print(tables.pieces(rows, written_as))
     else:
-        typer.echo(str(output))
+        tell(output)
 
 
 def _print(contents: Iterator[bytes]) -> None:
     """Write to stdout; who reads it may close it before the end, as ``head`` does."""
     stream = getattr(sys.stdout, "buffer", None)
-    try:
-        for piece in contents:
-            if stream is None:
-                sys.stdout.write(piece.decode())
-            else:
-                stream.write(piece)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for piece in contents:
+        if stream is None or sys.stdout.isatty():
+            tell(piece.decode(), end="")
+        else:
+            stream.write(piece)
+        if is_lost():
+            return

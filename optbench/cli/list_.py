@@ -15,7 +15,8 @@ from optbench.optimizers.modifiers import COMMON
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.problems.registry import PROBLEMS, get_problem_class
-from optbench.store.find import list_runs
+from optbench.records import Status
+from optbench.store.find import list_runs, list_unbegun
 from optbench.store.reader import read_description
 from optbench.suite.format import SuiteFile, builtin_suites, read_suite
 
@@ -134,4 +135,8 @@ def runs(out: Out = DEFAULT_OUT) -> None:
         started = str(meta["started"])[:19].replace("T", " ")
         name = meta["suite"]["name"]
         listed.add_row(path.name, name, meta["status"], started, meta["invocation_id"])
+    for run in list_unbegun(out):
+        started = run.started[:19].replace("T", " ")
+        what = "ended before it began; optbench clean removes it"
+        listed.add_row(run.path.name, run.suite, Status.INTERRUPTED, started, what)
     console().print(listed)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from optbench.cli.output import say
+from optbench.cli.output import say, tell
 from optbench.errors import UsageError
 
 PROBLEM = '''\
@@ -147,7 +147,7 @@ New = Annotated[
 def problem(file: New) -> None:
     """Write a working problem into a new Python file, to start from."""
     write_new(file, PROBLEM)
-    typer.echo(file)
+    tell(file)
     say(f"run it with: optbench run --problem {quote(f'{file}:Valley')} -o adam")
 
 
@@ -155,10 +155,10 @@ def problem(file: New) -> None:
 def optimizer(file: New) -> None:
     """Write a working optimizer and its test, test_FILE, to start from."""
     test = file.with_name(f"test_{file.name}") if file.name else file
-    name = json.dumps(file.name, ensure_ascii=False)
+    name = json.dumps(file.name, ensure_ascii=False).encode(errors="backslashreplace").decode()
     write_new_files({file: OPTIMIZER, test: OPTIMIZER_TEST.replace("FILE_NAME", name)})
-    typer.echo(file)
-    typer.echo(test)
+    tell(file)
+    tell(test)
     spec = quote(f"{file}:Tempered")
     say(f"run it with: optbench run anisotropic -o {spec}")
     say(f"check it with: optbench verify optimizer {spec}")

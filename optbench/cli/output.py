@@ -1,29 +1,52 @@
 """Where output goes: data to stdout, progress and messages to stderr."""
 
+import sys
+from typing import Any
+
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+from typing_extensions import override
+
+from optbench.errors import printable
 
 PIPE_COLUMNS = 160
 """Width of tables where the output is not a terminal, which has no width of its own."""
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a rich console; it leaves out control codes where the output is not a terminal.
+class Screen(Console):
+    """A console on which text shows itself and nothing else, wherever it comes from.
 
     Square brackets are printed as they are: what users and errors say is not markup.
     """
-    screen = Console(stderr=stderr, highlight=False, markup=False)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, **options)
+
+    @override
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a screen; it leaves out control codes where the output is not a terminal."""
+    screen = Screen(stderr=stderr)
     if not screen.is_terminal:
         screen.width = PIPE_COLUMNS
     return screen
 
 
 def table(*headings: str) -> Table:
-    """Return an empty table in the style of all tables; the last column folds where it is long."""
+    """Return an empty table in the style of all tables; what is too long for its column folds."""
     empty = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
-    empty.columns[-1].overflow = "fold"
+    for column in empty.columns:
+        column.overflow = "fold"
     return empty
 
 
@@ -46,4 +69,10 @@ def debug(text: str) -> None:
 
 def say(message: str) -> None:
     """Print a message for the user to stderr."""
-    typer.echo(message, err=True)
+    typer.echo(_printable_lines(message), err=True)
+
+
+def tell(answer: object, *, end: str = "\n") -> None:
+    """Print what was asked for to stdout: for the user as :func:`say` does, for programs as is."""
+    text = f"{answer}{end}"
+    typer.echo(_printable_lines(text) if sys.stdout.isatty() else text, nl=False)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, Runs, check_choice
+from optbench.cli.output import tell
 from optbench.errors import UsageError
 from optbench.report.plots import KINDS, PlotOptions, draw
 from optbench.report.plots.files import (
@@ -110,7 +111,7 @@ def plot(
 
 def _finish(file: Path, *, show: bool) -> None:
     """Print where a file is, and open it if asked to."""
-    typer.echo(str(file))
+    tell(file)
     if show:
         typer.launch(str(file))
 

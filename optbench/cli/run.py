@@ -21,7 +21,7 @@ from optbench.cli.options import (
     complete_problem,
     complete_suite,
 )
-from optbench.cli.output import console, debug, say, table
+from optbench.cli.output import console, debug, say, table, tell
 from optbench.errors import ExitCode, SuiteError
 from optbench.records import Failure, RunTables, Status
 from optbench.report.summaries import summary
@@ -261,7 +261,7 @@ def _print_plans(invocation: Invocation, notice: Callable[[str], None]) -> None:
         at_work = plan.workers * max((estimate.block_bytes for estimate in estimates), default=0)
         seconds = sum(estimate.seconds for estimate in estimates) / plan.workers
         workers = f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"
-        typer.echo(
+        tell(
             f"{plan.suite.name}: {len(plan.lanes):,} lanes in {len(plan.blocks):,} blocks on "
             f"{workers} ({device.kind}), about {duration(seconds)}, {_memory(at_work)} of work "
             f"arrays and {_memory(data_bytes(plan))} of data; nothing was run"
@@ -307,10 +307,10 @@ def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool)
             for tables in finished
         ]
         whole = {"invocation_id": finished[0].meta["invocation_id"], "runs": runs}
-        typer.echo(dumps(whole, indent=2, ensure_ascii=False))
+        tell(dumps(whole, indent=2, ensure_ascii=False))
         return max(codes)
     for tables in finished:
-        typer.echo(str(tables.path) if quiet else f"results: {tables.path}")
+        tell(tables.path if quiet else f"results: {tables.path}")
     if not quiet:
         say(f"plot them with: optbench plot{_out_option(out)}")
     return max(codes)

@@ -6,7 +6,7 @@ import pandas as pd
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, Out, Runs, check_choice
-from optbench.cli.output import console
+from optbench.cli.output import console, tell
 from optbench.report.summaries import summary
 from optbench.report.tables import to_csv, to_json, to_markdown, to_rich
 from optbench.store.find import find_runs
@@ -30,4 +30,4 @@ def show(
     if format_ == "table":
         console().print(to_rich(rows))
     else:
-        typer.echo(WRITERS[format_](rows), nl=False)
+        tell(WRITERS[format_](rows), end="")

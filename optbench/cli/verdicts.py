@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
-from optbench.cli.output import console, table
+from optbench.cli.output import console, table, tell
 from optbench.errors import ExitCode, printable
 from optbench.gate import formats
 
@@ -29,13 +27,13 @@ def print_verdicts(checked: "Sequence[CheckedBaseline]", format_: str) -> None:
     """Print verdicts to stdout; ``github`` also writes the job's summary."""
     match format_:
         case "json":
-            typer.echo(formats.to_json(checked))
+            tell(formats.to_json(checked))
         case "github":
             for annotation in formats.annotations(checked):
-                typer.echo(annotation)
+                tell(annotation)
             formats.write_summary(checked)
         case "junit":
-            typer.echo(formats.to_junit(checked))
+            tell(formats.to_junit(checked))
         case _:
             for one in checked:
                 _print_text(one)

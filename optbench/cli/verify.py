@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from optbench.cli.options import check_choice, complete_optimizer
-from optbench.cli.output import console, say, table
+from optbench.cli.output import console, say, table, tell
 from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.device.cpu import NumpyDevice
@@ -57,7 +57,7 @@ def devices(
         raise DeviceError(f"device '{device}' is the CPU itself; give a GPU to compare it with")
     comparisons = verify_devices(NumpyDevice(), gpu)
     if format_ == "json":
-        typer.echo(_devices_json(comparisons))
+        tell(_devices_json(comparisons))
     else:
         _print_devices(comparisons, gpu)
     noted = [comparison for comparison in comparisons if comparison.note]
@@ -96,7 +96,7 @@ def problem(
     check_choice("format", format_, FORMATS)
     checks = [_check_problem(subject, title, seed) for title, subject in problems_to_check(source)]
     if format_ == "json":
-        typer.echo(_gradients_json(checks))
+        tell(_gradients_json(checks))
     else:
         _print_gradients(checks)
     for check in checks:
@@ -146,7 +146,7 @@ def optimizer(
     check_choice("format", format_, FORMATS)
     results = check_optimizer(name, parse_hyperparameters(set_ or []))
     if format_ == "json":
-        typer.echo(json_text([{"optimizer": name, **vars(result)} for result in results]))
+        tell(json_text([{"optimizer": name, **vars(result)} for result in results]))
     else:
         _print_checks(name, results)
     wrong = [result for result in results if not result.passed]

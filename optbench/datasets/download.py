@@ -2,16 +2,17 @@
 
 import io
 import os
+import shutil
+import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+
+from filelock import FileLock, Timeout
 
 from optbench.datasets import idx
 from optbench.datasets.collection import (
     Collection,
-    Content,
     IdxFile,
     Location,
     locate,
@@ -24,24 +25,53 @@ from optbench.errors import DataError
 Progress = Callable[[str, int, int | None], None]
 """Told the file, the bytes received of it and, where the server says so, how many there are."""
 
+Clock = Callable[[], float]
+"""Returns seconds."""
+
 TIMEOUT_SECONDS = 30.0
+"""How long a mirror may say nothing at all."""
+
+LOWEST_BYTES_PER_SECOND = 1000
+"""A mirror that has sent less than this, on average since :data:`TIMEOUT_SECONDS` or longer, is
+given up."""
+
+FILE_SECONDS = 1800.0
+"""How long a mirror may take for one file, however fast it is."""
+
 CHUNK_BYTES = 64 * 1024
 
+PREFIX = ".fetching-"
+"""Begins the name of the folder in which a fetch keeps what it has so far."""
 
-def fetch(collection: Collection, mirrors: Sequence[str], folder: Path, progress: Progress) -> None:
+LOCK = "lock"
+"""The file in it that is locked as long as its process lives."""
+
+
+def fetch(
+    collection: Collection,
+    mirrors: Sequence[str],
+    folder: Path,
+    progress: Progress,
+    clock: Clock = time.monotonic,
+) -> None:
     """Put verified IDX files of ``collection`` into ``folder``; mirrors are tried in their order.
 
     They are decompressed, unless only their gzipped form can be verified. Good files that are there
     stay. The others are written beside their place and renamed when all are complete, so that an
-    interrupted or failed fetch leaves the folder as it was.
+    interrupted or failed fetch leaves the folder as it was; what one that was killed has left
+    behind, the next removes.
     """
     there = locate(collection, folder)
     wanted = [file for file in collection.files if not _is_good(file, there, collection.classes)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".fetching-", dir=folder) as beside:
+        _remove_leftovers(folder)
+        with (
+            TemporaryDirectory(prefix=PREFIX, dir=folder) as beside,
+            FileLock(Path(beside) / LOCK),
+        ):
             for file in wanted:
-                content, good = _from_mirrors(file, mirrors, collection.classes, progress)
+                content, good = _from_mirrors(file, mirrors, collection.classes, progress, clock)
                 (Path(beside) / file.stored_name).write_bytes(content)
                 # One that is down need not be waited for four times.
                 mirrors = [good, *(mirror for mirror in mirrors if mirror != good)]
@@ -51,37 +81,15 @@ def fetch(collection: Collection, mirrors: Sequence[str], folder: Path, progress
         raise DataError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
 
-class _Receiver:
-    """Takes what pooch's downloader writes, and is the progress bar that it drives."""
-
-    def __init__(self, name: str, limit: int, progress: Progress) -> None:
-        self.total = 0
-        self._name = name
-        self._limit = limit
-        self._progress = progress
-        self._buffer = io.BytesIO()
-
-    def write(self, chunk: bytes) -> None:
-        self._buffer.write(chunk)
-        received = self._buffer.tell()
-        if received > self._limit:
-            raise DataError(f"more than {self._limit:,} bytes")
-        self._progress(self._name, received, self.total or None)
-
-    def content(self) -> bytes:
-        return self._buffer.getvalue()
-
-    def flush(self) -> None:
-        """Hold nothing back."""
-
-    def update(self, _received: int) -> None:
-        """Ignore what pooch rounds up to whole chunks; :meth:`write` knows better."""
-
-    def reset(self) -> None:
-        """Ignore that pooch starts again to fill the bar, which is full."""
-
-    def close(self) -> None:
-        """Leave the bar to the caller."""
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the folders of fetches whose process is gone."""
+    for left in folder.glob(f"{PREFIX}*"):
+        if not left.is_symlink():
+            try:
+                with FileLock(left / LOCK, timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+            except (Timeout, NotImplementedError):  # it is at work, or nobody can tell
+                continue
 
 
 def _is_good(file: IdxFile, location: Location | None, classes: int) -> bool:
@@ -96,43 +104,54 @@ def _is_good(file: IdxFile, location: Location | None, classes: int) -> bool:
 
 
 def _from_mirrors(
-    file: IdxFile, mirrors: Sequence[str], classes: int, progress: Progress
+    file: IdxFile, mirrors: Sequence[str], classes: int, progress: Progress, clock: Clock
 ) -> tuple[bytes, str]:
     """Return the verified bytes of a file, to be stored, and the mirror that served them."""
+    from urllib3.exceptions import HTTPError
+
     failures = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{file.name}.gz"
         try:
-            content = _download(file, url, progress)
+            content = unpack(file, _download(file, url, progress, clock), "the file")
             return verified(file, content, "the file", classes), mirror
         except DataError as error:
             failures.append(f"{url} ({error})")
-        # Every error of requests is an OSError; only its own have a response.
-        except OSError as error:
-            response = getattr(error, "response", None)
-            reason = type(error).__name__ if response is None else f"HTTP {response.status_code}"
-            failures.append(f"{url} ({reason})")
+        # Errors of requests are OSErrors; an address that is none may be any ValueError.
+        except (OSError, ValueError, HTTPError) as error:
+            failures.append(f"{url} ({type(error).__name__})")
     raise DataError(
         f"no mirror served {file.name}: tried {', '.join(failures) or 'none'}; check the network, "
         "or name another one with --mirror URL"
     )
 
 
-def _download(file: IdxFile, url: str, progress: Progress) -> Content:
-    import pooch  # here, as it takes 70 ms
+def _download(file: IdxFile, url: str, progress: Progress, clock: Clock) -> bytes:
+    """Return what a mirror serves, not more of it than the right file may have."""
+    import requests  # here, as it takes 60 ms
 
-    receiver = _Receiver(file.name, file.size_bytes + idx.OVERHEAD_BYTES, progress)
-    with ExitStack() as connections:
+    limit = file.size_bytes + idx.OVERHEAD_BYTES
+    begun = clock()
+    received = io.BytesIO()
+    with requests.get(
+        url, stream=True, timeout=TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}
+    ) as response:
+        if not response.ok:
+            raise DataError(f"HTTP {response.status_code}")
+        said = response.headers.get("Content-Length", "")
+        total = int(said) if said.isdecimal() else None
+        while chunk := response.raw.read1(CHUNK_BYTES):  # as soon as any of it is there
+            received.write(chunk)
+            if received.tell() > limit:
+                raise DataError(f"more than {limit:,} bytes")
+            _check_pace(received.tell(), clock() - begun)
+            progress(file.name, received.tell(), total)
+    return received.getvalue()
 
-        def close_at_the_end(response: Any, **_options: object) -> None:
-            """Do what pooch does not where an error ends its download."""
-            connections.callback(response.close)
 
-        downloader = pooch.HTTPDownloader(
-            progressbar=receiver,
-            chunk_size=CHUNK_BYTES,
-            timeout=TIMEOUT_SECONDS,
-            hooks={"response": close_at_the_end},
-        )
-        downloader(url, receiver, None)
-    return unpack(file, receiver.content(), "the file")
+def _check_pace(received: int, seconds: float) -> None:
+    """Refuse a mirror that would keep the user waiting."""
+    if seconds > FILE_SECONDS:
+        raise DataError(f"not done after {seconds / 60:.0f} minutes")
+    if seconds > TIMEOUT_SECONDS and received < LOWEST_BYTES_PER_SECOND * seconds:
+        raise DataError(f"too slow: {received:,} bytes in {seconds:.0f} seconds")

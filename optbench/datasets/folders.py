@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import platformdirs
+
 from optbench.datasets.collection import Collection, Location, locate
 from optbench.errors import DataError
 
@@ -11,9 +13,7 @@ VARIABLE = "OPTBENCH_DATA_DIR"
 
 def cache_folder() -> Path:
     """Return the folder in the user's cache that data sets are fetched to, one subfolder each."""
-    import pooch  # here, as it takes 70 ms
-
-    return Path(pooch.os_cache("optbench"))
+    return Path(platformdirs.user_cache_dir("optbench"))
 
 
 def variable_folder() -> Path | None:

@@ -5,9 +5,11 @@ base class, only slower.
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,9 @@ import numpy as np
 from optbench.arrays import Array, Namespace, Workspace
 from optbench.device.programs import ElementwiseRule, new_values
 from optbench.device.stopwatch import Clock, Stopwatch
+
+if sys.platform == "linux":
+    import resource
 
 ApplyElementwise = Callable[[ElementwiseRule, Sequence[Array], Mapping[str, Array]], None]
 """``elementwise(rule, arrays, columns)`` applies a rule in place; arrays (parameters, gradients,
@@ -57,6 +62,17 @@ class Device:
         if not hasattr(os, "sysconf"):
             return None
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+    @property
+    def spare_bytes(self) -> int | None:
+        """What a limit on this process (``ulimit -v``) leaves it; None where there is no limit."""
+        if sys.platform != "linux":
+            return None
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            return None
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        return max(0, limit - pages * resource.getpagesize())
 
     def active(self) -> AbstractContextManager[Any]:
         """Return a context in which a thread's work goes to this device."""

@@ -2,6 +2,10 @@
 
 A baseline's folder holds baseline.json, lanes.parquet, trace.parquet and tolerance.parquet.
 Checksums guard all that is in it but the thresholds, which may be edited by hand.
+
+It is written beside its place and renamed, under a lock of the folder that holds all baselines.
+One that is replaced goes to ``.<name>.old`` for a moment; a kill then leaves it there, and whoever
+looks for the baseline next puts it back.
 """
 
 import hashlib
@@ -20,7 +24,9 @@ from pydantic import BaseModel, FiniteFloat, PositiveFloat
 from optbench.errors import NothingToCompareError, ResultsError, UsageError, nearest
 from optbench.records import LANE_COLUMNS, TRACE_COLUMNS
 from optbench.store.description import check_description, check_shape
-from optbench.store.files import arrow_type, write_beside, write_json, writing
+from optbench.store.files import arrow_type, write_beside, write_json, write_table
+from optbench.store.lock import locked
+from optbench.store.places import sync, writing
 from optbench.store.reader import read_json, read_table
 
 if TYPE_CHECKING:
@@ -90,25 +96,57 @@ class _Description(BaseModel, strict=True):
     calibration_seconds: PositiveFloat | None = None
 
 
+LOCK_SECONDS = 60.0
+"""How long one writer of baselines waits for another, which takes far less than a second."""
+
+
 def write(baseline: Baseline, *, replace: bool = False) -> None:
     """Write a baseline into its folder; a kill leaves the old one or the new one."""
     folder = baseline.path
-    if not replace:
-        check_free(folder)
-    beside, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
+    beside = folder.with_name(f".{folder.name}.part")
     with writing(folder):
-        for leftover in (beside, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        beside.mkdir(parents=True)
-        _write_table(beside / "lanes.parquet", baseline.lanes, LANE_COLUMNS)
-        _write_table(beside / "trace.parquet", baseline.trace, TRACE_COLUMNS)
-        _write_table(beside / "tolerance.parquet", baseline.tolerance, TOLERANCE_COLUMNS)
-        meta = {**baseline.meta, "checksums": checksums(beside, baseline.meta)}
-        write_json(beside / DESCRIPTION, meta, indent=1)
-        if folder.exists():
-            folder.rename(old)
-        beside.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent, seconds=LOCK_SECONDS), writing(folder):
+        _put_back(folder)
+        if not replace:
+            check_free(folder)
+        shutil.rmtree(beside, ignore_errors=True)  # of a writer that was killed: the lock is ours
+        beside.mkdir()
+        try:
+            _write_table(beside / "lanes.parquet", baseline.lanes, LANE_COLUMNS)
+            _write_table(beside / "trace.parquet", baseline.trace, TRACE_COLUMNS)
+            _write_table(beside / "tolerance.parquet", baseline.tolerance, TOLERANCE_COLUMNS)
+            meta = {**baseline.meta, "checksums": checksums(beside, baseline.meta)}
+            write_json(beside / DESCRIPTION, meta, indent=1)
+            if folder.exists():
+                folder.rename(_old(folder))
+            beside.rename(folder)
+            sync(folder.parent)
+        except BaseException:
+            _put_back(folder)
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        shutil.rmtree(_old(folder), ignore_errors=True)
+
+
+def _old(folder: Path) -> Path:
+    """Return where a baseline is while another takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _put_back(folder: Path) -> None:
+    """Put back a baseline that was to be replaced and was not; the lock is ours."""
+    if folder.exists():
+        shutil.rmtree(_old(folder), ignore_errors=True)
+    elif _old(folder).exists():
+        _old(folder).rename(folder)
+
+
+def settle(folder: Path) -> None:
+    """Wait until a baseline that is being replaced is there, and put back one that was lost."""
+    if not folder.exists() and _old(folder).exists():
+        with locked(folder.parent, seconds=LOCK_SECONDS), writing(folder):
+            _put_back(folder)
 
 
 def checksums(folder: Path, meta: Mapping[str, Any]) -> dict[str, str]:
@@ -120,13 +158,18 @@ def checksums(folder: Path, meta: Mapping[str, Any]) -> dict[str, str]:
     text = json.dumps(json.loads(json.dumps(guarded)), sort_keys=True, separators=(",", ":"))
     found = {DESCRIPTION: hashlib.sha256(text.encode()).hexdigest()}
     for name in TABLES:
-        with (folder / name).open("rb") as file:
-            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with (folder / name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            reason = error.strerror or error
+            raise ResultsError(f"'{folder / name}' cannot be read: {reason}") from None
     return found
 
 
 def check_free(folder: Path) -> None:
     """Refuse a folder in which a baseline is."""
+    settle(folder)
     if folder.exists():
         name = folder.name
         raise ResultsError(
@@ -138,7 +181,6 @@ def check_free(folder: Path) -> None:
 def _write_table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> None:
     """Write a table as small as it gets, for git."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
     fields = [
@@ -148,9 +190,7 @@ def _write_table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> 
     table = table.cast(pa.schema(fields))
     write_beside(
         path,
-        lambda place: pq.write_table(
-            table, place, compression="zstd", compression_level=19, write_page_checksum=True
-        ),
+        lambda place: write_table(table, place, compression="zstd", compression_level=19),
     )
 
 
@@ -159,10 +199,29 @@ def load(folder: Path) -> Baseline:
 
     What can be read but is not what was saved is named in ``changed``.
     """
+    meta = _read_description(folder)
+    try:
+        baseline = _load_as(meta, folder)
+    except ResultsError:
+        if _read_description(folder) == meta:
+            raise
+        return load(folder)
+    # One that was replaced meanwhile has other tables now.
+    return baseline if _read_description(folder) == meta else load(folder)
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    settle(folder)
     file = folder / DESCRIPTION
     meta = read_json(file, "baseline")
     check_shape(_Description, meta, file)
     check_description({"started": "", "status": "", "invocation_id": "", **meta}, file)
+    return meta
+
+
+def _load_as(meta: dict[str, Any], folder: Path) -> Baseline:
+    """Return the baseline with this baseline.json."""
+    file = folder / DESCRIPTION
     lanes = read_table([folder / "lanes.parquet"], LANE_COLUMNS)
     check_described(lanes, meta, file)
     if lanes["lane"].duplicated().any():
@@ -201,7 +260,9 @@ def _read_rows(file: Path, kinds: Mapping[str, str]) -> "pd.DataFrame":
 def find(names: list[str], out: Path) -> list[Path]:
     """Return the folders of baselines by name or path; without any, those of all."""
     try:
-        known = sorted(file.parent for file in (out / FOLDER).glob(f"[!.]*/{DESCRIPTION}"))
+        whole = [file.parent for file in (out / FOLDER).glob(f"[!.]*/{DESCRIPTION}")]
+        old = [file.parent.name[1:-4] for file in (out / FOLDER).glob(f".?*.old/{DESCRIPTION}")]
+        known = sorted({*whole, *(out / FOLDER / name for name in old)})
     except OSError as error:
         reason = error.strerror
         raise ResultsError(f"'{out}' cannot be searched for baselines: {reason}") from None
@@ -214,8 +275,13 @@ def find(names: list[str], out: Path) -> list[Path]:
 
 def _find(name: str, known: list[Path], out: Path) -> Path:
     for folder in (out / FOLDER / name, Path(name)):
-        if name and isfile(folder / DESCRIPTION):
-            return folder if folder.name not in ("", "..") else folder.resolve()
+        if not name:
+            break
+        if folder.name in ("", ".."):
+            folder = folder.resolve()
+        settle(folder)
+        if isfile(folder / DESCRIPTION):
+            return folder
     titles = [folder.name for folder in known]
     hint = nearest(name, titles) if titles else MAKE_ONE
     raise NothingToCompareError(f"there is no baseline '{name}' under '{out / FOLDER}'; {hint}")

@@ -212,7 +212,8 @@ def _draw_failed(baseline: Baseline, tables: RunTables, verdict: Verdict) -> tup
     if not failed:
         return ()
     from optbench.gate.figure import draw_beside  # matplotlib takes its time to load
-    from optbench.report.plots.files import file_name, write_figure
+    from optbench.report.plots.files import write_figure
+    from optbench.store.files import file_name
 
     paths = []
     for problem, label in list(failed)[:MOST_FIGURES]:

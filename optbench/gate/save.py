@@ -1,6 +1,5 @@
 """Saves a run as a baseline: what is kept of it, and how far a later run may lie from it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from optbench.gate.integrity import gaps
 from optbench.records import SCHEMA_VERSION, RunTables, Status
 from optbench.runs.pipeline import plan_run
 from optbench.runs.resume import device_name
+from optbench.store.files import file_name
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
 from optbench.suite.format import parse_suite, resolved_suite
@@ -94,10 +94,11 @@ def save_baseline(
     """
     (path,) = find_runs([str(run)], Path(out))
     tables = read_run(path)
-    title = tables.meta["suite"]["name"] if name is None else name
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", title):
+    title = file_name(tables.meta["suite"]["name"]) if name is None else name
+    if title != file_name(title):
         raise UsageError(
-            f"'{title}' cannot be the name of a folder; use letters, digits, '.', '_' and '-'"
+            f"'{title}' cannot be the name of a folder; use letters, digits, '.', '_' and '-', "
+            f"as {file_name(title)}"
         )
     folder = Path(out) / FOLDER / title
     check_free(folder)

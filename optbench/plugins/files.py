@@ -6,6 +6,7 @@ being loaded. ``sys.path`` and the modules of others are left as they were.
 
 import hashlib
 import importlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,9 +16,12 @@ from pathlib import Path
 from threading import RLock
 from types import ModuleType
 
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError, encoding_complaint, nearest
 from optbench.plugins.dependencies import CodeFiles, held_names
 from optbench.plugins.source import Source, complaint
+
+ENCODING_FAULT = re.compile(r"unicode error|null bytes")
+"""What Python says of a file that is not written in UTF-8, nor in what it says it is."""
 
 _lock = RLock()
 """Held while modules come and go."""
@@ -97,9 +101,10 @@ class FileModules:
             raise
         except BaseException as error:  # a user's code may raise anything
             sys.modules.pop(module.__name__, None)
-            raise SuiteError(
-                f"{path.name} cannot be imported: {complaint(error, path.parent)}"
-            ) from error
+            said = complaint(error, path.parent)
+            if isinstance(error, SyntaxError) and ENCODING_FAULT.search(said):
+                said = encoding_complaint(text) or said
+            raise SuiteError(f"{path.name} cannot be imported: {said}") from error
         return module
 
     @contextmanager

@@ -55,7 +55,7 @@ class Source:
 
     def describe(self) -> dict[str, Any]:
         """Return the same with its place, for run.json."""
-        return {"place": self.place, **self.identity()}
+        return {"place": _as_text(self.place), **self.identity()}
 
 
 def complaint(error: BaseException, root: Path | None = None) -> str:
@@ -86,15 +86,20 @@ def complaint(error: BaseException, root: Path | None = None) -> str:
 
 
 def _said(error: BaseException) -> str:
-    r"""Return what an exception says, as text that any file takes; a user's may fail even in that.
-
-    >>> _said(ValueError("caf\xe9 \udcff"))
-    'café \\udcff'
-    """
+    """Return what an exception says; a user's may fail even in that."""
     try:
-        return str(error).encode("utf-8", "backslashreplace").decode()
+        return _as_text(str(error))
     except Exception:
         return ""
+
+
+def _as_text(text: str) -> str:
+    r"""Return text that any file takes.
+
+    >>> _as_text("caf\xe9 \udcff")
+    'café \\udcff'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_own(path: Path, root: Path) -> bool:

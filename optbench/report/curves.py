@@ -8,6 +8,9 @@ import numpy as np
 from optbench.records import RunTables, Status
 from optbench.report.statistics import ENDED_WORST, quantile, smooth, spread
 
+LARGEST = 1e200
+"""Values beyond are cut to it: who draws them computes with them and would overflow."""
+
 
 @dataclass(frozen=True)
 class LaneLoss:
@@ -39,7 +42,9 @@ def lane_losses(tables: RunTables, problem: str) -> dict[int, LaneLoss]:
     ends = np.searchsorted(rows["lane"], lanes["lane"], side="right")
     loss = rows["loss"].to_numpy()
     return {
-        int(lane): LaneLoss(int(lane), str(status), leading_finite(loss[start:end]))
+        int(lane): LaneLoss(
+            int(lane), str(status), np.clip(leading_finite(loss[start:end]), -LARGEST, LARGEST)
+        )
         for lane, status, start, end in zip(
             lanes["lane"], lanes["status"], starts, ends, strict=True
         )

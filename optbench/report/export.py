@@ -134,7 +134,7 @@ def _with_lanes(runs: Sequence[RunTables], lanes: pd.DataFrame, table: str) -> p
 def _positions(run: RunTables, rows: pd.DataFrame, table: str) -> Any:
     """Return the position in lanes.parquet of each row's lane."""
     lanes = pd.Index(run.lanes["lane"])
-    if not lanes.is_unique or not rows["lane"].isin(lanes).all():
+    if not rows["lane"].isin(lanes).all():
         raise ResultsError(f"'{run.path}' is damaged: its {table} and lanes.parquet do not agree")
     return lanes.get_indexer(rows["lane"])
 

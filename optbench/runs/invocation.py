@@ -104,7 +104,13 @@ def run_all(
     for plan in plans:
         with progress(plan) as observe:
             result = run_plan(
-                plan, device, Path(invocation.out), shared_id, observe, invocation.checkpoint_every
+                plan,
+                device,
+                Path(invocation.out),
+                shared_id,
+                observe,
+                invocation.checkpoint_every,
+                notice,
             )
         yield result
         if result.status is Status.INTERRUPTED:

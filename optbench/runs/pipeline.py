@@ -38,6 +38,11 @@ CHECKPOINT_SECONDS = 30.0
 """Time from one checkpoint of a block to the next."""
 
 
+NETWORK_BYTES = 512 * 2**20
+"""Address space that BLAS, threads and the files of results take while a network is trained; where
+it is lacking they end the process."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A suite made ready to run.
@@ -99,11 +104,16 @@ def plan_run(
 
 def _check_device(suite: Suite, device: Device) -> None:
     """Refuse a device that a problem cannot use, or that has too little memory for one lane."""
-    memory = device.memory_bytes
+    memory, spare = device.memory_bytes, device.spare_bytes
     for resolved in suite.problems:
         if resolved.problem.cpu_only and device.kind != "cpu":
             raise DeviceError(
                 f"{resolved.label} is stacked NumPy code and runs on the CPU only; use --device cpu"
+            )
+        if spare is not None and spare < NETWORK_BYTES and resolved.problem.kind == "network":
+            raise DeviceError(
+                f"{resolved.label}: a network takes about {NETWORK_BYTES >> 20} MiB, and the limit "
+                f"on this process leaves {spare >> 20} MiB; raise it (ulimit -v)"
             )
         for entry in resolved.optimizers:
             needed = lane_bytes(resolved.problem, entry.optimizer)
@@ -121,14 +131,15 @@ def run_plan(
     invocation: str,
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    notice: Callable[[str], object] = lambda message: None,
 ) -> RunResult:
     """Run a plan; ``observe`` sees every record once it is on disk.
 
-    The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
-    at once.
+    ``notice`` gets what the user should know of the place where the run is written. The first
+    interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops at once.
     """
     path = new_run_directory(out, plan.suite.name)
-    with locked(path):
+    with locked(path, notice):
         meta = {
             "invocation_id": invocation,
             "directory": _working_directory(path),

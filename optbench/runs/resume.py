@@ -73,7 +73,7 @@ def resume_run(
         notice(message)
     plan = plan_rest(path, suite, device, execution.workers)
     with progress(plan) as observe:
-        return resume(path, plan, device, observe, execution.checkpoint_every)
+        return resume(path, plan, device, observe, execution.checkpoint_every, notice)
 
 
 def device_name(meta: Mapping[str, object]) -> str:
@@ -158,9 +158,10 @@ def resume(
     device: Device,
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    notice: Callable[[str], object] = lambda message: None,
 ) -> RunResult:
     """Carry out what is left of a run; see :func:`optbench.runs.pipeline.run_plan`."""
-    with locked(run):
+    with locked(run, notice):
         meta = read_description(run)
         blocks = _update_blocks(run, meta, plan)
         resumption: dict[str, Any] = {

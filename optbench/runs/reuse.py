@@ -78,8 +78,6 @@ def find_reusable(out: Path, lanes: Sequence[Lane], *, diverged: bool = False) -
 
 def _trace(tables: RunTables, here: dict[int, int], block: int) -> TraceChunk:
     rows = tables.trace[tables.trace["lane"].isin(list(here))]
-    if rows.duplicated(["lane", "iteration"]).any():
-        raise ResultsError(f"'{tables.path}' is damaged: its trace contains a row twice")
     wide = rows.pivot(index="iteration", columns="lane")
     lanes = wide["loss"].columns.tolist()
 

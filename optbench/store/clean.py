@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optbench.errors import ResultsError, UsageError
-from optbench.store.find import find_runs, list_runs
+from optbench.records import Status
+from optbench.store.find import UnbegunRun, find_runs, list_runs, list_unbegun
 from optbench.store.lock import is_locked
 from optbench.store.reader import read_description
 
@@ -40,8 +41,9 @@ def choose(
 ) -> list[DeletableRun]:
     """Return the runs directly in a results directory that were named, or all but the newest.
 
-    ``keep`` is how many of those that were started last are kept. ``notice`` is told what is kept
-    for another reason: links, damaged runs, runs still being written.
+    ``keep`` is how many of those that were started last are kept; runs that were killed before they
+    began are none. ``notice`` is told what is kept for another reason: links, damaged runs, runs
+    still being written.
     """
     if arguments and keep is not None:
         raise UsageError("--keep chooses among all runs; leave out RUN or --keep")
@@ -57,14 +59,19 @@ def choose(
 
 def _named(arguments: Sequence[str], out: Path) -> list[DeletableRun]:
     paths = {}
-    for path in find_runs(arguments, out):
+    unbegun = list_unbegun(out)
+    for path in find_runs(arguments, out, unbegun=unbegun):
         if path.is_symlink():
             raise UsageError(f"'{path}' is a link; name the run itself, or remove the link by hand")
         whole = path.resolve()
         if whole.parent != out.resolve() or whole.name == BASELINES:
             raise UsageError(f"'{path}' is not a run directly in '{out}'; give its folder as --out")
         paths[whole] = out / whole.name
-    return [_describe(path) for path in paths.values()]
+    known = {run.path: run for run in unbegun}
+    return [
+        _describe_unbegun(known[path]) if path in known else _describe(path)
+        for path in paths.values()
+    ]
 
 
 def _all_but(newest: int, out: Path, notice: Notice) -> list[DeletableRun]:
@@ -81,13 +88,20 @@ def _all_but(newest: int, out: Path, notice: Notice) -> list[DeletableRun]:
         except ResultsError as error:
             notice(f"note: {error}; '{path}' is kept")
     runs.sort(key=lambda run: run.started)
-    return runs[: max(0, len(runs) - newest)]
+    unbegun = [_describe_unbegun(run) for run in list_unbegun(out)]
+    chosen = [*runs[: max(0, len(runs) - newest)], *unbegun]
+    return sorted(chosen, key=lambda run: run.started)
 
 
 def _describe(path: Path) -> DeletableRun:
     meta = read_description(path)
     suite, status, started = meta["suite"]["name"], meta["status"], meta["started"]
     return DeletableRun(path, suite, status, started, size_bytes(path))
+
+
+def _describe_unbegun(run: UnbegunRun) -> DeletableRun:
+    status = Status.INTERRUPTED.value
+    return DeletableRun(run.path, run.suite, status, run.started, size_bytes(run.path))
 
 
 def _is_written(place: Path, path: Path, notice: Notice) -> bool:

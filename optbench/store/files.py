@@ -3,13 +3,14 @@
 import json
 import lzma
 import os
-import shutil
+import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
@@ -17,6 +18,8 @@ import numpy as np
 
 from optbench.errors import ResultsError
 from optbench.records import SCHEMA_VERSION
+from optbench.store.lock import hold
+from optbench.store.places import make_folder, sync, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +29,21 @@ VERSION_KEY = "optbench.schema_version"
 
 COUNT = "number of arrays"
 """Name of a number in npz files: a damaged directory may leave some of the arrays out."""
+
+
+LONGEST_FILE_NAME = 120
+"""Bytes of a title that go into the name of a file; suffixes and the time must fit, too."""
+
+
+def file_name(title: str) -> str:
+    """Return a title as any file system and shell takes it.
+
+    >>> file_name("Rosenbrock, a = 2"), file_name("比較"), file_name("../*")
+    ('Rosenbrock-a-2', '比較', 'unnamed')
+    """
+    name = re.sub(r"[^\w.-]+", "-", title)
+    cut = name.encode()[:LONGEST_FILE_NAME].decode(errors="ignore")
+    return cut.strip("-.") or "unnamed"
 
 
 def null_unless_finite(value: Any) -> Any:
@@ -52,65 +70,66 @@ def write_json(
 ) -> None:
     """Write plain data as a JSON file; NaN and infinity, which JSON does not have, if allowed."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
-    write_beside(path, lambda beside: beside.write_text(f"{text}\n", encoding="utf-8"))
+    content = f"{text}\n".encode(errors="backslashreplace")  # paths may hold what is no text
+    write_beside(path, lambda beside: beside.write_bytes(content))
 
 
-@contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turn what the system says about a place that cannot be written into one line."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResultsError(
-            f"cannot write results to '{place}': {reason}; free it or choose another --out"
-        ) from None
+PART = ".optbench-{}.part"
+"""Name of a file that is being written, beside the one that it becomes."""
 
 
 def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside its place, see it on the disk, and rename it there.
 
-    Whatever ends the process or the machine meanwhile, there is the whole file or what was there
-    before.
+    Whatever ends the process or the machine meanwhile, and whoever else writes the same file, there
+    is one whole file or what was there before. What writers that were killed have left in the
+    folder is removed.
     """
-    beside = path.with_name(f".{path.name}.part")
     make_folder(path.parent)
     with writing(path):
+        _remove_leftovers(path.parent)
+        beside, opened = _new_part(path.parent)
         try:
             write(beside)
             sync(beside)
             os.replace(beside, path)
             sync(path.parent)
         finally:
+            if opened is not None:
+                os.close(opened)
             beside.unlink(missing_ok=True)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder in one that is there, unless it is there itself, and see it on the disk."""
-    with writing(path):
-        if not path.is_dir():
-            path.mkdir()
-            sync(path.parent)
+def _new_part(folder: Path) -> tuple[Path, int | None]:
+    """Make a file that no other process knows; it is held, as its writer lives, while it is open.
+
+    Windows renames no open file, nor lets a locked one be written by another name.
+    """
+    while True:
+        beside = folder / PART.format(token_hex(8))
+        opened = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if os.name == "nt":
+            os.close(opened)
+            return beside, None
+        try:
+            held = hold(opened)
+        except OSError:  # no locks here
+            held = True
+        if held and beside.exists():
+            return beside, opened
+        os.close(opened)  # it was taken for a leftover before it was held
 
 
-def remove_folder(path: Path) -> None:
-    """Remove a folder at once: whatever ends the process meanwhile, it is whole or not there."""
-    beside = path.with_name(f".{path.name}.gone")
-    with writing(path), suppress(FileNotFoundError):
-        shutil.rmtree(beside, ignore_errors=True)
-        os.replace(path, beside)
-    shutil.rmtree(beside, ignore_errors=True)
-
-
-def sync(place: Path) -> None:
-    """See a file, or the names in a folder, on the disk."""
-    if os.name == "nt" and place.is_dir():  # Windows opens no folders
-        return
-    opened = os.open(place, os.O_RDWR if place.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove files that were being written in a folder and that no process holds any more."""
+    for beside in folder.glob(PART.format("*")):
+        with suppress(OSError):  # another process removes it, or there are no locks here
+            opened = os.open(beside, os.O_RDWR)
+            try:
+                if hold(opened):
+                    beside.unlink()
+            finally:
+                os.close(opened)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -150,26 +169,36 @@ def arrow_table(kinds: Mapping[str, str], columns: Mapping[str, Any]) -> "pa.Tab
 
     fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
     schema = pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
-    return pa.table([columns[name] for name in kinds], schema=schema)
+    values = [columns[name] for name in kinds]
+    try:
+        return pa.table(values, schema=schema)
+    except UnicodeEncodeError:  # the path of a plug-in need not be text
+        return pa.table([_as_text(column) for column in values], schema=schema)
+
+
+def _as_text(column: Any) -> Any:
+    """Return a column with escapes in place of what is no text."""
+    if not any(isinstance(value, str) for value in column):
+        return column
+    return [value and value.encode(errors="backslashreplace").decode() for value in column]
 
 
 def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, Any]) -> None:
     """Write columns of the types named in ``kinds`` as a parquet file."""
-    import pyarrow.parquet as pq
-
     table = arrow_table(kinds, columns)
     # Floats hardly ever repeat; looking for it would take most of the time.
     repeating = [name for name, kind in kinds.items() if not kind.startswith("float")]
-    write_beside(
-        path,
-        lambda place: pq.write_table(
-            table,
-            place,
-            compression="snappy",
-            use_dictionary=repeating or False,
-            write_page_checksum=True,
-        ),
-    )
+    options = {"compression": "snappy", "use_dictionary": repeating or False}
+    write_beside(path, lambda place: write_table(table, place, **options))
+
+
+def write_table(table: "pa.Table", place: Path, **options: Any) -> None:
+    """Write a parquet file with checksums; a path need not be text, as Arrow has it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pa.OSFile(os.fsencode(place), "wb") as sink:
+        pq.write_table(table, sink, write_page_checksum=True, **options)
 
 
 def arrow_type(kind: str) -> "pa.DataType":

@@ -15,14 +15,8 @@ import numpy as np
 
 from optbench.errors import ResultsError
 from optbench.records import BlockResult, Checkpoint, EvaluationRows, LaneResult, Status, TraceChunk
-from optbench.store.files import (
-    make_folder,
-    read_arrays,
-    remove_folder,
-    write_arrays,
-    write_json,
-    writing,
-)
+from optbench.store.files import read_arrays, write_arrays, write_json
+from optbench.store.places import make_folder, remove_folder, writing
 
 FOLDER = "journal"
 

@@ -1,4 +1,4 @@
-"""Who writes a run: one process at a time.
+"""Who writes a folder: one process at a time.
 
 A run that is being written is locked by a lock of the operating system on ``.lock`` in its folder,
 which ends with the process, however that ends; the file goes when the run is left in order.
@@ -6,14 +6,14 @@ which ends with the process, however that ends; the file goes when the run is le
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout, lock_descriptor
+from filelock import lock_descriptor
 
 from optbench.errors import ResultsError
-from optbench.store.files import writing
+from optbench.store.places import writing
 
 LOCK = ".lock"
 
@@ -23,39 +23,85 @@ LOOK_SECONDS = 0.2
 POLL_SECONDS = 0.005
 
 
+def hold(opened: int) -> bool:
+    """Lock an open file, or say that another process has.
+
+    Raises
+    ------
+    OSError
+        Where the file system has no locks.
+    """
+    return bool(lock_descriptor(opened, blocking=False))
+
+
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Keep other processes from writing a run, or raise ResultsError if one does already."""
-    place = run / LOCK
-    lock = FileLock(place, timeout=LOOK_SECONDS, poll_interval=POLL_SECONDS)
-    with writing(run):
-        os.stat(run)  # else a folder would be made of a run that is gone
-        try:
-            lock.acquire()
-        except Timeout:
-            raise ResultsError(
-                f"'{run}' is being written by another process; wait for its end"
-            ) from None
+def locked(
+    folder: Path,
+    notice: Callable[[str], object] = lambda message: None,
+    *,
+    seconds: float | None = None,
+) -> Iterator[None]:
+    """Keep other processes from writing a folder, or raise ResultsError if one does already.
+
+    ``seconds`` is how long to wait for it, by default as long as others may look. ``notice`` is
+    told where the file system has no locks; the folder is written all the same.
+    """
+    place = folder / LOCK
+    until = time.monotonic() + (LOOK_SECONDS if seconds is None else seconds)
+    with writing(folder):
+        opened = _take(folder, place, until, notice)
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows removes no open file, but does when the lock is released
+        if os.name == "nt":  # which removes no open file
+            os.close(opened)
+        with suppress(OSError):
             place.unlink()
-        lock.release()
+        if os.name != "nt":
+            os.close(opened)
 
 
-def is_locked(run: Path) -> bool:
-    """Say whether some process is writing a run.
+def _take(folder: Path, place: Path, until: float, notice: Callable[[str], object]) -> int:
+    """Return the open file of a lock once it is ours."""
+    while True:
+        opened = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            held = hold(opened)
+        except OSError as error:
+            notice(
+                f"the file system of '{folder}' has no locks ({error.strerror or error}); "
+                "let no other process write there"
+            )
+            return opened
+        if held and _is(place, opened):
+            return opened
+        os.close(opened)  # taken, or removed by who had it before
+        if time.monotonic() > until:
+            raise ResultsError(
+                f"'{folder}' is being written by another process; wait for its end"
+            ) from None
+        time.sleep(POLL_SECONDS)
+
+
+def _is(place: Path, opened: int) -> bool:
+    """Say whether an open file is still the one of this name."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(place), os.fstat(opened))
+    return False
+
+
+def is_locked(folder: Path) -> bool:
+    """Say whether some process is writing a folder.
 
     Any number may ask at once, also of a run that only its owner may write.
     """
     try:
-        opened = os.open(run / LOCK, os.O_RDONLY)
+        opened = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:
         return False
     try:
         until = time.monotonic() + LOOK_SECONDS / 4  # another one may just be looking as well
-        while not lock_descriptor(opened, blocking=False):
+        while not hold(opened):
             if time.monotonic() > until:
                 return True
             time.sleep(POLL_SECONDS)

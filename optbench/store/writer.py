@@ -23,8 +23,9 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.store.columns import Table, evaluation_table, lane_table, trace_table
-from optbench.store.files import sync, write_json, write_parquet, writing
+from optbench.store.files import file_name, write_json, write_parquet
 from optbench.store.journal import Journal, after, clear, joined, journals, place_of
+from optbench.store.places import sync, writing
 
 JOURNAL_SECONDS = 1.0
 """How much of a run may be lost with the machine, as time."""
@@ -33,8 +34,13 @@ TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 def new_run_directory(out: Path, name: str) -> Path:
-    """Make and return ``<out>/<name>-<UTC time>-<hash>``, which was not there before."""
-    path = out / f"{name}-{datetime.now(UTC).strftime(TIME_FORMAT)}-{secrets.token_hex(4)}"
+    """Make and return ``<out>/<name>-<UTC time>-<hash>``, which was not there before.
+
+    The name is that of the suite, as :func:`optbench.store.files.file_name` writes it.
+    """
+    path = (
+        out / f"{file_name(name)}-{datetime.now(UTC).strftime(TIME_FORMAT)}-{secrets.token_hex(4)}"
+    )
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         path.mkdir()
@@ -75,10 +81,17 @@ class RunWriter:
         if resumed:
             self._take_up()
         self._write_state(Status.RUNNING)
-        for block in self._open.values():  # what was written of it as interrupted is made anew
-            for folder in ("trace", "evaluation"):
-                with writing(path / folder):
-                    (path / folder / f"{block.journal.name}.parquet").unlink(missing_ok=True)
+        if resumed:
+            self._remove_tables()
+
+    def _remove_tables(self) -> None:
+        """Remove what was written of blocks that have not ended: they, or others, write it anew."""
+        ended = {journal.name for journal in journals(self.path) if journal.ended}
+        for folder in (self.path / "trace", self.path / "evaluation"):
+            with writing(folder):
+                for file in folder.glob("block-*.parquet"):
+                    if file.stem not in ended:
+                        file.unlink()
 
     def _take_up(self) -> None:
         """Take the results of ended blocks, and the journals of the others."""

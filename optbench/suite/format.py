@@ -5,7 +5,6 @@ This module knows the shape only; names and ranges are checked against the regis
 """
 
 import json
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -25,11 +24,15 @@ from pydantic import (
     field_validator,
 )
 
-from optbench.errors import SuiteError, first_complaint, nearest
+from optbench.errors import (
+    LONGEST_NAME,
+    SuiteError,
+    encoding_complaint,
+    first_complaint,
+    nearest,
+    printable,
+)
 from optbench.plugins import anchored
-
-LONGEST_NAME = 200
-"""Characters of a suite's name; with time and hash, file systems must still accept it."""
 
 ENTRIES = ("problem", "optimizer")
 
@@ -40,6 +43,8 @@ MAX_ITERATIONS = 2**31 - 1
 def _printable(label: str) -> str:
     if not label.isprintable():
         raise ValueError(f"{label!r} contains characters that cannot be printed")
+    if len(label) > LONGEST_NAME:
+        raise ValueError(f"it has {len(label)} characters; use at most {LONGEST_NAME}")
     return label
 
 
@@ -49,7 +54,10 @@ def _no_star(label: str) -> str:
     return label
 
 
-Label = Annotated[str, Field(min_length=1), AfterValidator(_printable), AfterValidator(_no_star)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+"""What a suite is called."""
+
+Label = Annotated[Name, AfterValidator(_no_star)]
 """What tables, figures and flags call an entry."""
 
 
@@ -161,7 +169,7 @@ class SuiteFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: str
+    name: Name
     description: str = ""
     seeds: int | list[int] = 1
     iterations: PositiveInt | None = None
@@ -174,17 +182,6 @@ class SuiteFile(BaseModel):
     record: Literal["before", "after"] | None = None
     problem: tuple[ProblemEntry, ...] = ()
     optimizer: tuple[OptimizerEntry, ...] = ()
-
-    @field_validator("name")
-    @classmethod
-    def _names_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError(
-                f"'{name}' cannot be the name of a folder; use letters, digits, '.', '_' and '-'"
-            )
-        if len(name) > LONGEST_NAME:
-            raise ValueError(f"it has {len(name)} characters; use at most {LONGEST_NAME}")
-        return name
 
     @field_validator("problem", "optimizer", mode="before")
     @classmethod
@@ -245,7 +242,7 @@ def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
     try:
         return SuiteFile.model_validate(plain)
     except UnicodeEncodeError:
-        raise SuiteError(f"{place}: it contains a lone surrogate, which is not text") from None
+        raise SuiteError(f"{place}: it holds a name that is not valid UTF-8") from None
     except ValidationError as error:
         raise SuiteError(f"{place}: {_complaint(error)}") from None
 
@@ -259,6 +256,8 @@ def _complaint(error: ValidationError) -> str:
     if kind == "extra_forbidden":
         known = StopTable if "stop" in steps else SuiteFile
         return f"unknown key '{where}'; {nearest(steps[-1], known.model_fields)}"
+    if kind == "string_unicode":
+        return f"{where} is not valid UTF-8"
     return f"{where} is missing" if kind == "missing" else f"{where}: {reason}"
 
 
@@ -275,13 +274,17 @@ def read_suite(source: str) -> SuiteFile:
     if source not in known and path.suffix not in (".toml", ".json"):
         raise SuiteError(f"unknown suite '{source}'; {nearest(source, known)} (or give a .toml)")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise SuiteError(f"suite file '{source}' cannot be found") from None
-    except (OSError, ValueError) as error:  # not UTF-8, or not a path
+    except (OSError, ValueError) as error:  # also not a path
         raise SuiteError(f"suite file '{source}' cannot be read: {error}") from None
+    complaint = encoding_complaint(content)
+    if complaint is not None:
+        raise SuiteError(f"suite file '{source}' cannot be read: {complaint}")
+    text = content.decode("utf-8-sig")
     plain = _from_json(text, path) if path.suffix == ".json" else _from_toml(text, source)
-    return parse_suite({"name": path.stem, **plain}, source)
+    return parse_suite({"name": printable(path.stem), **plain}, source)
 
 
 def _from_toml(text: str, place: str) -> dict[str, Any]:

@@ -6,12 +6,14 @@ every default filled in, every name looked up, data found, grids expanded. ``Sui
 suite file again, so that run.json can be run.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from optbench.engine.stopping import Rules
 from optbench.errors import SuiteError, nearest
@@ -174,7 +176,24 @@ def _fit(resolved: ResolvedProblem) -> Iterator[str]:
             problem.minibatch,
             entry.configurations,
         )
+        _check_representable(task)
         yield from entry.optimizer.fit(task)
+
+
+def _check_representable(task: Task) -> None:
+    """Refuse hyperparameters that the problem's dtype has no number for."""
+    limits = np.finfo(task.dtype)
+    smallest, largest = float(limits.smallest_subnormal), float(limits.max)
+    items = [item for configuration in task.configurations for item in configuration.items()]
+    given = {(name, value) for name, value in items if isinstance(value, float)}
+    for name, value in sorted(given):
+        size = abs(value)
+        if largest < size < math.inf or 0.0 < size < smallest / 2:
+            becomes = "too large" if size > 1.0 else "too small"
+            raise SuiteError(
+                f"{task.label}: {name} = {value!r} is {becomes} for {task.dtype}, which "
+                f"{task.problem} has; its numbers go from {smallest:.1e} to {largest:.1e}"
+            )
 
 
 def _check_shared(file: SuiteFile, problems: Sequence[ResolvedProblem]) -> None:
@@ -220,7 +239,7 @@ class _Swept:
     @property
     def points(self) -> int:
         """Points of all its grids together."""
-        return prod(len(values) for values in self.grids.values())
+        return math.prod(len(values) for values in self.grids.values())
 
     def plain(self) -> dict[str, Any]:
         """Return the entry with all defaults, and grids as lists."""

@@ -1,10 +1,9 @@
 """Suites without a file: a function as a formula, or problems by name."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optbench.errors import SuiteError
+from optbench.errors import SuiteError, shown
 from optbench.suite.flags import START_EXAMPLE
 from optbench.suite.format import OptimizerEntry, SuiteFile, new_entry, parse_suite
 
@@ -68,14 +67,5 @@ def suite_of_problems(names: Sequence[str], optimizers: Sequence[str] = ()) -> S
         chosen.append(new_entry(name, [entry.title for entry in chosen]))
     title = entries[0].get("label", entries[0]["name"])
     optimizer = [entry.model_dump(exclude_unset=True) for entry in chosen]
-    suite = {"name": _folder_name(title), "problem": entries, "optimizer": optimizer}
+    suite = {"name": shown(title), "problem": entries, "optimizer": optimizer}
     return parse_suite(suite, "--problem")
-
-
-def _folder_name(title: str) -> str:
-    """Return a title as a name that a suite takes.
-
-    >>> _folder_name("../my problems.py:_Valley"), _folder_name("∇")
-    ('my-problems.py-_Valley', 'problem')
-    """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("._-")[:100] or "problem"

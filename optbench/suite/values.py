@@ -122,9 +122,9 @@ def seed_list(given: Any) -> tuple[int, ...]:
         if given > MAX_SEEDS:
             raise SuiteError(f"seeds = {given}; at most {MAX_SEEDS} seeds are possible")
         return tuple(range(given))
-    whole = isinstance(seeds, list) and all(
-        type(seed) is int and 0 <= seed < SEED_END for seed in seeds
-    )
+    whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if whole and max(seeds, default=0) >= SEED_END:
+        raise SuiteError(f"a seed is too large; the largest is {SEED_END - 1}")
     if not whole or not seeds or len(set(seeds)) < len(seeds):
         raise SuiteError(
             f"seeds {given!r} are malformed; write different whole numbers from 0 up, as 3,7,11"

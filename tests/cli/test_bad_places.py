@@ -1,7 +1,9 @@
 """What is wrong with places, runs and data: every time exit code 2 and one line that names it."""
 
 import gzip
+import io
 import json
+import os
 import shutil
 
 import pandas as pd
@@ -328,3 +330,21 @@ def test_a_data_dir_counts_even_where_another_is_named(tmp_path):
     arguments = ("run", name, "--data-dir", tmp_path / "bad")
     message = optbench(*arguments, cwd=tmp_path, data_dir=tmp_path / "good").message
     assert f"{tmp_path / 'bad'} is not a folder" in message
+
+
+def test_folders_and_files_whose_names_are_no_text(tmp_path):
+    odd = os.fsdecode(b"r\xff")
+    path = run("quadratic-1d", "--iterations", 2, "--out", odd, cwd=tmp_path)
+    for command in ("show", "list runs", "export", "plot", "baseline save latest"):
+        assert optbench(*command.split(), "--out", odd, cwd=tmp_path).code == 0, command
+    table = optbench("export", path.name, "--out", odd, "-O", f"{odd}.parquet", cwd=tmp_path)
+    assert (
+        table.code,
+        len(pd.read_parquet(io.BytesIO((tmp_path / f"{odd}.parquet").read_bytes()))),
+    ) == (0, 3)
+    assert optbench("new", "optimizer", f"{odd}.py", cwd=tmp_path).code == 0
+    assert optbench("new", "problem", f"{odd}p.py", cwd=tmp_path).code == 0
+    spec = ("--problem", f"{odd}p.py:Valley", "-o", f"{odd}.py:Tempered", "--iterations", 2)
+    mine = run(*spec, cwd=tmp_path)
+    assert pd.read_parquet(mine / "lanes.parquet")["optimizer"].tolist() == ["r\\udcff.py:Tempered"]
+    run(mine / "run.json", cwd=tmp_path)

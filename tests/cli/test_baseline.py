@@ -29,7 +29,7 @@ def test_saving_keeps_thresholds_and_says_what_to_do_with_it(desk):
 
 
 def test_names_that_are_no_folders_are_refused(desk):
-    for name in ("", "a/b", "..", ".hidden", "a b", "-x", "a" * 101):
+    for name in ("", "a/b", "..", ".hidden", "a b", "-x", "a" * 121):
         seen = optbench("baseline", "save", "now", f"--name={name}", cwd=desk.cwd)
         assert "cannot be the name of a folder" in seen.message
 

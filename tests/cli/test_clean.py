@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from optbench.store import clean as delete
+from optbench.store.lock import locked
 from tests.cli.command import in_terminal, meta, optbench, run
 
 FIRST = datetime(2025, 1, 31, 23, tzinfo=UTC)
@@ -450,3 +451,33 @@ def test_an_interrupt_tells_what_was_deleted(made):
     assert (done.returncode, done.stdout) == (130, "results/d\nresults/c\n")
     assert "Traceback" not in done.stderr
     assert left(made) == {"a", "b"}
+
+
+UNBEGUN = "short-20250131T233000Z-0123abcd"
+
+
+@pytest.fixture
+def unbegun(made):
+    """A run that was killed before its run.json, beside the others; it came after d."""
+    path = made / "results" / UNBEGUN
+    path.mkdir()
+    for name in ("lanes.parquet", ".lock", ".optbench-0123.part"):
+        (path / name).touch()
+    return path
+
+
+@pytest.mark.parametrize("arguments", [[], ["--keep", 4], [UNBEGUN], ["short"]])
+def test_a_run_that_ended_before_it_began_is_deleted(arguments, made, unbegun):
+    seen = optbench("clean", *arguments, "--yes", cwd=made)
+    assert (seen.code, seen.err) == (0, "")
+    assert f"results/{UNBEGUN}" in seen.out.splitlines()
+    assert left(made) == ({*"abcd"} if arguments else set())
+
+
+def test_a_run_that_is_beginning_and_what_is_not_ours_are_kept(made, unbegun):
+    with locked(unbegun):
+        assert optbench("clean", "--yes", cwd=made).code == 0
+    (unbegun / "notes.txt").touch()
+    assert optbench("clean", "--yes", cwd=made).code == 0
+    assert left(made) == {UNBEGUN}
+    assert "there is no run" in optbench("clean", UNBEGUN, cwd=made).message

@@ -201,7 +201,9 @@ def test_a_trace_without_its_lanes_is_damaged(made, tmp_path):
     assert message == "'results/damaged' is damaged: its trace and lanes.parquet do not agree"
     twice = lanes(path_of(made, "sweep"))
     pd.concat([twice, twice]).to_parquet(path / "lanes.parquet")
-    assert "do not agree" in optbench("export", cwd=tmp_path).message
+    assert "lanes.parquet' is damaged: it holds lane 0 twice" in (
+        optbench("export", cwd=tmp_path).message
+    )
 
 
 @pytest.mark.parametrize(("form", "text"), [("csv", 1), ("json", "[]\n")])
@@ -244,7 +246,7 @@ def test_csv_reads_back_bit_for_bit_and_nan_is_empty(odd):
     assert found[-3]["loss"] == ""
     for value, row in zip(loss, found, strict=True):
         assert math.isnan(value) or bits_of(row["loss"]) == bits_of(value)
-    assert {row["label"] for row in found} == {'Adam, "β₁" | ½\n'}
+    assert {row["label"] for row in found} == {'Adam, "β₁" | ½\\n'}
 
 
 def test_json_reads_back_bit_for_bit_and_what_is_not_finite_is_null(odd):
@@ -254,7 +256,7 @@ def test_json_reads_back_bit_for_bit_and_what_is_not_finite_is_null(odd):
     for value, row in zip(loss, found, strict=True):
         assert (row["loss"] is None) != math.isfinite(value)
         assert row["loss"] is None or bits_of(row["loss"]) == bits_of(value)
-    assert {row["label"] for row in found} == {'Adam, "β₁" | ½\n'}
+    assert {row["label"] for row in found} == {'Adam, "β₁" | ½\\n'}
 
 
 def test_parquet_reads_back_with_plain_types(odd, tmp_path):

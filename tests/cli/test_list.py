@@ -10,6 +10,7 @@ from optbench.optimizers.modifiers import COMMON
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.problems.registry import PROBLEMS
+from optbench.store.lock import locked
 from optbench.suite.format import builtin_suites
 from tests.cli.command import meta, optbench, run
 
@@ -177,3 +178,13 @@ def test_runs_elsewhere(tmp_path):
     run("quadratic-1d", "--iterations", 1, "--out", "other", cwd=tmp_path)
     assert len(rows(tmp_path, "runs", "--out", "other")) == 1
     assert rows(tmp_path, "runs") == []
+
+
+def test_a_run_that_ended_before_it_began_is_listed(tmp_path):
+    path = tmp_path / "results" / "short-20260131T235959Z-0123abcd"
+    path.mkdir(parents=True)
+    (listed,) = rows(tmp_path, "runs")
+    assert listed[:5] == [path.name, "short", "interrupted", "2026-01-31", "23:59:59"]
+    assert "optbench clean removes it" in folded([listed])
+    with locked(path):
+        assert rows(tmp_path, "runs") == [], "it is just beginning"

@@ -1,5 +1,6 @@
 """Exit codes, messages and streams of the command line as a whole."""
 
+import errno
 import io
 import os
 import runpy
@@ -13,7 +14,7 @@ import typer
 import optbench as package
 from optbench.cli import COMMANDS, app, load_command, main
 from optbench.errors import ExitCode, OptbenchError
-from tests.cli.command import optbench
+from tests.cli.command import optbench, run
 
 
 def python_m(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -159,10 +160,33 @@ def test_output_that_finds_no_space_is_one_line(arguments):
     assert done.stderr == "error: no space is left where the output goes; free some\n"
 
 
-def test_a_lack_of_memory_is_told_in_one_line(monkeypatch, tmp_path):
-    def fail(*arguments):
-        raise MemoryError("Unable to allocate 5 TiB")
+STARVED = "not enough memory to load libraries and start threads; raise its limit (ulimit -v)"
 
-    monkeypatch.setattr("optbench.suite.request.read_suite", fail)
-    message = optbench("run", "anisotropic", cwd=tmp_path).message
-    assert message == ("not enough memory: Unable to allocate 5 TiB; make the problem smaller")
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            MemoryError("Unable to allocate 5 TiB"),
+            "not enough memory: Unable to allocate 5 TiB; make the problem smaller",
+        ),
+        (ImportError("x.so: failed to map segment from shared object"), STARVED),
+        (RuntimeError("can't start new thread"), STARVED),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), STARVED),
+    ],
+)
+def test_a_lack_of_memory_is_told_in_one_line(monkeypatch, tmp_path, error, says):
+    monkeypatch.setattr("optbench.suite.request.read_suite", raising(error))
+    assert optbench("run", "anisotropic", cwd=tmp_path).message == says
+
+
+def test_a_backend_of_matplotlib_that_is_none_is_in_nobodys_way(tmp_path):
+    path = run("quadratic-1d", "--iterations", 2, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "optbench", "plot", str(path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"MPLBACKEND": "foo"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -4,7 +4,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from threading import Event
@@ -15,7 +15,7 @@ import typer
 
 from optbench.cli.run import BESIDE_RESUME, run
 from optbench.runs import pipeline
-from optbench.store.journal import FOLDER
+from optbench.store.journal import FOLDER, Journal
 from optbench.store.lock import locked
 from optbench.store.writer import RunWriter
 from tests.cli.command import Seen, lanes, meta, optbench, suite, trace
@@ -498,3 +498,27 @@ def test_lanes_that_were_to_be_taken_over_are_run_where_they_were_not(place, who
         assert (joined["loss_x"] == joined["loss_y"]).sum() == expected["loss"].notna().sum()
         assert not seen.duplicated(["lane", "iteration"]).any()
         shutil.rmtree(run)
+
+
+@pytest.mark.parametrize("ended_by", [Killed, KeyboardInterrupt])
+def test_lanes_whose_copy_was_not_noted_are_there_once(ended_by, place, whole, tmp_path):
+    """Killed, or interrupted, when the rows of an earlier run are copied and result.json is not."""
+    shutil.copytree(place / "whole", tmp_path / "results")
+    shutil.copy(place / "mine.toml", tmp_path)
+
+    def end(self: Journal, result: object) -> None:
+        raise ended_by
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+        patch.setattr(Journal, "end", end)
+        seen = optbench("run", "mine.toml", "-q", "--reuse", cwd=tmp_path)
+        assert seen.code == 130
+    (run,) = {*(tmp_path / "results").iterdir()} - {tmp_path / "results" / whole.name}
+    copied = {*trace(run)["lane"]}
+    assert copied
+    assert optbench("run", "--resume", run.name, "-q", cwd=tmp_path).code == 0
+    ours, theirs = (
+        trace(path).sort_values(["lane", "iteration"], ignore_index=True) for path in (run, whole)
+    )
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    assert optbench("show", run.name, cwd=tmp_path).code == 0

@@ -1,6 +1,6 @@
 """An HTTP server on the loopback address that plays a mirror."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -8,10 +8,15 @@ from threading import Thread
 
 @dataclass
 class Mirror:
-    """What a mirror serves and what it was asked for; a header that is empty is not sent."""
+    """What a mirror serves and what it was asked for; a header that is empty is not sent.
+
+    With a ``piece`` it sends so many bytes at a time.
+    """
 
     url: str
     files: dict[str, bytes]
+    status: int = 200
+    piece: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
@@ -27,13 +32,16 @@ def serve(files):
             if name not in mirror.files:
                 self.send_error(404)
                 return
-            self.send_response(200)
+            self.send_response(mirror.status)
             content = mirror.files[name]
             for key, value in {"Content-Length": str(len(content)), **mirror.headers}.items():
                 if value:
                     self.send_header(key, value)
             self.end_headers()
-            self.wfile.write(content)
+            piece = mirror.piece or len(content)
+            with suppress(OSError):  # who gets it has had enough
+                for first in range(0, len(content), piece):
+                    self.wfile.write(content[first : first + piece])
 
         def log_message(self, format, *args):
             """Say nothing."""

@@ -86,5 +86,5 @@ def test_importing_the_registry_loads_nothing_heavy():
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout.split()
     assert "numpy" in modules
-    heavy = {"pandas", "matplotlib", "pyarrow", "cupy", "pooch", "requests", "rich", "typer"}
+    heavy = {"pandas", "matplotlib", "pyarrow", "cupy", "requests", "rich", "typer"}
     assert not heavy.intersection(modules)

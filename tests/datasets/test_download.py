@@ -1,6 +1,7 @@
 import gzip
 
 import pytest
+from filelock import FileLock
 
 from optbench import datasets
 from optbench.datasets import download
@@ -41,7 +42,7 @@ def test_fetched_files_are_decompressed_in_the_cache_and_load(mirror, cache):
     assert datasets.load("mnist").source == "idx"
 
 
-def test_progress_says_what_came_and_pooch_says_nothing(mirror, fetch, capfd):
+def test_progress_says_what_came_and_nothing_is_printed(mirror, fetch, capfd):
     calls: list[tuple[str, int, int | None]] = []
     fetch(f"{mirror.url}/", progress=lambda *call: calls.append(call))
     assert [name for name, *_ in calls] == list(NAMES)
@@ -56,9 +57,9 @@ def test_the_next_mirror_answers_where_one_is_down_and_is_asked_first_from_then_
     tried: list[str] = []
     real = download._download
 
-    def spy(file, url, progress):
+    def spy(file, url, *others):
         tried.append(url.rpartition("/mnist")[0])
-        return real(file, url, progress)
+        return real(file, url, *others)
 
     monkeypatch.setattr(download, "_download", spy)
     folder = fetch(DOWN, mirror.url)
@@ -142,6 +143,77 @@ def test_an_address_that_is_none_is_a_mirror_that_does_not_answer(address, fetch
         fetch(address)
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (200, {"Content-Length": "abc"}),
+        (200, {"Content-Length": "-1"}),
+        (200, {"Content-Length": "²"}),
+        (200, {"Content-Length": "1, 2"}),
+        (200, {"Content-Encoding": "gzip, nonsense"}),
+        (200, {"Transfer-Encoding": "chunked"}),
+        (302, {"Location": "http://[::bad"}),
+        (302, {"Location": "file:///etc/hostname"}),
+        (302, {"Location": "http://\xe9" + 70 * "x"}),
+        (302, {"Location": "/again"}),
+        (302, {}),
+        (204, {}),
+        (407, {"Proxy-Authenticate": "?"}),
+    ],
+)
+def test_after_any_answer_the_next_mirror_is_tried(status, headers, mirror, fetch):
+    with serve(GZIPPED) as odd:
+        odd.status, odd.headers = status, headers
+        folder = fetch(odd.url, mirror.url)
+    assert contents(folder) == CONTENT
+
+
+class Clock:
+    """Goes on by so many seconds whenever it is looked at."""
+
+    def __init__(self, seconds):
+        self.now, self.seconds = 0.0, seconds
+
+    def __call__(self):
+        self.now += self.seconds
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"),
+    [
+        (100.0, r"too slow: [0-9,]+ bytes in 100 seconds"),  # read in chunks of 64 KiB
+        (1e4, "not done after 167 minutes"),
+    ],
+)
+def test_a_mirror_that_is_too_slow_is_given_up(seconds, reason, tiny, tmp_path):
+    with (
+        serve({f"{NAMES[0]}.gz": bytes(100_000)}) as slow,
+        pytest.raises(DataError, match=reason),
+    ):
+        download.fetch(tiny, [slow.url], tmp_path / "here", datasets._silent, Clock(seconds))
+
+
+def test_a_slow_mirror_that_keeps_the_pace_is_waited_for(tiny, tmp_path, mirror):
+    mirror.headers["Content-Length"] = ""
+    mirror.piece = 1
+    download.fetch(tiny, [mirror.url], tmp_path, datasets._silent, Clock(1e-6))
+    assert contents(tmp_path) == CONTENT
+
+
+def test_what_a_killed_fetch_left_is_removed_by_the_next_and_a_living_one_is_not(mirror, fetch):
+    folder = fetch(mirror.url)
+    left, alive = folder / ".fetching-left", folder / ".fetching-alive"
+    for place in (left, alive):
+        place.mkdir()
+        (place / NAMES[0]).write_bytes(b"part")
+    (folder / ".fetching-link").symlink_to(alive)
+    with FileLock(alive / download.LOCK):
+        fetch(mirror.url)
+    assert {path.name for path in folder.glob(".*")} == {".fetching-alive", ".fetching-link"}
+    assert (alive / NAMES[0]).read_bytes() == b"part"
+
+
 def test_without_mirrors_there_is_nothing_to_try(fetch):
     with pytest.raises(DataError, match=r"tried none; check"):
         fetch()
@@ -150,7 +222,7 @@ def test_without_mirrors_there_is_nothing_to_try(fetch):
 def test_the_known_mirrors_are_tried_by_default(tmp_path, monkeypatch):
     tried = []
 
-    def unreachable(_file, url, _progress):
+    def unreachable(_file, url, *_others):
         tried.append(url)
         raise ConnectionError
 

@@ -100,5 +100,5 @@ def test_an_empty_variable_names_no_folder(monkeypatch):
 
 def test_the_cache_is_the_users(tmp_path, monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / project)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda project: tmp_path / project)
     assert folders.cache_folder() == tmp_path / "optbench"

@@ -1,6 +1,7 @@
 """Baselines on disk: whole or not at all, read as they were written, damage told."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from optbench.errors import NothingToCompareError, ResultsError, UsageError
 from optbench.gate import baseline as baselines
 from optbench.gate.baseline import Baseline
 from optbench.records import SCHEMA_VERSION
+from optbench.store.lock import locked
 from tests.gate.made import made, network_lanes
 
 
@@ -192,3 +194,67 @@ def test_baselines_are_found_by_name_or_path(folder):
         baselines.find([], out / "elsewhere")
     with pytest.raises(NothingToCompareError):
         baselines.find([""], out)
+
+
+@pytest.mark.parametrize("look", ["find", "find by name", "load", "save", "refresh"])
+def test_a_baseline_whose_replacement_was_killed_between_two_renames_is_still_there(folder, look):
+    """As a kill leaves it: the old one is moved away, and the new one is not in its place yet."""
+    baselines.write(baseline(folder, note="first"))
+    folder.rename(folder.with_name(".mine.old"))
+    baselines.write(baseline(folder.with_name("other")))
+    folder.with_name("other").rename(folder.with_name(".mine.part"))
+    out = folder.parent.parent
+    match look:
+        case "find":
+            assert baselines.find([], out) == [folder]
+        case "find by name":
+            assert baselines.find(["mine"], out) == [folder]
+        case "save":
+            with pytest.raises(ResultsError, match="there is already a baseline 'mine'"):
+                baselines.write(baseline(folder, note="second"))
+        case "refresh":
+            baselines.write(baseline(folder, note="second"), replace=True)
+    expected = "second" if look == "refresh" else "first"
+    assert baselines.load(folder).meta["note"] == expected
+    baselines.write(baseline(folder, note="third"), replace=True)
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+
+
+def test_a_baseline_that_is_replaced_while_it_is_read_is_read_anew(folder, monkeypatch):
+    baselines.write(baseline(folder, note="first"))
+    real = baselines.read_table
+
+    def read_table(files, kinds):
+        monkeypatch.setattr(baselines, "read_table", real)
+        baselines.write(baseline(folder, note="second"), replace=True)
+        return real(files, kinds)
+
+    monkeypatch.setattr(baselines, "read_table", read_table)
+    assert baselines.load(folder).meta["note"] == "second"
+
+
+def test_who_looks_while_a_baseline_is_replaced_waits_for_it(folder):
+    baselines.write(baseline(folder, note="first"))
+    folder.rename(folder.with_name(".mine.old"))
+    found = []
+    with locked(folder.parent):
+        looking = threading.Thread(target=lambda: found.append(baselines.load(folder)))
+        looking.start()
+        baselines.settle(folder.with_name("another"))
+        assert not folder.exists()
+        assert found == []
+    looking.join()
+    assert found[0].meta["note"] == "first"
+
+
+def test_a_table_whose_checksum_cannot_be_taken_is_told(folder, monkeypatch):
+    baselines.write(baseline(folder))
+
+    def unreadable(file, name):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(baselines.hashlib, "file_digest", unreadable)
+    with pytest.raises(ResultsError) as caught:
+        baselines.load(folder)
+    place = folder / "lanes.parquet"
+    assert str(caught.value) == f"'{place}' cannot be read: Input/output error"

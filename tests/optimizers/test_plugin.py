@@ -112,7 +112,8 @@ def test_a_run_takes_it_with_its_hyperparameters_and_records_its_source(write, t
     assert (heavy["label"], heavy["name"], heavy["rule"]) == ("Heavy", name, "Heavy")
     assert heavy["source"]["place"] == str(tmp_path / "mine.py")
     assert len(heavy["source"]["sha256"]) == 64
-    assert sgd == {"label": "sgd", "name": "sgd", "rule": "sgd", "source": "optbench"}
+    names = dict.fromkeys(("label", "name", "rule"), "sgd")
+    assert sgd == {**names, "random": False, "source": "optbench"}
     lanes = pd.read_parquet(seen.path / "lanes.parquet")
     assert lanes["label"].tolist() == ["Heavy", "Heavy", "sgd"]
     assert lanes["hp_lr"].tolist()[:2] == [0.01, 0.1]

@@ -136,6 +136,7 @@ def test_an_argument_that_only_few_lanes_have_is_tried():
 
 
 def test_what_mixes_groups_has_one_instance_a_lane():
+    """Prodigy takes ``torch.dot``, whose last bits differ between calls on some processors."""
     kind = pytest.importorskip("prodigyopt").Prodigy
     name = "prodigyopt.Prodigy"
     for given in ([{}] * 3, [{"lr": 1.0}, {"lr": 0.5}, {"d0": 0.1, "weight_decay": 0.1}]):
@@ -145,8 +146,9 @@ def test_what_mixes_groups_has_one_instance_a_lane():
         for lane, configuration in enumerate(given):
             alone = rows_of(Hand(fresh(name), given, places=[lane]))
             theirs = plain_rows(kind, configuration, hand, lane, NETWORK)
-            assert [row.tobytes() for row in alone] == [row[lane].tobytes() for row in together]
-            assert [row.tobytes() for row in alone] == [row.tobytes() for row in theirs]
+            for mine, shared, plain in zip(alone, together, theirs, strict=True):
+                assert mine[0] == pytest.approx(shared[lane], rel=1e-12, abs=1e-14)
+                assert mine[0] == pytest.approx(plain.ravel(), rel=1e-12, abs=1e-14)
 
 
 def test_what_a_constructor_prints_is_no_result(capsys):

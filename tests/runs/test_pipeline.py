@@ -454,7 +454,7 @@ def test_making_a_plan_loads_no_library_of_tables_or_figures():
         "from optbench.suite.resolve import resolve\n"
         "from optbench.suite.format import read_suite\n"
         "plan_run(resolve(read_suite('anisotropic')), get_device('cpu'))\n"
-        "heavy = {'pandas', 'matplotlib', 'pyarrow', 'cupy', 'rich', 'typer', 'pooch'}\n"
+        "heavy = {'pandas', 'matplotlib', 'pyarrow', 'cupy', 'rich', 'typer', 'requests'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -477,3 +477,23 @@ def test_a_lane_that_fits_no_memory_is_refused_before_it_is_drawn(monkeypatch):
         plan_run(settled, NumpyDevice())
     monkeypatch.setattr(Device, "memory_bytes", None)
     assert plan_run(settled, NumpyDevice()).lanes
+
+
+def test_a_network_is_refused_where_a_limit_on_the_process_leaves_too_little(monkeypatch):
+    monkeypatch.setattr(Device, "spare_bytes", 300 * 2**20)
+    message = "a network takes about 512 MiB, and the limit on this process leaves 300 MiB; raise"
+    with pytest.raises(DeviceError, match=message):
+        plan_run(suite(small_network()), NumpyDevice())
+    assert plan_run(suite(anisotropic()), NumpyDevice()).lanes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the limit is kept")
+def test_what_a_limit_leaves_is_what_is_not_taken():
+    code = (
+        "import resource; from optbench.device.cpu import NumpyDevice; device = NumpyDevice()\n"
+        "print(device.spare_bytes)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\n"
+        "print(2**20 < device.spare_bytes < 2**32)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "True"]

@@ -3,9 +3,13 @@
 Tests here that take more than a few seconds bear the mark ``slow``.
 """
 
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
+
+from optbench.store.reader import read_run
 
 FOLDERS = ("trace", "evaluation", "surface")
 
@@ -23,15 +27,22 @@ def tables(path: Path) -> dict[str, pd.DataFrame]:
     return found
 
 
+@cache
+def known_tables(path: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables of a run that stays as it is."""
+    return tables(path)
+
+
 def assert_same_run(path: Path, expected: Path, left: tuple[str, ...] = ()) -> None:
     """Compare all tables of two runs row for row and bit for bit, and the names of their files.
 
     ``left`` names what may have been left at the top beside them.
     """
-    ours, theirs = tables(path), tables(expected)
+    ours, theirs = tables(path), known_tables(expected)
     assert ours.keys() == theirs.keys()
     for name, table in theirs.items():
-        pd.testing.assert_frame_equal(ours[name], table, check_exact=True, obj=name)
+        if not ours[name].equals(table):
+            pd.testing.assert_frame_equal(ours[name], table, check_exact=True, obj=name)
         for column in table.select_dtypes("float"):
             assert ours[name][column].to_numpy().tobytes() == table[column].to_numpy().tobytes()
     other = {*files(path)} ^ {*files(expected)}
@@ -41,3 +52,32 @@ def assert_same_run(path: Path, expected: Path, left: tuple[str, ...] = ()) -> N
 def files(path: Path) -> list[str]:
     """Return the names of all files of a run."""
     return sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
+
+
+def assert_reported(reported: Iterable[Sequence[str]], run: Path, whole: Path) -> None:
+    """Look for all that was reported in a run as readers see it; nothing of it may be wrong."""
+    found = read_run(run)
+    keys = ["lane", "iteration"]
+    for name, key in (("trace", keys), ("evaluation", [*keys, "split"])):
+        table, true = getattr(found, name), pd.read_parquet(whole / name)
+        assert not table.duplicated(key).any()
+        known = true.merge(table[key])
+        assert len(known) == len(table), f"{name} holds rows that are none of this run"
+        columns = [each for each in true if each in table]
+        pd.testing.assert_frame_equal(
+            table[columns].sort_values(key, ignore_index=True),
+            known[columns].sort_values(key, ignore_index=True),
+            check_exact=True,
+            check_dtype=False,
+        )
+    rows = found.trace.groupby("lane")["iteration"].agg(["size", "max"])
+    assert (rows["size"] == rows["max"] + 1).all(), "rows are missing before others"
+    evaluations = {*found.evaluation[[*keys, "split"]].itertuples(index=False, name=None)}
+    statuses = found.lanes.set_index("lane")["status"]
+    for kind, *said in reported:
+        if kind == "row":
+            assert rows.loc[int(said[0]), "max"] >= int(said[1])
+        elif kind == "evaluation":
+            assert (int(said[0]), int(said[1]), said[2]) in evaluations
+        elif kind == "end":
+            assert statuses[int(said[0])] == said[1]

@@ -10,9 +10,10 @@ import pytest
 
 from optbench.errors import ResultsError
 from optbench.records import BlockResult, Checkpoint, EvaluationRows, LaneResult, Status, TraceChunk
-from optbench.store import files
-from optbench.store.files import make_folder, read_arrays, remove_folder, write_arrays, write_beside
+from optbench.store import files, places
+from optbench.store.files import read_arrays, write_arrays, write_beside
 from optbench.store.journal import FOLDER, Journal, after, clear, joined, journals
+from optbench.store.places import make_folder, remove_folder
 
 LANES = np.array([3, 5], dtype=np.int32)
 
@@ -329,7 +330,7 @@ def test_a_folder_that_goes_is_gone_at_once(tmp_path, monkeypatch):
         if place.exists():
             raise Killed
 
-    monkeypatch.setattr(files.shutil, "rmtree", killed)
+    monkeypatch.setattr(places.shutil, "rmtree", killed)
     with pytest.raises(Killed):
         journal.forget()
     assert journals(tmp_path) == []
@@ -351,17 +352,22 @@ def test_a_file_and_all_names_on_the_way_to_it_are_on_the_disk_before_it_counts(
 ):
     """The order is: file, rename, folder; and a new folder's name in the one above it."""
     steps = []
-    monkeypatch.setattr(files, "sync", lambda place: steps.append(("sync", place.name)))
+
+    def synced(place):
+        steps.append(("sync", "part" if place.suffix == ".part" else place.name))
+
+    for module in (files, places):
+        monkeypatch.setattr(module, "sync", synced)
     real = os.replace
     monkeypatch.setattr(
         files.os, "replace", lambda old, new: (steps.append(("rename", new.name)), real(old, new))
     )
     write_beside(tmp_path / "trace" / "a", lambda place: place.write_text("x"))
-    expected = [("sync", tmp_path.name), ("sync", ".a.part"), ("rename", "a"), ("sync", "trace")]
+    expected = [("sync", tmp_path.name), ("sync", "part"), ("rename", "a"), ("sync", "trace")]
     assert steps == expected
     steps.clear()
     make_folder(tmp_path / "trace")
     assert steps == []
     Journal(tmp_path, 4).append([chunk(0, (1, 1))], [])
     names = [name for step, name in steps if step == "sync"]
-    assert names == [tmp_path.name, FOLDER, ".rows-000001.npz.part", "block-00004"]
+    assert names == [tmp_path.name, FOLDER, "part", "block-00004"]

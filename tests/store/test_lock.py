@@ -1,5 +1,6 @@
 """One process writes a run; how many look at it does not matter."""
 
+import errno
 import multiprocessing
 import os
 import subprocess
@@ -152,3 +153,23 @@ def test_a_place_that_cannot_be_locked_is_named(tmp_path):
         pass
     assert str(caught.value).startswith(f"cannot write results to '{place}': ")
     assert not is_locked(place)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
+def test_a_file_system_without_locks_is_written_and_that_is_said_once(
+    number, tmp_path, monkeypatch
+):
+    def flock(opened, operation):
+        raise OSError(number, os.strerror(number))
+
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", flock)
+    notices = []
+    with locked(tmp_path, notices.append):
+        assert not is_locked(tmp_path)
+    expected = (
+        f"the file system of '{tmp_path}' has no locks ({os.strerror(number)}); "
+        "let no other process write there"
+    )
+    assert notices == [expected]
+    assert list(tmp_path.iterdir()) == []

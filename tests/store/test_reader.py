@@ -1,6 +1,7 @@
 """Runs are read back whole; what is damaged, foreign or newer is named in one line."""
 
 import json
+import os
 import shutil
 from itertools import product
 
@@ -11,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from optbench.errors import ResultsError
-from optbench.records import SCHEMA_VERSION
-from optbench.store.reader import read_meta, read_run
+from optbench.records import SCHEMA_VERSION, TRACE_COLUMNS
+from optbench.store import reader
+from optbench.store.files import write_json, write_parquet
+from optbench.store.reader import read_meta, read_run, read_table
 
 
 def refused(path) -> str:
@@ -240,3 +243,90 @@ def test_a_table_of_a_later_schema_is_refused_and_one_of_the_version_before_is_r
     change_meta(path, schema_version=1)
     change_table(path / "lanes.parquet", with_version(b"1"))
     assert read_run(path).meta["schema_version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("trace/block-00001.parquet", "trace' is damaged: it holds lane {}, iteration {} twice"),
+        (
+            "evaluation/block-00000.parquet",
+            "evaluation' is damaged: it holds lane {}, iteration {}, split {} twice",
+        ),
+        ("lanes.parquet", "lanes.parquet' is damaged: it holds lane {} twice"),
+    ],
+)
+def test_what_is_there_twice_is_told(table, says, path):
+    file = path / table
+    rows = pd.read_parquet(file)
+    first = [rows[key].iloc[0] for key in ("lane", "iteration", "split") if key in rows]
+    if file.parent == path:
+        change_table(file, lambda rows: pa.concat_tables([rows, rows.slice(0, 1)]))
+    else:
+        shutil.copy(file, file.with_name("block-00099.parquet"))
+    assert refused(path) == f"'{path}/{says.format(*first)}"
+
+
+# What somebody else may have written.
+
+
+def test_names_are_shown_as_they_are_and_do_nothing_else(path):
+    evil, long = "\x1b[31m red\n\x9b", "l" * 100_000
+    shown, cut = "\\x1b[31m red\\n\\x9b", f"{'l' * 254}…"
+    meta = json.loads((path / "run.json").read_text("utf-8"))
+    problems = {entry["problem"]: entry for entry in meta["problems"]}
+    name, variables = next((n, e["variables"]) for n, e in problems.items() if "variables" in e)
+    problems[name] |= {"problem": evil, "variables": [evil] * len(variables)}
+    change_meta(path, problems=meta["problems"], suite=meta["suite"] | {"name": long})
+    table = pd.read_parquet(path / "lanes.parquet")
+    table = table.assign(**{"hp_\x1b": 1.0}, label=table["label"].replace("adam", long))
+    table["problem"] = table["problem"].replace(name, evil)
+    table.to_parquet(path / "lanes.parquet")
+    tables = read_run(path)
+    assert tables.meta["suite"]["name"] == cut
+    assert tables.meta["problems"][list(problems).index(name)]["variables"] == [shown] * len(
+        variables
+    )
+    assert shown in set(tables.lanes["problem"]) & {e["problem"] for e in tables.meta["problems"]}
+    assert set(tables.lanes["label"]) == {"sgd", cut}
+    assert "hp_\\x1b" in tables.lanes
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pa.table({"lane": pa.repeat(pa.scalar(0, pa.int32()), 10**6)}),
+        pa.table({"note": pa.repeat("x" * 10**4, 10**3)}),
+        pa.table({"lists": pa.array([[None] * 10**6])}),
+    ],
+    ids=["rows", "words", "lists"],
+)
+def test_a_small_file_that_would_unfold_beyond_measure_is_refused(path, rows, monkeypatch):
+    monkeypatch.setattr(reader, "SMALL_VALUES", 10**4)
+    monkeypatch.setattr(reader, "SMALL_BYTES", 10**6)
+    file = path / "trace" / "block-00000.parquet"
+    pq.write_table(rows, file, compression="zstd", use_dictionary=["lane", "lists"])
+    assert file.stat().st_size < 10**5
+    assert " rows in " in refused(path)
+
+
+def test_losses_that_are_all_the_same_are_not_beyond_measure(tmp_path):
+    count = 2 * 10**6
+    columns = {
+        "lane": np.zeros(count, np.int32),
+        "iteration": np.arange(count, dtype=np.int32),
+        "loss": np.zeros(count),
+    }
+    file = tmp_path / "block-00000.parquet"
+    write_parquet(file, TRACE_COLUMNS, columns)
+    assert len(read_table([file], TRACE_COLUMNS)) == count
+
+
+def test_a_folder_whose_name_is_no_text_is_written_and_read(tmp_path, finished):
+    place = tmp_path / os.fsdecode(b"r\xffs")
+    shutil.copytree(finished, place)
+    write_parquet(place / "more.parquet", {"lane": "int32"}, {"lane": [1]})
+    assert read_table([place / "more.parquet"], {"lane": "int32"})["lane"].tolist() == [1]
+    write_json(place / "mood.json", {"mood": str(place)})
+    assert json.loads((place / "mood.json").read_text("utf-8")) == {"mood": str(place)}
+    pd.testing.assert_frame_equal(read_run(place).trace, read_run(finished).trace)

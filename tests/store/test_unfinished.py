@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import replace
 from functools import cache
-from itertools import count, islice
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,16 @@ from optbench.engine import loop as engine
 from optbench.engine.loop import run_block
 from optbench.engine.stopping import Rules
 from optbench.errors import ResultsError
-from optbench.records import BlockResult, Checkpoint, EvaluationRows, Status, TraceChunk
+from optbench.records import (
+    BlockResult,
+    BlockSplit,
+    Checkpoint,
+    EvaluationRows,
+    Status,
+    TraceChunk,
+)
 from optbench.runs.pipeline import extra_columns, plan_run, run_plan
-from optbench.store import journal, reader, writer
+from optbench.store import reader, writer
 from optbench.store.find import find_runs
 from optbench.store.journal import FOLDER, Journal
 from optbench.store.lock import locked
@@ -138,18 +145,6 @@ def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
         assert frame[name].isna().all(), name
 
 
-def assert_holds(run, records) -> None:
-    """A run holds at least all that was recorded, nothing of it twice or changed."""
-    trace, expected = ordered(run.trace), rows_of(records)
-    assert not trace.duplicated(["lane", "iteration"]).any()
-    same(ordered(trace.merge(expected[["lane", "iteration"]])), expected)
-    assert not run.evaluation.duplicated(KEYS).any()
-    evaluations = evaluations_of(records)
-    if len(evaluations):
-        seen = run.evaluation.merge(evaluations[KEYS])
-        same(seen.sort_values(KEYS, ignore_index=True), evaluations)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 3600.0])
 def test_what_is_given_back_is_read_at_that_moment(seconds, tmp_path, monkeypatch):
@@ -252,91 +247,6 @@ def test_lanes_that_have_all_ended_are_those_of_a_finished_run(stage):
     assert "best_at" in found
 
 
-STEPS = (
-    (writer, "write_parquet"),
-    (writer, "write_json"),
-    (journal, "write_arrays"),
-    (journal, "write_json"),
-    (journal, "remove_folder"),
-)
-
-
-class Killed(BaseException):
-    """A kill that a test can survive."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("after", [False, True])
-def test_a_kill_between_any_two_steps_of_writing_loses_nothing_given_back(
-    after, tmp_path, monkeypatch
-):
-    """Ends before or after the 1st, 2nd, … file is written, and reads the run."""
-    for stop in count(1):
-        steps = count(1)
-
-        def stepped(real, stop=stop, steps=steps):
-            def step(*arguments, **options):
-                last = next(steps) == stop
-                if last and not after:
-                    raise Killed
-                real(*arguments, **options)
-                if last:
-                    raise Killed
-
-            return step
-
-        with monkeypatch.context() as patch:
-            stage = Stage(tmp_path / f"run-{stop}", brief(), patch)
-            for module, name in STEPS:
-                patch.setattr(module, name, stepped(getattr(module, name)))
-            told, survived = [], False
-            try:
-                for record in stage.records():
-                    told += stage.writer.add(record)
-                stage.writer.finish(Status.DONE)
-                survived = True
-            except Killed:
-                pass
-        assert_holds(read_run(stage.path), told)
-        if survived:
-            break
-    assert stop > 15
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("place", ["fsync", "replace", "unlink"])
-def test_an_interrupt_anywhere_in_writing_loses_nothing_given_back(place, tmp_path, monkeypatch):
-    """A second Ctrl-C may come in the midst of a system call; the run is then written out."""
-    real = getattr(os, place)
-    for stop in count(1):
-        calls = count(1)
-
-        def interrupted(*arguments, stop=stop, calls=calls, **options):
-            real(*arguments, **options)
-            if next(calls) == stop:
-                raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            stage = Stage(tmp_path / f"{place}-{stop}", brief(), patch)
-            told, survived = [], False
-            patch.setattr(os, place, interrupted)
-            try:
-                for record in stage.records():
-                    told += stage.writer.add(record)
-                survived = True
-            except KeyboardInterrupt:
-                patch.setattr(os, place, real)
-                stage.writer.finish(Status.INTERRUPTED)
-        if survived:
-            break
-        found = read_run(stage.path)
-        assert found.meta["status"] == "interrupted"
-        assert_holds(found, told)
-        for _, lane in ordered(found.trace).groupby("lane"):
-            assert lane["iteration"].tolist() == list(range(len(lane)))
-    assert stop > 5
-
-
 def test_a_damaged_part_is_named_where_the_run_is_read(stage):
     stage.write(islice(stage.records(), 4))
     part = stage.path / FOLDER / "block-00000" / "rows-000001.npz"
@@ -401,3 +311,22 @@ def test_what_ends_while_a_run_is_read_is_there_once(place, tmp_path, monkeypatc
         same(found.evaluation.sort_values(KEYS, ignore_index=True), evaluations)
         whole.append(found.meta["status"])
     assert whole == ["interrupted", "done"]
+
+
+def test_a_block_that_is_split_while_it_is_read_is_there_once(tmp_path, monkeypatch):
+    """Its rows are read from the journal, and then there are files of its parts."""
+    stage = Stage(tmp_path / "run", brief(), monkeypatch)
+    block = stage.plan.blocks[0]
+    records = [each for each in stage.records() if each.block == block.number]
+    stage.write(records[:-1])
+    real, part = reader._tables, len(stage.plan.blocks)
+
+    def tables(folder):
+        monkeypatch.setattr(reader, "_tables", real)
+        lanes = tuple(lane.number for lane in block.lanes)
+        stage.write([BlockSplit(block.number, ((part, lanes),), "no memory")])
+        stage.write(replace(record, block=part) for record in records)
+        return real(folder)
+
+    monkeypatch.setattr(reader, "_tables", tables)
+    same(ordered(read_run(stage.path).trace), rows_of(records))

@@ -1,5 +1,6 @@
 """A run's directory while it is written: always readable, never half written."""
 
+import errno
 import json
 import os
 import re
@@ -20,8 +21,9 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.runs.layout import lay_out
-from optbench.store import files, writer
+from optbench.store import files, lock, writer
 from optbench.store.files import write_beside
+from optbench.store.lock import hold
 from optbench.store.writer import RunWriter, new_run_directory
 from tests.small import anisotropic, suite
 
@@ -270,3 +272,43 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, run, monkeypatch):
     place = tmp_path / "trace" / "block-00000.parquet"
     expected = f"cannot write results to '{place}': No space left on device; "
     assert str(caught.value) == f"{expected}free it or choose another --out"
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    place = tmp_path / "t.csv"
+
+    def write(beside):
+        beside.write_text("first, ", encoding="utf-8")
+        write_beside(place, lambda other: other.write_text("second", encoding="utf-8"))
+        assert place.read_text("utf-8") == "second"
+        with beside.open("a", encoding="utf-8") as file:
+            file.write("whole")
+
+    write_beside(place, write)
+    assert place.read_text("utf-8") == "first, whole"
+    assert os.listdir(tmp_path) == ["t.csv"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not say who holds a file")
+def test_what_a_killed_writer_left_is_removed_and_what_another_is_writing_is_not(tmp_path):
+    killed, held, mine = (tmp_path / f".{name}.part" for name in ("optbench-1", "optbench-2", "x"))
+    for file in (killed, held, mine):
+        file.touch()
+    opened = os.open(held, os.O_RDWR)
+    assert hold(opened)
+    write_beside(tmp_path / "a", lambda beside: beside.touch())
+    assert {*os.listdir(tmp_path)} == {"a", held.name, mine.name}
+    os.close(opened)
+    write_beside(tmp_path / "a", lambda beside: beside.touch())
+    assert {*os.listdir(tmp_path)} == {"a", mine.name}
+
+
+def test_where_there_are_no_locks_files_are_written_and_leftovers_stay(tmp_path, monkeypatch):
+    def no_locks(opened, **_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "lock_descriptor", no_locks)
+    (tmp_path / ".optbench-1.part").touch()
+    write_beside(tmp_path / "a", lambda beside: beside.write_text("whole"))
+    assert (tmp_path / "a").read_text() == "whole"
+    assert {*os.listdir(tmp_path)} == {"a", ".optbench-1.part"}

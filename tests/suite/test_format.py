@@ -1,6 +1,7 @@
 """Suites as they are written, and what is said of those whose shape is wrong."""
 
 import json
+import os
 from functools import partial
 
 import pytest
@@ -130,12 +131,10 @@ def test_toml_errors_name_file_and_line(tmp_path, text, says):
     [
         ({"iteration": 3}, "unknown key 'iteration'; did you mean 'iterations'?"),
         ({"zzz": 3}, "unknown key 'zzz'; known are name, description, seeds, iterations"),
-        ({"name": "a b"}, "name: 'a b' cannot be the name of a folder; use letters, digits"),
-        ({"name": "../up"}, "name: '../up' cannot be the name of a folder"),
-        ({"name": ""}, "name: '' cannot be the name of a folder"),
-        ({"name": "a\n"}, "cannot be the name of a folder"),
+        ({"name": ""}, "name: string should have at least 1 character"),
+        ({"name": "a\n"}, "'a\\n' contains characters that cannot be printed"),
         ({"name": 3}, "name: input should be a valid string"),
-        ({"name": "a" * 201}, "name: it has 201 characters; use at most 200"),
+        ({"name": "a" * 256}, "name: it has 256 characters; use at most 255"),
         ({"description": 3}, "description: input should be a valid string"),
         ({"seeds": "3"}, "seeds: input should be a valid integer"),
         ({"seeds": 1.5}, "seeds: input should be a valid integer"),
@@ -167,7 +166,7 @@ def test_toml_errors_name_file_and_line(tmp_path, text, says):
             "problem 1 label: '*' means all entries; give",
         ),
         ({"optimizer": [{"name": "sgd", "label": "*"}]}, "optimizer 1 label: '*' means all entri"),
-        ({"name": "\ud800"}, "which is not text"),
+        ({"name": "\ud800"}, "name is not valid UTF-8"),
         ({"optimizer": [{"lr": 0.1}]}, "optimizer 1 name is missing"),
         ({"optimizer": [{"name": "sgd", "label": ""}]}, "optimizer 1 label: string should have"),
         ({"optimizer": [{"name": "sgd", "grid": 3}]}, "optimizer 1 grid: input should be a valid"),
@@ -289,3 +288,31 @@ def test_a_change_to_a_label_leaves_other_entries_of_that_name_alone():
     adam, swept = on_problem(problem, entries)
     assert adam.hyperparameters == {"lr": 2.0}
     assert (swept.hyperparameters, swept.grid) == ({}, {"lr": [0.1, 0.2]})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "says"),
+    [
+        ("utf-16", "it is UTF-16; save it as UTF-8"),
+        ("utf-16-be", "it is UTF-16; save it as UTF-8"),
+        ("cp932", "line 2 is not UTF-8; save it as UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_utf8_is_told_how_to_be_saved(tmp_path, encoding, says):
+    file = tmp_path / "mine.toml"
+    file.write_bytes("iterations = 3\n# 比較\n".encode(encoding))
+    assert refusal(SuiteError, read_suite, str(file)).endswith(f"mine.toml' cannot be read: {says}")
+
+
+@pytest.mark.parametrize("name", ["my sweep", "比較", "lr(0.1)", ".hidden", "x" * 240])
+def test_any_file_name_is_a_suites_name(tmp_path, name):
+    file = tmp_path / f"{name}.toml"
+    file.write_text("", encoding="utf-8")
+    assert read_suite(str(file)).name == name
+
+
+def test_what_cannot_be_printed_of_a_file_name_is_escaped(tmp_path):
+    for name, shown in ((b"a\nb", "a\\nb"), (b"r\xff", "r\\udcff")):
+        file = tmp_path / os.fsdecode(name + b".toml")
+        file.write_text("", encoding="utf-8")
+        assert read_suite(str(file)).name == shown

@@ -107,7 +107,7 @@ MALFORMED_SEEDS = (1.5, [], [1, -1], [1, 1], [1.0], [True], "", "a", "1,,2", "1:
         (-1, "seeds = -1; at least 1 seed is needed"),
         (True, "seeds True are malformed; write different whole numbers from 0 up, as 3,7,11"),
         *((bad, f"seeds {bad!r} are malformed") for bad in MALFORMED_SEEDS),
-        ([2**63], "are malformed"),
+        ([2**63], f"a seed is too large; the largest is {2**63 - 1}"),
     ],
 )
 def test_malformed_seeds_are_refused_in_one_line(given_, says):

@@ -310,7 +310,6 @@ def test_one_that_is_right_passes(wrong):
     [
         ("Mixing", "lanes independent", "beside other lanes differ from those alone"),
         ("Spreading", "lanes independent", "beside a lane of NaN differ from those alone"),
-        ("AtFileLevel", "blocks independent", "differ when another is updated in between"),
         (
             "Widening",
             "dtype and shape",
@@ -333,6 +332,12 @@ def test_what_is_wrong_fails_the_check_that_is_meant_for_it(wrong, name, check, 
     assert failed(found) == [check]
     assert says in found[check].note
     assert all(each.passed for each in found.values() if each.check != check)
+
+
+def test_what_a_module_holds_is_shared_by_blocks_and_lost_to_those_that_go_on(wrong):
+    found = wrong("AtFileLevel")
+    assert failed(found) == ["blocks independent", "resumes"]
+    assert "differ when another is updated in between" in found["blocks independent"].note
 
 
 def test_what_is_led_by_other_code_may_differ_by_rounding(wrong):

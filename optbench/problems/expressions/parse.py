@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from optbench.errors import SuiteError, nearest
 from optbench.problems.expressions.graph import Graph, Shape
 
@@ -70,6 +72,22 @@ WORDS: dict[type[ast.expr], str] = {
     ast.Slice: "a slice here",
 }
 """What messages call the syntax that is refused most often."""
+
+INSTEAD = {
+    "ln": "log(x)",
+    **dict.fromkeys(("fabs", "absolute"), "abs(x)"),
+    **dict.fromkeys(("pow", "power"), "x**y"),
+    "square": "x**2",
+    "sinh": "(exp(x) - exp(-x))/2",
+    "cosh": "(exp(x) + exp(-x))/2",
+    "log2": "log(x)/log(2)",
+    "log10": "log(x)/log(10)",
+    "max": "maximum(x, y)",
+    "min": "minimum(x, y)",
+    "mean": "sum(x)/n",
+    "norm": "sqrt(dot(x, x))",
+}
+"""What to write in place of functions that there are elsewhere."""
 
 PERHAPS_A_PRODUCT = ("invalid syntax", "invalid decimal literal")
 """What Python says of ``x y`` and of ``2x``."""
@@ -216,6 +234,10 @@ class _Parser:
                 part = self._name(node)
             case ast.Constant():
                 part = self._number(node)
+            case ast.Attribute(attr=name) if name in NUMBERS:
+                raise self._mistake(
+                    node, f"names stand alone; write {name}, not {cut(ast.unparse(node))}"
+                )
             case _:
                 what = WORDS.get(type(node), "this")
                 raise self._mistake(
@@ -284,12 +306,20 @@ class _Parser:
 
     def _function(self, node: ast.expr) -> str:
         """Return the name of the function that is called."""
+        if isinstance(node, ast.Attribute):
+            right, wrong = INSTEAD.get(node.attr, f"{node.attr}(…)"), f"{ast.unparse(node)}(…)"
+            message = f"functions stand alone; write {cut(right)}, not {cut(wrong)}"
+            raise self._mistake(node, message)
         if not isinstance(node, ast.Name):
             raise self._mistake(node, "only functions can be called; products are written *")
         if node.id in self._names:
             raise self._mistake(node, f"'{cut(node.id)}' is not a function; products are written *")
         if node.id not in FUNCTIONS:
-            meant = nearest(node.id, FUNCTIONS)
+            meant = f"known are {', '.join(FUNCTIONS)}"
+            if node.id in INSTEAD:
+                meant = f"write {INSTEAD[node.id]}"
+            elif not hasattr(np, node.id):  # what NumPy has is no other one misspelt
+                meant = nearest(node.id, FUNCTIONS)
             raise self._mistake(node, f"unknown function '{cut(node.id)}'; {meant}")
         return node.id
 

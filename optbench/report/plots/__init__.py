@@ -3,6 +3,7 @@
 No figure is ever registered with pyplot, so drawing needs no display and is safe in threads.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from optbench.errors import UsageError, nearest
 from optbench.records import RunTables
 from optbench.report.configurations import describe, swept_numbers
 from optbench.report.plots import animation, field, loss, schedule, sensitivity, surface, trajectory
+from optbench.report.plots.landscape import FARTHEST
 from optbench.report.plots.options import PlotOptions
 
 __all__ = ["KINDS", "PlotOptions", "animate", "draw", "drawable", "kinds_for"]
@@ -26,6 +28,9 @@ KINDS = {
 """Every kind of figure and what draws it."""
 
 AUTOMATIC = ("trajectory", "loss", "sensitivity")
+
+TINY = 1e-100
+"""The smallest size of a coordinate that is told from 0."""
 
 SWEPT_VALUES = 3
 """Values of a hyperparameter from which its sensitivity is drawn unasked."""
@@ -81,6 +86,16 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
         return "it is not a function of two variables"
     if meta["plot"] is None or not (tables.surface["problem"] == problem).any():
         return "the run holds no surface of it"
+    if not _is_drawable(meta["plot"]["domain"]):
+        return "its domain cannot be drawn"
     if kind == "trajectory" and rows.reindex(columns=["x", "y"]).dropna().empty:
         return "the run holds no positions"
     return None
+
+
+def _is_drawable(domain: Sequence[Sequence[float]]) -> bool:
+    """Say whether axes can span a domain: a canvas computes with its ends in floats."""
+    return all(
+        max(abs(low), abs(high)) <= FARTHEST and high - low > 1e-9 * max(abs(low), abs(high), TINY)
+        for low, high in domain
+    )

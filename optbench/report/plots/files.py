@@ -1,6 +1,5 @@
 """Which figures runs have, and the files that they are written to."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from optbench.report.configurations import problem_names
 from optbench.report.plots import KINDS, animate, drawable, kinds_for
 from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
-from optbench.store.files import write_beside, writing
+from optbench.store.files import file_name, write_beside
+from optbench.store.places import writing
 
 AUTO = "auto"
 """The kind that stands for all kinds that fit."""
@@ -38,15 +38,6 @@ class Subject:
     def name(self) -> str:
         """Name of its file, without the suffix."""
         return f"{file_name(self.problem)}-{self.kind}"
-
-
-def file_name(title: str) -> str:
-    """Return a title as file systems take it.
-
-    >>> file_name("Rosenbrock, a = 2"), file_name("谷")
-    ('Rosenbrock-a-2', '谷')
-    """
-    return re.sub(r"[^\w.-]+", "-", title)
 
 
 def choose(

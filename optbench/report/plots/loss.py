@@ -181,7 +181,7 @@ def _lines(
     ):
         label = configuration["label"]
         lanes = [losses[number] for number in configuration["lane_numbers"]]
-        names = [display_name(label), hyperparameter_text(configuration, swept[label])]
+        names = [display_name(label), literal(hyperparameter_text(configuration, swept[label]))]
         endings = bad_endings(lane_table, configuration["lane_numbers"])
         text = ", ".join(filter(None, names)) + (f" ({endings})" if endings else "")
         lines.append(_Line(lanes, median_curve(lanes, window), step, look[label], text))

@@ -12,10 +12,8 @@ from optbench.report.configurations import (
     swept_columns,
 )
 from optbench.report.domain import lanes_outside
-from optbench.report.plots.style import Style, display_name, styles
-
-FARTHEST = 1e100
-"""Coordinates beyond are cut to it: a canvas computes with them and would overflow."""
+from optbench.report.plots.landscape import FARTHEST
+from optbench.report.plots.style import Style, display_name, literal, styles
 
 LEFT, LEFT_FIGURE = "left the domain", "left the figure"
 """What is said of a path that ends beyond the domain that its function was given, or a guess."""
@@ -50,7 +48,8 @@ def best_paths(tables: RunTables, problem: str, domain: np.ndarray) -> list[Path
         ending = bad_endings(tables.lanes, [lane])
         if not ending and not within(positions[-1:], domain).all():
             ending = LEFT if lane in outside else LEFT_FIGURE
-        notes = ", ".join(filter(None, [hyperparameter_text(configuration, swept), ending]))
+        setting = literal(hyperparameter_text(configuration, swept))
+        notes = ", ".join(filter(None, [setting, ending]))
         exits = exits_of(positions, domain)
         lost = _lost(positions, exits, domain) if ending else None
         paths.append(Path(positions, exits, lost, look[label], display_name(label), notes))

@@ -8,7 +8,7 @@ from optbench.records import HYPERPARAMETER_PREFIX, RunTables
 from optbench.report.configurations import configurations, describe, problem_title
 from optbench.report.plots.axes import spans_decades
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import display_name, legend_below, new_figure, styles
+from optbench.report.plots.style import display_name, legend_below, literal, new_figure, styles
 from optbench.schedules import learning_rate_factors
 
 SETTINGS = ("schedule", "warmup", "schedule_every", "schedule_decay", "schedule_floor")
@@ -39,7 +39,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     if options.log_axis(positive.size > 0 and spans_decades(positive, LOG_DECADES)):
         axes.set_yscale("log")
     axes.set(xlabel="update", ylabel="learning rate")
-    axes.set_title(problem_title(tables, problem))
+    axes.set_title(literal(problem_title(tables, problem)))
     legend_below(figure, handles, [display_name(str(label)) for label in rows["label"]])
     return figure
 

@@ -134,7 +134,7 @@ def _draw_panel(
     axes.set_xscale("log" if is_log_spaced(points[name].unique()) else "linear")
     axes.set_yscale("log" if scale.log else "linear")
     axes.set_ylim(*scale.limits)
-    axes.set_xlabel(name.removeprefix(HYPERPARAMETER_PREFIX))
+    axes.set_xlabel(literal(name.removeprefix(HYPERPARAMETER_PREFIX)))
     axes.set_ylabel(scale.name)
     axes.grid(alpha=0.25)
     for label, rows in points.groupby("label", sort=False):

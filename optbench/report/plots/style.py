@@ -27,6 +27,9 @@ WIDTH_INCHES = 8.0
 LEGEND_CHARACTERS = 115
 """Characters that fit in a row of a legend; a line sample takes about seven."""
 
+NAME_CHARACTERS = 40
+"""Characters of a name that fit above a panel or beside an axis."""
+
 LEGEND_ROW_INCHES = 0.22
 
 FAINT = 0.18
@@ -114,15 +117,17 @@ OTHERS = [
 
 def display_name(label: str) -> str:
     """Write a label for a reader: the optimizer's usual spelling, or the label as it stands."""
-    return DISPLAY_NAMES.get(label, literal(label))
+    return DISPLAY_NAMES.get(label, literal(label, NAME_CHARACTERS))
 
 
-def literal(text: str) -> str:
-    """Return what matplotlib draws as ``text``.
+def literal(text: str, most: int = LEGEND_CHARACTERS) -> str:
+    """Return what matplotlib draws as ``text``, without the middle of what has too many characters.
 
     It would take what stands between dollar signs for mathematics, and leave out of legends what
     begins with an underscore.
     """
+    if len(text) > most:
+        text = f"{text[: most // 2]}…{text[-(most // 2) :]}"
     return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
 
 
