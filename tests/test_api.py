@@ -474,7 +474,7 @@ def test_no_value_of_any_kind_raises_anything_else_elsewhere(function, name, res
 
 @pytest.mark.parametrize("name", ["kind", "problem", "smooth", "ylim", "x", "log"])
 def test_no_value_of_any_kind_raises_anything_else_in_a_plot(name, results, monkeypatch):
-    monkeypatch.setattr(plots, "draw", lambda *arguments: None)
+    monkeypatch.setattr(plots, "draw", lambda *arguments: Figure())
     attack(results.plot, {"kind": "loss"}, name)
 
 

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 
 from optbench.cli.options import DEFAULT_OUT, Out, complete_run
 from optbench.cli.output import console, say, table, tell
-from optbench.errors import UsageError
+from optbench.errors import UsageError, printable
 from optbench.store.clean import DeletableRun, choose, delete_runs
 
 
@@ -58,7 +58,9 @@ def _confirmed(runs: Sequence[DeletableRun]) -> bool:
     listed = table("run", "suite", "status", "started", "size")
     for run in runs:
         started = run.started[:16].replace("T", " ")
-        listed.add_row(run.path.name, run.suite, run.status, started, decimal(run.size_bytes))
+        listed.add_row(
+            printable(run.path.name), run.suite, run.status, started, decimal(run.size_bytes)
+        )
     for column in listed.columns:
         column.overflow, column.no_wrap = "fold", column.header in ("status", "started", "size")
     listed.columns[-1].justify = "right"

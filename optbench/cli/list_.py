@@ -10,7 +10,7 @@ from optbench.cli.options import DEFAULT_OUT, Out
 from optbench.cli.output import console, table
 from optbench.device.gpu import list_gpus, why_no_gpu
 from optbench.engine.executor import usable_cores
-from optbench.errors import ResultsError
+from optbench.errors import ResultsError, printable
 from optbench.optimizers.modifiers import COMMON
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import OPTIMIZERS
@@ -130,13 +130,13 @@ def runs(out: Out = DEFAULT_OUT) -> None:
         try:
             meta = read_description(path)
         except ResultsError as error:
-            listed.add_row(path.name, "", "damaged", "", str(error))
+            listed.add_row(printable(path.name), "", "damaged", "", str(error))
             continue
         started = str(meta["started"])[:19].replace("T", " ")
         name = meta["suite"]["name"]
-        listed.add_row(path.name, name, meta["status"], started, meta["invocation_id"])
+        listed.add_row(printable(path.name), name, meta["status"], started, meta["invocation_id"])
     for run in list_unbegun(out):
         started = run.started[:19].replace("T", " ")
         what = "ended before it began; optbench clean removes it"
-        listed.add_row(run.path.name, run.suite, Status.INTERRUPTED, started, what)
+        listed.add_row(printable(run.path.name), run.suite, Status.INTERRUPTED, started, what)
     console().print(listed)

@@ -27,7 +27,7 @@ class Screen(Console):
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(printable(text), **options)
+        return super().render_str(_printable_lines(text), **options)
 
 
 def _printable_lines(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from optbench.datasets import idx
 from optbench.datasets.collection import (
@@ -88,7 +88,7 @@ def _remove_leftovers(folder: Path) -> None:
             try:
                 with FileLock(left / LOCK, timeout=0):
                     shutil.rmtree(left, ignore_errors=True)
-            except (Timeout, NotImplementedError):  # it is at work, or nobody can tell
+            except (OSError, NotImplementedError):  # it is at work, or nobody can tell
                 continue
 
 

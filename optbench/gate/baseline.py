@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, FiniteFloat, PositiveFloat
 
-from optbench.errors import NothingToCompareError, ResultsError, UsageError, nearest
+from optbench.errors import NothingToCompareError, ResultsError, UsageError, nearest, shown
 from optbench.records import LANE_COLUMNS, TRACE_COLUMNS
 from optbench.store.description import check_description, check_shape
 from optbench.store.files import arrow_type, write_beside, write_json, write_table
 from optbench.store.lock import locked
 from optbench.store.places import sync, writing
-from optbench.store.reader import read_json, read_table
+from optbench.store.reader import read_json, read_table, show_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,7 +216,18 @@ def _read_description(folder: Path) -> dict[str, Any]:
     meta = read_json(file, "baseline")
     check_shape(_Description, meta, file)
     check_description({"started": "", "status": "", "invocation_id": "", **meta}, file)
+    show_names(meta)
+    for key in {"targets", "test_error", "thresholds"} & meta.keys():
+        meta[key] = _with_names_shown(meta[key])
     return meta
+
+
+def _with_names_shown(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by problem, and by label within it, under the names that tables have."""
+    return {
+        shown(name): _with_names_shown(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
 
 
 def _load_as(meta: dict[str, Any], folder: Path) -> Baseline:

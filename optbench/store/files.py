@@ -12,7 +12,7 @@ from math import isfinite
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 
@@ -150,6 +150,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an npz file, unless it is damaged."""
     try:
         with ZipFile(path) as members:  # NumPy reads no further than an array's header says
+            if any(member.compress_type != ZIP_STORED for member in members.infolist()):
+                raise BadZipFile("it is compressed")  # it might unfold beyond all measure
             damaged = members.testzip()
         if damaged is not None:
             raise BadZipFile(f"bad checksum of '{damaged}'")

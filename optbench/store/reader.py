@@ -87,13 +87,18 @@ def read_description(path: Path) -> dict[str, Any]:
 
     meta = read_meta(path)
     check_description(meta, path / "run.json")
+    show_names(meta)
+    return meta
+
+
+def show_names(meta: dict[str, Any]) -> None:
+    """Make what names suite, problems, data and variables in a description what is shown of it."""
     for part in (meta, meta["suite"], *meta["problems"]):
         for key in NAMES & part.keys():
             value = part[key]
             part[key] = shown(value) if isinstance(value, str) else value
         if isinstance(part.get("variables"), list):
             part["variables"] = list(map(shown, part["variables"]))
-    return meta
 
 
 def read_lanes(path: Path) -> "pd.DataFrame":

@@ -371,3 +371,9 @@ def test_a_file_and_all_names_on_the_way_to_it_are_on_the_disk_before_it_counts(
     Journal(tmp_path, 4).append([chunk(0, (1, 1))], [])
     names = [name for step, name in steps if step == "sync"]
     assert names == [tmp_path.name, FOLDER, "part", "block-00004"]
+
+
+def test_arrays_that_are_compressed_are_not_unfolded(tmp_path):
+    np.savez_compressed(tmp_path / "rows.npz", loss=np.zeros(10**6))
+    with pytest.raises(ResultsError, match="is damaged: it is compressed"):
+        read_arrays(tmp_path / "rows.npz")
