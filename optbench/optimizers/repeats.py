@@ -36,7 +36,9 @@ def check_repeats(optimizers: Callable[[], Optimizer], task: Task) -> None:
     for _ in range(2):
         try:
             paths.append(_path(optimizers(), task))
-        except (Exception, SystemExit):  # a user's code may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a user's code may raise anything
             return
         states.append(process_generators())
     check_alike(task.label, paths[0] == paths[1], states)
