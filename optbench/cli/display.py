@@ -23,6 +23,9 @@ from optbench.cli.output import console, say
 from optbench.records import BlockResult, BlockSplit, EvaluationRows, Lane, Record, TraceChunk
 from optbench.runs.pipeline import Plan
 
+MOST_LABELS = 3
+"""Labels of a block that are named; of more, the first two."""
+
 MOST_BARS = 12
 """Up to so many blocks each has a bar; of more only those at work, beside one for all."""
 
@@ -72,9 +75,12 @@ def _evaluates(plan: Plan) -> bool:
 
 
 def title(lanes: Sequence[Lane]) -> str:
-    """Return the optimizer labels of a block's lanes and their number."""
-    labels = ", ".join(dict.fromkeys(lane.label for lane in lanes))
-    return labels if len(lanes) == 1 else f"{labels} ×{len(lanes)}"
+    """Return the optimizer labels of a block's lanes, two if they are many, and their number."""
+    labels = list(dict.fromkeys(lane.label for lane in lanes))
+    if len(labels) > MOST_LABELS:
+        labels = [", ".join(labels[:2]) + f" and {len(labels) - 2} more"]
+    named = ", ".join(labels)
+    return named if len(lanes) == 1 else f"{named} ×{len(lanes)}"
 
 
 class Bars:

@@ -172,7 +172,7 @@ def no_column(name, column_):
     return table(name, lambda rows: rows.drop(columns=column_))
 
 
-TRACE = "trace/block-00001.parquet"
+TRACE = "trace/block-00000.parquet"
 FIRST = ("problems", 0)
 
 DAMAGES = [
@@ -221,17 +221,17 @@ DAMAGES = [
     ),
     (column("lanes.parquet", "problem", "other"), "no problem 'other'"),
     (table("lanes.parquet", lambda rows: rows.iloc[:0]), "it holds no lanes"),
-    (text_instead(TRACE), "block-00001.parquet' is missing or damaged"),
-    (half(TRACE), "block-00001.parquet' is missing or damaged"),
-    (no_column(TRACE, "loss"), "block-00001.parquet' is missing or damaged"),
-    (column(TRACE, "loss", "x"), "block-00001.parquet' is missing or damaged"),
-    (column(TRACE, "x", "x"), "block-00001.parquet' is missing or damaged"),
-    (column(TRACE, "lane", 0.5), "block-00001.parquet' is missing or damaged"),
-    (column(TRACE, "lane", None), "block-00001.parquet' is missing or damaged"),
+    (text_instead(TRACE), "block-00000.parquet' is missing or damaged"),
+    (half(TRACE), "block-00000.parquet' is missing or damaged"),
+    (no_column(TRACE, "loss"), "block-00000.parquet' is missing or damaged"),
+    (column(TRACE, "loss", "x"), "block-00000.parquet' is missing or damaged"),
+    (column(TRACE, "x", "x"), "block-00000.parquet' is missing or damaged"),
+    (column(TRACE, "lane", 0.5), "block-00000.parquet' is missing or damaged"),
+    (column(TRACE, "lane", None), "block-00000.parquet' is missing or damaged"),
     (
         lambda path: [
-            column(f"trace/block-0000{number}.parquet", "novelty", value)(path)
-            for number, value in enumerate((1.5, "x"))
+            pd.read_parquet(path / TRACE).assign(novelty=value).to_parquet(path / "trace" / name)
+            for name, value in (("block-00001.parquet", "x"), ("block-00000.parquet", 1.5))
         ],
         "trace' is missing or damaged",
     ),

@@ -30,9 +30,12 @@ class Clock:
 
 
 def plan(*optimizers, iterations=200):
-    """Return what the display takes from a plan: a block an optimizer."""
+    """Return what the display takes from a plan, here with one block for each optimizer."""
     settled = suite(anisotropic(), optimizers=optimizers, iterations=iterations)
-    blocks = blocks_of(settled)
+    (block,) = blocks_of(settled)
+    blocks = [
+        replace(block, number=number, groups=(group,)) for number, group in enumerate(block.groups)
+    ]
     lanes = [lane for block in blocks for lane in block.lanes]
     return SimpleNamespace(suite=settled, lanes=lanes, blocks=blocks, workers=2)
 
@@ -73,6 +76,9 @@ def test_a_block_is_named_by_its_labels_and_lanes():
     assert title(one.lanes) == "sgd"
     (many,) = plan(("sgd", [{"lr": 0.1}, {"lr": 0.2}])).blocks
     assert title(many.lanes) == "sgd ×2"
+    lanes = plan("sgd", "adam", "adagrad", ("momentum", [{}] * 3)).lanes
+    assert title(lanes[:3]) == "sgd, adam, adagrad ×3"
+    assert title(lanes) == "sgd, adam and 2 more ×6"
 
 
 # Plain lines.

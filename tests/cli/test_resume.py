@@ -44,7 +44,7 @@ grid.lr = [0.1, 1e30]
 [[optimizer]]
 name = "adam"
 """
-"""Four blocks that need no data set; half of the lanes of sgd diverge."""
+"""Two blocks that need no data set; half of the lanes of sgd diverge."""
 
 
 class Killed(BaseException):
@@ -103,7 +103,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     suite(folder, SUITE)
     seen = optbench("run", "mine.toml", "-q", "--workers", 1, "--out", "whole", cwd=folder)
     assert (seen.code, seen.err) == (0, "")
-    killed(40, "run", "mine.toml", "-q", cwd=folder)
+    killed(12, "run", "mine.toml", "-q", cwd=folder)
     return folder
 
 
@@ -150,7 +150,7 @@ def test_what_was_killed_is_plotted(kind, cut, tmp_path):
     assert seen.code == 0 or kind == "sensitivity"
 
 
-@pytest.mark.parametrize("records", [0, 4, 49])
+@pytest.mark.parametrize("records", [0, 4, 24])
 def test_it_goes_on_with_other_workers_from_the_beginning_and_the_end(
     records, place, whole, tmp_path
 ):
@@ -161,7 +161,7 @@ def test_it_goes_on_with_other_workers_from_the_beginning_and_the_end(
     assert optbench("run", "--resume", cut.name, "-q", "--workers", 2, cwd=tmp_path).code == 0
     assert_same_run(cut, whole)
     workers = meta(cut)["resumes"][0]["workers"]
-    assert workers == (2 if records < 49 else 1)
+    assert workers == (2 if records < 24 else 1)
     assert set(lanes(cut)["workers"]) == {workers}
     assert meta(cut)["workers"] == 1
 
@@ -195,7 +195,7 @@ def test_surfaces_that_were_not_written_yet_are(place, whole, tmp_path):
 def test_an_interrupt_says_how_to_go_on_and_that_command_does(place, whole, tmp_path):
     shutil.copy(place / "mine.toml", tmp_path)
     options = ("--workers", 1, "--out", "elsewhere")
-    seen = interrupted(7, "run", "mine.toml", *options, cwd=tmp_path)
+    seen = interrupted(4, "run", "mine.toml", *options, cwd=tmp_path)
     assert seen.code == 130
     run = next((tmp_path / "elsewhere").iterdir())
     (line,) = [each for each in seen.err.splitlines() if "go on with" in each]
@@ -218,7 +218,7 @@ def test_quiet_and_json_are_as_of_a_run(cut, tmp_path):
 def test_of_several_suites_the_one_that_was_interrupted_goes_on(tmp_path, place, whole):
     shutil.copy(place / "mine.toml", tmp_path)
     arguments = ("run", "quadratic-1d", "mine.toml", "anisotropic", "--workers", 1, "-q")
-    seen = interrupted(12, *arguments, cwd=tmp_path, number=1)
+    seen = interrupted(4, *arguments, cwd=tmp_path, number=1)
     assert seen.code == 130
     names = sorted(path.name.partition("-20")[0] for path in seen.paths)
     assert names == ["mixed", "quadratic-1d"], "the third is not begun"

@@ -341,7 +341,7 @@ def test_a_run_reports_on_stderr_and_ends_with_a_table_on_stdout(tmp_path):
     first_words = [line.split()[0] for line in seen.out.splitlines() if line.strip()]
     assert [word for word in first_words if word in TEXTBOOK] == TEXTBOOK
     assert seen.out.splitlines()[-1] == f"results: results/{path.name}"
-    assert seen.err.splitlines()[0].startswith("anisotropic: 4 lanes, 4 blocks, ")
+    assert seen.err.splitlines()[0].startswith("anisotropic: 4 lanes, 1 block, 1 worker")
     assert seen.err.splitlines()[-1] == "plot them with: optbench plot"
     assert "\x1b" not in seen.out + seen.err
 
@@ -482,10 +482,13 @@ def test_an_interrupt_keeps_what_was_done_and_ends_with_130(tmp_path):
 
 
 def test_a_dry_run_tells_the_plan_and_writes_nothing(tmp_path):
-    seen = optbench("run", *FUNCTION, "--dry-run", "--workers", 3, "--seeds", 4, cwd=tmp_path)
+    problems = ("--problem", "anisotropic", "--problem", "booth", "--problem", "beale")
+    seen = optbench("run", *FUNCTION, *problems, "--dry-run", "--workers", 3, cwd=tmp_path)
     assert seen.code == 0
     assert "nothing was run" in seen.out
-    assert re.search(r"anisotropic: \d+ lanes in \d+ blocks on 3 workers \(cpu\), about", seen.out)
+    assert "anisotropic: 12 lanes in 3 blocks on 3 workers (cpu), about" in seen.out
+    cells = [line.split() for line in seen.out.splitlines() if "booth" in line]
+    assert cells[0][:7] == ["booth", "4", "4", "3", "1", "4", "lanes,"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -496,8 +499,11 @@ def test_a_dry_run_of_a_network_counts_its_data(tmp_path):
 
 
 def test_workers_are_recorded_and_change_no_bit(tmp_path):
-    one = run(*FUNCTION, "--workers", 1, "--grid", "*.lr=0.1,0.2,0.3", cwd=tmp_path)
-    many = run(*FUNCTION, "--workers", 3, "--grid", "*.lr=0.1,0.2,0.3", cwd=tmp_path)
+    problems = ("--problem", "anisotropic", "--problem", "booth", "--problem", "beale")
+    one, many = (
+        run(*FUNCTION, *problems, "--workers", workers, "--grid", "*.lr=0.1,0.2,0.3", cwd=tmp_path)
+        for workers in (1, 3)
+    )
     assert set(lanes(one)["workers"]) == {1}
     assert set(lanes(many)["workers"]) == {3}
     columns = ["lane", "iteration", "loss", "x", "y"]

@@ -127,7 +127,8 @@ def test_only_those_given_are_recorded_and_make_another_key():
     assert scheduled == {**plain, "schedule": "cosine", "warmup": 3.0}
     settled = suite(anisotropic(), optimizers=[("adam", [{}, {"warmup": 3}, {"warmup": 4}])])
     assert len({lane.key for lane in lay_out(settled, "cpu")}) == 3
-    assert [len(block.lanes) for block in blocks_of(settled)] == [1, 2]
+    (block,) = blocks_of(settled)
+    assert [len(group.lanes) for group in block.groups] == [1, 2]
 
 
 @pytest.mark.parametrize(

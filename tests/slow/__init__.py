@@ -13,14 +13,14 @@ from optbench.store.reader import read_run
 
 FOLDERS = ("trace", "evaluation", "surface")
 
-MAY_DIFFER = ("step_seconds", "workers")
+MAY_DIFFER = ("step_seconds", "gradient_seconds", "update_seconds", "workers")
 """Columns of lanes.parquet that tell how a run was carried out, not what it found."""
 
 
 def tables(path: Path) -> dict[str, pd.DataFrame]:
     """Return a run's tables, read with pandas alone."""
     lanes = pd.read_parquet(path / "lanes.parquet")
-    found = {"lanes": lanes.drop(columns=list(MAY_DIFFER))}
+    found = {"lanes": lanes.drop(columns=list(MAY_DIFFER), errors="ignore")}
     for name in FOLDERS:
         if (path / name).exists():
             found[name] = pd.read_parquet(path / name)

@@ -43,10 +43,10 @@ SPARED = {("checkpoint", "show"), ("checkpoint", "plot"), ("surface", "resume")}
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run that ended and one that was killed in its last block."""
     folder = tmp_path_factory.mktemp("damage")
-    suite(folder, SUITE)
+    suite(folder, SUITE.replace("[[optimizer]]", "[[problem]]\nname = 'booth'\n\n[[optimizer]]", 1))
     seen = optbench("run", "mine.toml", "-q", "--workers", 1, "--out", "whole", cwd=folder)
     assert seen.code == 0
-    killed(46, "run", "mine.toml", "-q", cwd=folder)
+    killed(28, "run", "mine.toml", "-q", cwd=folder)
     return folder
 
 

@@ -59,7 +59,7 @@ MORE = (
 name = "adam"
 """
 )
-"""A block that is the second one of the other suite, and one more."""
+"""A block with the lanes of the second one of the other suite, and more."""
 
 OPTIONS = ("--workers", 1, "--checkpoint-every", 0)
 
