@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cupy test-parity docs bench check gate format ci clean
+.PHONY: help demo test test-slow test-cupy test-parity docs bench gpu check gate format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check;
 
 bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 8 minutes on 2 cores
 	$(BIN)/python -m benchmarks.speed
+
+gpu: ## test and time optbench on this machine's GPU, within 8 minutes; installs nothing
+	PYTHONPATH=. $(firstword $(PYTHON) $(wildcard $(CUPY_VENV)/bin/python) python3) -m benchmarks.gpu
 
 check: $(DEV) ## check format, lint, types, imports, tests and their coverage
 	$(BIN)/ruff format --check .

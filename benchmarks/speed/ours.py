@@ -6,6 +6,7 @@ from threading import Event
 from typing import Any
 
 from optbench.device import jit
+from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import execute
 from optbench.records import Record, TraceChunk
@@ -68,9 +69,9 @@ def compile_rules(optimizers: Sequence[str], lanes: int, *, function: bool) -> N
     step_all(plan_of(suite))
 
 
-def plan_of(suite: Suite) -> Plan:
-    """Return the plan that ``optbench run`` makes."""
-    return plan_run(suite, NumpyDevice())
+def plan_of(suite: Suite, device: Device | None = None) -> Plan:
+    """Return the plan that ``optbench run`` makes, by default on the CPU."""
+    return plan_run(suite, device or NumpyDevice())
 
 
 def step_all(plan: Plan) -> tuple[float, list[Record]]:
