@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -65,20 +66,31 @@ def fetch(
     wanted = [file for file in collection.files if not _is_good(file, there, collection.classes)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder)
-        with (
-            TemporaryDirectory(prefix=PREFIX, dir=folder) as beside,
-            FileLock(Path(beside) / LOCK),
-        ):
+        with ExitStack() as stack:
+            _remove_leftovers(folder)
+            beside = _own_folder(folder, stack)
             for file in wanted:
                 content, good = _from_mirrors(file, mirrors, collection.classes, progress, clock)
-                (Path(beside) / file.stored_name).write_bytes(content)
+                (beside / file.stored_name).write_bytes(content)
                 # One that is down need not be waited for four times.
                 mirrors = [good, *(mirror for mirror in mirrors if mirror != good)]
             for file in wanted:
-                os.replace(Path(beside) / file.stored_name, folder / file.stored_name)
+                os.replace(beside / file.stored_name, folder / file.stored_name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror or error})") from None
+
+
+def _own_folder(folder: Path, stack: ExitStack) -> Path:
+    """Make a folder within one, locked, which goes with the stack.
+
+    Before it is locked, another fetch may take it for one that was left behind, and remove it.
+    """
+    while True:
+        beside = Path(stack.enter_context(TemporaryDirectory(prefix=PREFIX, dir=folder)))
+        with suppress(FileNotFoundError):
+            stack.enter_context(FileLock(beside / LOCK))
+        if (beside / LOCK).exists():
+            return beside
 
 
 def _remove_leftovers(folder: Path) -> None:

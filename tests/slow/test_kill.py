@@ -249,7 +249,8 @@ def test_only_one_of_two_processes_goes_on_with_a_run(place, expected):
     errors = [process.communicate()[1] for process in processes]
     assert sorted(process.returncode for process in processes) == [0, 2], errors
     (told,) = filter(None, errors)
-    assert "another process" in told
+    # The second may come when the first is done.
+    assert "another process" in told or "there is nothing to resume" in told
     assert_same_run(place.run, whole)
 
 

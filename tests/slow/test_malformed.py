@@ -93,7 +93,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("made")
     name = suite(cwd, MINE)
     run(name, "--iterations", 6, cwd=cwd).rename(cwd / "results" / "whole")
-    seen = interrupted(3, "run", name, "-q", "--workers", 1, "--checkpoint-every", 0, cwd=cwd)
+    seen = interrupted(1, "run", name, "-q", "--workers", 1, "--checkpoint-every", 0, cwd=cwd)
     assert seen.code == ExitCode.INTERRUPTED
     seen.path.rename(cwd / "results" / "cut")
     assert optbench("baseline", "save", "whole", "--name", "kept", cwd=cwd).code == 0
