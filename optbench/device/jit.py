@@ -64,6 +64,9 @@ class CpuKernel:
         self._compiled: Callable[..., None] | None = None
         self._work = _work_on(program, arrays[0].dtype.name)
         self._operations = len(program.operations) * arrays[0].size
+        self._columns = {
+            name: np.empty(len(arrays[0]), arrays[0].dtype) for name in program.columns
+        }
         self._can_compile = numba_available() and can_compile(program, self._arrays)
 
     @property
@@ -84,13 +87,10 @@ class CpuKernel:
             self._numpy(columns)
             self._work.add(self._operations)
         else:
-            count = len(self._arrays[0])
-            lanes = [
-                np.ascontiguousarray(np.broadcast_to(columns[name], (count, 1))[:, 0])
-                for name in self._program.columns
-            ]
+            for name, column in self._columns.items():
+                column[...] = columns[name][:, 0]
             for operands in self._operands:
-                self._compiled(*operands, *lanes)
+                self._compiled(*operands, *self._columns.values())
 
 
 @dataclass

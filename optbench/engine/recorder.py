@@ -48,15 +48,15 @@ class Recorder:
         xp = device.xp
         lanes, parameters = params.shape
         self._params, self._device, self._work = params, device, work
-        self._loss = xp.zeros((count, lanes), dtype=xp.float64)
-        self._penalty: Array = xp.zeros_like(self._loss) if penalized else None
-        self._grad_norm: Array = xp.zeros_like(self._loss) if grad_norm else None
+        self._loss = xp.empty((count, lanes), dtype=xp.float64)
+        self._penalty: Array = xp.empty_like(self._loss) if penalized else None
+        self._grad_norm: Array = xp.empty_like(self._loss) if grad_norm else None
         self._position: Array = None
         self._finite: Array = None
         if parameters <= len(POSITION_NAMES):  # by coordinate, as such parameters are stored
-            self._position = xp.zeros((count, parameters, lanes), dtype=params.dtype)
+            self._position = xp.empty((count, parameters, lanes), dtype=params.dtype)
         else:
-            self._finite = xp.zeros((count, lanes), dtype=xp.bool)
+            self._finite = xp.empty((count, lanes), dtype=xp.bool)
 
     def record(self, row: int, losses: Losses) -> None:
         """Keep the losses of a row, and the positions or whether parameters are finite."""

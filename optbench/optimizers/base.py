@@ -252,6 +252,12 @@ class StackedUpdater(Updater):
 
     @override
     def plan(self, hyperparameters: HostColumns, updates: range) -> None:
+        # What all lanes share is computed once; a user's rule may rely on one value per lane.
+        if self._optimizer.plugin is None:
+            hyperparameters = {
+                name: column[:, :1] if (column == column[:, :1]).all() else column
+                for name, column in hyperparameters.items()
+            }
         columns = self._optimizer.columns(hyperparameters, updates)
         self._columns = {name: self._put(column) for name, column in columns.items()}
 

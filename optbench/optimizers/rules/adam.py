@@ -10,6 +10,7 @@ from optbench.optimizers.rules.moments import (
     BIAS_CORRECTION,
     BIAS_PLACE,
     correction,
+    either,
 )
 from optbench.settings import Hyperparameter
 
@@ -56,10 +57,10 @@ class Adam(Elementwise):
         root = np.sqrt(correction(beta2, hyperparameters, updates))
         return {
             # The same number in the two forms, each rounded as its own definition is.
-            "step_size": np.where(corrected, lr * root / first, lr * (root / first)),
+            "step_size": either(corrected, lambda: lr * root / first, lambda: lr * (root / first)),
             "rate1": 1.0 - beta1,
             "rate2": 1.0 - beta2,
-            "eps": np.where(corrected, eps * root, eps),
+            "eps": either(corrected, lambda: eps * root, lambda: eps),
         }
 
     @staticmethod

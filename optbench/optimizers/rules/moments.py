@@ -1,5 +1,7 @@
 """What rules share: hyperparameters, bias correction, places of eps."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from optbench.optimizers.base import HostColumns, powers
@@ -60,6 +62,19 @@ def corrected(hyperparameters: HostColumns, updates: range) -> dict[str, np.ndar
         "beta2": beta2,
         "rate2": 1.0 - beta2,
     }
+
+
+def either(
+    condition: np.ndarray, yes: Callable[[], np.ndarray], no: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """Return ``yes()`` where a condition holds, else ``no()``; both are called only if need be.
+
+    >>> either(np.array([True, True]), lambda: np.array([1.0, 2.0]), lambda: 1 / 0).tolist()
+    [1.0, 2.0]
+    """
+    if condition.all():
+        return yes()
+    return np.where(condition, yes(), no()) if condition.any() else no()
 
 
 def is_first(updates: range) -> np.ndarray:

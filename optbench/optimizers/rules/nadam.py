@@ -81,9 +81,8 @@ class NAdam(Elementwise):
     def columns(self, hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
         """Return the columns of some updates; along_g and along_m hold lr and bias corrections."""
         beta1, decay = hyperparameters["beta1"], hyperparameters["momentum_decay"]
-        pairs, places = np.unique(
-            np.stack([beta1.ravel(), decay.ravel()]), axis=1, return_inverse=True
-        )
+        by_lane = np.stack(np.broadcast_arrays(beta1.ravel(), decay.ravel()))
+        pairs, places = np.unique(by_lane, axis=1, return_inverse=True)
         each = np.array([momenta(first, second, updates) for first, second in pairs.T.tolist()])
         now, following, product = each[places.ravel()].transpose(2, 1, 0)[..., None]
         beta2 = hyperparameters["beta2"]
