@@ -52,7 +52,7 @@ test-parity: $(PARITY) ## compare with PyTorch, optax and SymPy
 docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check; takes 2 minutes
 	$(PARITY_VENV)/bin/python -m docs.tools.optimizers_page
 
-bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 8 minutes on 2 cores
+bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 20 minutes on 2 cores
 	$(BIN)/python -m benchmarks.speed
 
 gpu: ## test and time optbench on this machine's GPU, within 8 minutes; installs nothing

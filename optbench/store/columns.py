@@ -72,7 +72,7 @@ def _by_lane(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:
     values = np.empty((parts[0].shape[1], sum(map(len, parts))))
     first = 0
     for part in parts:
-        values[:, first : first + len(part)] = part.T[order]
+        values[:, first : first + len(part)] = part[:, order].T
         first += len(part)
     return values.ravel()
 

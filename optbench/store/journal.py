@@ -7,7 +7,7 @@ its lanes once it has ended. Every file is whole or not there.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ class Journal:
     def end(self, result: BlockResult) -> None:
         """Write what became of the block, whose tables are written."""
         make_folder(self._folder.parent)
-        write_json(self._folder / "result.json", asdict(result), allow_nan=True)
+        plain = {**vars(result), "lanes": [vars(lane) for lane in result.lanes]}
+        write_json(self._folder / "result.json", plain, allow_nan=True)
 
     def thin(self) -> None:
         """Remove what nobody needs once the block has ended."""
