@@ -118,11 +118,9 @@ def _step(model: torch.nn.Module) -> Callable[..., tuple[Any, ...]]:
         grads, losses = gradients(params, x, labels)
         m = {name: beta1 * m[name] + (1 - beta1) * g for name, g in grads.items()}
         v = {name: beta2 * v[name] + (1 - beta2) * g * g for name, g in grads.items()}
-        first, second = 1 - beta1**t, 1 - beta2**t
-        params = {
-            name: w - rate * (m[name] / first) / ((v[name] / second).sqrt() + EPS)
-            for name, w in params.items()
-        }
+        # The textbook's Adam, as optbench's: eps is added before the bias is corrected.
+        size = rate * (1 - beta2**t).sqrt() / (1 - beta1**t)
+        params = {name: w - size * m[name] / (v[name].sqrt() + EPS) for name, w in params.items()}
         return params, m, v, losses
 
     return step
