@@ -8,7 +8,7 @@ import torch
 from torch.func import functional_call, grad_and_value, vmap
 
 from benchmarks.speed.measure import timed
-from benchmarks.speed.pytorch import network
+from benchmarks.speed.pytorch import OPTIMIZERS, network, train
 from benchmarks.speed.workload import Workload, learning_rates
 
 BETAS, EPS = (0.9, 0.999), 1e-7
@@ -35,28 +35,15 @@ def _data(workload: Workload) -> tuple[torch.Tensor, torch.Tensor]:
 
 def eager(workload: Workload, steps: int) -> Callable[[], float]:
     """Return what times a step of one lane, whose losses stay on the device until the end."""
-    pixels, labels = _data(workload)
+    data = _data(workload)
     batches = torch.from_numpy(workload.batches(0, steps + WARM_STEPS)).to(where())
-    loss_of = torch.nn.CrossEntropyLoss()
-    rate = learning_rates()["adam"]
 
     def work() -> float:
         model = network(workload.weights(0)).to(where())
-        optimizer = torch.optim.Adam(model.parameters(), lr=rate, betas=BETAS, eps=EPS)
-
-        def train(some: torch.Tensor) -> None:
-            losses = []
-            for batch in some:
-                optimizer.zero_grad()
-                loss = loss_of(model(pixels[batch]), labels[batch])
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.detach())
-            torch.stack(losses).tolist()
-
-        train(batches[:WARM_STEPS])
+        optimizer = OPTIMIZERS["adam"](model.parameters(), learning_rates()["adam"])
+        train(model, optimizer, *data, batches[:WARM_STEPS])
         _finish()
-        return timed(lambda: train(batches[WARM_STEPS:]), steps)
+        return timed(lambda: train(model, optimizer, *data, batches[WARM_STEPS:]), steps)
 
     return work
 
@@ -80,7 +67,7 @@ def vmapped(
         moments = [{name: torch.zeros_like(p) for name, p in params.items()} for _ in range(2)]
         state: tuple[Any, ...] = (params, *moments)
 
-        def train(first: int, some: torch.Tensor) -> None:
+        def step_all(first: int, some: torch.Tensor) -> None:
             nonlocal state
             losses = []
             for number, batch in enumerate(some, start=first):
@@ -90,9 +77,9 @@ def vmapped(
                 losses.append(loss)
             torch.stack(losses).tolist()
 
-        train(1, batches[:WARM_STEPS])
+        step_all(1, batches[:WARM_STEPS])
         _finish()
-        return timed(lambda: train(1 + WARM_STEPS, batches[WARM_STEPS:]), steps * lanes)
+        return timed(lambda: step_all(1 + WARM_STEPS, batches[WARM_STEPS:]), steps * lanes)
 
     return work
 

@@ -144,9 +144,19 @@ def compiled(program: Program, dtype: str, *, by_lane: bool) -> Callable[..., No
     names: dict[str, Any] = {"__name__": __name__, "sqrt": np.sqrt, "T": np.dtype(dtype).type}
     # Made of a Program's names and numbers alone.
     exec(compile(text, "<kernel>" if file is None else str(file), "exec"), names)
-    jit = numba.njit(nogil=True, error_model="numpy", cache=file is not None)
-    function: Callable[..., None] = jit(names["kernel"])
-    return function
+    number = numba.from_dtype(np.dtype(dtype))
+    array, column = number[:, ::1] if by_lane else number[::1], number[::1]
+    signature = (array,) * program.arrays + (column,) * len(program.columns)
+
+    def made(*, kept: bool) -> Callable[..., None]:
+        function = numba.njit(nogil=True, error_model="numpy", cache=kept)(names["kernel"])
+        function.compile(signature)
+        return function
+
+    try:
+        return made(kept=file is not None)
+    except Exception:  # what a damaged cache raises depends on where it is damaged
+        return made(kept=False)
 
 
 def _kept(text: str) -> Path | None:

@@ -165,6 +165,12 @@ def test_compiled_programs_are_kept_in_the_users_cache(monkeypatch, tmp_path):
     assert hits == [0, 1]
     (file,) = (tmp_path / "optbench" / "kernels").glob("*.py")
     assert file.read_text() == jit.source(program, by_lane=True)
+    for kept in file.parent.glob("__pycache__/*"):
+        kept.write_bytes(b"damaged")
+    jit.compiled.cache_clear()
+    jit.compiled(program, "float64", by_lane=True)(w, -np.ones((2, 3)))
+    assert (w == 0.0).all()
+    w[...] = 1.0
     file.write_text("def kernel(a0, a1): raise ValueError")  # whatever stands there
     jit.compiled.cache_clear()
     jit.compiled(program, "float64", by_lane=True)(w, np.ones((2, 3)))
