@@ -1,11 +1,13 @@
 """Plain loops over optax, and what they are given."""
 
-import jax
 import numpy as np
-import optax
+import pytest
 
 from optbench.arrays import Tensor
 from optbench.optimizers.optax.noise import noise_of
+
+jax = pytest.importorskip("jax")
+optax = pytest.importorskip("optax")
 
 TENSORS = (Tensor("w", (3, 4)), Tensor("b", (4,)), Tensor("s"))
 PARAMETERS = 17
