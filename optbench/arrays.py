@@ -126,6 +126,7 @@ class Workspace:
         self.xp = xp
         self._writes_out = writes_out
         self._arrays: dict[tuple[Any, ...], Array] = {}
+        self._scratch: dict[tuple[Any, ...], Array] = {}
         self._pass = ""
         self._position = 0
 
@@ -140,6 +141,13 @@ class Workspace:
         if key not in self._arrays:
             self._arrays[key] = self.xp.empty(shape, dtype=dtype)
         return self._arrays[key]
+
+    def scratch(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array for use within one operation: the next one may get it too."""
+        key = (shape, dtype)
+        if key not in self._scratch:
+            self._scratch[key] = self.xp.empty(shape, dtype=dtype)
+        return self._scratch[key]
 
     def into(
         self, out: Array, function: Callable[..., Array], *operands: Any, **options: Any
@@ -159,6 +167,11 @@ class Workspace:
         # NumPy writes straight into out only in the modes that cannot raise halfway.
         return self.xp.take(rows, indices, axis=0, out=out, mode="clip")
 
+    def gather_ratio(self, rows: Array, indices: Array, divisor: float, dtype: Any) -> Array:
+        """Return rows[indices] / divisor, both converted to a dtype first; a work array."""
+        out = self.take((*indices.shape, *rows.shape[1:]), dtype)
+        return self.ratio(out, self.gather(rows, indices), divisor)
+
     def ratio(self, out: Array, values: Array, divisor: float) -> Array:
         """Return ``out``, holding values / divisor, both converted to its dtype first."""
         if self._writes_out:
@@ -172,3 +185,47 @@ class Workspace:
             return self.into(values, self.xp.multiply, values, condition)
         values[...] = values * self.xp.astype(condition, values.dtype)
         return values
+
+    def rectify(self, values: Array, shift: Array) -> Array:
+        """Return ``values``, holding max(values + shift, 0); NaN stays NaN.
+
+        Values have the shape (lanes, rows, columns), the shift (lanes, columns).
+        """
+        self.into(values, self.xp.add, values, shift[:, None, :])
+        # A row of zeros: NumPy's loop for a single number is twice as slow.
+        zeros = self.xp.zeros((1, 1, values.shape[2]), dtype=values.dtype)
+        return self.into(values, self.xp.maximum, values, zeros)
+
+    def rectify_back(self, grads: Array, values: Array, sums: Array) -> Array:
+        """Return ``grads``, 0 now where values are not positive, with their sums over rows.
+
+        Gradients and values have the shape (lanes, rows, columns), sums (lanes, columns).
+        """
+        positive = self.scratch(values.shape, self.xp.bool)
+        self.keep_where(grads, self.into(positive, self.xp.greater, values, 0.0))
+        self.into(sums, self.xp.sum, grads, axis=1)
+        return grads
+
+    def softmax_losses(self, scores: Array, labels: Array, log_eps: float) -> tuple[Array, Array]:
+        """Return −log(y[label] + log_eps) of each example, and y − t, with y = softmax(scores).
+
+        Scores have the shape (lanes, batch, classes), labels (lanes, batch) or (1, batch); t are
+        one-hot labels. The losses have the shape (lanes, batch), y − t that of the scores.
+        """
+        xp = self.xp
+        target = labels[..., None] == xp.arange(scores.shape[-1], dtype=labels.dtype)
+        shifted = scores - xp.max(scores, axis=-1, keepdims=True)
+        exponentials = xp.exp(shifted)
+        total = xp.sum(exponentials, axis=-1, keepdims=True)
+        y = exponentials / total
+        picked_of = y if log_eps else shifted
+        # Adding zeros changes no bit.
+        zero = xp.zeros((), dtype=scores.dtype)
+        picked = xp.sum(xp.where(target, picked_of, zero), axis=-1)
+        losses = -xp.log(picked + log_eps) if log_eps else xp.log(total[..., 0]) - picked
+        return losses, y - xp.astype(target, scores.dtype)
+
+    def all_finite(self, rows: Array) -> Array:
+        """Return whether all numbers of each row are finite: bool, shape (rows,)."""
+        finite = self.into(self.scratch(rows.shape, self.xp.bool), self.xp.isfinite, rows)
+        return self.xp.all(finite, axis=1)

@@ -105,6 +105,35 @@ def test_values_are_kept_where_a_condition_holds(work, dtype):
     assert values.dtype == getattr(xp, dtype)
 
 
+def test_values_are_rectified_and_their_gradients_summed(work):
+    xp = work.xp
+    values = xp.asarray([[[1.0, -2.0], [3.0, 0.5]]])
+    assert work.rectify(values, xp.asarray([[-1.5, 1.0]])) is values
+    assert host(values) == [[[0.0, 0.0], [1.5, 1.5]]]
+    grads, sums = xp.asarray([[[5.0, 6.0], [7.0, 8.0]]]), xp.zeros((1, 2))
+    assert work.rectify_back(grads, values, sums) is grads
+    assert host(grads) == [[[0.0, 0.0], [7.0, 8.0]]]
+    assert host(sums) == [[7.0, 8.0]]
+
+
+def test_nan_is_rectified_to_nan(work):
+    values = work.rectify(work.xp.asarray([[[np.nan, -1.0]]]), work.xp.zeros((1, 2)))
+    assert np.isnan(host(values)[0][0][0])
+    assert host(values)[0][0][1] == 0.0
+
+
+def test_bytes_are_gathered_as_shares(work):
+    xp = work.xp
+    rows = xp.asarray([[0, 51], [102, 255]], dtype=xp.uint8)
+    found = work.gather_ratio(rows, xp.asarray([1, 0, 1]), 255.0, xp.float64)
+    assert host(found) == [[0.4, 1.0], [0.0, 0.2], [0.4, 1.0]]
+
+
+def test_rows_are_finite_where_all_their_numbers_are(work):
+    rows = work.xp.asarray([[1.0, 2.0], [np.inf, 0.0], [0.0, -np.inf], [np.nan, 1.0], [-3e38, 0.0]])
+    assert host(work.all_finite(rows)) == [True, False, False, False, True]
+
+
 def worst(dtype) -> float:
     """Return what does most harm: NaN, or a large number where there is none."""
     return np.nan if "float" in str(dtype) else True if "bool" in str(dtype) else 101
@@ -123,6 +152,11 @@ class Spoilt(Workspace):
         array[...] = worst(array.dtype)
         self.given[id(array)] = array
         self.taken += 1
+        return array
+
+    def scratch(self, shape, dtype):
+        array = super().scratch(shape, dtype)
+        array[...] = worst(array.dtype)
         return array
 
     def spoil(self) -> int:

@@ -7,6 +7,7 @@ the time of a run depends on Numba. Compiled programs are kept in the user's cac
 """
 
 import hashlib
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from optbench.device import loops
 from optbench.device.kernels import NumpyKernel
 from optbench.device.programs import Operand, Program
 
@@ -138,18 +140,65 @@ def compiled(program: Program, dtype: str, *, by_lane: bool) -> Callable[..., No
     """
     import numba
 
-    text = source(program, by_lane=by_lane)
-    file = _kept(text)
-    # Numba imports the module that cached code names as its own.
-    names: dict[str, Any] = {"__name__": __name__, "sqrt": np.sqrt, "T": np.dtype(dtype).type}
-    # Made of a Program's names and numbers alone.
-    exec(compile(text, "<kernel>" if file is None else str(file), "exec"), names)
     number = numba.from_dtype(np.dtype(dtype))
     array, column = number[:, ::1] if by_lane else number[::1], number[::1]
     signature = (array,) * program.arrays + (column,) * len(program.columns)
+    names = {"sqrt": np.sqrt, "T": np.dtype(dtype).type}
+    return _compiled("kernel", source(program, by_lane=by_lane), names, signature)
+
+
+_loop_work = _Work()
+"""What NumPy has done in place of all loops."""
+
+_LOOPS: dict[tuple[Callable[..., None], Any], Callable[..., None]] = {}
+"""Those compiled so far, by loop and type of numbers."""
+
+
+def loop(function: Callable[..., None], dtype: Any, operations: int) -> Callable[..., None] | None:
+    """Return a loop of :mod:`optbench.device.loops`, compiled, or None while NumPy is to do it.
+
+    ``operations`` is how many on numbers NumPy makes in its place.
+    """
+    found = _LOOPS.get((function, dtype))
+    if found is None and numba_available():
+        if _loop_work.is_long:
+            found = _LOOPS[function, dtype] = _compiled_loop(function, np.dtype(dtype))
+        else:
+            _loop_work.add(operations)
+    return found
+
+
+def _compiled_loop(function: Callable[..., None], dtype: np.dtype[Any]) -> Callable[..., None]:
+    from numba import from_dtype, types
+
+    number, bits = from_dtype(dtype), from_dtype(np.dtype(f"i{dtype.itemsize}"))
+    rows, values = number[:, ::1], number[:, :, ::1]
+    strided, bytes_ = types.Array(number, 2, "A"), types.Array(types.uint8, 2, "C", readonly=True)
+    signature = {
+        loops.rectify: (values, strided),
+        loops.rectify_back: (values, values, strided),
+        loops.gather_ratio: (rows, bytes_, types.int64[::1], number[::1]),
+        loops.less_largest: (rows, rows),
+        loops.softmax_back: (values, rows, bytes_, values, rows, rows),
+        loops.all_finite: (bits[:, ::1], bits[::1], types.boolean[::1]),
+    }[function]
+    return _compiled(function.__name__, inspect.getsource(function), {"np": np}, signature)
+
+
+def _compiled(
+    name: str, text: str, names: Mapping[str, Any], signature: tuple[Any, ...]
+) -> Callable[..., None]:
+    """Return a function of that name in a source, compiled, and kept in the user's cache."""
+    import numba
+
+    file = _kept(text)
+    # Numba imports the module that cached code names as its own.
+    scope: dict[str, Any] = {"__name__": __name__, **names}
+    # Made of a Program's names and numbers, or of this package's own code.
+    exec(compile(text, "<kernel>" if file is None else str(file), "exec"), scope)
 
     def made(*, kept: bool) -> Callable[..., None]:
-        function = numba.njit(nogil=True, error_model="numpy", cache=kept)(names["kernel"])
+        function = numba.njit(nogil=True, error_model="numpy", cache=kept)(scope[name])
         function.compile(signature)
         return function
 

@@ -67,10 +67,7 @@ class Recorder:
         if self._position is not None:
             self._position[row, ...] = xp.permute_dims(self._params, (1, 0))
         else:
-            self._work.begin("record")
-            finite = self._work.take(self._params.shape, xp.bool)
-            self._work.into(finite, xp.isfinite, self._params)
-            self._finite[row, :] = xp.all(finite, axis=1)
+            self._finite[row, :] = self._work.all_finite(self._params)
 
     def record_gradient(self, row: int, grads: Array) -> None:
         """Keep the Euclidean norm of each lane's gradient, (lanes, parameters), where asked for."""

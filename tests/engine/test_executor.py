@@ -212,7 +212,7 @@ def whole_networks():
     return run_suite(networks())
 
 
-@pytest.mark.parametrize(("late", "workers"), [(0, 1), (600, 2)])
+@pytest.mark.parametrize(("late", "workers"), [(0, 1), (400, 2)])
 @pytest.mark.parametrize(
     ("fits", "sizes"), [(1, [1] * 6), (2, [1, 2, 1, 2]), (5, [3, 3]), (6, [6])]
 )
@@ -270,7 +270,7 @@ def test_lanes_that_raise_are_found_in_blocks_that_do_not_fit():
 
 
 def test_what_run_json_and_tables_say_of_blocks_that_were_split(tmp_path, whole_networks):
-    settled, device = networks(), Small(2, late=600)
+    settled, device = networks(), Small(2, late=400)
     plan = plan_run(settled, device, workers=1)
     assert [len(block.lanes) for block in plan.blocks] == [12]
     tables = read_run(run_plan(plan, device, tmp_path, "invocation").path)

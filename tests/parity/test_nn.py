@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 
+from optbench.device.cpu import NumpyDevice
 from optbench.problems.networks.nn.base import Layer, Mode
 from optbench.problems.networks.nn.images import Conv2d, MaxPool
 from optbench.problems.networks.nn.initializers import Initializer, he
-from optbench.problems.networks.nn.layers import Dense, Dropout, ReLU, Sigmoid, Tanh
+from optbench.problems.networks.nn.layers import Dense, Dropout, RectifiedDense, ReLU, Sigmoid, Tanh
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy, zero_one_errors
 from optbench.problems.networks.nn.normalization import BatchNorm
 from tests.problems.networks.nn.passes import LANES, Arrays, Case, case, run
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
+WORK = NumpyDevice().workspace()
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 
 
@@ -40,6 +42,11 @@ def compare(layer: Layer, given: Case, function) -> None:
 def test_linear(has_bias):
     layer = Dense("dense1", (7,), 4, he, has_bias)
     compare(layer, case(layer), lambda x, w, lane: F.linear(x, w[0].T, *w[1:]))
+
+
+def test_rectified_linear():
+    layer = RectifiedDense("dense1", (7,), 4, he)
+    compare(layer, case(layer), lambda x, w, lane: F.relu(F.linear(x, w[0].T, w[1])))
 
 
 @pytest.mark.parametrize(
@@ -141,8 +148,8 @@ def test_cross_entropy_and_negative_log_likelihood(reduction):
     scores = generator.normal(size=(LANES, 6, 5)) * 4.0
     labels = generator.integers(5, size=(LANES, 6)).astype(np.uint8)
     loss = SoftmaxCrossEntropy(reduction=reduction)
-    value, grad = loss.value_and_grad(scores, labels, xp=np)
-    each = loss.per_example(scores, labels, xp=np)
+    value, grad = loss.value_and_grad(scores, labels, work=WORK)
+    each = loss.per_example(scores, labels, work=WORK)
     for lane in range(LANES):
         x = torch.tensor(scores[lane], requires_grad=True)
         target = torch.tensor(labels[lane].astype(np.int64))

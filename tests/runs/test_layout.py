@@ -219,7 +219,7 @@ def test_slots_and_precision_count_towards_the_size_of_a_block():
 def test_networks_of_the_textbook_share_a_block_of_the_size_that_a_core_caches():
     network, _ = make_problem("mnist-mlp", {"data": "mnist-5k"})
     blocks = blocks_of(suite(network, optimizers=["sgd", "adam"], seeds=range(100)))
-    outputs = 2 * 4 * 100 + 10  # of the layers, ReLU counted apart
+    outputs = 4 * 100 + 10  # ReLU writes over them
     gradients = 4 * 100 + 10
     smallest = 4 * (2 * network.parameters + 128 * (outputs + gradients))
     for block in blocks:
@@ -230,9 +230,9 @@ def test_networks_of_the_textbook_share_a_block_of_the_size_that_a_core_caches()
 
 
 def test_work_arrays_of_a_network_count_towards_the_size_of_a_block():
-    """For each example: 7 + 5 + 4 outputs of dense layers, 7 + 5 of ReLU, and their gradients."""
+    """For each example: 7 + 5 + 4 outputs of dense layers, which ReLU writes over, and gradients."""
     adam = get_optimizer("adam")
-    outputs, gradients = 7 + 7 + 5 + 5 + 4, 7 + 5 + 4
+    outputs, gradients = 7 + 5 + 4, 7 + 5 + 4
     for batch_size, dtype, size in [(8, "float64", 8), (33, "float32", 4)]:
         network = small_network(batch_size=batch_size, dtype=dtype)
         expected = size * (4 * 155 + batch_size * (outputs + gradients))

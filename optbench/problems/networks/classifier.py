@@ -180,8 +180,11 @@ class Classifier(Problem):
         if "indices" in draws:
             indices = draws["indices"]
             flat, shape = xp.reshape(indices, (-1,)), indices.shape
-            images, labels = work.gather(images, flat), work.gather(labels, flat)
-        pixels = self._pixels(images, work)
+            labels = work.gather(labels, flat)
+            dtype = getattr(xp, self.dtype)
+            pixels = work.gather_ratio(images, flat, self.dataset.scale, dtype)
+        else:
+            pixels = self._pixels(images, work)
         return {
             "images": xp.reshape(pixels, (*shape, *self.network.layers[0].in_shape)),
             "labels": xp.reshape(labels, shape),
@@ -245,7 +248,7 @@ class Classifier(Problem):
             pixels = self._pixels(images[some, :], work)
             x = xp.reshape(pixels, (1, some.stop - first, *self.network.layers[0].in_shape))
             scores = self.network.scores(x, pass_)
-            losses = self.network.loss.per_example(scores, labels[None, some], xp=xp)
+            losses = self.network.loss.per_example(scores, labels[None, some], work=work)
             wrong = zero_one_errors(scores, labels[None, some], xp=xp)
             loss = loss + xp.sum(losses, axis=-1, dtype=xp.float64)
             error = error + xp.sum(xp.astype(wrong, xp.float64), axis=-1)

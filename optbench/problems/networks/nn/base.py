@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -159,12 +160,12 @@ class WeightedLayer(Layer):
         """Inputs that an output depends on."""
         return self.fans[0]
 
-    @property
+    @cached_property
     def weight(self) -> str:
         """Name of W."""
         return f"{self.name}.weight"
 
-    @property
+    @cached_property
     def bias(self) -> str:
         """Name of b."""
         return f"{self.name}.bias"

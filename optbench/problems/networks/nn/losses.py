@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import override
 
-from optbench.arrays import Array, Namespace
+from optbench.arrays import Array, Namespace, Workspace
 from optbench.errors import SuiteError, nearest
 
 Reduction: TypeAlias = Literal["mean", "sum"]
@@ -20,15 +20,17 @@ class Loss(ABC):
     """What is minimised, as a function of the scores of a batch and its labels."""
 
     @abstractmethod
-    def per_example(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
+    def per_example(self, scores: Array, labels: Array, *, work: Workspace) -> Array:
         """Return the loss of each example, shape (lanes, batch)."""
 
     @abstractmethod
-    def value(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
+    def value(self, scores: Array, labels: Array, *, work: Workspace) -> Array:
         """Return the loss of each lane's batch, shape (lanes,)."""
 
     @abstractmethod
-    def value_and_grad(self, scores: Array, labels: Array, *, xp: Namespace) -> tuple[Array, Array]:
+    def value_and_grad(
+        self, scores: Array, labels: Array, *, work: Workspace
+    ) -> tuple[Array, Array]:
         """Return the loss of each lane's batch, and its gradient, shaped like the scores."""
 
 
@@ -50,34 +52,25 @@ class SoftmaxCrossEntropy(Loss):
     log_eps: float = 0.0
     reduction: Reduction = "mean"
 
-    def per_example(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
+    def per_example(self, scores: Array, labels: Array, *, work: Workspace) -> Array:
         """Return −log(y[label] + log_eps) of each example, shape (lanes, batch)."""
-        return self._losses(scores, _one_hot(labels, scores, xp), xp)[0]
+        return work.softmax_losses(scores, labels, self.log_eps)[0]
 
     @override
-    def value(self, scores: Array, labels: Array, *, xp: Namespace) -> Array:
-        return self._reduce(self.per_example(scores, labels, xp=xp), xp)
+    def value(self, scores: Array, labels: Array, *, work: Workspace) -> Array:
+        return self._reduce(self.per_example(scores, labels, work=work), work.xp)
 
-    def value_and_grad(self, scores: Array, labels: Array, *, xp: Namespace) -> tuple[Array, Array]:
+    def value_and_grad(
+        self, scores: Array, labels: Array, *, work: Workspace
+    ) -> tuple[Array, Array]:
         """Return the mean or the sum over each lane's batch, and its gradient without log_eps."""
-        target = _one_hot(labels, scores, xp)
-        losses, y = self._losses(scores, target, xp)
-        grad = y - xp.astype(target, scores.dtype)
+        losses, grad = work.softmax_losses(scores, labels, self.log_eps)
         if self.reduction == "mean":
-            grad = grad / scores.shape[1]
-        return self._reduce(losses, xp), grad
+            work.into(grad, work.xp.divide, grad, scores.shape[1])
+        return self._reduce(losses, work.xp), grad
 
     def _reduce(self, losses: Array, xp: Namespace) -> Array:
         return (xp.mean if self.reduction == "mean" else xp.sum)(losses, axis=-1)
-
-    def _losses(self, scores: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
-        shifted = scores - xp.max(scores, axis=-1, keepdims=True)
-        exponentials = xp.exp(shifted)
-        total = xp.sum(exponentials, axis=-1, keepdims=True)
-        y = exponentials / total
-        if self.log_eps:
-            return -xp.log(_pick(y, target, xp) + self.log_eps), y
-        return xp.log(total[..., 0]) - _pick(shifted, target, xp), y
 
 
 LOSS_NAMES = ("cross-entropy", "nll-mean", "nll-sum")
@@ -105,12 +98,3 @@ def zero_one_errors(scores: Array, labels: Array, *, xp: Namespace) -> Array:
     The class with the largest score is chosen, and the first where several are equal.
     """
     return xp.argmax(scores, axis=-1) != xp.astype(labels, xp.int64)
-
-
-def _one_hot(labels: Array, scores: Array, xp: Namespace) -> Array:
-    return labels[..., None] == xp.arange(scores.shape[-1], dtype=labels.dtype)
-
-
-def _pick(values: Array, target: Array, xp: Namespace) -> Array:
-    """Return the value at each label; adding zeros changes no bit."""
-    return xp.sum(xp.where(target, values, xp.zeros((), dtype=values.dtype)), axis=-1)

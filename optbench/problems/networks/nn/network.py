@@ -12,7 +12,7 @@ from optbench.arrays import Array, Buffer, Tensor, Workspace
 from optbench.errors import SuiteError
 from optbench.problems.networks.nn.base import Layer, Pass, written
 from optbench.problems.networks.nn.initializers import Initializer
-from optbench.problems.networks.nn.layers import Dense, Dropout, ReLU
+from optbench.problems.networks.nn.layers import Dense, Dropout, ReLU, chained
 from optbench.problems.networks.nn.losses import Loss
 
 
@@ -120,9 +120,9 @@ class Network:
     @property
     def work_values(self) -> int:
         """How many numbers a lane's work arrays hold in training for each example."""
-        unneeded = self.layers[self._first].input_gradient_values
+        unneeded = self._chain[self._first].input_gradient_values
         of_loss = self.layers[-1].out_size
-        return sum(layer.work_values for layer in self.layers) - unneeded + of_loss
+        return sum(layer.work_values for layer in self._chain) - unneeded + of_loss
 
     def start(self, seed: int) -> np.ndarray:
         """Return the parameters' start for one seed: float64, shape (parameters,)."""
@@ -142,7 +142,7 @@ class Network:
         Both have the shape (lanes,); the penalty is None where nothing is regularised.
         """
         scores = self.scores(x, pass_)
-        return self._with_penalty(self.loss.value(scores, labels, xp=pass_.work.xp), pass_)
+        return self._with_penalty(self.loss.value(scores, labels, work=pass_.work), pass_)
 
     def loss_and_grad(
         self, x: Array, labels: Array, pass_: Pass, grads: Mapping[str, Array]
@@ -150,9 +150,9 @@ class Network:
         """Return what :meth:`loss_of` does, and write all gradients in place."""
         pass_.work.begin("gradients")
         scores, saved = self._forward(x, pass_)
-        loss, dy = self.loss.value_and_grad(scores, labels, xp=pass_.work.xp)
-        for index in reversed(range(self._first, len(self.layers))):
-            layer, first = self.layers[index], index == self._first
+        loss, dy = self.loss.value_and_grad(scores, labels, work=pass_.work)
+        for index in reversed(range(self._first, len(self._chain))):
+            layer, first = self._chain[index], index == self._first
             dy = layer.backward(dy, saved[index], pass_, grads, first=first)
         if self.regularization.active:
             for name in self._penalized:
@@ -160,9 +160,14 @@ class Network:
         return self._with_penalty(loss, pass_)
 
     @cached_property
+    def _chain(self) -> tuple[Layer, ...]:
+        """The layers as they are computed."""
+        return chained(self.layers)
+
+    @cached_property
     def _first(self) -> int:
-        """Index of the first layer that is trained; nobody needs the gradient of its input."""
-        return next(index for index, layer in enumerate(self.layers) if layer.tensors)
+        """Index of the first of them that is trained; nobody needs the gradient of its input."""
+        return next(index for index, layer in enumerate(self._chain) if layer.tensors)
 
     @cached_property
     def _penalized(self) -> tuple[str, ...]:
@@ -170,7 +175,7 @@ class Network:
 
     def _forward(self, x: Array, pass_: Pass) -> tuple[Array, list[Any]]:
         saved = []
-        for layer in self.layers:
+        for layer in self._chain:
             x, kept = layer.forward(x, pass_)
             saved.append(kept)
         return x, saved

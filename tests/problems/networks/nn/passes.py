@@ -13,7 +13,15 @@ from optbench.device.cpu import NumpyDevice
 from optbench.problems.networks.nn.base import Layer, Mode, Pass
 from optbench.problems.networks.nn.images import Conv2d, MaxPool
 from optbench.problems.networks.nn.initializers import he
-from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
+from optbench.problems.networks.nn.layers import (
+    Dense,
+    Dropout,
+    Flatten,
+    RectifiedDense,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
 from optbench.problems.networks.nn.normalization import BatchNorm
 from tests.strict import StrictDevice
 
@@ -24,6 +32,7 @@ Arrays = Mapping[str, np.ndarray]
 LAYERS: tuple[Layer, ...] = (
     Dense("dense1", (5,), 3, he),
     Dense("no-bias", (5,), 3, he, has_bias=False),
+    RectifiedDense("rectified1", (5,), 3, he),
     ReLU("relu1", (6,)),
     ReLU("relu-images", (2, 3, 4)),
     Sigmoid("sigmoid1", (6,)),

@@ -11,7 +11,7 @@ from optbench.errors import SuiteError
 from optbench.problems.networks.nn.base import Mode, Pass
 from optbench.problems.networks.nn.images import Conv2d
 from optbench.problems.networks.nn.initializers import Initializer, he
-from optbench.problems.networks.nn.layers import Dense, ReLU
+from optbench.problems.networks.nn.layers import Dense, ReLU, chained
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy
 from optbench.problems.networks.nn.network import Network, Regularization, dense_relu_layers
 from optbench.problems.networks.nn.parse import parse_layers
@@ -296,8 +296,38 @@ def test_relu_follows_every_layer_but_the_last():
 
 
 def test_a_dense_network_takes_outputs_and_gradients():
-    outputs, relus, inputs, of_loss = 5 + 4 + 3, 5 + 4, 5 + 4, 3
-    assert network().work_values == outputs + relus + inputs + of_loss
+    outputs, inputs, of_loss = 5 + 4 + 3, 5 + 4, 3
+    assert network().work_values == outputs + inputs + of_loss
+
+
+def test_an_affine_layer_and_its_rectifier_have_the_bits_of_the_two(monkeypatch):
+    net = network()
+    found = []
+    for chain in (chained, tuple):
+        monkeypatch.setattr("optbench.problems.networks.nn.network.chained", chain)
+        params, grads = stacked(net, "float32")
+        loss, _ = replace(net).loss_and_grad(
+            X.astype("f4"), LABELS, passes(net, params), grads.views
+        )
+        found.append((loss.tobytes(), grads.rows.tobytes()))
+    assert found[0] == found[1]
+
+
+def test_rectifiers_stay_apart_where_they_follow_something_else():
+    texts = ("conv 2 3x3", "relu", "dense 4", "batch-norm", "relu", "dense 3", "relu", "dense 2")
+    kinds = [type(layer).__name__ for layer in chained(parse_layers(texts, (1, 5, 5), "he", 0.01))]
+    assert kinds == [
+        "Conv2d",
+        "ReLU",
+        "Flatten",
+        "Dense",
+        "BatchNorm",
+        "ReLU",
+        "RectifiedDense",
+        "Dense",
+    ]
+    no_bias = (Dense("dense1", (4,), 3, he, has_bias=False), ReLU("relu1", (3,)))
+    assert chained(no_bias) == no_bias
 
 
 @pytest.mark.parametrize(
