@@ -230,7 +230,7 @@ def test_networks_of_the_textbook_share_a_block_of_the_size_that_a_core_caches()
 
 
 def test_work_arrays_of_a_network_count_towards_the_size_of_a_block():
-    """For each example: 7 + 5 + 4 outputs of dense layers, which ReLU writes over, and gradients."""
+    """For each example: outputs of dense layers, which ReLU writes over, and their gradients."""
     adam = get_optimizer("adam")
     outputs, gradients = 7 + 5 + 4, 7 + 5 + 4
     for batch_size, dtype, size in [(8, "float64", 8), (33, "float32", 4)]:
