@@ -63,36 +63,38 @@ class CpuKernel:
         self._operands: list[tuple[np.ndarray, ...]] = []
         self._program = program
         self._numpy: NumpyKernel | None = None
-        self._compiled: Callable[..., None] | None = None
+        self._compiled: dict[frozenset[str], Callable[..., None]] = {}
         self._work = _work_on(program, arrays[0].dtype.name)
         self._operations = len(program.operations) * arrays[0].size
-        self._columns = {
-            name: np.empty(len(arrays[0]), arrays[0].dtype) for name in program.columns
-        }
         self._can_compile = numba_available() and can_compile(program, self._arrays)
 
     @property
     def is_compiled(self) -> bool:
         """Whether NumPy no longer runs it."""
-        return self._compiled is not None
+        return bool(self._compiled)
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> None:
-        """Update the arrays; columns have the shape (lanes, 1)."""
-        if self._compiled is None and self._can_compile and self._work.is_long:
-            by_lane = self._arrays[0].flags.c_contiguous
-            self._compiled = compiled(self._program, self._arrays[0].dtype.name, by_lane=by_lane)
-            whole = [self._arrays]
-            coordinates = zip(*(array.T for array in self._arrays), strict=True)
-            self._operands = whole if by_lane else list(coordinates)
-        if self._compiled is None:
+        """Update the arrays; columns have the shape (lanes, 1), or (1, 1) where all lanes share."""
+        if not self._can_compile or not (self._compiled or self._work.is_long):
             self._numpy = self._numpy or NumpyKernel(self._program, self._arrays)
             self._numpy(columns)
             self._work.add(self._operations)
-        else:
-            for name, column in self._columns.items():
-                column[...] = columns[name][:, 0]
-            for operands in self._operands:
-                self._compiled(*operands, *self._columns.values())
+            return
+        values = [np.ascontiguousarray(columns[name][:, 0]) for name in self._program.columns]
+        named = zip(self._program.columns, values, strict=True)
+        shared = frozenset(name for name, value in named if len(value) == 1)
+        kernel = self._compiled.get(shared) or self._compile(shared)
+        for operands in self._operands:
+            kernel(*operands, *values)
+
+    def _compile(self, shared: frozenset[str]) -> Callable[..., None]:
+        by_lane = self._arrays[0].flags.c_contiguous
+        coordinates = list(zip(*(array.T for array in self._arrays), strict=True))
+        self._operands = [self._arrays] if by_lane else coordinates
+        dtype = self._arrays[0].dtype.name
+        made = compiled(self._program, dtype, by_lane=by_lane, shared=shared)
+        self._compiled[shared] = made
+        return made
 
 
 @dataclass
@@ -132,11 +134,14 @@ def can_compile(program: Program, arrays: Sequence[np.ndarray]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def compiled(program: Program, dtype: str, *, by_lane: bool) -> Callable[..., None]:
+def compiled(
+    program: Program, dtype: str, *, by_lane: bool, shared: frozenset[str] = frozenset()
+) -> Callable[..., None]:
     """Return a program as a function of its arrays and columns.
 
     The arrays are C-contiguous, (lanes, parameters) if ``by_lane``, else (lanes,) of one parameter;
-    the columns have the shape (lanes,). It releases the interpreter's lock while it runs.
+    the columns have the shape (lanes,), or (1,) if they are ``shared``. It releases the
+    interpreter's lock while it runs.
     """
     import numba
 
@@ -144,7 +149,7 @@ def compiled(program: Program, dtype: str, *, by_lane: bool) -> Callable[..., No
     array, column = number[:, ::1] if by_lane else number[::1], number[::1]
     signature = (array,) * program.arrays + (column,) * len(program.columns)
     names = {"sqrt": np.sqrt, "T": np.dtype(dtype).type}
-    return _compiled("kernel", source(program, by_lane=by_lane), names, signature)
+    return _compiled("kernel", source(program, by_lane=by_lane, shared=shared), names, signature)
 
 
 _loop_work = _Work()
@@ -228,7 +233,7 @@ def _kept(text: str) -> Path | None:
         return None
 
 
-def source(program: Program, *, by_lane: bool) -> str:
+def source(program: Program, *, by_lane: bool, shared: frozenset[str] = frozenset()) -> str:
     """Return a program as Python that Numba can compile.
 
     >>> from optbench.device.programs import trace
@@ -247,7 +252,8 @@ def source(program: Program, *, by_lane: bool) -> str:
     arrays = range(program.arrays)
     place = "[i, j]" if by_lane else "[i]"
     body = [f"n{index} = a{index}{place}" for index in arrays]
-    columns = [f"s_{name} = c_{name}[i]" for name in program.columns]
+    columns = [f"s_{name} = c_{name}[i]" for name in program.columns if name not in shared]
+    outside = [f"s_{name} = c_{name}[0]" for name in program.columns if name in shared]
     for operation in program.operations:
         value = EXACT[operation.name].format(*map(_written, operation.sources))
         body.append(f"{_written(operation.target)} = {value}")
@@ -258,6 +264,7 @@ def source(program: Program, *, by_lane: bool) -> str:
     return "\n".join(
         (
             f"def kernel({', '.join(parameters)}):",
+            *(f"    {line}" for line in outside),
             "    for i in range(a0.shape[0]):",
             *(f"        {line}" for line in (*columns, *body)),
         )

@@ -81,6 +81,22 @@ def test_any_rule_has_the_bits_of_numpy(rule, layout, dtype):
 
 
 @pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("layout", ["by lane", "by coordinate"])
+def test_columns_that_all_lanes_share_may_change_from_step_to_step(layout):
+    program = trace(OPTIMIZERS["momentum"].rule, 3, ("lr", "momentum"))
+    values, own = made_up((4, 9), "float64", 3, ("lr", "momentum"))
+    one = {name: column[:1] for name, column in own.items()}
+    steps = [{**own, "momentum": one["momentum"]}, one, own, {**own, "lr": one["lr"]}]
+    found, expected = ([laid_out(each, layout) for each in values] for _ in range(2))
+    kernel, numpy = jit.CpuKernel(program, found), NumpyKernel(program, expected)
+    for columns in steps:
+        kernel(columns)
+        numpy(columns)
+    assert kernel.is_compiled
+    assert_same_bits(found, expected)
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(set(jit.EXACT) - {"copy"}))
 def test_every_operation_has_the_bits_of_numpy_where_numbers_are_special(name, dtype):
@@ -121,7 +137,7 @@ def test_a_program_is_compiled_once_numpy_has_worked_on_it_for_long(monkeypatch)
         elementwise(rule, [w, g], {})
     assert compiled == []
     elementwise(rule, [w, g], {})
-    assert compiled == [{"by_lane": True}]
+    assert compiled == [{"by_lane": True, "shared": frozenset()}]
     assert (w == -0.75).all()
 
 
