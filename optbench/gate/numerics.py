@@ -8,8 +8,8 @@ import numpy as np
 
 from optbench.gate.baseline import NUMERICS_ITERATIONS
 from optbench.gate.comparison import Comparison, Pair, share_of_lanes
-from optbench.gate.settings import differences
 from optbench.gate.verdict import Finding, Kind, Severity
+from optbench.report.differences import differences
 
 READERS = ("pandas", "pyarrow", "matplotlib", "threadpoolctl", "numba")
 """Packages whose version does not change a trace: they read, draw, count threads, or are held to

@@ -4,72 +4,19 @@ A difference makes all others of its lanes consequences. It is a failure, except
 plug-in's code is a notice: to try that change is what the gate of one's own optimizer is for.
 """
 
-import json
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 from optbench.gate.comparison import Comparison, Pair, seeds_text, share_of_lanes
 from optbench.gate.verdict import Finding, Kind, Severity
+from optbench.report.differences import MISSING, Difference, differences, shown
 
 MOST_DIFFERENCES = 8
 """Differences of one problem's definition that have a finding each."""
 
 RULES = ("iterations", "evaluate_every", "stop")
 """Keys of a problem entry that decide how long lanes run; its definition holds the others."""
-
-LONGEST = 48
-"""Characters of a value that a message quotes."""
-
-SHA256 = re.compile('"[0-9a-f]{64}"')
-
-HASH_DIGITS = 12
-"""Digits of a SHA-256 that a message quotes."""
-
-MISSING = object()
-"""Stands for a value that one of two sides does not have."""
-
-
-class Difference(NamedTuple):
-    """A place at which plain data differ, and both values."""
-
-    path: str
-    then: Any
-    now: Any
-
-    def __str__(self) -> str:
-        return f"{self.path}: {shown(self.then)} then, {shown(self.now)} now"
-
-
-def differences(then: Any, now: Any, path: str = "") -> Iterator[Difference]:
-    """Yield the places where two values differ, as deep inside as they can be told apart.
-
-    >>> [str(each) for each in differences({"a": 1, "b": [1, 2]}, {"b": [1, 3], "c": "x"})]
-    ['a: 1 then, nothing now', 'b[1]: 2 then, 3 now', 'c: nothing then, "x" now']
-    """
-    if isinstance(then, Mapping) and isinstance(now, Mapping):
-        for name in dict.fromkeys((*then, *now)):
-            inside = f"{path}.{name}" if path else str(name)
-            yield from differences(then.get(name, MISSING), now.get(name, MISSING), inside)
-    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
-        for index, (old, new) in enumerate(zip(then, now, strict=True)):
-            yield from differences(old, new, f"{path}[{index}]")
-    elif then is MISSING or now is MISSING or then != now:
-        yield Difference(path, then, now)
-
-
-def shown(value: Any) -> str:
-    """Return a value as a message quotes it: on one line, and not too long.
-
-    >>> shown(0.1), shown("x" * 64), shown("0123456789abcdef" * 4)
-    ('0.1', '"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…', '"0123456789ab…')
-    """
-    if value is MISSING:
-        return "nothing"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    longest = HASH_DIGITS + 2 if SHA256.fullmatch(text) else LONGEST
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def settings_findings(comparison: Comparison) -> list[Finding]:

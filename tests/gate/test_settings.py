@@ -5,7 +5,7 @@ import pytest
 
 from optbench.gate.compare import compare
 from optbench.gate.comparison import seeds_text
-from optbench.gate.settings import differences
+from optbench.report.differences import differences
 from tests.gate.made import edited, function_lanes, made, network_lanes, only, saved, told
 
 RUN = made(network_lanes() + function_lanes())

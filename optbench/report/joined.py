@@ -1,0 +1,138 @@
+"""Several runs as one, so that what they have in common can stand in one table or figure."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from optbench.errors import UsageError
+from optbench.records import RunTables
+from optbench.report.configurations import describe
+from optbench.report.differences import differences, shown
+
+ENDS = ("evaluate_every", "stop")
+"""Keys of a suite's problem that decide, beside its iterations, what lanes report and when they
+end."""
+
+MOST_DIFFERENCES = 4
+"""Differences that a message names."""
+
+RUN_NAME = re.compile(r".+-\d{8}T\d{6}Z-([0-9a-f]{8})")
+"""The name of a run's directory that nobody has renamed; the group tells it from all others."""
+
+
+def joined(runs: Sequence[RunTables]) -> RunTables:
+    """Return the tables of all runs as those of one; lanes are numbered anew.
+
+    Labels that several runs have of one problem become ``label (run)``.
+
+    Raises
+    ------
+    UsageError
+        If a problem is not the same in all runs that have it: its fingerprint, iterations,
+        evaluations or stopping rules differ, or the meaning of its final loss. It names the places.
+    """
+    distinct = list({run.path.resolve(): run for run in runs}.values())
+    if len(distinct) == 1:
+        return distinct[0]
+    problems: dict[str, RunTables] = {}
+    for run in distinct:
+        for entry in run.meta["problems"]:
+            first = problems.setdefault(str(entry["problem"]), run)
+            _check_same(str(entry["problem"]), first, run)
+    names = _run_names(distinct)
+    parts = list(_renumbered(_told_apart(distinct, names)))
+    tables = {
+        name: pd.concat([getattr(part, name) for part in parts], ignore_index=True)
+        for name in ("lanes", "trace", "evaluation", "surface")
+    }
+    tables["surface"] = tables["surface"].drop_duplicates(["problem", "x", "y"])
+    first = distinct[0]
+    suites = dict.fromkeys(str(run.meta["suite"]["name"]) for run in distinct)
+    meta = {
+        **first.meta,
+        "suite": {**first.meta["suite"], "name": " and ".join(suites)},
+        "problems": [describe(run, problem) for problem, run in problems.items()],
+        "optimizers": [entry for part in parts for entry in part.meta.get("optimizers", ())],
+        "failures": [entry for part in parts for entry in part.meta.get("failures", ())],
+    }
+    return RunTables(path=first.path, meta=meta, **tables)
+
+
+def _check_same(problem: str, one: RunTables, other: RunTables) -> None:
+    """Refuse a problem that is not the same in two runs."""
+    found = list(_unlike(problem, one, other))
+    if found:
+        more = f" and {len(found) - MOST_DIFFERENCES} more" * (len(found) > MOST_DIFFERENCES)
+        raise UsageError(
+            f"'{problem}' is not the same in {one.path.name} and {other.path.name}: "
+            f"{'; '.join(found[:MOST_DIFFERENCES])}{more}"
+        )
+
+
+def _unlike(problem: str, one: RunTables, other: RunTables) -> Iterator[str]:
+    """Yield what makes lanes of a problem in two runs something else, as text."""
+    sides = _asked(problem, one), _asked(problem, other)
+    for place, first, second in differences(*sides):
+        yield f"{place} {shown(first)} and {shown(second)}"
+    entries = [describe(run, problem) for run in (one, other)]
+    if sides[0] == sides[1] and entries[0].get("fingerprint") != entries[1].get("fingerprint"):
+        yield "fingerprint"
+    versions = [run.meta["schema_version"] for run in (one, other)]
+    if entries[0].get("stochastic") and versions[0] != versions[1]:
+        yield f"schema_version {versions[0]} and {versions[1]}, whose final losses differ"
+
+
+def _asked(problem: str, run: RunTables) -> dict[str, Any]:
+    """Return what decides what the lanes of a problem compute, report, and when they end."""
+    entry = describe(run, problem)
+    resolved = run.meta["suite"].get("resolved") or {}
+    (asked,) = [
+        each for each in resolved.get("problem", ()) if each.get("label", each["name"]) == problem
+    ] or [{}]
+    ends = {name: asked[name] for name in ENDS if name in asked}
+    definition = entry.get("definition") or {}
+    return {"iterations": entry.get("iterations"), **ends, **definition}
+
+
+def _run_names(runs: Sequence[RunTables]) -> list[str]:
+    """Return what tells runs apart: the last part of their names, or all of it."""
+    found = [RUN_NAME.fullmatch(run.path.name) for run in runs]
+    short = [match[1] if match else run.path.name for match, run in zip(found, runs, strict=True)]
+    return short if len(set(short)) == len(short) else [str(run.path) for run in runs]
+
+
+def _told_apart(runs: Sequence[RunTables], names: Iterable[str]) -> Iterator[RunTables]:
+    """Yield the runs, labels that several of them have followed by the name of the run."""
+    has: Counter[tuple[str, str]] = Counter()
+    for run in runs:
+        has.update(set(zip(run.lanes["problem"], run.lanes["label"], strict=True)))
+    shared = {label for (_, label), count in has.items() if count > 1}
+    for run, name in zip(runs, names, strict=True):
+        labels = {label: f"{label} ({name})" for label in shared}
+        yield replace(
+            run,
+            lanes=run.lanes.assign(label=run.lanes["label"].replace(labels)),
+            meta={**run.meta, "optimizers": list(_renamed(run.meta, labels))},
+        )
+
+
+def _renamed(meta: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for entry in meta.get("optimizers", ()):
+        yield {**entry, "label": labels.get(entry["label"], entry["label"])}
+
+
+def _renumbered(runs: Iterable[RunTables]) -> Iterator[RunTables]:
+    """Yield the runs with lane numbers that follow those of the run before."""
+    first = 0
+    for run in runs:
+        yield replace(
+            run,
+            lanes=run.lanes.assign(lane=run.lanes["lane"] + first),
+            trace=run.trace.assign(lane=run.trace["lane"] + first),
+            evaluation=run.evaluation.assign(lane=run.evaluation["lane"] + first),
+        )
+        first += int(run.lanes["lane"].max()) + 1

@@ -1,0 +1,83 @@
+"""Several runs as one: what is the same is joined, what is not is named."""
+
+import pytest
+
+from optbench.api import load, run
+from optbench.errors import UsageError
+from optbench.report.configurations import ranked_lanes
+from optbench.report.joined import joined
+from optbench.report.summaries import summary
+
+SMALL = {"problem": "booth", "iterations": 12}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+
+    def made(**options):
+        return run(**{**SMALL, **options}, out=out).tables
+
+    return made
+
+
+def test_labels_that_runs_share_are_told_apart_and_others_are_not(runs):
+    first, second = runs(optimizers=["adam", "sgd"]), runs(optimizers=["adam", "momentum"])
+    both = joined([first, second])
+    marks = [each.path.name[-8:] for each in (first, second)]
+    assert both.lanes["label"].tolist() == [
+        f"adam ({marks[0]})", "sgd", f"adam ({marks[1]})", "momentum"
+    ]  # fmt: skip
+    assert both.lanes["lane"].tolist() == [0, 1, 2, 3]
+    assert [entry["label"] for entry in both.meta["optimizers"]] == both.lanes["label"].tolist()
+    for table in ("final_loss", "best_loss"):
+        separate = [*first.lanes[table], *second.lanes[table]]
+        assert both.lanes[table].tolist() == separate
+
+
+def test_rows_stay_with_their_lanes(runs):
+    first, second = runs(optimizers=["adam"]), runs(optimizers=["momentum", "sgd"])
+    both = joined([first, second])
+    assert len(both.trace) == len(first.trace) + len(second.trace)
+    last = both.trace.groupby("lane")["loss"].last().tolist()
+    assert last == both.lanes["final_loss"].tolist()
+    assert len(both.surface) == len(first.surface)
+    assert len(summary(both)) == 3
+    assert ranked_lanes(both)["score"].notna().all()
+
+
+def test_a_run_given_twice_counts_once(runs):
+    one = runs(optimizers=["adam"])
+    assert joined([one, load(one.path).tables]).lanes["label"].tolist() == ["adam"]
+
+
+def test_runs_of_different_problems_stand_side_by_side(runs):
+    both = joined([runs(optimizers=["adam"]), runs(problem="matyas", optimizers=["adam"])])
+    assert both.lanes["label"].tolist() == ["adam", "adam"] or all(
+        label.startswith("adam") for label in both.lanes["label"]
+    )
+    assert [entry["problem"] for entry in both.meta["problems"]] == ["booth", "matyas"]
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"iterations": 13}, "iterations 12 and 13"),
+        ({"dtype": "float32"}, 'dtype "float64" and "float32"'),
+        ({"stop": {"loss": 1e-9}}, "stop nothing and {"),
+    ],
+)
+def test_what_is_not_the_same_is_refused_with_the_places_that_differ(runs, options, place):
+    one, other = runs(optimizers=["adam"]), runs(optimizers=["sgd"], **options)
+    with pytest.raises(UsageError, match="'booth' is not the same in") as refused:
+        joined([one, other])
+    assert place in str(refused.value)
+    assert one.path.name in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_renamed_run_is_told_apart_by_its_whole_name(runs):
+    one, other = runs(optimizers=["adam"]), runs(optimizers=["adam"])
+    moved = other.path.rename(other.path.with_name("old code"))
+    labels = joined([one, load(moved).tables]).lanes["label"].tolist()
+    assert labels == [f"adam ({one.path.name[-8:]})", "adam (old code)"]
