@@ -24,8 +24,9 @@ from optbench.cli.options import (
 from optbench.cli.output import console, debug, say, table, tell
 from optbench.errors import ExitCode, SuiteError
 from optbench.records import Failure, RunTables, Status
+from optbench.report.sections import to_json, to_rich
 from optbench.report.summaries import summary
-from optbench.report.tables import duration, to_json, to_rich
+from optbench.report.tables import duration, sections
 from optbench.runs.estimate import data_bytes, estimate_plan
 from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
@@ -295,7 +296,7 @@ def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool)
             say(_failure(failure, tables))
             debug(failure.traceback)
         if not (quiet or json):
-            console().print(to_rich(summary(tables)))
+            console().print(to_rich(sections(summary(tables))))
     if json:
         runs: list[dict[str, Any]] = [
             {

@@ -1,8 +1,6 @@
-"""The summary of a run as text: for the terminal, and as Markdown, CSV and JSON.
+"""The summary of a run as it is read: one table per problem, rounded, with its notes.
 
 All take the table that :func:`optbench.report.summaries.summary` returns, or several joined.
-CSV and JSON hold exactly its columns and unrounded values; the terminal and Markdown show one table
-per problem, rounded, and below it what a reader must know about it.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,15 +8,12 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from optbench.records import Status
 from optbench.report.configurations import CRITERIA
-from optbench.store.files import json_text
+from optbench.report.sections import Column, Section
 
 MISSING = "-"
 """What stands for a missing value."""
@@ -168,68 +163,34 @@ def notes(summary: pd.DataFrame) -> list[str]:
     return lines
 
 
-def to_rich(summary: pd.DataFrame) -> Group:
-    """Return what a terminal shows: one table per problem with its notes; fits 80 columns."""
-    frame: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
-    parts: list[Table | Text] = []
-    for title, rows in _sections(summary):
-        table = Table(title=Text(title), title_justify="left", **frame)
+def sections(summary: pd.DataFrame) -> list[Section]:
+    """Return one table for each problem with its notes; each fits 80 columns."""
+    found = []
+    for title, rows in _problems(summary):
         columns = [column for column in COLUMNS if column.shown(rows)]
         headings = [column.heading(rows) for column in columns]
         if _evaluated(rows):  # these tables have the most columns
             headings = [fill(heading, 9, break_long_words=False) for heading in headings]
-        for position, (column, heading) in enumerate(zip(columns, headings, strict=True)):
-            text_like = column.title in ("optimizer", "best at")
-            table.add_column(
-                heading,
-                justify="left" if text_like else "right",
-                no_wrap=not text_like,
-                overflow="fold",
-                style="bold" if position == 0 else None,
+        found.append(
+            Section(
+                title,
+                [
+                    Column(heading, is_name=place == 0, is_text=column.title == "best at")
+                    for place, (column, heading) in enumerate(zip(columns, headings, strict=True))
+                ],
+                [[column.cell(row) for column in columns] for _, row in rows.iterrows()],
+                facts=averaging(rows),
+                warnings=notes(rows),
+                lost=frozenset(np.flatnonzero(rows["status"].isin(LOST)).tolist()),
             )
-        for _, row in rows.iterrows():
-            cells = [Text(column.cell(row)) for column in columns]
-            table.add_row(*cells, style="red" if row["status"] in LOST else None)
-        parts.append(table)
-        parts += [Text(f"  {line}", style="dim") for line in averaging(rows)]
-        parts += [Text(f"  {line}", style="yellow") for line in notes(rows)]
-    return Group(*parts)
+        )
+    return found
 
 
-def to_markdown(summary: pd.DataFrame) -> str:
-    """Return one Markdown table per problem, under a heading and with its notes as a list."""
-    parts = []
-    for title, rows in _sections(summary):
-        columns = [column for column in COLUMNS if column.shown(rows)]
-        lines = [[column.heading(rows) for column in columns], ["---"] * len(columns)]
-        lines += [[column.cell(row) for column in columns] for _, row in rows.iterrows()]
-        table = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
-        parts += [f"### {title}", table]
-        if lines_below := averaging(rows) + notes(rows):
-            parts.append("\n".join(f"- {_escaped(line)}" for line in lines_below))
-    return "\n\n".join(parts) + "\n"
-
-
-def to_csv(summary: pd.DataFrame) -> str:
-    """Return the summary as CSV, a missing value as an empty field."""
-    return summary.to_csv(index=False, lineterminator="\n")
-
-
-def to_json(summary: pd.DataFrame) -> str:
-    """Return the summary as a JSON array of objects, a missing value as null (RFC 8259)."""
-    rows = summary.astype(object).where(summary.notna(), None)
-    return json_text(rows.to_dict(orient="records")) + "\n"
-
-
-def _sections(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def _problems(summary: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield title and rows of each problem of each run, in order."""
     for _, rows in summary.groupby(["run", "problem"], sort=False):
         fewest, most = rows["seeds"].min(), rows["seeds"].max()
         span = f"{most}" if fewest == most else f"{fewest} to {most}"
         seeds = f", median of {span} seeds" if most > 1 else ""
         yield f"{rows.iloc[0]['heading']}{seeds}", rows
-
-
-def _escaped(text: str) -> str:
-    """Return text that a Markdown table keeps in its cell."""
-    return text.replace("|", "\\|")

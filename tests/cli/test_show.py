@@ -1,4 +1,4 @@
-"""``optbench show``: the summary in four formats."""
+"""``optbench show``: the summary in five formats."""
 
 import io
 
@@ -9,6 +9,7 @@ from rich.console import Console
 import optbench as package
 from optbench.cli.output import PIPE_COLUMNS
 from optbench.report import tables
+from optbench.report.sections import to_csv, to_json, to_latex, to_markdown, to_rich
 from tests.cli.command import optbench, run
 
 
@@ -37,7 +38,7 @@ def told(made, form, *arguments):
 
 def as_table(rows):
     screen = Console(file=io.StringIO(), width=PIPE_COLUMNS)
-    screen.print(tables.to_rich(rows))
+    screen.print(to_rich(tables.sections(rows)))
     return screen.file.getvalue()
 
 
@@ -46,9 +47,10 @@ def as_table(rows):
     ("form", "write"),
     [
         ("table", as_table),
-        ("md", tables.to_markdown),
-        ("csv", tables.to_csv),
-        ("json", tables.to_json),
+        ("md", lambda rows: to_markdown(tables.sections(rows))),
+        ("latex", lambda rows: to_latex(tables.sections(rows))),
+        ("csv", to_csv),
+        ("json", to_json),
     ],
 )
 def test_every_format_shows_the_summaries_of_the_runs_that_were_named(made, form, write, names):

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from optbench.records import SCHEMA_VERSION, Status
 from optbench.report import tables as text
+from optbench.report.sections import to_csv, to_json, to_markdown, to_rich
 from optbench.report.summaries import SUMMARY_COLUMNS, summary
 from tests.report.runs import (
     Lane,
@@ -27,8 +28,12 @@ from tests.report.runs import (
 def shown(table, width=80):
     """Return the lines that a terminal of this width shows."""
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(text.to_rich(table))
+    console.print(to_rich(text.sections(table)))
     return console.file.getvalue().splitlines()
+
+
+def markdown(table):
+    return to_markdown(text.sections(table))
 
 
 def row_of(lines, label):
@@ -74,9 +79,9 @@ def test_a_heading_says_that_only_some_optimizers_have_several_seeds():
 
 def test_without_a_validation_split_networks_show_the_training_loss_first():
     lane = network_lane("sgd", evaluations=[(200, "train", 0.4, 0.1), (200, "test", 0.2, 0.05)])
-    markdown = text.to_markdown(summary(tables([lane], [network_problem()])))
-    assert "| optimizer | train loss | final loss | test error | step time |" in markdown
-    assert "| sgd | 0.4000 | 0." in markdown
+    written = markdown(summary(tables([lane], [network_problem()])))
+    assert "| optimizer | train loss | final loss | test error | step time |" in written
+    assert "| sgd | 0.4000 | 0." in written
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -149,21 +154,21 @@ def test_a_run_that_has_not_ended_says_so(status):
 def test_spreads_end_in_failures_and_need_several_seeds():
     lanes = [Lane("sgd", [2.0, 1.0 + k / 10], seed=k) for k in range(2)]
     failed = Lane("sgd", [2.0], seed=2, status=Status.FAILED)
-    assert "1.00–failed" in text.to_markdown(of_lanes(*lanes, failed))
-    markdown = text.to_markdown(of_lanes(*lanes, Lane("adam", [2.0, 1.5])))
-    assert "| adam | 1.500 | - | 1.500 | 10.0 µs |" in markdown
+    assert "1.00–failed" in markdown(of_lanes(*lanes, failed))
+    written = markdown(of_lanes(*lanes, Lane("adam", [2.0, 1.5])))
+    assert "| adam | 1.500 | - | 1.500 | 10.0 µs |" in written
 
 
 def test_a_loss_that_nobody_recorded_is_missing():
     table = summary(function_run())
     table.loc[0, "score"] = np.nan
-    assert "| sgd | - |" in text.to_markdown(table)
+    assert "| sgd | - |" in markdown(table)
 
 
 def test_markdown_is_a_table_a_problem_with_its_notes():
     table = pd.concat([summary(swept_run()), summary(network_run())], ignore_index=True)
     table.loc[0, "label"] = "a|b"
-    lines = text.to_markdown(table).splitlines()
+    lines = markdown(table).splitlines()
     assert lines[:4] == [
         "### anisotropic",
         "",
@@ -207,12 +212,12 @@ def test_the_batches_that_a_final_loss_is_the_mean_of_are_named(table, says):
     assert text.averaging(table) == says
     lines = [line.strip() for line in shown(table)]
     assert [line for line in lines if line.startswith("final loss:")] == says
-    assert [f"- {line}" for line in says] == text.to_markdown(table).splitlines()[5 + len(table) :]
+    assert [f"- {line}" for line in says] == markdown(table).splitlines()[5 + len(table) :]
 
 
 def test_csv_holds_exactly_the_summary():
     table = summary(swept_run())
-    rows = list(csv.DictReader(io.StringIO(text.to_csv(table))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(table))))
     assert list(rows[0]) == [*SUMMARY_COLUMNS, "hp_lr"]
     assert float(rows[0]["final_loss"]) == table["final_loss"].iloc[0]
     assert (rows[0]["test_error"], rows[0]["edge"]) == ("", "")
@@ -226,7 +231,7 @@ def test_json_is_strict_and_holds_exactly_the_summary():
     def refuse(constant):
         raise AssertionError(constant)
 
-    rows = json.loads(text.to_json(table), parse_constant=refuse)
+    rows = json.loads(to_json(table), parse_constant=refuse)
     assert list(rows[0]) == list(table.columns)
     assert rows[0]["final_loss"] == table["final_loss"].iloc[0]
     assert (rows[1]["final_loss"], rows[1]["status"]) == (None, "diverged")
@@ -237,7 +242,7 @@ def test_json_is_strict_and_holds_exactly_the_summary():
 def test_json_of_several_runs_names_them():
     first = function_run()
     second = replace(first, path=first.path.with_name("another"))
-    rows = json.loads(text.to_json(pd.concat([summary(first), summary(second)])))
+    rows = json.loads(to_json(pd.concat([summary(first), summary(second)])))
     assert [row["run"] for row in rows[3:5]] == [first.path.name, "another"]
 
 
