@@ -1,7 +1,7 @@
 """Whether the losses that groups of lanes reach have become worse.
 
 A group is the lanes of one problem, label and configuration over all seeds. Its metric is that of
-:mod:`optbench.gate.metric`, its test that of :mod:`optbench.gate.flips`. A regression is a
+:mod:`optbench.gate.metric`, its test that of :mod:`optbench.inference.flips`. A regression is a
 change for the worse that is larger than the threshold and significant; an improvement is the same
 with then and now exchanged. Where neither holds, a group passes unless its interval reaches beyond
 the threshold: then it is inconclusive.
@@ -14,10 +14,10 @@ from math import ceil, expm1, inf, isfinite, log1p, log2
 
 import numpy as np
 
-from optbench.gate.flips import SignFlips
 from optbench.gate.metric import MeasuredGroup
-from optbench.gate.power import detectable_change
 from optbench.gate.verdict import Finding, Gate, Group, Kind, Outcome, Severity, share
+from optbench.inference.flips import SignFlips
+from optbench.inference.power import detectable_change
 
 FEWEST_SEEDS = 8
 

@@ -11,7 +11,6 @@ import pytest
 import optbench
 from optbench.gate.comparison import Comparison
 from optbench.gate.metric import MeasuredGroup, log_losses, measure
-from optbench.gate.power import mean_deviations, needed_deviations
 from optbench.gate.quality import judge
 from optbench.gate.verdict import Gate, Outcome
 from tests.gate.made import saved
@@ -54,21 +53,6 @@ def test_changes_beyond_the_threshold_are_always_caught_where_there_is_no_noise(
     then = np.random.default_rng(6).normal(0.0, 0.3, (20, 8))
     groups = [MeasuredGroup("p", "a", row, row + np.log(1.051), lanes=8) for row in then]
     assert {group.verdict for group in judge(groups, Gate())} == {Outcome.REGRESSION}
-
-
-def test_more_groups_need_larger_changes_and_more_seeds_smaller_ones():
-    by_groups = [needed_deviations(8, groups, 0.01) for groups in (1, 3, 10, 100)]
-    assert by_groups == sorted(by_groups)
-    by_seeds = [needed_deviations(seeds, 5, 0.01) for seeds in (8, 10, 16, 30)]
-    assert by_seeds == sorted(by_seeds, reverse=True)
-    assert needed_deviations(6, 1, 0.01) == np.inf
-
-
-def test_one_group_needs_what_students_t_would_and_a_little_more():
-    """Where s is known, 30 seeds need δ = (t₀.₉₉ + t₀.₉₁) √(2/30) s; t from tables, 29 degrees."""
-    known = (2.462 + 1.374) * np.sqrt(2.0 / 30.0)
-    assert known < needed_deviations(30, 1, 0.01) < 1.15 * known
-    assert mean_deviations(30) == pytest.approx(2.462 * np.sqrt(2.0 / 30.0), rel=0.05)
 
 
 def test_measuring_real_runs_finds_that_seeds_matter(tmp_path):

@@ -10,11 +10,11 @@ import pytest
 
 import optbench
 from optbench.gate.compare import compare
-from optbench.gate.flips import SignFlips
 from optbench.gate.metric import MeasuredGroup, log_losses
-from optbench.gate.power import POWER
 from optbench.gate.quality import judge
 from optbench.gate.verdict import Gate, Outcome
+from optbench.inference.flips import SignFlips
+from optbench.inference.power import POWER
 from tests.gate.made import saved
 
 pytestmark = pytest.mark.slow

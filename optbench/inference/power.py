@@ -22,7 +22,7 @@ from math import sqrt
 
 import numpy as np
 
-from optbench.gate.flips import flips
+from optbench.inference.flips import flips
 
 POWER = 0.9
 TEST_SHARE, THRESHOLD_SHARE = 0.91, 0.99
@@ -37,7 +37,7 @@ MOST_GROUPS = 640
 """Groups from which the size of a family makes next to no difference to its largest T."""
 
 RANDOM_FLIPS, MOST_ENUMERATED = 999, 10
-"""As in :mod:`optbench.gate.flips`, which takes more: fewer find less, so the claim holds."""
+"""As in :mod:`optbench.inference.flips`, which takes more: fewer find less, so the claim holds."""
 
 STREAM = 0x706F7765
 LARGEST = 64.0

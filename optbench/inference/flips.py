@@ -1,8 +1,8 @@
 r"""A sign-flip test of many groups at once, and the interval that belongs to it.
 
-Of n seeds a group has the differences d of its metric, now − then. If nothing has changed but
-noise, then and now could as well be exchanged for each seed, so that every choice of signs of the
-d is as likely as the one observed. Large values of
+Of n seeds a group has the differences d of its metric: now − then, or one optimizer − another. If
+the two sides differ by nothing but noise, they could as well be exchanged for each seed, so that
+every choice of signs of the d is as likely as the one observed. Large values of
 
 .. math:: T = \sum_i d_i \Big/ \sqrt{\sum_i d_i^2}
 

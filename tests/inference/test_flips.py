@@ -4,7 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from optbench.gate.flips import RANDOM_FLIPS, SignFlips, flips
+from optbench.inference.flips import RANDOM_FLIPS, SignFlips, flips
 
 
 def share_at_least(differences: list[int]) -> Fraction:

@@ -1,0 +1,1 @@
+"""Arrays to numbers: what comparisons, targets and budgets compute; no tables, no files."""
