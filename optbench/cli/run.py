@@ -36,7 +36,7 @@ from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_start
 
 BESIDE_RESUME = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out"),
-    *("quiet", "json", "debug", "version"),
+    *("quiet", "json", "debug", "version", "time_alone"),
 }
 """Options that may stand beside --resume: none changes what is computed."""
 
@@ -171,6 +171,14 @@ def run(
     checkpoint_every: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints.")
     ] = CHECKPOINT_SECONDS,
+    time_alone: Annotated[
+        bool,
+        typer.Option(
+            "--time-alone",
+            help="At the end, time a step of each optimizer alone, for optbench target "
+            "--in seconds.",
+        ),
+    ] = False,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
@@ -180,7 +188,11 @@ def run(
     if resume is not None:
         _check_alone(context)
         execution = Execution(
-            workers=workers, data_dir=data_dir, out=out, checkpoint_every=checkpoint_every
+            workers=workers,
+            data_dir=data_dir,
+            out=out,
+            checkpoint_every=checkpoint_every,
+            time_alone=time_alone,
         )
         resumed = resume_run(resume, execution, notice, progress, force=force)
         raise typer.Exit(_report([resumed], out, quiet=quiet, json=json))
@@ -212,6 +224,7 @@ def run(
         reuse=reuse,
         reuse_diverged=reuse_diverged,
         checkpoint_every=checkpoint_every,
+        time_alone=time_alone,
     )
     if dry_run:
         _print_plans(invocation, notice)

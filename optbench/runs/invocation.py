@@ -46,6 +46,8 @@ class Execution:
         those that diverged are, too.
     checkpoint_every
         Seconds from one checkpoint to the next.
+    time_alone
+        Whether each optimizer is timed alone at the end, for ``optbench target --in seconds``.
     """
 
     device: str = "cpu"
@@ -55,6 +57,7 @@ class Execution:
     reuse: bool = False
     reuse_diverged: bool = False
     checkpoint_every: float = CHECKPOINT_SECONDS
+    time_alone: bool = False
 
     @property
     def data_folder(self) -> Path | None:
@@ -111,6 +114,7 @@ def run_all(
                 observe,
                 invocation.checkpoint_every,
                 notice,
+                time_alone=invocation.time_alone,
             )
         yield result
         if result.status is Status.INTERRUPTED:

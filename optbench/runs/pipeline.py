@@ -26,6 +26,7 @@ from optbench.records import (
     Record,
     Status,
 )
+from optbench.runs.alone import alone_seconds
 from optbench.runs.layout import lane_bytes, lay_out, plan_blocks
 from optbench.runs.reuse import Reused
 from optbench.store.environment import calibration_seconds, describe_environment
@@ -132,10 +133,13 @@ def run_plan(
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     notice: Callable[[str], object] = lambda message: None,
+    *,
+    time_alone: bool = False,
 ) -> RunResult:
     """Run a plan; ``observe`` sees every record once it is on disk.
 
-    ``notice`` gets what the user should know of the place where the run is written. The first
+    ``notice`` gets what the user should know of the place where the run is written; ``time_alone``
+    has each label timed alone at the end (:mod:`optbench.runs.alone`). The first
     interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops at once.
     """
     path = new_run_directory(out, plan.suite.name)
@@ -148,7 +152,7 @@ def run_plan(
         extra = extra_columns(plan.suite)
         writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
         write_surfaces(writer, plan.suite)
-        return carry_out(plan, device, writer, observe, checkpoint_seconds)
+        return carry_out(plan, device, writer, observe, checkpoint_seconds, time_alone=time_alone)
 
 
 def carry_out(
@@ -157,6 +161,8 @@ def carry_out(
     writer: RunWriter,
     observe: Callable[[Record], None],
     checkpoint_seconds: float,
+    *,
+    time_alone: bool = False,
 ) -> RunResult:
     """Run the blocks of a plan into a run's directory that this process has locked."""
     with interrupts() as cancelled:
@@ -171,6 +177,9 @@ def carry_out(
                     observe(written)
             if Status.INTERRUPTED not in writer.statuses:  # else the run that resumes it does so
                 grow_surfaces(writer, plan.suite)
+                if time_alone:
+                    for timed in alone_seconds(plan.suite, plan.lanes, device, cancelled.is_set):
+                        writer.set_alone_seconds(*timed)
         except KeyboardInterrupt:
             writer.finish(Status.INTERRUPTED)
             raise
@@ -287,6 +296,7 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
                 "stochastic": resolved.problem.stochastic,
                 "iterations": resolved.iterations,
                 "fingerprint": resolved.problem.fingerprint,
+                **({} if resolved.variant_of is None else {"variant_of": resolved.variant_of}),
                 "definition": resolved.problem.definition(),
                 "stream_digests": {
                     str(seed): _stream_digest(resolved.problem, seed)

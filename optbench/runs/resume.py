@@ -62,8 +62,9 @@ def resume_run(
     """Resume a run on the device that it began on.
 
     The run is its directory, the name of one under ``execution.out``, the beginning of that name,
-    or ``latest``; of ``execution`` workers, data folder and time between checkpoints count too.
-    ``notice`` and ``progress`` are those of :func:`optbench.runs.invocation.run_all`.
+    or ``latest``; of ``execution`` workers, data folder, time between checkpoints and whether
+    optimizers are timed alone count too. ``notice`` and ``progress`` are those of
+    :func:`optbench.runs.invocation.run_all`.
     """
     (path,) = find_runs([run], Path(execution.out))
     device = get_device(device_name(read_description(path)))
@@ -73,7 +74,15 @@ def resume_run(
         notice(message)
     plan = plan_rest(path, suite, device, execution.workers)
     with progress(plan) as observe:
-        return resume(path, plan, device, observe, execution.checkpoint_every, notice)
+        return resume(
+            path,
+            plan,
+            device,
+            observe,
+            execution.checkpoint_every,
+            notice,
+            time_alone=execution.time_alone,
+        )
 
 
 def device_name(meta: Mapping[str, object]) -> str:
@@ -159,6 +168,8 @@ def resume(
     observe: Callable[[Record], None] = lambda record: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     notice: Callable[[str], object] = lambda message: None,
+    *,
+    time_alone: bool = False,
 ) -> RunResult:
     """Carry out what is left of a run; see :func:`optbench.runs.pipeline.run_plan`."""
     with locked(run, notice):
@@ -176,7 +187,7 @@ def resume(
         extra = extra_columns(plan.suite)
         writer = RunWriter(run, kept, plan.lanes, workers=plan.workers, extra=extra, resumed=True)
         write_surfaces(writer, plan.suite)  # what ended it may have come before their last
-        return carry_out(plan, device, writer, observe, checkpoint_seconds)
+        return carry_out(plan, device, writer, observe, checkpoint_seconds, time_alone=time_alone)
 
 
 def _update_blocks(run: Path, meta: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:

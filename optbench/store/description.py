@@ -42,6 +42,8 @@ class _Problem(_Part):
     stochastic: bool = False
     definition: dict[str, Any] = {}
     stream_digests: dict[str, str] = {}
+    variant_of: str | None = None
+    alone_seconds: dict[str, Annotated[Finite, Field(gt=0.0)]] = {}
 
 
 class _Network(_Problem):

@@ -39,7 +39,7 @@ the same take a third of a byte each where optbench writes them."""
 MOST_UNFOLDED, SMALL_BYTES = 100, 64 * 2**20
 """Bytes that each byte of a file may unfold to, and how many are always allowed."""
 
-NAMES = {"name", "problem", "data", "status", "started", "invocation_id"}
+NAMES = {"name", "problem", "variant_of", "data", "status", "started", "invocation_id"}
 """Keys of run.json whose values are shown."""
 
 NEVER_NULL = ("lane", "problem", "optimizer", "label", "seed", "status", "iteration", "split")

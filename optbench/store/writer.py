@@ -137,6 +137,11 @@ class RunWriter:
         (entry,) = (entry for entry in self._meta["problems"] if entry["problem"] == problem)
         entry["plot"]["domain"] = [list(interval) for interval in domain]
 
+    def set_alone_seconds(self, problem: str, label: str, seconds: float) -> None:
+        """Say from now on what a step of a label takes alone on a problem."""
+        (entry,) = (entry for entry in self._meta["problems"] if entry["problem"] == problem)
+        entry.setdefault("alone_seconds", {})[label] = seconds
+
     def finish(self, status: Status) -> None:
         """Write what is left; blocks that gave no result count as interrupted."""
         for block in list(self._open.values()):

@@ -130,12 +130,16 @@ class StopTable(BaseModel):
 
 
 class ProblemEntry(BaseModel):
-    """A ``[[problem]]``: name, label, length, its options, and tables that change optimizers."""
+    """A ``[[problem]]``: name, label, length, its options, and tables that change optimizers.
+
+    ``variant_of`` is the title of the problem that it is a variant of, for AlgoPerf's score.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: str
     label: Label | None = None
+    variant_of: Label | None = None
     iterations: PositiveInt | None = None
     epochs: PositiveInt | None = None
     evaluate_every: PositiveInt | str | None = None

@@ -48,7 +48,8 @@ class ResolvedOptimizer:
 class ResolvedProblem:
     """A problem of a suite, with the optimizers that are to minimise it.
 
-    ``random`` says whether the problem makes lanes of the suite's seeds differ.
+    ``random`` says whether the problem makes lanes of the suite's seeds differ, ``variant_of`` of
+    which of the suite's problems it is a variant.
     """
 
     label: str
@@ -57,6 +58,7 @@ class ResolvedProblem:
     optimizers: tuple[ResolvedOptimizer, ...]
     rules: Rules = field(default_factory=Rules)
     random: bool = True
+    variant_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
         raise SuiteError(
             f"its grids and seeds make {lanes} lanes; a run can have at most {MAX_LANES}"
         )
+    _check_variants(file.problem)
     problems, plain_problems, notices = [], [], []
     for entry, optimizers in zip(file.problem, swept, strict=True):
         problem, plain, said = _resolve_problem(file, entry, optimizers, seeds, data_dir)
@@ -152,10 +155,12 @@ def _resolve_problem(
         rules=rules_of(file, entry, problem),
         optimizers=tuple(optimizer.expanded() for optimizer in optimizers),
         random=problem.is_random(seeds),
+        variant_of=entry.variant_of,
     )
     plain = {
         "name": entry.name,
         "label": entry.title,
+        **({} if entry.variant_of is None else {"variant_of": entry.variant_of}),
         "iterations": resolved.iterations,
         **problem.settings,
         **entry.overrides,
@@ -207,6 +212,17 @@ def _check_shared(file: SuiteFile, problems: Sequence[ResolvedProblem]) -> None:
         if getattr(file, key) is not None and key not in known:
             titles = ", ".join(resolved.label for resolved in problems)
             raise SuiteError(f"{key} means nothing to {titles}; leave it out")
+
+
+def _check_variants(entries: Sequence[ProblemEntry]) -> None:
+    """Refuse variants of problems that the suite does not have, or that are variants themselves."""
+    bases = [entry.title for entry in entries if entry.variant_of is None]
+    for entry in entries:
+        if entry.variant_of is not None and entry.variant_of not in bases:
+            raise SuiteError(
+                f"{entry.title}: variant_of = '{entry.variant_of}' must be a problem of the suite "
+                f"that is no variant itself; {nearest(entry.variant_of, bases)}"
+            )
 
 
 def _check_targets(file: SuiteFile, entry: ProblemEntry) -> None:

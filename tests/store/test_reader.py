@@ -141,6 +141,16 @@ def test_minima_and_domain_have_to_fit_the_variables(path):
     assert "minima or domain do not fit 2 variables" in refused(path)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"alone_seconds": {"sgd": 0.0}}, {"alone_seconds": [1.0]}, {"variant_of": 1}]
+)
+def test_times_alone_and_variants_have_to_be_what_readers_compute_with(changes, path):
+    problems = read_meta(path)["problems"]
+    problems[0] |= changes
+    change_meta(path, problems=problems)
+    assert next(iter(changes)) in refused(path)
+
+
 def test_lanes_without_a_row_are_damaged(path):
     file = path / "lanes.parquet"
     change_table(file, lambda table: table.slice(0, 0))

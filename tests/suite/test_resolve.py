@@ -119,6 +119,30 @@ def test_a_resolved_suite_resolves_to_itself(text):
     assert lay_out(again, "cpu") == lay_out(once, "cpu")
 
 
+VARIANT = FUNCTION + NETWORK + 'variant_of = "anisotropic"\n' + SGD
+
+
+def test_a_variant_names_its_base_and_is_the_same_problem_as_before():
+    suite = settled(VARIANT)
+    assert [each.variant_of for each in suite.problems] == [None, "anisotropic"]
+    assert "variant_of" not in suite.resolved["problem"][0]
+    assert suite.resolved["problem"][1]["variant_of"] == "anisotropic"
+    again = resolve(parse_suite(json.loads(json.dumps(suite.resolved)), "run.json"))
+    assert again.problems[1].variant_of == "anisotropic"
+    plain = settled(VARIANT.replace('variant_of = "anisotropic"', ""))
+    assert lay_out(suite, "cpu") == lay_out(plain, "cpu")
+
+
+@pytest.mark.parametrize(
+    "base", ["anisotropik", "small-network", "other"], ids=["unknown", "itself", "a variant"]
+)
+def test_a_variant_of_what_is_no_base_of_the_suite_is_refused(base):
+    other = NETWORK + 'label = "other"\nvariant_of = "anisotropic"\n'
+    text = VARIANT.replace('variant_of = "anisotropic"', f'variant_of = "{base}"')
+    says = f"variant_of = '{base}' must be a problem of the suite that is no variant itself"
+    assert says in refused(other + text)
+
+
 @pytest.mark.parametrize("name", builtin_suites())
 def test_built_in_suites_resolve_and_keep_their_lanes(name):
     file = read_suite(name)
