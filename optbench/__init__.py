@@ -2,9 +2,9 @@
 
 :func:`run` runs suites, :func:`resume` continues a run, :func:`load` loads one; each returns
 :class:`Results`. :func:`estimate` says what a run would take. :func:`check` compares with the
-baselines that :func:`save_baseline` keeps; :func:`export` gives one table of runs.
-:func:`check_optimizer` and :func:`positions` test an optimizer of your own. What a user can mend
-raises :class:`UsageError`.
+baselines that :func:`save_baseline` keeps; :func:`export` gives one table of runs, and
+:func:`target` how long optimizers need to a target. :func:`check_optimizer` and :func:`positions`
+test an optimizer of your own. What a user can mend raises :class:`UsageError`.
 """
 
 from importlib import import_module
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         resume,
         run,
         save_baseline,
+        target,
     )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "resume",
     "run",
     "save_baseline",
+    "target",
 ]
 
 __version__ = "0.1.0"

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from inspect import signature
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
 
 from optbench.errors import SuiteError, UsageError
 from optbench.gate import check as gate_check
@@ -34,6 +34,8 @@ from optbench.report.configurations import problem_names
 from optbench.report.export import check_export
 from optbench.report.export import export as export_table
 from optbench.report.summaries import summary
+from optbench.report.targets import Question as TargetQuestion
+from optbench.report.targets import reach
 from optbench.runs.estimate import Estimate, estimate_plan
 from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
@@ -42,6 +44,7 @@ from optbench.settings import typed
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
 from optbench.suite.request import SuiteSource
+from optbench.suite.values import plain_value, seed_list
 from optbench.verify.optimizers import check_optimizer, positions
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ __all__ = [
     "resume",
     "run",
     "save_baseline",
+    "target",
 ]
 
 check = typed(new_code_cache()(gate_check.check_baselines))
@@ -143,9 +147,10 @@ class Results:
         Parameters
         ----------
         kind
-            trajectory, surface, field, loss or sensitivity; auto takes the first that fits.
+            trajectory, surface, field, loss, sensitivity, schedule, target, profile or ecdf; auto
+            takes the first that fits.
         problem
-            Which problem of the run, by default the first.
+            Which problem of the run, by default the first; profile and ecdf are of all.
         options
             As in :class:`optbench.report.plots.PlotOptions`.
 
@@ -210,6 +215,7 @@ def resume(
     workers: int | None = None,
     data_dir: str | PathLike[str] | None = None,
     checkpoint_every: float = CHECKPOINT_SECONDS,
+    time_alone: bool = False,
     force: bool = False,
 ) -> Results:
     """Resume a run that was interrupted or killed, and return its results.
@@ -231,7 +237,11 @@ def resume(
         After an interrupt; what was done has been written.
     """
     execution = Execution(
-        workers=workers, data_dir=data_dir, out=out, checkpoint_every=checkpoint_every
+        workers=workers,
+        data_dir=data_dir,
+        out=out,
+        checkpoint_every=checkpoint_every,
+        time_alone=time_alone,
     )
     return _results(resume_run(str(run), execution, force=force))
 
@@ -282,6 +292,67 @@ def export(
     names = [runs] if isinstance(runs, str | PathLike) else runs
     found = [read_run(path) for path in find_runs([str(name) for name in names], Path(out))]
     return export_table(found, table, format, file, force=force)
+
+
+@typed
+def target(
+    runs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    targets: str | Sequence[str] = (),
+    *,
+    on: str | None = None,
+    reference: str | None = None,
+    problems: str | Sequence[str] = (),
+    choose_on: int | str | Sequence[int] = (),
+    unit: Literal["steps", "seconds"] = "steps",
+    profile: bool = False,
+    algoperf: bool = False,
+    rungs: int | None = None,
+    out: str | PathLike[str] = "results",
+) -> "pd.DataFrame":
+    """Return how many steps, or seconds, optimizers of runs need to a target.
+
+    There is one row for each problem and label, with the fields of
+    :class:`optbench.report.targets.Arrival` as columns; +inf is beyond the budget. With
+    ``profile``, ``algoperf`` or ``rungs`` the problems are put together, and there is one row for
+    each label. docs/statistics.md says what the columns mean.
+
+    Parameters
+    ----------
+    runs
+        As for :func:`export`; of several, labels that they share become ``label (run)``.
+    targets
+        What to reach, as ``"0.1"``, ``"best:5%"`` (the default), ``"of:adam"``, ``"quantile:0.5"``,
+        ``"start/100"`` or ``"published"``, of all problems or of one: ``"booth=0.1"``.
+    on
+        What to watch; by default the loss of the trace.
+    reference
+        The label with whose times the others' are compared.
+    choose_on
+        Seeds that choose the configuration of each label, where it has several.
+    rungs
+        Targets of a ladder, of which the shares reached are counted.
+
+    Raises
+    ------
+    UsageError
+        For whatever ``optbench target`` would exit with code 2.
+    NothingToCompareError
+        If nothing was recorded that could be watched, or the problems have no label in common.
+    """
+    names = [runs] if isinstance(runs, str | PathLike) else runs
+    question = TargetQuestion(
+        targets=[targets] if isinstance(targets, str) else targets,
+        on=on,
+        reference=reference,
+        problems=[problems] if isinstance(problems, str) else problems,
+        choose_on=() if choose_on == () else seed_list(plain_value(choose_on)),
+        unit=unit,
+        profile=profile,
+        algoperf=algoperf,
+        rungs=rungs,
+    )
+    found = [read_run(path) for path in find_runs([str(name) for name in names], Path(out))]
+    return reach(found, question).table
 
 
 def _several(suite: object) -> bool:

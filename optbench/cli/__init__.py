@@ -31,6 +31,10 @@ COMMANDS = {
         "show:show",
         "Show the summary of runs: the best configuration of each optimizer, over its seeds.",
     ),
+    "target": (
+        "target:target",
+        "Show how many steps, or seconds, optimizers need to a target, and how many get there.",
+    ),
     "export": (
         "export:export",
         "Write a table of runs as CSV, JSON or Parquet, for programs of your own.",

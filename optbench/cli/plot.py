@@ -7,6 +7,7 @@ import typer
 
 from optbench.cli.options import DEFAULT_OUT, Runs, check_choice
 from optbench.cli.output import tell
+from optbench.cli.target import ChooseOn, On, Targets
 from optbench.errors import UsageError
 from optbench.report.plots import KINDS, PlotOptions, draw
 from optbench.report.plots.files import (
@@ -21,6 +22,7 @@ from optbench.report.plots.files import (
 )
 from optbench.store.find import find_runs, list_runs
 from optbench.store.reader import read_run
+from optbench.suite.values import seed_list
 
 MOST_NAMED = 20
 """Characters that a message names."""
@@ -66,6 +68,9 @@ def plot(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this problem; repeatable.", show_default=False),
     ] = None,
+    targets: Targets = None,
+    on: On = None,
+    choose_on: ChooseOn = None,
     animate: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +87,15 @@ def plot(
     check_choice("kind", kind, (AUTO, *KINDS))
     if format_ is not None:
         check_choice("format", format_, FORMATS)
-    options = PlotOptions(smooth=smooth, ylim=_limits(ylim), x=x, log=log)  # type: ignore[arg-type]  # PlotOptions checks x
+    options = PlotOptions(
+        smooth=smooth,
+        ylim=_limits(ylim),
+        x=x,  # type: ignore[arg-type]  # PlotOptions checks it
+        log=log,
+        targets=targets or (),
+        on=on,
+        choose_on=() if choose_on is None else seed_list(choose_on),
+    )
     if animate is not None:
         check_animation(animate, kind=kind)
         if format_ is not None:

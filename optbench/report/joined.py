@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,11 +55,30 @@ def joined(runs: Sequence[RunTables]) -> RunTables:
     meta = {
         **first.meta,
         "suite": {**first.meta["suite"], "name": " and ".join(suites)},
-        "problems": [describe(run, problem) for problem, run in problems.items()],
+        "problems": [
+            {**describe(run, problem), "alone_seconds": _alone_seconds(problem, parts)}
+            for problem, run in problems.items()
+        ],
         "optimizers": [entry for part in parts for entry in part.meta.get("optimizers", ())],
         "failures": [entry for part in parts for entry in part.meta.get("failures", ())],
     }
     return RunTables(path=first.path, meta=meta, **tables)
+
+
+def of_problems(tables: RunTables, problems: Collection[str]) -> RunTables:
+    """Return the tables of some problems of a run as those of a run."""
+    lanes = tables.lanes[tables.lanes["problem"].isin(list(problems))]
+    return replace(
+        tables,
+        lanes=lanes,
+        trace=tables.trace[tables.trace["lane"].isin(lanes["lane"])],
+        evaluation=tables.evaluation[tables.evaluation["lane"].isin(lanes["lane"])],
+        surface=tables.surface[tables.surface["problem"].isin(list(problems))],
+        meta={
+            **tables.meta,
+            "problems": [describe(tables, problem) for problem in problems],
+        },
+    )
 
 
 def _check_same(problem: str, one: RunTables, other: RunTables) -> None:
@@ -116,8 +135,25 @@ def _told_apart(runs: Sequence[RunTables], names: Iterable[str]) -> Iterator[Run
         yield replace(
             run,
             lanes=run.lanes.assign(label=run.lanes["label"].replace(labels)),
-            meta={**run.meta, "optimizers": list(_renamed(run.meta, labels))},
+            meta={
+                **run.meta,
+                "optimizers": list(_renamed(run.meta, labels)),
+                "problems": [_with_labels(entry, labels) for entry in run.meta["problems"]],
+            },
         )
+
+
+def _with_labels(problem: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return the entry of a problem, what it says of labels under their names."""
+    alone = problem.get("alone_seconds") or {}
+    return {**problem, "alone_seconds": {labels.get(key, key): alone[key] for key in alone}}
+
+
+def _alone_seconds(problem: str, parts: Iterable[RunTables]) -> dict[str, float]:
+    """Return what a step of each label takes alone, of all runs."""
+    entries = [entry for part in parts for entry in part.meta["problems"]]
+    found = [entry["alone_seconds"] for entry in entries if entry["problem"] == problem]
+    return {label: seconds for each in found for label, seconds in each.items()}
 
 
 def _renamed(meta: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:

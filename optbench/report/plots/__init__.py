@@ -11,11 +11,31 @@ from matplotlib.figure import Figure
 from optbench.errors import UsageError, nearest
 from optbench.records import RunTables
 from optbench.report.configurations import describe, swept_numbers
-from optbench.report.plots import animation, field, loss, schedule, sensitivity, surface, trajectory
+from optbench.report.plots import (
+    animation,
+    ecdf,
+    field,
+    loss,
+    profile,
+    schedule,
+    sensitivity,
+    surface,
+    target,
+    trajectory,
+)
 from optbench.report.plots.landscape import FARTHEST
 from optbench.report.plots.options import PlotOptions
 
-__all__ = ["KINDS", "PlotOptions", "animate", "draw", "drawable", "kinds_for"]
+__all__ = [
+    "JOINED",
+    "KINDS",
+    "OVERALL",
+    "PlotOptions",
+    "animate",
+    "draw",
+    "drawable",
+    "kinds_for",
+]
 
 KINDS = {
     "trajectory": trajectory.draw,
@@ -24,8 +44,17 @@ KINDS = {
     "loss": loss.draw,
     "sensitivity": sensitivity.draw,
     "schedule": schedule.draw,
+    "target": target.draw,
+    "profile": profile.draw,
+    "ecdf": ecdf.draw,
 }
 """Every kind of figure and what draws it."""
+
+OVERALL = ("profile", "ecdf")
+"""Kinds that show all problems in one figure, whichever they are asked of."""
+
+JOINED = ("target", *OVERALL)
+"""Kinds that show several runs as one."""
 
 AUTOMATIC = ("trajectory", "loss", "sensitivity")
 
@@ -42,8 +71,9 @@ def kinds_for(tables: RunTables, problem: str) -> list[str]:
 
 
 def drawable(tables: RunTables, problem: str) -> list[str]:
-    """Return every kind that can be drawn of a problem."""
-    return [kind for kind in KINDS if not _obstacle(kind, tables, problem)]
+    """Return every kind that can be drawn of a problem of a run by itself."""
+    alone = (kind for kind in KINDS if kind not in JOINED)
+    return [kind for kind in alone if not _obstacle(kind, tables, problem)]
 
 
 def draw(kind: str, tables: RunTables, problem: str, options: PlotOptions | None = None) -> Figure:
@@ -79,7 +109,7 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
     if kind == "schedule":
         columns = [name for name in ("hp_schedule", "hp_warmup") if name in lanes]
         return None if lanes[columns].notna().any(axis=None) else "no lane has a schedule"
-    if kind == "loss":
+    if kind == "loss" or kind in JOINED:
         begun = rows.loc[rows["iteration"] == 0, "loss"].abs() < float("inf")
         return None if begun.any() else "no lane has a finite loss"
     if meta["kind"] != "function" or len(meta["variables"]) != 2:

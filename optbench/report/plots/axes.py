@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.typing import ColorType
+
+from optbench.report.plots.style import literal
 
 MANY = 14
 """Curves beyond which a legend can no longer be read against them."""
@@ -62,6 +67,79 @@ def name_ends(axes: Axes, ends: Sequence[End]) -> None:
             fontsize=7.5,
             verticalalignment="center",
         )
+
+
+NAME_INCHES, AXES_SHARE = 0.17, 0.75
+"""Height that a name beside its curve takes, and what share of a figure its axes have of it."""
+
+
+def name_beside(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
+    """Write names beside the only axes, each as near to the end of its curve as the others let it.
+
+    The vertical axis is linear and holds all ends.
+    """
+    low, high = axes.get_ylim()
+    wanted = np.array([(end.y - low) / (high - low) for end in ends])
+    height = float(figure.get_size_inches()[1]) * AXES_SHARE
+    for end, place, y in zip(ends, apart(wanted, NAME_INCHES / height), wanted, strict=True):
+        axes.annotate(
+            end.name,
+            xy=(1.0, y),
+            xytext=(1.035, place),
+            xycoords="axes fraction",
+            color=end.color,
+            fontsize=9,
+            verticalalignment="center",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": end.color,
+                "linewidth": 0.7,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0.0, 0.5),
+            },
+            annotation_clip=False,
+        )
+
+
+def apart(wanted: np.ndarray, least: float) -> np.ndarray:
+    """Return places between 0 and 1, at least so far apart, near those that are wanted.
+
+    The order is kept, and the sum of the squared moves is the smallest but for the ends at 0 and 1.
+    Where there is no room for so many, they are evenly spaced.
+
+    >>> apart(np.array([0.5, 0.1, 0.5]), 0.2).round(3).tolist()
+    [0.4, 0.1, 0.6]
+    """
+    count = len(wanted)
+    least = min(least, 1.0 / max(count - 1, 1))
+    order = np.argsort(wanted, kind="stable")
+    steps = least * np.arange(count)
+    # What is left to each is never less than to the one below: neighbours that want it are pooled.
+    pools: list[tuple[float, int]] = []
+    for value in wanted[order] - steps:
+        mean, size = float(value), 1
+        while pools and pools[-1][0] > mean:
+            below, members = pools.pop()
+            mean = (mean * size + below * members) / (size + members)
+            size += members
+        pools.append((mean, size))
+    left = np.concatenate([np.full(size, mean) for mean, size in pools])
+    places = np.empty(count)
+    places[order] = np.clip(left, 0.0, 1.0 - steps[-1]) + steps
+    return places
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write the numbers of a logarithmic axis as they are, also where it spans no decade."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def caption(figure: Figure, lines: Sequence[str]) -> None:
+    """Write under the axes what a reader must know beside them."""
+    figure.supxlabel("\n".join(map(literal, lines)), fontsize=8, color="#555555")
 
 
 DEPTH = 1e-10

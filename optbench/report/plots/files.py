@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from optbench.errors import ResultsError, UsageError, nearest
 from optbench.records import RunTables
 from optbench.report.configurations import problem_names
-from optbench.report.plots import KINDS, animate, drawable, kinds_for
+from optbench.report.joined import joined, of_problems
+from optbench.report.plots import JOINED, KINDS, OVERALL, animate, drawable, kinds_for
 from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.store.files import file_name, write_beside
@@ -37,7 +38,7 @@ class Subject:
     @property
     def name(self) -> str:
         """Name of its file, without the suffix."""
-        return f"{file_name(self.problem)}-{self.kind}"
+        return self.kind if self.kind in OVERALL else f"{file_name(self.problem)}-{self.kind}"
 
 
 def choose(
@@ -46,6 +47,8 @@ def choose(
     """Return what is to be drawn of runs: of every problem, or of some, the kinds that fit."""
     if kind not in (AUTO, *KINDS):
         raise UsageError(f"unknown kind '{kind}'; {nearest(kind, (AUTO, *KINDS))}")
+    if kind in JOINED:
+        runs = [joined(runs)]
     pairs = [(run, problem) for run in runs for problem in problem_names(run)]
     known = dict.fromkeys(problem for _, problem in pairs)
     for problem in problems:
@@ -53,16 +56,20 @@ def choose(
             raise UsageError(f"these runs have no problem '{problem}'; {nearest(problem, known)}")
     pairs = [pair for pair in pairs if pair[1] in (problems or known)]
     fitting = kinds_for if kind == AUTO else drawable
+    wanted = "loss" if kind in JOINED else kind
     subjects = [
-        Subject(run, problem, fit)
+        Subject(run, problem, kind if kind in JOINED else fit)
         for run, problem in pairs
         for fit in fitting(run, problem)
-        if kind in (AUTO, fit)
+        if wanted in (AUTO, fit)
     ]
     if not subjects:
         kinds = dict.fromkeys(fit for run, problem in pairs for fit in drawable(run, problem))
         fits = f"what fits: {', '.join(kinds)}" if kinds else "they hold no rows"
         raise UsageError(f"none of these runs can be drawn as {kind}; {fits}")
+    if kind in OVERALL:
+        shown = [subject.problem for subject in subjects]
+        return [Subject(of_problems(subjects[0].tables, shown), shown[0], kind)]
     return subjects
 
 

@@ -1,5 +1,6 @@
 """What a user can choose about a figure; loads nothing of matplotlib."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -15,16 +16,20 @@ LARGEST_LIMIT = 1e300
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """Choices that ``optbench plot`` offers; all concern the loss figure.
+    """Choices that ``optbench plot`` offers; the first four concern the loss figure.
 
     Smoothing takes an odd number of rows, 1 for none; None smooths minibatch problems over 11 rows
-    and leaves functions alone.
+    and leaves functions alone. The others are those of ``optbench target``, for figures of kind
+    target, profile and ecdf: see :class:`optbench.report.targets.Question`.
     """
 
     smooth: int | None = None
     ylim: tuple[float, float] | None = None  # of the loss axis; None chooses
     x: Literal["iteration", "epoch", "seconds"] = "iteration"  # the horizontal axis
     log: bool = False  # a logarithmic loss axis; False chooses
+    targets: Sequence[str] = ()
+    on: str | None = None
+    choose_on: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,0 +1,112 @@
+"""``optbench target``: how many steps or seconds optimizers need to a target."""
+
+from typing import Annotated
+
+import typer
+
+from optbench.cli.options import DEFAULT_OUT, Out, Runs
+from optbench.cli.reports import Format, Output, check_format, report
+from optbench.report.aims import EXAMPLES
+from optbench.report.arrivals import sections
+from optbench.report.targets import UNITS, Question, reach
+from optbench.report.watched import WATCHABLE
+from optbench.store.find import find_runs
+from optbench.store.reader import read_run
+from optbench.suite.values import seed_list
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="[PROBLEM=]RULE",
+        help=f"What to reach, on one problem or on all: {EXAMPLES}. By default best:5%: "
+        "5 % above the best. Repeatable.",
+        show_default=False,
+    ),
+]
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="NAME",
+        help=f"What to watch: {', '.join(WATCHABLE)}; by default the loss of the trace, of "
+        "minibatches the mean over the rows of the final loss.",
+        show_default=False,
+    ),
+]
+
+ChooseOn = Annotated[
+    str | None,
+    typer.Option(
+        "--choose-on",
+        metavar="SEEDS",
+        help="Seeds that choose the best of a grid, such as 0-4; the others are measured.",
+        show_default=False,
+    ),
+]
+
+
+def target(
+    runs: Runs = None,
+    targets: Targets = None,
+    on: On = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL",
+            help="The optimizer to compare all others' times with.",
+            show_default=False,
+        ),
+    ] = None,
+    problem: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this problem; repeatable.", show_default=False),
+    ] = None,
+    choose_on: ChooseOn = None,
+    unit: Annotated[
+        str,
+        typer.Option(
+            "--in",
+            metavar="|".join(UNITS),
+            help="What to count; seconds need optbench run --time-alone, or lanes in equal blocks.",
+        ),
+    ] = UNITS[0],
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Put the problems together: performance profiles and their scores."
+        ),
+    ] = False,
+    algoperf: Annotated[
+        bool,
+        typer.Option("--algoperf", help="The same, with the score that AlgoPerf's code gives."),
+    ] = False,
+    rungs: Annotated[
+        int | None,
+        typer.Option(
+            "--targets",
+            metavar="N",
+            help="The same, with the share of N targets reached, from the start to the best.",
+            show_default=False,
+        ),
+    ] = None,
+    format_: Format = "table",
+    output: Output = None,
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Show how many steps, or seconds, optimizers need to a target, and how many get there."""
+    check_format(format_, output)
+    question = Question(
+        targets=tuple(targets or ()),
+        on=on,
+        reference=reference,
+        problems=tuple(problem or ()),
+        choose_on=() if choose_on is None else seed_list(choose_on),
+        unit=unit,
+        profile=profile,
+        algoperf=algoperf,
+        rungs=rungs,
+    )
+    answer = reach([read_run(path) for path in find_runs(runs or [], out)], question)
+    report(answer.table, sections(answer), format_, output)
