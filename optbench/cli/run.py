@@ -107,7 +107,7 @@ def run(
     seeds: Annotated[
         int | None, typer.Option(metavar="N", help="Number of seeds: 0 to N − 1.")
     ] = None,
-    seed: Annotated[str | None, typer.Option(metavar="LIST", help="These seeds: 3,7,11.")] = None,
+    seed: Annotated[str | None, typer.Option(metavar="LIST", help="These seeds: 0-4,7.")] = None,
     iterations: Annotated[
         int | None, typer.Option(metavar="N", help="Updates to make, instead of the suite's.")
     ] = None,

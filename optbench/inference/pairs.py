@@ -141,12 +141,15 @@ def _noncentrality(n: int, level: float, power: float) -> float:
 
 def _power(n: int, noncentrality: float, level: float) -> float:
     """Return the probability that a two-sided paired t test of n pairs rejects."""
-    from scipy.special import stdtrit
+    from scipy.special import ndtr, stdtrit
     from scipy.stats import nct
 
     beyond = stdtrit(n - 1, 1.0 - level / 2.0)
+    found = nct.sf(beyond, n - 1, noncentrality)
+    if np.isnan(found):  # SciPy gives up where it is next to 1
+        return float(ndtr(noncentrality - beyond))
     opposite = nct.cdf(-beyond, n - 1, noncentrality)
-    return float(nct.sf(beyond, n - 1, noncentrality) + np.nan_to_num(opposite))  # NaN: too small
+    return float(found + np.nan_to_num(opposite))  # NaN: too small
 
 
 def seeds_needed(sd: float, delta: float, level: float = LEVEL, power: float = POWER) -> int:

@@ -66,7 +66,7 @@ def to_rich(sections: Sequence[Section]) -> Group:
     frame: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
     parts: list[Table | Text] = []
     for section in sections:
-        table = Table(title=Text(section.title), title_justify="left", **frame)
+        table = Table(**frame)
         for column in section.columns:
             table.add_column(
                 column.heading,
@@ -78,7 +78,7 @@ def to_rich(sections: Sequence[Section]) -> Group:
         for place, row in enumerate(section.rows):
             style = "red" if place in section.lost else "bold" if place in section.bold else None
             table.add_row(*map(Text, row), style=style)
-        parts.append(table)
+        parts += [Text(section.title, style="italic"), table]
         parts += [Text(f"  {line}", style="dim") for line in section.facts]
         parts += [Text(f"  {line}", style="yellow") for line in section.warnings]
     return Group(*parts)
