@@ -6,7 +6,7 @@ differences within a seed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import inf, isfinite, log, log1p, nan
 from typing import Any
@@ -169,9 +169,13 @@ class Comparison:
 
     question: Question
     contests: Sequence[Contest]
-    pairs: pd.DataFrame
+    rows: Sequence[Pair]
     needs: int  # least seeds with which a verdict can be reached
-    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """The rows as a table."""
+        return pd.DataFrame(map(vars, self.rows))
 
 
 def compare(tables: RunTables, question: Question) -> Comparison:
@@ -191,8 +195,7 @@ def compare(tables: RunTables, question: Question) -> Comparison:
             "nothing to compare: no two optimizers have lanes of one problem and seed"
         )
     needs = least_seeds(max(sum(pair.random for pair in pairs), 1), question.level)
-    table = pd.DataFrame(map(vars, _judged(pairs, question, needs)))
-    return Comparison(question, contests, table, needs)
+    return Comparison(question, contests, tuple(_judged(pairs, question, needs)), needs)
 
 
 def _judged(pairs: Sequence[Pair], question: Question, needs: int) -> Iterator[Pair]:

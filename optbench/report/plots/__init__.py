@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 from optbench.errors import UsageError, nearest
 from optbench.records import RunTables
 from optbench.report.configurations import describe, swept_numbers
-from optbench.report.plots import animation, field, loss, schedule, sensitivity, surface, trajectory
+from optbench.report.plots import (
+    animation,
+    effects,
+    field,
+    loss,
+    schedule,
+    sensitivity,
+    surface,
+    trajectory,
+)
 from optbench.report.plots.landscape import FARTHEST
 from optbench.report.plots.options import PlotOptions
 
@@ -24,6 +33,7 @@ KINDS = {
     "loss": loss.draw,
     "sensitivity": sensitivity.draw,
     "schedule": schedule.draw,
+    "effects": effects.draw,
 }
 """Every kind of figure and what draws it."""
 
@@ -76,6 +86,8 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
     rows = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
     if kind == "sensitivity":
         return None if swept_numbers(lanes, least) else "no numeric hyperparameter was swept"
+    if kind == "effects":
+        return effects.obstacle(tables, problem)
     if kind == "schedule":
         columns = [name for name in ("hp_schedule", "hp_warmup") if name in lanes]
         return None if lanes[columns].notna().any(axis=None) else "no lane has a schedule"
