@@ -44,10 +44,10 @@ def sign_flip(d: np.ndarray) -> float:
 def interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Return the shifts θ for which :func:`sign_flip` of d − θ is above 1 − level, ends included.
 
-    A flip of the seeds A is as extreme as the identity where θ lies on the same side of the mean of
-    d over A as of the mean of all, so that the ends are order statistics of means over subsets
-    (J. A. Hartigan, "Using subsample values as typical values", JASA 64, 1969). Infinite where so
-    few seeds reach no such level: at 95 %, below six.
+    Flipping the seeds A leads as far on the same side where θ lies between the mean of d over A and
+    the mean of all, so that the ends are order statistics of means over subsets (J. A. Hartigan,
+    "Using subsample values as typical values", JASA 64, 1969). Infinite where so few seeds reach no
+    such level: at 95 %, below six.
 
     >>> interval(np.array([0.1, 0.2, 0.1, 0.3, 0.2, 0.1]))
     (0.1, 0.3)
