@@ -29,6 +29,11 @@ ROW_INCHES, FRAME_INCHES = 0.28, 1.5
 STRIP = "#e6e6e6"
 """Colour of the differences that do not matter."""
 
+NEAR_TICKS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7, 2.0, 2.5)
+FAR_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
+FAR = 30.0
+"""Ticks of axes that span a factor of 3, and of this; beyond, there are powers of ten."""
+
 MOST_PAIRS = 60
 """Rows that a figure can show."""
 
@@ -106,10 +111,10 @@ def _label(axes: Axes, pairs: list[Pair], strip: tuple[float, float], *, is_rati
     if is_ratio:
         room = (high / low) ** 0.06
         axes.set_xlim(low / room, high * room)
-        if np.log10(high / low) < 1.5:
-            wanted = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25,
-                               1.5, 2, 3, 5, 10, 20, 50, 100])  # fmt: skip
-            axes.set_xticks(wanted[(wanted > low / room) & (wanted < high * room)])
+        wanted = np.array(NEAR_TICKS if high < 3.0 * low else FAR_TICKS)
+        shown = wanted[(wanted > low / room) & (wanted < high * room)]
+        if high < FAR * low and len(shown):
+            axes.set_xticks(shown)
             axes.xaxis.set_major_formatter(ScalarFormatter())
             axes.xaxis.set_minor_formatter(NullFormatter())
         return
