@@ -98,7 +98,10 @@ ALL_FINITE = (
     "optbench_all_finite",
 )
 """A reduction: inputs, outputs, what is made of each number, of two results and of the last one,
-the result for no numbers, and the name."""
+the result for no numbers, and the name.
+
+CuPy may replace x and y in these texts by names of its own, so no other word has those letters.
+"""
 
 
 def rule_source(program: Program) -> Source:
