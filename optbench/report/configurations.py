@@ -14,7 +14,7 @@ from optbench.records import (
     Status,
     averaged_rows_of,
 )
-from optbench.report.domain import lanes_outside
+from optbench.report.domain import ends, lanes_outside
 from optbench.report.statistics import ENDED_WELL, ENDED_WORST, quantile, spread
 
 SPLITS = ("train", "validation", "test")
@@ -64,6 +64,11 @@ def last_evaluations(evaluation: pd.DataFrame, lanes: pd.DataFrame) -> pd.DataFr
         evaluation = evaluation[evaluation["iteration"] <= best.fillna(np.inf)]
     ordered = evaluation.sort_values("iteration", kind="stable")
     return ordered.drop_duplicates(["lane", "split"], keep="last")
+
+
+RANKED_BY = {"trace": ends, "evaluation": last_evaluations}
+"""All that lanes are ranked by, of the tables that grow with their iterations; see
+:func:`optbench.store.reader.read_run`."""
 
 
 def ranked_lanes(tables: RunTables) -> pd.DataFrame:
