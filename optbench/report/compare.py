@@ -23,8 +23,10 @@ from optbench.report.configurations import (
     EVALUATED,
     configurations,
     describe,
+    known_minimum,
     problem_names,
     ranked_lanes,
+    rounding_unit,
 )
 from optbench.report.curves import lane_losses, starting_loss
 from optbench.report.statistics import ENDED_WELL, ENDED_WORST
@@ -326,15 +328,14 @@ def _measured(tables: RunTables, problem: str, metric: str, sides: Sequence[Side
     return Contest(problem, metric, ranked, seeds, values[order], y[order], y_start)
 
 
-def loss_scale(meta: Mapping[str, Any], losses: np.ndarray, start: float) -> Scale:
+def loss_scale(meta: dict[str, Any], losses: np.ndarray, start: float) -> Scale:
     """Return the scale on which losses of a problem, (sides, seeds), are compared."""
-    minima = [float(each["value"]) for each in meta.get("minima") or ()]
     return scale_of(
         losses,
         start,
-        unit=float(np.finfo(np.dtype(meta.get("dtype") or "float64")).eps),
-        minimum=min(minima) if minima and meta.get("kind") == "function" else None,
-        noisy=meta.get("batch_size") is not None,
+        unit=rounding_unit(meta),
+        minimum=known_minimum(meta),
+        noisy=meta["batch_size"] is not None,
     )
 
 

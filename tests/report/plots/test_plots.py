@@ -19,19 +19,18 @@ from tests.report.runs import (
     tables,
 )
 
-
 SHAPES = ["trajectory", "surface", "field", "loss"]
 
 
 @pytest.mark.parametrize(
     ("run", "problem", "automatic", "possible"),
     [
-        (function_run(), "anisotropic", ["trajectory", "loss"], SHAPES + ["effects"]),
+        (function_run(), "anisotropic", ["trajectory", "loss"], [*SHAPES, "effects"]),
         (
             swept_run(),
             "anisotropic",
             ["trajectory", "loss", "sensitivity"],
-            SHAPES + ["sensitivity"],
+            [*SHAPES, "sensitivity"],
         ),
         (network_run(), "mnist-mlp", ["loss"], ["loss", "effects"]),
         (line_run(), "quadratic-1d", ["loss"], ["loss"]),
