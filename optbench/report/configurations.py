@@ -105,11 +105,13 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     lanes.loc[ended_well & lanes["score"].isna(), "score"] = np.inf
     lanes["averaged_rows"] = _averaged_rows(tables, lanes)
     start = lanes["problem"].map(_starts(tables, lanes))
+    described = {problem: describe(tables, problem) for problem in lanes["problem"].unique()}
     return lanes.assign(
         outside=lanes["lane"].isin(lanes_outside(tables)) & ended_well,
         above=(lanes["final_loss"] > start) & ended_well,
+        minimum=[known_minimum(described[name]) or 0.0 for name in lanes["problem"]],
         floor=[
-            _floor(describe(tables, problem), start_loss)
+            _floor(described[problem], start_loss)
             for problem, start_loss in zip(lanes["problem"], start, strict=True)
         ],
     )
@@ -174,7 +176,9 @@ def _configurations(lanes: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     numbers = (*MEASURES, "score")
     flags = ("status", "outside", "above")
     values = {name: lanes[name].to_numpy()[rows] for name in (*numbers, *flags)}
-    floor = lanes["floor"].to_numpy()[rows[0]]
+    floor, minimum = (lanes[name].to_numpy()[rows[0]] for name in ("floor", "minimum"))
+    # What lies lower than rounding can is real: such lanes ended outside the domain.
+    floor = np.where(quantile(values["score"], 0.5) < 2 * minimum - floor, -np.inf, floor)
     medians = {name: quantile(values[name], 0.5) for name in numbers}
     low, high = spread(values["score"])
     seeds_outside = values["outside"].sum(axis=0)
