@@ -32,6 +32,7 @@ KINDS = {
     "field": field.draw,
     "loss": loss.draw,
     "sensitivity": sensitivity.draw,
+    "tolerance": sensitivity.draw_tolerance,
     "schedule": schedule.draw,
     "effects": effects.draw,
 }
@@ -84,6 +85,8 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
     meta = describe(tables, problem)
     lanes = tables.lanes[tables.lanes["problem"] == problem]
     rows = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
+    if kind == "tolerance":
+        return None if swept_numbers(lanes, 3) else "no hyperparameter has three values"
     if kind == "sensitivity":
         return None if swept_numbers(lanes, least) else "no numeric hyperparameter was swept"
     if kind == "effects":

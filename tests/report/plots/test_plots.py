@@ -30,7 +30,7 @@ SHAPES = ["trajectory", "surface", "field", "loss"]
             swept_run(),
             "anisotropic",
             ["trajectory", "loss", "sensitivity"],
-            [*SHAPES, "sensitivity"],
+            [*SHAPES, "sensitivity", "tolerance"],
         ),
         (network_run(), "mnist-mlp", ["loss"], ["loss", "effects"]),
         (line_run(), "quadratic-1d", ["loss"], ["loss"]),
