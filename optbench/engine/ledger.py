@@ -188,8 +188,9 @@ class Ledger:
         ended = ~self._diverged & (~self.running | self.complete)
         row_counts, update_counts = self._row_counts.tolist(), self._update_counts.tolist()
         lanes = []
+        otherwise = Status.DONE if self.complete else Status.INTERRUPTED
         for place, number in enumerate(self.numbers.tolist()):
-            status = self._status(place)
+            status = self._status(place, otherwise)
             steps = self._step_counts[place]
             gradient = float(self._gradient_seconds[place] / max(1, steps))
             update = float(self._update_seconds[place] / max(1, steps))
@@ -211,12 +212,10 @@ class Ledger:
             )
         return BlockResult(self._block.number, tuple(lanes))
 
-    def _status(self, place: int) -> Status:
+    def _status(self, place: int, otherwise: Status) -> Status:
         if self._diverged[place]:
             return Status.DIVERGED
-        if not self.running[place]:
-            return Status.STOPPED
-        return Status.DONE if self.complete else Status.INTERRUPTED
+        return otherwise if self.running[place] else Status.STOPPED
 
     def _sum_up(self, columns: np.ndarray, beyond: np.ndarray | None = None) -> None:
         """Enter the final and the best loss of lanes that have ended well.
