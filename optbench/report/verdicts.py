@@ -99,8 +99,7 @@ def _value(value: float, contest: Contest) -> str:
 
 
 def _band(low: float, high: float, contest: Contest) -> str:
-    below = _value(low, contest)
-    return f"{below.removesuffix(' %')}–{_value(high, contest)}"
+    return f"{_value(low, contest).rstrip('% ')}–{_value(high, contest)}"
 
 
 def _pairs(found: Comparison, contest: Contest, rows: pd.DataFrame) -> Section:
