@@ -8,7 +8,6 @@ import typer
 from optbench.cli.options import DEFAULT_OUT, Out, Runs
 from optbench.cli.reports import Format, check_format, report
 from optbench.report import tolerance as widths
-from optbench.report.configurations import RANKED_BY
 from optbench.report.summaries import summary
 from optbench.report.tables import sections as summary_sections
 from optbench.store.find import find_runs
@@ -32,6 +31,6 @@ def show(
     tables, sections = (
         (widths.tolerance, widths.sections) if tolerance else (summary, summary_sections)
     )
-    found = [tables(read_run(path, RANKED_BY)) for path in find_runs(runs or [], out)]
+    found = [tables(read_run(path)) for path in find_runs(runs or [], out)]
     rows = pd.concat(found, ignore_index=True)
     report(rows, sections(rows), format_)
