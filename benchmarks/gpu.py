@@ -1,8 +1,9 @@
 """``python -m benchmarks.gpu`` learns what there is to learn of a GPU, within eight minutes.
 
-It times optbench beside PyTorch on the same card, then runs ``optbench verify devices`` and the
-tests that need a GPU. Every part is written to ``results/speed/<card>.json`` as soon as it is done.
-Nothing is downloaded; from a checkout without installation, PYTHONPATH=. is enough.
+It compares the operations of a step with plain passes over the same arrays, times optbench beside
+PyTorch on the same card, then runs ``optbench verify devices`` and the tests that need a GPU. Every
+part is written to ``results/speed/<card>.json`` as soon as it is done, or has failed. Nothing is
+downloaded; from a checkout without installation, PYTHONPATH=. is enough.
 """
 
 import argparse
@@ -12,11 +13,15 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from statistics import median
 from threading import Event
 from typing import Any
+
+import numpy as np
 
 from benchmarks.speed import ours
 from benchmarks.speed.__main__ import FOLDER
@@ -24,6 +29,7 @@ from benchmarks.speed.contenders import has
 from benchmarks.speed.measure import spread
 from benchmarks.speed.processes import COMMAND, ROOT
 from benchmarks.speed.workload import Workload, learning_rates
+from optbench.arrays import Workspace
 from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.device.cpu import NumpyDevice
@@ -43,6 +49,9 @@ ROUNDS = 3
 TEST_SECONDS, VERIFY_SECONDS = 150.0, 120.0
 """After which tests and checks are given up, so that figures come within the eight minutes."""
 
+COMPARED_STEPS, ROUNDING = 10, 1e-5
+"""How many steps have to agree, and how well: a network in float32 drifts apart later."""
+
 GOALS = {"eager": 100.0, "vmap": 1.3, "function": 20.0}
 """How many times faster than PyTorch, eager and vmapped, and than the CPU."""
 
@@ -59,7 +68,10 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     for name in asked.only or PARTS:
         begun = time.perf_counter()
-        found[name] = PARTS[name](device)
+        try:
+            found[name] = PARTS[name](device)
+        except Exception:  # the other parts have something to say too
+            found[name] = {"raised": traceback.format_exc().splitlines()}
         found[name]["part_seconds"] = round(time.perf_counter() - begun, 1)
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         sys.stdout.write(f"{name}: {json.dumps(found[name])}\n")
@@ -84,6 +96,38 @@ def tests(device: Device) -> dict[str, Any]:
     if not has("pytest"):
         return {"left_out": "pytest is not installed"}
     return _command("-m", "pytest", "-q", "--no-header", "-m", "gpu", seconds=TEST_SECONDS)
+
+
+def operations(device: Device) -> dict[str, Any]:
+    """Compare a device's own operations with plain passes over the same arrays, and time both.
+
+    Compared are the losses of the textbook's network in its first steps.
+    """
+    plain = copy(device)
+    plain.workspace = lambda: Workspace(device.xp)  # type: ignore[method-assign]
+    suite = ours.network_suite({"sgd": learning_rates()["sgd"]}, LANES, STEPS)
+    ours.leave_out(suite)
+    plan = ours.plan_of(suite, device)
+    own, expected = (first_losses(plan, where) for where in (device, plain))
+    differences = np.abs(own / expected - 1.0)
+    times = {
+        "optbench": lambda: seconds_per_lane_step(plan, device),
+        "plain": lambda: seconds_per_lane_step(plan, plain),
+    }
+    return {
+        "largest_relative_difference": float(differences.max()),
+        "agree": bool((differences < ROUNDING).all()),
+        **_timed(times),
+    }
+
+
+def first_losses(plan: Plan, device: Device) -> np.ndarray:
+    """Return the losses of the first steps of all lanes, (steps, lanes)."""
+    chunks = {}
+    for record in execute(plan.blocks, device, plan.workers, Event()):
+        if isinstance(record, TraceChunk) and record.first_iteration == 0:
+            chunks[record.block] = record.loss[:COMPARED_STEPS]
+    return np.concatenate([chunks[number] for number in sorted(chunks)], axis=1)
 
 
 def verify(device: Device) -> dict[str, Any]:
@@ -190,6 +234,7 @@ def _timed(contenders: dict[str, Callable[[], float]]) -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[[Device], dict[str, Any]]] = {
+    "operations": operations,
     "network": network,
     "function": function,
     "rules": rules,

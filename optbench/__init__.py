@@ -3,8 +3,9 @@
 :func:`run` runs suites, :func:`resume` continues a run, :func:`load` loads one; each returns
 :class:`Results`. :func:`estimate` says what a run would take. :func:`check` compares with the
 baselines that :func:`save_baseline` keeps; :func:`export` gives one table of runs, and
-:func:`target` how long optimizers need to a target. :func:`check_optimizer` and :func:`positions`
-test an optimizer of your own. What a user can mend raises :class:`UsageError`.
+:func:`compare` says which optimizer is better and whether that is sure, :func:`target` how long
+each needs to a target. :func:`check_optimizer` and :func:`positions` test an optimizer of your own.
+What a user can mend raises :class:`UsageError`.
 """
 
 from importlib import import_module
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         UsageError,
         check,
         check_optimizer,
+        compare,
         estimate,
         export,
         load,
@@ -32,6 +34,7 @@ __all__ = [
     "__version__",
     "check",
     "check_optimizer",
+    "compare",
     "estimate",
     "export",
     "load",

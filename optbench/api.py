@@ -30,9 +30,12 @@ from optbench.gate import check as gate_check
 from optbench.gate import save as gate_save
 from optbench.plugins import new_code_cache
 from optbench.records import RunTables, Status
+from optbench.report.compare import Question
+from optbench.report.compare import compare as compare_labels
 from optbench.report.configurations import problem_names
 from optbench.report.export import check_export
 from optbench.report.export import export as export_table
+from optbench.report.joined import joined
 from optbench.report.summaries import summary
 from optbench.report.targets import Question as TargetQuestion
 from optbench.report.targets import reach
@@ -56,6 +59,7 @@ __all__ = [
     "UsageError",
     "check",
     "check_optimizer",
+    "compare",
     "estimate",
     "export",
     "load",
@@ -289,9 +293,57 @@ def export(
     """
     file = None if output is None else Path(output)
     check_export(table, format, file, force=force)
+    return export_table(_tables(runs, out), table, format, file, force=force)
+
+
+@typed
+def compare(
+    runs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    *,
+    metric: str | None = None,
+    reference: str | None = None,
+    problems: str | Sequence[str] = (),
+    level: float = 0.05,
+    margin: float = 0.01,
+    points: float = 0.1,
+    choose_on: Sequence[int] = (),
+    out: str | PathLike[str] = "results",
+) -> "pd.DataFrame":
+    """Return which optimizers of runs are better, by how much, and whether that is sure.
+
+    There is one row for each pair of labels of a problem, with the fields of
+    :class:`optbench.report.compare.Pair` as columns; docs/statistics.md says what they mean. The
+    options are those of :class:`optbench.report.compare.Question`.
+
+    Parameters
+    ----------
+    runs
+        As for :func:`export`; of several, labels that they share become ``label (run)``.
+
+    Raises
+    ------
+    UsageError
+        For whatever ``optbench compare`` would exit with code 2.
+    NothingToCompareError
+        If no two optimizers have lanes of one problem and seed.
+    """
+    question = Question(
+        metric,
+        reference,
+        (problems,) if isinstance(problems, str) else tuple(problems),
+        level,
+        margin,
+        points,
+        tuple(choose_on),
+    )
+    return compare_labels(joined(_tables(runs, out)), question).pairs
+
+
+def _tables(
+    runs: str | PathLike[str] | Sequence[str | PathLike[str]], out: str | PathLike[str]
+) -> list[RunTables]:
     names = [runs] if isinstance(runs, str | PathLike) else runs
-    found = [read_run(path) for path in find_runs([str(name) for name in names], Path(out))]
-    return export_table(found, table, format, file, force=force)
+    return [read_run(path) for path in find_runs([str(name) for name in names], Path(out))]
 
 
 @typed
@@ -339,7 +391,6 @@ def target(
     NothingToCompareError
         If nothing was recorded that could be watched, or the problems have no label in common.
     """
-    names = [runs] if isinstance(runs, str | PathLike) else runs
     question = TargetQuestion(
         targets=[targets] if isinstance(targets, str) else targets,
         on=on,
@@ -351,8 +402,7 @@ def target(
         algoperf=algoperf,
         rungs=rungs,
     )
-    found = [read_run(path) for path in find_runs([str(name) for name in names], Path(out))]
-    return reach(found, question).table
+    return reach(_tables(runs, out), question).table
 
 
 def _several(suite: object) -> bool:

@@ -5,7 +5,7 @@ import sys
 
 from optbench.cli import COMMANDS
 
-HEAVY = ("pandas", "pyarrow", "matplotlib", "cupy")
+HEAVY = ("pandas", "pyarrow", "matplotlib", "scipy", "numba", "cupy")
 
 LIGHT = ("list suites", "list problems", "list optimizers", "list datasets", "list runs")
 

@@ -179,6 +179,12 @@ def _lines(sections: Sections) -> list[str]:
             f"Peak of {memory['lanes']} lanes of Adam on the network: {mib['peak']:,.0f} MiB, "
             f"{mib['import']:,.0f} of it the imports; arrays and data: {mib['needed']:,.0f} MiB"
         )
+    if "long_peak_bytes" in memory:
+        told = ", ".join(
+            f"{peak / 2**20:,.0f} MiB at {int(iterations):,} iterations"
+            for iterations, peak in memory["long_peak_bytes"].items()
+        )
+        lines.append(f"Peak of many lanes of Adam on the function: {told}")
     lines += [
         f"{name}: {each['left_out']}" for name, each in sections.items() if "left_out" in each
     ]

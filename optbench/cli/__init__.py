@@ -31,6 +31,10 @@ COMMANDS = {
         "show:show",
         "Show the summary of runs: the best configuration of each optimizer, over its seeds.",
     ),
+    "compare": (
+        "compare:compare",
+        "Compare the optimizers of runs: by how much each is better, and whether that is sure.",
+    ),
     "target": (
         "target:target",
         "Show how many steps, or seconds, optimizers need to a target, and how many get there.",

@@ -24,6 +24,7 @@ from optbench.cli.options import (
 from optbench.cli.output import console, debug, say, table, tell
 from optbench.errors import ExitCode, SuiteError
 from optbench.records import Failure, RunTables, Status
+from optbench.report.configurations import RANKED_BY
 from optbench.report.sections import to_json, to_rich
 from optbench.report.summaries import summary
 from optbench.report.tables import duration, sections
@@ -107,7 +108,7 @@ def run(
     seeds: Annotated[
         int | None, typer.Option(metavar="N", help="Number of seeds: 0 to N − 1.")
     ] = None,
-    seed: Annotated[str | None, typer.Option(metavar="LIST", help="These seeds: 3,7,11.")] = None,
+    seed: Annotated[str | None, typer.Option(metavar="LIST", help="These seeds: 0-4,7.")] = None,
     iterations: Annotated[
         int | None, typer.Option(metavar="N", help="Updates to make, instead of the suite's.")
     ] = None,
@@ -303,7 +304,7 @@ def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool)
         if codes[-1] == ExitCode.INTERRUPTED and not (quiet or json):
             command = f"optbench run --resume {quote(result.path.name)}{_out_option(out)}"
             say(f"interrupted: what was done is kept; go on with: {command}")
-        tables = read_run(result.path)
+        tables = read_run(result.path, RANKED_BY)
         finished.append(tables)
         for failure in result.failures:
             say(_failure(failure, tables))

@@ -1,16 +1,18 @@
 """CuPy on a CUDA GPU; the only file that names CuPy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
+from math import prod
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
-from optbench.arrays import Array
+from optbench.arrays import Array, Workspace
+from optbench.device import cublas, cuda
 from optbench.device.base import ApplyElementwise, Device
-from optbench.device.programs import OPERATIONS, ElementwiseRule, Operand, Program, trace
+from optbench.device.programs import ElementwiseRule, trace
 from optbench.device.stopwatch import EventStopwatch, Stopwatch
 
 GPU_MEMORY_PART = 4
@@ -25,6 +27,13 @@ class CupyDevice(Device):
     ----------
     number
         Which of the machine's CUDA devices.
+
+    Attributes
+    ----------
+    cupy
+        The library.
+    all_finite
+        A kernel that says of the numbers along an axis whether all are finite.
     """
 
     def __init__(self, number: int = 0) -> None:
@@ -32,8 +41,9 @@ class CupyDevice(Device):
         from array_api_compat import cupy as xp
 
         super().__init__(xp, "gpu")
-        self._cupy = cupy
+        self.cupy = cupy
         self._kernels: dict[Any, Any] = {}
+        self.all_finite = cupy.ReductionKernel(*cuda.ALL_FINITE)
         self._number = number
         self._properties = cupy.cuda.runtime.getDeviceProperties(number)
         self.block_bytes = self._properties["totalGlobalMem"] // GPU_MEMORY_PART
@@ -45,13 +55,17 @@ class CupyDevice(Device):
 
     @override
     def active(self) -> AbstractContextManager[Any]:
-        context: AbstractContextManager[Any] = self._cupy.cuda.Device(self._number)
+        context: AbstractContextManager[Any] = self.cupy.cuda.Device(self._number)
         return context
 
     @override
     def get(self, array: Array) -> np.ndarray:
-        host: np.ndarray = self._cupy.asnumpy(array)
+        host: np.ndarray = self.cupy.asnumpy(array)
         return host
+
+    @override
+    def workspace(self) -> Workspace:
+        return CupyWorkspace(self)
 
     @override
     def elementwise(self) -> ApplyElementwise:
@@ -60,26 +74,26 @@ class CupyDevice(Device):
         def apply(
             rule: ElementwiseRule, arrays: Sequence[Array], columns: Mapping[str, Array]
         ) -> None:
-            kernel = self._kernel(rule, len(arrays), tuple(columns))
+            key = (rule, len(arrays), tuple(columns))
+            kernel = self._kernels.get(key)
+            if kernel is None:
+                kernel = self._kernels[key] = self.kernel(cuda.rule_source(trace(*key)))
             kernel(*arrays, *columns.values(), arrays[0], *arrays[2:])
 
         return apply
 
-    def _kernel(self, rule: ElementwiseRule, arrays: int, columns: tuple[str, ...]) -> Any:
-        key = (rule, arrays, columns)
-        if key not in self._kernels:
-            inputs, outputs, body = cuda_source(trace(rule, arrays, columns))
-            # A product and a sum in one rounding would give other bits than the rule's operations.
-            kernel = self._cupy.ElementwiseKernel(
-                inputs, outputs, body, "optbench_rule", options=("--fmad=false",)
-            )
-            self._kernels[key] = kernel
-        return self._kernels[key]
+    def kernel(self, source: cuda.Source) -> Any:
+        """Return a kernel, which CuPy compiles for the types that it first meets."""
+        if source not in self._kernels:
+            # A product and a sum in one rounding would give other bits than two operations.
+            kernel = self.cupy.ElementwiseKernel(*source, options=("--fmad=false",))
+            self._kernels[source] = kernel
+        return self._kernels[source]
 
     @override
     def release(self) -> None:
         with self.active():  # the pool is that of the current device
-            self._cupy.get_default_memory_pool().free_all_blocks()
+            self.cupy.get_default_memory_pool().free_all_blocks()
 
     @override
     def lacks_memory(self, error: Exception) -> bool:
@@ -90,7 +104,7 @@ class CupyDevice(Device):
     @override
     def stopwatch(self) -> Stopwatch:
         """Return a stopwatch that reads CUDA events, so that no step waits for the host."""
-        return EventStopwatch(self._cupy.cuda)
+        return EventStopwatch(self.cupy.cuda)
 
     @override
     def describe(self) -> dict[str, Any]:
@@ -99,8 +113,100 @@ class CupyDevice(Device):
             "number": self._number,
             "name": self._properties["name"].decode(),
             "memory_bytes": self.memory_bytes,
-            "cuda_runtime": self._cupy.cuda.runtime.runtimeGetVersion(),
+            "cuda_runtime": self.cupy.cuda.runtime.runtimeGetVersion(),
         }
+
+
+class CupyWorkspace(Workspace):
+    """Work arrays of CuPy, and operations that take one launch each where that can be.
+
+    Parameters
+    ----------
+    device
+        The device of the arrays.
+    """
+
+    def __init__(self, device: CupyDevice) -> None:
+        super().__init__(device.xp, writes_out=True)
+        self._cupy = device.cupy
+        self._kernel = device.kernel
+        self._all_finite = device.all_finite
+
+    @override
+    def into(
+        self, out: Array, function: Callable[..., Array], *operands: Any, **options: Any
+    ) -> Array:
+        if function is self.xp.matmul and not options:
+            return self.matmul(out, *operands)
+        reduces = function is self.xp.sum and not self._overlap(out, *operands)
+        if reduces or isinstance(function, self._cupy.ufunc):
+            function(*operands, out=out, **options)
+        else:  # what array_api_compat wraps, for one, does not always take out=
+            out[...] = function(*operands, **options)
+        return out
+
+    def _overlap(self, out: Array, *operands: Array) -> bool:
+        return any(self._cupy.may_share_memory(out, operand) for operand in operands)
+
+    def matmul(self, out: Array, a: Array, b: Array) -> Array:
+        """Return ``out``, holding a @ b, by one strided batch of cuBLAS where that needs no copy.
+
+        That is so for the layouts named in :mod:`optbench.device.cublas`. For others CuPy copies
+        operands that are not C-contiguous and, up to version 13, repeats what lanes share.
+        """
+        if self._overlap(out, a, b):
+            out[...] = self.xp.matmul(a, b)
+            return out
+        arguments = cublas.arguments(out, a, b)
+        if arguments is None:
+            self.xp.matmul(a, b, out=out)
+        else:
+            library = self._cupy.cuda
+            gemm = getattr(library.cublas, cublas.GEMM[out.dtype])
+            gemm(library.get_cublas_handle(), *arguments)
+        return out
+
+    @override
+    def gather(self, rows: Array, indices: Array) -> Array:
+        out = self.take((*indices.shape, *rows.shape[1:]), rows.dtype)
+        return self.xp.take(rows, indices, axis=0, out=out)
+
+    @override
+    def gather_ratio(self, rows: Array, indices: Array, divisor: float, dtype: Any) -> Array:
+        if not rows.flags.c_contiguous:
+            return super().gather_ratio(rows, indices, divisor, dtype)
+        out = self.take((*indices.shape, *rows.shape[1:]), dtype)
+        columns = prod(rows.shape[1:])
+        flat = self.xp.reshape(out, (len(indices), columns), copy=False)
+        self._kernel(cuda.GATHER_RATIO)(rows, indices[:, None], columns, divisor, flat)
+        return out
+
+    @override
+    def rectify(self, values: Array, shift: Array) -> Array:
+        self._kernel(cuda.RECTIFY)(values, shift[:, None, :], values)
+        return values
+
+    @override
+    def rectify_back(self, grads: Array, values: Array, sums: Array) -> Array:
+        if not (grads.flags.c_contiguous and values.flags.c_contiguous):
+            return super().rectify_back(grads, values, sums)
+        _, rows, columns = values.shape
+        self._kernel(cuda.RECTIFY_BACK)(values, rows, columns, grads, sums)
+        return grads
+
+    @override
+    def softmax_losses(self, scores: Array, labels: Array, log_eps: float) -> tuple[Array, Array]:
+        if not scores.flags.c_contiguous:
+            return super().softmax_losses(scores, labels, log_eps)
+        back = self.xp.empty_like(scores)
+        losses = self.xp.empty(scores.shape[:2], dtype=scores.dtype)
+        kernel = self._kernel(cuda.SOFTMAX_LOSSES)
+        kernel(scores, labels, scores.shape[2], log_eps, bool(log_eps), back, losses)
+        return losses, back
+
+    @override
+    def all_finite(self, rows: Array) -> Array:
+        return self._all_finite(rows, axis=1)
 
 
 def why_no_gpu(number: int = 0) -> str | None:
@@ -151,30 +257,3 @@ def list_gpus() -> list[dict[str, Any]]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def cuda_source(program: Program) -> tuple[str, str, str]:
-    """Return inputs, outputs and body of a CUDA element-wise kernel.
-
-    Inputs are ``a0``, ``a1``, … for the arrays, then ``c_<name>`` for the columns; outputs are
-    ``o0``, ``o2``, …, all of type T.
-    """
-    outputs = [index for index in range(program.arrays) if index != 1]
-    lines = [f"T n{index} = a{index};" for index in outputs]
-    lines += [f"T r{index};" for index in range(program.registers)]
-    for operation in program.operations:
-        sources = [_cuda(operand) for operand in operation.sources]
-        pattern = "{}" if operation.name == "copy" else OPERATIONS[operation.name]
-        lines.append(f"{_cuda(operation.target)} = {pattern.format(*sources)};")
-    lines += [f"o{index} = n{index};" for index in outputs]
-    inputs = [f"T a{index}" for index in range(program.arrays)]
-    inputs += [f"T c_{name}" for name in program.columns]
-    return ", ".join(inputs), ", ".join(f"T o{index}" for index in outputs), "\n".join(lines)
-
-
-def _cuda(operand: Operand) -> str:
-    if operand.kind == "number":
-        return f"T({operand.key!r})"
-    if operand.kind == "array":
-        return "a1" if operand.key == 1 else f"n{operand.key}"
-    return f"c_{operand.key}" if operand.kind == "column" else f"r{operand.key}"

@@ -14,18 +14,6 @@ from optbench.records import Lane
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far an earlier run of a block got.
-
-    ``arrays`` are those of its last checkpoint, ``loss`` all rows recorded before that: float64,
-    shape (rows, lanes).
-    """
-
-    arrays: Mapping[str, np.ndarray] = field(repr=False)
-    loss: np.ndarray = field(repr=False)
-
-
-@dataclass(frozen=True)
 class Group:
     """Lanes of a block that one rule updates: consecutive rows, given the same settings."""
 
@@ -42,7 +30,7 @@ class Group:
 class Block:
     """Lanes of one problem, stepped together, each group of them by its own rule; plain data.
 
-    ``progress`` is where they go on from; None at their start.
+    ``progress`` holds the arrays of the checkpoint that they go on from; None at their start.
     """
 
     number: int
@@ -50,7 +38,7 @@ class Block:
     iterations: int
     groups: tuple[Group, ...]
     rules: Rules = field(default_factory=Rules)
-    progress: Progress | None = None
+    progress: Mapping[str, np.ndarray] | None = field(default=None, repr=False)
 
     @cached_property
     def lanes(self) -> tuple[Lane, ...]:

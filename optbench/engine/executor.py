@@ -25,11 +25,12 @@ from optbench.engine.block import Block, halves
 from optbench.engine.loop import run_block
 from optbench.errors import UsageError
 from optbench.plugins import complaint
-from optbench.records import BlockResult, BlockSplit, LaneResult, Record, Status
+from optbench.records import BlockResult, BlockSplit, LaneResult, Record, Status, TraceChunk
 
-WAITING_RECORDS = 32
-"""Once so many records wait to be taken, workers pause: a thread that computes on small arrays
-hardly ever gives way to another, and an interrupt or a display has to get its turn."""
+WAITING_RECORDS, WAITING_BYTES = 32, 64 * 2**20
+"""Once so many records wait to be taken, or their rows take so much memory, workers pause: a thread
+that computes on small arrays hardly ever gives way to another, and an interrupt or a display has to
+get its turn."""
 
 PAUSE_SECONDS = 0.001
 
@@ -161,8 +162,14 @@ class _Worker:
         cancelled = self.cancelled.is_set
         for record in run_block(block, self.device, cancelled, self.checkpoint_seconds):
             self.records.put(record)
-            while self.records.qsize() > WAITING_RECORDS and not cancelled():
+            size = record.nbytes if isinstance(record, TraceChunk) else 0
+            while self._many_wait(size) and not cancelled():
                 time.sleep(PAUSE_SECONDS)
+
+    def _many_wait(self, size: int) -> bool:
+        """Say whether too many records wait, if each is as large as the last one."""
+        waiting = self.records.qsize()
+        return waiting > WAITING_RECORDS or (waiting - 1) * size > WAITING_BYTES
 
     def _split(self, block: Block, message: str, text: str) -> tuple[Block, ...]:
         self.device.release()

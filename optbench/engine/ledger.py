@@ -11,14 +11,8 @@ import numpy as np
 
 from optbench.engine.block import Block
 from optbench.engine.recorder import TraceRows
-from optbench.records import (
-    BlockResult,
-    LaneResult,
-    Status,
-    TraceChunk,
-    averaged_rows,
-    final_and_best,
-)
+from optbench.engine.summary import RunningSummary
+from optbench.records import BlockResult, LaneResult, Status, TraceChunk
 
 
 class Ledger:
@@ -51,14 +45,21 @@ class Ledger:
         self._row_counts = np.zeros(lanes, dtype=np.int64)
         self._update_counts = np.zeros(lanes, dtype=np.int64)
         self._best_update_counts = np.zeros(lanes, dtype=np.int64)
-        self._loss: list[np.ndarray] = []
+        self._summary = RunningSummary(
+            lanes,
+            block.iterations,
+            stochastic=block.problem.stochastic,
+            may_stop=block.rules.stopping() is not None,
+        )
+        self._final_loss = np.full(lanes, np.nan)
+        self._best_loss = np.full(lanes, np.nan)
         self._step_counts = np.zeros(lanes, dtype=np.int64)
         self._gradient_seconds = np.zeros(lanes)
         self._update_seconds = np.zeros(lanes)
 
     @property
     def state(self) -> dict[str, np.ndarray]:
-        """All that it holds besides the losses, by its name in checkpoints."""
+        """All that it holds, by its name in checkpoints."""
         return {
             "places": self.places,
             "running": self.running,
@@ -66,25 +67,30 @@ class Ledger:
             "rows": self._row_counts,
             "updates": self._update_counts,
             "best_at": self._best_update_counts,
+            "final_loss": self._final_loss,
+            "best_loss": self._best_loss,
+            **self._summary.state,
             "entered": np.array(self.entered),
             "steps": self._step_counts,
             "gradient_seconds": self._gradient_seconds,
             "update_seconds": self._update_seconds,
         }
 
-    def restore(self, state: Mapping[str, np.ndarray], loss: np.ndarray) -> None:
-        """Go on from an earlier :attr:`state`, with the losses of all rows entered before it."""
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from an earlier :attr:`state`."""
         self.places = state["places"]
         self.running = state["running"]
         self._diverged = state["diverged"]
         self._row_counts = state["rows"]
         self._update_counts = state["updates"]
         self._best_update_counts = state["best_at"]
+        self._final_loss = state["final_loss"]
+        self._best_loss = state["best_loss"]
+        self._summary.restore(state)
         self.entered = int(state["entered"])
         self._step_counts = state["steps"]
         self._gradient_seconds = state["gradient_seconds"]
         self._update_seconds = state["update_seconds"]
-        self._loss = [loss]
 
     @property
     def complete(self) -> bool:
@@ -110,14 +116,19 @@ class Ledger:
         self._update_counts[places] = np.minimum(
             self._row_counts[places] - self._rows_after_last_update * ends, updates_made
         )
-        self._loss.append(self._for_all_lanes(rows.loss))
+        self._summary.enter(rows.loss)
+        well = ends & ~self._diverged[places]
+        self._sum_up(np.flatnonzero(running)[well], height - row_counts[well])
+        if self.complete:
+            self._sum_up(np.flatnonzero(self.running[self.places]))
+        self._summary.condense(updates_made)
         counts = np.zeros(len(self.numbers), dtype=np.int64)
         counts[places] = row_counts
         return TraceChunk(
             self._block.number,
             self.numbers,
             rows.first,
-            self._loss[-1],
+            self._for_all_lanes(rows.loss),
             counts,
             None if rows.position is None else self._for_all_lanes(rows.position),
             None if rows.penalty is None else self._for_all_lanes(rows.penalty),
@@ -144,11 +155,13 @@ class Ledger:
     def stop(self, places: np.ndarray) -> None:
         """End lanes after the last update entered, as early stopping asks."""
         self.running[places] = False
+        self._sum_up(np.flatnonzero(np.isin(self.places, places)))
 
     def drop_ended(self) -> np.ndarray:
         """Expect no more rows of lanes that have ended; return which of :attr:`places` are left."""
         left = np.flatnonzero(self.running[self.places])
         self.places = self.places[left]
+        self._summary.drop(left)
         return left
 
     def keep_best(self, places: np.ndarray, update_counts: np.ndarray) -> None:
@@ -172,12 +185,12 @@ class Ledger:
 
     def result(self) -> BlockResult:
         """Return what became of every lane."""
-        losses = self._final_and_best()
+        ended = ~self._diverged & (~self.running | self.complete)
         row_counts, update_counts = self._row_counts.tolist(), self._update_counts.tolist()
         lanes = []
+        otherwise = Status.DONE if self.complete else Status.INTERRUPTED
         for place, number in enumerate(self.numbers.tolist()):
-            status = self._status(place)
-            final, best = losses.get(place, (None, None))
+            status = self._status(place, otherwise)
             steps = self._step_counts[place]
             gradient = float(self._gradient_seconds[place] / max(1, steps))
             update = float(self._update_seconds[place] / max(1, steps))
@@ -189,8 +202,8 @@ class Ledger:
                     diverged_at=row_counts[place] - 1 if status is Status.DIVERGED else None,
                     stopped_at=row_counts[place] - 1 if status is Status.STOPPED else None,
                     best_at=int(self._best_update_counts[place]) or None,
-                    final_loss=final,
-                    best_loss=best,
+                    final_loss=float(self._final_loss[place]) if ended[place] else None,
+                    best_loss=float(self._best_loss[place]) if ended[place] else None,
                     step_seconds=gradient + update if steps else None,
                     gradient_seconds=gradient if steps else None,
                     update_seconds=update if steps else None,
@@ -199,23 +212,23 @@ class Ledger:
             )
         return BlockResult(self._block.number, tuple(lanes))
 
-    def _status(self, place: int) -> Status:
+    def _status(self, place: int, otherwise: Status) -> Status:
         if self._diverged[place]:
             return Status.DIVERGED
-        if not self.running[place]:
-            return Status.STOPPED
-        return Status.DONE if self.complete else Status.INTERRUPTED
+        return otherwise if self.running[place] else Status.STOPPED
 
-    def _final_and_best(self) -> dict[int, tuple[float, float]]:
-        """Return the final and the best loss, by place, of the lanes that are done or stopped."""
-        ended = ~self._diverged & (self._row_counts > 0) & (~self.running | self.complete)
-        by_place: dict[int, tuple[float, float]] = {}
-        losses = np.concatenate(self._loss) if ended.any() else np.zeros((0, 0))
-        counts = np.stack([self._row_counts, self._update_counts], axis=1)
-        for rows, updates in np.unique(counts[ended], axis=0).tolist():
-            places = np.flatnonzero(ended & (counts == [rows, updates]).all(axis=1))
-            averaged = averaged_rows(updates, stochastic=self._block.problem.stochastic)
-            final, best = final_and_best(np.ascontiguousarray(losses[:rows, places].T), averaged)
-            pairs = zip(final.tolist(), best.tolist(), strict=True)
-            by_place |= dict(zip(places.tolist(), pairs, strict=True))
-        return by_place
+    def _sum_up(self, columns: np.ndarray, beyond: np.ndarray | None = None) -> None:
+        """Enter the final and the best loss of lanes that have ended well.
+
+        ``columns`` are their indices in :attr:`places`; ``beyond`` says how many of the rows that
+        were entered follow the last one of each, by default none.
+        """
+        if beyond is None:
+            beyond = np.zeros(len(columns), dtype=np.int64)
+        keys = np.stack([self._update_counts[self.places[columns]], beyond], axis=1)
+        for key in np.unique(keys, axis=0):
+            alike = columns[(keys == key).all(axis=1)]
+            updates, rows_beyond = key.tolist()
+            final, best = self._summary.of(alike, updates, rows_beyond)
+            self._final_loss[self.places[alike]] = final
+            self._best_loss[self.places[alike]] = best

@@ -12,7 +12,7 @@ from math import inf, isfinite
 import numpy as np
 
 from optbench.device.base import Device
-from optbench.engine.block import Block, Progress
+from optbench.engine.block import Block
 from optbench.engine.ledger import Ledger
 from optbench.engine.stepper import LaneState, Stepper
 from optbench.engine.stopping import Patience
@@ -23,9 +23,6 @@ CHUNK_ROWS = 64
 
 VALIDATION = "validation"
 """The split whose error decides early stopping."""
-
-EVALUATED = {"place": "int64", "updates": "int64", "split": "U16"}
-"""What a checkpoint holds of the evaluations made so far, one row for each."""
 
 
 def run_block(
@@ -63,7 +60,10 @@ class _BlockRun:
         per_epoch = block.problem.iterations_per_epoch
         if block.rules.patience is not None and per_epoch is not None:
             self._patience = Patience(block.rules, len(block.lanes), per_epoch)
-        self._evaluated: list[set[tuple[str, int]]] = [set() for _ in block.lanes]
+        evaluated = (len(block.lanes), len(self._splits))
+        self._last_evaluated = np.full(evaluated, -1)
+        self._best_evaluated = np.full(evaluated, -1)
+        self._evaluations = 0
         if block.progress is None:
             self._stepper = Stepper(block, device)
         else:
@@ -209,18 +209,30 @@ class _BlockRun:
     ) -> Iterator[Record]:
         """Yield the evaluations of lanes that are running, or also of those that have ended.
 
-        What was evaluated before, for another reason, is left out.
+        What was evaluated before, for another reason, is left out: that can have been just now, or
+        where a lane validated best.
         """
-        key = split, update_count
-        is_new = np.array([key not in self._evaluated[place] for place in places], dtype=bool)
+        column = self._splits.index(split)
+        known = [self._last_evaluated[places, column], self._best_evaluated[places, column]]
+        is_new = (np.stack(known) != update_count).all(axis=0)
         chosen = (self._ledger.running[places] | ended) & is_new
-        for place in places[chosen]:
-            self._evaluated[place].add(key)
-        if chosen.any():
-            numbers = self._ledger.numbers[places[chosen]]
-            yield EvaluationRows(
-                self._block.number, numbers, update_count, split, loss[chosen], error[chosen]
-            )
+        if not chosen.any():
+            return
+        evaluated = places[chosen]
+        self._last_evaluated[evaluated, column] = update_count
+        if self._patience is not None:
+            best = evaluated[self._patience.best_update_counts[evaluated] == update_count]
+            self._best_evaluated[best, column] = update_count
+        number, self._evaluations = self._evaluations, self._evaluations + 1
+        yield EvaluationRows(
+            self._block.number,
+            number,
+            self._ledger.numbers[evaluated],
+            update_count,
+            split,
+            loss[chosen],
+            error[chosen],
+        )
 
     # Checkpoints
 
@@ -228,11 +240,6 @@ class _BlockRun:
         """Return all that it takes to go on from here."""
         self._enter_seconds()
         get, state = self._device.get, self._stepper.state
-        evaluated = sorted(
-            (place, update_count, split)
-            for place, keys in enumerate(self._evaluated)
-            for split, update_count in keys
-        )
         arrays = {
             "params": get(state.params),
             "buffers": get(state.buffers),
@@ -242,10 +249,9 @@ class _BlockRun:
                 for name, slot in slots.items()
             },
             **{f"ledger/{name}": array for name, array in self._ledger.state.items()},
-            **{
-                f"seen/{name}": np.array([row[column] for row in evaluated], dtype=kind)
-                for column, (name, kind) in enumerate(EVALUATED.items())
-            },
+            "evaluated/last": self._last_evaluated,
+            "evaluated/best": self._best_evaluated,
+            "evaluated/count": np.array(self._evaluations),
         }
         if state.best is not None:
             arrays |= {"best/params": get(state.best[0]), "best/buffers": get(state.best[1])}
@@ -255,16 +261,15 @@ class _BlockRun:
         copies = {name: np.array(array) for name, array in arrays.items()}
         return Checkpoint(self._block.number, self._ledger.entered, copies)
 
-    def _restore(self, progress: Progress) -> Stepper:
+    def _restore(self, progress: Mapping[str, np.ndarray]) -> Stepper:
         """Take up what a checkpoint holds, and return the stepper of the lanes that were left."""
-        arrays = {name: np.array(array) for name, array in progress.arrays.items()}  # to be changed
-        self._ledger.restore(_named(arrays, "ledger"), progress.loss)
+        arrays = {name: np.array(array) for name, array in progress.items()}  # to be changed
+        self._ledger.restore(_named(arrays, "ledger"))
         if self._patience is not None:
             self._patience.restore(_named(arrays, "patience"))
-        evaluated = _named(arrays, "seen")
-        columns = (evaluated[name].tolist() for name in EVALUATED)
-        for place, update_count, split in zip(*columns, strict=True):
-            self._evaluated[place].add((split, update_count))
+        self._last_evaluated = arrays["evaluated/last"]
+        self._best_evaluated = arrays["evaluated/best"]
+        self._evaluations = int(arrays["evaluated/count"])
         block = self._block.subset(self._ledger.places.tolist())
         put, best = self._device.put, _named(arrays, "best")
         state = LaneState(

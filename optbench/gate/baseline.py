@@ -24,7 +24,7 @@ from pydantic import BaseModel, FiniteFloat, PositiveFloat
 from optbench.errors import NothingToCompareError, ResultsError, UsageError, nearest, shown
 from optbench.records import LANE_COLUMNS, TRACE_COLUMNS
 from optbench.store.description import check_description, check_shape
-from optbench.store.files import arrow_type, write_beside, write_json, write_table
+from optbench.store.files import arrow_type, write_beside, write_json, write_tables
 from optbench.store.lock import locked
 from optbench.store.places import sync, writing
 from optbench.store.reader import read_json, read_table, show_names
@@ -190,7 +190,9 @@ def _write_table(path: Path, rows: "pd.DataFrame", kinds: Mapping[str, str]) -> 
     table = table.cast(pa.schema(fields))
     write_beside(
         path,
-        lambda place: write_table(table, place, compression="zstd", compression_level=19),
+        lambda place: write_tables(
+            place, table.schema, [table], compression="zstd", compression_level=19
+        ),
     )
 
 

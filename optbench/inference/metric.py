@@ -27,6 +27,8 @@ loss is not positive          loss            the loss, as no zero is known.
 ============================  ==============  =====================================================
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 FUNCTION_UNITS = 1024.0
@@ -51,14 +53,39 @@ def log_losses(
     >>> round(float(np.exp(y[1] - y[0])[0]), 6)
     2.0
     """
+    return scale_of(losses, start, unit=unit, minimum=minimum, noisy=noisy).log(losses)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is subtracted from losses, m, and what is added, ε; ``lowest`` is where they are cut."""
+
+    zero: float
+    floor: float
+    lowest: float = 0.0
+
+    def log(self, losses: np.ndarray) -> np.ndarray:
+        """Return log(loss − m + ε); +inf where a loss is not finite."""
+        above = np.maximum(np.where(np.isfinite(losses), losses, np.inf) - self.zero, self.lowest)
+        metric: np.ndarray = np.log(above + self.floor)
+        return metric
+
+
+def scale_of(
+    losses: np.ndarray,
+    start: float,
+    *,
+    unit: float,
+    minimum: float | None = None,
+    noisy: bool = False,
+) -> Scale:
+    """Return the scale of losses, with the arguments of :func:`log_losses`."""
     finite = np.isfinite(losses)
     if not finite.any():
-        return np.full(losses.shape, np.inf)
-    zero, floor = _zero_and_floor(np.where(finite, losses, np.nan), start, unit, minimum, noisy)
-    lowest = -0.5 * floor if noisy else 0.0  # noise, or rounding
-    above = np.maximum(np.where(finite, losses, np.inf) - zero, lowest)
-    metric: np.ndarray = np.log(above + floor)
-    return metric
+        return Scale(minimum or 0.0, 1.0)
+    known = np.where(finite, losses, np.nan)
+    zero, floor = _zero_and_floor(known, start, unit, minimum, noisy)
+    return Scale(zero, floor, -0.5 * floor if noisy else 0.0)  # noise, or rounding
 
 
 def _zero_and_floor(

@@ -44,10 +44,10 @@ def sign_flip(d: np.ndarray) -> float:
 def interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Return the shifts θ for which :func:`sign_flip` of d − θ is above 1 − level, ends included.
 
-    A flip of the seeds A is as extreme as the identity where θ lies on the same side of the mean of
-    d over A as of the mean of all, so that the ends are order statistics of means over subsets
-    (J. A. Hartigan, "Using subsample values as typical values", JASA 64, 1969). Infinite where so
-    few seeds reach no such level: at 95 %, below six.
+    Flipping the seeds A leads as far on the same side where θ lies between the mean of d over A and
+    the mean of all, so that the ends are order statistics of means over subsets (J. A. Hartigan,
+    "Using subsample values as typical values", JASA 64, 1969). Infinite where so few seeds reach no
+    such level: at 95 %, below six.
 
     >>> interval(np.array([0.1, 0.2, 0.1, 0.3, 0.2, 0.1]))
     (0.1, 0.3)
@@ -141,12 +141,15 @@ def _noncentrality(n: int, level: float, power: float) -> float:
 
 def _power(n: int, noncentrality: float, level: float) -> float:
     """Return the probability that a two-sided paired t test of n pairs rejects."""
-    from scipy.special import stdtrit
+    from scipy.special import ndtr, stdtrit
     from scipy.stats import nct
 
     beyond = stdtrit(n - 1, 1.0 - level / 2.0)
+    found = nct.sf(beyond, n - 1, noncentrality)
+    if np.isnan(found):  # SciPy gives up where it is next to 1
+        return float(ndtr(noncentrality - beyond))
     opposite = nct.cdf(-beyond, n - 1, noncentrality)
-    return float(nct.sf(beyond, n - 1, noncentrality) + np.nan_to_num(opposite))  # NaN: too small
+    return float(found + np.nan_to_num(opposite))  # NaN: too small
 
 
 def seeds_needed(sd: float, delta: float, level: float = LEVEL, power: float = POWER) -> int:

@@ -6,6 +6,7 @@ worst (most seeds diverged). What is tested needs no common scale of the problem
 """
 
 from itertools import combinations
+from math import factorial, inf
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def friedman(y: np.ndarray) -> tuple[float, float, float]:
     as Demšar (2006) writes them, without a correction for ties; p is the upper tail of F_F by the F
     distribution of k − 1 and (k − 1)(N − 1) degrees of freedom (R. L. Iman and J. M. Davenport,
     "Approximations of the critical region of the Friedman statistic", 1980). Where all problems
-    agree on all ranks F_F is infinite and p 0: the exact one is k!^(1−N).
+    agree on all ranks F_F is infinite, and p is the exact one, k!^(1−N).
 
     >>> chi2, f, p = friedman(np.array([[1, 2, 3], [1, 3, 2], [1, 2, 3], [2, 1, 3]]))
     >>> round(chi2, 3), round(f, 3), round(p, 3)
@@ -52,7 +53,7 @@ def friedman(y: np.ndarray) -> tuple[float, float, float]:
     chi2 = 12.0 * problems / (labels * (labels + 1)) * (squares - labels * (labels + 1) ** 2 / 4.0)
     left = problems * (labels - 1) - chi2
     if left <= 1e-9:
-        return chi2, np.inf, 0.0
+        return chi2, inf, float(factorial(labels)) ** (1 - problems)
     f = max((problems - 1) * chi2 / left, 0.0)
     return chi2, f, float(fdtrc(labels - 1, (labels - 1) * (problems - 1), f))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.errors import UsageError, nearest
+from optbench.inference.metric import scale_of
 from optbench.records import (
     BEST_AT,
     HYPERPARAMETER_PREFIX,
@@ -14,7 +15,7 @@ from optbench.records import (
     Status,
     averaged_rows_of,
 )
-from optbench.report.domain import lanes_outside
+from optbench.report.domain import ends, lanes_outside
 from optbench.report.statistics import ENDED_WELL, ENDED_WORST, quantile, spread
 
 SPLITS = ("train", "validation", "test")
@@ -66,6 +67,11 @@ def last_evaluations(evaluation: pd.DataFrame, lanes: pd.DataFrame) -> pd.DataFr
     return ordered.drop_duplicates(["lane", "split"], keep="last")
 
 
+RANKED_BY = {"trace": ends, "evaluation": last_evaluations}
+"""All that lanes are ranked by, of the tables that grow with their iterations; see
+:func:`optbench.store.reader.read_run`."""
+
+
 def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     """Return the lanes in order with :data:`MEASURES`, and what they are ranked by.
 
@@ -74,7 +80,8 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     loss; never that of the test split. The smallest is best. Losses of lanes that diverged or
     failed are +inf, and so is the score of one that ended without a finite value of the criterion;
     those of lanes that have not ended are NaN. ``averaged_rows`` is how many rows a final loss is
-    the mean of.
+    the mean of; ``floor`` is the loss below which a function's differences are rounding, -inf where
+    there is none; ``above`` says which lanes ended above where their problem's began.
     """
     lanes = tables.lanes.sort_values("lane", kind="stable")
     last = last_evaluations(tables.evaluation, lanes)
@@ -97,7 +104,43 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     lanes["score"] = np.select([lanes["criterion"] == name for name in CRITERIA], choices)
     lanes.loc[ended_well & lanes["score"].isna(), "score"] = np.inf
     lanes["averaged_rows"] = _averaged_rows(tables, lanes)
-    return lanes.assign(outside=lanes["lane"].isin(lanes_outside(tables)) & ended_well)
+    start = lanes["problem"].map(_starts(tables, lanes))
+    described = {problem: describe(tables, problem) for problem in lanes["problem"].unique()}
+    return lanes.assign(
+        outside=lanes["lane"].isin(lanes_outside(tables)) & ended_well,
+        above=(lanes["final_loss"] > start) & ended_well,
+        minimum=[known_minimum(described[name]) or 0.0 for name in lanes["problem"]],
+        floor=[
+            _floor(described[problem], start_loss)
+            for problem, start_loss in zip(lanes["problem"], start, strict=True)
+        ],
+    )
+
+
+def _starts(tables: RunTables, lanes: pd.DataFrame) -> "pd.Series[float]":
+    """Return the loss at the start of each problem: the median of its lanes' first rows."""
+    rows = tables.trace[tables.trace["iteration"] == 0].merge(lanes[["lane", "problem"]], on="lane")
+    return rows.groupby("problem")["loss"].median()
+
+
+def _floor(meta: dict[str, Any], start: float) -> float:
+    """Return where a function's loss is no more than rounding above its smallest value."""
+    minimum = known_minimum(meta)
+    if minimum is None or meta["batch_size"] is not None or not np.isfinite(start):
+        return -np.inf
+    scale = scale_of(np.array([[minimum]]), start, unit=rounding_unit(meta), minimum=minimum)
+    return scale.zero + scale.floor
+
+
+def known_minimum(meta: dict[str, Any]) -> float | None:
+    """Return the smallest value of a function where it is known."""
+    minima = [float(minimum["value"]) for minimum in meta.get("minima") or ()]
+    return min(minima) if minima and meta["kind"] == "function" else None
+
+
+def rounding_unit(meta: dict[str, Any]) -> float:
+    """Return one unit of rounding of the numbers that a problem is computed in."""
+    return float(np.finfo(np.dtype(meta.get("dtype") or "float64")).eps)
 
 
 def _averaged_rows(tables: RunTables, lanes: pd.DataFrame) -> list[int]:
@@ -131,7 +174,11 @@ def _configurations(lanes: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     names = ["problem", "label", "optimizer", "criterion", *hyperparameter_columns(lanes)]
     table: pd.DataFrame = lanes.iloc[rows[0]][names].reset_index(drop=True)
     numbers = (*MEASURES, "score")
-    values = {name: lanes[name].to_numpy()[rows] for name in (*numbers, "status", "outside")}
+    flags = ("status", "outside", "above")
+    values = {name: lanes[name].to_numpy()[rows] for name in (*numbers, *flags)}
+    floor, minimum = (lanes[name].to_numpy()[rows[0]] for name in ("floor", "minimum"))
+    # What lies lower than rounding can is real: such lanes ended outside the domain.
+    floor = np.where(quantile(values["score"], 0.5) < 2 * minimum - floor, -np.inf, floor)
     medians = {name: quantile(values[name], 0.5) for name in numbers}
     low, high = spread(values["score"])
     seeds_outside = values["outside"].sum(axis=0)
@@ -141,12 +188,15 @@ def _configurations(lanes: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
         seeds_diverged=(values["status"] == Status.DIVERGED).sum(axis=0),
         seeds_failed=(values["status"] == Status.FAILED).sum(axis=0),
         seeds_outside=seeds_outside,
+        seeds_above=values["above"].sum(axis=0),
         status=_median_statuses(values["status"], medians["final_loss"]),
         **medians,
         score_min=quantile(values["score"], 0.0),
         score_max=quantile(values["score"], 1.0),
         score_low=low,
         score_high=high,
+        floor=floor,
+        level=np.maximum(medians["score"], floor),
         averaged_rows=lanes["averaged_rows"].to_numpy()[rows].max(axis=0),
         **{
             name: pd.DataFrame(
@@ -162,9 +212,10 @@ def configurations(tables: RunTables) -> pd.DataFrame:
     """Return one row per configuration, in lane order, with medians over its seeds.
 
     ``score`` is the median of what :func:`ranked_lanes` ranks by, ``score_low`` and ``score_high``
-    are the band over seeds. The first of a problem and label in :func:`ranked` is ``best``. Values
-    of diverged and failed lanes are +inf here (see :func:`summary` for the table with nulls), those
-    of lanes that have not ended are NaN.
+    are the band over seeds. ``level`` is the score, or the floor where it is below: what is lower
+    is rounding, and ties. ``best`` is the first of a problem and label in :func:`ranked`, and where
+    several tie, the one in the middle of them. Values of diverged and failed lanes are +inf here
+    (see :func:`summary` for the table with nulls), those of lanes that have not ended are NaN.
     """
     lanes = ranked_lanes(tables)
     groups = lanes.groupby(
@@ -179,17 +230,43 @@ def configurations(tables: RunTables) -> pd.DataFrame:
         part = _configurations(lanes, order[first[chosen] + np.arange(count)[:, None]])
         parts.append(part.set_axis(chosen))
     table = pd.concat(parts).sort_index()
-    best = ranked(table).drop_duplicates(["problem", "label"]).index
+    best = [
+        _middle(tied_with_best(rows))
+        for _, rows in ranked(table).groupby(["problem", "label"], sort=False)
+    ]
     return table.assign(best=table.index.isin(best))
 
 
+def tied_with_best(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return those of a label's configurations that no other one is better than, in order."""
+    first = ranked(rows).iloc[0]
+    if not np.isfinite(first["level"]):
+        return rows.loc[[first.name]]
+    tied = (rows["standing"] == first["standing"]) & (rows["level"] == first["level"])
+    found: pd.DataFrame = rows[tied].sort_index()
+    return found
+
+
+def _middle(tied: pd.DataFrame) -> Any:
+    """Return the index of the configuration in the middle of those that tie.
+
+    It is the one with the smallest sum, over the hyperparameters that differ, of places from the
+    middle of their values; of equals the first.
+    """
+    away = np.zeros(len(tied))
+    for name in swept_numbers(tied) if len(tied) > 2 else ():
+        places = tied[name].rank(method="dense").to_numpy()
+        away += np.abs(places - (places.max() + 1.0) / 2.0)
+    return tied.index[int(away.argmin())]
+
+
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Return configurations from best to worst, by standing and score; of equals the first first.
+    """Return configurations from best to worst, by standing and level; of equals the first first.
 
     ``standing`` is 0; 1 where more than half of the seeds ended outside the domain that the
     function was given, however low; and 2 where there is no score.
     """
-    return table.sort_values(["standing", "score"], kind="stable")
+    return table.sort_values(["standing", "level"], kind="stable")
 
 
 def swept_columns(table: pd.DataFrame) -> list[str]:
@@ -255,7 +332,7 @@ def edge_warning(table: pd.DataFrame) -> str | None:
     best = table[table["best"]].iloc[0]
     if not np.isfinite(best["score"]):
         return None
-    tied = table[(table["standing"] == best["standing"]) & (table["score"] == best["score"])]
+    tied = tied_with_best(table)
     edges = [
         f"{hyperparameter_text(best, [name])} is the {side} tried"
         for name in swept_numbers(table, least=3)

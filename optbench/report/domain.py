@@ -14,6 +14,26 @@ FARTHEST_END = 1e6
 """Ends farther out than so many widths of the guess have run away; no figure can show them."""
 
 
+def ends(trace: pd.DataFrame, lanes: pd.DataFrame) -> pd.DataFrame:
+    """Return all of a trace that this module reads, by lane and iteration.
+
+    That is the first row of each lane, the last, and the last whose position is finite.
+    """
+    places = (trace["lane"].to_numpy(np.int64) << 32) + trace["iteration"].to_numpy(np.int64)
+    order = np.argsort(places, kind="stable")  # which merges what is in order already
+    lane = trace["lane"].to_numpy()[order]
+    first = np.flatnonzero(np.diff(lane, prepend=lane[:1] - 1))
+    if not first.size:
+        return trace
+    rows = [first, np.append(first[1:], len(lane)) - 1]
+    finite = np.ones(len(lane), dtype=bool)
+    for name in [name for name in POSITION_NAMES if name in trace]:  # of one variable, two, three
+        finite &= np.isfinite(trace[name].to_numpy(dtype=np.float64)[order])
+        rows.append(np.maximum.reduceat(np.where(finite, np.arange(len(lane)), first[0]), first))
+    kept: pd.DataFrame = trace.iloc[order[np.unique(np.concatenate(rows))]]
+    return kept
+
+
 def lanes_outside(tables: RunTables) -> frozenset[int]:
     """Return the lanes whose last finite position lies outside the given domain of their function.
 

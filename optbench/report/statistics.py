@@ -74,6 +74,15 @@ def quantile(rows: np.ndarray, q: float) -> np.ndarray:
     return np.where(np.isnan(ordered[-1]), np.nan, value)
 
 
+def band_name(seeds: int) -> str:
+    """Say what :func:`spread` is of so many seeds.
+
+    >>> band_name(5), band_name(10)
+    ('min–max', '10–90 %')
+    """
+    return "min–max" if seeds < FEW_SEEDS else "10–90 %"
+
+
 def spread(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the band of the seeds along axis 0: minimum to maximum below 10, else 10-90 %."""
     tail = 0.0 if len(rows) < FEW_SEEDS else 0.1

@@ -8,6 +8,7 @@ import pandas as pd
 from optbench.records import REUSED_FROM, RunTables
 from optbench.report.configurations import (
     configurations,
+    describe,
     edge_warning,
     hyperparameter_columns,
     hyperparameter_text,
@@ -27,6 +28,9 @@ SUMMARY_COLUMNS = {
     "score": "float64",  # its value; this and all below are medians over the seeds of the best
     "score_min": "float64",  # configuration, null where the value is not finite, that is where it
     "score_max": "float64",  # diverged or is missing
+    "score_low": "float64",  # the band over seeds: these two below 10 seeds, else 10 to 90 %
+    "score_high": "float64",
+    "floor": "float64",  # a function's loss that is next to rounding; below it scores tie
     "final_loss": "float64",
     "best_loss": "float64",
     "averaged_rows": "int64",  # rows that final_loss is the mean of, the largest number of a seed
@@ -46,8 +50,10 @@ SUMMARY_COLUMNS = {
     "lanes_diverged": "int64",
     "lanes_failed": "int64",
     "lanes_outside": "int64",  # ended outside the domain
+    "lanes_above": "int64",  # ended above where the problem's lanes began
     "lanes_reused": "int64",  # taken over from earlier runs
     "swept": "string",  # its values of the hyperparameters that were swept; null where none was
+    "random": "bool",  # whether seeds make any difference
     "edge": "string",  # warning that the best lies on the edge of the grid, or null
 }
 """Columns of :func:`summary`; one ``hp_<name>`` column per hyperparameter follows them."""
@@ -68,10 +74,19 @@ def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
         "lanes_diverged": table["seeds_diverged"].sum(),
         "lanes_failed": table["seeds_failed"].sum(),
         "lanes_outside": table["seeds_outside"].sum(),
+        "lanes_above": table["seeds_above"].sum(),
         "lanes_reused": _reused(tables.lanes, str(best["problem"]), str(best["label"])),
         "swept": hyperparameter_text(best, swept) if swept else None,
+        "random": _is_random(tables, str(best["problem"]), str(best["label"])),
         "edge": edge_warning(table),
     }
+
+
+def _is_random(tables: RunTables, problem: str, label: str) -> bool:
+    """Say whether seeds make any difference to a label's lanes; earlier runs do not say it."""
+    rules = {str(entry["label"]): entry for entry in tables.meta.get("optimizers") or ()}
+    of_rule = rules.get(label, {}).get("random", False)
+    return bool(describe(tables, problem).get("random", True) or of_rule)
 
 
 def _reused(lanes: pd.DataFrame, problem: str, label: str) -> int:

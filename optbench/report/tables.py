@@ -14,6 +14,7 @@ import pandas as pd
 from optbench.records import Status
 from optbench.report.configurations import CRITERIA
 from optbench.report.sections import Column, Section
+from optbench.report.statistics import band_name
 
 MISSING = "-"
 """What stands for a missing value."""
@@ -83,16 +84,22 @@ def _score(row: "pd.Series[Any]") -> str:
     """Write what a row is ranked by, or where that is missing, what became of the lanes."""
     if pd.isna(row["score"]):
         return MISSING if row["status"] in (Status.DONE, Status.STOPPED) else str(row["status"])
-    return number(row["score"]) + (" outside" if row["outside"] else "")
+    return _loss(row, "score") + (" outside" if row["outside"] else "")
+
+
+def _loss(row: "pd.Series[Any]", name: str) -> str:
+    """Write a loss, or the floor that it is next to or below."""
+    floor = row["floor"]
+    return f"≤ {_digits(floor, 2)}" if row[name] <= floor else number(row[name])
 
 
 def _spread(row: "pd.Series[Any]") -> str:
-    """Write the smallest and the largest score of the seeds."""
-    if row["seeds"] < 2 or pd.isna(row["score_min"]):
+    """Write the band of the score over seeds."""
+    if row["seeds"] < 2 or pd.isna(row["score_low"]):
         return MISSING
-    highest = row["score_max"]
+    highest = row["score_high"]
     worst = str(Status.DIVERGED if row["seeds_diverged"] else Status.FAILED)
-    return f"{_digits(row['score_min'], 3)}–{worst if pd.isna(highest) else _digits(highest, 3)}"
+    return f"{_digits(row['score_low'], 3)}–{worst if pd.isna(highest) else _digits(highest, 3)}"
 
 
 def _evaluated(rows: pd.DataFrame) -> bool:
@@ -105,10 +112,19 @@ COLUMNS = (
     _Column(
         "best at", lambda row: MISSING if pd.isna(row["swept"]) else row["swept"], _has("swept")
     ),
+    _Column(
+        "tried",
+        lambda row: str(row["configurations"]),
+        lambda rows: bool((rows["configurations"] > 1).any()),
+    ),
     _Column(lambda rows: CRITERIA[rows["criterion"].iloc[0]], _score),
-    _Column("over seeds", _spread, lambda rows: bool((rows["seeds"] > 1).any())),
-    _Column("final loss", lambda row: number(row["final_loss"]), _evaluated),
-    _Column("best loss", lambda row: number(row["best_loss"]), lambda rows: not _evaluated(rows)),
+    _Column(
+        lambda rows: band_name(int(rows["seeds"].max())),
+        _spread,
+        lambda rows: bool((rows["seeds"] > 1).any()),
+    ),
+    _Column("final loss", lambda row: _loss(row, "final_loss"), _evaluated),
+    _Column("best loss", lambda row: _loss(row, "best_loss"), lambda rows: not _evaluated(rows)),
     _Column("test error", lambda row: percent(row["test_error"]), _has("test_error")),
     _Column(
         "test loss",
@@ -142,6 +158,16 @@ def averaging(rows: pd.DataFrame) -> list[str]:
     return [f"final loss: mean of the last {span} batches{best}"]
 
 
+def tuning(rows: pd.DataFrame) -> list[str]:
+    """Say in a line who chose the hyperparameters."""
+    swept = rows["configurations"] > 1
+    if not swept.any():
+        return ["hyperparameters as given, not tuned"]
+    if not (rows["random"] & swept).any():
+        return []
+    return ["the best of those tried, chosen on these seeds: on others it may be worse"]
+
+
 def notes(summary: pd.DataFrame) -> list[str]:
     """Return one line for each thing that the numbers alone do not say, such as divergence.
 
@@ -155,6 +181,9 @@ def notes(summary: pd.DataFrame) -> list[str]:
             # Of a single lane the table says it already.
             if row[column] and row["lanes"] > 1:
                 lines.append(f"{name}: {row[column]} of {row['lanes']} lanes {word}")
+        if row["lanes_above"]:
+            lanes = f"{row['lanes_above']} of {row['lanes']} lanes " if row["lanes"] > 1 else ""
+            lines.append(f"{name}: {lanes}ended above the start")
         if row["lanes_outside"]:
             lanes = f"{row['lanes_outside']} of {row['lanes']} lanes " if row["lanes"] > 1 else ""
             lines.append(f"{name}: {lanes}ended outside the function's domain, which ranks last")
@@ -179,7 +208,7 @@ def sections(summary: pd.DataFrame) -> list[Section]:
                     for place, (column, heading) in enumerate(zip(columns, headings, strict=True))
                 ],
                 [[column.cell(row) for column in columns] for _, row in rows.iterrows()],
-                facts=averaging(rows),
+                facts=averaging(rows) + tuning(rows),
                 warnings=notes(rows),
                 lost=frozenset(np.flatnonzero(rows["status"].isin(LOST)).tolist()),
             )

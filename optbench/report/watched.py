@@ -10,7 +10,12 @@ from numpy.typing import ArrayLike
 from optbench.inference.metric import FUNCTION_UNITS, log_losses
 from optbench.inference.times import Record, hitting_times
 from optbench.records import RunTables, averaged_rows_of
-from optbench.report.configurations import EVALUATED, ranked_lanes
+from optbench.report.configurations import (
+    EVALUATED,
+    known_minimum,
+    ranked_lanes,
+    rounding_unit,
+)
 from optbench.report.curves import lane_losses, starting_loss
 from optbench.report.entrants import Entrant, entrants
 from optbench.report.joined import of_problems
@@ -166,16 +171,15 @@ def watch(
     }
     taking_part = entrants(tables, problem, choose_on)
     budget = int(meta.get("iterations") or lanes["iterations"].max())
-    minima = [float(each["value"]) for each in meta.get("minima") or ()]
     return Watched(
         problem=problem,
         on=on,
         budget=budget,
         window=averaged_rows_of(meta, tables.meta["schema_version"], budget) if on == LOSS else 1,
         record=meta.get("record") or "before",
-        minimum=None if on.endswith("_error") else min(minima, default=None),
+        minimum=None if on.endswith("_error") else known_minimum(meta),
         start=start,
-        unit=float(np.finfo(np.dtype(meta.get("dtype") or "float64")).eps),
+        unit=rounding_unit(meta),
         noisy=meta.get("batch_size") is not None,
         entrants=taking_part,
         paths=[[paths[lane] for lane in entrant.lanes] for entrant in taking_part],

@@ -250,10 +250,10 @@ def grow_surfaces(writer: RunWriter, suite: Suite) -> None:
     if not growing:
         return
     # They load pandas, which other runs need not wait for.
-    from optbench.report.configurations import configurations
+    from optbench.report.configurations import RANKED_BY, configurations
     from optbench.report.domain import grown_domain
 
-    tables = read_run(writer.path)
+    tables = read_run(writer.path, RANKED_BY)
     table = configurations(tables)
     for label, function in growing:
         best = table.loc[table["best"] & (table["problem"] == label), "lane_numbers"]

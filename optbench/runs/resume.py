@@ -9,11 +9,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import numpy as np
-
 from optbench.device.base import Device
 from optbench.device.choose import get_device
-from optbench.engine.block import Block, Progress
+from optbench.engine.block import Block
 from optbench.engine.executor import useful_workers, worker_count
 from optbench.errors import ResultsError
 from optbench.records import (
@@ -39,7 +37,7 @@ from optbench.store.environment import describe_environment
 from optbench.store.find import find_runs
 from optbench.store.journal import Journal
 from optbench.store.lock import locked
-from optbench.store.reader import read_description, read_lanes, read_table
+from optbench.store.reader import check_file, read_description, read_lanes
 from optbench.store.writer import RunWriter
 from optbench.suite.format import read_suite
 from optbench.suite.resolve import Suite, resolve
@@ -275,9 +273,9 @@ def _has_ended(run: Path, entry: Mapping[str, Any]) -> bool:
         run / folder / f"{journal.name}.parquet" for folder in ("trace", "evaluation")
     )
     if any(lane.status is not Status.FAILED for lane in result.lanes):
-        read_table([trace], TRACE_COLUMNS)
+        check_file(trace, TRACE_COLUMNS)
     if evaluation.exists():
-        read_table([evaluation], EVALUATION_COLUMNS)
+        check_file(evaluation, EVALUATION_COLUMNS)
     return True
 
 
@@ -287,15 +285,14 @@ def _from_checkpoint(run: Path, block: Block) -> Block:
     checkpoint = journal.checkpoint()
     if checkpoint is None:
         return block
-    chunk, _ = journal.rows()
-    rows = 0 if chunk is None else len(chunk.loss)
-    if chunk is None or rows < checkpoint.rows:
+    rows = 0
+    for chunk in journal.chunks():
+        rows += len(chunk.loss)
+        if chunk.lanes.tolist() != [lane.number for lane in block.lanes]:
+            raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another block")
+    if rows < checkpoint.rows:
         raise ResultsError(
             f"'{run}' is damaged: {journal.name} has {rows} rows in its journal, "
             f"and its checkpoint follows {checkpoint.rows}"
         )
-    if chunk.lanes.tolist() != [lane.number for lane in block.lanes]:
-        raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another block")
-    return replace(
-        block, progress=Progress(checkpoint.arrays, np.array(chunk.loss[: checkpoint.rows]))
-    )
+    return replace(block, progress=checkpoint.arrays)

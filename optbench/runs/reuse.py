@@ -99,9 +99,11 @@ def _trace(tables: RunTables, here: dict[int, int], block: int) -> TraceChunk:
 
 def _evaluations(tables: RunTables, here: dict[int, int], block: int) -> Iterator[EvaluationRows]:
     rows = tables.evaluation[tables.evaluation["lane"].isin(list(here))]
-    for (iteration, split), group in rows.groupby(["iteration", "split"], sort=False):
+    groups = rows.groupby(["iteration", "split"], sort=False)
+    for number, ((iteration, split), group) in enumerate(groups):
         yield EvaluationRows(
             block,
+            number,
             group["lane"].map(here).to_numpy(dtype=np.int32),
             int(str(iteration)),
             str(split),

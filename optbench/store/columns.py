@@ -35,8 +35,13 @@ Table = tuple[dict[str, str], dict[str, Any]]
 """Types and values of the columns of a table, both by name."""
 
 
+def trace_kinds(extra: Sequence[str]) -> dict[str, str]:
+    """Return the types of a trace's columns; ``extra`` are positions and penalty."""
+    return TRACE_COLUMNS | dict.fromkeys(extra, "float64")
+
+
 def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
-    """Return the rows of a block by lane, then iteration.
+    """Return consecutive rows of a block by lane, then iteration.
 
     All files of a run's trace have the ``extra`` columns, positions and penalty, since readers of a
     folder take the columns of its first file; they are null for problems without them.
@@ -61,7 +66,7 @@ def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
         columns = {name: column[counted] for name, column in columns.items()}
     missing = [name for name in extra if name not in columns]
     columns |= dict.fromkeys(missing, [None] * len(columns["lane"]))
-    return TRACE_COLUMNS | dict.fromkeys(extra, "float64"), columns
+    return trace_kinds(extra), columns
 
 
 def _by_lane(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:

@@ -6,8 +6,10 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
+from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from secrets import token_hex
@@ -146,20 +148,26 @@ _NO_ZIP = (BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 """What reading a damaged zip file raises beside what Python itself does."""
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an npz file, unless it is damaged."""
+def read_arrays(
+    path: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file that are wanted, by their names, unless it is damaged."""
     try:
-        with ZipFile(path) as members:  # NumPy reads no further than an array's header says
+        with ZipFile(path) as members:
             if any(member.compress_type != ZIP_STORED for member in members.infolist()):
                 raise BadZipFile("it is compressed")  # it might unfold beyond all measure
-            damaged = members.testzip()
-        if damaged is not None:
-            raise BadZipFile(f"bad checksum of '{damaged}'")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        if int(arrays.pop(COUNT)) != len(arrays):
-            raise BadZipFile("arrays are missing")
-        return arrays
+            names = [name.removesuffix(".npy") for name in members.namelist()]
+
+            def array(name: str) -> np.ndarray:
+                # Whole, so that its checksum is compared: an array may end before its file does.
+                whole = BytesIO(members.read(f"{name}.npy"))
+                found: np.ndarray = np.load(whole, allow_pickle=False)
+                return found
+
+            arrays = {name: array(name) for name in names if name != COUNT and wanted(name)}
+            if int(array(COUNT)) != len(names) - 1:
+                raise BadZipFile("arrays are missing")
+            return arrays
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, *_NO_ZIP) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise ResultsError(f"'{path}' is damaged: {reason}") from None
@@ -169,8 +177,7 @@ def arrow_table(kinds: Mapping[str, str], columns: Mapping[str, Any]) -> "pa.Tab
     """Return columns of the types named in ``kinds``, with the schema's version."""
     import pyarrow as pa
 
-    fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
-    schema = pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
+    schema = arrow_schema(kinds)
     values = [columns[name] for name in kinds]
     try:
         return pa.table(values, schema=schema)
@@ -185,22 +192,42 @@ def _as_text(column: Any) -> Any:
     return [value and value.encode(errors="backslashreplace").decode() for value in column]
 
 
-def write_parquet(path: Path, kinds: Mapping[str, str], columns: Mapping[str, Any]) -> None:
-    """Write columns of the types named in ``kinds`` as a parquet file."""
-    table = arrow_table(kinds, columns)
+def write_parquet(
+    path: Path, kinds: Mapping[str, str], pieces: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write columns of the types named in ``kinds``, given in pieces, as a parquet file."""
     # Floats hardly ever repeat; looking for it would take most of the time.
     repeating = [name for name, kind in kinds.items() if not kind.startswith("float")]
     options = {"compression": "snappy", "use_dictionary": repeating or False}
-    write_beside(path, lambda place: write_table(table, place, **options))
+    tables = map(partial(arrow_table, kinds), pieces)
+    write_beside(path, lambda place: write_tables(place, arrow_schema(kinds), tables, **options))
 
 
-def write_table(table: "pa.Table", place: Path, **options: Any) -> None:
-    """Write a parquet file with checksums; a path need not be text, as Arrow has it."""
+def write_tables(
+    place: Path, schema: "pa.Schema", tables: Iterable["pa.Table"], **options: Any
+) -> None:
+    """Write tables one after another into a parquet file with checksums.
+
+    A path need not be text, as Arrow has it.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pa.OSFile(os.fsencode(place), "wb") as sink:
-        pq.write_table(table, sink, write_page_checksum=True, **options)
+    with (
+        pa.OSFile(os.fsencode(place), "wb") as sink,
+        pq.ParquetWriter(sink, schema, write_page_checksum=True, **options) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table)
+            del table  # before the next one is made
+
+
+def arrow_schema(kinds: Mapping[str, str]) -> "pa.Schema":
+    """Return the schema of columns of the types named in ``kinds``, with its version."""
+    import pyarrow as pa
+
+    fields = [(name, arrow_type(kind)) for name, kind in kinds.items()]
+    return pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
 
 
 def arrow_type(kind: str) -> "pa.DataType":

@@ -2,11 +2,13 @@
 
 Each block has a folder there. Its parts, ``rows-000001.npz`` and so on, hold trace rows and
 evaluations as they came; ``checkpoint.npz`` what it takes to go on; ``result.json`` what became of
-its lanes once it has ended. Every file is whole or not there.
+its lanes once it has ended. Every file is whole or not there. Parts are read one by one, so that a
+journal of any length can be.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,10 @@ OPTIONAL = ("position", "penalty")
 """Fields that not every trace chunk has."""
 
 ROWS = ("lanes", "iteration", "split", "loss", "error")
-"""Fields of evaluations that are stored."""
+"""Fields of evaluations that are stored, beside their number."""
+
+EVALUATION = "evaluation/"
+"""What names of their arrays begin with; the evaluation's number follows, then the field."""
 
 
 class Journal:
@@ -44,9 +49,11 @@ class Journal:
             names = ("lanes", "first_iteration", "loss", "rows", *OPTIONAL)
             values = {name: getattr(whole, name) for name in names}
             arrays |= {name: np.asarray(v) for name, v in values.items() if v is not None}
-        for number, rows in enumerate(evaluations):
+        for rows in evaluations:
             values = {name: getattr(rows, name) for name in ROWS}
-            arrays |= {f"evaluation/{number}/{name}": np.asarray(v) for name, v in values.items()}
+            arrays |= {
+                f"{EVALUATION}{rows.number}/{name}": np.asarray(v) for name, v in values.items()
+            }
         if arrays:
             self._write(f"rows-{self._last + 1:06d}.npz", arrays)
             self._last += 1
@@ -83,27 +90,34 @@ class Journal:
         """Whether the block has ended: its tables are files then."""
         return (self._folder / "result.json").exists()
 
-    def rows(self) -> tuple[TraceChunk | None, list[EvaluationRows]]:
-        """Return all trace rows as one chunk, None if there are none, and all evaluations."""
-        chunks: list[TraceChunk] = []
-        evaluations: dict[tuple[int, str, bytes], EvaluationRows] = {}
+    def chunks(self) -> Iterator[TraceChunk]:
+        """Yield all trace rows, each once, part after part."""
         count = 0
-        for number, part in enumerate(self._parts(), start=1):
-            if part.stem != f"rows-{number:06d}":
-                raise ResultsError(f"'{self._folder}' is damaged: part {number} is missing")
-            arrays = read_arrays(part)
-            try:
+        for part, arrays in self._read(lambda name: not name.startswith(EVALUATION)):
+            if not arrays:
+                continue
+            with _reading(part):
                 # What was interrupted while it wrote a part may have written it once more.
-                chunk = after(self._chunk(arrays), count) if "loss" in arrays else None
-                evaluations |= {place_of(rows): rows for rows in self._evaluations(arrays)}
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise ResultsError(f"'{part}' is damaged: {error}") from None
+                chunk = after(self._chunk(arrays), count)
             if chunk is not None:
                 if chunk.first_iteration > count:
                     raise ResultsError(f"'{part}' is damaged: it does not follow row {count}")
-                chunks.append(chunk)
                 count += len(chunk.loss)
-        return (joined(chunks) if chunks else None), list(evaluations.values())
+                yield chunk
+            del arrays, chunk  # before the next part is read
+
+    def evaluations(self) -> Iterator[EvaluationRows]:
+        """Yield all evaluations, each once, part after part."""
+        count = 0
+        for part, arrays in self._read(lambda name: name.startswith(EVALUATION)):
+            with _reading(part):
+                evaluations = self._evaluations(arrays)
+            for rows in evaluations:
+                if rows.number > count:
+                    raise ResultsError(f"'{part}' is damaged: it lacks evaluation {count}")
+                if rows.number == count:
+                    yield rows
+                    count += 1
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the last checkpoint, or None."""
@@ -132,6 +146,13 @@ class Journal:
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("rows-*.npz"))
 
+    def _read(self, wanted: Callable[[str], bool]) -> Iterator[tuple[Path, dict[str, np.ndarray]]]:
+        """Yield each part and, by name, those of its arrays that are wanted."""
+        for number, part in enumerate(self._parts(), start=1):
+            if part.stem != f"rows-{number:06d}":
+                raise ResultsError(f"'{self._folder}' is damaged: part {number} is missing")
+            yield part, read_arrays(part, wanted)
+
     def _write(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         make_folder(self._folder.parent)
         write_arrays(self._folder / name, arrays)
@@ -146,18 +167,29 @@ class Journal:
             **{name: arrays[name] for name in OPTIONAL if name in arrays},
         )
 
-    def _evaluations(self, arrays: Mapping[str, np.ndarray]) -> Iterator[EvaluationRows]:
-        numbers = {int(name.split("/")[1]) for name in arrays if name.startswith("evaluation/")}
-        for number in sorted(numbers):
-            one = {name: arrays[f"evaluation/{number}/{name}"] for name in ROWS}
-            yield EvaluationRows(
+    def _evaluations(self, arrays: Mapping[str, np.ndarray]) -> list[EvaluationRows]:
+        numbers = sorted({int(name.split("/")[1]) for name in arrays})
+        return [
+            EvaluationRows(
                 self.block,
-                one["lanes"],
-                int(one["iteration"]),
-                str(one["split"]),
-                one["loss"],
-                one["error"],
+                number,
+                arrays[f"{EVALUATION}{number}/lanes"],
+                int(arrays[f"{EVALUATION}{number}/iteration"]),
+                str(arrays[f"{EVALUATION}{number}/split"]),
+                arrays[f"{EVALUATION}{number}/loss"],
+                arrays[f"{EVALUATION}{number}/error"],
             )
+            for number in numbers
+        ]
+
+
+@contextmanager
+def _reading(part: Path) -> Iterator[None]:
+    """Turn what is wrong with the arrays of a part into one line."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ResultsError(f"'{part}' is damaged: {error}") from None
 
 
 def journals(run: Path) -> list[Journal]:
@@ -169,11 +201,6 @@ def journals(run: Path) -> list[Journal]:
 def clear(run: Path) -> None:
     """Remove all journals of a run; they are empty once it is done."""
     remove_folder(run / FOLDER)
-
-
-def place_of(rows: EvaluationRows) -> tuple[int, str, bytes]:
-    """Return what distinguishes an evaluation from all others of its block."""
-    return rows.iteration, rows.split, rows.lanes.tobytes()
 
 
 def joined(chunks: Sequence[TraceChunk]) -> TraceChunk:
@@ -189,15 +216,41 @@ def joined(chunks: Sequence[TraceChunk]) -> TraceChunk:
 
 def after(chunk: TraceChunk, iteration: int) -> TraceChunk | None:
     """Return what of a chunk begins at an iteration, None if nothing does."""
-    skip = iteration - chunk.first_iteration
-    if skip <= 0:
-        return chunk
-    if skip >= len(chunk.loss):
-        return None
-    rest = {
-        name: values[skip:]
-        for name in ("loss", *OPTIONAL)
-        if (values := getattr(chunk, name)) is not None
-    }
-    rows = np.maximum(chunk.rows - skip, 0)
-    return replace(chunk, first_iteration=iteration, rows=rows, **rest)
+    skip = max(0, iteration - chunk.first_iteration)
+    return _rows(chunk, skip, len(chunk.loss)) if skip < len(chunk.loss) else None
+
+
+def stretches(chunks: Iterable[TraceChunk], size: int) -> Iterator[list[TraceChunk]]:
+    """Yield the rows of consecutive chunks anew, as many of each lane as take so many bytes.
+
+    Where they are cut does not depend on how many each of the chunks holds.
+    """
+    stretch: list[TraceChunk] = []
+    height = missing = 0
+    for chunk in chunks:
+        if not height:
+            height = missing = max(1, size * len(chunk.loss) // chunk.nbytes)
+        start, rows = 0, len(chunk.loss)
+        while start < rows:
+            end = min(start + missing, rows)
+            stretch.append(_rows(chunk, start, end))
+            missing -= end - start
+            start = end
+            if not missing:
+                missing = height
+                yield stretch
+                stretch = []
+        del chunk  # before the next one is read
+    if stretch:
+        yield stretch
+
+
+def _rows(chunk: TraceChunk, start: int, end: int) -> TraceChunk:
+    """Return some consecutive rows of a chunk."""
+    values = {name: getattr(chunk, name) for name in ("loss", *OPTIONAL)}
+    return replace(
+        chunk,
+        first_iteration=chunk.first_iteration + start,
+        rows=np.clip(chunk.rows - start, 0, end - start),
+        **{name: array[start:end] for name, array in values.items() if array is not None},
+    )

@@ -2,9 +2,12 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +34,7 @@ from optbench.store.lock import is_locked
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 MOST_VALUES_PER_BYTE, SMALL_VALUES = 10, 10**6
 """Values in a column for each byte of a file, and how many are always allowed; floats that are all
@@ -39,8 +43,14 @@ the same take a third of a byte each where optbench writes them."""
 MOST_UNFOLDED, SMALL_BYTES = 100, 64 * 2**20
 """Bytes that each byte of a file may unfold to, and how many are always allowed."""
 
+PIECE_ROWS = 2**18
+"""Rows that are read together where not all of a table is wanted at once."""
+
 NAMES = {"name", "problem", "variant_of", "data", "status", "started", "invocation_id"}
 """Keys of run.json whose values are shown."""
+
+TABLES = {"trace": TRACE_COLUMNS, "evaluation": EVALUATION_COLUMNS}
+"""Folders with a file for each block, and the columns that these have."""
 
 NEVER_NULL = ("lane", "problem", "optimizer", "label", "seed", "status", "iteration", "split")
 """Columns without which a row means nothing."""
@@ -109,41 +119,57 @@ def read_lanes(path: Path) -> "pd.DataFrame":
     return lanes
 
 
-def read_run(path: Path) -> RunTables:
-    """Return all tables of a run, also of one that is being written."""
+Keep = Callable[["pd.DataFrame", "pd.DataFrame"], "pd.DataFrame"]
+"""From rows and lanes.parquet to the rows that count. It must be the same whether it is given all
+rows at once or, time and again, those that it kept and more."""
+
+
+def read_run(path: Path, keep: Mapping[str, Keep] | None = None) -> RunTables:
+    """Return all tables of a run, also of one that is being written.
+
+    ``keep`` names tables, trace or evaluation, of which only some rows are wanted. They are read
+    piece by piece, and so are no larger in memory than what is kept of them.
+    """
     meta = read_description(path)
     try:
-        tables = _read_as(meta, path)
+        tables = _read_as(meta, path, keep or {})
     except ResultsError:
         if read_description(path) == meta:
             raise
-        return read_run(path)
+        return read_run(path, keep)
     # A run that began, ended or was planned anew meanwhile has other files now.
-    return tables if read_description(path) == meta else read_run(path)
+    return tables if read_description(path) == meta else read_run(path, keep)
 
 
-def _read_as(meta: dict[str, Any], path: Path) -> RunTables:
+def _read_as(meta: dict[str, Any], path: Path, keep: Mapping[str, Keep]) -> RunTables:
     """Return all tables of a run with this run.json."""
     lanes = read_lanes(path)
     if (lanes["status"] == Status.RUNNING).any():
         lanes = fill_in(lanes, path, meta["status"])
+    written = {name: {file.stem for file in _tables(path / name)} for name in TABLES}
     # A block that ends is first a file and then no longer in the journal, so that is read first.
-    rows, evaluations = journaled(path)
-    traces, evaluated = _tables(path / "trace"), _tables(path / "evaluation")
-    trace = read_table(traces, TRACE_COLUMNS, _without(rows, traces))
-    evaluation = read_table(evaluated, EVALUATION_COLUMNS, _without(evaluations, evaluated))
+    unfinished = journaled(path, written)
+    found = {}
+    for name, kinds in TABLES.items():
+        files = _tables(path / name)
+        if not written[name] <= {file.stem for file in files}:  # the run is being resumed
+            return _read_as(meta, path, keep)
+        more = _without(unfinished[name], files)
+        if name in keep:
+            found[name] = _read_some(files, kinds, more, keep[name], lanes)
+        else:
+            found[name] = read_table(files, kinds, more, by_lane=name == "trace")
     for table, keys, place in (
         (lanes, ["lane"], "lanes.parquet"),
-        (trace, ["lane", "iteration"], "trace"),
-        (evaluation, ["lane", "iteration", "split"], "evaluation"),
+        (found["trace"], ["lane", "iteration"], "trace"),
+        (found["evaluation"], ["lane", "iteration", "split"], "evaluation"),
     ):
         check_once(table, keys, path / place)
     return RunTables(
         path=path,
         meta=meta,
         lanes=lanes,
-        trace=trace,
-        evaluation=evaluation,
+        **found,
         surface=read_table(_tables(path / "surface"), SURFACE_COLUMNS),
     )
 
@@ -172,30 +198,94 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def read_table(
-    files: Sequence[Path], kinds: Mapping[str, str], more: Sequence[Table] = ()
+    files: Sequence[Path],
+    kinds: Mapping[str, str],
+    more: Sequence[Table] = (),
+    *,
+    by_lane: bool = False,
 ) -> "pd.DataFrame":
-    """Return files, then more tables, as one table; an empty one where there are none."""
+    """Return files, then more tables, as one table; an empty one where there are none.
+
+    ``by_lane`` puts the rows of each file in the order of lanes, then iterations.
+    """
+    if not files and not more:
+        return _empty(kinds)
+    return _joined([_read_file(file, kinds, by_lane=by_lane) for file in files], files, more)
+
+
+def _read_some(
+    files: Sequence[Path],
+    kinds: Mapping[str, str],
+    more: Sequence[Table],
+    keep: Keep,
+    lanes: "pd.DataFrame",
+) -> "pd.DataFrame":
+    """Return what is kept of files, then more tables, reading one piece at a time."""
     import pandas as pd
+
+    pieces = (_joined([piece], files, ()) for file in files for piece in _read_pieces(file, kinds))
+    rest = (_joined([], files, [table]) for table in more)
+    kept = None
+    for piece in chain(pieces, rest):
+        rows = piece if kept is None else pd.concat([kept, piece], ignore_index=True)
+        kept = keep(rows, lanes)
+    return _empty(kinds) if kept is None else kept
+
+
+def _empty(kinds: Mapping[str, str]) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+
+
+def _joined(
+    tables: Sequence["pa.Table"], files: Sequence[Path], more: Sequence[Table]
+) -> "pd.DataFrame":
+    """Return tables of files, then more, as one table."""
     import pyarrow as pa
 
-    if not files and not more:
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
-    tables = [_read_file(file, kinds) for file in files]
-    tables += [arrow_table(*table) for table in more]
     try:
-        whole = pa.concat_tables(tables, promote_options="default")
+        whole = pa.concat_tables(
+            [*tables, *(arrow_table(*table) for table in more)], promote_options="default"
+        )
         rows: pd.DataFrame = whole.to_pandas(ignore_metadata=True)
         return rows
     except pa.ArrowException as error:
         raise _damaged(files[0].parent if files else Path(), error) from None
 
 
-def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
-    """Return one table with the columns that optbench knows in the types that they should have.
+def _read_file(file: Path, kinds: Mapping[str, str], *, by_lane: bool) -> "pa.Table":
+    """Return one table with the columns that optbench knows in the types that they should have."""
+    with _opened(file) as (opened, flat):
+        table = _checked(opened.read(flat), file, kinds)
+        if by_lane and opened.num_row_groups > 1:  # else it was put in order before it was written
+            return table.sort_by([("lane", "ascending"), ("iteration", "ascending")])
+        return table
+
+
+def check_file(file: Path, kinds: Mapping[str, str]) -> None:
+    """Refuse a file that is missing or damaged."""
+    for _ in _read_pieces(file, kinds):
+        pass
+
+
+def _read_pieces(file: Path, kinds: Mapping[str, str]) -> Iterator["pa.Table"]:
+    """Yield one table in pieces, each as :func:`_read_file` returns all of it."""
+    import pyarrow as pa
+
+    with _opened(file) as (opened, flat):
+        for group in range(opened.num_row_groups):  # of several, Arrow would keep the bytes
+            for batch in opened.iter_batches(PIECE_ROWS, row_groups=[group], columns=flat):
+                yield _checked(pa.Table.from_batches([batch]), file, kinds)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple["pq.ParquetFile", list[str]]]:
+    """Yield a parquet file, and the names of its columns that are to be read.
 
     Pages carry checksums, so that a flipped bit in data is noticed. A file that would unfold beyond
-    all measure is refused before it does, and text is as :func:`optbench.errors.shown` has it.
-    Columns of lists and the like, which optbench does not write, are left out.
+    all measure is refused before it does. Columns of lists and the like, which optbench does not
+    write, are left out.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -211,17 +301,24 @@ def _read_file(file: Path, kinds: Mapping[str, str]) -> "pa.Table":
             with pq.ParquetFile(
                 source, metadata=metadata, read_dictionary=words, page_checksum_verification=True
             ) as opened:
-                table = _tamed(opened.read(flat))
-        version = (table.schema.metadata or {}).get(VERSION_KEY.encode())
-        if version is not None and version.isdigit():  # a file that says none is read as it is
-            _check_version({"schema_version": int(version)}, file)
-        for name in kinds:
-            column = table.column(name)
-            if name in NEVER_NULL and column.null_count:
-                raise pa.ArrowInvalid(f"column '{name}' has gaps")
-        return table.cast(pa.schema([_field(field, kinds) for field in table.schema]))
+                yield opened, flat
     except (OSError, KeyError, ValueError, AttributeError, pa.ArrowException) as error:
         raise _damaged(file, error) from None
+
+
+def _checked(table: "pa.Table", file: Path, kinds: Mapping[str, str]) -> "pa.Table":
+    """Return what was read of a file as it should be: text as :func:`optbench.errors.shown` is."""
+    import pyarrow as pa
+
+    table = _tamed(table)
+    version = (table.schema.metadata or {}).get(VERSION_KEY.encode())
+    if version is not None and version.isdigit():  # a file that says none is read as it is
+        _check_version({"schema_version": int(version)}, file)
+    for name in kinds:
+        column = table.column(name)
+        if name in NEVER_NULL and column.null_count:
+            raise pa.ArrowInvalid(f"column '{name}' has gaps")
+    return table.cast(pa.schema([_field(field, kinds) for field in table.schema]))
 
 
 def _check_size(metadata: Any, size: int) -> None:
@@ -313,25 +410,30 @@ def fill_in(lanes: "pd.DataFrame", run: Path, status: str) -> "pd.DataFrame":
     return filled
 
 
-def journaled(run: Path) -> tuple[dict[str, Table], dict[str, Table]]:
-    """Return traces and evaluations of the blocks that have not ended, by the block's name.
+def journaled(
+    run: Path, written: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> dict[str, dict[str, Table]]:
+    """Return trace and evaluation of the blocks that have not ended, by the block's name.
 
-    Names are such as ``block-00003``; some blocks may have files as well.
+    Names are such as ``block-00003``; ``written`` tells which blocks have a file of each and are
+    left out.
     """
-    traces, evaluations = {}, {}
+    found: dict[str, dict[str, Table]] = {name: {} for name in TABLES}
     for journal in journals(run):
         if journal.ended:
             continue
+        wanted = [name for name in TABLES if journal.name not in written.get(name, ())]
         try:
-            chunk, evaluated = journal.rows()
+            chunks = list(journal.chunks()) if "trace" in wanted else []
+            evaluated = list(journal.evaluations()) if "evaluation" in wanted else []
         except ResultsError:
             if journal.ended or not journal.exists:  # since we looked
                 continue
             raise
-        if chunk is not None:
-            axes = 0 if chunk.position is None else chunk.position.shape[2]
-            extra = [*POSITION_NAMES[:axes], *([] if chunk.penalty is None else [PENALTY])]
-            traces[journal.name] = trace_table([chunk], extra)
+        if chunks:
+            axes = 0 if chunks[0].position is None else chunks[0].position.shape[2]
+            extra = [*POSITION_NAMES[:axes], *([] if chunks[0].penalty is None else [PENALTY])]
+            found["trace"][journal.name] = trace_table(chunks, extra)
         if evaluated:
-            evaluations[journal.name] = evaluation_table(evaluated)
-    return traces, evaluations
+            found["evaluation"][journal.name] = evaluation_table(evaluated)
+    return found

@@ -2,13 +2,14 @@
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from optbench.records import (
+    EVALUATION_COLUMNS,
     SCHEMA_VERSION,
     SURFACE_COLUMNS,
     BlockResult,
@@ -22,13 +23,25 @@ from optbench.records import (
     Status,
     TraceChunk,
 )
-from optbench.store.columns import Table, evaluation_table, lane_table, trace_table
+from optbench.store.columns import evaluation_table, lane_table, trace_kinds, trace_table
 from optbench.store.files import file_name, write_json, write_parquet
-from optbench.store.journal import Journal, after, clear, joined, journals, place_of
+from optbench.store.journal import Journal, after, clear, journals, stretches
 from optbench.store.places import sync, writing
 
 JOURNAL_SECONDS = 1.0
 """How much of a run may be lost with the machine, as time."""
+
+WAITING_BYTES = 64 * 2**20
+"""How much of a run waits to be put into the journal, over all its blocks, at most."""
+
+PART_BYTES = 16 * 2**20
+"""How much of a block's trace is one file of its journal, at most."""
+
+PIECE_BYTES = 32 * 2**20
+"""How much of a block's trace is put in order and written together, at most."""
+
+EVALUATION_BYTES = 1024
+"""What an evaluation takes in memory beside its numbers."""
 
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
@@ -53,9 +66,9 @@ class RunWriter:
 
     What it has taken lies in the run's journal within :data:`JOURNAL_SECONDS`, and only then does
     :meth:`add` give it back as recorded. A block that ends becomes one file of the trace and one of
-    the evaluations. ``meta`` is what run.json is to hold beside schema_version, status and times;
-    ``extra`` names the columns of the trace beside those that every trace has: positions and
-    penalty. ``resumed`` takes up the journal of a run that goes on.
+    the evaluations, piece by piece, however long it is. ``meta`` is what run.json is to hold beside
+    schema_version, status and times; ``extra`` names the columns of the trace beside those that
+    every trace has: positions and penalty. ``resumed`` takes up the journal of a run that goes on.
     """
 
     def __init__(
@@ -113,7 +126,7 @@ class RunWriter:
         match record:
             case TraceChunk() | EvaluationRows():
                 block.take(record)
-                return block.flush() if block.due else ()
+                return block.flush() if block.due else self._flush_if_much_waits()
             case Checkpoint():
                 recorded = block.flush()
                 block.journal.keep(record)
@@ -124,13 +137,21 @@ class RunWriter:
                 self._split_block(record)
                 return [record]
 
+    def _flush_if_much_waits(self) -> Sequence[Record]:
+        """Bring what waits of one block into the journal where all of it is too much to keep."""
+        waiting = {number: block.waiting_bytes for number, block in self._open.items()}
+        if sum(waiting.values()) <= WAITING_BYTES:
+            return ()
+        return self._open[max(waiting, key=waiting.__getitem__)].flush()
+
     def add_surface(self, problem: str, columns: Mapping[str, Any]) -> None:
         """Write a function on the grid of its plot domain, over what was written of it before."""
         if problem not in self._surfaces:
             self._surfaces.append(problem)
         count = len(columns["x"])
-        table = SURFACE_COLUMNS, {"problem": [problem] * count, **columns}
-        self._table("surface", f"problem-{self._surfaces.index(problem):05d}", table)
+        whole = {"problem": [problem] * count, **columns}
+        name = f"problem-{self._surfaces.index(problem):05d}"
+        self._table("surface", name, SURFACE_COLUMNS, [whole])
 
     def set_domain(self, problem: str, domain: Sequence[tuple[float, float]]) -> None:
         """Say from now on that figures of a function show another domain."""
@@ -197,20 +218,22 @@ class RunWriter:
         self._write_description(Status.RUNNING)
 
     def _write_block(self, block: "_OpenBlock") -> None:
-        name = block.journal.name
-        chunk, rows = block.all()
-        if chunk is not None:
-            self._table("trace", name, trace_table([chunk], self._extra))
-        if rows:
-            self._table("evaluation", name, evaluation_table(rows))
+        name, extra = block.journal.name, self._extra
+        if block.rows:
+            self._table("trace", name, trace_kinds(extra), _trace_pieces(block.chunks(), extra))
+        if block.evaluations:
+            pieces = _evaluation_pieces(block.evaluated())
+            self._table("evaluation", name, EVALUATION_COLUMNS, pieces)
 
-    def _table(self, folder: str, name: str, table: Table) -> None:
-        write_parquet(self.path / folder / f"{name}.parquet", *table)
+    def _table(
+        self, folder: str, name: str, kinds: Mapping[str, str], pieces: Iterable[Mapping[str, Any]]
+    ) -> None:
+        write_parquet(self.path / folder / f"{name}.parquet", kinds, pieces)
 
     def _write_state(self, status: Status) -> None:
         waiting = Status.RUNNING if status is Status.RUNNING else Status.INTERRUPTED
-        table = lane_table(self._lanes, self._results, waiting, self._workers)
-        write_parquet(self.path / "lanes.parquet", *table)
+        kinds, columns = lane_table(self._lanes, self._results, waiting, self._workers)
+        write_parquet(self.path / "lanes.parquet", kinds, [columns])
         self._write_description(status)
 
     def _write_description(self, status: Status) -> None:
@@ -226,18 +249,23 @@ class RunWriter:
 
 
 class _OpenBlock:
-    """What a block that has not ended has recorded; ``waiting`` is not on the disk yet."""
+    """What a block that has not ended has recorded; ``waiting`` is not on the disk yet.
+
+    ``rows`` and ``evaluations`` count what was ever taken.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
+        self.rows = sum(len(chunk.loss) for chunk in journal.chunks())
+        self.evaluations = sum(1 for _ in journal.evaluations())
+        self._clear()
+
+    def _clear(self) -> None:
         self.waiting: list[Record] = []
+        self.waiting_bytes = 0
         self._chunks: list[TraceChunk] = []
-        self._evaluations: list[EvaluationRows] = []
+        self._evaluated: list[EvaluationRows] = []
         self._flushed = time.monotonic()
-        chunk, rows = journal.rows()
-        self._journaled = chunk is not None or bool(rows)
-        self._next = 0 if chunk is None else len(chunk.loss)
-        self._known = {place_of(evaluation) for evaluation in rows}
 
     @property
     def due(self) -> bool:
@@ -248,28 +276,66 @@ class _OpenBlock:
         """Take a record; what a resumed block records once more is not kept twice."""
         self.waiting.append(record)
         if isinstance(record, TraceChunk):
-            chunk = after(record, self._next)
+            self.waiting_bytes += record.nbytes
+            chunk = after(record, self.rows)
             if chunk is not None:
                 self._chunks.append(chunk)
-                self._next = chunk.first_iteration + len(chunk.loss)
-        elif place_of(record) not in self._known:
-            self._evaluations.append(record)
+                self.rows = chunk.first_iteration + len(chunk.loss)
+        else:
+            self.waiting_bytes += _evaluation_bytes(record)
+            if record.number >= self.evaluations:
+                self._evaluated.append(record)
+                self.evaluations = record.number + 1
 
     def flush(self) -> list[Record]:
         """Bring all that was taken into the journal, and return it."""
-        if self._chunks or self._evaluations:
-            self.journal.append(self._chunks, self._evaluations)
-            self._journaled = True
-        recorded, self.waiting = self.waiting, []
-        self._chunks, self._evaluations = [], []
-        self._flushed = time.monotonic()
+        parts = list(stretches(self._chunks, PART_BYTES)) or [[]]
+        for part in parts[:-1]:
+            self.journal.append(part, [])
+        self.journal.append(parts[-1], self._evaluated)
+        recorded = self.waiting
+        self._clear()
         return recorded
 
-    def all(self) -> tuple[TraceChunk | None, list[EvaluationRows]]:
-        """Return all that was ever taken."""
-        chunk, rows = self.journal.rows() if self._journaled else (None, [])
-        chunks = [*([] if chunk is None else [chunk]), *self._chunks]
-        return (joined(chunks) if chunks else None), [*rows, *self._evaluations]
+    def chunks(self) -> Iterator[TraceChunk]:
+        """Yield all trace rows that were ever taken."""
+        yield from self.journal.chunks()
+        yield from self._chunks
+
+    def evaluated(self) -> Iterator[EvaluationRows]:
+        """Yield all evaluations that were ever taken."""
+        yield from self.journal.evaluations()
+        yield from self._evaluated
+
+
+def _evaluation_bytes(rows: EvaluationRows) -> int:
+    """Return about what an evaluation takes in memory."""
+    return EVALUATION_BYTES + rows.lanes.nbytes + rows.loss.nbytes + rows.error.nbytes
+
+
+def _trace_pieces(
+    chunks: Iterable[TraceChunk], extra: Sequence[str]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the columns of a block's trace, each piece by lane, then iteration."""
+    for stretch in stretches(chunks, PIECE_BYTES):
+        _, columns = trace_table(stretch, extra)
+        stretch.clear()  # the columns are copies
+        yield columns
+        del columns  # before the next ones are made
+
+
+def _evaluation_pieces(evaluations: Iterable[EvaluationRows]) -> Iterator[Mapping[str, Any]]:
+    """Yield the columns of a block's evaluations."""
+    piece: list[EvaluationRows] = []
+    size = 0
+    for rows in evaluations:
+        piece.append(rows)
+        size += _evaluation_bytes(rows)
+        if size >= PIECE_BYTES:
+            yield evaluation_table(piece)[1]
+            piece, size = [], 0
+    if piece:
+        yield evaluation_table(piece)[1]
 
 
 def _now() -> str:

@@ -105,17 +105,28 @@ def log_spaced(low: float, high: float, count: int) -> list[float]:
     return [float(low), *inner, float(high)]
 
 
+def _seed_span(text: str) -> Iterable[Any]:
+    """Return the seeds of ``first-last``, or what else stands there."""
+    first, dash, last = text.partition("-")
+    if not (dash and first.strip().isdecimal() and last.strip().isdecimal()):
+        return [toml_value(text)]
+    span = range(int(first), int(last) + 1)
+    if len(span) > MAX_SEEDS:
+        raise SuiteError(f"seeds '{text}' are {len(span)}; at most {MAX_SEEDS} are possible")
+    return span
+
+
 def seed_list(given: Any) -> tuple[int, ...]:
-    """Return seeds: a number n means 0 … n − 1; a list, or text such as ``3,7,11``, means these.
+    """Return seeds: a number n means 0 … n − 1; a list, or text such as ``0-4,7``, means these.
 
     >>> seed_list(3)
     (0, 1, 2)
-    >>> seed_list([3, 7])
-    (3, 7)
+    >>> seed_list([3, 7]), seed_list("0-2,7")
+    ((3, 7), (0, 1, 2, 7))
     """
     seeds = given
     if isinstance(given, str):
-        seeds = [toml_value(part.strip()) for part in given.split(",")]
+        seeds = [seed for part in given.split(",") for seed in _seed_span(part.strip())]
     if isinstance(given, int) and not isinstance(given, bool):
         if given < 1:
             raise SuiteError(f"seeds = {given}; at least 1 seed is needed")
@@ -127,6 +138,6 @@ def seed_list(given: Any) -> tuple[int, ...]:
         raise SuiteError(f"a seed is too large; the largest is {SEED_END - 1}")
     if not whole or not seeds or len(set(seeds)) < len(seeds):
         raise SuiteError(
-            f"seeds {given!r} are malformed; write different whole numbers from 0 up, as 3,7,11"
+            f"seeds {given!r} are malformed; write different whole numbers from 0 up, as 0-4,7"
         )
     return tuple(seeds)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import gpu
-from optbench.device.cpu import NumpyDevice
+from optbench.device.cpu import NumpyDevice, NumpyWorkspace
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,19 @@ def test_a_lane_step_is_timed(part):
     times = found["seconds_per_lane_step"]
     assert all(0 < spread["lowest"] <= spread["median"] for spread in times.values())
     assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_a_devices_own_operations_are_compared_with_plain_ones(monkeypatch, spoilt):
+    if spoilt:
+        rectify = NumpyWorkspace.rectify
+        monkeypatch.setattr(
+            NumpyWorkspace, "rectify", lambda self, x, shift: rectify(self, x, shift + 0.01)
+        )
+    found = gpu.operations(NumpyDevice())
+    assert found["agree"] is not spoilt
+    assert (found["largest_relative_difference"] == 0.0) is not spoilt
+    assert found["times_faster_than"]["plain"] > 0.0
 
 
 def test_ratios_are_to_optbench_and_goals_are_looked_at():
@@ -48,6 +61,17 @@ def test_what_was_learned_is_kept_part_by_part(monkeypatch, tmp_path):
     gpu.main()
     assert kept[0]["first"]["value"] == 1
     assert "second" in json.loads((tmp_path / "a-card.json").read_text())
+
+
+def test_a_part_that_fails_is_told_and_the_others_go_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu, "get_device", lambda name: NumpyDevice())
+    parts = {"first": lambda device: 1 / 0, "second": lambda device: {"value": 2}}
+    monkeypatch.setattr(gpu, "PARTS", parts)
+    monkeypatch.setattr("sys.argv", ["gpu", "--out", str(tmp_path / "found.json")])
+    gpu.main()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["first"]["raised"][-1] == "ZeroDivisionError: division by zero"
+    assert found["second"]["value"] == 2
 
 
 def test_what_takes_too_long_is_given_up():

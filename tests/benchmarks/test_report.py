@@ -63,6 +63,8 @@ def sections():
             "import_bytes": 2**30,
             "needed_bytes": 2**30,
             "ratio": 2.0,
+            "long_peak_bytes": {"10000": 300 * 2**20, "100000": 345 * 2**20},
+            "long_ratio": 1.15,
         },
     }
 
@@ -123,6 +125,7 @@ def test_limits_from_above(sections):
     assert limits["logging and display"].found == 0.02
     assert limits["logging and display"].reached
     assert limits["peak memory, 64 lanes of Adam"].reached is False
+    assert limits["peak memory at 10 times the iterations"].reached
 
 
 def test_other_figures(sections):
@@ -140,7 +143,7 @@ def test_the_slowest_rule_counts_beside_adam():
 
 def test_what_was_not_measured_is_null_and_not_missed():
     everything = targets({})
-    assert len(everything) == 12
+    assert len(everything) == 13
     assert {(each.found, each.reached) for each in everything} == {(None, None)}
 
 
@@ -197,6 +200,7 @@ def test_text_shows_every_section_that_was_run(sections):
     assert "Trace to parquet: 9.00 (9.00 to 9.00) million rows a second" in text
     assert "Logging and display: 2.00 (1.00 to 3.00) % of the CPU time" in text
     assert "Peak of 64 lanes of Adam on the network: 3,072 MiB, 1,024 of it the imports" in text
+    assert "function: 300 MiB at 10,000 iterations, 345 MiB at 100,000 iterations" in text
     rows = {
         cells[0]: cells[1:]
         for line in reversed(text.splitlines())  # the first table counts

@@ -66,7 +66,7 @@ FIGURES = [
         "cannot write results to 'file/figure.png'",
     ),
     (f"plot|--kind|loss|--out|{'o' * 300}", "cannot be searched for runs: File name too long"),
-    ("show|--format|", "unknown format ''; known are table, md, csv, json"),
+    ("show|--format|", "unknown format ''; known are table, md, latex, csv, json"),
     ("show|--format|jsn", "unknown format 'jsn'; did you mean 'json'?"),
     ("show|--out|file", "there are no runs under 'file'"),
     ("show|--out|nowhere", "there are no runs under 'nowhere'; make one with: optbench run"),

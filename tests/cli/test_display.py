@@ -125,7 +125,7 @@ def test_an_evaluation_says_nothing(capsys):
     lines = Lines(plan("sgd"), clock)
     clock.now += 60
     zeros = np.zeros(1)
-    lines.observe(EvaluationRows(0, np.zeros(1, dtype=int), 200, "test", zeros, zeros))
+    lines.observe(EvaluationRows(0, 0, np.zeros(1, dtype=int), 200, "test", zeros, zeros))
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
@@ -159,7 +159,7 @@ def test_bars_move_with_the_rows(screen):
     bars.observe(chunk(1, 0, [[3.0]] * 64))
     bars.observe(chunk(1, 64, [[2.5]] * 64))
     zeros = np.zeros(1)
-    bars.observe(EvaluationRows(0, np.zeros(1, dtype=int), 200, "test", zeros, zeros))
+    bars.observe(EvaluationRows(0, 0, np.zeros(1, dtype=int), 200, "test", zeros, zeros))
     assert [task.started for task in bars.progress.tasks] == [False, True]
     assert tasks(bars)["adam"] == (128, 200, "2.5", True)
     bars.observe(ended(1, Status.DONE))

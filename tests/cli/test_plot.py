@@ -86,10 +86,16 @@ def test_auto_draws_what_fits(cwd, prefix, kinds):
     assert all(path.read_bytes().startswith(MAGIC["png"]) for path in seen.paths)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "schedule"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("schedule", "effects")])
 def test_every_kind_can_be_asked_for(cwd, kind):
     name = f"{kind}.png" if kind in OVERALL else f"anisotropic-{kind}.png"
     assert figures(optbench("plot", "sweep", "--kind", kind, cwd=cwd)) == [name]
+
+
+def test_effects_are_those_of_optimizers_with_a_configuration_each(cwd):
+    assert figures(optbench("plot", "anisotropic", "--kind", "effects", cwd=cwd)) == [
+        "anisotropic-effects.png"
+    ]
 
 
 @pytest.mark.parametrize("form", list(MAGIC))
@@ -104,8 +110,8 @@ def test_every_format_is_what_it_says(cwd, form):
     [
         ("quadratic-1d", "trajectory", "loss"),
         ("quadratic-1d", "sensitivity", "loss"),
-        ("anisotropic", "sensitivity", "trajectory, surface, field, loss"),
-        ("network", "surface", "loss, sensitivity"),
+        ("anisotropic", "sensitivity", "trajectory, surface, field, loss, effects"),
+        ("network", "surface", "loss, sensitivity, tolerance"),
     ],
 )
 def test_a_kind_that_does_not_fit_is_refused_with_those_that_do(made, prefix, kind, fits):

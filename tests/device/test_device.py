@@ -4,9 +4,7 @@ import gc
 import sys
 import weakref
 from importlib.metadata import metadata
-from types import ModuleType
 
-import array_api_compat
 import numpy as np
 import pytest
 
@@ -17,87 +15,9 @@ from optbench.device.cpu import NumpyDevice
 from optbench.device.gpu import CupyDevice, list_gpus, why_no_gpu
 from optbench.errors import DeviceError, SuiteError
 from optbench.records import Status
+from tests.device.cuda import needs_compiler
 from tests.small import anisotropic, run_suite, small_network, suite
 from tests.strict import StrictDevice
-
-FAKE_CUPY = '''
-"""NumPy, dressed as CuPy: what the device layer asks of it, with a clock that tests turn."""
-
-from types import SimpleNamespace
-
-from numpy import float32, ones
-from numpy import array as asnumpy
-
-from tests.device.cuda import ElementwiseKernel
-
-now = 0.0
-devices = 2
-used = []
-freed = []
-
-
-class Event:
-    """Takes the time when it is recorded; synchronising is counted."""
-
-    waits = 0
-
-    def record(self):
-        self.time = now
-
-    def synchronize(self):
-        Event.waits += 1
-
-
-class Device:
-    """A context; the numbers of the devices that were used are kept."""
-
-    def __init__(self, number):
-        self.number = number
-
-    def __enter__(self):
-        used.append(self.number)
-
-    def __exit__(self, *error):
-        pass
-
-
-def properties(number):
-    return {"name": b"Fake GPU %d" % number, "totalGlobalMem": 2**33 + number}
-
-
-def get_default_memory_pool():
-    return SimpleNamespace(free_all_blocks=lambda: freed.append("all"))
-
-
-cuda = SimpleNamespace(
-    Event=Event,
-    Device=Device,
-    get_elapsed_time=lambda start, stop: (stop.time - start.time) * 1000.0,
-    runtime=SimpleNamespace(
-        getDeviceCount=lambda: devices,
-        getDeviceProperties=properties,
-        runtimeGetVersion=lambda: 13000,
-    ),
-)
-'''
-
-
-@pytest.fixture
-def cupy(tmp_path, monkeypatch):
-    """Return a function that puts a fake CuPy, with changes at its end, where it is imported."""
-
-    def install(changes: str = "") -> None:
-        (tmp_path / "cupy.py").write_text(FAKE_CUPY + changes, encoding="utf-8")
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setitem(sys.modules, "cupy", None)  # so that what is imported goes afterwards
-        del sys.modules["cupy"]
-        namespace = ModuleType("array_api_compat.cupy")
-        public = {name: value for name, value in vars(np).items() if not name.startswith("_")}
-        namespace.__dict__.update(public)
-        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
-        monkeypatch.delattr(array_api_compat, "cupy", raising=False)
-
-    return install
 
 
 def test_the_cpu_is_numpy():
@@ -472,6 +392,7 @@ def test_a_gpu_is_timed_by_its_events_and_waited_for_only_when_asked(cupy):
     assert watch.seconds() == 4.5
 
 
+@needs_compiler
 def test_a_whole_suite_runs_on_a_gpu_as_the_device_layer_sees_it(cupy):
     cupy()
     settled = suite(small_network(), anisotropic(), seeds=(0, 7), iterations=20)

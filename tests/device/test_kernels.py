@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optbench.device import kernels
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
-from optbench.device.gpu import cuda_source
+from optbench.device.cuda import rule_source
 from optbench.device.kernels import NumpyKernel
 from optbench.device.programs import OPERATIONS, trace
 from optbench.optimizers.base import host_columns
@@ -168,9 +168,9 @@ def test_kernels_of_arrays_that_come_and_go_never_mix():
 @given(rules(), st.sampled_from(["float32", "float64"]))
 def test_the_source_for_cuda_does_what_the_rule_does(rule, dtype):
     arrays, columns = made_up((3, 4), dtype, rule.arrays, COLUMNS)
-    source = cuda_source(trace(rule, rule.arrays, COLUMNS))
+    source = rule_source(trace(rule, rule.arrays, COLUMNS))
     with np.errstate(all="ignore"):
-        found = run_source(*source, [*arrays, *columns.values()])
+        found = run_source(source, [*arrays, *columns.values()])
     found = [np.broadcast_to(each, (3, 4)) for each in found]
     expected = as_the_rule_says(rule, arrays, columns)
     assert_same_bits(found, [expected[0], *expected[2:]])
@@ -178,15 +178,17 @@ def test_the_source_for_cuda_does_what_the_rule_does(rule, dtype):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_for_cuda_is_numpys_where_there_are_infinities_and_nan(name):
-    source = cuda_source(trace(of(name), 2, ()))
+    source = rule_source(trace(of(name), 2, ()))
     with np.errstate(all="ignore"):
-        (found,) = run_source(*source, PAIRS)
+        (found,) = run_source(source, PAIRS)
         (expected,) = of(name)(*PAIRS, xp=np)
     np.testing.assert_array_equal(found, expected)
 
 
 def test_the_source_for_cuda_reads_as_it_should():
-    inputs, outputs, body = cuda_source(trace(OPTIMIZERS["momentum"].rule, 3, ("lr", "momentum")))
+    inputs, outputs, body, _ = rule_source(
+        trace(OPTIMIZERS["momentum"].rule, 3, ("lr", "momentum"))
+    )
     assert inputs == "T a0, T a1, T a2, T c_lr, T c_momentum"
     assert outputs == "T o0, T o2"
     assert body.splitlines() == [
@@ -204,6 +206,6 @@ def test_the_source_for_cuda_reads_as_it_should():
 
 
 def test_numbers_are_written_in_the_type_of_the_arrays():
-    source = cuda_source(trace(lambda w, g, *, xp: (w * 0.1 + 3,), 2, ()))
+    source = rule_source(trace(lambda w, g, *, xp: (w * 0.1 + 3,), 2, ()))
     assert "n0 * T(0.1);" in source[2]
     assert " + T(3.0);" in source[2]

@@ -339,9 +339,16 @@ def test_cancelling_lets_the_running_chunk_end(blocks):
                 assert lane.iterations == rows[record.block]
 
 
-def test_workers_wait_for_whoever_takes_their_records(blocks, monkeypatch):
-    """Else a thread that hardly ever gives way to another would keep an interrupt out as well."""
-    long = [replace(block, iterations=10**7) for block in blocks[:2]]
+@pytest.mark.parametrize("most", [executor.WAITING_RECORDS, 5])
+def test_workers_wait_for_whoever_takes_their_records(most, blocks, monkeypatch):
+    """Else a thread that hardly ever gives way to another would keep an interrupt out as well.
+
+    They wait for fewer records where these are large.
+    """
+    chunk = 64 * len(blocks[0].lanes) * 3 * 8  # a loss and two coordinates
+    if most < executor.WAITING_RECORDS:
+        monkeypatch.setattr(executor, "WAITING_BYTES", (most - 1) * chunk)
+    long = [replace(blocks[0], number=number, iterations=10**7) for number in range(2)]
     cancelled, pauses = Event(), Semaphore(0)
     monkeypatch.setattr(executor, "time", SimpleNamespace(sleep=lambda seconds: pauses.release()))
     records = execute(long, NumpyDevice(), 2, cancelled)
@@ -350,7 +357,7 @@ def test_workers_wait_for_whoever_takes_their_records(blocks, monkeypatch):
         assert pauses.acquire(timeout=60)
     cancelled.set()
     chunks = [record for record in records if isinstance(record, TraceChunk)]
-    assert len(chunks) <= executor.WAITING_RECORDS + 2 * len(long)
+    assert len(chunks) <= most + 2 * len(long)
 
 
 def test_whoever_stops_listening_stops_the_blocks(blocks):

@@ -204,3 +204,9 @@ def test_noether_needs_29_runs_where_three_of_four_are_better():
         assert noether(gamma, beta=beta) == int(expected) + 1
     assert noether(0.75, alpha=0.5, beta=0.5) == 0
     assert log(noether(0.5001)) > log(noether(0.75)) + 10
+
+
+@pytest.mark.parametrize("deviation", [1e-300, 1e-17, 1e-6])
+def test_hardly_any_noise_needs_the_fewest_seeds(deviation):
+    assert seeds_needed(deviation, 0.01) == 2
+    assert 0.0 < detects(deviation, 8) < 10 * deviation

@@ -6,7 +6,7 @@ import pytest
 from optbench.device import jit, kernels
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
-from optbench.device.gpu import cuda_source
+from optbench.device.cuda import rule_source
 from optbench.device.programs import trace
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.presets import PRESETS
@@ -99,8 +99,8 @@ class CudaSource(Device):
 
     def elementwise(self):
         def apply(rule, arrays, columns):
-            source = cuda_source(trace(rule, len(arrays), tuple(columns)))
-            results = run_source(*source, [*arrays, *columns.values()])
+            source = rule_source(trace(rule, len(arrays), tuple(columns)))
+            results = run_source(source, [*arrays, *columns.values()])
             for array, result in zip((arrays[0], *arrays[2:]), results, strict=True):
                 array[...] = result
 

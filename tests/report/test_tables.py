@@ -65,7 +65,7 @@ def test_networks_show_the_test_error_in_percent_and_the_spread():
     table = summary(network_run(seeds=3))
     lines = shown(table)
     assert lines[0].strip() == "mnist-mlp, median of 3 seeds"
-    names = [["validation", "over", "final", "test"], ["optimizer", "loss", "seeds", "loss"]]
+    names = [["validation", "final", "test"], ["optimizer", "loss", "min–max", "loss"]]
     assert [line.split()[:4] for line in lines[2:4]] == names
     row = row_of(lines, "adam").split()
     final = text.number(table.set_index("label").loc["adam", "final_loss"])
@@ -116,8 +116,9 @@ def test_divergence_stands_where_the_loss_would():
 def test_what_numbers_do_not_say_stands_below_the_table():
     table = summary(swept_run(seeds=2))
     adam = "adam: 2 of 10 lanes ended outside the function's domain, which ranks last"
-    assert text.notes(table) == ["sgd: 2 of 10 lanes diverged", adam]
-    assert [line.strip() for line in shown(table)[-2:]] == text.notes(table)
+    above = "adam: 2 of 10 lanes ended above the start"
+    assert text.notes(table) == ["sgd: 2 of 10 lanes diverged", above, adam]
+    assert [line.strip() for line in shown(table)[-3:]] == text.notes(table)
     assert text.notes(summary(function_run())) == []
     lanes = [Lane("sgd", [5.0, lr], hyperparameters={"lr": lr}) for lr in (0.1, 0.2, 0.3)]
     failed = Lane("sgd", [5.0], hyperparameters={"lr": 0.4}, status=Status.FAILED)
@@ -172,8 +173,8 @@ def test_markdown_is_a_table_a_problem_with_its_notes():
     assert lines[:4] == [
         "### anisotropic",
         "",
-        "| optimizer | best at | final loss | best loss | step time |",
-        "| --- | --- | --- | --- | --- |",
+        "| optimizer | best at | tried | final loss | best loss | step time |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     assert lines[4].startswith("| a\\|b | lr=0.1 | ")
     assert "- a\\|b: 1 of 5 lanes diverged" in lines
@@ -212,7 +213,8 @@ def test_the_batches_that_a_final_loss_is_the_mean_of_are_named(table, says):
     assert text.averaging(table) == says
     lines = [line.strip() for line in shown(table)]
     assert [line for line in lines if line.startswith("final loss:")] == says
-    assert [f"- {line}" for line in says] == markdown(table).splitlines()[5 + len(table) :]
+    below = [*says, "hyperparameters as given, not tuned"]
+    assert [f"- {line}" for line in below] == markdown(table).splitlines()[5 + len(table) :]
 
 
 def test_csv_holds_exactly_the_summary():
@@ -281,3 +283,59 @@ def test_a_test_loss_without_an_error_is_shown():
     assert all("87.5" in line for line in shown(table) if line.startswith(("sgd", "adam ")))
     table["test_error"] = 0.5
     assert not any("test loss" in line for line in shown(table))
+
+
+def test_a_sweep_says_how_many_were_tried_and_who_chose():
+    rows = {
+        (random, seeds): tables(
+            [
+                Lane("sgd", [5.0, lr + seed], hyperparameters={"lr": lr}, seed=seed)
+                for lr in (0.1, 0.2, 0.3)
+                for seed in range(seeds)
+            ],
+            [function_problem(random=random)],
+        )
+        for random, seeds in ((True, 2), (False, 1))
+    }
+    chosen = "the best of those tried, chosen on these seeds: on others it may be worse"
+    assert text.tuning(summary(rows[True, 2])) == [chosen]
+    assert text.tuning(summary(rows[False, 1])) == []  # nothing that other seeds would change
+    assert text.tuning(summary(function_run())) == ["hyperparameters as given, not tuned"]
+    row = row_of(shown(summary(rows[True, 2])), "sgd ")
+    assert row.split()[:3] == ["sgd", "lr=0.1", "3"]
+
+
+def of_ends(*ends):
+    """Return the summary of a sweep from 10 over ends, the rounding of whose start is 2.3e-12."""
+    return of_lanes(
+        *(Lane("sgd", [10.0, end], hyperparameters={"lr": 10.0**k}) for k, end in enumerate(ends))
+    )
+
+
+def test_losses_next_to_rounding_tie_and_the_middle_of_them_is_the_best():
+    table = of_ends(1.0, 1e-13, 1e-30, 2e-12, 0.0, 5e-13, 1.0)
+    assert table["swept"].tolist() == ["lr=1000"]
+    row = row_of(shown(table), "sgd ")
+    assert row.split()[:5] == ["sgd", "lr=1000", "7", "≤", "2.3e-12"]
+    assert table["floor"][0] == pytest.approx(1024 * 2.0**-52 * 10)
+    assert table["edge"].isna().all()
+
+
+def test_a_flat_region_that_reaches_the_edge_only_in_part_is_no_warning():
+    assert of_ends(1e-20, 1e-25, 1.0)["edge"].isna().all()
+    assert of_ends(1e-20, 1.0, 2.0)["edge"][0].startswith("lr=1 is the smallest tried")
+
+
+def test_what_is_above_rounding_does_not_tie():
+    table = of_ends(1.0, 5e-12, 4e-12, 1e-11)
+    assert table["swept"].tolist() == ["lr=100"]
+    assert "4.000e-12" in row_of(shown(table), "sgd ")
+
+
+@pytest.mark.parametrize(("seeds", "heading", "band"), [(9, "min–max", "1.00–1.80"),
+                                                        (11, "10–90 %", "1.10–1.90")])  # fmt: skip
+def test_a_band_is_named_where_it_stands(seeds, heading, band):
+    lanes = [Lane("sgd", [5.0, 1.0 + seed / 10], seed=seed) for seed in range(seeds)]
+    lines = shown(of_lanes(*lanes))
+    assert heading in next(line for line in lines if "optimizer" in line)
+    assert band in row_of(lines, "sgd ")

@@ -15,18 +15,28 @@ import pytest
 
 from optbench.device.cpu import NumpyDevice
 from optbench.engine import loop as engine
-from optbench.engine.block import Block, Progress
+from optbench.engine.block import Block
 from optbench.engine.executor import execute
 from optbench.engine.loop import run_block
 from optbench.engine.stopping import Rules
 from optbench.optimizers.registry import optimizer_names
+from optbench.problems.functions.noisy import NoisyRosenbrock
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy
 from optbench.problems.networks.nn.network import Network, Regularization
 from optbench.problems.networks.nn.parse import parse_layers
-from optbench.records import BlockResult, BlockSplit, Checkpoint, LaneResult, Status, TraceChunk
+from optbench.records import (
+    BlockResult,
+    BlockSplit,
+    Checkpoint,
+    LaneResult,
+    Status,
+    TraceChunk,
+    averaged_rows,
+)
 from optbench.store.files import read_arrays, write_arrays
 from tests.small import (
     IMAGES,
+    Outcome,
     SmallNetwork,
     anisotropic,
     blocks_of,
@@ -84,9 +94,9 @@ def begun(block: Block, before, checkpoint: Checkpoint, folder) -> Block:
     """Return a block that goes on from a checkpoint, its arrays read back from a file."""
     write_arrays(folder / "checkpoint.npz", checkpoint.arrays)
     arrays = read_arrays(folder / "checkpoint.npz")
-    losses = np.concatenate([each.loss for each in before if isinstance(each, TraceChunk)])
-    assert len(losses) == checkpoint.rows
-    return replace(block, progress=Progress(arrays, losses))
+    rows = sum(len(each.loss) for each in before if isinstance(each, TraceChunk))
+    assert rows == checkpoint.rows
+    return replace(block, progress=arrays)
 
 
 def assert_cuts_do_not_show(block: Block, folder, device=None, *, least=2) -> dict:
@@ -100,12 +110,26 @@ def assert_cuts_do_not_show(block: Block, folder, device=None, *, least=2) -> di
     assert [plain(each) for each in told] == [plain(each) for each in plainly]
     for mark in marks:
         rest = begun(block, records[:mark], records[mark], folder)
-        kept = plain(rest.progress.arrays)
+        kept = plain(rest.progress)
         found = list(run_block(rest, device, checkpoint_seconds=0.0))
         expected = records[mark + 1 :]
         assert [plain(each) for each in found] == [plain(each) for each in expected]
-        assert plain(rest.progress.arrays) == kept, "a block's description was changed"
-    return collect([block], plainly)
+        assert plain(rest.progress) == kept, "a block's description was changed"
+    lanes = collect([block], plainly)
+    for lane in lanes.values():
+        assert_summed_up(lane, stochastic=block.problem.stochastic)
+    return lanes
+
+
+def assert_summed_up(lane: Outcome, *, stochastic: bool) -> None:
+    """Compare a lane's final and best loss with those of its whole trace, to the bit."""
+    result = lane.result
+    if result.status not in (Status.DONE, Status.STOPPED):
+        assert (result.final_loss, result.best_loss) == (None, None)
+        return
+    width = averaged_rows(result.iterations, stochastic=stochastic)
+    means = np.lib.stride_tricks.sliding_window_view(lane.loss, width).mean(axis=-1)
+    assert (result.final_loss, result.best_loss) == (means[-1], means.min())
 
 
 @pytest.fixture(autouse=True)
@@ -239,6 +263,25 @@ def test_lanes_that_left_the_block_do_not_come_back(make, tmp_path):
     assert any(0 < end < 40 for end in ends)
 
 
+@pytest.mark.parametrize("target", [None, 0.2])
+def test_long_noisy_lanes_are_summed_up_as_if_never_cut(target, tmp_path, monkeypatch):
+    """With a target some stop before their 1,000th update, some after, and the others do not."""
+    monkeypatch.setattr(engine, "CHUNK_ROWS", 50)
+    rates = [{"lr": rate} for rate in (1e-3, 2e-3, 5e-4, 1.0)]
+    settled = suite(
+        problem(NoisyRosenbrock),
+        optimizers=[("sgd", rates)],
+        seeds=(0, 1),
+        iterations=1300,
+        rules=Rules(loss=target),
+    )
+    (block,) = blocks_of(settled)
+    lanes = assert_cuts_do_not_show(block, tmp_path, least=20)
+    ends = [each.result.iterations for each in lanes.values() if each.result.stopped_at]
+    assert (min(ends, default=0) < 1000 < max(ends, default=0)) == (target is not None)
+    assert {each.result.status for each in lanes.values()} >= {Status.DONE, Status.DIVERGED}
+
+
 def test_a_block_that_goes_on_may_be_cut_again(tmp_path):
     """Cut after every chunk, each time from the arrays of the cut before."""
     rules = Rules(patience=8, evaluate_every=5)
@@ -304,7 +347,7 @@ def test_a_block_that_raises_after_it_went_on_is_split_and_begins_anew(tmp_path)
     records = list(run_block(block, NumpyDevice(), checkpoint_seconds=0.0))
     mark = next(place for place, each in enumerate(records) if isinstance(each, Checkpoint))
     rest = begun(block, records[:mark], records[mark], tmp_path)
-    damaged = replace(rest, progress=Progress({}, rest.progress.loss))
+    damaged = replace(rest, progress={})
     told = list(execute([damaged], NumpyDevice(), 1, Event(), first_new=7))
     (split,) = [each for each in told if isinstance(each, BlockSplit)]
     assert [number for number, _ in split.parts] == [7, 8]

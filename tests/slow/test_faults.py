@@ -73,6 +73,7 @@ def quick() -> Iterator[None]:
         patch.setitem(COLLECTIONS, "mnist", tiny_collection())
         patch.setattr(engine, "CHUNK_ROWS", 6)
         patch.setattr(writer, "JOURNAL_SECONDS", 3600.0)  # it is written with each checkpoint
+        patch.setattr(writer, "PIECE_BYTES", 100)  # of a block's file there are several
         for module in (pipeline, resume):
             patch.setattr(module, "describe_environment", lambda: environment)
         patch.setattr(pipeline, "calibration_seconds", lambda: seconds)

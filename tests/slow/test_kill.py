@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from optbench.store import writer
 from optbench.store.reader import read_run
 from tests.cli.command import meta, optbench, suite
 from tests.slow import assert_reported, assert_same_run
@@ -67,6 +68,7 @@ from optbench.records import BlockResult, EvaluationRows, TraceChunk
 from optbench.store import writer
 
 writer.JOURNAL_SECONDS = 0.05
+writer.WAITING_BYTES, writer.PART_BYTES, writer.PIECE_BYTES = 2**14, 2**13, 2**12
 noted = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 def observe(record):
@@ -92,7 +94,29 @@ def display(plan, *, quiet):
 optbench.cli.display.display = display
 main()
 """
-"""The command line, which notes what it reports and keeps its journal close behind."""
+"""The command line, which notes what it reports, keeps its journal close behind, and writes the
+file of a block in many pieces."""
+
+DYING = DRIVER.replace(
+    "main()\n",
+    """
+import signal
+from optbench.store import files
+
+real, left = files.arrow_table, int(sys.argv.pop(1))
+
+def arrow_table(kinds, columns):
+    global left
+    left -= list(kinds)[:3] == ["lane", "iteration", "loss"]
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(kinds, columns)
+
+files.arrow_table = arrow_table
+main()
+""",
+)
+"""The same, killed when so many pieces of traces have been written."""
 
 OPTIONS = ("-q", "--workers", "2", "--checkpoint-every", "0.1", "--out", "results")
 
@@ -114,10 +138,15 @@ class Place:
         (found,) = (self.folder / "results").iterdir()
         return found
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command and return once it begins to run blocks."""
+    def start(self, *arguments: str, pieces: int | None = None) -> subprocess.Popen[str]:
+        """Start a command and return once it begins to run blocks.
+
+        It is killed when it has written so many pieces of traces.
+        """
         self.noted.unlink(missing_ok=True)
-        command = [sys.executable, "-c", DRIVER, str(self.noted), "run", *arguments, *OPTIONS]
+        driver = [DRIVER] if pieces is None else [DYING]
+        counts = [str(self.noted)] if pieces is None else [str(self.noted), str(pieces)]
+        command = [sys.executable, "-c", *driver, *counts, "run", *arguments, *OPTIONS]
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -165,6 +194,12 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write as the others do what is resumed here."""
+    monkeypatch.setattr(writer, "PIECE_BYTES", 2**12)
+
+
 def say(line: str) -> None:
     """Print a line, which is seen where the test fails."""
     sys.stdout.write(f"{line}\n")
@@ -199,6 +234,21 @@ def test_a_run_survives_being_killed_twice(number, place, expected):
         assert_same_run(place.run, whole)
     else:
         assert_same_run(place.run, whole, left=(".lock", "journal", ".journal.gone"))
+
+
+@pytest.mark.parametrize("pieces", [1, 30, 60, 100])
+def test_a_run_that_is_killed_while_it_writes_a_blocks_file_loses_nothing(pieces, place, expected):
+    whole, _ = expected
+    for number in (pieces, 3):
+        arguments = ["mine.toml"] if number == pieces else ["--resume", "latest"]
+        process = place.start(*arguments, pieces=number)
+        _, err = process.communicate()
+        assert process.returncode == -signal.SIGKILL, err
+        (half,) = (place.run / "trace").glob(".optbench-*.part")
+        assert half.stat().st_size > 100
+        assert_reported(place.reported(), place.run, whole)
+    place.resume()
+    assert_same_run(place.run, whole)
 
 
 @pytest.mark.parametrize("number", range(2))

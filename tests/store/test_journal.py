@@ -4,15 +4,18 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from optbench.errors import ResultsError
 from optbench.records import BlockResult, Checkpoint, EvaluationRows, LaneResult, Status, TraceChunk
 from optbench.store import files, places
 from optbench.store.files import read_arrays, write_arrays, write_beside
-from optbench.store.journal import FOLDER, Journal, after, clear, joined, journals
+from optbench.store.journal import FOLDER, Journal, after, clear, joined, journals, stretches
 from optbench.store.places import make_folder, remove_folder
 
 LANES = np.array([3, 5], dtype=np.int32)
@@ -27,9 +30,16 @@ def chunk(first, rows, *, axes=None, penalty=False) -> TraceChunk:
     return TraceChunk(4, LANES, first, loss, np.array(rows), position, penalties)
 
 
-def evaluation(iteration, split="test", lanes=LANES) -> EvaluationRows:
+def evaluation(number, iteration, split="test", lanes=LANES) -> EvaluationRows:
     loss = np.random.default_rng(iteration).random(len(lanes))
-    return EvaluationRows(4, lanes, iteration, split, loss, np.array([np.nan, 0.5])[: len(lanes)])
+    error = np.array([np.nan, 0.5])[: len(lanes)]
+    return EvaluationRows(4, number, lanes, iteration, split, loss, error)
+
+
+def rows(journal):
+    """Return all rows of a journal as one chunk, and all evaluations."""
+    chunks = list(journal.chunks())
+    return joined(chunks) if chunks else None, list(journal.evaluations())
 
 
 def bits_of(value):
@@ -55,29 +65,30 @@ def test_what_is_appended_is_read_back(axes, penalty, tmp_path):
         chunk(first, rows, axes=axes, penalty=penalty)
         for first, rows in ((0, (4, 4)), (4, (3, 1)), (7, (2, 0)))
     ]
-    evaluations = [evaluation(0), evaluation(4, "validation"), evaluation(7, lanes=LANES[:1])]
+    evaluations = [evaluation(0, 0), evaluation(1, 4, "validation")]
+    evaluations.append(evaluation(2, 7, lanes=LANES[:1]))
     journal = Journal(tmp_path, 4)
     journal.append(chunks[:1], evaluations[:1])
     journal.append([], evaluations[1:2])
     journal.append(chunks[1:], [])
     journal.append([], [])
     journal.append([], evaluations[2:])
-    found, rows = Journal(tmp_path, 4).rows()
+    found, evaluated = rows(Journal(tmp_path, 4))
     assert found.rows.tolist() == [9, 5]
     assert bits(found) == bits(joined(chunks))
     assert found.loss.tobytes() == b"".join(each.loss.tobytes() for each in chunks)
-    assert [bits(each) for each in rows] == [bits(each) for each in evaluations]
+    assert [bits(each) for each in evaluated] == [bits(each) for each in evaluations]
 
 
 def test_single_precision_stays(tmp_path):
     single = chunk(0, (2, 2), axes=2)
     single = replace(single, position=single.position.astype(np.float32))
     Journal(tmp_path, 4).append([single], [])
-    assert bits(Journal(tmp_path, 4).rows()[0]) == bits(single)
+    assert bits(rows(Journal(tmp_path, 4))[0]) == bits(single)
 
 
 def test_a_block_without_rows_has_none(tmp_path):
-    assert Journal(tmp_path, 4).rows() == (None, [])
+    assert rows(Journal(tmp_path, 4)) == (None, [])
     assert Journal(tmp_path, 4).checkpoint() is None
     assert Journal(tmp_path, 4).result() is None
     assert not Journal(tmp_path, 4).ended
@@ -89,19 +100,20 @@ def test_a_journal_taken_up_again_goes_on_behind_its_last_part(tmp_path):
     Journal(tmp_path, 4).append([chunk(4, (2, 2))], [])
     names = sorted(each.name for each in (tmp_path / FOLDER / "block-00004").iterdir())
     assert names == ["rows-000001.npz", "rows-000002.npz"]
-    assert len(Journal(tmp_path, 4).rows()[0].loss) == 6
+    assert len(rows(Journal(tmp_path, 4))[0].loss) == 6
 
 
 def test_parts_that_were_written_twice_count_once(tmp_path):
     """An interrupt may come after a part is there and before that is noted."""
     first, second = chunk(0, (4, 4), axes=2, penalty=True), chunk(4, (4, 2), axes=2, penalty=True)
     journal = Journal(tmp_path, 4)
-    journal.append([first], [evaluation(0)])
-    journal.append([first, second], [evaluation(0), evaluation(4)])
-    journal.append([second], [evaluation(4)])
-    found, rows = journal.rows()
+    evaluations = [evaluation(0, 0), evaluation(1, 4)]
+    journal.append([first], evaluations[:1])
+    journal.append([first, second], evaluations)
+    journal.append([second], evaluations[1:])
+    found, evaluated = rows(journal)
     assert bits(found) == bits(joined([first, second]))
-    assert [each.iteration for each in rows] == [0, 4]
+    assert [bits(each) for each in evaluated] == [bits(each) for each in evaluations]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +128,33 @@ def test_what_comes_after_an_iteration(iteration, kept, counts):
     for name in ("loss", "position", "penalty"):
         assert getattr(found, name).tobytes() == getattr(whole, name)[5 - kept :].tobytes()
     assert all(after(whole, beyond) is None for beyond in (12, 13, 100))
+
+
+@given(
+    cuts=st.lists(st.integers(1, 39), max_size=6, unique=True).map(sorted),
+    size=st.integers(1, 3000),
+    ends=st.integers(0, 40),
+)
+def test_stretches_do_not_depend_on_the_chunks(cuts, size, ends):
+    """Rows of two lanes, of which one may have ended; each takes 2 × (8 + 16 + 8) bytes."""
+    whole = chunk(0, (40, ends), axes=2, penalty=True)
+    chunks = [
+        replace(
+            whole,
+            first_iteration=first,
+            rows=np.array([last - first, min(max(ends - first, 0), last - first)]),
+            **{name: getattr(whole, name)[first:last] for name in ("loss", "position", "penalty")},
+        )
+        for first, last in pairwise([0, *cuts, 40])
+    ]
+    found = [joined(stretch) for stretch in stretches(iter(chunks), size)]
+    height = max(1, size // 64)
+    assert [len(each.loss) for each in found[:-1]] == [height] * (len(found) - 1)
+    assert 0 < len(found[-1].loss) <= height
+    assert bits(joined(found)) == bits(whole)
+    assert [bits(each) for each in found] == [
+        bits(joined(stretch)) for stretch in stretches([whole], size)
+    ]
 
 
 def test_numbers_tell_journals_apart(tmp_path):
@@ -207,7 +246,7 @@ def test_what_has_ended_is_thinned(tmp_path):
     journal.append([chunk(0, (2, 2))], [])
     journal.keep(checkpoint(2))
     journal.end(result(Status.DONE, Status.DONE))
-    assert len(journal.rows()[0].loss) == 2
+    assert len(rows(journal)[0].loss) == 2
     journal.thin()
     folder = tmp_path / FOLDER / "block-00004"
     assert [each.name for each in folder.iterdir()] == ["result.json"]
@@ -225,8 +264,8 @@ def damaged(call) -> str:
 def written(tmp_path):
     """A journal of three parts and a checkpoint."""
     journal = Journal(tmp_path, 4)
-    for first in (0, 4, 8):
-        journal.append([chunk(first, (4, 4))], [evaluation(first)])
+    for number, first in enumerate((0, 4, 8)):
+        journal.append([chunk(first, (4, 4))], [evaluation(number, first)])
     journal.keep(checkpoint(8))
     return journal
 
@@ -240,17 +279,40 @@ def folder_of(journal, tmp_path):
 def test_a_truncated_file_is_named(name, size, written, tmp_path):
     file = folder_of(written, tmp_path) / name
     file.write_bytes(file.read_bytes()[:size])
-    call = written.checkpoint if name.startswith("check") else written.rows
-    assert damaged(call).startswith(f"'{file}' is damaged: ")
+    readers = {
+        "rows-000002.npz": [written.chunks, written.evaluations],
+        "checkpoint.npz": [written.checkpoint],
+    }
+    for read in readers[name]:
+        assert damaged(lambda read=read: list(read() or ())).startswith(f"'{file}' is damaged: ")
 
 
 def test_parts_that_are_missing_or_do_not_follow_each_other_are_damaged(written, tmp_path):
     folder = folder_of(written, tmp_path)
     os.replace(folder / "rows-000003.npz", folder / "rows-000002.npz")
-    expected = f"'{folder / 'rows-000002.npz'}' is damaged: it does not follow row 4"
-    assert damaged(written.rows) == expected
+    expected = f"'{folder / 'rows-000002.npz'}' is damaged: it"
+    assert damaged(lambda: list(written.chunks())) == f"{expected} does not follow row 4"
+    assert damaged(lambda: list(written.evaluations())) == f"{expected} lacks evaluation 1"
     os.replace(folder / "rows-000002.npz", folder / "rows-000003.npz")
-    assert damaged(written.rows) == f"'{folder}' is damaged: part 2 is missing"
+    for read in (written.chunks, written.evaluations):
+        message = damaged(lambda read=read: list(read()))
+        assert message == f"'{folder}' is damaged: part 2 is missing"
+
+
+def test_a_damaged_part_is_noticed_by_who_reads_what_is_damaged(written, tmp_path):
+    """Rows and evaluations are read apart; the checksum of each is compared."""
+    file = folder_of(written, tmp_path) / "rows-000002.npz"
+    content = file.read_bytes()
+    for field, read in (("loss", written.chunks), ("evaluation/1/error", written.evaluations)):
+        with np.load(file) as arrays:
+            data = arrays[field].tobytes()
+        assert content.count(data) == 1
+        damage = content.replace(data, data[:-1] + bytes([data[-1] ^ 1]))
+        file.unlink()
+        file.write_bytes(damage)
+        expected = f"'{file}' is damaged: Bad CRC-32 for file '{field}.npy'"
+        assert damaged(lambda read=read: list(read())) == expected
+        file.write_bytes(content)
 
 
 @pytest.mark.parametrize("lacking", ["rows", "first_iteration", "lanes", "evaluation/0/split"])
@@ -259,7 +321,8 @@ def test_a_part_that_lacks_an_array_is_named(lacking, written, tmp_path):
     arrays = read_arrays(file)
     del arrays[lacking]
     write_arrays(file, arrays)
-    assert damaged(written.rows) == f"'{file}' is damaged: '{lacking}'"
+    read = written.evaluations if lacking.startswith("evaluation") else written.chunks
+    assert damaged(lambda: list(read())) == f"'{file}' is damaged: '{lacking}'"
 
 
 def test_a_checkpoint_that_does_not_say_how_far_it_goes_is_damaged(written, tmp_path):
@@ -334,7 +397,7 @@ def test_a_folder_that_goes_is_gone_at_once(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         journal.forget()
     assert journals(tmp_path) == []
-    assert Journal(tmp_path, 4).rows() == (None, [])
+    assert rows(Journal(tmp_path, 4)) == (None, [])
 
 
 def test_a_folder_that_was_half_removed_before_is_in_nobodys_way(tmp_path):

@@ -335,14 +335,14 @@ def test_losses_that_are_all_the_same_are_not_beyond_measure(tmp_path):
         "loss": np.zeros(count),
     }
     file = tmp_path / "block-00000.parquet"
-    write_parquet(file, TRACE_COLUMNS, columns)
+    write_parquet(file, TRACE_COLUMNS, [columns])
     assert len(read_table([file], TRACE_COLUMNS)) == count
 
 
 def test_a_folder_whose_name_is_no_text_is_written_and_read(tmp_path, finished):
     place = tmp_path / os.fsdecode(b"r\xffs")
     shutil.copytree(finished, place)
-    write_parquet(place / "more.parquet", {"lane": "int32"}, {"lane": [1]})
+    write_parquet(place / "more.parquet", {"lane": "int32"}, [{"lane": [1]}])
     assert read_table([place / "more.parquet"], {"lane": "int32"})["lane"].tolist() == [1]
     write_json(place / "mood.json", {"mood": str(place)})
     assert json.loads((place / "mood.json").read_text("utf-8")) == {"mood": str(place)}

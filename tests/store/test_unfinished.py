@@ -1,13 +1,16 @@
 """What readers see of a run that is still going, and of one that was killed."""
 
+import errno
 import json
 import os
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 from itertools import islice
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from optbench.device.cpu import NumpyDevice
@@ -20,11 +23,12 @@ from optbench.records import (
     BlockSplit,
     Checkpoint,
     EvaluationRows,
+    LaneResult,
     Status,
     TraceChunk,
 )
 from optbench.runs.pipeline import extra_columns, plan_run, run_plan
-from optbench.store import reader, writer
+from optbench.store import files, reader, writer
 from optbench.store.find import find_runs
 from optbench.store.journal import FOLDER, Journal
 from optbench.store.lock import locked
@@ -88,8 +92,15 @@ class Stage:
             for entry in script.settled.problems
         ]
         meta = {"invocation_id": "i", "suite": {"name": "small"}, "problems": problems}
-        extra = extra_columns(script.settled)
-        self.writer = RunWriter(path, meta, self.plan.lanes, workers=1, extra=extra)
+        self._extra = extra_columns(script.settled)
+        self._meta = meta
+        self.writer = RunWriter(path, meta, self.plan.lanes, workers=1, extra=self._extra)
+
+    def go_on(self):
+        """Begin anew with what is there, as after a kill."""
+        self.writer = RunWriter(
+            self.path, self._meta, self.plan.lanes, workers=1, extra=self._extra, resumed=True
+        )
 
     def records(self):
         return iter(self._script.records)
@@ -182,10 +193,151 @@ def test_records_come_back_in_order_and_once(tmp_path, monkeypatch):
 
 
 def test_a_journal_is_not_read_anew_with_every_record(stage, monkeypatch):
-    real, reads = Journal.rows, []
-    monkeypatch.setattr(Journal, "rows", lambda self: (reads.append(self.block), real(self))[1])
+    real, reads = Journal.chunks, []
+    monkeypatch.setattr(Journal, "chunks", lambda self: (reads.append(self.block), real(self))[1])
     stage.write(stage.records())
     assert max(reads.count(block.number) for block in stage.plan.blocks) <= 2
+
+
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(writer, "PART_BYTES", 150)
+    monkeypatch.setattr(writer, "PIECE_BYTES", 400)
+    monkeypatch.setattr(reader, "PIECE_ROWS", 7)
+
+
+def test_a_long_trace_is_written_in_pieces_and_read_in_order(tmp_path, monkeypatch):
+    """What its files hold does not depend on when the journal was written, nor on a kill."""
+    plain = Stage(tmp_path / "plain", mixed(), monkeypatch)
+    records = list(plain.records())
+    plain.write(records)
+    small_pieces(monkeypatch)
+    others = []
+    for seconds in (0.0, 3600.0):
+        others.append(Stage(tmp_path / f"{seconds}", mixed(), monkeypatch, seconds))
+        others[-1].write(records)
+    killed = Stage(tmp_path / "killed", mixed(), monkeypatch, 0.0)
+    marks = [place for place, each in enumerate(records) if isinstance(each, Checkpoint)]
+    again = [type(each) for each in records[marks[3] + 1 : marks[4]]]
+    assert {*again} == {TraceChunk, EvaluationRows}
+    killed.write(records[: marks[4]])
+    killed.go_on()
+    monkeypatch.setattr(writer, "JOURNAL_SECONDS", 3600.0)
+    killed.write(each for each in records[marks[3] + 1 :] if not isinstance(each, Checkpoint))
+    for stage in (plain, *others, killed):
+        stage.writer.finish(Status.DONE)
+    names = sorted(file.name for file in (plain.path / "trace").iterdir())
+    assert len(names) == len(plain.plan.blocks)
+    for stage in (*others, killed):
+        files = [stage.path / "trace" / name for name in names]
+        assert all(pq.ParquetFile(file).num_row_groups > 1 for file in files)
+        rows = pd.read_parquet(stage.path / "trace")  # as anybody reads it
+        same(ordered(rows), rows_of(records))
+        steps = rows.groupby("lane")["iteration"].diff().dropna()
+        assert (steps == 1).all()
+        for name in names:
+            expected = (others[0].path / "trace" / name).read_bytes()
+            assert (stage.path / "trace" / name).read_bytes() == expected
+        found, whole = read_run(stage.path), read_run(plain.path)
+        pd.testing.assert_frame_equal(found.trace, whole.trace, check_exact=True)
+        pd.testing.assert_frame_equal(found.evaluation, whole.evaluation, check_exact=True)
+
+
+def test_no_more_waits_for_the_journal_than_fits_into_memory(tmp_path, monkeypatch):
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch, 3600.0)
+    monkeypatch.setattr(writer, "WAITING_BYTES", 2000)
+    monkeypatch.setattr(writer, "PART_BYTES", 300)
+    taken, told = [], []
+    by_block = sorted(stage.records(), key=lambda record: isinstance(record, BlockResult))
+    for record in by_block:
+        if isinstance(record, Checkpoint):
+            continue
+        taken.append(record)
+        told += stage.writer.add(record)
+        waiting = [each for each in taken if not any(each is other for other in told)]
+        losses = [each.loss.nbytes for each in waiting if not isinstance(each, BlockResult)]
+        assert sum(losses) <= 2000
+        if len(taken) % 10 == 0:
+            same(ordered(read_run(stage.path).trace), rows_of(told))
+        for part in stage.path.glob("journal/*/rows-*.npz"):
+            with np.load(part) as arrays:
+                assert "loss" not in arrays or arrays["loss"].nbytes <= 300
+    assert len(told) == len(taken)
+    assert len({id(each) for each in told}) == len(taken)
+    for block in stage.plan.blocks:
+        of_block = [[each for each in some if each.block == block.number] for some in (taken, told)]
+        assert [*map(id, of_block[0])] == [*map(id, of_block[1])]
+
+
+@pytest.mark.parametrize("name", ["trace", "evaluation"])
+def test_the_memory_of_writing_a_block_does_not_grow_with_its_rows(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "JOURNAL_SECONDS", 0.0)
+    monkeypatch.setattr(writer, "PIECE_BYTES", 10_000)
+    lanes, height = np.arange(200, dtype=np.int32), 5
+
+    def peak(count: int) -> int:
+        path = tmp_path / f"{count}"
+        path.mkdir()
+        run = RunWriter(path, {}, mixed().plan.lanes, workers=1, extra=())
+        loss = np.ones((height, 200))
+        tracemalloc.start()
+        for number in range(count):
+            if name == "trace":
+                rows = np.full(200, height)
+                run.add(TraceChunk(0, lanes, number * height, loss.copy(), rows))
+            else:
+                values = loss[0].copy()
+                run.add(EvaluationRows(0, number, lanes, number, "test", values, values))
+        results = tuple(LaneResult(lane, Status.DONE, count) for lane in range(200))
+        run.add(BlockResult(0, results))
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        each = height if name == "trace" else 1
+        assert len(pd.read_parquet(path / name)) == count * 200 * each
+        return used
+
+    peak(2)  # imports what it needs
+    few, many = peak(20), peak(200)
+    assert many < few + 180 * 1000  # for the name of each part; what it holds takes far more
+
+
+def test_a_disk_that_is_full_in_the_midst_of_a_file_is_said_in_one_line(stage, monkeypatch):
+    small_pieces(monkeypatch)
+    records = list(stage.records())
+    end = next(place for place, each in enumerate(records) if isinstance(each, BlockResult))
+    stage.write(records[:end])
+    real, pieces = files.arrow_table, []
+
+    def full(kinds, columns):
+        pieces.append(columns)
+        if len(pieces) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(kinds, columns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "arrow_table", full)
+        with pytest.raises(ResultsError) as caught:
+            stage.writer.add(records[end])
+    place = stage.path / "trace" / "block-00000.parquet"
+    expected = f"cannot write results to '{place}': No space left on device; "
+    assert str(caught.value) == f"{expected}free it or choose another --out"
+    assert list(place.parent.iterdir()) == []
+    same(ordered(read_run(stage.path).trace), rows_of(records[:end]))
+    stage.go_on()
+    stage.write(records[end:])
+    same(ordered(read_run(stage.path).trace), rows_of(records))
+
+
+def test_what_is_damaged_in_the_journal_of_a_block_leaves_no_file_of_it(stage, monkeypatch):
+    small_pieces(monkeypatch)
+    records = list(stage.records())
+    end = next(place for place, each in enumerate(records) if isinstance(each, BlockResult))
+    stage.write(records[:end])
+    part = stage.path / FOLDER / "block-00000" / "rows-000005.npz"
+    part.write_bytes(part.read_bytes()[:-40])
+    with pytest.raises(ResultsError) as caught:
+        stage.writer.add(records[end])
+    assert str(caught.value).startswith(f"'{part}' is damaged: ")
+    assert list((stage.path / "trace").iterdir()) == []
 
 
 def test_a_run_is_running_while_it_is_locked_and_interrupted_once_it_is_not(stage):
@@ -261,18 +413,18 @@ def test_a_block_that_ends_while_it_is_read_is_not_damaged(how, stage, monkeypat
     records = list(stage.records())
     end = next(place for place, each in enumerate(records) if isinstance(each, BlockResult))
     stage.write(records[:end])
-    real = Journal.rows
+    real = Journal.chunks
 
-    def rows(self):
-        monkeypatch.setattr(Journal, "rows", real)
+    def chunks(self):
+        monkeypatch.setattr(Journal, "chunks", real)
         if how == "end":
             stage.writer.add(records[end])
         else:
             self.forget()
         raise ResultsError("a part went away")
 
-    monkeypatch.setattr(Journal, "rows", rows)
-    assert journaled(stage.path) == ({}, {})
+    monkeypatch.setattr(Journal, "chunks", chunks)
+    assert journaled(stage.path) == {"trace": {}, "evaluation": {}}
 
 
 def test_a_run_without_a_row_is_read(stage):
@@ -311,6 +463,32 @@ def test_what_ends_while_a_run_is_read_is_there_once(place, tmp_path, monkeypatc
         same(found.evaluation.sort_values(KEYS, ignore_index=True), evaluations)
         whole.append(found.meta["status"])
     assert whole == ["interrupted", "done"]
+
+
+def test_files_of_an_interrupted_run_that_go_while_it_is_read_are_in_its_journal(
+    stage, monkeypatch
+):
+    """A run that goes on removes the files of blocks that have not ended."""
+    records = list(stage.records())
+    end = next(place for place, each in enumerate(records) if isinstance(each, BlockResult))
+    stage.write(records[:end])
+    stage.writer.finish(Status.INTERRUPTED)
+    real, skipped = reader.journaled, []
+
+    def journaled(run, written):
+        found = real(run, written)
+        skipped.append([*written["trace"]])
+        assert found["trace"] == {} or len(skipped) > 1
+        for file in run.glob("*/block-*.parquet"):
+            file.unlink()
+        return found
+
+    monkeypatch.setattr(reader, "journaled", journaled)
+    found = read_run(stage.path)
+    assert skipped == [["block-00000"], []]
+    same(ordered(found.trace), rows_of(records[:end]))
+    evaluations = evaluations_of(records[:end])
+    same(found.evaluation.sort_values(KEYS, ignore_index=True), evaluations)
 
 
 def test_a_block_that_is_split_while_it_is_read_is_there_once(tmp_path, monkeypatch):

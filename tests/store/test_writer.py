@@ -39,9 +39,9 @@ def make(path, lanes=LANES, *, extra=("x", "y"), **meta) -> RunWriter:
     return RunWriter(path, meta, lanes, workers=2, extra=extra)
 
 
-def evaluation(split, loss=(0.5, 0.25), error=(0.1, np.nan)) -> EvaluationRows:
+def evaluation(split, loss=(0.5, 0.25), error=(0.1, np.nan), *, number=0) -> EvaluationRows:
     lanes = np.array([0, 1], dtype=np.int32)
-    return EvaluationRows(0, lanes, 3, split, np.array(loss), np.array(error))
+    return EvaluationRows(0, number, lanes, 3, split, np.array(loss), np.array(error))
 
 
 def chunk(first=0, rows=(2, 2), *, block=0, lanes=(0, 1), width=2) -> TraceChunk:
@@ -166,8 +166,8 @@ def test_what_a_block_recorded_before_it_was_split_counts_no_more(tmp_path):
 
 def test_evaluations_of_a_block_are_one_file(tmp_path, run):
     run.add(chunk())
-    for split in ("train", "test"):
-        run.add(evaluation(split))
+    for number, split in enumerate(("train", "test")):
+        run.add(evaluation(split, number=number))
     run.add(result(0, 1))
     rows = pd.read_parquet(tmp_path / "evaluation")
     assert rows["split"].tolist() == ["train", "train", "test", "test"]

@@ -91,7 +91,14 @@ def test_malformed_grids_are_refused_in_one_line(given_, says):
 
 @pytest.mark.parametrize(
     ("given_", "seeds"),
-    [(1, (0,)), (3, (0, 1, 2)), ([3, 7, 11], (3, 7, 11)), ("3,7,11", (3, 7, 11)), ("5", (5,))],
+    [
+        (1, (0,)),
+        (3, (0, 1, 2)),
+        ([3, 7, 11], (3, 7, 11)),
+        ("3,7,11", (3, 7, 11)),
+        ("0-2, 7", (0, 1, 2, 7)),
+        ("5", (5,)),
+    ],
 )
 def test_a_number_of_seeds_counts_and_a_list_names_them(given_, seeds):
     assert seed_list(given_) == seeds
@@ -105,7 +112,7 @@ MALFORMED_SEEDS = (1.5, [], [1, -1], [1, 1], [1.0], [True], "", "a", "1,,2", "1:
     [
         (0, "seeds = 0; at least 1 seed is needed"),
         (-1, "seeds = -1; at least 1 seed is needed"),
-        (True, "seeds True are malformed; write different whole numbers from 0 up, as 3,7,11"),
+        (True, "seeds True are malformed; write different whole numbers from 0 up, as 0-4,7"),
         *((bad, f"seeds {bad!r} are malformed") for bad in MALFORMED_SEEDS),
         ([2**63], f"a seed is too large; the largest is {2**63 - 1}"),
     ],

@@ -14,6 +14,7 @@ from optbench.report.configurations import describe, swept_numbers
 from optbench.report.plots import (
     animation,
     ecdf,
+    effects,
     field,
     loss,
     profile,
@@ -43,7 +44,9 @@ KINDS = {
     "field": field.draw,
     "loss": loss.draw,
     "sensitivity": sensitivity.draw,
+    "tolerance": sensitivity.draw_tolerance,
     "schedule": schedule.draw,
+    "effects": effects.draw,
     "target": target.draw,
     "profile": profile.draw,
     "ecdf": ecdf.draw,
@@ -104,8 +107,12 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
     meta = describe(tables, problem)
     lanes = tables.lanes[tables.lanes["problem"] == problem]
     rows = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
+    if kind == "tolerance":
+        return None if swept_numbers(lanes, 3) else "no hyperparameter has three values"
     if kind == "sensitivity":
         return None if swept_numbers(lanes, least) else "no numeric hyperparameter was swept"
+    if kind == "effects":
+        return effects.obstacle(tables, problem)
     if kind == "schedule":
         columns = [name for name in ("hp_schedule", "hp_warmup") if name in lanes]
         return None if lanes[columns].notna().any(axis=None) else "no lane has a schedule"

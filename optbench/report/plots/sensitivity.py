@@ -32,6 +32,7 @@ from optbench.report.plots.style import (
     seeds_note,
     styles,
 )
+from optbench.report.tolerance import widths
 
 LOG_DECADES = 2
 """Decades that the final losses span before their axis becomes logarithmic."""
@@ -49,6 +50,11 @@ DIVERGED = ("X", "✖ diverged or failed")
 ABOVE = ("^", "▲ ended above the start")
 OUTSIDE = ("D", "◆ ended outside the domain")
 """Markers of the shelf, and what its title says of them."""
+
+BAR_PLACE, BAR_STEP = 0.03, 0.04
+"""Height of the first bar, and between bars, as fractions of the axes."""
+
+BAR: dict[str, Any] = {"linewidth": 4, "solid_capstyle": "butt", "alpha": 0.75}
 
 RING: dict[str, Any] = {
     "marker": "o",
@@ -71,7 +77,12 @@ class _Scale:
     name: str
 
 
-def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
+def draw_tolerance(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
+    """Draw what :func:`draw` does, with a bar over the values that are within 10 % of the best."""
+    return draw(tables, problem, options, bars=True)
+
+
+def draw(tables: RunTables, problem: str, options: PlotOptions, *, bars: bool = False) -> Figure:
     """Draw one panel per hyperparameter; above it a shelf of markers for all that diverged.
 
     A point is the median over seeds of the best configuration with that value. On the shelf is also
@@ -89,7 +100,10 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     figure = new_figure(4.8 * rows)
     for place, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, place + 1)
-        _draw_panel(axes, sensitivity(table, name), name, scale, look)
+        points = sensitivity(table, name)
+        _draw_panel(axes, points, name, scale, look)
+        if bars:
+            _draw_bars(axes, points, name, meta, look)
         if place % columns:
             axes.set_ylabel("")
     figure.suptitle(literal(problem_title(tables, problem)))
@@ -98,8 +112,9 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         handles, texts = axes.get_legend_handles_labels()
         entries.update(zip(texts, handles, strict=True))
     note = seeds_note(int(table["seeds"].max()))
+    bar = "bar: decades within 10 % of it" if bars else ""
     legend_below(
-        figure, entries.values(), entries, ", ".join(filter(None, ["circled: the best", note]))
+        figure, entries.values(), entries, ", ".join(filter(None, ["circled: the best", bar, note]))
     )
     return figure
 
@@ -163,6 +178,34 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, name: str, scale: _Scale, style:
     axes.plot(value, score, label=text, markersize=4.5, linewidth=1.4, zorder=3, **look)
     best = rows["best"].to_numpy() & np.isfinite(score)
     axes.plot(value[best], score[best], color=style.color, zorder=4, **RING)
+
+
+def _draw_bars(
+    axes: Axes, points: pd.DataFrame, name: str, meta: dict[str, Any], look: dict[str, Style]
+) -> None:
+    """Draw, beside each label's best point, how far its loss stays within 10 % of it."""
+    low, high = axes.get_ylim()
+    room = BAR_STEP * (points["label"].nunique() + 1)
+    axes.set_ylim(low * (low / high) ** room if low > 0.0 and axes.get_yscale() == "log"
+                  else low - room * (high - low), high)  # fmt: skip
+    for place, (label, rows) in enumerate(points.groupby("label", sort=False)):
+        found = widths(rows, name, meta)
+        if found is None:
+            continue
+        within, color = found[0], look[str(label)].color
+        height = BAR_PLACE + BAR_STEP * place
+        transform = axes.get_xaxis_transform()
+        axes.plot(
+            [within.low, within.high], [height, height], color=color, transform=transform, **BAR
+        )
+        is_open = within.low_open or within.high_open
+        text = f"{'≥ ' if is_open else ''}{within.decades:.2g}"
+        axes.annotate(text, (within.high, height), xycoords=transform, xytext=(5, 0),
+                      textcoords="offset points", va="center", fontsize=8, color=color)  # fmt: skip
+        best = rows[rows["best"]]
+        if not best.empty and np.isfinite(best["level"].iloc[0]):
+            axes.plot([best[name].iloc[0]] * 2, [height, height], color=color, transform=transform,
+                      marker="|", markersize=9)  # fmt: skip
 
 
 def _draw_shelf(

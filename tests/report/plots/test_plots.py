@@ -19,13 +19,20 @@ from tests.report.runs import (
     tables,
 )
 
+SHAPES = ["trajectory", "surface", "field", "loss"]
+
 
 @pytest.mark.parametrize(
     ("run", "problem", "automatic", "possible"),
     [
-        (function_run(), "anisotropic", ["trajectory", "loss"], list(KINDS)[:4]),
-        (swept_run(), "anisotropic", ["trajectory", "loss", "sensitivity"], list(KINDS)[:5]),
-        (network_run(), "mnist-mlp", ["loss"], ["loss"]),
+        (function_run(), "anisotropic", ["trajectory", "loss"], [*SHAPES, "effects"]),
+        (
+            swept_run(),
+            "anisotropic",
+            ["trajectory", "loss", "sensitivity"],
+            [*SHAPES, "sensitivity", "tolerance"],
+        ),
+        (network_run(), "mnist-mlp", ["loss"], ["loss", "effects"]),
         (line_run(), "quadratic-1d", ["loss"], ["loss"]),
     ],
 )
@@ -54,11 +61,19 @@ def test_every_kind_that_fits_is_drawn_without_a_warning(kind, run, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "run", "message"),
     [
-        ("trajectory", network_run(), "not a function of two variables; what fits: loss$"),
+        ("trajectory", network_run(), "not a function of two variables; what fits: loss, effects$"),
         ("surface", line_run(), "not a function of two variables; what fits: loss$"),
         ("field", replace(function_run(), surface=line_run().surface), "holds no surface"),
-        ("trajectory", function_run(plot=None), "holds no surface of it; what fits: loss$"),
-        ("sensitivity", function_run(), "was swept; what fits: trajectory, surface, field, loss$"),
+        (
+            "trajectory",
+            function_run(plot=None),
+            "holds no surface of it; what fits: loss, effects$",
+        ),
+        (
+            "sensitivity",
+            function_run(),
+            "was swept; what fits: trajectory, surface, field, loss, effects$",
+        ),
         ("trajectry", function_run(), "did you mean 'trajectory'"),
     ],
 )

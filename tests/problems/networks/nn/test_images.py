@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from optbench import rng
-from optbench.arrays import Tensor
+from optbench.arrays import Tensor, Workspace
+from optbench.device.cpu import NumpyDevice
 from optbench.errors import SuiteError
 from optbench.problems.networks.nn.images import Conv2d, MaxPool, Windows, col2im, im2col
 from optbench.problems.networks.nn.initializers import Initializer, he
-from tests.problems.networks.nn.passes import LANES, Case, Stale, case, run
+from tests.problems.networks.nn.passes import LANES, Case, case, run, stale
 from tests.refusal import refusal
 
 
-def work() -> Stale:
-    begun = Stale(np, writes_out=True)
+def work() -> Workspace:
+    begun = stale(NumpyDevice().workspace())
     begun.begin("test")
     return begun
 

@@ -15,7 +15,7 @@ from optbench.problems.networks.nn.layers import Dense, ReLU, chained
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy
 from optbench.problems.networks.nn.network import Network, Regularization, dense_relu_layers
 from optbench.problems.networks.nn.parse import parse_layers
-from tests.problems.networks.nn.passes import Counting, Stale, differences
+from tests.problems.networks.nn.passes import Counting, differences, stale
 from tests.reference.network import MultiLayerNet
 from tests.strict import StrictDevice
 
@@ -23,7 +23,7 @@ SIZES = (6, 5, 4, 3)
 SEEDS = (0, 7, 3)
 BATCH = 8
 RNG = np.random.default_rng(10)
-WORK = Stale(np, writes_out=True)
+WORK = stale(NumpyDevice().workspace())
 X = RNG.normal(size=(len(SEEDS), BATCH, SIZES[0]))
 LABELS = RNG.integers(SIZES[-1], size=(len(SEEDS), BATCH)).astype(np.uint8)
 EVERYTHING = (

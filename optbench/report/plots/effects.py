@@ -1,0 +1,138 @@
+"""How much better each optimizer of a problem is than each other, with intervals and verdicts."""
+
+from math import log1p
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from optbench.errors import UsageError
+from optbench.records import RunTables
+from optbench.report.compare import (
+    DIFFERENCE,
+    RATIO,
+    WINS,
+    Comparison,
+    NothingToCompareError,
+    Pair,
+    Question,
+    compare,
+)
+from optbench.report.configurations import problem_title
+from optbench.report.plots.options import PlotOptions
+from optbench.report.plots.style import display_name, literal, new_figure, styles
+from optbench.report.verdicts import SHOWN
+
+ROW_INCHES, FRAME_INCHES = 0.28, 1.5
+
+STRIP = "#e6e6e6"
+"""Colour of the differences that do not matter."""
+
+NEAR_TICKS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7, 2.0, 2.5)
+FAR_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
+FAR = 30.0
+"""Ticks of axes that span a factor of 3, and of this; beyond, there are powers of ten."""
+
+MOST_PAIRS = 60
+"""Rows that a figure can show."""
+
+
+def obstacle(tables: RunTables, problem: str) -> str | None:
+    """Say why there are no effects to draw of a problem, or return None."""
+    try:
+        found = _found(tables, problem)
+    except (UsageError, NothingToCompareError) as error:
+        return str(error)
+    if (found.pairs["estimand"] == WINS).all():
+        return "no pair of optimizers has losses on all seeds"
+    count = len(found.pairs)
+    return f"{count} pairs are too many; compare fewer optimizers" if count > MOST_PAIRS else None
+
+
+def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
+    """Draw a row for each pair: estimate, interval, the margin as a strip, the verdict beside it.
+
+    An open marker in the middle stands for a pair that is judged by wins, as a lane diverged.
+    """
+    found = _found(tables, problem)
+    pairs = list(found.rows)
+    rules = zip(tables.lanes["label"], tables.lanes["optimizer"], strict=True)
+    look = styles(rules)
+    figure = new_figure(FRAME_INCHES + ROW_INCHES * len(pairs))
+    axes = figure.add_subplot()
+    is_ratio = any(pair.estimand == RATIO for pair in pairs)
+    none = 1.0 if is_ratio else 0.0
+    axes.set_xscale("log" if is_ratio else "linear")
+    margin = found.question.margin if is_ratio else found.question.points
+    strip = (1.0 / (1.0 + margin), 1.0 + margin) if is_ratio else (-margin, margin)
+    axes.axvspan(*strip, color=STRIP, linewidth=0)
+    axes.axvline(none, color="grey", linewidth=0.8)
+    for place, pair in enumerate(pairs):
+        _draw_pair(axes, pair, place, look[pair.a].color, none)
+    axes.set_yticks(
+        range(len(pairs)), [f"{display_name(pair.a)} : {display_name(pair.b)}" for pair in pairs]
+    )
+    axes.set_ylim(len(pairs) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.25)
+    _label(axes, pairs, strip, is_ratio=is_ratio)
+    axes.set_title(literal(problem_title(tables, problem)))
+    what = SHOWN[pairs[0].metric]
+    axes.set_xlabel(
+        f"{what}, first over second" if is_ratio else f"{what}, first less second, in points"
+    )
+    figure.supxlabel(_caption(found, pairs), fontsize=8, color="#555555")
+    return figure
+
+
+def _found(tables: RunTables, problem: str) -> Comparison:
+    return compare(tables, Question(problems=(problem,)))
+
+
+def _draw_pair(axes: Axes, pair: Pair, place: int, color: str, none: float) -> None:
+    """Draw a pair's estimate with its interval, and its verdict at the right."""
+    axes.text(1.01, place, f"{pair.says}", transform=axes.get_yaxis_transform(), va="center",
+              fontsize=8)  # fmt: skip
+    if pair.estimand == WINS:
+        axes.plot(none, place, marker="o", color=color, markerfacecolor="white", markersize=6)
+        return
+    known = np.isfinite([pair.low, pair.high]).all() and (none == 0.0 or pair.low > 0.0)
+    if known:
+        axes.plot([pair.low, pair.high], [place, place], color=color, linewidth=2.2)
+    axes.plot(pair.estimate, place, marker="o", color=color, markersize=6)
+
+
+def _label(axes: Axes, pairs: list[Pair], strip: tuple[float, float], *, is_ratio: bool) -> None:
+    """Set limits that hold all estimates and intervals, and ticks that can be read as ratios."""
+    ends = [end for pair in pairs if pair.estimand in (RATIO, DIFFERENCE)
+            for end in (pair.low, pair.high, pair.estimate)]  # fmt: skip
+    known = [end for end in (*ends, *strip) if np.isfinite(end) and (end > 0.0 or not is_ratio)]
+    low, high = min(known), max(known)
+    if is_ratio:
+        room = (high / low) ** 0.06
+        axes.set_xlim(low / room, high * room)
+        wanted = np.array(NEAR_TICKS if high < 3.0 * low else FAR_TICKS)
+        shown = wanted[(wanted > low / room) & (wanted < high * room)]
+        if high < FAR * low and len(shown):
+            axes.set_xticks(shown)
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        return
+    room = 0.06 * (high - low)
+    axes.set_xlim(low - room, high + room)
+
+
+def _caption(found: Comparison, pairs: list[Pair]) -> str:
+    """Say how many seeds, what the bars are, and what the strip is."""
+    seeds = max(pair.seeds for pair in pairs)
+    tested = any(pair.random for pair in pairs)
+    if not tested:
+        return "nothing is random: ratios are exact"
+    level = 100 * (1 - found.question.level)
+    margin = 100 * (np.exp(log1p(found.question.margin)) - 1)
+    strip = f"±{found.question.points:g} points" if pairs[0].metric.endswith("_error") else (
+        f"±{margin:.3g} %")  # fmt: skip
+    return (
+        f"{seeds} paired seeds; bars: {level:g} % by sign flips; grey: {strip}; "
+        f"verdicts by Holm over {sum(pair.random for pair in pairs)} pairs"
+    )
