@@ -62,6 +62,14 @@ def plot(
         str, typer.Option("--x", metavar="iteration|epoch|seconds", help="Horizontal axis.")
     ] = "iteration",
     log: Annotated[bool, typer.Option("--log", help="Make the loss axis logarithmic.")] = False,
+    band: Annotated[
+        str,
+        typer.Option(
+            metavar="spread|interval",
+            help="Band round the loss: the spread of the seeds, or the 95 % interval of their "
+            "median, which takes 6 seeds.",
+        ),
+    ] = "spread",
     problem: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this problem; repeatable.", show_default=False),
@@ -82,7 +90,13 @@ def plot(
     check_choice("kind", kind, (AUTO, *KINDS))
     if format_ is not None:
         check_choice("format", format_, FORMATS)
-    options = PlotOptions(smooth=smooth, ylim=_limits(ylim), x=x, log=log)  # type: ignore[arg-type]  # PlotOptions checks x
+    options = PlotOptions(
+        smooth=smooth,
+        ylim=_limits(ylim),
+        x=x,  # type: ignore[arg-type]  # PlotOptions checks it
+        log=log,
+        band=band,  # type: ignore[arg-type]  # PlotOptions checks it
+    )
     if animate is not None:
         check_animation(animate, kind=kind)
         if format_ is not None:

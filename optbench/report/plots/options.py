@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from optbench.errors import UsageError
+from optbench.report.statistics import Band
 from optbench.settings import check_type
 
 SMOOTHING_ROWS = 11
@@ -18,13 +19,16 @@ class PlotOptions:
     """Choices that ``optbench plot`` offers; all concern the loss figure.
 
     Smoothing takes an odd number of rows, 1 for none; None smooths minibatch problems over 11 rows
-    and leaves functions alone.
+    and leaves functions alone. The band round the median of several seeds is their spread, minimum
+    to maximum below 10 seeds and 10 to 90 % from there, or the 95 % interval of the median, which
+    needs 6 seeds; the legend says which.
     """
 
     smooth: int | None = None
     ylim: tuple[float, float] | None = None  # of the loss axis; None chooses
     x: Literal["iteration", "epoch", "seconds"] = "iteration"  # the horizontal axis
     log: bool = False  # a logarithmic loss axis; False chooses
+    band: Band = "spread"
 
     def __post_init__(self) -> None:
         for field in fields(self):
