@@ -221,6 +221,8 @@ def test_plot_passes_options_on(results):
     axes = results.plot("loss", problem="valley", ylim=(0.5, 9.0), x="seconds").axes[0]
     assert axes.get_ylim() == (0.5, 9.0)
     assert axes.get_xlabel() == "time in seconds"
+    (legend,) = results.plot("loss", problem="valley", band="interval").legends
+    assert legend.get_title().get_text().startswith("one seed, too few for a 95 % interval")
     assert results.plot("sensitivity", problem="valley").axes[0].get_xlabel() == "lr"
 
 

@@ -64,6 +64,14 @@ def plot(
         str, typer.Option("--x", metavar="iteration|epoch|seconds", help="Horizontal axis.")
     ] = "iteration",
     log: Annotated[bool, typer.Option("--log", help="Make the loss axis logarithmic.")] = False,
+    band: Annotated[
+        str,
+        typer.Option(
+            metavar="spread|interval",
+            help="Band round the loss: the spread of the seeds, or the 95 % interval of their "
+            "median, which takes 6 seeds.",
+        ),
+    ] = "spread",
     problem: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this problem; repeatable.", show_default=False),
@@ -92,6 +100,7 @@ def plot(
         ylim=_limits(ylim),
         x=x,  # type: ignore[arg-type]  # PlotOptions checks it
         log=log,
+        band=band,  # type: ignore[arg-type]  # PlotOptions checks it
         targets=targets or (),
         on=on,
         choose_on=() if choose_on is None else seed_list(choose_on),

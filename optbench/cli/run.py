@@ -141,6 +141,14 @@ def run(
         str | None,
         typer.Option(metavar="NAME|auto", help="Data set; auto: mnist if it can be found."),
     ] = None,
+    start_spread: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Start each seed but 0 of a function elsewhere: by normal numbers times this "
+            "share of the domain's width, such as 0.05.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     workers: Workers = None,
     out: Out = DEFAULT_OUT,
@@ -217,6 +225,7 @@ def run(
         stop=parse_stops(stop or ()),
         dtype=dtype,
         data=data,
+        start_spread=start_spread,
         name=name,
         device=device,
         workers=workers,

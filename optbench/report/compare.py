@@ -21,7 +21,6 @@ from optbench.inference.pairs import detects, interval, seeds_needed, sign_flip,
 from optbench.records import RunTables
 from optbench.report.configurations import (
     EVALUATED,
-    configurations,
     describe,
     known_minimum,
     problem_names,
@@ -29,6 +28,7 @@ from optbench.report.configurations import (
     rounding_unit,
 )
 from optbench.report.curves import lane_losses, starting_loss
+from optbench.report.entrants import entrants
 from optbench.report.statistics import ENDED_WELL, ENDED_WORST
 
 METRICS = ("final_loss", "best_loss", *EVALUATED)
@@ -260,7 +260,7 @@ def _contests(tables: RunTables, question: Question) -> Iterator[Contest]:
         metric = question.metric or str(of_problem["criterion"].iloc[0]) if len(of_problem) else ""
         if of_problem.empty or not np.isfinite(of_problem[metric]).any():
             continue
-        sides = list(_sides(tables, of_problem, metric, question))
+        sides = list(_sides(tables, of_problem, problem, metric, question))
         if question.reference is not None:
             labels = [side.label for side in sides]
             if question.reference not in labels:
@@ -272,43 +272,13 @@ def _contests(tables: RunTables, question: Question) -> Iterator[Contest]:
 
 
 def _sides(
-    tables: RunTables, lanes: pd.DataFrame, metric: str, question: Question
+    tables: RunTables, lanes: pd.DataFrame, problem: str, metric: str, question: Question
 ) -> Iterator[Side]:
     """Yield the configuration of each label that is compared."""
-    problem = str(lanes["problem"].iloc[0])
-    table = configurations(replace(tables, lanes=tables.lanes[tables.lanes["problem"] == problem]))
-    rules = {str(entry["label"]): entry for entry in tables.meta.get("optimizers") or ()}
-    for label, rows in table.groupby("label", sort=False):
-        own = lanes[lanes["label"] == label]
-        chosen = ""
-        judging = own[~own["seed"].isin(list(question.choose_on))]
-        if len(rows) > 1:
-            if not question.choose_on:
-                raise UsageError(
-                    f"'{label}' has {len(rows)} configurations on '{problem}', chosen on the seeds "
-                    "that it would be judged on; give --choose-on with the seeds that choose, "
-                    "such as 0-4"
-                )
-            judging = judging[judging["lane"].isin(_chosen(rows, own, question.choose_on))]
-            chosen = "chosen"
-        if judging["seed"].duplicated().any():
-            raise UsageError(f"'{label}' has a seed twice on '{problem}'")
-        values = dict(zip(judging["seed"].astype(int), judging[metric].astype(float), strict=True))
-        is_random = describe(tables, problem).get("random", True)
-        is_random = bool(is_random or rules.get(str(label), {}).get("random"))
-        if values:
-            yield Side(str(label), values, is_random, chosen)
-
-
-def _chosen(rows: pd.DataFrame, lanes: pd.DataFrame, seeds: Sequence[int]) -> tuple[int, ...]:
-    """Return the lanes of the configuration that is best on some seeds, by the median score."""
-    choosing = lanes[lanes["seed"].isin(list(seeds))].set_index("lane")["score"]
-    lanes_of: list[tuple[int, ...]] = rows["lane_numbers"].tolist()
-    scores = [choosing[choosing.index.isin(numbers)].to_numpy() for numbers in lanes_of]
-    medians = [float(np.median(each)) if each.size else nan for each in scores]
-    if np.isnan(medians).all():
-        raise UsageError(f"no lane has one of the seeds {', '.join(map(str, seeds))} to choose on")
-    return lanes_of[int(np.nanargmin(medians))]
+    values = lanes.set_index("lane")[metric].astype(float)
+    for entrant in entrants(tables, problem, question.choose_on):
+        of_seeds = dict(zip(entrant.seeds, values.loc[list(entrant.lanes)], strict=True))
+        yield Side(entrant.label, of_seeds, entrant.random, entrant.chosen)
 
 
 def _measured(tables: RunTables, problem: str, metric: str, sides: Sequence[Side]) -> Contest:

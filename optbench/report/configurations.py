@@ -81,7 +81,8 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     failed are +inf, and so is the score of one that ended without a finite value of the criterion;
     those of lanes that have not ended are NaN. ``averaged_rows`` is how many rows a final loss is
     the mean of; ``floor`` is the loss below which a function's differences are rounding, -inf where
-    there is none; ``above`` says which lanes ended above where their problem's began.
+    there is none; ``above`` says which lanes ended above where they began, of networks and noisy
+    functions above where their problem's lanes began.
     """
     lanes = tables.lanes.sort_values("lane", kind="stable")
     last = last_evaluations(tables.evaluation, lanes)
@@ -104,11 +105,13 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     lanes["score"] = np.select([lanes["criterion"] == name for name in CRITERIA], choices)
     lanes.loc[ended_well & lanes["score"].isna(), "score"] = np.inf
     lanes["averaged_rows"] = _averaged_rows(tables, lanes)
-    start = lanes["problem"].map(_starts(tables, lanes))
     described = {problem: describe(tables, problem) for problem in lanes["problem"].unique()}
+    own = _first_losses(tables, lanes)
+    start = own.groupby(lanes["problem"]).transform("median")
+    exact = np.array([_is_exact(described[problem]) for problem in lanes["problem"]], dtype=bool)
     return lanes.assign(
         outside=lanes["lane"].isin(lanes_outside(tables)) & ended_well,
-        above=(lanes["final_loss"] > start) & ended_well,
+        above=(lanes["final_loss"] > own.where(exact, start)) & ended_well,
         minimum=[known_minimum(described[name]) or 0.0 for name in lanes["problem"]],
         floor=[
             _floor(described[problem], start_loss)
@@ -117,16 +120,22 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     )
 
 
-def _starts(tables: RunTables, lanes: pd.DataFrame) -> "pd.Series[float]":
-    """Return the loss at the start of each problem: the median of its lanes' first rows."""
-    rows = tables.trace[tables.trace["iteration"] == 0].merge(lanes[["lane", "problem"]], on="lane")
-    return rows.groupby("problem")["loss"].median()
+def _first_losses(tables: RunTables, lanes: pd.DataFrame) -> "pd.Series[float]":
+    """Return the first row of each lane, in the order of the lanes."""
+    rows = tables.trace[tables.trace["iteration"] == 0].set_index("lane")
+    return lanes["lane"].map(rows["loss"])
+
+
+def _is_exact(meta: dict[str, Any]) -> bool:
+    """Say whether rows of a problem are its loss itself: those of a function without noise are."""
+    noisy = meta["batch_size"] is not None or meta.get("stochastic", False)
+    return meta["kind"] == "function" and not noisy
 
 
 def _floor(meta: dict[str, Any], start: float) -> float:
     """Return where a function's loss is no more than rounding above its smallest value."""
     minimum = known_minimum(meta)
-    if minimum is None or meta["batch_size"] is not None or not np.isfinite(start):
+    if minimum is None or not _is_exact(meta) or not np.isfinite(start):
         return -np.inf
     scale = scale_of(np.array([[minimum]]), start, unit=rounding_unit(meta), minimum=minimum)
     return scale.zero + scale.floor

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from optbench.records import RunTables, Status
-from optbench.report.statistics import ENDED_WORST, quantile, smooth, spread
+from optbench.report.statistics import (
+    ENDED_WORST,
+    Band,
+    median_interval,
+    quantile,
+    smooth,
+    spread,
+)
 
 LARGEST = 1e200
 """Values beyond are cut to it: who draws them computes with them and would overflow."""
@@ -23,9 +30,10 @@ class LaneLoss:
 
 @dataclass(frozen=True)
 class Curve:
-    """Median loss of a configuration with its band over seeds, +inf where it diverged.
+    """Median loss of a configuration with a band, +inf where it diverged.
 
-    All arrays have shape (rows,); row k is iteration k.
+    All arrays have shape (rows,); row k is iteration k. ``low`` and ``high`` are NaN where there is
+    no band.
     """
 
     median: np.ndarray
@@ -57,9 +65,10 @@ def leading_finite(loss: np.ndarray) -> np.ndarray:
     return loss[: bad[0]] if bad.size else loss
 
 
-def median_curve(lanes: Sequence[LaneLoss], window: int = 1) -> Curve:
+def median_curve(lanes: Sequence[LaneLoss], window: int = 1, band: Band = "spread") -> Curve:
     """Return the median of a configuration's lanes, each smoothed over its own rows, and the band.
 
+    That is how far the lanes lie apart, or the interval of the median at each iteration.
     After its last row a diverged or failed lane counts as +inf, and one that a stopping rule ended
     keeps its last value. Where a lane is still running or was interrupted, the curve ends with it.
     """
@@ -72,7 +81,7 @@ def median_curve(lanes: Sequence[LaneLoss], window: int = 1) -> Curve:
         row[: len(smoothed)] = smoothed
         if lane.status == Status.STOPPED and smoothed.size:
             row[len(smoothed) :] = smoothed[-1]
-    low, high = spread(rows)
+    low, high = (median_interval if band == "interval" else spread)(rows)
     return Curve(quantile(rows, 0.5), low, high)
 
 

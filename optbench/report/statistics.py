@@ -1,12 +1,22 @@
 """Smoothing along iterations, and medians and bands over seeds."""
 
+from itertools import count
+from typing import Literal, TypeAlias
+
 import numpy as np
 
 from optbench.errors import UsageError
+from optbench.inference.times import median_ranks
 from optbench.records import Status
+
+Band: TypeAlias = Literal["spread", "interval"]
+"""What surrounds a median over seeds: how far they lie apart, or how well it is known."""
 
 FEW_SEEDS = 10
 """Below so many seeds a band reaches from minimum to maximum, from there over 10-90 %."""
+
+INTERVAL_SEEDS = next(seeds for seeds in count(1) if median_ranks(seeds))
+"""Below so many seeds, 6, a median has no 95 % interval."""
 
 ENDED_WORST = (Status.DIVERGED, Status.FAILED)
 """Statuses of lanes that count as +inf in every ranking and every median."""
@@ -87,3 +97,21 @@ def spread(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the band of the seeds along axis 0: minimum to maximum below 10, else 10-90 %."""
     tail = 0.0 if len(rows) < FEW_SEEDS else 0.1
     return quantile(rows, tail), quantile(rows, 1.0 - tail)
+
+
+def median_interval(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 95 % interval of the median along axis 0, by order statistics.
+
+    The ranks are those of :func:`~optbench.inference.times.median_ranks`; values may be +inf. It
+    holds for each column by itself. NaN where there are fewer than :data:`INTERVAL_SEEDS` rows.
+
+    >>> [float(end[0]) for end in median_interval(np.arange(1.0, 11.0)[:, None])]
+    [2.0, 9.0]
+    """
+    ordered = np.sort(np.asarray(rows, dtype=np.float64), axis=0)
+    ranks = median_ranks(len(ordered))
+    if ranks is None:
+        none = np.full(ordered.shape[1:], np.nan)
+        return none, none
+    low, high = ranks
+    return ordered[low - 1], ordered[high - 1]

@@ -50,7 +50,7 @@ SUMMARY_COLUMNS = {
     "lanes_diverged": "int64",
     "lanes_failed": "int64",
     "lanes_outside": "int64",  # ended outside the domain
-    "lanes_above": "int64",  # ended above where the problem's lanes began
+    "lanes_above": "int64",  # ended above where they began, or where there is noise, lanes did
     "lanes_reused": "int64",  # taken over from earlier runs
     "swept": "string",  # its values of the hyperparameters that were swept; null where none was
     "random": "bool",  # whether seeds make any difference

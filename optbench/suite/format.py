@@ -183,6 +183,7 @@ class SuiteFile(BaseModel):
     batch_size: int | str | None = None
     data: str | None = None
     dtype: str | None = None
+    start_spread: float | None = None
     record: Literal["before", "after"] | None = None
     problem: tuple[ProblemEntry, ...] = ()
     optimizer: tuple[OptimizerEntry, ...] = ()

@@ -29,7 +29,7 @@ from optbench.suite.resolve import DEFAULT_SUITES, Suite, resolve
 from optbench.suite.shorthand import function_suite, suite_of_problems, with_problems
 from optbench.suite.values import grid_values, plain_value, seed_list
 
-PROBLEM_OPTIONS = ("batch_size", "data", "dtype")
+PROBLEM_OPTIONS = ("batch_size", "data", "dtype", "start_spread")
 """Options of a request that every problem gets which takes them."""
 
 SuiteSource = str | PathLike[str] | Mapping[str, Any]
@@ -73,6 +73,8 @@ class RunRequest:
         What ends lanes early, as ``{"loss": 0.01}``; see :class:`optbench.engine.stopping.Rules`.
     dtype, data
         Precision, and the data set.
+    start_spread
+        How far starts of a function lie apart, as a share of its domain's width.
     name
         Name of the run, instead of the suite's.
     """
@@ -93,6 +95,7 @@ class RunRequest:
     stop: Mapping[str, Any] | None = None
     dtype: str | None = None
     data: str | None = None
+    start_spread: float | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from optbench.errors import SuiteError, nearest
 from optbench.optimizers.base import Optimizer, Task
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.problems.base import Problem
+from optbench.problems.functions.base import START_SPREAD
 from optbench.problems.registry import get_problem_class, make_problem
 from optbench.suite.durations import as_written, iterations_of, rules_of
 from optbench.suite.format import OptimizerEntry, ProblemEntry, SuiteFile, adjusted, meant_by
@@ -30,7 +31,7 @@ DEFAULT_SUITES = ("anisotropic", "mnist-mlp")
 
 MAX_LANES = 1_000_000
 
-SHARED_OPTIONS = ("batch_size", "data", "dtype", "record")
+SHARED_OPTIONS = ("batch_size", "data", "dtype", "record", "start_spread")
 """Options that may stand at the top of a suite, for all problems that take them."""
 
 
@@ -131,7 +132,9 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
     pairs = ((problem, entry) for problem in problems for entry in problem.optimizers)
     if len(seeds) > 1 and all(len(suite.seeds_of(*pair)) == 1 for pair in pairs):
         enough = f"nothing in suite '{file.name}' is random, so one seed is enough"
-        return replace(suite, notices=(*notices, enough))
+        options = {option.name for resolved in problems for option in resolved.problem.options}
+        spread = "; with start_spread = 0.05 each seed would start elsewhere"
+        return replace(suite, notices=(*notices, enough + spread * (START_SPREAD.name in options)))
     return suite
 
 

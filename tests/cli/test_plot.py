@@ -259,12 +259,17 @@ def test_options_reach_the_figure(cwd, drawn):
     figures(optbench("plot", "quadratic", cwd=cwd))
     options = ("--smooth", 5, "--ylim", "-0.5,2e3", "--x", "seconds")
     figures(optbench("plot", "quadratic", *options, cwd=cwd))
-    figures(optbench("plot", "quadratic", "--log", cwd=cwd))
+    figures(optbench("plot", "quadratic", "--log", "--band", "interval", cwd=cwd))
     assert [call[3] for call in drawn] == [
         PlotOptions(),
         PlotOptions(smooth=5, ylim=(-0.5, 2000.0), x="seconds"),
-        PlotOptions(log=True),
+        PlotOptions(log=True, band="interval"),
     ]
+
+
+def test_a_band_is_one_of_two(made):
+    message = optbench("plot", "quadratic", "--band", "minmax", cwd=made).message
+    assert message == "band = 'minmax' must be spread or interval"
 
 
 def test_a_network_has_epochs(cwd):

@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optbench.errors import UsageError
-from optbench.report.statistics import quantile, smooth, spread
+from optbench.report.statistics import (
+    INTERVAL_SEEDS,
+    median_interval,
+    quantile,
+    smooth,
+    spread,
+)
 
 
 def textbook_smooth(x, window=11, beta=2.0):
@@ -108,3 +114,33 @@ def test_quantiles_of_values_that_are_not_finite(values, q, expected):
 @pytest.mark.parametrize(("seeds", "ends"), [(9, [0.0, 8.0]), (11, [1.0, 9.0])])
 def test_bands_leave_out_the_tails_from_ten_seeds_on(seeds, ends):
     np.testing.assert_allclose(np.ravel(spread(np.arange(float(seeds))[:, None])), ends)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "low", "high"), [(6, 1, 6), (8, 1, 8), (9, 2, 8), (10, 2, 9), (20, 6, 15)]
+)
+def test_the_interval_of_a_median_has_the_ranks_of_tables_of_the_sign_test(seeds, low, high):
+    values = np.random.default_rng(seeds).normal(size=(seeds, 3))
+    ends = median_interval(values)
+    for column in range(3):
+        ranked = sorted(values[:, column].tolist())
+        assert [end[column] for end in ends] == [ranked[low - 1], ranked[high - 1]]
+
+
+@pytest.mark.parametrize("seeds", [6, 10, 13])
+def test_the_interval_holds_the_median_as_often_as_it_says(seeds):
+    """Whatever the distribution: here one whose median is log 2."""
+    low, high = median_interval(np.random.default_rng(7).exponential(size=(seeds, 20_000)))
+    assert 0.95 <= ((low < np.log(2.0)) & (np.log(2.0) < high)).mean() < 0.985
+
+
+def test_lanes_that_diverged_are_the_worst_of_an_interval_too():
+    rows = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, np.inf, np.inf, np.inf])[:, None]
+    assert np.ravel(median_interval(rows)).tolist() == [2.0, np.inf]
+    assert np.ravel(median_interval(rows[:-1])).tolist() == [2.0, np.inf]
+    assert np.ravel(median_interval(rows[:-2])).tolist() == [1.0, np.inf]
+
+
+def test_few_seeds_have_no_interval():
+    assert INTERVAL_SEEDS == 6
+    assert np.isnan(median_interval(np.arange(10.0).reshape(5, 2))).all()

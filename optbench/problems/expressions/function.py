@@ -24,7 +24,7 @@ from optbench.problems.expressions import (
     parse,
 )
 from optbench.problems.expressions.options import TableOption
-from optbench.problems.functions.base import DTYPE, Function, Interval, Point
+from optbench.problems.functions.base import Function, Interval, Point
 from optbench.settings import Text
 
 EXAMPLE = "x**2/20 + y**2"
@@ -70,7 +70,7 @@ class ExpressionFunction(Function):
             pairs=True,
             example="{x = [-10, 10], y = [-10, 10]}",
         ),
-        DTYPE,
+        *Function.options,
     )
     minima: tuple[Minimum, ...] = ()
 

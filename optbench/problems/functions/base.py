@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from typing_extensions import override
 
+from optbench import rng
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
+from optbench.errors import SuiteError
 from optbench.problems.base import DTYPES, Arrays, Losses, Minimum, Problem
 from optbench.settings import Option, Setting
 
@@ -25,9 +27,24 @@ SURFACE_POINTS = 201
 
 DTYPE = Option("dtype", "float64", "of parameters and arithmetic", choices=DTYPES)
 
+START_SPREAD = Option(
+    "start_spread", 0.0, "how far seeds start apart, as a share of the domain", high=1.0
+)
+
+START_STREAM = "start"
+"""What the starts of seeds are drawn from where they are spread."""
+
 
 class Function(Problem):
-    """A function minimised from a fixed start, ``origin``; nothing in it is random.
+    r"""A function minimised from a fixed start, ``origin``; by default nothing in it is random.
+
+    The option ``start_spread``, a share s, makes seeds different instances of it: seed 0 starts at
+    the origin, and every other seed at
+
+    .. math:: \min(\max(x_0 + s\,w\,z, l), h), \qquad z \sim N(0, I),
+
+    with the domain's lower and upper ends l and h, its width w = h − l, and z from the seed's own
+    stream. A guessed domain counts like a given one.
 
     ``formula`` is the function as Python, in terms of its variables. ``minima`` are the known ones
     inside the domain, global ones first; functions with a whole lattice of local minima name the
@@ -40,7 +57,7 @@ class Function(Problem):
     minibatch = False
     by_coordinate = True
     record = "before"
-    options: ClassVar[tuple[Setting, ...]] = (DTYPE,)
+    options: ClassVar[tuple[Setting, ...]] = (DTYPE, START_SPREAD)
 
     formula: str
     variables: tuple[str, ...]
@@ -50,6 +67,10 @@ class Function(Problem):
     guessed: tuple[bool, ...] = ()
     """Which of its intervals nobody gave; empty where all were given."""
     levels: tuple[float, ...] | None = None
+
+    def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
+        super().__init__(options, data_dir)
+        self.start_spread: float = options.get(START_SPREAD.name, 0.0)  # a subclass may lack it
 
     @abstractmethod
     def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:
@@ -61,15 +82,56 @@ class Function(Problem):
         return tuple(Tensor(name) for name in self.variables)
 
     @override
+    def prepare(self) -> tuple[str, ...]:
+        """See whether the domain lets starts be spread."""
+        if self.start_spread:
+            self._check_domain()
+        return ()
+
+    def _check_domain(self) -> None:
+        """Refuse a domain that starts cannot be spread over."""
+        if not self.domain:
+            raise SuiteError(
+                f"{self.name} has no domain for start_spread to be a share of; give it one, an "
+                "interval for each variable, or leave start_spread out"
+            )
+        with np.errstate(over="ignore"):
+            widths = np.subtract(*self._ends()[::-1]).astype(self.dtype)
+        for name, x, (low, high), width in zip(
+            self.variables, self.origin, self.domain, widths, strict=True
+        ):
+            if not low <= x <= high:
+                raise SuiteError(
+                    f"{self.name} starts at {name} = {x:g}, outside its domain from {low:g} to "
+                    f"{high:g}; start_spread needs a domain that holds the start"
+                )
+            if not np.isfinite(width):
+                raise SuiteError(
+                    f"{self.name} has a domain from {low:g} to {high:g}, too wide for "
+                    f"{self.dtype}; start_spread needs a narrower one"
+                )
+
+    @override
     def definition(self) -> dict[str, Any]:
+        spread = {
+            "share": self.start_spread,
+            "domain": self._defined_domain(),
+            "generator": "Philox",
+            "stream": START_STREAM,
+        }
         return {
             "kind": self.kind,
             "name": self.name,
             "formula": self.formula,
             "start": list(self.origin),
+            **({"start_spread": spread} if self.start_spread else {}),
             "record": self.record,
             "dtype": self.dtype,
         }
+
+    def _defined_domain(self) -> Any:
+        """Return the domain as a definition names it."""
+        return [list(interval) for interval in self.domain]
 
     @override
     def describe(self) -> dict[str, Any]:
@@ -104,7 +166,18 @@ class Function(Problem):
 
     @override
     def start(self, seed: int) -> np.ndarray:
-        return np.array(self.origin)
+        origin = np.array(self.origin)
+        if seed == 0 or not self.start_spread:
+            return origin
+        low, high = self._ends()
+        away = rng.stream(seed, START_STREAM).standard_normal(origin.size)
+        start: np.ndarray = np.clip(origin + self.start_spread * (high - low) * away, low, high)
+        return start
+
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lower and upper ends of the domain, shape (parameters,) each."""
+        low, high = np.array(self.domain, dtype=np.float64).T
+        return low, high
 
     def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
         """Return the constants; all lanes share them."""
@@ -187,6 +260,10 @@ class VectorFunction(Function):
     def definition(self) -> dict[str, Any]:
         start = {"repeat": list(self.cycle)}
         return {**super().definition(), "start": start, "dimensions": self.dimensions}
+
+    @override
+    def _defined_domain(self) -> Any:
+        return {"repeat": [list(self.interval)]}
 
     @override
     def value_and_grad(self, point: Point, xp: Namespace) -> tuple[Array, Point]:

@@ -22,7 +22,7 @@ from optbench.arrays import Array, Stacked, Workspace
 from optbench.datasets.base import read_only
 from optbench.problems.base import DTYPES, Arrays, Losses
 from optbench.problems.batches import Batches
-from optbench.problems.functions.base import PlanarFunction
+from optbench.problems.functions.base import START_SPREAD, PlanarFunction
 from optbench.problems.functions.multimodal import Branin
 from optbench.problems.functions.valleys import Beale, Rosenbrock
 from optbench.settings import Option
@@ -55,6 +55,7 @@ class Noisy(PlanarFunction):
     options = (
         Option("batch_size", 128, "pairs a minibatch", low=1),
         Option("dtype", "float32", "of parameters and arithmetic", choices=DTYPES),
+        START_SPREAD,
     )
 
     def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
@@ -64,7 +65,7 @@ class Noisy(PlanarFunction):
     @override
     def prepare(self) -> tuple[str, ...]:
         self.batches.check(self.name, "pairs")
-        return ()
+        return super().prepare()
 
     @property
     @override

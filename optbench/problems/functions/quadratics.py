@@ -14,7 +14,7 @@ from typing_extensions import override
 from optbench import rng
 from optbench.arrays import Array, Namespace
 from optbench.problems.base import Arrays, Minimum
-from optbench.problems.functions.base import DTYPE, Function, PlanarFunction, Point, VectorFunction
+from optbench.problems.functions.base import Function, PlanarFunction, Point, VectorFunction
 from optbench.settings import Option
 
 ROTATION_STREAM, ROTATION_SEED = "rotation", 0
@@ -76,7 +76,10 @@ class Sphere(VectorFunction):
     name = "sphere"
     summary = "Σ xᵢ² in n dimensions from (−4, 3, −4, …)"
     default_iterations = 100
-    options = (Option("dimensions", 2, "number of variables", low=1, high=1_000_000), DTYPE)
+    options = (
+        Option("dimensions", 2, "number of variables", low=1, high=1_000_000),
+        *Function.options,
+    )
     formula = "sum(x**2)"
     cycle = (-4.0, 3.0)
     interval = (-5.0, 5.0)
@@ -116,7 +119,7 @@ class RotatedQuadratic(VectorFunction):
     options = (
         Option("dimensions", 10, "number of variables", low=2, high=2_000),
         Option("condition", 1000.0, "largest over smallest eigenvalue", low=1.0),
-        DTYPE,
+        *Function.options,
     )
     formula = "sum(eigenvalues*dot(R, x)**2)/2"
     cycle = (4.0, -2.0)

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from optbench.arrays import Array, Namespace
 from optbench.problems.base import Arrays, Minimum
-from optbench.problems.functions.base import DTYPE, Function, PlanarFunction, VectorFunction
+from optbench.problems.functions.base import Function, PlanarFunction, VectorFunction
 from optbench.settings import Option
 
 TWO_MINIMA = range(4, 31)
@@ -88,7 +88,10 @@ class RosenbrockND(VectorFunction):
     name = "rosenbrock-nd"
     summary = "Rosenbrock's valley in n dimensions from (−1.2, 1, −1.2, …)"
     default_iterations = 2000
-    options = (Option("dimensions", 10, "number of variables", low=2, high=1_000_000), DTYPE)
+    options = (
+        Option("dimensions", 10, "number of variables", low=2, high=1_000_000),
+        *Function.options,
+    )
     formula = "sum(100*(x[1:] - x[:-1]**2)**2 + (1 - x[:-1])**2)"
     cycle = (-1.2, 1.0)
     interval = (-2.0, 2.0)

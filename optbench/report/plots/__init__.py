@@ -18,6 +18,7 @@ from optbench.report.plots import (
     field,
     loss,
     profile,
+    ranks,
     schedule,
     sensitivity,
     surface,
@@ -47,16 +48,17 @@ KINDS = {
     "tolerance": sensitivity.draw_tolerance,
     "schedule": schedule.draw,
     "effects": effects.draw,
+    "ranks": ranks.draw,
     "target": target.draw,
     "profile": profile.draw,
     "ecdf": ecdf.draw,
 }
 """Every kind of figure and what draws it."""
 
-OVERALL = ("profile", "ecdf")
+OVERALL = ("ranks", "profile", "ecdf")
 """Kinds that show all problems in one figure, whichever they are asked of."""
 
-JOINED = ("target", *OVERALL)
+JOINED = ("effects", "target", *OVERALL)
 """Kinds that show several runs as one."""
 
 AUTOMATIC = ("trajectory", "loss", "sensitivity")
@@ -111,8 +113,6 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
         return None if swept_numbers(lanes, 3) else "no hyperparameter has three values"
     if kind == "sensitivity":
         return None if swept_numbers(lanes, least) else "no numeric hyperparameter was swept"
-    if kind == "effects":
-        return effects.obstacle(tables, problem)
     if kind == "schedule":
         columns = [name for name in ("hp_schedule", "hp_warmup") if name in lanes]
         return None if lanes[columns].notna().any(axis=None) else "no lane has a schedule"

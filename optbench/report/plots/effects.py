@@ -14,7 +14,6 @@ from optbench.report.compare import (
     RATIO,
     WINS,
     Comparison,
-    NothingToCompareError,
     Pair,
     Question,
     compare,
@@ -38,25 +37,15 @@ MOST_PAIRS = 60
 """Rows that a figure can show."""
 
 
-def obstacle(tables: RunTables, problem: str) -> str | None:
-    """Say why there are no effects to draw of a problem, or return None."""
-    try:
-        found = _found(tables, problem)
-    except (UsageError, NothingToCompareError) as error:
-        return str(error)
-    if (found.pairs["estimand"] == WINS).all():
-        return "no pair of optimizers has losses on all seeds"
-    count = len(found.pairs)
-    return f"{count} pairs are too many; compare fewer optimizers" if count > MOST_PAIRS else None
-
-
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     """Draw a row for each pair: estimate, interval, the margin as a strip, the verdict beside it.
 
     An open marker in the middle stands for a pair that is judged by wins, as a lane diverged.
     """
-    found = _found(tables, problem)
+    found = compare(tables, Question(problems=(problem,), choose_on=tuple(options.choose_on)))
     pairs = list(found.rows)
+    if len(pairs) > MOST_PAIRS:
+        raise UsageError(f"{len(pairs)} pairs are too many for a figure; draw fewer optimizers")
     rules = zip(tables.lanes["label"], tables.lanes["optimizer"], strict=True)
     look = styles(rules)
     figure = new_figure(FRAME_INCHES + ROW_INCHES * len(pairs))
@@ -83,10 +72,6 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     )
     figure.supxlabel(_caption(found, pairs), fontsize=8, color="#555555")
     return figure
-
-
-def _found(tables: RunTables, problem: str) -> Comparison:
-    return compare(tables, Question(problems=(problem,)))
 
 
 def _draw_pair(axes: Axes, pair: Pair, place: int, color: str, none: float) -> None:

@@ -137,7 +137,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     axes.set_title(literal(problem_title(tables, problem)))
     axes.set_xlabel(AXIS_NAMES[options.x])
     axes.set_ylabel(f"loss, smoothed over {window} iterations" if window > 1 else "loss")
-    note = seeds_note(max(len(line.lanes) for line in best))
+    note = seeds_note((len(line.lanes) for line in best), options.band)
     if crowded:
         name_ends(axes, [_end(line) for line in best])
         axes.set_xlabel(f"{axes.get_xlabel()}{f'; {note}' if note else ''}")
@@ -184,7 +184,8 @@ def _lines(
         names = [display_name(label), literal(hyperparameter_text(configuration, swept[label]))]
         endings = bad_endings(lane_table, configuration["lane_numbers"])
         text = ", ".join(filter(None, names)) + (f" ({endings})" if endings else "")
-        lines.append(_Line(lanes, median_curve(lanes, window), step, look[label], text))
+        curve = median_curve(lanes, window, options.band)
+        lines.append(_Line(lanes, curve, step, look[label], text))
     return lines
 
 
@@ -270,11 +271,11 @@ def _draw_best(axes: Axes, line: _Line, window: int, bottom: float, *, marked: b
 
 
 def _draw_band(axes: Axes, x: np.ndarray, line: _Line, bottom: float) -> None:
-    """Draw the band over seeds, paler where it reaches to infinity because a lane diverged."""
+    """Draw the band, if there is one, paler where it reaches to infinity as lanes diverged."""
     beyond = 10 * max(map(abs, axes.get_ylim()))
     low, high = (np.clip(edge, bottom, beyond) for edge in (line.curve.low, line.curve.high))
-    bounded = np.isfinite(line.curve.high)
-    for part, alpha in ((bounded, FAINT), (~bounded, FAINT / 3)):
+    bounded, boundless = np.isfinite(line.curve.high), np.isposinf(line.curve.high)
+    for part, alpha in ((bounded, FAINT), (boundless, FAINT / 3)):
         axes.fill_between(
             x, low, high, where=part, color=line.style.color, alpha=alpha, linewidth=0, zorder=2
         )

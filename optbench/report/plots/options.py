@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from optbench.errors import UsageError
+from optbench.report.statistics import Band
 from optbench.settings import check_type
 
 SMOOTHING_ROWS = 11
@@ -16,17 +17,20 @@ LARGEST_LIMIT = 1e300
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """Choices that ``optbench plot`` offers; the first four concern the loss figure.
+    """Choices that ``optbench plot`` offers; the first five concern the loss figure.
 
     Smoothing takes an odd number of rows, 1 for none; None smooths minibatch problems over 11 rows
-    and leaves functions alone. The others are those of ``optbench target``, for figures of kind
-    target, profile and ecdf: see :class:`optbench.report.targets.Question`.
+    and leaves functions alone. The band round the median of several seeds is their spread, minimum
+    to maximum below 10 seeds and 10 to 90 % from there, or the 95 % interval of the median, which
+    needs 6 seeds; the legend says which. The others are those of ``optbench target`` and
+    ``optbench compare``, for figures of kind target, profile, ecdf, effects and ranks.
     """
 
     smooth: int | None = None
     ylim: tuple[float, float] | None = None  # of the loss axis; None chooses
     x: Literal["iteration", "epoch", "seconds"] = "iteration"  # the horizontal axis
     log: bool = False  # a logarithmic loss axis; False chooses
+    band: Band = "spread"
     targets: Sequence[str] = ()
     on: str | None = None
     choose_on: Sequence[int] = ()

@@ -26,7 +26,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     adjustment; Demšar's own bars are a critical difference, by which the verdict on two labels
     depends on who else was entered.
     """
-    found = across(compare(tables, Question()).contests, 0.05)
+    question = Question(choose_on=tuple(options.choose_on))
+    found = across(compare(tables, question).contests, question.level)
     if found is None:
         raise UsageError("ranks need two problems or more with the same optimizers on all of them")
     count = len(found.labels)

@@ -111,7 +111,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions, *, bars: bool = 
     for axes in figure.axes:
         handles, texts = axes.get_legend_handles_labels()
         entries.update(zip(texts, handles, strict=True))
-    note = seeds_note(int(table["seeds"].max()))
+    note = seeds_note(table["seeds"])
     bar = "bar: decades within 10 % of it" if bars else ""
     legend_below(
         figure, entries.values(), entries, ", ".join(filter(None, ["circled: the best", bar, note]))

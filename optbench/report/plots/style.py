@@ -6,7 +6,7 @@ line), for the less common optimizers the "muted" scheme of P. Tol, *Colour Sche
 SRON/EPS/TN/09-002, 2021, both of which can be told apart with any colour vision, and three more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import product
@@ -17,7 +17,8 @@ from matplotlib.artist import Artist
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from optbench.report.statistics import FEW_SEEDS
+from optbench.inference.times import median_ranks
+from optbench.report.statistics import FEW_SEEDS, INTERVAL_SEEDS, Band
 
 LineStyle: TypeAlias = str | tuple[int, tuple[int, ...]]
 
@@ -205,10 +206,41 @@ def legend_below(
     )
 
 
-def seeds_note(seeds: int) -> str:
-    """Say what curve and band are where there are several seeds."""
-    band = "minimum to maximum" if seeds < FEW_SEEDS else "10 to 90 %"
-    return f"median of {seeds} seeds, band from {band}" if seeds > 1 else ""
+def seeds_note(seeds: Iterable[int], band: Band = "spread") -> str:
+    """Say what curves over so many seeds are, and what their bands are.
+
+    >>> seeds_note([3, 3])
+    'median of 3 seeds, band from minimum to maximum'
+    >>> seeds_note([10], "interval")
+    'median of 10 seeds, band: its 95 % interval at each iteration (ranks 2 to 9)'
+    """
+    counts = sorted(set(map(int, seeds)))
+    least, most = counts[0], counts[-1]
+    if most == 1 and band == "spread":
+        return ""
+    several = f"{most} seeds" if least == most else f"{least} to {most} seeds"
+    curves = "one seed" if most == 1 else f"median of {several}"
+    return f"{curves}, {_interval_note(counts) if band == 'interval' else _spread_note(counts)}"
+
+
+def _spread_note(counts: Sequence[int]) -> str:
+    """Say how much of the seeds a band holds, of each count where that differs."""
+    wide, narrow = "minimum to maximum", "10 to 90 %"
+    several = [count for count in counts if count > 1]
+    if several[0] < FEW_SEEDS <= several[-1]:
+        return f"band from {wide} below {FEW_SEEDS} seeds, {narrow} from there"
+    return f"band from {wide if several[0] < FEW_SEEDS else narrow}"
+
+
+def _interval_note(counts: Sequence[int]) -> str:
+    """Say that a band is the interval of the median, or how many seeds that takes."""
+    ranks = median_ranks(counts[-1])
+    if ranks is None:
+        return f"too few for a 95 % interval, which takes {INTERVAL_SEEDS}"
+    what = "band: its 95 % interval at each iteration"
+    if len(counts) == 1:
+        return f"{what} (ranks {ranks[0]} to {ranks[1]})"
+    return f"{what} from {INTERVAL_SEEDS} seeds" if counts[0] < INTERVAL_SEEDS else what
 
 
 def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:

@@ -116,6 +116,62 @@ def test_several_seeds_are_a_median_with_a_band(seeds, tail, says):
     assert title(axes) == f"median of {seeds} seeds, {says}"
 
 
+def test_the_band_may_be_the_interval_of_the_median():
+    axes = axes_of(network_run(seeds=12), band="interval")
+    each = np.sort([smooth(network_loss(0.25, seed)) for seed in range(12)], axis=0)
+    np.testing.assert_allclose(curve(axes, "Adam").get_ydata(), np.median(each, axis=0))
+    band = [part for part in bands(axes) if part.get_paths()][-1]
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((each[2].min(), each[9].max()))
+    note = "median of 12 seeds, band: its 95 % interval at each iteration (ranks 3 to 10)"
+    assert title(axes) == note
+
+
+@pytest.mark.parametrize(("seeds", "curves"), [(1, "one seed"), (5, "median of 5 seeds")])
+def test_where_there_is_no_interval_there_is_no_band_and_the_legend_says_so(seeds, curves):
+    axes = axes_of(network_run(seeds=seeds), band="interval")
+    assert not [part for part in bands(axes) if part.get_paths()]
+    assert title(axes) == f"{curves}, too few for a 95 % interval, which takes 6"
+
+
+@pytest.mark.parametrize(
+    ("counts", "band", "note"),
+    [
+        ((3, 7), "spread", "median of 3 to 7 seeds, band from minimum to maximum"),
+        ((1, 7), "spread", "median of 1 to 7 seeds, band from minimum to maximum"),
+        ((1, 12), "spread", "median of 1 to 12 seeds, band from 10 to 90 %"),
+        (
+            (3, 12),
+            "spread",
+            "median of 3 to 12 seeds, band from minimum to maximum below 10 seeds, 10 to 90 % "
+            "from there",
+        ),
+        (
+            (7, 12),
+            "interval",
+            "median of 7 to 12 seeds, band: its 95 % interval at each iteration",
+        ),
+        (
+            (3, 12),
+            "interval",
+            "median of 3 to 12 seeds, band: its 95 % interval at each iteration from 6 seeds",
+        ),
+    ],
+)
+def test_bands_of_unlike_numbers_of_seeds_are_named_too(counts, band, note):
+    """So it is where runs with other seeds share a figure."""
+    lanes = [
+        network_lane(label, seed)
+        for label, count in zip(("sgd", "adam"), counts, strict=True)
+        for seed in range(count)
+    ]
+    axes = axes_of(on_network(*lanes), band=band)
+    assert title(axes) == note
+    drawn = [part for part in bands(axes) if part.get_paths()]
+    least = 6 if band == "interval" else 2
+    assert len(drawn) == len([count for count in counts if count >= least])
+
+
 def test_functions_are_not_smoothed_unless_asked_for():
     run = function_run()
     loss = run.trace.loc[run.trace["lane"] == 0, "loss"].to_numpy()
@@ -269,6 +325,20 @@ def test_diverged_seeds_are_drawn_one_by_one_and_counted():
     assert unbounded.get_paths()[0].vertices[:, 0].min() == 30
     assert np.isfinite(unbounded.get_paths()[0].vertices).all()
     assert unbounded.get_paths()[0].vertices[:, 1].max() > 1.0
+
+
+def test_an_interval_whose_end_diverged_is_paler_from_there():
+    lanes = [network_lane("sgd", seed) for seed in range(9)]
+    run = on_network(*lanes, *(diverging("sgd", 31, seed) for seed in (9, 10)))
+    bounded, unbounded = (part for part in bands(axes_of(run, band="interval")))
+    assert unbounded.get_alpha() < bounded.get_alpha()
+    # Of 11 lanes the ends are the 2nd and the 10th: two diverged lanes take the upper one away.
+    assert unbounded.get_paths()[0].vertices[:, 0].min() == 30
+    lanes = [network_lane("sgd", seed) for seed in range(10)]
+    bounded, unbounded = bands(
+        axes_of(on_network(*lanes, diverging("sgd", 31, 10)), band="interval")
+    )
+    assert not unbounded.get_paths()  # the 10th is still a finite one
 
 
 def test_a_median_of_diverged_lanes_ends_with_them():
