@@ -86,7 +86,9 @@ def test_auto_draws_what_fits(cwd, prefix, kinds):
     assert all(path.read_bytes().startswith(MAGIC["png"]) for path in seen.paths)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("schedule", "effects")])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind not in ("schedule", "effects", "ranks")]
+)
 def test_every_kind_can_be_asked_for(cwd, kind):
     name = f"{kind}.png" if kind in OVERALL else f"anisotropic-{kind}.png"
     assert figures(optbench("plot", "sweep", "--kind", kind, cwd=cwd)) == [name]
@@ -110,7 +112,7 @@ def test_every_format_is_what_it_says(cwd, form):
     [
         ("quadratic-1d", "trajectory", "loss"),
         ("quadratic-1d", "sensitivity", "loss"),
-        ("anisotropic", "sensitivity", "trajectory, surface, field, loss, effects"),
+        ("anisotropic", "sensitivity", "trajectory, surface, field, loss"),
         ("network", "surface", "loss, sensitivity, tolerance"),
     ],
 )

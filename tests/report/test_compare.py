@@ -152,7 +152,7 @@ def test_a_sweep_needs_seeds_that_choose_and_others_judge():
     (row,) = compare(run, Question(choose_on=(0, 1))).pairs.itertuples(index=False)
     assert (row.a, row.seeds) == ("b", 6)  # on the others the lucky one is worse
     assert row.estimate == pytest.approx(5 / 9)
-    with pytest.raises(UsageError, match="no lane has one of the seeds 70, 71 to choose on"):
+    with pytest.raises(UsageError, match="no lane of 'a' has one of the seeds 70, 71 to choose on"):
         compare(run, Question(choose_on=(70, 71)))
 
 

@@ -25,14 +25,14 @@ SHAPES = ["trajectory", "surface", "field", "loss"]
 @pytest.mark.parametrize(
     ("run", "problem", "automatic", "possible"),
     [
-        (function_run(), "anisotropic", ["trajectory", "loss"], [*SHAPES, "effects"]),
+        (function_run(), "anisotropic", ["trajectory", "loss"], SHAPES),
         (
             swept_run(),
             "anisotropic",
             ["trajectory", "loss", "sensitivity"],
             [*SHAPES, "sensitivity", "tolerance"],
         ),
-        (network_run(), "mnist-mlp", ["loss"], ["loss", "effects"]),
+        (network_run(), "mnist-mlp", ["loss"], ["loss"]),
         (line_run(), "quadratic-1d", ["loss"], ["loss"]),
     ],
 )
@@ -61,18 +61,18 @@ def test_every_kind_that_fits_is_drawn_without_a_warning(kind, run, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "run", "message"),
     [
-        ("trajectory", network_run(), "not a function of two variables; what fits: loss, effects$"),
+        ("trajectory", network_run(), "not a function of two variables; what fits: loss$"),
         ("surface", line_run(), "not a function of two variables; what fits: loss$"),
         ("field", replace(function_run(), surface=line_run().surface), "holds no surface"),
         (
             "trajectory",
             function_run(plot=None),
-            "holds no surface of it; what fits: loss, effects$",
+            "holds no surface of it; what fits: loss$",
         ),
         (
             "sensitivity",
             function_run(),
-            "was swept; what fits: trajectory, surface, field, loss, effects$",
+            "was swept; what fits: trajectory, surface, field, loss$",
         ),
         ("trajectry", function_run(), "did you mean 'trajectory'"),
     ],
