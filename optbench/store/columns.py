@@ -88,7 +88,7 @@ def evaluation_table(rows: Sequence[EvaluationRows]) -> Table:
     columns = {
         "lane": np.concatenate([part.lanes for part in rows]),
         "iteration": np.repeat([part.iteration for part in rows], counts).astype(np.int32),
-        "split": np.repeat([part.split for part in rows], counts).tolist(),
+        "split": np.repeat(np.array([part.split for part in rows], dtype=object), counts),
         "loss": np.concatenate([part.loss for part in rows]),
         "error": np.concatenate([part.error for part in rows]),
     }
