@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from optbench.gate.comparison import Comparison, Pair
-from optbench.inference import metric
+from optbench.report.configurations import loss_scale
 
 
 def log_losses(
@@ -25,14 +25,8 @@ def log_losses(
     >>> round(float(np.exp(now - then)[0]), 6)
     2.0
     """
-    minima = problem.get("minima") if problem.get("kind") == "function" else None
-    metric_then, metric_now = metric.log_losses(
-        np.stack([then, now]),
-        start,
-        unit=float(np.finfo(np.dtype(problem.get("dtype") or "float64")).eps),
-        minimum=min((float(each["value"]) for each in minima or ()), default=None),
-        noisy=problem.get("batch_size") is not None,
-    )
+    losses = np.stack([then, now])
+    metric_then, metric_now = loss_scale(problem, losses, start).log(losses)
     return metric_then, metric_now
 
 

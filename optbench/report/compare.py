@@ -9,23 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import inf, isfinite, log, log1p, nan
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from optbench.errors import ExitCode, OptbenchError, UsageError, nearest
-from optbench.inference.metric import Scale, scale_of
 from optbench.inference.multiplicity import holm, least_seeds
 from optbench.inference.pairs import detects, interval, seeds_needed, sign_flip, wins
 from optbench.records import RunTables
 from optbench.report.configurations import (
     EVALUATED,
     describe,
-    known_minimum,
+    loss_scale,
     problem_names,
     ranked_lanes,
-    rounding_unit,
 )
 from optbench.report.curves import lane_losses, starting_loss
 from optbench.report.entrants import entrants
@@ -296,17 +293,6 @@ def _measured(tables: RunTables, problem: str, metric: str, sides: Sequence[Side
     order = np.argsort([middle(row) for row in y], kind="stable")
     ranked = [sides[place] for place in order]
     return Contest(problem, metric, ranked, seeds, values[order], y[order], y_start)
-
-
-def loss_scale(meta: dict[str, Any], losses: np.ndarray, start: float) -> Scale:
-    """Return the scale on which losses of a problem, (sides, seeds), are compared."""
-    return scale_of(
-        losses,
-        start,
-        unit=rounding_unit(meta),
-        minimum=known_minimum(meta),
-        noisy=meta["batch_size"] is not None,
-    )
 
 
 def _value(side: Side, seed: int) -> float:

@@ -1,13 +1,13 @@
 """Configurations: lanes that differ in nothing but their seed, and the best of a grid."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from optbench.errors import UsageError, nearest
-from optbench.inference.metric import scale_of
+from optbench.inference.metric import Scale, scale_of
 from optbench.records import (
     BEST_AT,
     HYPERPARAMETER_PREFIX,
@@ -137,19 +137,30 @@ def _floor(meta: dict[str, Any], start: float) -> float:
     minimum = known_minimum(meta)
     if minimum is None or not _is_exact(meta) or not np.isfinite(start):
         return -np.inf
-    scale = scale_of(np.array([[minimum]]), start, unit=rounding_unit(meta), minimum=minimum)
+    scale = loss_scale(meta, np.array([[minimum]]), start)
     return scale.zero + scale.floor
 
 
-def known_minimum(meta: dict[str, Any]) -> float | None:
+def known_minimum(meta: Mapping[str, Any]) -> float | None:
     """Return the smallest value of a function where it is known."""
-    minima = [float(minimum["value"]) for minimum in meta.get("minima") or ()]
-    return min(minima) if minima and meta["kind"] == "function" else None
+    minima = meta.get("minima") if meta.get("kind") == "function" else None
+    return min((float(minimum["value"]) for minimum in minima or ()), default=None)
 
 
-def rounding_unit(meta: dict[str, Any]) -> float:
+def rounding_unit(meta: Mapping[str, Any]) -> float:
     """Return one unit of rounding of the numbers that a problem is computed in."""
     return float(np.finfo(np.dtype(meta.get("dtype") or "float64")).eps)
+
+
+def loss_scale(meta: Mapping[str, Any], losses: np.ndarray, start: float) -> Scale:
+    """Return the scale on which losses of a problem, shape (sides, seeds), are compared."""
+    return scale_of(
+        losses,
+        start,
+        unit=rounding_unit(meta),
+        minimum=known_minimum(meta),
+        noisy=meta.get("batch_size") is not None,
+    )
 
 
 def _averaged_rows(tables: RunTables, lanes: pd.DataFrame) -> list[int]:
