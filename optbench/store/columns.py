@@ -47,7 +47,8 @@ def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
     folder take the columns of its first file; they are null for problems without them.
     """
     lanes, rows = len(chunks[0].lanes), sum(len(chunk.loss) for chunk in chunks)
-    order = np.argsort(chunks[0].lanes)
+    ascend = (np.diff(chunks[0].lanes) > 0).all()  # then they need not be copied to be in order
+    order = slice(None) if ascend else np.argsort(chunks[0].lanes)
     columns: dict[str, Any] = {
         "lane": np.repeat(chunks[0].lanes[order], rows),
         "iteration": np.tile(np.arange(rows, dtype=np.int32) + chunks[0].first_iteration, lanes),
@@ -69,7 +70,7 @@ def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
     return trace_kinds(extra), columns
 
 
-def _by_lane(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:
+def _by_lane(parts: Sequence[np.ndarray], order: np.ndarray | slice) -> np.ndarray:
     """Return values of shape (rows, lanes), given in parts, one lane after the other: float64.
 
     ``order`` holds the indices of the lanes, the first lane's first.
