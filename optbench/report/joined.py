@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +59,24 @@ def joined(runs: Sequence[RunTables]) -> RunTables:
         "optimizers": [entry for part in parts for entry in part.meta.get("optimizers", ())],
         "failures": [entry for part in parts for entry in part.meta.get("failures", ())],
     }
-    return RunTables(path=first.path, meta=meta, **tables)
+    shared = dict(_owners(distinct, parts))
+    return RunTables(path=first.path, meta=meta, **tables, runs=tuple(names), shared=shared)
+
+
+def of_problems(tables: RunTables, problems: Collection[str]) -> RunTables:
+    """Return the tables of some problems of a run as those of a run."""
+    lanes = tables.lanes[tables.lanes["problem"].isin(list(problems))]
+    return replace(
+        tables,
+        lanes=lanes,
+        trace=tables.trace[tables.trace["lane"].isin(lanes["lane"])],
+        evaluation=tables.evaluation[tables.evaluation["lane"].isin(lanes["lane"])],
+        surface=tables.surface[tables.surface["problem"].isin(list(problems))],
+        meta={
+            **tables.meta,
+            "problems": [describe(tables, problem) for problem in problems],
+        },
+    )
 
 
 def _check_same(problem: str, one: RunTables, other: RunTables) -> None:
@@ -118,6 +135,17 @@ def _told_apart(runs: Sequence[RunTables], names: Iterable[str]) -> Iterator[Run
             lanes=run.lanes.assign(label=run.lanes["label"].replace(labels)),
             meta={**run.meta, "optimizers": list(_renamed(run.meta, labels))},
         )
+
+
+def _owners(
+    runs: Iterable[RunTables], parts: Iterable[RunTables]
+) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Yield each label that was made different, what it was, and the place of its run."""
+    for place, (run, part) in enumerate(zip(runs, parts, strict=True)):
+        labels = zip(run.lanes["label"], part.lanes["label"], strict=True)
+        for own, label in dict.fromkeys(labels):
+            if own != label:
+                yield str(label), (str(own), place)
 
 
 def _renamed(meta: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:

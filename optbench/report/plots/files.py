@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from os.path import lexists
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from optbench.errors import ResultsError, UsageError, nearest
 from optbench.records import RunTables
 from optbench.report.configurations import problem_names
+from optbench.report.joined import joined, of_problems
 from optbench.report.plots import KINDS, animate, drawable, kinds_for
 from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
@@ -23,12 +25,18 @@ AUTO = "auto"
 RACE = "trajectory"
 """The kind of figure whose animation a race is."""
 
+TOGETHER = ("loss",)
+"""Kinds that show a problem of several runs in one figure."""
+
 FORMATS = ("png", "svg", "pdf")
+
+LONGEST_RUNS = 60
+"""Bytes of a file's name that name runs; more of them become their number and a digest."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a figure shows: a kind, of a problem, of a run."""
+    """What a figure shows: a kind, of a problem, of a run or of several joined ones."""
 
     tables: RunTables
     problem: str
@@ -36,14 +44,29 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """Name of its file, without the suffix."""
-        return f"{file_name(self.problem)}-{self.kind}"
+        """Name of its file, without the suffix; that of several runs names them all."""
+        return "-".join([file_name(self.problem), self.kind, *_in_file(self.tables.runs)])
+
+
+def _in_file(runs: Sequence[str]) -> list[str]:
+    """Return what of a file's name tells which runs it shows."""
+    names = [file_name(run) for run in runs]
+    if len("-".join(names).encode()) <= LONGEST_RUNS:
+        return names
+    return [f"{len(runs)}-runs", sha256("\n".join(runs).encode()).hexdigest()[:8]]
 
 
 def choose(
-    runs: Sequence[RunTables], kind: str = AUTO, problems: Collection[str] = ()
+    runs: Sequence[RunTables],
+    kind: str = AUTO,
+    problems: Collection[str] = (),
+    *,
+    together: bool = False,
 ) -> list[Subject]:
-    """Return what is to be drawn of runs: of every problem, or of some, the kinds that fit."""
+    """Return what is to be drawn of runs: of every problem, or of some, the kinds that fit.
+
+    ``together`` joins the runs that have a problem, for kinds that can show them in one figure.
+    """
     if kind not in (AUTO, *KINDS):
         raise UsageError(f"unknown kind '{kind}'; {nearest(kind, (AUTO, *KINDS))}")
     pairs = [(run, problem) for run in runs for problem in problem_names(run)]
@@ -52,6 +75,8 @@ def choose(
         if problem not in known:
             raise UsageError(f"these runs have no problem '{problem}'; {nearest(problem, known)}")
     pairs = [pair for pair in pairs if pair[1] in (problems or known)]
+    if together and kind in TOGETHER:
+        pairs = _joined(pairs)
     fitting = kinds_for if kind == AUTO else drawable
     subjects = [
         Subject(run, problem, fit)
@@ -64,6 +89,25 @@ def choose(
         fits = f"what fits: {', '.join(kinds)}" if kinds else "they hold no rows"
         raise UsageError(f"none of these runs can be drawn as {kind}; {fits}")
     return subjects
+
+
+def _joined(pairs: Iterable[tuple[RunTables, str]]) -> list[tuple[RunTables, str]]:
+    """Return each problem once, with the only run that has it or all of them as one."""
+    having: dict[str, list[RunTables]] = {}
+    for run, problem in pairs:
+        having.setdefault(problem, []).append(run)
+    try:
+        return [
+            (
+                runs[0]
+                if len(runs) == 1
+                else joined([of_problems(run, [problem]) for run in runs]),
+                problem,
+            )
+            for problem, runs in having.items()
+        ]
+    except UsageError as error:
+        raise UsageError(f"{error}; draw these runs one by one") from None
 
 
 def places(
