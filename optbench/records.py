@@ -253,7 +253,8 @@ class RunTables:
     """All that the reporting side knows of one run: run.json and its tables as DataFrames.
 
     The tables have the columns named in this module; ``surface`` is empty where no problem has two
-    variables.
+    variables. Several runs may be joined into one: ``runs`` are their names, and ``shared`` says of
+    each label that was made different which label it was, and the place of its run.
     """
 
     path: Path  # the run's directory
@@ -262,6 +263,8 @@ class RunTables:
     trace: "pd.DataFrame"
     evaluation: "pd.DataFrame"
     surface: "pd.DataFrame"
+    runs: tuple[str, ...] = ()
+    shared: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def averaged_rows(updates: int, *, stochastic: bool) -> int:

@@ -91,7 +91,10 @@ def plot(
         bool, typer.Option("--show", help="Open the figures in the system's viewer.")
     ] = False,
 ) -> None:
-    """Draw figures of runs and print the paths of the files."""
+    """Draw figures of runs and print the paths of the files.
+
+    Runs that are named together share the figures of kind loss.
+    """
     check_choice("kind", kind, (AUTO, *KINDS))
     if format_ is not None:
         check_choice("format", format_, FORMATS)
@@ -116,7 +119,7 @@ def plot(
     if animate is not None and target is not None:
         raise UsageError(f"'{target}' holds no runs, and the animation goes to '{animate}'")
     found = [read_run(path) for path in find_runs(runs or [], results)]
-    subjects = choose(found, kind, problem or ())
+    subjects = choose(found, kind, problem or (), together=bool(runs))
     if animate is not None:
         lacking = write_animation(subjects, animate)
         _finish(animate, show=show)

@@ -62,7 +62,8 @@ def joined(runs: Sequence[RunTables]) -> RunTables:
         "optimizers": [entry for part in parts for entry in part.meta.get("optimizers", ())],
         "failures": [entry for part in parts for entry in part.meta.get("failures", ())],
     }
-    return RunTables(path=first.path, meta=meta, **tables)
+    shared = dict(_owners(distinct, parts))
+    return RunTables(path=first.path, meta=meta, **tables, runs=tuple(names), shared=shared)
 
 
 def of_problems(tables: RunTables, problems: Collection[str]) -> RunTables:
@@ -154,6 +155,17 @@ def _alone_seconds(problem: str, parts: Iterable[RunTables]) -> dict[str, float]
     entries = [entry for part in parts for entry in part.meta["problems"]]
     found = [entry["alone_seconds"] for entry in entries if entry["problem"] == problem]
     return {label: seconds for each in found for label, seconds in each.items()}
+
+
+def _owners(
+    runs: Iterable[RunTables], parts: Iterable[RunTables]
+) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Yield each label that was made different, what it was, and the place of its run."""
+    for place, (run, part) in enumerate(zip(runs, parts, strict=True)):
+        labels = zip(run.lanes["label"], part.lanes["label"], strict=True)
+        for own, label in dict.fromkeys(labels):
+            if own != label:
+                yield str(label), (str(own), place)
 
 
 def _renamed(meta: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -169,7 +169,8 @@ def _read_as(meta: dict[str, Any], path: Path, keep: Mapping[str, Keep]) -> RunT
         path=path,
         meta=meta,
         lanes=lanes,
-        **found,
+        trace=found["trace"],
+        evaluation=found["evaluation"],
         surface=read_table(_tables(path / "surface"), SURFACE_COLUMNS),
     )
 

@@ -1,5 +1,6 @@
 """``optbench plot``: which figures of which runs go where."""
 
+import re
 import shutil
 from xml.etree import ElementTree
 
@@ -252,6 +253,108 @@ def test_titles_that_would_give_one_file_name_give_two(tmp_path, drawn):
     text = f"{problem.format('a b')}{problem.format('a/b')}[[optimizer]]\nname = 'sgd'\n"
     run(suite(tmp_path, text), "--iterations", 1, cwd=tmp_path)
     assert figures(optbench("plot", cwd=tmp_path)) == ["a-b-loss.png", "a-b-loss-2.png"]
+
+
+# Several runs in one figure.
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory):
+    """A folder with two runs that share a problem, each with one of its own, and a longer one."""
+    cwd = tmp_path_factory.mktemp("alike")
+    for run_name, own in (("one", "booth"), ("two", "matyas")):
+        problems = ("--problem", "saddle", "--problem", own, "--iterations", 3)
+        run(*problems, "-o", "adam", "-o", "sgd", "--name", run_name, cwd=cwd)
+    run("--problem", "saddle", "--problem", "booth", "--iterations", 4, "--name", "long", cwd=cwd)
+    return cwd
+
+
+@pytest.fixture
+def pair(alike, tmp_path):
+    """The same, to be changed by one test."""
+    shutil.copytree(alike / "results", tmp_path / "results")
+    return tmp_path
+
+
+def mark(cwd, prefix):
+    return name(cwd, prefix)[-8:]
+
+
+def test_what_named_runs_share_is_drawn_in_one_figure(pair, drawn):
+    seen = optbench("plot", "--kind", "loss", "one", "two", cwd=pair)
+    marks = f"{mark(pair, 'one')}-{mark(pair, 'two')}"
+    assert figures(seen) == [f"saddle-loss-{marks}.png", "booth-loss.png", "matyas-loss.png"]
+    folders = [path.parents[1].name for path in seen.paths]
+    assert folders == [name(pair, each) for each in ("one", "one", "two")]
+    assert [call[1:3] for call in drawn] == [
+        ("one", "saddle"), ("one", "booth"), ("two", "matyas")
+    ]  # fmt: skip
+
+
+def test_the_figure_of_two_runs_tells_their_labels_apart(pair):
+    arguments = ("plot", "--kind", "loss", "one", "two", "--problem", "saddle", "--format", "svg")
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        seen = optbench(*arguments, cwd=pair)
+    figures(seen)
+    texts = [
+        element.text
+        for element in ElementTree.parse(seen.path).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    for label in ("Adam", "SGD"):
+        for each in ("one", "two"):
+            assert f"{label} ({mark(pair, each)})" in texts
+
+
+def test_runs_that_are_not_alike_are_refused_with_the_places_that_differ(alike, drawn):
+    message = optbench("plot", "--kind", "loss", "one", "long", cwd=alike).message
+    assert message == (
+        f"'saddle' is not the same in {name(alike, 'one')} and {name(alike, 'long')}: "
+        "iterations 3 and 4; draw these runs one by one"
+    )
+    assert drawn == []
+
+
+def test_what_is_not_drawn_need_not_be_alike(alike, drawn):
+    message = optbench("plot", "--kind", "loss", "one", "two", "long", cwd=alike).message
+    assert "'saddle' is not the same" in message
+    arguments = ("plot", "--kind", "loss", "two", "long", "--problem", "matyas")
+    figures(optbench(*arguments, cwd=alike))
+    assert [call[1:3] for call in drawn] == [("two", "matyas")]
+
+
+def test_only_losses_are_joined_and_only_where_runs_are_named(pair, drawn):
+    figures(optbench("plot", "--kind", "trajectory", "one", "long", cwd=pair))
+    assert [call[1] for call in drawn] == ["one", "one", "long", "long"]
+    figures(optbench("plot", "one", "long", "--problem", "saddle", cwd=pair))
+    assert [call[:2] for call in drawn[4:]] == [
+        (kind, each) for each in ("one", "long") for kind in ("trajectory", "loss")
+    ]
+
+
+def test_the_runs_of_the_latest_invocation_are_drawn_one_by_one(tmp_path, drawn):
+    text = "[[problem]]\nname = 'saddle'\n[[optimizer]]\nname = 'sgd'\n"
+    files = [suite(tmp_path, text, each) for each in ("one", "two")]
+    optbench("run", *files, "--iterations", 2, "-q", cwd=tmp_path)
+    seen = optbench("plot", "--kind", "loss", cwd=tmp_path)
+    assert figures(seen) == ["saddle-loss.png", "saddle-loss.png"]
+    assert [call[1] for call in drawn] == ["one", "two"]
+
+
+def test_a_joined_figure_goes_where_the_user_says_and_overwrites_nothing(pair, drawn):
+    arguments = ("plot", "--kind", "loss", "one", "two", "--problem", "saddle", "--out")
+    marks = f"{mark(pair, 'one')}-{mark(pair, 'two')}"
+    assert figures(optbench(*arguments, "figures", cwd=pair)) == [f"saddle-loss-{marks}.png"]
+    assert "already exists" in optbench(*arguments, "figures", cwd=pair).message
+    assert figures(optbench(*arguments, "mine.svg", cwd=pair)) == ["mine.svg"]
+    assert "'mine.svg' already exists" in optbench(*arguments, "mine.svg", cwd=pair).message
+    assert len(drawn) == 2
+
+
+def test_many_runs_or_long_names_are_a_number_and_a_digest(pair, drawn):
+    long = "x" * 80
+    (pair / "results" / name(pair, "two")).rename(pair / "results" / long)
+    seen = optbench("plot", "--kind", "loss", "one", long, "--problem", "saddle", cwd=pair)
+    assert re.fullmatch("saddle-loss-2-runs-[0-9a-f]{8}.png", figures(seen)[0])
 
 
 # Options of the figures.

@@ -5,7 +5,7 @@ import pytest
 from optbench.api import load, run
 from optbench.errors import UsageError
 from optbench.report.configurations import ranked_lanes
-from optbench.report.joined import joined
+from optbench.report.joined import joined, of_problems
 from optbench.report.summaries import summary
 
 SMALL = {"problem": "booth", "iterations": 12}
@@ -30,6 +30,9 @@ def test_labels_that_runs_share_are_told_apart_and_others_are_not(runs):
     ]  # fmt: skip
     assert both.lanes["lane"].tolist() == [0, 1, 2, 3]
     assert [entry["label"] for entry in both.meta["optimizers"]] == both.lanes["label"].tolist()
+    assert both.runs == tuple(marks)
+    assert both.shared == {f"adam ({mark})": ("adam", place) for place, mark in enumerate(marks)}
+    assert (first.runs, first.shared) == ((), {})
     for table in ("final_loss", "best_loss"):
         separate = [*first.lanes[table], *second.lanes[table]]
         assert both.lanes[table].tolist() == separate
@@ -48,7 +51,9 @@ def test_rows_stay_with_their_lanes(runs):
 
 def test_a_run_given_twice_counts_once(runs):
     one = runs(optimizers=["adam"])
-    assert joined([one, load(one.path).tables]).lanes["label"].tolist() == ["adam"]
+    twice = joined([one, load(one.path).tables])
+    assert twice.lanes["label"].tolist() == ["adam"]
+    assert twice.runs == ()
 
 
 def test_runs_of_different_problems_stand_side_by_side(runs):
@@ -81,3 +86,13 @@ def test_a_renamed_run_is_told_apart_by_its_whole_name(runs):
     moved = other.path.rename(other.path.with_name("old code"))
     labels = joined([one, load(moved).tables]).lanes["label"].tolist()
     assert labels == [f"adam ({one.path.name[-8:]})", "adam (old code)"]
+
+
+def test_a_problem_of_a_run_is_a_run_of_it(runs):
+    both = runs(problem=["booth", "matyas"], optimizers=["adam", "sgd"])
+    one = of_problems(both, ["matyas"])
+    assert [entry["problem"] for entry in one.meta["problems"]] == ["matyas"]
+    assert one.lanes["problem"].tolist() == ["matyas", "matyas"]
+    assert set(one.trace["lane"]) == set(one.lanes["lane"]) == {2, 3}
+    assert set(one.surface["problem"]) == {"matyas"}
+    assert len(both.trace) == 2 * len(one.trace)

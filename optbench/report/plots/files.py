@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from os.path import lexists
 from pathlib import Path
 
@@ -24,12 +25,18 @@ AUTO = "auto"
 RACE = "trajectory"
 """The kind of figure whose animation a race is."""
 
+TOGETHER = ("loss",)
+"""Kinds that show a problem of several runs in one figure."""
+
 FORMATS = ("png", "svg", "pdf")
+
+LONGEST_RUNS = 60
+"""Bytes of a file's name that name runs; more of them become their number and a digest."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a figure shows: a kind, of a problem, of a run."""
+    """What a figure shows: a kind, of a problem, of a run or of several joined ones."""
 
     tables: RunTables
     problem: str
@@ -37,14 +44,30 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """Name of its file, without the suffix."""
-        return self.kind if self.kind in OVERALL else f"{file_name(self.problem)}-{self.kind}"
+        """Name of its file, without the suffix; that of several runs names them all."""
+        shown = [] if self.kind in OVERALL else [file_name(self.problem)]
+        return "-".join([*shown, self.kind, *_in_file(self.tables.runs)])
+
+
+def _in_file(runs: Sequence[str]) -> list[str]:
+    """Return what of a file's name tells which runs it shows."""
+    names = [file_name(run) for run in runs]
+    if len("-".join(names).encode()) <= LONGEST_RUNS:
+        return names
+    return [f"{len(runs)}-runs", sha256("\n".join(runs).encode()).hexdigest()[:8]]
 
 
 def choose(
-    runs: Sequence[RunTables], kind: str = AUTO, problems: Collection[str] = ()
+    runs: Sequence[RunTables],
+    kind: str = AUTO,
+    problems: Collection[str] = (),
+    *,
+    together: bool = False,
 ) -> list[Subject]:
-    """Return what is to be drawn of runs: of every problem, or of some, the kinds that fit."""
+    """Return what is to be drawn of runs: of every problem, or of some, the kinds that fit.
+
+    ``together`` joins the runs that have a problem, for kinds that can show them in one figure.
+    """
     if kind not in (AUTO, *KINDS):
         raise UsageError(f"unknown kind '{kind}'; {nearest(kind, (AUTO, *KINDS))}")
     if kind in JOINED:
@@ -55,6 +78,8 @@ def choose(
         if problem not in known:
             raise UsageError(f"these runs have no problem '{problem}'; {nearest(problem, known)}")
     pairs = [pair for pair in pairs if pair[1] in (problems or known)]
+    if together and kind in TOGETHER:
+        pairs = _joined(pairs)
     fitting = kinds_for if kind == AUTO else drawable
     wanted = "loss" if kind in JOINED else kind
     subjects = [
@@ -71,6 +96,25 @@ def choose(
         shown = [subject.problem for subject in subjects]
         return [Subject(of_problems(subjects[0].tables, shown), shown[0], kind)]
     return subjects
+
+
+def _joined(pairs: Iterable[tuple[RunTables, str]]) -> list[tuple[RunTables, str]]:
+    """Return each problem once, with the only run that has it or all of them as one."""
+    having: dict[str, list[RunTables]] = {}
+    for run, problem in pairs:
+        having.setdefault(problem, []).append(run)
+    try:
+        return [
+            (
+                runs[0]
+                if len(runs) == 1
+                else joined([of_problems(run, [problem]) for run in runs]),
+                problem,
+            )
+            for problem, runs in having.items()
+        ]
+    except UsageError as error:
+        raise UsageError(f"{error}; draw these runs one by one") from None
 
 
 def places(

@@ -107,14 +107,14 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     curves, the loss axis is logarithmic, and curves are smoother.
     """
     meta = describe(tables, problem)
-    lanes = tables.lanes
-    crowded = lanes.loc[lanes["problem"] == problem, "label"].nunique() > MANY
+    labels = tables.lanes.loc[tables.lanes["problem"] == problem, "label"]
+    crowded = labels.nunique() > MANY
     window = _window(meta, options, crowded=crowded)
     table = configurations(tables)
     table = table[table["problem"] == problem]
     losses = lane_losses(tables, problem)
-    look = styles(zip(table["label"], table["optimizer"], strict=True))
-    best = _lines(lanes, table, losses, look, meta, options, window)
+    look = styles(zip(table["label"], table["optimizer"], strict=True), tables.shared)
+    best = _lines(tables, table, losses, look, meta, options, window)
     log = _is_log(meta, best, options, crowded=crowded)
     figure = new_figure(height_inches(len(best), HEIGHT) if crowded else HEIGHT)
     axes = figure.add_subplot()
@@ -162,7 +162,7 @@ def _end(line: _Line) -> End:
 
 
 def _lines(
-    lane_table: pd.DataFrame,
+    tables: RunTables,
     table: pd.DataFrame,
     losses: Mapping[int, LaneLoss],
     look: Mapping[str, Style],
@@ -172,8 +172,15 @@ def _lines(
 ) -> list[_Line]:
     """Return the best configurations of a problem as they are to be drawn."""
     best = table[table["best"]]
+    if options.x == "seconds" and tables.runs:
+        raise UsageError(
+            "seconds of several runs are not alike: other machines, workers and blocks; leave out "
+            "--x seconds, or draw these runs one by one"
+        )
     if options.x == "seconds" and best["step_seconds"].isna().all():
         raise UsageError(f"no step time of '{meta['problem']}' is recorded; x must be iteration")
+    owners = [tables.shared.get(label, (label, 0))[0] for label in best["label"]]
+    best = best.iloc[np.argsort([owners.index(own) for own in owners], kind="stable")]
     swept = {label: swept_columns(rows) for label, rows in table.groupby("label")}
     lines = []
     for (_, configuration), step in zip(
@@ -181,8 +188,10 @@ def _lines(
     ):
         label = configuration["label"]
         lanes = [losses[number] for number in configuration["lane_numbers"]]
-        names = [display_name(label), literal(hyperparameter_text(configuration, swept[label]))]
-        endings = bad_endings(lane_table, configuration["lane_numbers"])
+        own = tables.shared.get(label, (label, 0))[0]
+        name = display_name(own) + literal(label.removeprefix(own))
+        names = [name, literal(hyperparameter_text(configuration, swept[label]))]
+        endings = bad_endings(tables.lanes, configuration["lane_numbers"])
         text = ", ".join(filter(None, names)) + (f" ({endings})" if endings else "")
         curve = median_curve(lanes, window, options.band)
         lines.append(_Line(lanes, curve, step, look[label], text))

@@ -6,15 +6,16 @@ line), for the less common optimizers the "muted" scheme of P. Tol, *Colour Sche
 SRON/EPS/TN/09-002, 2021, both of which can be told apart with any colour vision, and three more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import product
 from math import ceil
 from typing import Any, TypeAlias
 
+import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from optbench.inference.times import median_ranks
@@ -26,7 +27,10 @@ WIDTH_INCHES = 8.0
 """Width of every figure, so that text has the same size beside text in a README."""
 
 LEGEND_CHARACTERS = 115
-"""Characters that fit in a row of a legend; a line sample takes about seven."""
+"""Characters that a name in a legend, or a title, has at most."""
+
+ROW_CHARACTERS, SAMPLE_CHARACTERS = 100, 10
+"""Characters that fit in a row of a legend, and how many a line sample takes of them."""
 
 NAME_CHARACTERS = 40
 """Characters of a name that fit above a panel or beside an axis."""
@@ -38,6 +42,9 @@ FAINT = 0.18
 
 TINT = 0.45
 """How much of a colour the overlap of any number of faint lines has at most."""
+
+SHADE = 0.6
+"""How much of its colour a label keeps from run to run."""
 
 CROSS: dict[str, Any] = {
     "marker": "x",
@@ -68,6 +75,14 @@ class Style:
             "linestyle": self.linestyle,
             "markerfacecolor": "white" if self.open else self.color,
         }
+
+    def of_run(self, place: int) -> "Style":
+        """Return the style of the same label in another run; that of the first, 0, is its own."""
+        if place == 0:
+            return self
+        red, green, blue = (part * SHADE**place for part in to_rgb(self.color))
+        dashes = DASHES[(place - 1) % len(DASHES)]
+        return Style(to_hex((red, green, blue)), self.marker, dashes, open=True)
 
 
 KNOWN = {
@@ -132,7 +147,9 @@ def literal(text: str, most: int = LEGEND_CHARACTERS) -> str:
     return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
 
 
-def styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
+def styles(
+    entries: Iterable[tuple[str, str]], shared: Mapping[str, tuple[str, int]] | None = None
+) -> dict[str, Style]:
     """Return the style of each label.
 
     A known optimizer has its fixed style. Another label of a known optimizer, or a preset of it
@@ -142,9 +159,20 @@ def styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
     takes its next combination of another colour; where all colours are taken, its next one that no
     other label has. Entries are pairs (label, optimizer).
 
+    A label that joined runs share looks in each of them like itself, in later ones darker, with a
+    broken line and open markers. ``shared`` is that of their :class:`~optbench.records.RunTables`.
+
     >>> styles([("adam", "adam")])["adam"].marker
     'D'
     """
+    pairs = set(entries)
+    owners = {label: (label, 0) for label, _ in pairs} | dict(shared or {})
+    look = _styles((owners[label][0], optimizer) for label, optimizer in pairs)
+    return {label: look[owners[label][0]].of_run(owners[label][1]) for label, _ in pairs}
+
+
+def _styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
+    """Return the style of each label of one run."""
     taken: set[Style] = set()
     result = {}
     for renamed, label, optimizer in sorted((lab != opt, lab, opt) for lab, opt in set(entries)):
@@ -191,8 +219,7 @@ def legend_below(
 ) -> None:
     """Draw a legend under all axes, where it hides nothing, and make room for its rows."""
     names = list(texts)
-    fitting = max(1, LEGEND_CHARACTERS // (max(map(len, names)) + 7))
-    rows = ceil(len(names) / fitting)
+    rows = next((rows for rows in range(1, len(names)) if _fits(names, rows)), len(names))
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + LEGEND_ROW_INCHES * (rows - 1))
     figure.legend(
@@ -204,6 +231,12 @@ def legend_below(
         title_fontsize="small",
         frameon=False,
     )
+
+
+def _fits(names: Sequence[str], rows: int) -> bool:
+    """Say whether names have room side by side in so many rows; columns are filled one by one."""
+    columns = np.array_split(np.array([len(name) for name in names]), ceil(len(names) / rows))
+    return sum(int(column.max()) + SAMPLE_CHARACTERS for column in columns) <= ROW_CHARACTERS
 
 
 def seeds_note(seeds: Iterable[int], band: Band = "spread") -> str:

@@ -7,6 +7,7 @@ from matplotlib.colors import to_rgb, to_rgba
 
 from optbench.errors import UsageError
 from optbench.records import Status
+from optbench.report.joined import joined
 from optbench.report.plots import PlotOptions, draw
 from optbench.report.plots.style import FAINT, KNOWN
 from optbench.report.statistics import smooth
@@ -355,6 +356,40 @@ def test_a_lane_that_failed_at_once_is_in_the_legend_and_has_a_cross():
         assert shown_legend(axes) == ["SGD", "Adam (failed)"]
         (cross,) = crosses(axes)
         np.testing.assert_array_equal(cross.get_xydata(), [[0.0, axes.get_ylim()[1]]])
+
+
+def runs_of(tmp_path, *runs):
+    """Return runs of a network as if each were in a directory of its own."""
+    return [
+        replace(run, path=tmp_path / f"run-20260101T00000{place}Z-0000000{place}")
+        for place, run in enumerate(runs)
+    ]
+
+
+def test_several_runs_share_a_figure_a_colour_a_rule_and_a_line_a_run(tmp_path):
+    one = on_network(*(network_lane(label, seed) for label in ("sgd", "adam") for seed in range(3)))
+    halved = (network_loss(0.8, seed) / 2 for seed in range(7))
+    two = on_network(*(network_lane("sgd", seed, loss=loss) for seed, loss in enumerate(halved)))
+    axes = axes_of(joined(runs_of(tmp_path, one, two)))
+    names = ["SGD (00000000)", "SGD (00000001)", "Adam"]
+    assert shown_legend(axes) == names
+    first, second, adam = (curve(axes, name) for name in names)
+    np.testing.assert_array_equal(first.get_ydata(), curve(axes_of(one), "SGD").get_ydata())
+    np.testing.assert_array_equal(second.get_ydata(), curve(axes_of(two), "SGD").get_ydata())
+    assert first.get_color() == KNOWN["sgd"].color
+    assert second.get_color() != first.get_color()
+    assert (first.get_linestyle(), second.get_linestyle()) == ("-", "--")
+    assert first.get_marker() == second.get_marker() == "o"
+    assert second.get_markerfacecolor() == "white"
+    assert adam.get_color() == KNOWN["adam"].color
+    assert title(axes) == "median of 3 to 7 seeds, band from minimum to maximum"
+
+
+def test_seconds_of_several_runs_are_not_compared(tmp_path):
+    together = joined(runs_of(tmp_path, network_run(), network_run()))
+    with pytest.raises(UsageError, match="seconds of several runs are not alike"):
+        axes_of(together, x="seconds")
+    axes_of(together, x="epoch")
 
 
 def test_only_the_problem_asked_for_is_drawn():

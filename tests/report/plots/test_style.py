@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from optbench.report.plots.style import (
     KNOWN,
@@ -94,11 +95,50 @@ def test_open_markers_are_white_inside():
     assert faces == {False: KNOWN["adam"].color, True: "white"}
 
 
-def test_a_long_legend_makes_room_for_itself():
+def test_a_label_that_runs_share_is_told_apart_by_line_filling_and_shade():
+    shared = {
+        f"{name} ({run})": (name, run) for name in ("adam", "sgd", "mine") for run in range(3)
+    }
+    entries = [(label, own) for label, (own, _) in shared.items()]
+    found = styles([*entries, ("lion", "lion")], shared)
+    assert len(set(found.values())) == len(entries) + 1
+    alone = styles([(name, name) for name in ("adam", "sgd", "mine", "lion")])
+    for label, (own, run) in shared.items():
+        style = found[label]
+        assert style.marker == alone[own].marker
+        assert style.open == (run > 0)
+        if run == 0:
+            assert style == alone[own]
+    lines = {
+        run: {found[f"{name} ({run})"].linestyle for name in ("adam", "sgd")} for run in (1, 2)
+    }
+    assert all(len(each) == 1 for each in lines.values())  # of one run all are broken alike
+    assert lines[1] != lines[2]
+    assert len({found[f"adam ({run})"].color for run in range(3)}) == 3
+    assert found["lion"] == alone["lion"]
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        ([f"a rather long label, number {k}" for k in range(9)], 2),
+        (["SGD", "Momentum", "AdaGrad", "Adam"], 4),
+        (["SGD", "Momentum", "AdaGrad", "Adam", "RMSprop", "Nesterov", "AdamW"], 4),
+        (["SGD, lr=0.1", "Momentum, lr=0.001", "AdaGrad, lr=0.3162", "Adam, lr=0.02"], 4),
+        ([f"{name} (b{k}ee7bfc)" for name in ("Momentum", "AdaGrad", "Adam") for k in "90"], 3),
+        (["one"], 1),
+    ],
+)
+def test_a_legend_is_no_wider_than_its_figure_and_makes_room_for_its_rows(names, columns):
     figure = new_figure(4.0)
+    canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for k in range(9):
-        axes.plot([0, 1], label=f"a rather long label, number {k}")
+    for name in names:
+        axes.plot([0, 1], label=name)
     legend_below(figure, *axes.get_legend_handles_labels())
-    assert figure.legends[0]._ncols == 3
-    assert figure.get_size_inches()[1] == pytest.approx(4.0 + 2 * 0.22)
+    canvas.draw()
+    (legend,) = figure.legends
+    assert legend._ncols == columns
+    assert legend.get_window_extent(canvas.get_renderer()).width <= figure.bbox.width
+    rows = -(-len(names) // columns)
+    assert figure.get_size_inches()[1] == pytest.approx(4.0 + (rows - 1) * 0.22)
