@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.typing import ColorType
 
 from optbench.report.plots.style import literal
@@ -76,7 +76,7 @@ NAME_INCHES, AXES_SHARE = 0.17, 0.75
 def name_beside(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
     """Write names beside the only axes, each as near to the end of its curve as the others let it.
 
-    The vertical axis is linear and holds all ends.
+    The vertical axis is linear and holds all ends; of equal ones the later stands higher.
     """
     low, high = axes.get_ylim()
     wanted = np.array([(end.y - low) / (high - low) for end in ends])
@@ -131,8 +131,12 @@ def apart(wanted: np.ndarray, least: float) -> np.ndarray:
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Write the numbers of a logarithmic axis as they are, also where it spans no decade."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    """Write the numbers of a logarithmic axis as they are, once its limits are set."""
+    low, high = axis.get_view_interval()
+    few = MaxNLocator(6, steps=[1, 2, 5, 10])
+    many = LogLocator(subs=(1.0, 2.0, 5.0), numticks=12)
+    axis.set_major_locator(few if high < 10.0 * low else many)
+    axis.set_minor_locator(NullLocator() if high < 10.0 * low else LogLocator(subs="all"))
     axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

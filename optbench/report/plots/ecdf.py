@@ -6,13 +6,11 @@ from matplotlib.figure import Figure
 from optbench.inference.profiles import ecdf, ecdf_area
 from optbench.records import RunTables
 from optbench.report.arrivals import budgets_text, left_out_text, races_seeds
-from optbench.report.plots.axes import End, caption, height_inches, name_beside, plain_numbers
+from optbench.report.plots.axes import End, caption, name_beside, plain_numbers
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import CROSS, display_name, literal, new_figure, styles
-from optbench.report.targets import RUNGS, Question, ladders, races_of, shared_labels
-
-HEIGHT = 4.8
-"""Height of the figure in inches, unless there is a crowd."""
+from optbench.report.plots.shares import draw_steps, races_and_looks, share_axes, where
+from optbench.report.plots.style import CROSS, display_name
+from optbench.report.targets import RUNGS, ladders
 
 END = CROSS | {"markersize": 6, "markeredgewidth": 1.6}
 """Where a budget ends."""
@@ -25,41 +23,29 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     budget of a problem ends; at the right is the area under the curve. ``problem`` has no say: all
     count, each as much as any other.
     """
-    question = Question(options.targets, options.on, choose_on=options.choose_on)
-    races, left_out = races_of(tables, question)
-    labels = shared_labels(races)
-    climbs, without = ladders(races, labels, RUNGS)
-    look = styles(
-        (entrant.label, entrant.optimizer)
-        for race in races
-        for entrant in race.entrants
-        if entrant.label in labels
-    )
-    budgets = sorted({budget for _, budget in climbs})
-    figure = new_figure(height_inches(len(labels), HEIGHT))
-    axes = figure.add_subplot()
+    races, looks, left_out = races_and_looks(tables, options)
+    climbs, without = ladders(races, list(looks), RUNGS)
+    title = f"{RUNGS} targets on {where(climbs, races[0].problem)}"
+    figure, axes = share_axes(len(looks), title)
     axes.set_xscale("log")
+    budgets = sorted({budget for _, budget in climbs})
     ends = []
-    for label in labels:
+    for label, look in looks.items():
         found = [times[label] for times, _ in climbs]
-        finite = np.concatenate([each[np.isfinite(each)] for each in found])
-        steps = np.unique(np.concatenate([[1.0], np.maximum(finite, 1.0), budgets]))
+        reached = np.concatenate([each[np.isfinite(each)] for each in found])
+        steps = np.unique(np.concatenate([[1.0], np.maximum(reached, 1.0), budgets]))
         shares = np.mean([ecdf(each, steps) for each in found], axis=0)
-        color = look[label].color
-        axes.step(steps, shares, where="post", color=color, linewidth=1.6, label=label)
-        at = np.searchsorted(steps, budgets)
-        axes.plot(budgets, shares[at], color=color, clip_on=False, **END)
+        draw_steps(axes, steps, shares, label, look)
+        at_ends = shares[np.searchsorted(steps, budgets)]
+        axes.plot(budgets, at_ends, color=look.color, clip_on=False, **END)
         area = float(np.mean([ecdf_area(times[label], budget) for times, budget in climbs]))
-        ends.append(End(f"{display_name(label)}  {area:.2f}", color, budgets[-1], shares[-1]))
+        name = f"{display_name(label)}  {area:.2f}"
+        ends.append((area, End(name, look.color, budgets[-1], shares[-1])))
     axes.set_xlim(1.0, budgets[-1])
-    axes.set_ylim(-0.03, 1.03)
-    axes.grid(alpha=0.25)
     plain_numbers(axes.xaxis)
     axes.set_xlabel("steps")
     axes.set_ylabel("share of targets reached")
-    where = f"each of {len(climbs)} problems" if len(climbs) > 1 else races[0].problem
-    axes.set_title(literal(f"{RUNGS} targets on {where}"))
-    name_beside(figure, axes, ends)
+    name_beside(figure, axes, [end for _, end in sorted(ends, key=lambda pair: pair[0])])
     caption(
         figure,
         [

@@ -6,19 +6,11 @@ from matplotlib.figure import Figure
 from optbench.inference.profiles import profile, profile_interval, score
 from optbench.records import RunTables
 from optbench.report.arrivals import aims_text, budgets_text, left_out_text, races_seeds
-from optbench.report.plots.axes import End, caption, height_inches, name_beside
+from optbench.report.plots.axes import End, caption, name_beside
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import FAINT, display_name, literal, new_figure, styles
-from optbench.report.targets import (
-    Question,
-    lane_times,
-    median_times,
-    races_of,
-    shared_labels,
-)
-
-HEIGHT = 4.8
-"""Height of the figure in inches, unless there is a crowd."""
+from optbench.report.plots.shares import draw_steps, races_and_looks, share_axes, where
+from optbench.report.plots.style import FAINT, display_name
+from optbench.report.targets import lane_times, median_times
 
 LARGEST = 4.0
 """The largest ratio to the fastest time that is drawn."""
@@ -33,62 +25,51 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     Bands are the intervals of the bootstrap over seeds; at the right is the score, the area under
     the profile. ``problem`` has no say: a profile is of all problems.
     """
-    question = Question(options.targets, options.on, choose_on=options.choose_on)
-    races, left_out = races_of(tables, question)
-    labels = shared_labels(races)
-    look = styles(
-        (entrant.label, entrant.optimizer)
-        for race in races
-        for entrant in race.entrants
-        if entrant.label in labels
-    )
+    races, looks, left_out = races_and_looks(tables, options)
+    labels = list(looks)
     t = median_times(races, labels)
-    with np.errstate(invalid="ignore"):
-        ratios = t / t.min(axis=0)
-    ratios = ratios[np.isfinite(ratios) & (ratios <= LARGEST)]
-    taus = np.unique(np.concatenate([ratios, np.linspace(1.0, LARGEST, POINTS)]))
-    shares = profile(t, taus)
-    figure = new_figure(height_inches(len(labels), HEIGHT))
-    axes = figure.add_subplot()
+    taus = _taus(t)
+    shares, scores = profile(t, taus), score(t, LARGEST)
+    title = f"performance profile, {where(races, races[0].problem)}"
+    figure, axes = share_axes(len(labels), title)
     lanes = lane_times(races, labels)
-    has_band = lanes is not None and lanes.shape[1] > 1
-    if lanes is not None and has_band:
+    if lanes is not None and lanes.shape[1] > 1:
         low, high = profile_interval(lanes, taus)
-    for place, label in enumerate(labels):
-        color = look[label].color
-        if has_band:
-            axes.fill_between(
-                taus, low[:, place], high[:, place], step="post", color=color, alpha=FAINT, lw=0
-            )
-        axes.step(taus, shares[:, place], where="post", color=color, linewidth=1.6, label=label)
+        for place, look in enumerate(looks.values()):
+            ends = low[:, place], high[:, place]
+            axes.fill_between(taus, *ends, step="post", color=look.color, alpha=FAINT, lw=0)
+        band = "bands: 95 %, bootstrap over seeds, can be far too narrow"
+    else:
+        band = "no intervals"
+    for place, (label, look) in enumerate(looks.items()):
+        draw_steps(axes, taus, shares[:, place], label, look)
     axes.set_xlim(1.0, LARGEST)
-    axes.set_ylim(-0.03, 1.03)
-    axes.grid(alpha=0.25)
     axes.set_xlabel("time to the target / time of the fastest")
     axes.set_ylabel("share of problems")
-    where = f"{len(races)} problems" if len(races) > 1 else races[0].problem
-    axes.set_title(literal(f"performance profile, {where}"))
-    scores = score(t, LARGEST)
+    names = [f"{display_name(label)}  {scores[place]:.2f}" for place, label in enumerate(labels)]
+    ordered = np.argsort(scores, kind="stable")
     name_beside(
         figure,
         axes,
         [
-            End(
-                f"{display_name(label)}  {scores[place]:.2f}",
-                look[label].color,
-                LARGEST,
-                shares[-1, place],
-            )
-            for place, label in enumerate(labels)
+            End(names[place], looks[labels[place]].color, LARGEST, shares[-1, place])
+            for place in ordered
         ],
     )
-    band = "bands: 95 %, bootstrap over seeds, can be far too narrow"
     caption(
         figure,
         [
             f"{aims_text(races)}; {races_seeds(races)}, at most {budgets_text(races)}",
             f"number: area from 1 to {LARGEST:g}, depends on who was entered; "
-            f"{band if has_band else 'no intervals'}{left_out_text(left_out)}",
+            f"{band}{left_out_text(left_out)}",
         ],
     )
     return figure
+
+
+def _taus(t: np.ndarray) -> np.ndarray:
+    """Return the ratios at which profiles are drawn: all at which one rises, and some between."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = (t / t.min(axis=0)).ravel()
+    rises = ratios[ratios <= LARGEST]
+    return np.unique(np.concatenate([rises, np.linspace(1.0, LARGEST, POINTS)]))

@@ -111,6 +111,10 @@ def test_the_axis_names_the_target_and_shows_plain_numbers():
     assert axes.get_xlabel() == "steps to loss ≤ 1"
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert {"50", "100", "200", "500"} <= set(labels)
+    near = axes_of("target", on_function(*seeded("sgd", [100, 150])))
+    assert {"100", "200", "300", "400", "500"} <= {
+        label.get_text() for label in near.get_xticklabels()
+    }
     assert axes.get_xlim()[0] < 40 < 500 < axes.get_xlim()[1]
     alike = axes_of("target", on_function(arriving("sgd", 499)))
     assert alike.get_xlim()[0] < 500 / 2
