@@ -301,6 +301,7 @@ FORBIDDEN = {
     "--evaluate-every|3": "--evaluate-every",
     "--stop|loss=1": "--stop",
     "--dtype|float64": "--dtype",
+    "--start-spread|0.1": "--start-spread",
     "--device|cpu": "--device",
     "--data|mnist-5k": "--data",
     "--name|other": "--name",
