@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from optbench.cli.run import BESIDE_RESUME, run
-from optbench.runs import pipeline
+from optbench.runs import alone, pipeline
 from optbench.store.journal import FOLDER, Journal
 from optbench.store.lock import locked
 from optbench.store.writer import RunWriter
@@ -327,6 +327,14 @@ def test_all_options_of_a_run_are_allowed_or_refused():
     refused_ones = {renamed.get(each, each) for each in options}
     assert refused_ones | BESIDE_RESUME == names
     assert not refused_ones & BESIDE_RESUME
+
+
+def test_optimizers_of_a_resumed_run_can_be_timed_alone(cut, monkeypatch):
+    monkeypatch.setattr(alone, "STEPS", 50)
+    seen = optbench("run", "--resume", cut, "--time-alone", "-q", cwd=cut.parent)
+    assert (seen.code, seen.err) == (0, "")
+    for entry in meta(cut)["problems"]:
+        assert list(entry["alone_seconds"]) == ["sgd", "adam"]
 
 
 def test_force_belongs_to_resume(tmp_path):
