@@ -47,7 +47,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     if len(pairs) > MOST_PAIRS:
         raise UsageError(f"{len(pairs)} pairs are too many for a figure; draw fewer optimizers")
     rules = zip(tables.lanes["label"], tables.lanes["optimizer"], strict=True)
-    look = styles(rules)
+    look = styles(rules, tables.shared)
     figure = new_figure(FRAME_INCHES + ROW_INCHES * len(pairs))
     axes = figure.add_subplot()
     is_ratio = any(pair.estimand == RATIO for pair in pairs)

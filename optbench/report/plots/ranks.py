@@ -35,7 +35,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     rows = ceil(count / 2)
     figure = new_figure(FRAME_INCHES + ROW_INCHES * (rows + BAR_STEP * (len(groups) + 1)))
     axes = figure.add_subplot()
-    look = styles(zip(tables.lanes["label"], tables.lanes["optimizer"], strict=True))
+    look = styles(zip(tables.lanes["label"], tables.lanes["optimizer"], strict=True), tables.shared)
     ranks = [float(rank) for rank in found.labels["mean_rank"]]
     names = [str(label) for label in found.labels["label"]]
     top = BAR_STEP * (len(groups) + 1)
