@@ -40,7 +40,7 @@ FORMS = {
     "start": re.compile(rf"start/(?P<number>{NUMBER})"),
 }
 
-EXAMPLES = "0.1, best:5%, of:LABEL, of:LABEL:5%, quantile:0.5, start/100 or published"
+EXAMPLES = "0.1, best:5%, of:adam, of:adam:5%, quantile:0.5, start/100 or published"
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,6 @@ class Entrant:
     lanes: tuple[int, ...]
     chosen: str = ""  # the hyperparameters by which it was chosen from a grid
 
-    @property
-    def name(self) -> str:
-        """The label, and what was chosen."""
-        return f"{self.label}, {self.chosen}" if self.chosen else self.label
-
 
 def entrants(tables: RunTables, problem: str, choose_on: Sequence[int] = ()) -> list[Entrant]:
     """Return the labels of a problem that have lanes that ended, in their order.

@@ -10,6 +10,7 @@ import pytest
 
 import optbench as package
 from optbench.cli.run import BESIDE_RESUME
+from optbench.report.aims import EXAMPLES
 from optbench.report.plots import PlotOptions
 from optbench.runs import alone
 from tests.cli.command import in_terminal, meta, optbench, run, suite
@@ -299,6 +300,12 @@ def test_a_terminal_shows_each_row_on_a_line_of_its_own(made, arguments, columns
         assert all(begin.match(f"{row} ") for row in rows)
     titles = re.compile(r".*(: (steps|µs|ns) to |: speed-up over|problems? together)")
     assert [line for line in lines if line and line[0] != " " and not titles.match(line)] == []
+
+
+def test_the_help_shows_the_rules_as_they_are_written(made):
+    shown = optbench("target", "--help", cwd=made).out
+    for rule in EXAMPLES.replace(" or", ",").split(", "):
+        assert rule in shown
 
 
 def test_colour_is_left_out_where_it_is_not_wanted(made):

@@ -49,7 +49,7 @@ def test_every_form_is_read(text, kind, number, label):
 )
 def test_what_is_none_of_them_is_refused_with_all_of_them(text):
     message = refusal(UsageError, parse_aim, text)
-    assert message.startswith(f"target '{text}' is malformed; write 0.1, best:5%, of:LABEL")
+    assert message.startswith(f"target '{text}' is malformed; write 0.1, best:5%, of:adam")
 
 
 def test_what_is_out_of_range_is_refused():
