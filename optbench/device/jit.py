@@ -89,8 +89,10 @@ class CpuKernel:
 
     def _compile(self, shared: frozenset[str]) -> Callable[..., None]:
         by_lane = self._arrays[0].flags.c_contiguous
-        coordinates = list(zip(*(array.T for array in self._arrays), strict=True))
-        self._operands = [self._arrays] if by_lane else coordinates
+        if by_lane:
+            self._operands = [self._arrays]
+        else:
+            self._operands = list(zip(*(array.T for array in self._arrays), strict=True))
         dtype = self._arrays[0].dtype.name
         made = compiled(self._program, dtype, by_lane=by_lane, shared=shared)
         self._compiled[shared] = made
