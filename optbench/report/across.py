@@ -15,6 +15,7 @@ from optbench.inference.aggregate import (
     probability_of_improvement,
 )
 from optbench.inference.multiplicity import holm
+from optbench.inference.pairs import wins
 from optbench.inference.ranks import friedman, mean_ranks, wilcoxon
 from optbench.inference.resample import percentile_interval, resampled
 from optbench.report.compare import BETTER, UNDECIDED, Contest, middle
@@ -40,7 +41,7 @@ class Across:
     labels
         label, mean_rank, iqm with iqm_low and iqm_high, optimality_gap; the best rank first.
     pairs
-        a, b, p, p_adjusted, improves, ratio with low and high, verdict.
+        a, b, p, p_adjusted, improves, wins, ratio with low and high, verdict.
     chi2, f, p
         Friedman's test of no difference, and that of Iman and Davenport.
     notes
@@ -127,6 +128,7 @@ def _pairs(
             "p": np.nan if few else p[place],
             "p_adjusted": np.nan if few else adjusted[place],
             "improves": float(improves),
+            "wins": float(np.mean([_wins(each, labels[a], labels[b]) for each in contests])),
             "verdict": BETTER if not few and adjusted[place] <= level else UNDECIDED,
         }
         d = y[:, a] - y[:, b]
@@ -134,6 +136,12 @@ def _pairs(
             ratio, low, high = geometric_mean_ratio(d, 1.0 - level)
             row |= {"ratio": ratio, "low": low, "high": high}
         yield row
+
+
+def _wins(contest: Contest, a: str, b: str) -> float:
+    """Return the share of the seeds that both have on which a is better, ties by half."""
+    both = ~np.isnan(contest.of(a)) & ~np.isnan(contest.of(b))
+    return wins(contest.of(a)[both], contest.of(b)[both]).share if both.any() else np.nan
 
 
 def _known(values: np.ndarray) -> np.ndarray:

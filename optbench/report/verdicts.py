@@ -201,13 +201,14 @@ def _across(found: Across) -> Iterator[Section]:
         Column("a", is_name=True),
         Column("b", is_name=True),
         Column("P(a better)"),
+        Column("a wins"),
         *([Column("a / b"), Column("95 %")] if has_ratio else []),
         Column("p"),
         Column("a is", is_text=True),
     ]
     cells = []
     for row in found.pairs.to_dict(orient="records"):
-        cell = [row["a"], row["b"], f"{row['improves']:.2f}"]
+        cell = [row["a"], row["b"], f"{row['improves']:.2f}", f"{100 * row['wins']:.0f} %"]
         if has_ratio:
             known = not pd.isna(row["ratio"])
             has_span = known and isfinite(row["high"])

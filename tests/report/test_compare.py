@@ -204,6 +204,8 @@ def test_several_problems_are_ranked_together():
     assert row["ratio"] == pytest.approx(exp(d.mean()))
     assert row["low"] < row["ratio"] < row["high"] < 1.0
     assert 0.5 < row["improves"] <= 1.0
+    shares = [(each.of("a") < each.of("b")).mean() for each in found.contests]
+    assert row["wins"] == pytest.approx(np.mean(shares))
     assert (together.labels["iqm_low"] <= together.labels["iqm"]).all()
     assert "too narrow with 6 seeds" in " ".join(together.notes)
 
