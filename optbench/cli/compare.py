@@ -5,7 +5,16 @@ from typing import Annotated
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, Out, Runs
-from optbench.cli.reports import Format, Output, check_format, report
+from optbench.cli.reports import (
+    ChooseOn,
+    Format,
+    Output,
+    Problems,
+    Reference,
+    check_format,
+    choosing_seeds,
+    report,
+)
 from optbench.errors import UsageError
 from optbench.report.across import across
 from optbench.report.compare import METRICS, Question
@@ -14,7 +23,6 @@ from optbench.report.joined import joined
 from optbench.report.verdicts import sections
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
-from optbench.suite.values import seed_list
 
 
 def compare(
@@ -27,18 +35,8 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LABEL",
-            help="The optimizer to compare all others with; by default all pairs.",
-            show_default=False,
-        ),
-    ] = None,
-    problem: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this problem; repeatable.", show_default=False),
-    ] = None,
+    reference: Reference = None,
+    problem: Problems = None,
     level: Annotated[
         float, typer.Option(metavar="SHARE", help="Probability of any false verdict.")
     ] = 0.05,
@@ -50,14 +48,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    choose_on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SEEDS",
-            help="Seeds that choose the best of a grid, such as 0-4; the others compare.",
-            show_default=False,
-        ),
-    ] = None,
+    choose_on: ChooseOn = None,
     format_: Format = "table",
     output: Output = None,
     out: Out = DEFAULT_OUT,
@@ -70,7 +61,7 @@ def compare(
         tuple(problem or ()),
         level,
         **_margins(margin),
-        choose_on=() if choose_on is None else tuple(seed_list(choose_on)),
+        choose_on=choosing_seeds(choose_on),
     )
     tables = joined([read_run(path) for path in find_runs(runs or [], out)])
     found = compared(tables, question)

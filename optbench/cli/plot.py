@@ -7,7 +7,8 @@ import typer
 
 from optbench.cli.options import DEFAULT_OUT, Runs, check_choice
 from optbench.cli.output import tell
-from optbench.cli.target import ChooseOn, On, Targets
+from optbench.cli.reports import ChooseOn, Problems, choosing_seeds
+from optbench.cli.target import On, Targets
 from optbench.errors import UsageError
 from optbench.report.plots import KINDS, PlotOptions, draw
 from optbench.report.plots.files import (
@@ -22,7 +23,6 @@ from optbench.report.plots.files import (
 )
 from optbench.store.find import find_runs, list_runs
 from optbench.store.reader import read_run
-from optbench.suite.values import seed_list
 
 MOST_NAMED = 20
 """Characters that a message names."""
@@ -72,10 +72,7 @@ def plot(
             "median, which takes 6 seeds.",
         ),
     ] = "spread",
-    problem: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this problem; repeatable.", show_default=False),
-    ] = None,
+    problem: Problems = None,
     targets: Targets = None,
     on: On = None,
     choose_on: ChooseOn = None,
@@ -106,7 +103,7 @@ def plot(
         band=band,  # type: ignore[arg-type]  # PlotOptions checks it
         targets=targets or (),
         on=on,
-        choose_on=() if choose_on is None else seed_list(choose_on),
+        choose_on=choosing_seeds(choose_on),
     )
     if animate is not None:
         check_animation(animate, kind=kind)

@@ -13,6 +13,7 @@ from optbench.errors import UsageError
 from optbench.report.sections import Section, to_csv, to_json, to_latex, to_markdown, to_rich
 from optbench.store.files import write_beside
 from optbench.store.places import writing
+from optbench.suite.values import seed_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,38 @@ Output = Annotated[
         show_default=False,
     ),
 ]
+
+
+Problems = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--problem", metavar="NAME", help="Only this problem; repeatable.", show_default=False
+    ),
+]
+
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LABEL",
+        help="The optimizer to compare all others with; by default all pairs, or none of times.",
+        show_default=False,
+    ),
+]
+
+ChooseOn = Annotated[
+    str | None,
+    typer.Option(
+        "--choose-on",
+        metavar="SEEDS",
+        help="Seeds that choose the best of a grid, such as 0-4; the others judge.",
+        show_default=False,
+    ),
+]
+
+
+def choosing_seeds(text: str | None) -> tuple[int, ...]:
+    """Return the seeds that ``--choose-on`` names."""
+    return () if text is None else seed_list(text)
 
 
 def check_format(format_: str, output: Path | None = None) -> None:

@@ -5,14 +5,22 @@ from typing import Annotated
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, Out, Runs
-from optbench.cli.reports import Format, Output, check_format, report
+from optbench.cli.reports import (
+    ChooseOn,
+    Format,
+    Output,
+    Problems,
+    Reference,
+    check_format,
+    choosing_seeds,
+    report,
+)
 from optbench.report.aims import EXAMPLES
 from optbench.report.arrivals import sections
 from optbench.report.targets import UNITS, Question, reach
 from optbench.report.watched import WATCHABLE
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
-from optbench.suite.values import seed_list
 
 Targets = Annotated[
     list[str] | None,
@@ -36,33 +44,13 @@ On = Annotated[
     ),
 ]
 
-ChooseOn = Annotated[
-    str | None,
-    typer.Option(
-        "--choose-on",
-        metavar="SEEDS",
-        help="Seeds that choose the best of a grid, such as 0-4; the others are measured.",
-        show_default=False,
-    ),
-]
-
 
 def target(
     runs: Runs = None,
     targets: Targets = None,
     on: On = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LABEL",
-            help="The optimizer to compare all others' times with.",
-            show_default=False,
-        ),
-    ] = None,
-    problem: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this problem; repeatable.", show_default=False),
-    ] = None,
+    reference: Reference = None,
+    problem: Problems = None,
     choose_on: ChooseOn = None,
     unit: Annotated[
         str,
@@ -102,7 +90,7 @@ def target(
         on=on,
         reference=reference,
         problems=tuple(problem or ()),
-        choose_on=() if choose_on is None else seed_list(choose_on),
+        choose_on=choosing_seeds(choose_on),
         unit=unit,
         profile=profile,
         algoperf=algoperf,

@@ -14,17 +14,12 @@ from optbench.inference.aggregate import (
     optimality_gap,
     probability_of_improvement,
 )
-from optbench.inference.multiplicity import holm
+from optbench.inference.multiplicity import holm, least_seeds
 from optbench.inference.pairs import wins
 from optbench.inference.ranks import friedman, mean_ranks, wilcoxon
 from optbench.inference.resample import percentile_interval, resampled
 from optbench.report.compare import BETTER, UNDECIDED, Contest, middle
 
-FEWEST_PROBLEMS = 6
-"""Below so many no test of signed ranks can reach 5 %."""
-
-FEWEST_FOR_RATIO = 3
-"""Problems from which an interval over problems is given."""
 
 NARROW = 10
 """Seeds below which the interval of an interquartile mean is too narrow; see docs/statistics.md."""
@@ -42,6 +37,8 @@ class Across:
         label, mean_rank, iqm with iqm_low and iqm_high, optimality_gap; the best rank first.
     pairs
         a, b, p, p_adjusted, improves, wins, ratio with low and high, verdict.
+    level
+        Probability of a false verdict; intervals hold with the rest.
     chi2, f, p
         Friedman's test of no difference, and that of Iman and Davenport.
     notes
@@ -51,6 +48,7 @@ class Across:
     problems: Sequence[str]
     labels: pd.DataFrame
     pairs: pd.DataFrame
+    level: float
     chi2: float
     f: float
     p: float
@@ -69,20 +67,25 @@ def across(contests: Sequence[Contest], level: float) -> Across | None:
     y = np.array([[middle(contest.of(label)) for label in shared] for contest in contests])
     order = np.argsort(mean_ranks(y), kind="stable")
     shared, y = [shared[place] for place in order], y[:, order]
-    scores, notes = _scores(contests, shared)
+    scores, notes = _scores(contests, shared, level)
     labels = pd.DataFrame({"label": shared, "mean_rank": mean_ranks(y), **scores})
     chi2, f, p = friedman(y)
     left_out = {label for contest in contests for label in contest.labels} - set(shared)
     if left_out:
         notes.append(f"not on every problem, and left out: {', '.join(sorted(left_out))}")
-    if len(contests) < FEWEST_PROBLEMS:
-        notes.append(f"no test of ranks can reach 5 % with {len(contests)} problems")
+    if too_few(len(contests), level):
+        notes.append(f"no test of ranks can reach {100 * level:g} % with {len(contests)} problems")
     pairs = pd.DataFrame(_pairs(contests, shared, y, level))
-    return Across([each.problem for each in contests], labels, pairs, chi2, f, p, notes)
+    return Across([each.problem for each in contests], labels, pairs, level, chi2, f, p, notes)
+
+
+def too_few(problems: int, level: float) -> bool:
+    """Say whether no test of signed ranks over so many problems can reach a level."""
+    return problems < least_seeds(1, level)
 
 
 def _scores(
-    contests: Sequence[Contest], labels: Sequence[str]
+    contests: Sequence[Contest], labels: Sequence[str], level: float
 ) -> tuple[dict[str, object], list[str]]:
     """Return the interquartile means of normalised scores with intervals, and notes about them."""
     notes: list[str] = []
@@ -100,7 +103,7 @@ def _scores(
     found: dict[str, object] = {"iqm": iqm(z)}
     if seeds > 1:
         draws = resampled(iqm, z)
-        found["iqm_low"], found["iqm_high"] = percentile_interval(draws)
+        found["iqm_low"], found["iqm_high"] = percentile_interval(draws, 1.0 - level)
         if seeds < NARROW:
             notes.append(f"the intervals of scores are too narrow with {seeds} seeds")
     return {**found, "optimality_gap": optimality_gap(z)}, notes
@@ -112,7 +115,7 @@ def _pairs(
     """Yield what the problems say of each pair of labels."""
     p = wilcoxon(y)
     adjusted = holm(p)
-    few = len(contests) < FEWEST_PROBLEMS
+    few = too_few(len(contests), level)
     for place, (a, b) in enumerate(combinations(range(len(labels)), 2)):
         improves = np.mean(
             [

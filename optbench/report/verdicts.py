@@ -176,10 +176,10 @@ def _warnings(rows: pd.DataFrame) -> Iterator[str]:
 
 def _across(found: Across) -> Iterator[Section]:
     """Yield what several problems say together."""
-    count = len(found.problems)
+    count, sure = len(found.problems), f"{100 * (1 - found.level):g} %"
     has_scores = "iqm" in found.labels
     columns = [Column("optimizer", is_name=True), Column("mean rank")]
-    columns += [Column("score (IQM)"), Column("95 %")] if has_scores else []
+    columns += [Column("score (IQM)"), Column(sure)] if has_scores else []
     cells = []
     for row in found.labels.to_dict(orient="records"):
         cells.append([row["label"], f"{row['mean_rank']:.2f}"])
@@ -202,7 +202,7 @@ def _across(found: Across) -> Iterator[Section]:
         Column("b", is_name=True),
         Column("P(a better)"),
         Column("a wins"),
-        *([Column("a / b"), Column("95 %")] if has_ratio else []),
+        *([Column("a / b"), Column(sure)] if has_ratio else []),
         Column("p"),
         Column("a is", is_text=True),
     ]

@@ -10,6 +10,7 @@ from optbench.errors import UsageError
 from optbench.records import Status
 from optbench.report.across import across
 from optbench.report.compare import NothingToCompareError, Question, compare
+from optbench.report.verdicts import sections
 from tests.report.runs import Lane, function_problem, network_problem, tables
 
 RATIOS = [0.92, 0.95, 0.90, 1.01, 0.88, 0.97, 0.93, 0.96]
@@ -224,3 +225,14 @@ def test_the_same_tables_give_the_same_numbers():
     one, other = (across(compare(several(), Question()).contests, 0.05) for _ in range(2))
     pd.testing.assert_frame_equal(one.labels, other.labels)
     pd.testing.assert_frame_equal(one.pairs, other.pairs)
+
+
+def test_a_stricter_level_has_wider_intervals_over_problems_and_says_so():
+    contests = compare(several(), Question()).contests
+    usual, strict = across(contests, 0.05), across(contests, 0.01)
+    assert strict.pairs["low"][0] < usual.pairs["low"][0]
+    assert (strict.labels["iqm_low"] <= usual.labels["iqm_low"]).all()
+    assert "no test of ranks can reach 1 % with 7 problems" in strict.notes
+    question = Question(level=0.01)
+    (*_, pairs) = sections(several(), compare(several(), question), strict)
+    assert "99 %" in [column.heading for column in pairs.columns]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from optbench.errors import UsageError
 from optbench.records import RunTables
-from optbench.report.across import FEWEST_PROBLEMS, Across, across
+from optbench.report.across import Across, across, too_few
 from optbench.report.compare import BETTER, Question, compare
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import display_name, new_figure, styles
@@ -108,6 +108,7 @@ def _caption(found: Across) -> str:
     """Say how many problems and labels there are, and what a bar means."""
     count, labels = len(found.problems), len(found.labels)
     said = f"{count} problems, {labels} optimizers; Friedman's test: p = {found.p:.2g}"
-    if count < FEWEST_PROBLEMS:
-        return f"{said}; no pair can differ at 5 % with {count} problems"
-    return f"{said}; bars join those that do not differ (signed ranks, Holm, 5 %)"
+    level = f"{100 * found.level:g} %"
+    if too_few(count, found.level):
+        return f"{said}; no pair can differ at {level} with {count} problems"
+    return f"{said}; bars join those that do not differ (signed ranks, Holm, {level})"
