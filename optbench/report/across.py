@@ -20,7 +20,6 @@ from optbench.inference.ranks import friedman, mean_ranks, wilcoxon
 from optbench.inference.resample import percentile_interval, resampled
 from optbench.report.compare import BETTER, UNDECIDED, Contest, middle
 
-
 NARROW = 10
 """Seeds below which the interval of an interquartile mean is too narrow; see docs/statistics.md."""
 

@@ -1,8 +1,7 @@
 """A comparison as it is read: on each problem its labels and their pairs, then all together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf, isfinite
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from optbench.report.compare import (
     WORSE,
     Comparison,
     Contest,
+    Pair,
 )
 from optbench.report.configurations import problem_title
 from optbench.report.sections import Column, Section
@@ -38,57 +38,37 @@ def sections(tables: RunTables, found: Comparison, together: Across | None) -> l
     """Return the tables of a comparison; each fits 80 columns."""
     parts: list[Section] = []
     for contest in found.contests:
-        rows = found.pairs[found.pairs["problem"] == contest.problem]
-        if not rows.empty:
-            parts += [_labels(tables, contest, rows), _pairs(found, contest, rows)]
+        pairs = [pair for pair in found.rows if pair.problem == contest.problem]
+        if pairs:
+            parts += [_labels(tables, contest, pairs), _pairs(found, contest, pairs)]
     return parts + ([] if together is None else list(_across(together)))
 
 
-def _labels(tables: RunTables, contest: Contest, pairs: pd.DataFrame) -> Section:
+def _labels(tables: RunTables, contest: Contest, pairs: Sequence[Pair]) -> Section:
     """Return the values of a problem's labels; bold are the best and all not told from it."""
-    seeds = int(pairs["seeds"].max())
-    cells, bold = [], set()
-    worse = {
-        *pairs.loc[pairs["verdict"] == WORSE, "a"],
-        *pairs.loc[pairs["verdict"] == BETTER, "b"],
-    }
-    for place, (side, values) in enumerate(zip(contest.sides, contest.values, strict=True)):
-        known = values[~np.isnan(values)]
-        low, high = spread(known)
-        diverged = int(np.isposinf(known).sum())
-        cells.append(
-            [
-                side.label,
-                _value(float(np.median(known)), contest),
-                MISSING
-                if len(known) < 2
-                else f"{_value(float(low), contest)}–{_value(float(high), contest)}",
-                f"{diverged} of {len(known)}",
-                side.chosen,
-            ]
-        )
-        if side.label not in worse:
-            bold.add(place)
+    seeds = max(pair.seeds for pair in pairs)
+    worse = {pair.a for pair in pairs if pair.verdict == WORSE}
+    worse |= {pair.b for pair in pairs if pair.verdict == BETTER}
+    values = [row[~np.isnan(row)] for row in contest.values]
+    diverged = [int(np.isposinf(row).sum()) for row in values]
+    chosen = [side.chosen for side in contest.sides]
     columns = [
-        Column("optimizer", is_name=True),
-        Column(SHOWN[contest.metric]),
-        Column(band_name(seeds)),
-        Column("diverged"),
-        Column("chosen", is_text=True),
+        (Column("optimizer", is_name=True), contest.labels),
+        (Column(SHOWN[contest.metric]), [_value(float(np.median(row)), contest) for row in values]),
     ]
-    kept = [
-        place
-        for place in range(len(columns))
-        if (place != 2 or seeds > 1)
-        and (place != 3 or not all(row[3].startswith("0 ") for row in cells))
-        and (place != 4 or any(row[4] for row in cells))
-    ]
+    if seeds > 1:
+        columns.append((Column(band_name(seeds)), [_band(row, contest) for row in values]))
+    if any(diverged):
+        counted = zip(diverged, values, strict=True)
+        columns.append((Column("diverged"), [f"{count} of {len(row)}" for count, row in counted]))
+    if any(chosen):
+        columns.append((Column("chosen", is_text=True), chosen))
     over = f", median of {seeds} seeds" if seeds > 1 else ""
     return Section(
         f"{problem_title(tables, contest.problem)}{over}",
-        [columns[place] for place in kept],
-        [[row[place] for place in kept] for row in cells],
-        bold=frozenset(bold),
+        [column for column, _ in columns],
+        list(zip(*(cells for _, cells in columns), strict=True)),
+        bold=frozenset(place for place, label in enumerate(contest.labels) if label not in worse),
     )
 
 
@@ -98,43 +78,45 @@ def _value(value: float, contest: Contest) -> str:
     return percent(value) if contest.is_error else number(value)
 
 
-def _band(low: float, high: float, contest: Contest) -> str:
-    return f"{_value(low, contest).rstrip('% ')}–{_value(high, contest)}"
+def _band(values: np.ndarray, contest: Contest) -> str:
+    if len(values) < 2:
+        return MISSING
+    low, high = (_value(float(end), contest) for end in spread(values))
+    return f"{low.rstrip('% ')}–{high}"
 
 
-def _pairs(found: Comparison, contest: Contest, rows: pd.DataFrame) -> Section:
+def _pairs(found: Comparison, contest: Contest, pairs: Sequence[Pair]) -> Section:
     """Return the pairs of a problem."""
-    level = 100 * (1 - found.question.level)
     columns = [
         Column("a", is_name=True),
         Column("b", is_name=True),
         Column("a − b, points" if contest.is_error else "a / b"),
-        Column(f"{level:g} %"),
+        Column(f"{100 * (1 - found.question.level):g} %"),
         Column("p"),
         Column("a wins"),
         Column("a is", is_text=True),
     ]
+    cells = [
+        [
+            pair.a,
+            pair.b,
+            _effect(pair.estimate, pair.estimand),
+            _range(pair),
+            MISSING if np.isnan(pair.p_adjusted) else f"{pair.p_adjusted:.2g}",
+            f"{pair.wins * pair.seeds:g} of {pair.seeds}",
+            pair.says,
+        ]
+        for pair in pairs
+    ]
+    by_wins = any(pair.estimand == WINS for pair in pairs)
+    wins = "where a lane diverged there is no mean: wins are counted, and divergence loses"
     return Section(
         f"{SHOWN[contest.metric]}, pair by pair",
         columns,
-        [_pair(row) for row in rows.itertuples(index=False)],
-        facts=list(_facts(found, contest, rows)),
-        warnings=list(_warnings(rows)),
+        cells,
+        facts=list(_facts(found, contest, pairs)),
+        warnings=[wins] if by_wins else [],
     )
-
-
-def _pair(row: object) -> list[str]:
-    values = row._asdict()  # type: ignore[attr-defined]
-    won = values["wins"] * values["seeds"]
-    return [
-        values["a"],
-        values["b"],
-        _effect(values["estimate"], values["estimand"]),
-        MISSING if np.isnan(values["low"]) else _range(values),
-        MISSING if np.isnan(values["p_adjusted"]) else f"{values['p_adjusted']:.2g}",
-        f"{won:g} of {values['seeds']}",
-        values["says"],
-    ]
 
 
 def _effect(value: float, estimand: str) -> str:
@@ -146,32 +128,27 @@ def _effect(value: float, estimand: str) -> str:
     return f"{value:.3g}"
 
 
-def _range(values: dict[str, Any]) -> str:
-    form = {WINS: "{:.0%}", DIFFERENCE: "{:+.2f}", RATIO: "{:.3g}"}[str(values["estimand"])]
-    low, high = values["low"], values["high"]
-    if values["estimand"] != WINS and (high == inf or low in (0.0, -inf)):
+def _range(pair: Pair) -> str:
+    if np.isnan(pair.low):
+        return MISSING
+    form = {WINS: "{:.0%}", DIFFERENCE: "{:+.2f}", RATIO: "{:.3g}"}[pair.estimand]
+    if pair.estimand != WINS and (pair.high == inf or pair.low in (0.0, -inf)):
         return "unknown"
-    return f"{form.format(low)} to {form.format(high)}"
+    return f"{form.format(pair.low)} to {form.format(pair.high)}"
 
 
-def _facts(found: Comparison, contest: Contest, rows: pd.DataFrame) -> Iterator[str]:
+def _facts(found: Comparison, contest: Contest, pairs: Sequence[Pair]) -> Iterator[str]:
     """Say how the numbers came about."""
-    tested = rows[rows["random"]]
-    if tested.empty:
+    tested = [pair for pair in pairs if pair.random]
+    if not tested:
         yield "nothing random: each optimizer has one lane, and the ratios are exact"
         return
-    family = int(found.pairs["random"].sum())
+    family = sum(pair.random for pair in found.rows)
     yield f"interval and p: sign flips of paired seeds; p by Holm over {family} pairs"
-    finds = tested["detects"].dropna()
-    if not finds.empty and isfinite(finds.median()):
-        size = finds.median()
+    finds = [pair.detects for pair in tested if not np.isnan(pair.detects)]
+    if finds and isfinite(size := float(np.median(finds))):
         text = f"{size:.2g} points" if contest.is_error else f"{100 * (size - 1):.2g} %"
         yield f"a difference of {text} is found 9 times in 10, typically"
-
-
-def _warnings(rows: pd.DataFrame) -> Iterator[str]:
-    if (rows["estimand"] == WINS).any():
-        yield "where a lane diverged there is no mean: wins are counted, and divergence loses"
 
 
 def _across(found: Across) -> Iterator[Section]:

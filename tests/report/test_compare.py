@@ -76,6 +76,8 @@ def test_errors_differ_by_points():
     assert (row.low, row.high) == pytest.approx((-0.58, 0.094), abs=1e-9)
     assert row.verdict == "undecided"
     assert row.says.startswith("undecided (needs about ")
+    (labels, _) = sections(run, compare(run, Question("test_error", "b")), None)
+    assert labels.rows[0][:3] == ("a", "5.17 %", "4.95–5.42 %")  # 10 to 90 % of ten seeds
 
 
 def test_where_a_lane_diverged_wins_are_counted():
