@@ -36,8 +36,8 @@ from optbench.report.configurations import problem_names
 from optbench.report.export import check_export
 from optbench.report.export import export as export_table
 from optbench.report.joined import joined
+from optbench.report.races import Question as TargetQuestion
 from optbench.report.summaries import summary
-from optbench.report.targets import Question as TargetQuestion
 from optbench.report.targets import reach
 from optbench.runs.estimate import Estimate, estimate_plan
 from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all

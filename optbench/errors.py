@@ -121,7 +121,7 @@ class CheckError(OptbenchError):
 
 
 class NothingToCompareError(OptbenchError):
-    """A check found nothing to compare with."""
+    """A check or a comparison found nothing to compare."""
 
     exit_code = ExitCode.NOTHING_TO_COMPARE
 

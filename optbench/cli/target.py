@@ -17,7 +17,8 @@ from optbench.cli.reports import (
 )
 from optbench.report.aims import EXAMPLES
 from optbench.report.arrivals import sections
-from optbench.report.targets import UNITS, Question, reach
+from optbench.report.races import UNITS, Question
+from optbench.report.targets import reach
 from optbench.report.watched import WATCHABLE
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run

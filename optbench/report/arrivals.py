@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 
 from optbench.report.configurations import bad_endings, problem_title
+from optbench.report.overall import RATIOS
+from optbench.report.races import Race
 from optbench.report.sections import Column, Section
 from optbench.report.tables import MISSING, TIME_UNITS, duration, percent
-from optbench.report.targets import FASTER, RATIOS, Answer, Race
+from optbench.report.targets import FASTER, Answer
 
 NARROW = 20
 """Seeds below which the interval of the RMST is too narrow; see docs/statistics.md."""

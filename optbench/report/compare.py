@@ -13,7 +13,7 @@ from math import inf, isfinite, log, log1p, nan
 import numpy as np
 import pandas as pd
 
-from optbench.errors import ExitCode, OptbenchError, UsageError, nearest
+from optbench.errors import NothingToCompareError, UsageError, nearest
 from optbench.inference.multiplicity import holm, least_seeds
 from optbench.inference.pairs import detects, interval, seeds_needed, sign_flip, wins
 from optbench.records import RunTables
@@ -73,12 +73,6 @@ class Pair:
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 TOO_FEW, NOT_RANDOM = "too few seeds", "nothing random"
 VERDICTS = (BETTER, WORSE, EQUIVALENT, UNDECIDED, TOO_FEW, NOT_RANDOM)
-
-
-class NothingToCompareError(OptbenchError):
-    """No two optimizers have lanes of one problem and seed."""
-
-    exit_code = ExitCode.NOTHING_TO_COMPARE
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optbench.errors import UsageError
+from optbench.errors import NothingToCompareError, UsageError
 from optbench.records import Status
 from optbench.report.across import across
-from optbench.report.compare import NothingToCompareError, Question, compare
+from optbench.report.compare import Question, compare
 from optbench.report.verdicts import sections
 from tests.report.runs import Lane, function_problem, network_problem, tables
 

@@ -12,7 +12,8 @@ from optbench.errors import NothingToCompareError, UsageError
 from optbench.inference.profiles import algoperf
 from optbench.records import Status
 from optbench.report.arrivals import sections
-from optbench.report.targets import Answer, Question, reach
+from optbench.report.races import Question
+from optbench.report.targets import Answer, reach
 from tests.refusal import refusal
 from tests.report.runs import Lane, function_problem, tables
 

@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 from optbench.inference.profiles import ecdf, ecdf_area
 from optbench.records import RunTables
 from optbench.report.arrivals import budgets_text, left_out_text, races_seeds
+from optbench.report.overall import RUNGS, ladders
 from optbench.report.plots.axes import End, caption, name_beside, plain_numbers
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.shares import draw_steps, races_and_looks, share_axes, where
 from optbench.report.plots.style import CROSS, display_name
-from optbench.report.targets import RUNGS, ladders
 
 END = CROSS | {"markersize": 6, "markeredgewidth": 1.6}
 """Where a budget ends."""

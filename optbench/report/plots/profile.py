@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 from optbench.inference.profiles import profile, profile_interval, score
 from optbench.records import RunTables
 from optbench.report.arrivals import aims_text, budgets_text, left_out_text, races_seeds
+from optbench.report.overall import lane_times, median_times
 from optbench.report.plots.axes import End, caption, name_beside
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.shares import draw_steps, races_and_looks, share_axes, where
 from optbench.report.plots.style import FAINT, display_name
-from optbench.report.targets import lane_times, median_times
 
 LARGEST = 4.0
 """The largest ratio to the fastest time that is drawn."""

@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from optbench.records import RunTables
+from optbench.report.overall import shared_labels
 from optbench.report.plots.axes import height_inches
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import Style, literal, new_figure, styles
-from optbench.report.targets import Question, Race, races_of, shared_labels
+from optbench.report.races import Question, Race, races_of
 
 HEIGHT = 4.8
 """Height of a figure in inches, unless there is a crowd."""

@@ -22,7 +22,7 @@ from optbench.report.plots.style import (
     new_figure,
     styles,
 )
-from optbench.report.targets import Question, Race, races_of
+from optbench.report.races import Question, Race, races_of
 
 ROW_INCHES = 0.42
 """Height of a label's row."""
