@@ -298,7 +298,7 @@ def test_a_terminal_shows_each_row_on_a_line_of_its_own(made, arguments, columns
         rows = lines[start + 1 : lines.index("", start)]
         assert rows
         assert all(begin.match(f"{row} ") for row in rows)
-    titles = re.compile(r".*(: (steps|µs|ns) to |: speed-up over|problems? together)")
+    titles = re.compile(r".*(: (steps|[mµn]?s) to |: speed-up over|problems? together)")
     assert [line for line in lines if line and line[0] != " " and not titles.match(line)] == []
 
 
