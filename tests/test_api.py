@@ -278,9 +278,9 @@ def test_a_place_that_cannot_be_written_raises(tmp_path):
 def test_a_run_that_was_interrupted_raises_after_writing_and_resumes(tmp_path, monkeypatch):
     execute = pipeline.execute
 
-    def interrupted(blocks, device, workers, cancelled, *more):
+    def interrupted(blocks, device, workers, cancelled, *more, **options):
         cancelled.set()
-        return execute(blocks, device, workers, cancelled, *more)
+        return execute(blocks, device, workers, cancelled, *more, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "execute", interrupted)
@@ -329,11 +329,11 @@ def test_each_run_reads_plug_ins_anew_and_frees_them(tmp_path, monkeypatch):
     watched = []
     executed = pipeline.execute
 
-    def execute(blocks, *arguments):
+    def execute(blocks, *arguments, **options):
         rule = blocks[0].groups[0].optimizer.rule
         module = sys.modules[rule.__module__]
         watched.extend(map(weakref.ref, (module, module.Heavy, rule, sys.modules["near_by"])))
-        return executed(blocks, *arguments)
+        return executed(blocks, *arguments, **options)
 
     monkeypatch.setattr(pipeline, "execute", execute)
     losses = []

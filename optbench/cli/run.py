@@ -284,7 +284,9 @@ def _print_plans(invocation: Invocation, notice: Callable[[str], None]) -> None:
         console().print(listed)
         at_work = plan.workers * max((estimate.block_bytes for estimate in estimates), default=0)
         seconds = sum(estimate.seconds for estimate in estimates) / plan.workers
-        workers = f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"
+        kind = "worker process" if plan.processes else "worker"
+        plural = "es" if plan.processes else "s"
+        workers = f"{plan.workers} {kind}{'' if plan.workers == 1 else plural}"
         tell(
             f"{plan.suite.name}: {len(plan.lanes):,} lanes in {len(plan.blocks):,} blocks on "
             f"{workers} ({device.kind}), about {duration(seconds)}, {_memory(at_work)} of work "

@@ -1,30 +1,31 @@
-"""Spreads blocks over worker threads.
+"""Spreads blocks over worker threads, each of which may have a process that does the work.
 
 BLAS runs on one thread inside every worker, so that a product's bits do not depend on the number of
-workers; threads suffice since NumPy releases the interpreter's lock while it computes. Blocks that
-run users' code go one after another, in one thread: what such code keeps in its module, as a work
-array or a network, is not made for several.
+workers. Threads suffice for short runs, since NumPy releases the interpreter's lock while it
+computes; between its products they wait for it, which processes do not. Blocks that run users' code
+go one after another, in one thread: what such code keeps in its module, as a work array or a
+network, is not made for several.
 """
 
 import os
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import count
 from math import inf
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Event
 
 from threadpoolctl import threadpool_limits
 
 from optbench.device.base import Device
 from optbench.engine.block import Block, halves
+from optbench.engine.block_error import block_error
 from optbench.engine.loop import run_block
+from optbench.engine.processes import Processes
 from optbench.errors import UsageError
-from optbench.plugins import complaint
 from optbench.records import BlockResult, BlockSplit, LaneResult, Record, Status, TraceChunk
 
 WAITING_RECORDS, WAITING_BYTES = 32, 64 * 2**20
@@ -33,6 +34,9 @@ that computes on small arrays hardly ever gives way to another, and an interrupt
 get its turn."""
 
 PAUSE_SECONDS = 0.001
+
+LISTEN_SECONDS = 0.1
+"""How long it may take until processes hear that they are cancelled."""
 
 
 def worker_count(device: Device, asked: int | None = None) -> int:
@@ -76,6 +80,8 @@ def execute(
     cancelled: Event,
     checkpoint_seconds: float = inf,
     first_new: int | None = None,
+    *,
+    processes: bool = False,
 ) -> Iterator[Record]:
     """Run blocks and yield their records as they come; each block's own are in order.
 
@@ -92,6 +98,8 @@ def execute(
         See :func:`optbench.engine.loop.run_block`.
     first_new
         Number of the first block that is made by splitting; by default one after all of these.
+    processes
+        Whether each thread has a process of its own run its blocks, but for those with users' code.
 
     A block that does not fit into memory, or whose code raises, is split in two, which run in its
     place: a lane that raises ends up alone and gets the status ``failed``; the others of its block
@@ -100,7 +108,8 @@ def execute(
     records: SimpleQueue[Record] = SimpleQueue()
     if first_new is None:
         first_new = max((block.number for block in blocks), default=-1) + 1
-    worker = _Worker(device, cancelled, records, count(first_new), checkpoint_seconds)
+    apart = Processes(type(device), cancelled) if processes else None
+    worker = _Worker(device, cancelled, records, count(first_new), checkpoint_seconds, apart)
     running = len(blocks)
     with one_blas_thread(), device.residents():
         pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="optbench")
@@ -112,7 +121,12 @@ def execute(
                 if not block.runs_users_code:
                     pool.submit(worker.run, block)
             while running:
-                record = records.get()
+                if apart is not None and cancelled.is_set():
+                    apart.cancel()
+                try:
+                    record = records.get(timeout=None if apart is None else LISTEN_SECONDS)
+                except Empty:
+                    continue
                 if isinstance(record, BlockSplit):
                     running += len(record.parts) - 1
                 running -= isinstance(record, BlockResult)
@@ -120,6 +134,8 @@ def execute(
         finally:
             if running:  # nobody takes the records any more
                 cancelled.set()
+            if apart is not None:
+                apart.end()
             pool.shutdown(wait=not running, cancel_futures=True)
 
 
@@ -132,6 +148,7 @@ class _Worker:
     records: SimpleQueue[Record]
     numbers: Iterator[int]
     checkpoint_seconds: float
+    apart: Processes | None
 
     def run_in_turn(self, blocks: Sequence[Block]) -> None:
         """Run blocks one after another."""
@@ -150,21 +167,26 @@ class _Worker:
                 self._run_to_end(block)
         # Whatever a rule or a problem raises must not end other blocks, nor this thread.
         except BaseException as error:
-            lacks_memory = isinstance(error, Exception) and self.device.lacks_memory(error)
-            text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
-            reason = _message(block, error), text
+            told = block_error(block, self.device, error)
+            reason = told.message, told.traceback
             if len(block.lanes) > 1:
-                return self._split(block, *(("", "") if lacks_memory else reason))
+                return self._split(block, *(("", "") if told.lacks_memory else reason))
             self._fail(block, *reason)
         return ()
 
     def _run_to_end(self, block: Block) -> None:
         cancelled = self.cancelled.is_set
-        for record in run_block(block, self.device, cancelled, self.checkpoint_seconds):
+        for record in self._records_of(block):
             self.records.put(record)
             size = record.nbytes if isinstance(record, TraceChunk) else 0
             while self._many_wait(size) and not cancelled():
                 time.sleep(PAUSE_SECONDS)
+
+    def _records_of(self, block: Block) -> Iterator[Record]:
+        cancelled = self.cancelled.is_set
+        if self.apart is None or block.runs_users_code or cancelled():
+            return run_block(block, self.device, cancelled, self.checkpoint_seconds)
+        return self.apart.run(block, self.checkpoint_seconds)
 
     def _many_wait(self, size: int) -> bool:
         """Say whether too many records wait, if each is as large as the last one."""
@@ -184,11 +206,3 @@ class _Worker:
             for lane in block.lanes
         )
         self.records.put(BlockResult(block.number, results, message, text))
-
-
-def _message(block: Block, error: BaseException) -> str:
-    """Say in one line what was raised, and where in a plug-in's code."""
-    owners = [block.problem, *(group.optimizer for group in block.groups)]
-    plugins = [getattr(owner, "plugin", None) for owner in owners]
-    roots = [plugin.source.root for plugin in plugins if plugin is not None]
-    return max((complaint(error, root) for root in (None, *roots)), key=len)

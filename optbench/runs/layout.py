@@ -146,6 +146,15 @@ def lane_cost(problem: Problem, optimizer: Optimizer) -> float:
     return gradient + problem.parameters * (1 + len(optimizer.slots))
 
 
+def block_seconds(block: Block) -> float:
+    """Return about how long a block takes on one core of a current CPU; within a factor of two.
+
+    A step has a time of its own, which is that of calls, and one that grows with what is computed.
+    """
+    costs = (len(group.lanes) * lane_cost(block.problem, group.optimizer) for group in block.groups)
+    return block.iterations * (50e-6 + 0.25e-9 * sum(costs))
+
+
 def _by_owner(
     lanes: Sequence[Lane],
     problem: Problem,

@@ -27,7 +27,7 @@ from optbench.records import (
     Status,
 )
 from optbench.runs.alone import alone_seconds
-from optbench.runs.layout import lane_bytes, lay_out, plan_blocks
+from optbench.runs.layout import block_seconds, lane_bytes, lay_out, plan_blocks
 from optbench.runs.reuse import Reused
 from optbench.store.environment import calibration_seconds, describe_environment
 from optbench.store.lock import locked
@@ -38,6 +38,10 @@ from optbench.suite.resolve import Suite
 CHECKPOINT_SECONDS = 30.0
 """Time from one checkpoint of a block to the next."""
 
+PROCESSES_AFTER = 10.0
+"""Seconds that each worker is expected to compute from which on it is a process, not a thread.
+Starting one and loading the data there takes about a second; threads lose up to a fifth to waiting
+for the interpreter's lock."""
 
 NETWORK_BYTES = 512 * 2**20
 """Address space that BLAS, threads and the files of results take while a network is trained; where
@@ -50,7 +54,8 @@ class Plan:
 
     Blocks are what is to be run; of a run that is resumed, only what has not ended. Those made by
     splitting are numbered from ``first_new``, by default from the one after all of these. Lanes
-    that an earlier run has finished become a block of the number beside them.
+    that an earlier run has finished become a block of the number beside them. Workers are threads,
+    or ``processes``.
     """
 
     suite: Suite
@@ -59,6 +64,7 @@ class Plan:
     workers: int
     first_new: int | None = None
     reused: tuple[tuple[int, Reused], ...] = ()
+    processes: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,15 @@ def plan_run(
     blocks = plan_blocks(suite, rest, device.block_bytes, workers=sharing) if rest else ()
     numbered = tuple(enumerate(reused, start=len(blocks)))
     first_new = len(blocks) + len(reused)
-    return Plan(suite, lanes, blocks, useful_workers(blocks, workers), first_new, numbered)
+    useful = useful_workers(blocks, workers)
+    apart = in_processes(blocks, device, useful)
+    return Plan(suite, lanes, blocks, useful, first_new, numbered, processes=apart)
+
+
+def in_processes(blocks: Sequence[Block], device: Device, workers: int) -> bool:
+    """Say whether each worker is to be a process: where several take long enough to repay that."""
+    seconds = sum(block_seconds(block) for block in blocks if not block.runs_users_code)
+    return device.kind == "cpu" and workers > 1 and seconds / workers >= PROCESSES_AFTER
 
 
 def _check_device(suite: Suite, device: Device) -> None:
@@ -171,7 +185,13 @@ def carry_out(
                 for record in reused.records(number):
                     writer.add(record)
             for record in execute(
-                plan.blocks, device, plan.workers, cancelled, checkpoint_seconds, plan.first_new
+                plan.blocks,
+                device,
+                plan.workers,
+                cancelled,
+                checkpoint_seconds,
+                plan.first_new,
+                processes=plan.processes,
             ):
                 for written in writer.add(record):
                     observe(written)
@@ -319,6 +339,7 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
             ),
         ],
         "workers": plan.workers,
+        "processes": plan.processes,
         "numerics_version": NUMERICS_VERSION,
         "device": device.describe(),
         "environment": describe_environment(),

@@ -31,6 +31,7 @@ from optbench.runs.pipeline import (
     RunResult,
     carry_out,
     extra_columns,
+    in_processes,
     write_surfaces,
 )
 from optbench.store.environment import describe_environment
@@ -156,7 +157,8 @@ def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = Non
         blocks += [replace(block, number=first_new + block.number) for block in added]
         first_new += len(added)
     useful = useful_workers(blocks, worker_count(device, workers))
-    return Plan(suite, lanes, tuple(blocks), useful, first_new)
+    apart = in_processes(blocks, device, useful)
+    return Plan(suite, lanes, tuple(blocks), useful, first_new, processes=apart)
 
 
 def resume(

@@ -1,6 +1,7 @@
 """``optbench run``: what every flag changes, what is printed, and how it ends."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -432,9 +433,9 @@ def test_the_worst_of_several_suites_decides(tmp_path):
 def test_an_interrupt_ends_the_invocation(tmp_path, monkeypatch):
     real = pipeline.execute
 
-    def execute(blocks, device, workers, cancelled, *more):
+    def execute(blocks, device, workers, cancelled, *more, **options):
         cancelled.set()
-        return real(blocks, device, workers, cancelled, *more)
+        return real(blocks, device, workers, cancelled, *more, **options)
 
     monkeypatch.setattr(pipeline, "execute", execute)
     seen = optbench("run", "anisotropic", "quadratic-1d", "--json", cwd=tmp_path)
@@ -446,26 +447,38 @@ def test_an_interrupt_ends_the_invocation(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_an_interrupt_keeps_what_was_done_and_ends_with_130(tmp_path):
-    """Two suites, interrupted during the first once rows of it are on disk."""
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_an_interrupt_keeps_what_was_done_and_ends_with_130(whole_group, tmp_path):
+    """Two suites, interrupted during the first once rows of it are on disk.
+
+    They are long, so that their workers are processes; a terminal interrupts the whole group.
+    """
     command = [sys.executable, "-m", "optbench", "run", "mnist-mlp", "anisotropic"]
     options = ["--data", "mnist-5k", "--iterations", "100000", "--batch-size", "8"]
     said = tmp_path / "said"
     with (
         said.open("w") as stderr,
         subprocess.Popen(
-            [*command, *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=stderr, text=True
+            [*command, *options, "--workers", "2"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
         ) as process,
     ):
         deadline = time.monotonic() + 60
         while "mnist-mlp: 4 lanes" not in said.read_text() and time.monotonic() < deadline:
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        send = os.killpg if whole_group else os.kill
+        send(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
+    with pytest.raises(ProcessLookupError):  # none of its group is left
+        os.killpg(process.pid, 0)
     assert "interrupted: what was done is kept" in said.read_text()
     path = tmp_path / out.splitlines()[-1].removeprefix("results: ")
-    assert meta(path)["status"] == "interrupted"
+    assert (meta(path)["status"], meta(path)["processes"]) == ("interrupted", True)
     assert set(lanes(path)["status"]) == {"interrupted"}
     assert lanes(path)["final_loss"].isna().all()
     rows = trace(path).groupby("lane")["iteration"].agg(["min", "max", "count"])

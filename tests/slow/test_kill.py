@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -118,6 +118,9 @@ main()
 )
 """The same, killed when so many pieces of traces have been written."""
 
+PROCESSES = "from optbench.runs import pipeline; pipeline.PROCESSES_AFTER = 0.0\n"
+"""Makes workers processes, however short a run is."""
+
 OPTIONS = ("-q", "--workers", "2", "--checkpoint-every", "0.1", "--out", "results")
 
 SEED = 20
@@ -125,9 +128,10 @@ SEED = 20
 
 @dataclass(frozen=True)
 class Place:
-    """A folder to run in."""
+    """A folder to run in, with workers that are threads or processes."""
 
     folder: Path
+    processes: bool = False
 
     @property
     def noted(self) -> Path:
@@ -144,9 +148,9 @@ class Place:
         It is killed when it has written so many pieces of traces.
         """
         self.noted.unlink(missing_ok=True)
-        driver = [DRIVER] if pieces is None else [DYING]
+        driver = (PROCESSES if self.processes else "") + (DRIVER if pieces is None else DYING)
         counts = [str(self.noted)] if pieces is None else [str(self.noted), str(pieces)]
-        command = [sys.executable, "-c", *driver, *counts, "run", *arguments, *OPTIONS]
+        command = [sys.executable, "-c", driver, *counts, "run", *arguments, *OPTIONS]
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -213,9 +217,11 @@ def kill(place: Place, process: subprocess.Popen[str], count: int, delay: float)
     assert process.returncode in (-signal.SIGKILL, 0), (process.returncode, out, err)
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(10))
 def test_a_run_survives_being_killed_twice(number, place, expected):
+    """Every other one has processes, which end with it and write nothing themselves."""
     whole, records = expected
+    place = replace(place, processes=bool(number % 2))
     drawn = random.Random(f"{SEED} {number}")
     first = round(drawn.uniform(0.0, 0.9) * records)
     second = round(drawn.uniform(0.0, 0.9) * (records - first))
@@ -251,9 +257,10 @@ def test_a_run_that_is_killed_while_it_writes_a_blocks_file_loses_nothing(pieces
     assert_same_run(place.run, whole)
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(4))
 def test_a_second_interrupt_stops_at_once_and_loses_nothing(number, place, expected):
     whole, records = expected
+    place = replace(place, processes=bool(number % 2))
     drawn = random.Random(f"{SEED} interrupts {number}")
     count, delays = round(drawn.uniform(0.0, 0.6) * records), [drawn.uniform(0.0, 0.05)] * 2
     say(f"seed {SEED} interrupts {number}: after {count} of {records} records and {delays} s")
