@@ -103,6 +103,35 @@ SURFACE_COLUMNS = {
 """Columns of surface/*.parquet: a function of two variables on the grid of its plot domain; y
 varies fastest."""
 
+UNIT_PREFIX = "u_"
+
+TRIAL_COLUMNS = {
+    "problem": "string",
+    "label": "string",
+    "optimizer": "string",
+    "trial": "int32",  # the point's number, from 0
+    "phase": "string",  # search or finalists
+    "round": "string",  # name of the run within the study
+    "seeds": "int32",
+    "seeds_diverged": "int32",  # or failed
+    "score": "float64",  # median over seeds of the study's metric; +inf where that is not finite
+    "validation_loss": "float64",  # these are medians over seeds, too; null where not evaluated
+    "validation_error": "float64",
+    "final_loss": "float64",
+    "test_loss": "float64",
+    "test_error": "float64",
+    "steps": "int64",  # updates made, over all seeds of the phase
+    "gradients": "int64",
+    "seconds": "float64",  # step_seconds times steps, over all seeds of the phase
+    "culled_at": "int32",  # iteration at which halving ended it; null where it went on
+    "edge": "string",  # hyperparameters of a chosen trial at an end of their space; null for none
+    "chosen": "bool",
+}
+"""Columns of a study's trials.parquet, one row for each trial and phase. The score of a finalist is
+over the seeds of both phases, all else over those of its own. For each hyperparameter in a space or
+a grid a column ``hp_<name>`` (float64, or string for words) and its unit coordinate ``u_<name>``
+(float64, null where it has none) follow ``round``."""
+
 
 @dataclass(frozen=True)
 class Lane:
@@ -265,6 +294,24 @@ class RunTables:
     surface: "pd.DataFrame"
     runs: tuple[str, ...] = ()
     shared: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """All that the reporting side knows of one study: tune.json, its trials, and its final run.
+
+    ``meta`` has, beside schema_version, status, started and ended, ``suite`` as run.json has it,
+    ``spaces`` (text by problem, label and hyperparameter) with ``space_sources``, ``sampler``,
+    ``budget`` (``given``, ``unit``, ``trials`` by label), ``metric``, ``tuning_seeds``,
+    ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or ``eta``, ``first_rung`` and
+    ``rungs``), ``rounds`` (phase, run, trials) and ``winners`` (problem, label, trial,
+    hyperparameters, ``search_score``, ``finalist_score``, ``edge``).
+    """
+
+    path: Path  # the study's directory
+    meta: dict[str, Any]
+    trials: "pd.DataFrame"
+    final: RunTables | None  # None before the final has begun
 
 
 def averaged_rows(updates: int, *, stochastic: bool) -> int:
