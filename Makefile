@@ -46,8 +46,8 @@ test-slow: $(DEV) ## run the slow tests: statistics, kills, damage, malformed in
 test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no GPU
 	$(CUPY_VENV)/bin/python -m pytest --noconftest tests/test_no_gpu.py
 
-test-parity: $(PARITY) ## compare with PyTorch, optax, SymPy and packages of statistics
-	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/problems/expressions/test_sympy.py tests/inference
+test-parity: $(PARITY) ## compare with PyTorch, optax, SymPy, optuna, statistics packages
+	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/problems/expressions/test_sympy.py tests/inference tests/tuning
 
 docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check; takes 2 minutes
 	$(PARITY_VENV)/bin/python -m docs.tools.optimizers_page
@@ -126,7 +126,7 @@ $(CUPY): pyproject.toml | $(BIN)/pip
 
 # PyTorch comes first, so that its version is this one whatever else asks for it.
 $(PARITY): pyproject.toml | $(BIN)/pip
-	@echo 'Installing optbench, PyTorch, optax and packages of statistics in $(PARITY_VENV)'
+	@echo 'Installing optbench, PyTorch, optax, optuna and packages of statistics in $(PARITY_VENV)'
 	@$(BIN)/python -m venv $(PARITY_VENV)
 	@$(PARITY_VENV)/bin/python -m pip install --quiet 'pip>=25.1'
 	@$(PARITY_VENV)/bin/python -m pip install --quiet torch==2.13.0

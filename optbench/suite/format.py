@@ -278,21 +278,27 @@ def read_suite(source: str) -> SuiteFile:
     path = known.get(source, Path(source))
     if source not in known and path.suffix not in (".toml", ".json"):
         raise SuiteError(f"unknown suite '{source}'; {nearest(source, known)} (or give a .toml)")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise SuiteError(f"suite file '{source}' cannot be found") from None
-    except (OSError, ValueError) as error:  # also not a path
-        raise SuiteError(f"suite file '{source}' cannot be read: {error}") from None
-    complaint = encoding_complaint(content)
-    if complaint is not None:
-        raise SuiteError(f"suite file '{source}' cannot be read: {complaint}")
-    text = content.decode("utf-8-sig")
-    plain = _from_json(text, path) if path.suffix == ".json" else _from_toml(text, source)
+    text = read_text(path, f"suite file '{source}'")
+    plain = _from_json(text, path) if path.suffix == ".json" else toml_table(text, source)
     return parse_suite({"name": printable(path.stem), **plain}, source)
 
 
-def _from_toml(text: str, place: str) -> dict[str, Any]:
+def read_text(path: Path, what: str) -> str:
+    """Return the text of a file; errors start with ``what``."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise SuiteError(f"{what} cannot be found") from None
+    except (OSError, ValueError) as error:  # also not a path
+        raise SuiteError(f"{what} cannot be read: {error}") from None
+    complaint = encoding_complaint(content)
+    if complaint is not None:
+        raise SuiteError(f"{what} cannot be read: {complaint}")
+    return content.decode("utf-8-sig")
+
+
+def toml_table(text: str, place: str) -> dict[str, Any]:
+    """Return what TOML holds; errors start with ``place``."""
     try:
         plain = tomllib.loads(text)
         repr(plain)  # Python writes no integers of thousands of digits, and TOML has them in hex
