@@ -493,8 +493,8 @@ def test_no_value_of_any_kind_raises_anything_else_in_a_plot(name, results, monk
         ({"out": 3}, "out = 3 must be text or a path"),
         (
             {"optimizers": [Thing]},
-            "optimizers = [<class 'tests.test_api.Thing'>] must be text or a list of texts; "
-            "code is given by name, such as 'torch:AdamW' or 'my.py:Rule'",
+            "optimizers = [<class 'tests.test_api.Thing'>] must be text or a list of texts or "
+            "mappings from names; code is given by name, such as 'torch:AdamW' or 'my.py:Rule'",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.registry import get_optimizer, known_hyperparameters
@@ -20,6 +20,8 @@ from optbench.suite.format import (
     ProblemEntry,
     SuiteFile,
     adjusted,
+    distinct,
+    given_entry,
     meant_by,
     new_entry,
     parse_suite,
@@ -37,6 +39,9 @@ SuiteSource = str | PathLike[str] | Mapping[str, Any]
 
 Changes = Mapping[str, Any] | Sequence[tuple[str, Any]]
 """Values by ``TARGET.key``. Later ones count more, so that pairs may name a target twice."""
+
+
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class RunRequest:
         ``{"x": -7, "y": 2}``.
     optimizers
         Only these entries, by label, else by name; one that a suite lacks is added with its
-        defaults.
+        defaults. In Python also entries as a suite holds them, in the place of the suite's own:
+        ``{"name": "sgd", "points": [{"lr": 0.1}, {"lr": 0.5}]}``.
     set, grid
         Hyperparameters by target, as ``{"adam.lr": 0.01}``, and values to sweep, as
         ``{"adam.lr": [1e-3, 1e-2]}`` or ``{"adam.lr": "1e-4:1e-1:13"}``.
@@ -84,7 +90,7 @@ class RunRequest:
     problem: str | Sequence[str] = ()
     function: str | None = None
     start: Mapping[str, Any] | None = None
-    optimizers: str | Sequence[str] = ()
+    optimizers: str | Sequence[str | Mapping[str, Any]] = ()
     set: Changes = ()
     grid: Changes = ()
     seeds: int | Sequence[int] | str | None = None
@@ -121,7 +127,7 @@ def requested_suites(request: RunRequest) -> list[SuiteFile]:
     """Return the suites asked for, before any option changes them."""
     suite = request.suite
     sources = [suite] if isinstance(suite, str | PathLike | Mapping) else list(suite)
-    problems = _names(request.problem)
+    problems = _listed(request.problem)
     if request.function is not None:
         if sources or problems:
             raise SuiteError("--function is a suite of its own; leave suites and --problem out")
@@ -129,7 +135,7 @@ def requested_suites(request: RunRequest) -> list[SuiteFile]:
     if request.start:
         raise SuiteError("--start belongs to --function; give both")
     if problems and not sources:
-        return [suite_of_problems(problems, _names(request.optimizers))]
+        return [suite_of_problems(problems, _listed(request.optimizers))]
     return [with_problems(_read(source), problems) for source in sources or DEFAULT_SUITES]
 
 
@@ -139,8 +145,8 @@ def _read(source: SuiteSource) -> SuiteFile:
     return read_suite(str(source))
 
 
-def _names(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+def _listed(given: str | Sequence[Given]) -> list[str | Given]:
+    return [given] if isinstance(given, str) else list(given)
 
 
 @dataclass(frozen=True)
@@ -185,11 +191,14 @@ class _Draft:
         self.overridden = [{*entry.overrides} for entry in file.problem]
         self.notices: list[str] = []
 
-    def choose(self, names: Sequence[str]) -> None:
+    def choose(self, wanted: Sequence[str | Mapping[str, Any]]) -> None:
         """Keep optimizers by label, else by name; add from the registry what is not there."""
         chosen: list[OptimizerEntry] = []
         titles = [entry.title for entry in self.optimizers]
-        for name in dict.fromkeys(names):
+        for name in distinct(wanted):
+            if not isinstance(name, str):
+                chosen.append(given_entry(name))
+                continue
             entries = [entry for entry in self.optimizers if entry.title == name] or [
                 entry for entry in self.optimizers if entry.name == name
             ]
@@ -273,10 +282,10 @@ def apply_request(
     """Return each suite as the request's options change it, and notices of what was added."""
     _check_numbers(suites, request)
     drafts = [_Draft(suite) for suite in suites]
-    names = _names(request.optimizers)
-    if names:
+    wanted = _listed(request.optimizers)
+    if wanted:
         for draft in drafts:
-            draft.choose(names)
+            draft.choose(wanted)
     for change in [*_changes("--set", request.set), *_changes("--grid", request.grid)]:
         hits = [draft.hits(change) for draft in drafts]
         if not any(hits):

@@ -223,6 +223,14 @@ SUITES = [
     (P + S + "grid = {lr = [true]}", "grid [True] is malformed"),
     (P + S + "grid = {foo = [1, 2]}", "sgd has no hyperparameter 'foo'"),
     (P + S + "lr = 1\ngrid.lr = [1, 2]", "lr has a value and a grid; give one of them"),
+    (P + S + "points = 1", "optimizer 1 points: input should be a valid list"),
+    (P + S + "points = [1]", "optimizer 1 points 1: input should be a valid dictionary"),
+    (P + S + "points = []", "sgd: points are empty; write points = [{lr = 0.1}, {lr = 0.2}]"),
+    (P + S + "points = [{lr = 'x'}]", "lr = 'x' must be a number of at least 0"),
+    (P + S + "points = [{lr = 1}, {lr = 1}]", "sgd: points 1 and 2 are the same configuration"),
+    (P + S + "lr = 1\npoints = [{lr = 2}]", "lr has a value and stands in points; give one"),
+    (P + A + "points = [{lr = 2}]\ngrid.eps = [1, 2]", "adam: it has points and a grid; give one"),
+    (P + "sgd.points = 1\n" + S, "'points' is not a hyperparameter"),
     (P + A + "grid.lr = '1:2:1000'\ngrid.eps = '1:2:1001'", "make 1001000 lanes"),
 ]
 """Texts of suite files, and what is said of them."""

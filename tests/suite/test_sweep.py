@@ -1,0 +1,209 @@
+"""Sweeps: points and grids as suites hold them, what they resolve to, and what is refused."""
+
+import json
+import tomllib
+
+import pytest
+
+from optbench.errors import SuiteError
+from optbench.runs.layout import lay_out
+from optbench.suite.format import OptimizerEntry, parse_suite
+from optbench.suite.request import RunRequest, resolve_request
+from optbench.suite.resolve import resolve
+from tests.refusal import refusal
+from tests.small import run_suite
+
+FUNCTION = '[[problem]]\nname = "anisotropic"\n'
+MOMENTUM = '\n[[optimizer]]\nname = "momentum"\n'
+ADAM = '\n[[optimizer]]\nname = "adam"\n'
+
+POINTS = "points = [{lr = 0.5, momentum = 0}, {momentum = 0.9, lr = 0.1}]\n"
+
+
+def settled(text):
+    return resolve(parse_suite({"name": "mine", **tomllib.loads(text)}, "mine.toml"))
+
+
+def again(suite):
+    """Return what the suite that run.json keeps resolves to."""
+    return resolve(parse_suite(json.loads(json.dumps(suite.resolved)), "run.json"))
+
+
+def configurations(suite, *keys, entry=0, problem=0):
+    """Return some hyperparameters of each configuration."""
+    made = suite.problems[problem].optimizers[entry].configurations
+    return [tuple(each[key] for key in keys) for each in made]
+
+
+def refused(text):
+    return refusal(SuiteError, settled, text).removeprefix("suite 'mine': ")
+
+
+# Points.
+
+
+def test_points_are_configurations_in_their_order():
+    suite = settled(FUNCTION + MOMENTUM + POINTS)
+    assert configurations(suite, "lr", "momentum") == [(0.5, 0.0), (0.1, 0.9)]
+    assert suite.resolved["optimizer"] == [
+        {
+            "name": "momentum",
+            "label": "momentum",
+            "points": [{"lr": 0.5, "momentum": 0.0}, {"momentum": 0.9, "lr": 0.1}],
+        }
+    ]
+
+
+def test_what_points_leave_out_is_the_entrys_or_the_default():
+    suite = settled(FUNCTION + ADAM + "beta1 = 0.8\npoints = [{lr = 0.5}, {lr = 1}]\n")
+    assert configurations(suite, "lr", "beta1", "beta2") == [(0.5, 0.8, 0.999), (1.0, 0.8, 0.999)]
+
+
+def test_a_point_has_the_key_of_the_lane_with_those_values():
+    swept = lay_out(settled(FUNCTION + MOMENTUM + POINTS), "cpu")
+    for lane, values in zip(swept, ("lr = 0.5\nmomentum = 0", "lr = 0.1"), strict=True):
+        (alone,) = lay_out(settled(FUNCTION + MOMENTUM + values), "cpu")
+        assert lane.key == alone.key
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        POINTS,
+        'points = [{schedule = "constant"}, {schedule = "cosine"}]\n',
+        'points = [{schedule = "step", schedule_decay = 1}, '
+        '{schedule = "constant", schedule_decay = 0.5}]\n',
+        "l2 = 0.1\npoints = [{clip_norm = 1}]\n",
+    ],
+)
+def test_resolved_points_resolve_to_themselves(points):
+    once = settled(FUNCTION + MOMENTUM + points)
+    twice = again(once)
+    assert twice.resolved == once.resolved
+    assert lay_out(twice, "cpu") == lay_out(once, "cpu")
+
+
+def test_python_gives_points_as_suites_hold_them():
+    points = ({"lr": 0.5, "momentum": 0}, {"momentum": 0.9, "lr": 0.1})
+    expected = [(0.5, 0.0), (0.1, 0.9)]
+    entry = {"name": "momentum", "points": points}
+    whole = {"name": "mine", "problem": [{"name": "anisotropic"}], "optimizer": [entry]}
+    for request in (
+        RunRequest(whole),
+        RunRequest("anisotropic", optimizers=[entry]),
+        RunRequest(problem="anisotropic", optimizers=["sgd", entry]),
+    ):
+        (suite,) = resolve_request(request)
+        assert configurations(suite, "lr", "momentum", entry=-1) == expected
+    assert suite.problems[0].optimizers[0].label == "sgd"
+
+
+def test_an_entry_from_python_takes_the_place_of_the_suites():
+    entry = {"name": "adam", "points": [{"lr": 1}, {"lr": 2}]}
+    (suite,) = resolve_request(RunRequest("anisotropic", optimizers=["sgd", "sgd", entry]))
+    assert [each.label for each in suite.problems[0].optimizers] == ["sgd", "adam"]
+    assert configurations(suite, "lr", entry=1) == [(1.0,), (2.0,)]
+    assert suite.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"label": "x"}, "optimizers: optimizer 1 name is missing"),
+        ({"name": "sgd", "points": 3}, "optimizers: optimizer 1 points: input should be a valid l"),
+        ({"name": "sgd", "points": [3]}, "optimizers: optimizer 1 points 1: input should be a val"),
+    ],
+)
+def test_an_entry_from_python_of_another_shape_is_refused(entry, says):
+    for request in (
+        RunRequest("anisotropic", optimizers=[entry]),
+        RunRequest(problem="anisotropic", optimizers=[entry]),
+    ):
+        assert refusal(SuiteError, resolve_request, request).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (POINTS + "lr = 1\n", "momentum: lr has a value and stands in points; give one of them"),
+        (POINTS + "grid.lr = [1, 2]\n", "momentum: it has points and a grid; give one of them"),
+        (POINTS + "grid.l2 = [1, 2]\n", "momentum: it has points and a grid; give one of them"),
+        ("points = []\n", "momentum: points are empty; write points = [{lr = 0.1}, {lr = 0.2}]"),
+        ("points = [{}, {}]\n", "momentum: points are empty; write points = "),
+        (
+            "points = [{lr = 1}, {lr = 2, momentum = 0}]\n",
+            "momentum: point 2 names lr, momentum, but point 1 lr; all must name the same hyper",
+        ),
+        ("points = [{lr = 1}, {}]\n", "momentum: point 2 names nothing, but point 1 lr; all must"),
+        (
+            "points = [{lr = 1}, {lr = 2}, {lr = 1.0}]\n",
+            "momentum: points 1 and 3 are the same configuration; give each once",
+        ),
+        ("points = [{rate = 1}]\n", "momentum has no hyperparameter 'rate'; known are lr, moment"),
+        ("points = [{lr = 1}, {lr = -1}]\n", "momentum: lr = -1 must be at least 0"),
+        ("points = [{lr = [1]}]\n", "momentum: lr = [1] must be a number of at least 0"),
+        ("points = [{name = 'sgd'}]\n", "momentum has no hyperparameter 'name'"),
+        (
+            "points = [{schedule = 'constant', schedule_floor = 0.1}]\n",
+            "momentum: schedule_floor needs a schedule; give schedule as well",
+        ),
+    ],
+)
+def test_points_that_are_no_sweep_are_refused(entry, says):
+    assert refused(FUNCTION + MOMENTUM + entry).startswith(says)
+
+
+def test_points_count_as_lanes():
+    text = FUNCTION + MOMENTUM + f"points = [{', '.join(['{lr = 1}'] * 11)}]\n"
+    assert "make 1100000 lanes" in refused("seeds = 100_000\n" + text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "hyperparameters", "grid", "points"),
+    [
+        ({"eps": 1}, {"beta1": 0.5, "eps": 1}, {}, [{"lr": 1}]),
+        ({"lr": 2}, {"beta1": 0.5, "lr": 2}, {}, [{"lr": 1}]),
+        ({"points": [{"lr": 3}]}, {"beta1": 0.5}, {}, [{"lr": 3}]),
+        ({"points": [{"beta1": 3}]}, {}, {}, [{"beta1": 3}]),
+        ({"grid": {"beta1": [0, 1]}}, {}, {"beta1": [0, 1]}, [{"lr": 1}]),
+    ],
+)
+def test_points_take_the_place_of_values_and_of_points(changes, hyperparameters, grid, points):
+    merged = OptimizerEntry(name="adam", beta1=0.5, points=[{"lr": 1}]).merged(changes)
+    assert (merged.hyperparameters, merged.grid, merged.points) == (hyperparameters, grid, points)
+
+
+def test_points_take_the_place_of_grids():
+    entry = OptimizerEntry(name="adam", grid={"lr": [1, 2]})
+    merged = entry.merged({"points": [{"lr": 3}]})
+    assert (merged.grid, merged.points) == ({}, [{"lr": 3}])
+
+
+@pytest.mark.parametrize("points", [3, [3], {"lr": 1}])
+def test_points_of_another_shape_change_nothing(points):
+    says = "sgd: 'points' is not a hyperparameter; only those can be changed"
+    assert refusal(SuiteError, OptimizerEntry(name="sgd").merged, {"points": points}) == says
+
+
+def test_a_problem_has_its_own_points():
+    text = FUNCTION + "momentum.points = [{lr = 3}, {lr = 4}]\n" + MOMENTUM + "grid.lr = [1, 2]\n"
+    suite = settled(text)
+    assert configurations(suite, "lr") == [(3.0,), (4.0,)]
+    assert lay_out(again(suite), "cpu") == lay_out(suite, "cpu")
+
+
+def test_a_value_for_what_points_name_is_refused():
+    request = RunRequest(
+        {**tomllib.loads(FUNCTION + MOMENTUM + POINTS), "name": "mine"}, set={"*.lr": 1}
+    )
+    assert refusal(SuiteError, resolve_request, request) == (
+        "suite 'mine': momentum: lr has a value and stands in points; give one of them"
+    )
+
+
+def test_points_with_schedules_run_to_the_bits_of_lanes_without_a_sweep():
+    points = 'points = [{schedule = "constant"}, {schedule = "cosine"}]\n'
+    swept = list(run_suite(settled(FUNCTION + MOMENTUM + points)).values())
+    for outcome, values in zip(swept, ("", 'schedule = "cosine"\n'), strict=True):
+        (alone,) = run_suite(settled(FUNCTION + MOMENTUM + values)).values()
+        assert outcome.bits == alone.bits
