@@ -66,7 +66,8 @@ class RunRequest:
         ``{"name": "sgd", "points": [{"lr": 0.1}, {"lr": 0.5}]}``.
     set, grid
         Hyperparameters by target, as ``{"adam.lr": 0.01}``, and values to sweep, as
-        ``{"adam.lr": [1e-3, 1e-2]}`` or ``{"adam.lr": "1e-4:1e-1:13"}``.
+        ``{"adam.lr": [1e-3, 1e-2]}``, ``{"adam.lr": "1e-4:1e-1:13"}`` or
+        ``{"adam.schedule": ["constant", "cosine"]}``.
     seeds
         How many, or which.
     iterations, epochs

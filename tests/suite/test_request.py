@@ -174,7 +174,7 @@ def test_grids_multiply():
         ),
         ({"sets": ["sgd.label=x"]}, "sgd: 'label' is not a hyperparameter"),
         ({"sets": ["sgd.grid=x"]}, "sgd: 'grid' is not a hyperparameter"),
-        ({"grids": ["sgd.lr=x"]}, "--grid sgd.lr: grid 'x' is malformed; write values as"),
+        ({"grids": ["sgd.lr=1,"]}, "--grid sgd.lr: grid '1,' is malformed; write values as"),
         ({"grids": ["sgd.lr=1:2"]}, "--grid sgd.lr: grid '1:2' is malformed"),
     ],
 )

@@ -207,3 +207,99 @@ def test_points_with_schedules_run_to_the_bits_of_lanes_without_a_sweep():
     for outcome, values in zip(swept, ("", 'schedule = "cosine"\n'), strict=True):
         (alone,) = run_suite(settled(FUNCTION + MOMENTUM + values)).values()
         assert outcome.bits == alone.bits
+
+
+# Grids over words and lists.
+
+
+def swept(**grid):
+    """Return anisotropic's Adam with a grid given in Python."""
+    request = RunRequest(
+        "anisotropic", optimizers="adam", grid={f"adam.{k}": v for k, v in grid.items()}
+    )
+    (suite,) = resolve_request(request)
+    return suite
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        'grid.schedule = ["constant", "cosine"]\ngrid.lr = [1, 2]\n',
+        'grid.schedule = "constant,cosine"\ngrid.lr = "1,2"\n',
+    ],
+)
+def test_words_multiply_with_numbers(entry):
+    suite = settled(FUNCTION + ADAM + entry)
+    expected = [("constant", 1.0), ("constant", 2.0), ("cosine", 1.0), ("cosine", 2.0)]
+    assert configurations(suite, "schedule", "lr") == expected
+    (python,) = [swept(schedule=("constant", "cosine"), lr=[1, 2])]
+    assert configurations(python, "schedule", "lr") == expected
+    grid = {"schedule": ["constant", "cosine"], "lr": [1.0, 2.0]}
+    assert suite.resolved["optimizer"][0]["grid"] == grid
+    assert again(suite).resolved == suite.resolved
+    assert lay_out(again(suite), "cpu") == lay_out(suite, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "recorded"),
+    [
+        ("eps_place", ["uncorrected", "corrected"], ["uncorrected", "corrected"]),
+        ("bias_correction", [True, False], [1.0, 0.0]),
+        ("clip_norm", [0.5, 1], [0.5, 1.0]),
+        ("warmup", "0,5", [0.0, 5.0]),
+        ("schedule", "1/t,step", ["1/t", "step"]),
+    ],
+)
+def test_a_grid_takes_what_a_value_takes(key, values, recorded):
+    suite = swept(**{key: values})
+    assert configurations(suite, key) == [(value,) for value in recorded]
+    for lane, value in zip(lay_out(suite, "cpu"), recorded, strict=True):
+        (alone,) = lay_out(
+            resolve_request(
+                RunRequest("anisotropic", optimizers="adam", set={f"adam.{key}": value})
+            )[0],
+            "cpu",
+        )
+        assert lane.key == alone.key
+
+
+def test_a_sweep_over_words_runs_to_the_bits_of_each_word_alone():
+    words = {"schedule": ("constant", "cosine", "1/t"), "eps_place": ("uncorrected", "corrected")}
+    together = run_suite(swept(**words))
+    for outcome in together.values():
+        given = {key: outcome.lane.hyperparameters[key] for key in words}
+        alone = RunRequest(
+            "anisotropic",
+            optimizers="adam",
+            set={f"adam.{key}": value for key, value in given.items()},
+        )
+        ((only),) = run_suite(resolve_request(alone)[0]).values()
+        assert (outcome.bits, outcome.lane.key) == (only.bits, only.lane.key)
+    (plain,) = run_suite(resolve_request(RunRequest("anisotropic", optimizers="adam"))[0]).values()
+    assert together[0].bits == plain.bits
+
+
+def test_a_number_of_a_schedule_may_stand_beside_words_of_which_one_is_constant():
+    floor = "schedule_floor = 0.1\n"
+    suite = settled(FUNCTION + ADAM + floor + 'grid.schedule = ["constant", "cosine"]\n')
+    expected = [("constant", 0.1), ("cosine", 0.1)]
+    assert configurations(suite, "schedule", "schedule_floor") == expected
+    assert lay_out(again(suite), "cpu") == lay_out(suite, "cpu")
+    says = "adam: schedule_floor needs a schedule; give schedule as well"
+    assert refused(FUNCTION + ADAM + floor + 'grid.schedule = ["constant"]\n') == says
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        ('schedule = "constant,cosin"', "adam: schedule = 'cosin' must be one of constant, linear"),
+        ("schedule = [1]", "adam: schedule = 1 must be one of"),
+        ("lr = [[0.1]]", "adam: lr = [0.1] must be a number of at least 0"),
+        ("lr = [{x = 1}]", "adam: lr = {'x': 1} must be a number of at least 0"),
+        ("bias_correction = [2]", "adam: bias_correction = 2 must be 0 or 1"),
+        ('schedule = "cosine,"', "adam: grid.schedule: grid 'cosine,' is malformed; write"),
+        ('schedule = "step,step"', "adam: grid.schedule: grid 'step,step' contains a value twice"),
+    ],
+)
+def test_words_and_lists_that_do_not_fit_are_refused(grid, says):
+    assert refused(FUNCTION + ADAM + f"grid.{grid}\n").startswith(says)

@@ -34,18 +34,25 @@ def test_values_are_toml_and_bare_words_are_strings(text, value):
     [
         ("0.01", [0.01]),
         ("1e-3,1e-2", [1e-3, 1e-2]),
-        (" 1e-3 , 2 ", [1e-3, 2.0]),
+        (" 1e-3 , 2 ", [1e-3, 2]),
         ("1e-4:1e-1:4", [1e-4, 1e-3, 1e-2, 1e-1]),
         ("2:8:3", [2.0, 4.0, 8.0]),
         ("1e-3:10:2", [1e-3, 10.0]),
-        ([1, 0.5], [1.0, 0.5]),
-        ("3,1,2", [3.0, 1.0, 2.0]),
+        ([1, 0.5], [1, 0.5]),
+        ("3,1,2", [3, 1, 2]),
+        ("constant, 1/t", ["constant", "1/t"]),
+        ("'a:b,c', \"d\"", ["a:b,c", "d"]),
+        ("none,true,0.5", ["none", True, 0.5]),
+        ("[0.9,0.99], [0.8, 0.9]", [[0.9, 0.99], [0.8, 0.9]]),
+        ("[[1,2],[3]],[0]", [[[1, 2], [3]], [0]]),
+        ([[1, 2], [1, 3], "none"], [[1, 2], [1, 3], "none"]),
+        ([{"x": [1]}, {"x": [2]}], [{"x": [1]}, {"x": [2]}]),
     ],
 )
 def test_grids(given_, values):
     read = grid_values(given_)
     assert read == values
-    assert all(type(value) is float for value in read)
+    assert [type(value) for value in read] == [type(value) for value in values]
 
 
 def test_the_grid_of_the_manual_is_evenly_spaced_in_its_logarithm():
@@ -62,8 +69,8 @@ def test_log_spacing_rises_with_one_ratio_between_the_ends_given(low, factor, co
     np.testing.assert_allclose(np.diff(np.log(values)), np.log(high / low) / (count - 1), atol=1e-9)
 
 
-MALFORMED_GRIDS = ("a,b", "1,", "1:2", "1:2:3:4", "a:1:3", "1:inf:3", "1:2:nan", "true", "nan")
-MALFORMED_GRIDS += ([], [1, "a"], [True], [[1]], [float("inf")], 3, None)
+MALFORMED_GRIDS = ("1,", ",", "a,,b", "1:2", "1:2:3:4", "a:1:3", "1:inf:3", "1:2:nan", "1,2:3:4")
+MALFORMED_GRIDS += ("1e-320:1e300:3", [], 3, None, True, {"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -81,7 +88,9 @@ MALFORMED_GRIDS += ([], [1, "a"], [True], [[1]], [float("inf")], 3, None)
         ("1:1:3", "must rise from a positive value"),
         ("1,1.0", "grid '1,1.0' contains a value twice"),
         ([1, 2, 1], "grid [1, 2, 1] contains a value twice"),
-        ([10**400], "malformed"),
+        ("constant,cosine,constant", "grid 'constant,cosine,constant' contains a value twice"),
+        ([[1, 2], [1.0, 2]], "contains a value twice"),
+        ([{"x": [1]}, {"x": [1]}], "contains a value twice"),
         (f"1:1{'0' * 400}:3", "malformed"),
     ],
 )
