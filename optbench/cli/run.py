@@ -101,8 +101,9 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="TARGET.KEY=VALUES",
-            help="Sweep a hyperparameter: adam.lr=1e-4:1e-1:13 (log-spaced), adam.lr=1e-3,1e-2 or "
-            "adam.schedule=constant,cosine. Repeatable; several multiply.",
+            help="Sweep a hyperparameter: adam.lr=1e-4:1e-1:13 (log-spaced), "
+            "'adam.lr=lin(0, 1, 5)' or adam.schedule=constant,cosine. Repeatable; "
+            "several multiply.",
         ),
     ] = None,
     seeds: Annotated[

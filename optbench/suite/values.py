@@ -6,6 +6,7 @@
 ``constant,cosine``         a list of words
 ``[0.9,0.99],[0.8,0.9]``    a list of lists
 ``1e-4:1e-1:13``            13 values from 1e-4 to 1e-1, evenly spaced in their logarithm
+``lin(0, 1, 5)``            5 values from 0 to 1, evenly spaced
 ==========================  ==================================
 """
 
@@ -14,6 +15,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from os import PathLike
 from typing import Any
 
@@ -24,8 +26,10 @@ from optbench.errors import SuiteError
 MAX_GRID_VALUES = 100_000
 MAX_SEEDS = 1_000_000
 
-BARE_WORD = re.compile(r"[^:]+")
-"""A word of a grid that needs no quotes; a colon belongs to a range."""
+LINEAR_RANGE = re.compile(r"lin\((.*)\)")
+
+BARE_WORD = re.compile(r"[^:()]+")
+"""A word of a grid that needs no quotes: colons and parentheses belong to ranges."""
 
 SEED_END = 2**63
 """Seeds are kept in a column of int64."""
@@ -65,6 +69,8 @@ def grid_values(given: Any) -> list[Any]:
 
     >>> grid_values("1e-2:1:3")
     [0.01, 0.1, 1.0]
+    >>> grid_values("lin(0, 1, 5)")
+    [0, 0.25, 0.5, 0.75, 1]
     >>> grid_values("constant,cosine"), grid_values("[0.9, 0.99], [0.8, 0.9]")
     (['constant', 'cosine'], [[0.9, 0.99], [0.8, 0.9]])
     """
@@ -72,7 +78,7 @@ def grid_values(given: Any) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise SuiteError(
             f"grid {given!r} is malformed; write values as 1e-3,1e-2 "
-            "or a log-spaced range as 1e-4:1e-1:13"
+            "or a range as 1e-4:1e-1:13 (log-spaced) or lin(0, 1, 5)"
         )
     if len(set(map(_hashable, values))) < len(values):
         raise SuiteError(f"grid {given!r} contains a value twice; give each once")
@@ -92,9 +98,12 @@ def _is_number(value: Any) -> bool:
 
 def _parse(text: str) -> list[Any]:
     """Return the values that a text stands for; none where it is malformed."""
-    numbers = [toml_value(part.strip()) for part in text.split(":")]
+    linear = LINEAR_RANGE.fullmatch(text.strip())
+    ends = text.split(":") if linear is None else linear[1].split(",")
+    numbers = [toml_value(end.strip()) for end in ends]
     if len(numbers) == 3 and all(map(_is_number, numbers)):
-        return _log_range(text, *numbers)
+        _check_range(text, *numbers, least=0.0 if linear is None else -math.inf)
+        return _rounded_range(*numbers, linear=linear is not None)
     parts = [part.strip() for part in _split(text)]
     values = [toml_value(part) for part in parts]
     malformed = any(
@@ -120,15 +129,27 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def _log_range(text: str, low: float, high: float, count: Any) -> list[float]:
+def _check_range(text: str, low: float, high: float, count: Any, *, least: float) -> None:
+    """Refuse a range that does not rise from above ``least``, or of too many or too few values."""
     if not isinstance(count, int) or not 2 <= count <= MAX_GRID_VALUES:
         raise SuiteError(
             f"grid '{text}' asks for {count} values; a range has 2 to {MAX_GRID_VALUES}"
         )
-    if not 0 < low < high:
-        raise SuiteError(f"grid '{text}' must rise from a positive value, like 1e-4:1e-1:13")
-    values = log_spaced(low, high, count)
-    return values if all(map(_is_number, values)) else []  # the ratio may be too large
+    if not least < low < high:
+        right = "like lin(0, 1, 5)" if least else "from a positive value, like 1e-4:1e-1:13"
+        raise SuiteError(f"grid '{text}' must rise {right}")
+
+
+def _rounded_range(low: float, high: float, count: int, *, linear: bool) -> list[float]:
+    """Return the values of a range; between whole numbers, those that are whole are int.
+
+    There are none where its ends are too far apart for a number to say how far.
+    """
+    values = (lin_spaced if linear else log_spaced)(low, high, count)
+    if not all(map(_is_number, values)):
+        return []
+    whole = isinstance(low, int) and isinstance(high, int)
+    return [int(value) if whole and value.is_integer() else value for value in values]
 
 
 def log_spaced(low: float, high: float, count: int) -> list[float]:
@@ -139,6 +160,17 @@ def log_spaced(low: float, high: float, count: int) -> list[float]:
     ratio = math.log(high / low) / (count - 1)
     inner = [float(f"{low * math.exp(ratio * i):.12g}") for i in range(1, count - 1)]
     return [float(low), *inner, float(high)]
+
+
+def lin_spaced(low: float, high: float, count: int) -> list[float]:
+    """Return ``count`` values, low + (high − low)·i/(count−1), rounded to 12 significant digits.
+
+    The ends are taken as the decimal numbers that they are written as, and the sums are exact, so
+    that lin(-0.1, 0.2, 4) holds 0 and lin(0.1, 0.5, 5) exactly 0.3.
+    """
+    first, last = (Fraction(repr(end)) for end in (low, high))
+    exact = (first + (last - first) * i / (count - 1) for i in range(1, count - 1))
+    return [float(low), *(float(f"{float(value):.12g}") for value in exact), float(high)]
 
 
 def _seed_span(text: str) -> Iterable[Any]:

@@ -62,6 +62,8 @@ FLAGS = [
     ("anisotropic|--grid|adam.lr=", "malformed; write TARGET.key=value"),
     ("anisotropic|--grid|adam.lr=,", "grid ',' is malformed"),
     ("anisotropic|--grid|adam.lr=1,1.0", "contains a value twice"),
+    ("anisotropic|--grid|adam.lr=lin(0, 1)", "is malformed; write values as 1e-3,1e-2 or a range"),
+    ("anisotropic|--grid|adam.lr=lin(1, 0, 3)", "must rise like lin(0, 1, 5)"),
     ("anisotropic|--grid|adam.lr=a,b", "adam: lr = 'a' must be a number of at least 0"),
     ("anisotropic|--grid|adam.schedule=step,cosin", "schedule = 'cosin' must be one of constant"),
     ("anisotropic|--grid|adam.schedule=step,step", "contains a value twice"),

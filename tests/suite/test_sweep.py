@@ -209,6 +209,13 @@ def test_points_with_schedules_run_to_the_bits_of_lanes_without_a_sweep():
         assert outcome.bits == alone.bits
 
 
+def test_an_evenly_spaced_grid_is_text_in_suites_and_flags():
+    suite = settled(FUNCTION + ADAM + 'grid.beta1 = "lin(0, 0.9, 4)"\n')
+    assert configurations(suite, "beta1") == [(0.0,), (0.3,), (0.6,), (0.9,)]
+    assert suite.resolved["optimizer"][0]["grid"] == {"beta1": [0.0, 0.3, 0.6, 0.9]}
+    assert configurations(swept(beta1="lin(0,0.9,4)"), "beta1") == configurations(suite, "beta1")
+
+
 # Grids over words and lists.
 
 
