@@ -94,7 +94,8 @@ def run(
         typer.Option(
             "--set",
             metavar="TARGET.KEY=VALUE",
-            help="Set a hyperparameter: adam.lr=0.01; '*' means all optimizers. Repeatable.",
+            help="Set a hyperparameter: adam.lr=0.01; '*' means all optimizers; or an option of a "
+            "problem. Repeatable.",
         ),
     ] = None,
     grid: Annotated[
@@ -102,8 +103,8 @@ def run(
         typer.Option(
             metavar="TARGET.KEY=VALUES",
             help="Sweep a hyperparameter: adam.lr=1e-4:1e-1:13 (log-spaced), "
-            "'adam.lr=lin(0, 1, 5)' or adam.schedule=constant,cosine. Repeatable; "
-            "several multiply.",
+            "'adam.lr=lin(0, 1, 5)' or adam.schedule=step,cosine; or a problem's option. "
+            "Repeatable; several multiply.",
         ),
     ] = None,
     seeds: Annotated[

@@ -158,7 +158,8 @@ class StopTable(BaseModel):
 class ProblemEntry(BaseModel):
     """A ``[[problem]]``: name, label, length, its options, and tables that change optimizers.
 
-    ``variant_of`` is the title of the problem that it is a variant of, for AlgoPerf's score.
+    ``grid.<option>`` makes a problem of each value. ``variant_of`` is the title of the problem that
+    it is a variant of, for AlgoPerf's score.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -170,6 +171,7 @@ class ProblemEntry(BaseModel):
     epochs: PositiveInt | None = None
     evaluate_every: PositiveInt | str | None = None
     stop: StopTable = StopTable()
+    grid: dict[str, Any] = {}
 
     @property
     def title(self) -> str:

@@ -23,7 +23,7 @@ from optbench.problems.functions.base import START_SPREAD
 from optbench.problems.registry import get_problem_class, make_problem
 from optbench.suite.durations import as_written, iterations_of, rules_of
 from optbench.suite.format import ProblemEntry, SuiteFile, adjusted, meant_by
-from optbench.suite.sweep import Sweep
+from optbench.suite.sweep import Sweep, with_swept_problems
 from optbench.suite.values import seed_list
 
 DEFAULT_SUITES = ("anisotropic", "mnist-mlp")
@@ -98,7 +98,8 @@ def resolve(
         raise error.within(f"suite '{file.name}'") from None
 
 
-def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None) -> Suite:
+def _resolve(given: SuiteFile, written: Mapping[str, Any], data_dir: Path | None) -> Suite:
+    file = with_swept_problems(given)
     if not file.problem:
         raise SuiteError("it has no problem; add a [[problem]] with a name")
     if not file.optimizer:
@@ -127,8 +128,15 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
         "problem": plain_problems,
         "optimizer": [Sweep.of(entry).as_recorded() for entry in file.optimizer],
     }
-    given = file.as_written()
-    suite = Suite(file.name, seeds, tuple(problems), written, plain_suite, tuple(notices), given)
+    suite = Suite(
+        file.name,
+        seeds,
+        tuple(problems),
+        written,
+        plain_suite,
+        tuple(notices),
+        given.as_written(),
+    )
     pairs = ((problem, entry) for problem in problems for entry in problem.optimizers)
     if len(seeds) > 1 and all(len(suite.seeds_of(*pair)) == 1 for pair in pairs):
         enough = f"nothing in suite '{file.name}' is random, so one seed is enough"

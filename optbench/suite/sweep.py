@@ -1,12 +1,17 @@
-"""Sweeps: the configurations that an ``[[optimizer]]`` runs at, by grids or point by point."""
+"""Sweeps: what is run at several values, and what those are.
 
+A :class:`Sweep` holds the configurations of an ``[[optimizer]]``, by grids or point by point. The
+grids of a ``[[problem]]`` make several of it: :func:`with_swept_problems`.
+"""
+
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
 
-from optbench.errors import SuiteError
+from optbench.errors import SuiteError, nearest
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import (
     complete_configurations,
@@ -14,9 +19,13 @@ from optbench.optimizers.registry import (
     known_hyperparameters,
     with_defaults,
 )
+from optbench.problems.registry import get_problem_class
 from optbench.settings import complete
-from optbench.suite.format import OptimizerEntry
+from optbench.suite.format import OptimizerEntry, ProblemEntry, SuiteFile, parse_suite
 from optbench.suite.values import grid_values
+
+MAX_PROBLEMS = 1_000
+"""Problems that the grids of a suite may make."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +48,9 @@ class Sweep:
             If a grid is malformed, if points do not all name the same hyperparameters, or if
             something is given in two ways.
         """
-        grids = {}
-        for key, grid in entry.grid.items():
-            try:
-                grids[key] = grid_values(grid)
-            except SuiteError as error:
-                raise error.within(f"{entry.title}: grid.{key}") from None
+        grids = _grids(entry)
         try:
-            _check_ways(entry)
+            _check_points(entry)
         except SuiteError as error:
             raise error.within(entry.title) from None
         return cls(entry, grids)
@@ -61,8 +65,7 @@ class Sweep:
         if self.entry.points:
             yield from self.entry.points
         else:
-            for values in product(*self.grids.values()):
-                yield dict(zip(self.grids, values, strict=True))
+            yield from _combinations(self.grids)
 
     def configurations(self, optimizer: Optimizer) -> tuple[dict[str, float | str], ...]:
         """Return all hyperparameters at each point.
@@ -107,11 +110,28 @@ class Sweep:
         return plain
 
 
-def _check_ways(entry: OptimizerEntry) -> None:
-    """Refuse points that are no sweep, and hyperparameters that are given in two ways."""
-    fixed = entry.hyperparameters
-    for key in filter(fixed.__contains__, entry.grid):
-        raise SuiteError(f"{key} has a value and a grid; give one of them")
+def _grids(entry: OptimizerEntry | ProblemEntry) -> dict[str, list[Any]]:
+    """Return the values of an entry's grids; refuse what has a value too."""
+    given = entry.hyperparameters if isinstance(entry, OptimizerEntry) else entry.options
+    grids = {}
+    for key, grid in entry.grid.items():
+        try:
+            grids[key] = grid_values(grid)
+        except SuiteError as error:
+            raise error.within(f"{entry.title}: grid.{key}") from None
+        if key in given:
+            raise SuiteError(f"{entry.title}: {key} has a value and a grid; give one of them")
+    return grids
+
+
+def _combinations(grids: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of the values of grids; the last one varies fastest."""
+    for values in product(*grids.values()):
+        yield dict(zip(grids, values, strict=True))
+
+
+def _check_points(entry: OptimizerEntry) -> None:
+    """Refuse points that are no sweep, or name what is given in another way."""
     if entry.points is None:
         return
     if entry.grid:
@@ -119,7 +139,7 @@ def _check_ways(entry: OptimizerEntry) -> None:
     if not entry.points or not entry.points[0]:
         raise SuiteError("points are empty; write points = [{lr = 0.1}, {lr = 0.2}]")
     named = entry.points[0].keys()
-    for key in filter(fixed.__contains__, named):
+    for key in filter(entry.hyperparameters.__contains__, named):
         raise SuiteError(f"{key} has a value and stands in points; give one of them")
     for place, point in enumerate(entry.points, 1):
         if point.keys() != named:
@@ -128,3 +148,49 @@ def _check_ways(entry: OptimizerEntry) -> None:
                 f"point {place} names {here}, but point 1 {first}; "
                 "all must name the same hyperparameters"
             )
+
+
+def with_swept_problems(file: SuiteFile) -> SuiteFile:
+    """Return a suite in which each value of its problems' grids is a problem of its own.
+
+    Its title shows the options: ``mnist-mlp (batch_size=32)``.
+
+    Raises
+    ------
+    SuiteError
+        If a grid is malformed, if it is none of an option, or if there are too many problems.
+    """
+    if not any(entry.grid for entry in file.problem):
+        return file
+    swept = [(entry, _grids(entry)) for entry in file.problem]
+    for entry, grids in swept:
+        for key in grids:
+            check_option(entry, key)
+    count = sum(prod(map(len, grids.values())) for _, grids in swept)
+    if count > MAX_PROBLEMS:
+        raise SuiteError(f"its grids make {count} problems; a run can have at most {MAX_PROBLEMS}")
+    problems = [
+        plain | point | ({"label": _titled(entry.title, point)} if point else {})
+        for entry, grids in swept
+        for plain in [entry.model_dump(exclude_unset=True, exclude={"grid"})]
+        for point in _combinations(grids)
+    ]
+    return parse_suite({**file.as_written(), "problem": problems}, "its grids")
+
+
+def check_option(entry: ProblemEntry, key: str) -> None:
+    """Refuse what is no option of a problem."""
+    known = [option.name for option in get_problem_class(entry.name).options]
+    if key not in known:
+        raise SuiteError(f"{entry.title} has no option '{key}'; {nearest(key, known)}")
+
+
+def _titled(title: str, point: Mapping[str, Any]) -> str:
+    """Return the title of a problem with some options.
+
+    >>> _titled("mnist-mlp", {"batch_size": 32, "data": "mnist-5k"})
+    'mnist-mlp (batch_size=32, data=mnist-5k)'
+    """
+    texts = (value if isinstance(value, str) else json.dumps(value) for value in point.values())
+    options = ", ".join(f"{key}={text}" for key, text in zip(point, texts, strict=True))
+    return f"{title} ({options})"

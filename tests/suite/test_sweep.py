@@ -13,7 +13,11 @@ from optbench.suite.resolve import resolve
 from tests.refusal import refusal
 from tests.small import run_suite
 
+pytestmark = pytest.mark.usefixtures("small_network_known")
+
 FUNCTION = '[[problem]]\nname = "anisotropic"\n'
+NETWORK = '[[problem]]\nname = "small-network"\n'
+SGD = '\n[[optimizer]]\nname = "sgd"\n'
 MOMENTUM = '\n[[optimizer]]\nname = "momentum"\n'
 ADAM = '\n[[optimizer]]\nname = "adam"\n'
 
@@ -310,3 +314,145 @@ def test_a_number_of_a_schedule_may_stand_beside_words_of_which_one_is_constant(
 )
 def test_words_and_lists_that_do_not_fit_are_refused(grid, says):
     assert refused(FUNCTION + ADAM + f"grid.{grid}\n").startswith(says)
+
+
+# Grids over options of problems.
+
+
+def options(suite, *keys):
+    """Return the title and some settings of each problem."""
+    return [(each.label, *(each.problem.settings[key] for key in keys)) for each in suite.problems]
+
+
+SIZES = [("small-network (batch_size=5)", 5), ("small-network (batch_size=8)", 8)]
+
+
+def requested(problem, **options):
+    """Return a small network's suite, with these keys in its problem, as a request changes it."""
+    plain = {
+        "name": "mine",
+        "problem": [{"name": "anisotropic"}, {"name": "small-network", **problem}],
+        "optimizer": [{"name": "sgd"}],
+    }
+    return resolve_request(RunRequest(plain, **options))[0]
+
+
+def test_each_value_of_an_option_is_a_problem_of_its_own():
+    suite = settled(NETWORK + "grid.batch_size = [5, 8]\n" + SGD)
+    assert options(suite, "batch_size") == SIZES
+    five, eight = lay_out(suite, "cpu")
+    assert five.fingerprint != eight.fingerprint
+    for lane, size in ((five, 5), (eight, 8)):
+        (alone,) = lay_out(settled(NETWORK + f"batch_size = {size}\n" + SGD), "cpu")
+        assert (lane.key, lane.fingerprint) == (alone.key, alone.fingerprint)
+    assert [entry["label"] for entry in suite.resolved["problem"]] == [label for label, _ in SIZES]
+    assert again(suite).resolved == suite.resolved
+    assert lay_out(again(suite), "cpu") == lay_out(suite, "cpu")
+    assert suite.given["problem"][0]["grid"] == {"batch_size": [5, 8]}
+
+
+def test_grids_of_options_multiply_with_each_other_and_with_those_of_optimizers():
+    text = 'label = "net"\ngrid.batch_size = "lin(5, 8, 2)"\ngrid.dtype = "float32,float64"\n'
+    override = "sgd.grid.lr = [1, 2, 3]\n"
+    suite = settled(NETWORK + text + override + FUNCTION + SGD)
+    assert [each.label for each in suite.problems] == [
+        "net (batch_size=5, dtype=float32)",
+        "net (batch_size=5, dtype=float64)",
+        "net (batch_size=8, dtype=float32)",
+        "net (batch_size=8, dtype=float64)",
+        "anisotropic",
+    ]
+    assert [lane.problem for lane in lay_out(suite, "cpu")].count(
+        "net (batch_size=5, dtype=float32)"
+    ) == 3
+    assert lay_out(again(suite), "cpu") == lay_out(suite, "cpu")
+
+
+@pytest.mark.parametrize("target", ["small-network", "*", pytest.param("net", id="by its label")])
+@pytest.mark.parametrize("values", ["5,8", [5, 8], "lin(5, 8, 2)"])
+def test_a_flag_or_python_sweeps_an_option(target, values):
+    label = {"label": "net"} if target == "net" else {}
+    suite = requested(label, grid={f"{target}.batch_size": values})
+    name = "net" if label else "small-network"
+    assert options(suite, "dtype")[0] == ("anisotropic", "float64")
+    assert [(each.label, each.problem.settings["batch_size"]) for each in suite.problems[1:]] == [
+        (f"{name} (batch_size=5)", 5),
+        (f"{name} (batch_size=8)", 8),
+    ]
+
+
+def test_a_table_is_a_value_of_an_option():
+    text = '[[problem]]\nname = "function"\nexpression = "x**2"\ngrid.start = [{x = 1}, {x = 2}]\n'
+    suite = settled(text + SGD)
+    titles = ['function (start={"x": 1})', 'function (start={"x": 2})']
+    assert [each.label for each in suite.problems] == titles
+    assert [outcome.position[0, 0] for outcome in run_suite(suite).values()] == [1.0, 2.0]
+
+
+def test_a_value_and_a_grid_of_an_option_take_each_others_place():
+    def sizes(problem, **changes):
+        suite = requested(problem, **changes)
+        return [each.problem.settings["batch_size"] for each in suite.problems[1:]]
+
+    grid = {"grid": {"batch_size": [5, 8]}}
+    key = "small-network.batch_size"
+    assert sizes({"batch_size": 3}, grid={key: [5, 8]}) == [5, 8]
+    assert sizes(grid, set={key: 3}) == [3]
+    assert sizes(grid, batch_size=3) == [3]
+    assert sizes({}, batch_size=3, grid={key: [5, 8]}) == [5, 8]
+    assert sizes(grid, grid={key: [3, 4]}) == [3, 4]
+    assert sizes(grid, grid={"small-network.dtype": ["float32", "float64"]}) == [5, 5, 8, 8]
+    assert sizes({}, set={"*.batch_size": 3}) == [3]
+
+
+def test_an_optimizer_counts_before_a_problem():
+    suite = requested({"label": "sgd"}, set={"sgd.lr": 3})
+    assert configurations(suite, "lr") == [(3.0,)]
+    request = {"grid": {"*.l2": [1, 2]}}
+    assert configurations(requested({}, **request), "l2") == [(1.0,), (2.0,)]
+
+
+@pytest.mark.parametrize(
+    ("problem", "says"),
+    [
+        ("grid.size = [1]", "small-network has no option 'size'; known are"),
+        ("grid.iterations = [1, 2]", "small-network has no option 'iterations'; known are"),
+        ("grid.batch_size = []", "small-network: grid.batch_size: grid [] is malformed; write"),
+        ("grid.batch_size = [5, 5]", "small-network: grid.batch_size: grid [5, 5] contains a val"),
+        ("grid.batch_size = [5.5]", "small-network: batch_size = 5.5 must be a whole number"),
+        ("batch_size = 5\ngrid.batch_size = [6]", "small-network: batch_size has a value and a gr"),
+        (
+            'grid.batch_size = "lin(1, 1001, 1001)"',
+            "its grids make 1001 problems; a run can have at",
+        ),
+        (
+            'grid.batch_size = [5]\n[[problem]]\nname = "small-network"\n'
+            'label = "small-network (batch_size=5)"\n',
+            "its grids: problem: there are two called 'small-network (batch_size=5)'; give one",
+        ),
+    ],
+)
+def test_grids_of_options_that_do_not_fit_are_refused(problem, says):
+    assert refused(NETWORK + problem + "\n" + SGD).startswith(says)
+
+
+def test_what_grids_of_options_make_counts_as_lanes():
+    text = "seeds = 100_000\n" + NETWORK + 'grid.batch_size = "lin(1, 11, 11)"\n' + SGD
+    assert refused(text).startswith("its grids and seeds make 1100000 lanes")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"set": {"small-network.lr": 1}}, "small-network has no option 'lr'; known are"),
+        ({"set": {"anisotropic.name": 1}}, "anisotropic has no option 'name'; known are"),
+        ({"grid": {"anisotropic.batch_size": [1]}}, "anisotropic has no option 'batch_size'"),
+        ({"set": {"net.dtype": 1}}, "--set net.dtype: there is no optimizer or problem 'net'; kn"),
+        (
+            {"grid": {"*.size": [1]}},
+            "--grid *.size: no optimizer has a hyperparameter 'size', and no problem such an o",
+        ),
+    ],
+)
+def test_changes_of_options_that_fit_nothing_are_refused(changes, says):
+    assert refusal(SuiteError, requested, {}, **changes).startswith(says)
