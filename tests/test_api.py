@@ -170,6 +170,29 @@ def test_an_estimate_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sweep_over_words_is_shown_compared_and_drawn():
+    results = optbench.run(
+        "anisotropic",
+        optimizers=["sgd", {"name": "adam", "grid": {"schedule": ["cosine", "constant"]}}],
+        grid={"sgd.lr": [0.1, 0.5], "sgd.schedule": ["linear", "1/t", "constant"]},
+        start_spread=0.05,
+        seeds=3,
+    )
+    summary = results.summary().set_index("label")
+    best = results.lanes.groupby(["label", "hp_schedule", "hp_lr"])["final_loss"].median()
+    schedule, lr = best["sgd"].idxmin()
+    assert summary["swept"]["sgd"] == f"lr={lr:g}, schedule={schedule}"
+    assert summary["swept"]["adam"] == f"schedule={best['adam'].idxmin()[0]}"
+    with pytest.raises(UsageError, match="'sgd' has 6 configurations on 'anisotropic', chosen on"):
+        optbench.compare(results.path)
+    assert len(optbench.compare(results.path, choose_on=[0])) == 1
+    for kind in ("auto", "loss", "schedule", "sensitivity"):
+        assert isinstance(results.plot(kind), Figure)
+    words = optbench.run("anisotropic", grid={"adam.schedule": ["constant", "cosine", "1/t"]})
+    with pytest.raises(UsageError, match="no numeric hyperparameter was swept"):
+        words.plot("sensitivity")
+
+
 def test_a_suite_may_be_a_mapping_or_a_file(tmp_path):
     plain = {
         "name": "mine",
@@ -493,8 +516,8 @@ def test_no_value_of_any_kind_raises_anything_else_in_a_plot(name, results, monk
         ({"out": 3}, "out = 3 must be text or a path"),
         (
             {"optimizers": [Thing]},
-            "optimizers = [<class 'tests.test_api.Thing'>] must be text or a list of texts; "
-            "code is given by name, such as 'torch:AdamW' or 'my.py:Rule'",
+            "optimizers = [<class 'tests.test_api.Thing'>] must be text or a list of texts or "
+            "mappings from names; code is given by name, such as 'torch:AdamW' or 'my.py:Rule'",
         ),
     ],
 )

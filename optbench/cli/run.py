@@ -94,14 +94,16 @@ def run(
         typer.Option(
             "--set",
             metavar="TARGET.KEY=VALUE",
-            help="Set a hyperparameter: adam.lr=0.01; '*' means all optimizers. Repeatable.",
+            help="Set a hyperparameter: adam.lr=0.01; '*' means all optimizers; or an option of a "
+            "problem. Repeatable.",
         ),
     ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TARGET.KEY=VALUES",
-            help="Sweep a hyperparameter: adam.lr=1e-4:1e-1:13 (log-spaced) or adam.lr=1e-3,1e-2. "
+            help="Sweep a hyperparameter: adam.lr=1e-4:1e-1:13 (log-spaced), "
+            "'adam.lr=lin(0, 1, 5)' or adam.schedule=step,cosine; or a problem's option. "
             "Repeatable; several multiply.",
         ),
     ] = None,

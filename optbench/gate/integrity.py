@@ -6,7 +6,7 @@ A lane, a row or a tolerance that is not there would be let through unseen, so i
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from math import inf, isfinite, nan, prod
+from math import inf, isfinite, nan
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from optbench.gate.comparison import Row, rows_by_lane
 from optbench.gate.verdict import Finding, Kind, Severity
 from optbench.records import Status
 from optbench.suite.format import adjusted, parse_suite
-from optbench.suite.values import grid_values
+from optbench.suite.sweep import Sweep
 
 
 def integrity_findings(baseline: Baseline) -> list[Finding]:
@@ -73,8 +73,7 @@ def _missing_lanes(baseline: Baseline) -> Iterator[str]:
         for entry in file.optimizer:
             alike = problem.title in fixed and entry.title not in random
             seeds = meta["seeds"][:1] if alike else meta["seeds"]
-            grids = adjusted(file.optimizer, entry, problem.overrides).grid
-            points = prod(len(grid_values(grid)) for grid in grids.values())
+            points = Sweep.of(adjusted(file.optimizer, entry, problem.overrides)).size
             for seed in seeds:
                 if there[problem.title, entry.title, seed] < points:
                     yield f"{problem.title}, {entry.title}, seed {seed} is missing"

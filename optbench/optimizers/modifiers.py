@@ -48,7 +48,7 @@ COMMON = {setting.name: setting for setting in (*SCHEDULE, *GRADIENT)}
 """All of them by name; a lane has those that it was given."""
 
 
-def check_common(owner: str, given: Mapping[str, object], own: Container[str]) -> None:
+def check_common(owner: str, given: Sequence[Mapping[str, object]], own: Container[str]) -> None:
     """Refuse settings that would change nothing.
 
     Parameters
@@ -56,21 +56,21 @@ def check_common(owner: str, given: Mapping[str, object], own: Container[str]) -
     owner
         The optimizer's name, for messages.
     given
-        The hyperparameters that a suite gives.
+        The hyperparameters that a suite gives to each configuration, the same ones to all.
     own
         Names of the optimizer's own.
 
     Raises
     ------
     SuiteError
-        If one belongs to a schedule and there is none, or scales a learning rate that the
-        optimizer does not have.
+        If one belongs to a schedule and no configuration has any, or scales a learning rate that
+        the optimizer does not have.
     """
-    scaling = [key for key in given if key in LEARNING_RATE and key not in own]
+    scaling = [key for key in given[0] if key in LEARNING_RATE and key not in own]
     if scaling and "lr" not in own:
         raise SuiteError(f"{owner} has no learning rate, so {scaling[0]} would change nothing")
-    idle = [setting.name for setting in SCHEDULE[2:] if setting.name in given]
-    if idle and given.get("schedule", CONSTANT) == CONSTANT:
+    idle = [setting.name for setting in SCHEDULE[2:] if setting.name in given[0]]
+    if idle and all(each.get("schedule", CONSTANT) == CONSTANT for each in given):
         raise SuiteError(f"{owner}: {idle[0]} needs a schedule; give schedule as well")
 
 

@@ -1,6 +1,6 @@
 """The optimizers that names stand for: rules, presets, and plug-ins."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optbench.errors import SuiteError, nearest
@@ -63,17 +63,37 @@ def complete_hyperparameters(
     Raises
     ------
     SuiteError
-        For an unknown hyperparameter, one without a default that is not given, or a value that is
-        not taken.
+        For an unknown hyperparameter, one without a default that is not given, a value that is not
+        taken, or one that would change nothing.
     """
+    (completed,) = complete_configurations(optimizer, [given])
+    return completed
+
+
+def complete_configurations(
+    optimizer: Optimizer, given: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, float | str], ...]:
+    """Return all hyperparameters of each configuration of a sweep, which name the same ones.
+
+    Raises
+    ------
+    SuiteError
+        As :func:`complete_hyperparameters`; what belongs to a schedule may be given where only
+        some configurations have one.
+    """
+    completed = tuple(with_defaults(optimizer, configuration) for configuration in given)
     own = {setting.name for setting in optimizer.hyperparameters}
-    completed = complete(
+    check_common(optimizer.name, given, own)
+    return completed
+
+
+def with_defaults(optimizer: Optimizer, given: Mapping[str, Any]) -> dict[str, float | str]:
+    """Return what is given, checked by itself, and the defaults of an optimizer's own others."""
+    return complete(
         optimizer.name,
         "hyperparameter",
         known_hyperparameters(optimizer).values(),
         given,
-        optional=COMMON.keys() - own,
+        optional=COMMON.keys() - {setting.name for setting in optimizer.hyperparameters},
         aliases=ALIASES,
     )
-    check_common(optimizer.name, given, own)
-    return completed

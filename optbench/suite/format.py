@@ -6,7 +6,7 @@ This module knows the shape only; names and ranges are checked against the regis
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from importlib.resources import files
 from itertools import chain
 from os.path import normpath
@@ -62,13 +62,18 @@ Label = Annotated[Name, AfterValidator(_no_star)]
 
 
 class OptimizerEntry(BaseModel):
-    """An ``[[optimizer]]``: name, label, hyperparameters by name, and ``grid.<hyperparameter>``."""
+    """An ``[[optimizer]]``: name, label, hyperparameters by name, and what of them is swept.
+
+    That is ``grid.<hyperparameter>``, several of which multiply, or ``points``: the configurations
+    one by one.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: str
     label: Label | None = None
     grid: dict[str, Any] = {}
+    points: list[dict[str, Any]] | None = None
 
     @property
     def title(self) -> str:
@@ -81,22 +86,33 @@ class OptimizerEntry(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
     def merged(self, changes: Mapping[str, Any]) -> "OptimizerEntry":
-        """Return the entry with other values or grids; each replaces what the other kind was."""
+        """Return the entry with other values, grids or points.
+
+        A value and a grid replace each other, and points replace both; what is in points already
+        can only be changed by other points.
+        """
+        grid, points = changes.get("grid", {}), changes.get("points", self.points)
+        shaped = {"grid": isinstance(grid, dict), "points": points is None or _are_tables(points)}
         for key in changes:
-            if key in ("name", "label") or (key == "grid" and not isinstance(changes[key], dict)):
+            if key in ("name", "label") or not shaped.get(key, True):
                 raise SuiteError(
                     f"{self.title}: '{key}' is not a hyperparameter; only those can be changed"
                 )
-        fixed = {key: value for key, value in changes.items() if key != "grid"}
-        grid = changes.get("grid", {})
-        kept = {key: value for key, value in self.hyperparameters.items() if key not in grid}
-        kept_grid = {key: value for key, value in self.grid.items() if key not in fixed}
-        whole = {"name": self.name, **kept, **fixed}
-        if self.label is not None:
-            whole["label"] = self.label
-        if kept_grid or grid:
-            whole["grid"] = {**kept_grid, **grid}
-        return OptimizerEntry(**whole)
+        fixed = {key: value for key, value in changes.items() if key not in shaped}
+        pointed = {key for point in changes.get("points", ()) for key in point}
+        values = _without(self.hyperparameters, pointed.union(grid)) | fixed
+        grids = _without(self.grid, pointed.union(fixed)) | grid
+        other = {"label": self.label, "grid": grids or None, "points": points}
+        given = {key: value for key, value in other.items() if value is not None}
+        return OptimizerEntry(name=self.name, **values, **given)
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+
+
+def _without(values: Mapping[str, Any], keys: Container[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 def new_entry(name: str, taken: Sequence[str]) -> OptimizerEntry:
@@ -106,6 +122,16 @@ def new_entry(name: str, taken: Sequence[str]) -> OptimizerEntry:
     """
     entry = OptimizerEntry(name=name)
     return OptimizerEntry(name=name, label=name) if entry.title in taken else entry
+
+
+def distinct(given: Sequence[str | Mapping[str, Any]]) -> list[str | Mapping[str, Any]]:
+    """Return names and entries, each once, in their order."""
+    return [each for place, each in enumerate(given) if each not in given[:place]]
+
+
+def given_entry(plain: Mapping[str, Any]) -> OptimizerEntry:
+    """Return the entry that plain data describe, as an ``[[optimizer]]`` of a suite holds them."""
+    return parse_suite({"name": "python", "optimizer": [plain]}, "optimizers").optimizer[0]
 
 
 TABLE_OPTIONS = ("start", "constants", "domain")
@@ -132,7 +158,8 @@ class StopTable(BaseModel):
 class ProblemEntry(BaseModel):
     """A ``[[problem]]``: name, label, length, its options, and tables that change optimizers.
 
-    ``variant_of`` is the title of the problem that it is a variant of, for AlgoPerf's score.
+    ``grid.<option>`` makes a problem of each value. ``variant_of`` is the title of the problem that
+    it is a variant of, for AlgoPerf's score.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -144,6 +171,7 @@ class ProblemEntry(BaseModel):
     epochs: PositiveInt | None = None
     evaluate_every: PositiveInt | str | None = None
     stop: StopTable = StopTable()
+    grid: dict[str, Any] = {}
 
     @property
     def title(self) -> str:

@@ -2,14 +2,15 @@
 
 An option counts before what any part of a suite says. ``set`` and ``grid`` name hyperparameters as
 ``TARGET.key``: the target is an optimizer's label, else every entry of that name, or ``*`` for all
-that have the hyperparameter.
+that have the hyperparameter. Where no optimizer is meant, problems are, and the key is an option.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
+from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.registry import get_optimizer, known_hyperparameters
@@ -20,6 +21,8 @@ from optbench.suite.format import (
     ProblemEntry,
     SuiteFile,
     adjusted,
+    distinct,
+    given_entry,
     meant_by,
     new_entry,
     parse_suite,
@@ -27,6 +30,7 @@ from optbench.suite.format import (
 )
 from optbench.suite.resolve import DEFAULT_SUITES, Suite, resolve
 from optbench.suite.shorthand import function_suite, suite_of_problems, with_problems
+from optbench.suite.sweep import check_option
 from optbench.suite.values import grid_values, plain_value, seed_list
 
 PROBLEM_OPTIONS = ("batch_size", "data", "dtype", "start_spread")
@@ -37,6 +41,9 @@ SuiteSource = str | PathLike[str] | Mapping[str, Any]
 
 Changes = Mapping[str, Any] | Sequence[tuple[str, Any]]
 """Values by ``TARGET.key``. Later ones count more, so that pairs may name a target twice."""
+
+
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
@@ -57,10 +64,13 @@ class RunRequest:
         ``{"x": -7, "y": 2}``.
     optimizers
         Only these entries, by label, else by name; one that a suite lacks is added with its
-        defaults.
+        defaults. In Python also entries as a suite holds them, in the place of the suite's own:
+        ``{"name": "sgd", "points": [{"lr": 0.1}, {"lr": 0.5}]}``.
     set, grid
         Hyperparameters by target, as ``{"adam.lr": 0.01}``, and values to sweep, as
-        ``{"adam.lr": [1e-3, 1e-2]}`` or ``{"adam.lr": "1e-4:1e-1:13"}``.
+        ``{"adam.lr": [1e-3, 1e-2]}``, ``{"adam.lr": "1e-4:1e-1:13"}`` or
+        ``{"adam.schedule": ["constant", "cosine"]}``; options of problems too, as
+        ``{"mnist-mlp.batch_size": [32, 64]}``.
     seeds
         How many, or which.
     iterations, epochs
@@ -84,7 +94,7 @@ class RunRequest:
     problem: str | Sequence[str] = ()
     function: str | None = None
     start: Mapping[str, Any] | None = None
-    optimizers: str | Sequence[str] = ()
+    optimizers: str | Sequence[str | Mapping[str, Any]] = ()
     set: Changes = ()
     grid: Changes = ()
     seeds: int | Sequence[int] | str | None = None
@@ -121,7 +131,7 @@ def requested_suites(request: RunRequest) -> list[SuiteFile]:
     """Return the suites asked for, before any option changes them."""
     suite = request.suite
     sources = [suite] if isinstance(suite, str | PathLike | Mapping) else list(suite)
-    problems = _names(request.problem)
+    problems = _listed(request.problem)
     if request.function is not None:
         if sources or problems:
             raise SuiteError("--function is a suite of its own; leave suites and --problem out")
@@ -129,7 +139,7 @@ def requested_suites(request: RunRequest) -> list[SuiteFile]:
     if request.start:
         raise SuiteError("--start belongs to --function; give both")
     if problems and not sources:
-        return [suite_of_problems(problems, _names(request.optimizers))]
+        return [suite_of_problems(problems, _listed(request.optimizers))]
     return [with_problems(_read(source), problems) for source in sources or DEFAULT_SUITES]
 
 
@@ -139,13 +149,13 @@ def _read(source: SuiteSource) -> SuiteFile:
     return read_suite(str(source))
 
 
-def _names(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+def _listed(given: str | Sequence[Given]) -> list[str | Given]:
+    return [given] if isinstance(given, str) else list(given)
 
 
 @dataclass(frozen=True)
 class _Change:
-    """A hyperparameter of some entries that gets another value, or a grid."""
+    """A hyperparameter, or an option, of some entries that gets another value, or a grid."""
 
     option: str
     target: str
@@ -185,11 +195,14 @@ class _Draft:
         self.overridden = [{*entry.overrides} for entry in file.problem]
         self.notices: list[str] = []
 
-    def choose(self, names: Sequence[str]) -> None:
+    def choose(self, wanted: Sequence[str | Mapping[str, Any]]) -> None:
         """Keep optimizers by label, else by name; add from the registry what is not there."""
         chosen: list[OptimizerEntry] = []
         titles = [entry.title for entry in self.optimizers]
-        for name in dict.fromkeys(names):
+        for name in distinct(wanted):
+            if not isinstance(name, str):
+                chosen.append(given_entry(name))
+                continue
             entries = [entry for entry in self.optimizers if entry.title == name] or [
                 entry for entry in self.optimizers if entry.name == name
             ]
@@ -208,8 +221,19 @@ class _Draft:
                     targets.remove(target)
         self.optimizers = chosen
 
-    def hits(self, change: _Change) -> tuple[str, ...]:
-        """Return the titles of the entries that a change is meant for."""
+    def apply(self, change: _Change) -> bool:
+        """Change the entries that a change is meant for; say whether there are any."""
+        titles = self._hits(change)
+        places = [] if titles else self._problem_hits(change)
+        if titles:
+            self._change(change, titles)
+        for place in places:
+            check_option(self.file.problem[place], change.key)
+            _give(self.problems[place], change.key, change.value, grid=change.option == "--grid")
+        return bool(titles or places)
+
+    def _hits(self, change: _Change) -> tuple[str, ...]:
+        """Return the titles of the optimizers that a change is meant for."""
         if change.target != "*":
             return meant_by(self.optimizers, change.target)
         return tuple(
@@ -218,8 +242,18 @@ class _Draft:
             if change.key in known_hyperparameters(get_optimizer(entry.name))
         )
 
-    def change(self, change: _Change, titles: Sequence[str]) -> None:
-        """Change entries, and again on every problem that has its own word on them."""
+    def _problem_hits(self, change: _Change) -> list[int]:
+        """Return the places of the problems that a change is meant for."""
+        entries = self.file.problem
+        if change.target == "*":
+            return [place for place, entry in enumerate(entries) if _takes(entry, change.key)]
+        of_title = [place for place, entry in enumerate(entries) if entry.title == change.target]
+        return of_title or [
+            place for place, entry in enumerate(entries) if entry.name == change.target
+        ]
+
+    def _change(self, change: _Change, titles: Sequence[str]) -> None:
+        """Change optimizers, and again on every problem that has its own word on them."""
         self.optimizers = [
             change.merged(entry) if entry.title in titles else entry for entry in self.optimizers
         ]
@@ -234,12 +268,16 @@ class _Draft:
                     del plain[entry.title]["name"]
                     targets.add(entry.title)
 
-    def finish(self, request: RunRequest) -> SuiteFile:
-        """Apply the other options and return the suite."""
+    def give_options(self, request: RunRequest) -> None:
+        """Give the problems those of the request's options that they take."""
         for entry, plain in zip(self.file.problem, self.problems, strict=True):
             for key in PROBLEM_OPTIONS:
                 if getattr(request, key) is not None and _takes(entry, key):
-                    plain[key] = getattr(request, key)
+                    _give(plain, key, getattr(request, key))
+
+    def finish(self, request: RunRequest) -> SuiteFile:
+        """Apply the other options and return the suite."""
+        for entry, plain in zip(self.file.problem, self.problems, strict=True):
             if request.iterations is not None:
                 plain |= {"iterations": request.iterations, "epochs": None}
             if request.epochs is not None and _takes(entry, "batch_size"):
@@ -259,6 +297,15 @@ class _Draft:
         return self.file.changed(**whole)
 
 
+def _give(plain: dict[str, Any], key: str, value: Any, *, grid: bool = False) -> None:
+    """Give a problem's option a value or a grid; each replaces what the other kind was."""
+    grids = {other: values for other, values in plain.pop("grid", {}).items() if other != key}
+    plain.pop(key, None)
+    (grids if grid else plain)[key] = value
+    if grids:
+        plain["grid"] = grids
+
+
 def _plain(entry: OptimizerEntry | ProblemEntry) -> dict[str, Any]:
     return entry.model_dump(exclude_unset=True)
 
@@ -273,26 +320,27 @@ def apply_request(
     """Return each suite as the request's options change it, and notices of what was added."""
     _check_numbers(suites, request)
     drafts = [_Draft(suite) for suite in suites]
-    names = _names(request.optimizers)
-    if names:
+    wanted = _listed(request.optimizers)
+    if wanted:
         for draft in drafts:
-            draft.choose(names)
+            draft.choose(wanted)
+    for draft in drafts:
+        draft.give_options(request)
     for change in [*_changes("--set", request.set), *_changes("--grid", request.grid)]:
-        hits = [draft.hits(change) for draft in drafts]
-        if not any(hits):
+        applied = [draft.apply(change) for draft in drafts]
+        if not any(applied):
             raise SuiteError(f"{change}: {_unmet(change, drafts)}")
-        for draft, titles in zip(drafts, hits, strict=True):
-            draft.change(change, titles)
     return [(draft.finish(request), draft.notices) for draft in drafts]
 
 
 def _unmet(change: _Change, drafts: Sequence[_Draft]) -> str:
-    """Say why a change fits no optimizer."""
+    """Say why a change fits nothing."""
     if change.target == "*":
-        return f"no optimizer has a hyperparameter '{change.key}'"
-    entries = [entry for draft in drafts for entry in draft.optimizers]
-    known = dict.fromkeys(name for entry in entries for name in (entry.title, entry.name))
-    return f"there is no optimizer '{change.target}'; {nearest(change.target, known)}"
+        return f"no optimizer has a hyperparameter '{change.key}', and no problem such an option"
+    optimizers = ((entry.title, entry.name) for draft in drafts for entry in draft.optimizers)
+    problems = ((entry.title, entry.name) for draft in drafts for entry in draft.file.problem)
+    known = dict.fromkeys(chain.from_iterable((*optimizers, *problems)))
+    return f"there is no optimizer or problem '{change.target}'; {nearest(change.target, known)}"
 
 
 def _check_numbers(suites: Sequence[SuiteFile], request: RunRequest) -> None:

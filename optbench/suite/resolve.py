@@ -9,7 +9,6 @@ suite file again, so that run.json can be run.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ import numpy as np
 from optbench.engine.stopping import Rules
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.base import Optimizer, Task
-from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
+from optbench.optimizers.registry import get_optimizer
 from optbench.problems.base import Problem
 from optbench.problems.functions.base import START_SPREAD
 from optbench.problems.registry import get_problem_class, make_problem
 from optbench.suite.durations import as_written, iterations_of, rules_of
-from optbench.suite.format import OptimizerEntry, ProblemEntry, SuiteFile, adjusted, meant_by
-from optbench.suite.values import grid_values, seed_list
+from optbench.suite.format import ProblemEntry, SuiteFile, adjusted, meant_by
+from optbench.suite.sweep import Sweep, with_swept_problems
+from optbench.suite.values import seed_list
 
 DEFAULT_SUITES = ("anisotropic", "mnist-mlp")
 """The textbook's, which run where nothing is named."""
@@ -37,12 +37,12 @@ SHARED_OPTIONS = ("batch_size", "data", "dtype", "record", "start_spread")
 
 @dataclass(frozen=True)
 class ResolvedOptimizer:
-    """An optimizer entry of a suite for one problem, its grid expanded."""
+    """An optimizer entry of a suite for one problem, its grids expanded."""
 
     name: str  # of the registry or of a plug-in
     label: str
     optimizer: Optimizer
-    configurations: tuple[Mapping[str, float | str], ...]  # one per point of the grid
+    configurations: tuple[Mapping[str, float | str], ...]  # one per point
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,18 @@ def resolve(
         raise error.within(f"suite '{file.name}'") from None
 
 
-def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None) -> Suite:
+def _resolve(given: SuiteFile, written: Mapping[str, Any], data_dir: Path | None) -> Suite:
+    file = with_swept_problems(given)
     if not file.problem:
         raise SuiteError("it has no problem; add a [[problem]] with a name")
     if not file.optimizer:
         raise SuiteError("it has no optimizer; add an [[optimizer]] with a name")
     seeds = seed_list(file.seeds)
     swept = [
-        [_Swept.of(adjusted(file.optimizer, entry, problem.overrides)) for entry in file.optimizer]
+        [Sweep.of(adjusted(file.optimizer, entry, problem.overrides)) for entry in file.optimizer]
         for problem in file.problem
     ]
-    lanes = sum(entry.points for entries in swept for entry in entries) * len(seeds)
+    lanes = sum(entry.size for entries in swept for entry in entries) * len(seeds)
     if lanes > MAX_LANES:  # said before any grid is expanded
         raise SuiteError(
             f"its grids and seeds make {lanes} lanes; a run can have at most {MAX_LANES}"
@@ -125,10 +126,17 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
         "name": file.name,
         "seeds": list(seeds),
         "problem": plain_problems,
-        "optimizer": [_Swept.of(entry).plain() for entry in file.optimizer],
+        "optimizer": [Sweep.of(entry).as_recorded() for entry in file.optimizer],
     }
-    given = file.as_written()
-    suite = Suite(file.name, seeds, tuple(problems), written, plain_suite, tuple(notices), given)
+    suite = Suite(
+        file.name,
+        seeds,
+        tuple(problems),
+        written,
+        plain_suite,
+        tuple(notices),
+        given.as_written(),
+    )
     pairs = ((problem, entry) for problem in problems for entry in problem.optimizers)
     if len(seeds) > 1 and all(len(suite.seeds_of(*pair)) == 1 for pair in pairs):
         enough = f"nothing in suite '{file.name}' is random, so one seed is enough"
@@ -141,7 +149,7 @@ def _resolve(file: SuiteFile, written: Mapping[str, Any], data_dir: Path | None)
 def _resolve_problem(
     file: SuiteFile,
     entry: ProblemEntry,
-    optimizers: "Sequence[_Swept]",
+    optimizers: Sequence[Sweep],
     seeds: tuple[int, ...],
     data_dir: Path | None,
 ) -> tuple[ResolvedProblem, dict[str, Any], list[str]]:
@@ -156,7 +164,7 @@ def _resolve_problem(
         problem,
         iterations_of(file, entry, problem),
         rules=rules_of(file, entry, problem),
-        optimizers=tuple(optimizer.expanded() for optimizer in optimizers),
+        optimizers=tuple(map(_resolve_optimizer, optimizers)),
         random=problem.is_random(seeds),
         variant_of=entry.variant_of,
     )
@@ -170,6 +178,12 @@ def _resolve_problem(
         **as_written(resolved.rules),
     }
     return resolved, plain, [*notices, *_fit(resolved)]
+
+
+def _resolve_optimizer(sweep: Sweep) -> ResolvedOptimizer:
+    name = sweep.entry.name
+    optimizer = get_optimizer(name)
+    return ResolvedOptimizer(name, sweep.entry.title, optimizer, sweep.configurations(optimizer))
 
 
 def _fit(resolved: ResolvedProblem) -> Iterator[str]:
@@ -236,48 +250,3 @@ def _check_targets(file: SuiteFile, entry: ProblemEntry) -> None:
             raise SuiteError(
                 f"{entry.title}: there is no optimizer '{target}'; {nearest(target, names)}"
             )
-
-
-@dataclass(frozen=True)
-class _Swept:
-    """An optimizer entry, and the values of its grids by hyperparameter."""
-
-    entry: OptimizerEntry
-    grids: Mapping[str, list[float]]
-
-    @classmethod
-    def of(cls, entry: OptimizerEntry) -> "_Swept":
-        grids = {}
-        for key, grid in entry.grid.items():
-            try:
-                grids[key] = grid_values(grid)
-            except SuiteError as error:
-                raise error.within(f"{entry.title}: grid.{key}") from None
-        return cls(entry, grids)
-
-    @property
-    def points(self) -> int:
-        """Points of all its grids together."""
-        return math.prod(len(values) for values in self.grids.values())
-
-    def plain(self) -> dict[str, Any]:
-        """Return the entry with all defaults, and grids as lists."""
-        first = {key: values[0] for key, values in self.grids.items()}
-        whole = complete_hyperparameters(
-            get_optimizer(self.entry.name), self.entry.hyperparameters | first
-        )
-        plain: dict[str, Any] = {"name": self.entry.name, "label": self.entry.title}
-        plain |= {key: value for key, value in whole.items() if key not in self.grids}
-        return {**plain, "grid": self.grids} if self.grids else plain
-
-    def expanded(self) -> ResolvedOptimizer:
-        """Return the optimizer with every combination of the grids."""
-        fixed, title = self.entry.hyperparameters, self.entry.title
-        optimizer = get_optimizer(self.entry.name)
-        for key in self.grids.keys() & fixed.keys():
-            raise SuiteError(f"{title}: {key} has a value and a grid; give one of them")
-        configurations = tuple(
-            complete_hyperparameters(optimizer, fixed | dict(zip(self.grids, values, strict=True)))
-            for values in product(*self.grids.values())
-        )
-        return ResolvedOptimizer(self.entry.name, title, optimizer, configurations)

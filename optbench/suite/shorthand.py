@@ -5,7 +5,14 @@ from typing import Any
 
 from optbench.errors import SuiteError, shown
 from optbench.suite.flags import START_EXAMPLE
-from optbench.suite.format import OptimizerEntry, SuiteFile, new_entry, parse_suite
+from optbench.suite.format import (
+    OptimizerEntry,
+    SuiteFile,
+    distinct,
+    given_entry,
+    new_entry,
+    parse_suite,
+)
 
 FUNCTION_SUITE = "function"
 """The name of the suite that a formula makes."""
@@ -56,15 +63,19 @@ def with_problems(suite: SuiteFile, names: Sequence[str]) -> SuiteFile:
     return suite.changed(problem=problem_entries(names)) if names else suite
 
 
-def suite_of_problems(names: Sequence[str], optimizers: Sequence[str] = ()) -> SuiteFile:
+def suite_of_problems(
+    names: Sequence[str], optimizers: Sequence[str | Mapping[str, Any]] = ()
+) -> SuiteFile:
     """Return a suite of at least one problem, named after the first, for runs that name no suite.
 
-    All optimizers have their defaults; where none is named, they are those of the textbook.
+    Optimizers that are only named have their defaults; where there is none, they are those of the
+    textbook.
     """
     entries = problem_entries(names)
     chosen: list[OptimizerEntry] = []
-    for name in dict.fromkeys(optimizers or TEXTBOOK):
-        chosen.append(new_entry(name, [entry.title for entry in chosen]))
+    for given in distinct(optimizers or TEXTBOOK):
+        taken = [entry.title for entry in chosen]
+        chosen.append(new_entry(given, taken) if isinstance(given, str) else given_entry(given))
     title = entries[0].get("label", entries[0]["name"])
     optimizer = [entry.model_dump(exclude_unset=True) for entry in chosen]
     suite = {"name": shown(title), "problem": entries, "optimizer": optimizer}

@@ -21,6 +21,7 @@ from optbench.problems.base import Problem
 from optbench.problems.registry import PROBLEMS, get_problem_class, make_problem
 from optbench.suite.format import builtin_suites, read_suite
 from optbench.suite.resolve import SHARED_OPTIONS
+from optbench.suite.sweep import with_swept_problems
 
 TOLERANCE = 1e-6
 """Largest error of an entry."""
@@ -74,7 +75,7 @@ def problems_to_check(source: str) -> tuple[tuple[str, Problem], ...]:
     is_suite = Path(source).suffix in SUITE_ENDINGS or source in builtin_suites()
     if source in PROBLEMS or not is_suite:
         return ((source, _problem(source, {}, {})),)
-    suite = read_suite(source)
+    suite = with_swept_problems(read_suite(source))
     shared = {key: getattr(suite, key) for key in SHARED_OPTIONS}
     return tuple(
         (entry.title, _problem(entry.name, entry.options, shared)) for entry in suite.problem

@@ -170,6 +170,37 @@ def test_set_and_grid_change_hyperparameters(tmp_path):
     assert table["hp_momentum"].isna().tolist() == [label != "momentum" for label in table["label"]]
 
 
+def test_points_are_configurations_and_their_run_can_be_run(tmp_path):
+    points = 'points = [{lr = 0.9, schedule = "cosine"}, {schedule = "constant", lr = 0.5}]'
+    suite = f'[[problem]]\nname = "anisotropic"\n[[optimizer]]\nname = "sgd"\n{points}\n'
+    (tmp_path / "mine.toml").write_text(suite)
+    path = run("mine.toml", cwd=tmp_path)
+    table = lanes(path)
+    assert table["hp_lr"].tolist() == [0.9, 0.5]
+    assert table["hp_schedule"].tolist() == ["cosine", "constant"]
+    again = run(path / "run.json", cwd=tmp_path)
+    assert lanes(again)["lane_key"].tolist() == table["lane_key"].tolist()
+    assert trace(again).equals(trace(path))
+    best = table.loc[table["final_loss"].idxmin()]
+    seen = optbench("show", again, cwd=tmp_path)
+    assert f"lr={best['hp_lr']:g}, schedule={best['hp_schedule']}" in seen.out
+
+
+def test_each_value_of_a_problems_option_is_a_problem_of_its_own(tmp_path):
+    network = ("mnist-mlp", "--data", "mnist-5k", "-o", "sgd", "--iterations", 3)
+    seen = optbench("run", *network, "--grid", "mnist-mlp.batch_size=32,64", cwd=tmp_path)
+    (path,) = (tmp_path / "results").iterdir()
+    titles = ["mnist-mlp (batch_size=32)", "mnist-mlp (batch_size=64)"]
+    assert lanes(path)["problem"].tolist() == titles
+    assert lanes(path)["fingerprint"].nunique() == 2
+    assert [entry["batch_size"] for entry in meta(path)["problems"]] == [32, 64]
+    assert all(f"{title} on mnist-5k" in seen.out for title in titles)
+    again = run(path / "run.json", "--reuse", cwd=tmp_path)
+    assert lanes(again)["reused_from"].tolist() == [path.name] * 2
+    single = run(*network, "--set", "mnist-mlp.batch_size=64", "--reuse", cwd=tmp_path)
+    assert lanes(single)["reused_from"].notna().tolist() == [True]
+
+
 def test_seeds_count_and_seed_names_them(tmp_path):
     noisy = ("--problem", "noisy-beale", "-o", "sgd", "--set", "sgd.lr=1e-6", "--iterations", 2)
     counted = run(*noisy, "--seeds", 3, cwd=tmp_path)

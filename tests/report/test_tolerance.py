@@ -61,7 +61,7 @@ def test_ends_of_the_grid_are_open_and_divergence_is_not():
 
 
 def test_without_a_sweep_there_is_no_tolerance():
-    with pytest.raises(UsageError, match="swept no hyperparameter over 3 values or more"):
+    with pytest.raises(UsageError, match="swept no numeric hyperparameter over 3 values or more"):
         tolerance(network_run())
 
 

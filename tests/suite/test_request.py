@@ -165,8 +165,14 @@ def test_grids_multiply():
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ({"sets": ["adm.lr=1"]}, "--set adm.lr: there is no optimizer 'adm'; did you mean 'adam'?"),
-        ({"grids": ["x.lr=1"]}, "--grid x.lr: there is no optimizer 'x'; known are sgd, Adam"),
+        (
+            {"sets": ["adm.lr=1"]},
+            "--set adm.lr: there is no optimizer or problem 'adm'; did you mean 'adam'?",
+        ),
+        (
+            {"grids": ["x.lr=1"]},
+            "--grid x.lr: there is no optimizer or problem 'x'; known are sgd, Adam",
+        ),
         ({"sets": ["*.foo=1"]}, "--set *.foo: no optimizer has a hyperparameter 'foo'"),
         (
             {"sets": ["sgd.name=adam"]},
@@ -174,7 +180,7 @@ def test_grids_multiply():
         ),
         ({"sets": ["sgd.label=x"]}, "sgd: 'label' is not a hyperparameter"),
         ({"sets": ["sgd.grid=x"]}, "sgd: 'grid' is not a hyperparameter"),
-        ({"grids": ["sgd.lr=x"]}, "--grid sgd.lr: grid 'x' is malformed; write values as"),
+        ({"grids": ["sgd.lr=1,"]}, "--grid sgd.lr: grid '1,' is malformed; write values as"),
         ({"grids": ["sgd.lr=1:2"]}, "--grid sgd.lr: grid '1:2' is malformed"),
     ],
 )
@@ -213,7 +219,9 @@ def test_a_change_must_fit_one_suite_of_several():
     assert changed[0] == SUITE
     assert changed[1]["optimizer"] == [{"name": "momentum", "lr": 3}]
     assert notices == []
-    assert "there is no optimizer 'rmsprop'" in refused(SUITE, OTHER, sets=["rmsprop.lr=3"])
+    assert "there is no optimizer or problem 'rmsprop'" in refused(
+        SUITE, OTHER, sets=["rmsprop.lr=3"]
+    )
 
 
 def test_an_optimizer_is_added_to_every_suite_that_lacks_it():

@@ -259,12 +259,15 @@ def test_a_file_means_all_its_problems(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(
         'batch_size = 2\ndata = "auto"\n[[problem]]\nname = "mnist-mlp"\nlabel = "net"\n'
-        '[[problem]]\nname = "anisotropic"\n[[problem]]\nname = "mnist-mlp"\nbatch_size = 300\n'
+        '[[problem]]\nname = "anisotropic"\n[[problem]]\nname = "mnist-mlp"\n'
+        "grid.batch_size = [3, 300]\n"
     )
     found = problems_to_check(str(path))
-    assert [title for title, _ in found] == ["net", "anisotropic", "mnist-mlp"]
-    assert [each.settings.get("batch_size") for _, each in found] == [2, None, 4]
-    assert [each.settings.get("data") for _, each in found] == ["mnist-5k", None, "mnist-5k"]
+    swept = ["mnist-mlp (batch_size=3)", "mnist-mlp (batch_size=300)"]
+    assert [title for title, _ in found] == ["net", "anisotropic", *swept]
+    assert [each.settings.get("batch_size") for _, each in found] == [2, None, 3, 4]
+    data = [each.settings.get("data") for _, each in found]
+    assert data == ["mnist-5k", None, "mnist-5k", "mnist-5k"]
 
 
 def test_images_of_another_shape_stay_those_asked_for(tmp_path, monkeypatch):
