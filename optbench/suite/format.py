@@ -61,11 +61,15 @@ Label = Annotated[Name, AfterValidator(_no_star)]
 """What tables, figures and flags call an entry."""
 
 
+SWEPT = ("grid", "space")
+"""Tables of an optimizer that hold several values of hyperparameters."""
+
+
 class OptimizerEntry(BaseModel):
     """An ``[[optimizer]]``: name, label, hyperparameters by name, and what of them is swept.
 
     That is ``grid.<hyperparameter>``, several of which multiply, or ``points``: the configurations
-    one by one.
+    one by one. ``space.<hyperparameter>`` says what ``optbench tune`` is to try.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -73,6 +77,7 @@ class OptimizerEntry(BaseModel):
     name: str
     label: Label | None = None
     grid: dict[str, Any] = {}
+    space: dict[str, Any] = {}
     points: list[dict[str, Any]] | None = None
 
     @property
@@ -86,25 +91,31 @@ class OptimizerEntry(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
     def merged(self, changes: Mapping[str, Any]) -> "OptimizerEntry":
-        """Return the entry with other values, grids or points.
+        """Return the entry with other values, grids, spaces or points.
 
-        A value and a grid replace each other, and points replace both; what is in points already
-        can only be changed by other points.
+        A value, a grid and a space replace each other, and points replace all of them; what is in
+        points already can only be changed by other points.
         """
-        grid, points = changes.get("grid", {}), changes.get("points", self.points)
-        shaped = {"grid": isinstance(grid, dict), "points": points is None or _are_tables(points)}
-        for key in changes:
-            if key in ("name", "label") or not shaped.get(key, True):
+        points = changes.get("points", self.points)
+        for key, value in changes.items():
+            wrong = key in SWEPT and not isinstance(value, dict)
+            if key in ("name", "label") or wrong or not (points is None or _are_tables(points)):
                 raise SuiteError(
                     f"{self.title}: '{key}' is not a hyperparameter; only those can be changed"
                 )
-        fixed = {key: value for key, value in changes.items() if key not in shaped}
         pointed = {key for point in changes.get("points", ()) for key in point}
-        values = _without(self.hyperparameters, pointed.union(grid)) | fixed
-        grids = _without(self.grid, pointed.union(fixed)) | grid
-        other = {"label": self.label, "grid": grids or None, "points": points}
-        given = {key: value for key, value in other.items() if value is not None}
-        return OptimizerEntry(name=self.name, **values, **given)
+        given = {kind: changes.get(kind, {}) for kind in SWEPT}
+        given["fixed"] = _without(changes, (*SWEPT, "points"))
+        kept = {"fixed": self.hyperparameters, "grid": self.grid, "space": self.space}
+        merged = {
+            kind: _without(values, pointed.union(*given.values())) | given[kind]
+            for kind, values in kept.items()
+        }
+        other = {"label": self.label, **{kind: merged[kind] or None for kind in SWEPT}}
+        whole = {
+            key: value for key, value in {**other, "points": points}.items() if value is not None
+        }
+        return OptimizerEntry(name=self.name, **merged["fixed"], **whole)
 
 
 def _are_tables(value: Any) -> bool:

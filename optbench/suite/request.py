@@ -116,6 +116,11 @@ class RunRequest:
             check_type(field.name, value, field.type)
             object.__setattr__(self, field.name, value)
 
+    @property
+    def changes(self) -> "list[tuple[str, Changes]]":
+        """Values and sweeps by the options that they are given with."""
+        return [("--set", self.set), ("--grid", self.grid)]
+
 
 def resolve_request(request: RunRequest, data_dir: Path | None = None) -> list[Suite]:
     """Return the suites asked for, changed and resolved."""
@@ -155,7 +160,7 @@ def _listed(given: str | Sequence[Given]) -> list[str | Given]:
 
 @dataclass(frozen=True)
 class _Change:
-    """A hyperparameter, or an option, of some entries that gets another value, or a grid."""
+    """A hyperparameter, or an option, of some entries that gets another value, grid or space."""
 
     option: str
     target: str
@@ -168,7 +173,7 @@ class _Change:
     def merged(self, entry: OptimizerEntry) -> OptimizerEntry:
         """Return an entry with this change."""
         change = {self.key: self.value}
-        return entry.merged({"grid": change} if self.option == "--grid" else change)
+        return entry.merged(change if self.option == "--set" else {self.option[2:]: change})
 
 
 def _changes(option: str, changes: Changes) -> Iterable[_Change]:
@@ -227,6 +232,8 @@ class _Draft:
         places = [] if titles else self._problem_hits(change)
         if titles:
             self._change(change, titles)
+        if places and change.option == "--space":
+            raise SuiteError(f"{change}: only hyperparameters of optimizers have spaces")
         for place in places:
             check_option(self.file.problem[place], change.key)
             _give(self.problems[place], change.key, change.value, grid=change.option == "--grid")
@@ -326,7 +333,7 @@ def apply_request(
             draft.choose(wanted)
     for draft in drafts:
         draft.give_options(request)
-    for change in [*_changes("--set", request.set), *_changes("--grid", request.grid)]:
+    for change in [each for option, given in request.changes for each in _changes(option, given)]:
         applied = [draft.apply(change) for draft in drafts]
         if not any(applied):
             raise SuiteError(f"{change}: {_unmet(change, drafts)}")

@@ -45,9 +45,14 @@ class Sweep:
         Raises
         ------
         SuiteError
-            If a grid is malformed, if points do not all name the same hyperparameters, or if
-            something is given in two ways.
+            If a grid is malformed, if points do not all name the same hyperparameters, if something
+            is given in two ways, or if there is a space.
         """
+        for key in entry.space:
+            raise SuiteError(
+                f"{entry.title}: {key} has a space, which optbench tune searches; to run it, give "
+                "a value or a grid"
+            )
         grids = _grids(entry)
         try:
             _check_points(entry)
