@@ -192,10 +192,12 @@ class Choice(Finite):
 class Grid(Finite):
     """The values of a suite's ``grid.``, in their order; see :func:`grid`."""
 
-    values: tuple[float, ...]
+    values: tuple[Any, ...]
 
     @override
-    def edge(self, value: float) -> float | None:
+    def edge(self, value: Any) -> Any:
+        if not _are_numbers(self.values):
+            return None
         ends = min(self.values), max(self.values)
         return value if value in ends and ends[0] < ends[1] else None
 
@@ -204,7 +206,7 @@ class Grid(Finite):
 
 
 def grid(given: Any) -> Grid:
-    """Return the space of a suite's grid: a list of numbers, or text such as ``1e-4:1:9``.
+    """Return the space of a suite's grid: a list of values, or text such as ``1e-4:1:9``.
 
     Raises
     ------
@@ -214,7 +216,18 @@ def grid(given: Any) -> Grid:
     >>> str(grid("1e-2:1:3"))
     'grid(0.01, 0.1, 1)'
     """
-    return Grid(tuple(grid_values(given)))
+    values = grid_values(given)
+    return Grid(tuple(tuple(value) if isinstance(value, list) else value for value in values))
+
+
+def read(text: str) -> Space:
+    """Return the space that a canonical text means; the inverse of ``str``.
+
+    >>> read("grid(0.01, 0.1)"), str(read("log(1e-3, 10)"))
+    (Grid(values=(0.01, 0.1)), 'log(0.001, 10)')
+    """
+    inside = text.removeprefix("grid(")
+    return parse(text) if inside == text else Grid(tuple(_arguments(inside.removesuffix(")"))))
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,547 @@
+"""The protocol of a study: all that is fixed before the first trial runs.
+
+What is compared is a procedure: rule, spaces, sampler and budget. A :class:`Protocol` is settled
+from a request once, written into tune.json, and read from there when the study goes on.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+from optbench.errors import SuiteError, nearest
+from optbench.inference.multiplicity import least_seeds
+from optbench.suite.format import (
+    OptimizerEntry,
+    ProblemEntry,
+    SuiteFile,
+    adjusted,
+    meant_by,
+    parse_suite,
+)
+from optbench.suite.request import Changes, RunRequest, apply_request, requested_suites
+from optbench.suite.resolve import ResolvedOptimizer, ResolvedProblem, Suite, resolve
+from optbench.suite.values import seed_list
+from optbench.tuning import budget as budgets
+from optbench.tuning import tpe
+from optbench.tuning.budget import Budget, Effort
+from optbench.tuning.samplers import SAMPLERS, trial_count
+from optbench.tuning.sets import SpaceSet, check_spaces, space_set
+from optbench.tuning.spaces import Space, grid, parse, read
+
+DEFAULT_SUITE = "mnist-mlp"
+"""What is tuned where nothing is named: the textbook's comparison."""
+
+FIRST_TUNING_SEED = 1_000_000
+"""Tuning seeds count up from here, far from any that a suite is likely to have."""
+
+FEWEST_EVALUATION_SEEDS, SPARE_SEEDS = 10, 2
+"""With ``auto``: so many seeds at least, and so many more than Holm's procedure needs."""
+
+METRICS = ("validation_loss", "validation_error", "final_loss", "best_loss")
+"""What trials can be scored by; the test split never chooses."""
+
+VALIDATED = "train-validation-test"
+"""How the data are split of a network that would have no validation split."""
+
+Key = tuple[str, str]
+"""Titles of a problem and of an optimizer."""
+
+
+@dataclass(frozen=True)
+class TuneRequest(RunRequest):
+    """What a study is asked for: that of a run, and each option of ``optbench tune``.
+
+    Attributes
+    ----------
+    space
+        What is tried of a hyperparameter, by target, as ``{"sgd.lr": "log(1e-3, 10)"}``. The first
+        space of an optimizer replaces all that the set has for it.
+    spaces
+        The set of spaces: ``"wide"``, ``"full"``, ``"algoperf"``, or a TOML file.
+    sampler
+        ``"random"``, ``"sobol"``, ``"halton"``, ``"grid"`` or ``"tpe"``.
+    batch
+        Trials in a round of ``tpe``.
+    budget
+        Of each optimizer on each problem: ``"64 trials"``, ``"2e6 steps"``, ``"2e6 gradients"`` or
+        ``"600 s"``.
+    trial_seeds
+        Tuning seeds that each trial is run with.
+    finalists, finalist_seeds
+        The best trials, tried again on further seeds; 0 leaves them out.
+    eval_seeds
+        Seeds that judge the winners; ``"auto"``: as many as a verdict needs. Seeds that the suite
+        lists, or the request, count more.
+    defaults
+        Whether the suite's own hyperparameters are judged, too.
+    metric
+        What trials are scored by; by default validation loss where there is a validation split,
+        else final loss.
+    """
+
+    _: KW_ONLY
+    space: Changes = ()
+    spaces: str = "wide"
+    sampler: str = "random"
+    batch: int = 16
+    budget: str = "64 trials"
+    trial_seeds: int = 3
+    finalists: int = 4
+    finalist_seeds: int = 5
+    eval_seeds: int | Literal["auto"] = "auto"
+    defaults: bool = True
+    metric: str | None = None
+
+    @property
+    def changes(self) -> list[tuple[str, Changes]]:
+        """Values, sweeps and spaces by the options that they are given with."""
+        return [*super().changes, ("--space", self.space)]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """An optimizer that is tuned on a problem.
+
+    Attributes
+    ----------
+    problem, label
+        Their titles.
+    optimizer, rule
+        The optimizer's name, and that of its rule, whose presets have the same trials.
+    spaces, source
+        What is tried of each hyperparameter, and by whose opinion.
+    specific
+        Whether the spaces are this problem's own.
+    random
+        Whether its lanes differ by seed.
+    iterations
+        N, those of a whole lane.
+    trials
+        How many its budget buys.
+    """
+
+    problem: str
+    label: str
+    optimizer: str
+    rule: str
+    spaces: Mapping[str, Space]
+    source: str
+    specific: bool
+    random: bool
+    iterations: int
+    trials: int = 0
+
+    @property
+    def key(self) -> Key:
+        """The titles of problem and optimizer."""
+        return self.problem, self.label
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a study is done.
+
+    Attributes
+    ----------
+    base
+        The suite without spaces and grids: its hyperparameters are the defaults.
+    written, given
+        The suite as its author wrote it, and with the request's options.
+    entrants
+        By problem, then optimizer.
+    metrics
+        What trials of each problem are scored by.
+    tuning_seeds, finalist_seeds, evaluation_seeds
+        No two of them overlap.
+    seconds_per_step
+        Of each entrant's lanes, where the budget is in seconds.
+    """
+
+    base: SuiteFile
+    written: Mapping[str, Any]
+    given: Mapping[str, Any]
+    entrants: tuple[Entrant, ...]
+    spaces: str
+    sampler: str
+    batch: int
+    budget: Budget
+    metrics: Mapping[str, str]
+    tuning_seeds: tuple[int, ...]
+    finalists: int
+    finalist_seeds: tuple[int, ...]
+    evaluation_seeds: tuple[int, ...]
+    defaults: bool
+    seconds_per_step: Mapping[Key, float]
+
+    @property
+    def retried(self) -> tuple[Entrant, ...]:
+        """The entrants that have finalists."""
+        again = self.finalists > 0 and bool(self.finalist_seeds)
+        return tuple(entrant for entrant in self.entrants if again and entrant.random)
+
+    def as_meta(self) -> dict[str, Any]:
+        """Return what tune.json holds of the protocol."""
+        return {
+            "suite": {
+                "name": self.base.name,
+                "written": self.written,
+                "given": self.given,
+                "resolved": self.base.as_written(),
+            },
+            "spaces": self._of_all(lambda entrant: _texts(entrant.spaces)),
+            "space_sources": self._of_all(lambda entrant: entrant.source),
+            "space_set": self.spaces,
+            "problem_specific": sorted({each.label for each in self.entrants if each.specific}),
+            "sampler": self.sampler,
+            "batch": self.batch,
+            "budget": {
+                "given": str(self.budget),
+                "amount": self.budget.amount,
+                "unit": self.budget.unit,
+                "trials": self._of_all(lambda entrant: entrant.trials),
+                "seconds_per_step": self._of_all(
+                    lambda entrant: self.seconds_per_step.get(entrant.key)
+                ),
+            },
+            "metric": dict(self.metrics),
+            "tuning_seeds": list(self.tuning_seeds),
+            "finalists": self.finalists,
+            "finalist_seeds": list(self.finalist_seeds),
+            "evaluation_seeds": list(self.evaluation_seeds),
+            "defaults": self.defaults,
+            "halving": None,
+        }
+
+    def _of_all(self, value: Callable[[Entrant], Any]) -> dict[str, dict[str, Any]]:
+        """Return something of each entrant by problem and label."""
+        table: dict[str, dict[str, Any]] = {}
+        for entrant in self.entrants:
+            table.setdefault(entrant.problem, {})[entrant.label] = value(entrant)
+        return table
+
+
+def _texts(spaces: Mapping[str, Space]) -> dict[str, str]:
+    return {name: str(space) for name, space in spaces.items()}
+
+
+def read_protocol(meta: Mapping[str, Any], data_dir: Path | None) -> Protocol:
+    """Return the protocol that a tune.json holds."""
+    base = parse_suite(meta["suite"]["resolved"], "tune.json")
+    suite = resolve(base, data_dir=data_dir)
+    budget = meta["budget"]
+    entrants = tuple(
+        Entrant(
+            problem=problem.label,
+            label=entry.label,
+            optimizer=entry.name,
+            rule=entry.optimizer.name,
+            spaces={
+                name: read(text)
+                for name, text in meta["spaces"][problem.label][entry.label].items()
+            },
+            source=meta["space_sources"][problem.label][entry.label],
+            specific=entry.label in meta["problem_specific"],
+            random=_is_random(problem, entry),
+            iterations=problem.iterations,
+            trials=budget["trials"][problem.label][entry.label],
+        )
+        for problem in suite.problems
+        for entry in problem.optimizers
+    )
+    return Protocol(
+        base=base,
+        written=meta["suite"]["written"],
+        given=meta["suite"]["given"],
+        entrants=entrants,
+        spaces=meta["space_set"],
+        sampler=meta["sampler"],
+        batch=meta["batch"],
+        budget=Budget(budget["amount"], budget["unit"]),
+        metrics=meta["metric"],
+        tuning_seeds=tuple(meta["tuning_seeds"]),
+        finalists=meta["finalists"],
+        finalist_seeds=tuple(meta["finalist_seeds"]),
+        evaluation_seeds=tuple(meta["evaluation_seeds"]),
+        defaults=meta["defaults"],
+        seconds_per_step={
+            (problem, label): seconds
+            for problem, labels in budget["seconds_per_step"].items()
+            for label, seconds in labels.items()
+            if seconds is not None
+        },
+    )
+
+
+Measure = Callable[[Suite], Mapping[Key, float]]
+"""Returns the seconds of a lane's step of each optimizer of a suite on each problem."""
+
+
+def settle(
+    request: TuneRequest,
+    data_dir: Path | None,
+    measure: Measure,
+    notice: Callable[[str], None] = lambda message: None,
+) -> Protocol:
+    """Return the protocol that a request means.
+
+    ``measure`` is called once, where the budget is in seconds; ``notice`` gets what the user should
+    know.
+
+    Raises
+    ------
+    SuiteError
+        For whatever ``optbench tune`` exits with code 2.
+    """
+    _check(request)
+    before, given, base = _suites(request, notice)
+    base, suite, metrics = _metrics(request, base, data_dir, notice)
+    for message in suite.notices:
+        notice(message)
+    found = space_set(request.spaces)
+    bare = [
+        entrant
+        for problem, entry in zip(suite.problems, given.problem, strict=True)
+        for entrant in _entrants(request, given, entry, problem, suite, found)
+    ]
+    budget = budgets.parse(request.budget)
+    seconds = measure(suite) if budget.unit == "s" else {}
+    entrants = tuple(_with_trials(bare, request, budget, seconds, notice))
+    return Protocol(
+        base=base,
+        written=before.as_written(),
+        given=given.as_written(),
+        entrants=entrants,
+        spaces=request.spaces,
+        sampler=request.sampler,
+        batch=request.batch,
+        budget=budget,
+        metrics=metrics,
+        tuning_seeds=_seeds_from(FIRST_TUNING_SEED, request.trial_seeds),
+        finalists=request.finalists,
+        finalist_seeds=_seeds_from(
+            FIRST_TUNING_SEED + request.trial_seeds,
+            request.finalist_seeds if request.finalists else 0,
+        ),
+        evaluation_seeds=_evaluation_seeds(request, before, entrants),
+        defaults=request.defaults,
+        seconds_per_step=seconds,
+    )
+
+
+def _check(request: TuneRequest) -> None:
+    if request.sampler not in SAMPLERS:
+        raise SuiteError(
+            f"unknown sampler '{request.sampler}'; {nearest(request.sampler, SAMPLERS)}"
+        )
+    if request.sampler == "tpe":
+        tpe.optuna_version()
+    least = {"batch": 1, "trial_seeds": 1, "finalists": 0, "finalist_seeds": 0}
+    for name, bound in least.items():
+        if getattr(request, name) < bound:
+            option = name.replace("_", "-")
+            raise SuiteError(f"--{option} {getattr(request, name)}: it must be at least {bound}")
+    if request.eval_seeds != "auto" and request.eval_seeds < 1:
+        raise SuiteError(f"--eval-seeds {request.eval_seeds}: it must be at least 1, or auto")
+    metric = request.metric
+    if metric is not None and metric.startswith("test_"):
+        instead = metric.replace("test_", "validation_")
+        raise SuiteError(f"--metric {metric}: the test split never chooses; take {instead}")
+    if metric is not None and metric not in METRICS:
+        raise SuiteError(f"unknown metric '{metric}'; {nearest(metric, METRICS)}")
+
+
+def _suites(
+    request: TuneRequest, notice: Callable[[str], None]
+) -> tuple[SuiteFile, SuiteFile, SuiteFile]:
+    """Return the suite as written, as it is given with its spaces, and that of the defaults."""
+    named = request.suite or request.problem or request.function
+    asked = request if named else replace(request, suite=DEFAULT_SUITE)
+    written = requested_suites(asked)
+    if len(written) != 1:
+        raise SuiteError(f"a study tunes one suite, not {len(written)}; tune them one by one")
+    ((given, notices),) = apply_request(written, asked)
+    for message in notices:
+        notice(message)
+    ((plain, _),) = apply_request(written, replace(asked, grid=(), space=()))
+    problems = [_without_sweeps(entry, plain.optimizer) for entry in plain.problem]
+    optimizers = [_bare(entry) for entry in plain.optimizer]
+    return written[0], given, plain.changed(problem=problems, optimizer=optimizers)
+
+
+def _bare(entry: OptimizerEntry) -> dict[str, Any]:
+    return entry.model_dump(exclude_unset=True, exclude={"grid", "space"})
+
+
+def _without_sweeps(entry: ProblemEntry, optimizers: Sequence[OptimizerEntry]) -> dict[str, Any]:
+    """Return a problem without spaces and grids of optimizers."""
+    plain = entry.model_dump(exclude_unset=True)
+    for target, changes in entry.overrides.items():
+        plain[target] = {key: changes[key] for key in changes if key not in ("grid", "space")}
+    return plain
+
+
+def _metrics(
+    request: TuneRequest, base: SuiteFile, data_dir: Path | None, notice: Callable[[str], None]
+) -> tuple[SuiteFile, Suite, dict[str, str]]:
+    """Return the suite, resolved too, with validation splits where they are needed."""
+    suite = resolve(base, data_dir=data_dir)
+    wanted = request.metric or "validation_loss"
+    if wanted.startswith("validation_"):
+        lacking = [
+            place
+            for place, problem in enumerate(suite.problems)
+            if problem.problem.split_sizes() and "validation" not in problem.problem.split_sizes()
+        ]
+        if lacking:
+            plain = [entry.model_dump(exclude_unset=True) for entry in base.problem]
+            for place in lacking:
+                plain[place]["split"] = VALIDATED
+                notice(
+                    f"{base.problem[place].title} has no validation split to choose by, so a part "
+                    f'of its training data becomes one (split = "{VALIDATED}"); '
+                    "--metric final_loss keeps the split"
+                )
+            base = base.changed(problem=plain)
+            suite = resolve(base, data_dir=data_dir)
+    metrics = {}
+    for problem in suite.problems:
+        validated = "validation" in problem.problem.split_sizes()
+        if request.metric is not None and wanted.startswith("validation_") and not validated:
+            raise SuiteError(
+                f"--metric {wanted}: {problem.label} has no validation split; take final_loss"
+            )
+        metrics[problem.label] = wanted if request.metric or validated else "final_loss"
+    return base, suite, metrics
+
+
+def _entrants(
+    request: TuneRequest,
+    given: SuiteFile,
+    entry: ProblemEntry,
+    problem: ResolvedProblem,
+    suite: Suite,
+    found: SpaceSet,
+) -> Iterator[Entrant]:
+    """Yield the optimizers that are tuned on a problem."""
+    for whole, resolved in zip(given.optimizer, problem.optimizers, strict=True):
+        own = adjusted(given.optimizer, whole, entry.overrides)
+        if own.points is not None:
+            raise SuiteError(
+                f"{own.title}: points are run by optbench run; to tune it, give spaces or grids"
+            )
+        kept = _kept(request, given, own)
+        spaces, source = _spaces(own, kept, found)
+        check_spaces(resolved.optimizer, spaces)
+        yield Entrant(
+            problem=problem.label,
+            label=own.title,
+            optimizer=own.name,
+            rule=resolved.optimizer.name,
+            spaces=spaces,
+            source=source,
+            specific=(own.space, own.grid) != (whole.space, whole.grid),
+            random=_is_random(problem, resolved),
+            iterations=problem.iterations,
+        )
+
+
+def _is_random(problem: ResolvedProblem, entry: ResolvedOptimizer) -> bool:
+    return problem.random or entry.optimizer.random
+
+
+def _kept(request: TuneRequest, given: SuiteFile, entry: OptimizerEntry) -> set[str]:
+    """Return the hyperparameters that the request gives a value."""
+    pairs = request.set.items() if isinstance(request.set, Mapping) else request.set
+    split = (name.rpartition(".") for name, _ in pairs)
+    return {key for target, _, key in split if entry.title in meant_by(given.optimizer, target)}
+
+
+def _spaces(entry: OptimizerEntry, kept: set[str], found: SpaceSet) -> tuple[dict[str, Space], str]:
+    """Return the spaces of an entry: its own and its grids, else those of the set."""
+    spaces: dict[str, Space] = {}
+    for key, text in entry.space.items():
+        for other in ("value", "grid"):
+            has = entry.hyperparameters if other == "value" else entry.grid
+            if key in has:
+                raise SuiteError(
+                    f"{entry.title}: {key} has a {other} and a space; give one of them"
+                )
+        try:
+            spaces[key] = parse(text)
+        except SuiteError as error:
+            raise error.within(f"{entry.title}: space.{key}") from None
+    for key, values in entry.grid.items():
+        try:
+            spaces[key] = grid(values)
+        except SuiteError as error:
+            raise error.within(f"{entry.title}: grid.{key}") from None
+    if spaces:
+        return spaces, "the suite, or --space and --grid"
+    spaces = {key: space for key, space in found.of(entry.name).items() if key not in kept}
+    if not spaces:
+        raise SuiteError(
+            f"{entry.title}: --set leaves nothing to tune; give --space '{entry.title}.KEY=…'"
+        )
+    return spaces, found.source(entry.name)
+
+
+def _with_trials(
+    entrants: Sequence[Entrant],
+    request: TuneRequest,
+    budget: Budget,
+    seconds: Mapping[Key, float],
+    notice: Callable[[str], None],
+) -> Iterator[Entrant]:
+    """Yield entrants with the number of trials that the budget buys them."""
+    told = set()
+    for entrant in entrants:
+        effort = Effort(
+            iterations=entrant.iterations,
+            seeds=request.trial_seeds if entrant.random else 1,
+            finalists=request.finalists if entrant.random else 0,
+            finalist_seeds=request.finalist_seeds if entrant.random else 0,
+            seconds_per_step=seconds.get(entrant.key),
+        )
+        try:
+            asked = budgets.trials(budget, effort)
+            count, message = trial_count(request.sampler, entrant.spaces, asked)
+        except SuiteError as error:
+            raise error.within(f"{entrant.label} on {entrant.problem}") from None
+        if message is not None and message not in told:
+            told.add(message)
+            notice(message)
+        yield replace(entrant, trials=count)
+
+
+def _seeds_from(first: int, count: int) -> tuple[int, ...]:
+    return tuple(range(first, first + count))
+
+
+def _evaluation_seeds(
+    request: TuneRequest, written: SuiteFile, entrants: Sequence[Entrant]
+) -> tuple[int, ...]:
+    """Return the seeds that judge, which must be none of those that choose."""
+    if request.seeds is not None:
+        seeds = seed_list(request.seeds)
+    elif isinstance(written.seeds, list):
+        seeds = seed_list(written.seeds)
+    elif request.eval_seeds != "auto":
+        seeds = tuple(range(request.eval_seeds))
+    else:
+        labels = {entrant.label for entrant in entrants}
+        problems = {entrant.problem for entrant in entrants if entrant.random}
+        pairs = len(list(combinations(labels, 2))) * max(1, len(problems))
+        needed = SPARE_SEEDS + least_seeds(max(1, pairs))
+        seeds = tuple(range(max(FEWEST_EVALUATION_SEEDS, needed)))
+    choosing = range(
+        FIRST_TUNING_SEED, FIRST_TUNING_SEED + request.trial_seeds + request.finalist_seeds
+    )
+    for seed in seeds:
+        if seed in choosing:
+            raise SuiteError(
+                f"seed {seed} would choose and judge: tuning seeds are {choosing[0]} to "
+                f"{choosing[-1]}; take others for evaluation"
+            )
+    return seeds

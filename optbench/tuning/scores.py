@@ -1,0 +1,205 @@
+"""What trials are worth: from the tables of a round to scores, winners, rows of trials.parquet."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optbench.records import HYPERPARAMETER_PREFIX, TRIAL_COLUMNS, UNIT_PREFIX, RunTables
+from optbench.report.configurations import ranked_lanes
+from optbench.report.statistics import ENDED_WORST
+from optbench.tuning.protocol import Entrant, Key
+from optbench.tuning.rounds import distinct
+from optbench.tuning.samplers import Trial
+
+MEDIANS = ("validation_loss", "validation_error", "final_loss", "test_loss", "test_error")
+
+NEAR_ENOUGH = 0.01
+"""A trial inside the space whose score is so close, as a share of the winner's, clears its edge."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial in a phase.
+
+    ``values`` are those of the metric, by seed, +inf where a lane diverged or failed.
+    """
+
+    trial: Trial
+    round: str
+    values: np.ndarray
+    diverged: int
+    medians: Mapping[str, float | None]
+    steps: int
+    seconds: float
+
+    @property
+    def score(self) -> float:
+        """The median over seeds."""
+        return float(np.median(self.values))
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The trial that an optimizer is judged by.
+
+    ``edges`` are the hyperparameters at an end of their space, with that end.
+    """
+
+    entrant: Entrant
+    trial: Trial
+    search_score: float
+    finalist_score: float | None
+    edges: Mapping[str, Any]
+
+    @property
+    def edge(self) -> str | None:
+        """The edges in words."""
+        return ", ".join(f"{name} near {_short(end)}" for name, end in self.edges.items()) or None
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def outcomes(
+    tables: RunTables,
+    entrant: Entrant,
+    tried: Sequence[Trial],
+    metric: str,
+    name: str,
+) -> list[Outcome]:
+    """Return what became of an entrant's trials in a round of this name."""
+    lanes = ranked_lanes(tables)
+    own = lanes[(lanes["problem"] == entrant.problem) & (lanes["label"] == entrant.label)]
+    configurations, places = distinct(tried)
+    of_place = np.array_split(np.arange(len(own)), len(configurations))
+    return [
+        _outcome(own.iloc[of_place[place]], trial, metric, name)
+        for trial, place in zip(tried, places, strict=True)
+    ]
+
+
+def _outcome(lanes: pd.DataFrame, trial: Trial, metric: str, name: str) -> Outcome:
+    values = lanes[metric].to_numpy(np.float64)
+    values = np.where(np.isfinite(values), values, np.inf)
+    steps = lanes["iterations"].fillna(0).to_numpy(np.int64)
+    seconds = lanes["step_seconds"].fillna(0.0).to_numpy(np.float64)
+    return Outcome(
+        trial,
+        name,
+        values,
+        int(lanes["status"].isin(ENDED_WORST).sum()),
+        {key: _median(lanes[key]) for key in MEDIANS},
+        int(steps.sum()),
+        float((seconds * steps).sum()),
+    )
+
+
+def _median(column: "pd.Series[float]") -> float | None:
+    values = column.to_numpy(np.float64)
+    return None if np.isnan(values).any() else float(np.median(values))
+
+
+def best(found: Sequence[Outcome], count: int) -> list[Outcome]:
+    """Return the outcomes with the smallest scores; of equal ones those of the lower number."""
+    return sorted(found, key=lambda outcome: (outcome.score, outcome.trial.number))[:count]
+
+
+def over_both(search: Sequence[Outcome], finalists: Sequence[Outcome]) -> list[Outcome]:
+    """Return the outcomes of finalists with the values of the search beside their own."""
+    before = {outcome.trial.number: outcome.values for outcome in search}
+    return [
+        replace(outcome, values=np.concatenate([before[outcome.trial.number], outcome.values]))
+        for outcome in finalists
+    ]
+
+
+def winner(entrant: Entrant, search: Sequence[Outcome], finalists: Sequence[Outcome]) -> Winner:
+    """Return the best finalist, or the best trial where there are no finalists."""
+    (first,) = best(finalists or search, 1)
+    own = next(each for each in search if each.trial.number == first.trial.number)
+    return Winner(
+        entrant,
+        first.trial,
+        own.score,
+        first.score if finalists else None,
+        _edges(entrant, own, search),
+    )
+
+
+def _edges(entrant: Entrant, won: Outcome, search: Sequence[Outcome]) -> dict[str, Any]:
+    """Return the hyperparameters of a winner that may do better beyond their space.
+
+    Not so where a trial inside is nearly as good.
+    """
+    edges = {}
+    for name, space in entrant.spaces.items():
+        end = space.edge(won.trial.values[name])
+        bound = won.score + NEAR_ENOUGH * abs(won.score)
+        inside = (
+            each.score <= bound and space.edge(each.trial.values[name]) is None for each in search
+        )
+        if end is not None and np.isfinite(won.score) and not any(inside):
+            edges[name] = end
+    return edges
+
+
+Found = Mapping[Key, Sequence[Outcome]]
+"""Outcomes of all entrants in a phase."""
+
+
+def trial_rows(
+    entrants: Sequence[Entrant],
+    phases: Mapping[str, Found],
+    winners: Mapping[Key, Winner],
+    finalist_values: Found,
+) -> pd.DataFrame:
+    """Return the table of :data:`optbench.records.TRIAL_COLUMNS`, by problem, label and trial.
+
+    ``phases`` holds the outcomes of search and finalists over seeds of their own, and
+    ``finalist_values`` those of finalists over the seeds of both.
+    """
+    rows = []
+    names = dict.fromkeys(name for entrant in entrants for name in entrant.spaces)
+    for entrant in entrants:
+        won = winners.get(entrant.key)
+        scores = {each.trial.number: each.score for each in finalist_values.get(entrant.key, ())}
+        for phase, found in phases.items():
+            for each in found.get(entrant.key, ()):
+                chosen = won is not None and won.trial.number == each.trial.number
+                rows.append(
+                    {
+                        "problem": entrant.problem,
+                        "label": entrant.label,
+                        "optimizer": entrant.optimizer,
+                        "trial": each.trial.number,
+                        "phase": phase,
+                        "round": each.round,
+                        **_columns(names, each.trial),
+                        "seeds": len(each.values),
+                        "seeds_diverged": each.diverged,
+                        "score": each.score if phase == "search" else scores[each.trial.number],
+                        **each.medians,
+                        "steps": each.steps,
+                        "gradients": each.steps,
+                        "seconds": each.seconds,
+                        "culled_at": None,
+                        "edge": won.edge if won is not None and chosen else None,
+                        "chosen": chosen,
+                    }
+                )
+    swept = [f"{prefix}{name}" for name in names for prefix in (HYPERPARAMETER_PREFIX, UNIT_PREFIX)]
+    fixed = list(TRIAL_COLUMNS)
+    place = fixed.index("round") + 1
+    return pd.DataFrame(rows, columns=[*fixed[:place], *swept, *fixed[place:]])
+
+
+def _columns(names: Mapping[str, None], trial: Trial) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for name in names:
+        columns[HYPERPARAMETER_PREFIX + name] = trial.values.get(name)
+        columns[UNIT_PREFIX + name] = trial.coordinates.get(name)
+    return columns
