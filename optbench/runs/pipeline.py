@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os.path import relpath
+from os.path import isfile, relpath
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,7 @@ from optbench import rng
 from optbench.device.base import Device
 from optbench.engine.block import Block
 from optbench.engine.executor import execute, useful_workers, worker_count
-from optbench.errors import DeviceError
+from optbench.errors import DeviceError, ResultsError
 from optbench.problems.base import Problem
 from optbench.problems.functions.base import Function
 from optbench.records import (
@@ -31,6 +31,7 @@ from optbench.runs.layout import block_seconds, lane_bytes, lay_out, plan_blocks
 from optbench.runs.reuse import Reused
 from optbench.store.environment import calibration_seconds, describe_environment
 from optbench.store.lock import locked
+from optbench.store.places import make_folder
 from optbench.store.reader import read_run
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite.resolve import Suite
@@ -148,16 +149,27 @@ def run_plan(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     notice: Callable[[str], object] = lambda message: None,
     *,
+    directory: str | None = None,
     time_alone: bool = False,
 ) -> RunResult:
     """Run a plan; ``observe`` sees every record once it is on disk.
 
-    ``notice`` gets what the user should know of the place where the run is written; ``time_alone``
-    has each label timed alone at the end (:mod:`optbench.runs.alone`). The first
-    interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops at once.
+    ``directory`` is the name of the run's directory in ``out``, as the rounds of a study have one;
+    by default it is a new one. ``notice`` gets what the user should know of the place where the run
+    is written; ``time_alone`` has each label timed alone at the end (:mod:`optbench.runs.alone`).
+    The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
+    at once.
+
+    Raises
+    ------
+    ResultsError
+        If the directory holds a run; one that was killed before it had a run.json is begun anew.
     """
-    path = new_run_directory(out, plan.suite.name)
+    path = new_run_directory(out, plan.suite.name) if directory is None else out / directory
+    make_folder(path)
     with locked(path, notice):
+        if isfile(path / "run.json"):
+            raise ResultsError(f"'{path}' holds a run already; resume it or choose another name")
         meta = {
             "invocation_id": invocation,
             "directory": _working_directory(path),

@@ -1,7 +1,7 @@
 """From records to the columns of a run's tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from optbench.records import (
     POSITION_NAMES,
     REUSED_FROM,
     TRACE_COLUMNS,
+    TRIAL_COLUMNS,
+    UNIT_PREFIX,
     UPDATE_SECONDS,
     EvaluationRows,
     Lane,
@@ -22,6 +24,9 @@ from optbench.records import (
     Status,
     TraceChunk,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RARE_COLUMNS = {
     GRADIENT_SECONDS: "float64",
@@ -113,11 +118,8 @@ def lane_table(
     extra_kinds = {}
     for name in dict.fromkeys(name for lane in lanes for name in lane.hyperparameters):
         column = HYPERPARAMETER_PREFIX + name
-        values: list[Any] = [lane.hyperparameters.get(name) for lane in lanes]
-        words = any(isinstance(value, str) for value in values)  # such as a schedule's
-        if words:
-            values = [repr(value) if isinstance(value, float) else value for value in values]
-        extra_kinds[column], columns[column] = "string" if words else "float64", values
+        values = [lane.hyperparameters.get(name) for lane in lanes]
+        extra_kinds[column], columns[column] = hyperparameter_column(values)
     kinds: dict[str, str] = {}
     for name, kind in LANE_COLUMNS.items():
         kinds[name] = kind
@@ -127,3 +129,40 @@ def lane_table(
         if any(getattr(end, name) is not None for end in ends):
             kinds[name], columns[name] = kind, [getattr(end, name) for end in ends]
     return kinds, columns
+
+
+def hyperparameter_column(values: Sequence[float | str | None]) -> tuple[str, list[Any]]:
+    """Return type and values of a hyperparameter's column: numbers, or text if any is a word.
+
+    >>> hyperparameter_column([0.5, None]), hyperparameter_column([0.5, "cosine"])
+    (('float64', [0.5, None]), ('string', ['0.5', 'cosine']))
+    """
+    if not any(isinstance(value, str) for value in values):  # such as a schedule's
+        return "float64", [*values]
+    return "string", [repr(value) if isinstance(value, float) else value for value in values]
+
+
+def trial_table(trials: "pd.DataFrame") -> Table:
+    """Return trials as they are written: the columns of the schema, what was tried after ``round``.
+
+    What is NaN is null; a score may be +inf.
+    """
+    extra_kinds, columns = {}, {name: _nulled(trials[name]) for name in TRIAL_COLUMNS}
+    for name in trials.columns:
+        if name.startswith(HYPERPARAMETER_PREFIX):
+            extra_kinds[name], columns[name] = hyperparameter_column(_nulled(trials[name]))
+        elif name.startswith(UNIT_PREFIX):
+            extra_kinds[name], columns[name] = "float64", _nulled(trials[name])
+    kinds: dict[str, str] = {}
+    for name, kind in TRIAL_COLUMNS.items():
+        kinds[name] = kind
+        if name == "round":
+            kinds |= extra_kinds
+    return kinds, columns
+
+
+def _nulled(column: "pd.Series[Any]") -> list[Any]:
+    """Return the values of a column, None where one is missing."""
+    return [
+        None if missing else value for value, missing in zip(column, column.isna(), strict=True)
+    ]

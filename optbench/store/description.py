@@ -1,4 +1,4 @@
-"""What readers need of a run.json, checked before anything relies on it.
+"""What readers need of a run.json or a tune.json, checked before anything relies on it.
 
 Keys that are not named here may be missing or hold anything; a later optbench may add others. What
 has a default may be missing, since earlier versions did not write it.
@@ -105,6 +105,44 @@ class _Description(_Part):
     problems: list[Annotated[_Function | _Network, Field(discriminator="kind")]]
 
 
+class _Budget(_Part):
+    given: str
+    unit: str
+    trials: dict[str, int]
+
+
+class _Round(_Part):
+    phase: str
+    run: str
+
+
+class _Winner(_Part):
+    problem: str
+    label: str
+    trial: int
+    hyperparameters: dict[str, Finite | str]
+    search_score: Finite | None = None
+    finalist_score: Finite | None = None
+    edge: str | None = None
+
+
+class _Study(_Part):
+    started: str
+    status: str
+    suite: _Suite
+    spaces: dict[str, dict[str, dict[str, str]]] = {}
+    space_sources: dict[str, Any] = {}
+    sampler: str
+    budget: _Budget
+    metric: str
+    tuning_seeds: list[int] = []
+    finalist_seeds: list[int] = []
+    evaluation_seeds: list[int] = []
+    halving: dict[str, Any] | None = None
+    rounds: list[_Round]
+    winners: list[_Winner] = []
+
+
 def check_shape(model: type[BaseModel], meta: Mapping[str, Any], file: Path) -> None:
     """Check what a JSON file holds against a model; an error names the first mistake."""
     try:
@@ -118,6 +156,16 @@ def check_shape(model: type[BaseModel], meta: Mapping[str, Any], file: Path) -> 
 def check_description(meta: Mapping[str, Any], file: Path) -> None:
     """Check that a run.json holds what readers need of it."""
     check_shape(_Description, meta, file)
+    _check_finite(meta, file)
+
+
+def check_study(meta: Mapping[str, Any], file: Path) -> None:
+    """Check that a tune.json holds what readers need of it."""
+    check_shape(_Study, meta, file)
+    _check_finite(meta, file)
+
+
+def _check_finite(meta: Mapping[str, Any], file: Path) -> None:
     try:
         json.dumps(meta, allow_nan=False)
     except ValueError:  # Python reads NaN and Infinity, which JSON does not have

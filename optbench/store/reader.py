@@ -22,6 +22,7 @@ from optbench.records import (
     SCHEMA_VERSION,
     SURFACE_COLUMNS,
     TRACE_COLUMNS,
+    UNIT_PREFIX,
     LaneResult,
     RunTables,
     Status,
@@ -52,20 +53,28 @@ NAMES = {"name", "problem", "variant_of", "data", "status", "started", "invocati
 TABLES = {"trace": TRACE_COLUMNS, "evaluation": EVALUATION_COLUMNS}
 """Folders with a file for each block, and the columns that these have."""
 
-NEVER_NULL = ("lane", "problem", "optimizer", "label", "seed", "status", "iteration", "split")
+NEVER_NULL = (
+    *("lane", "problem", "optimizer", "label", "seed", "status", "iteration", "split"),
+    *("trial", "phase", "round", "chosen"),
+)
 """Columns without which a row means nothing."""
 
 
 def read_meta(path: Path) -> dict[str, Any]:
     """Return the run.json of a run's directory; a run whose writer is gone is interrupted."""
-    meta = read_json(path / "run.json", "run")
-    if meta.get("status") == Status.RUNNING and not is_locked(path):
+    return read_state(path / "run.json", "run")
+
+
+def read_state(file: Path, kind: str) -> dict[str, Any]:
+    """Return what the JSON file says of a folder that a process writes while it holds its lock."""
+    meta = read_json(file, kind)
+    if meta.get("status") == Status.RUNNING and not is_locked(file.parent):
         meta["status"] = Status.INTERRUPTED.value
     return meta
 
 
 def read_json(file: Path, kind: str) -> dict[str, Any]:
-    """Return what the JSON file says that makes its folder a run or a baseline."""
+    """Return what the JSON file says that makes its folder a run, a study or a baseline."""
     try:
         meta: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -373,7 +382,7 @@ def _tamed_text(chunk: "pa.DictionaryArray") -> "pa.Array":
 def _field(field: "pa.Field", kinds: Mapping[str, str]) -> "pa.Field":
     """Return a column's field as it should be; columns that optbench does not know stay."""
     number = field.name in POSITION_NAMES or (
-        field.name.startswith(HYPERPARAMETER_PREFIX) and not _is_text(field)
+        field.name.startswith((HYPERPARAMETER_PREFIX, UNIT_PREFIX)) and not _is_text(field)
     )
     kind = kinds.get(field.name, "float64" if number else None)
     return field if kind is None else field.with_type(arrow_type(kind))

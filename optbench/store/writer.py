@@ -46,14 +46,13 @@ EVALUATION_BYTES = 1024
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
-def new_run_directory(out: Path, name: str) -> Path:
-    """Make and return ``<out>/<name>-<UTC time>-<hash>``, which was not there before.
+def new_run_directory(out: Path, name: str, kind: str = "") -> Path:
+    """Make and return ``<out>/<name><kind>-<UTC time>-<hash>``, which was not there before.
 
     The name is that of the suite, as :func:`optbench.store.files.file_name` writes it.
     """
-    path = (
-        out / f"{file_name(name)}-{datetime.now(UTC).strftime(TIME_FORMAT)}-{secrets.token_hex(4)}"
-    )
+    started = datetime.now(UTC).strftime(TIME_FORMAT)
+    path = out / f"{file_name(name)}{kind}-{started}-{secrets.token_hex(4)}"
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         path.mkdir()

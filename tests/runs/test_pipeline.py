@@ -1,6 +1,7 @@
 """From a suite to results on disk, and these against an implementation of the textbook."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -25,12 +26,14 @@ from optbench.report.summaries import summary
 from optbench.runs import layout as lanes_module
 from optbench.runs.layout import lay_out
 from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
+from optbench.store.lock import locked
 from optbench.store.reader import read_run
 from optbench.suite.format import parse_suite, read_suite
 from optbench.suite.resolve import resolve
 from tests.reference.optimizers import REFERENCE, textbook
 from tests.reference.training import train_network
 from tests.refusal import refusal
+from tests.slow import assert_same_run
 from tests.small import (
     TEXTBOOK,
     anisotropic,
@@ -42,6 +45,7 @@ from tests.small import (
     small_network,
     suite,
 )
+from tests.studies import make_study
 
 ALL_OPTIMIZERS = [{"name": name} for name in TEXTBOOK]
 
@@ -118,6 +122,31 @@ def test_a_run_is_a_directory_of_its_own(tmp_path, mixed):
         assert name == "small"
         datetime.strptime(moment, "%Y%m%dT%H%M%SZ")
         assert len(digest) == 8
+
+
+def test_a_round_of_a_study_is_a_run_in_the_directory_of_its_name(tmp_path, mixed):
+    """One that was killed before it had a run.json is begun anew; one that has is left alone."""
+    plan = plan_run(mixed, NumpyDevice(), workers=1)
+    plain = run_plan(plan, NumpyDevice(), tmp_path, "i").path
+    study = make_study(tmp_path)
+    killed = study / "search-001"
+    killed.mkdir()
+    (killed / "lanes.parquet").write_bytes(b"half")
+    for name in ("search-000", "search-001"):
+        result = run_plan(plan, NumpyDevice(), study, "i", directory=name)
+        assert result.path == study / name
+        assert not (result.path / ".lock").exists()
+        assert_same_run(result.path, plain)
+    again = [file.stat().st_mtime_ns for file in sorted(killed.rglob("*"))]
+    refused = f"'{killed}' holds a run already; resume it or choose another name"
+    with pytest.raises(ResultsError, match=re.escape(refused)):
+        run_plan(plan, NumpyDevice(), study, "i", directory="search-001")
+    assert [file.stat().st_mtime_ns for file in sorted(killed.rglob("*"))] == again
+    other = study / "search-002"
+    other.mkdir()
+    taken = pytest.raises(ResultsError, match="is being written by another process")
+    with locked(other), taken:
+        run_plan(plan, NumpyDevice(), study, "i", directory=other.name)
 
 
 def test_what_is_written_is_what_was_computed(tmp_path, mixed):
