@@ -108,7 +108,7 @@ class _Description(_Part):
 class _Budget(_Part):
     given: str
     unit: str
-    trials: dict[str, int]
+    trials: dict[str, dict[str, int]]
 
 
 class _Round(_Part):
@@ -134,7 +134,7 @@ class _Study(_Part):
     space_sources: dict[str, Any] = {}
     sampler: str
     budget: _Budget
-    metric: str
+    metric: dict[str, str]
     tuning_seeds: list[int] = []
     finalist_seeds: list[int] = []
     evaluation_seeds: list[int] = []
