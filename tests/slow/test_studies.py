@@ -10,9 +10,9 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -206,25 +206,24 @@ def test_seeds_that_choose_never_judge(whole):
         assert sorted(lanes["seed"].unique()) == meta[f"{chosen}_seeds"]
 
 
-def moments(number: int, events: Mapping[str, int]) -> Iterator[Moment]:
-    """Draw ten moments: before the first round, in each of them and between them."""
+ROUNDS = {"": 1, "search-000": 4, "finalists": 3, "final": 2}
+"""How many moments come before the first round, and how many in each."""
+
+
+def moments(number: int, events: Mapping[str, int], rounds: Mapping[str, int]) -> Iterator[Moment]:
+    """Draw moments: in each round, and between them."""
     drawn = random.Random(f"{SEED} {number}")
     sent = signal.SIGINT if number % 2 else signal.SIGKILL
-    for name, times in {"": 1, "search-000": 4, "finalists": 3, "final": 2}.items():
+    for name, times in rounds.items():
         most = events[name] // (2 if name == "final" else 1)  # of a study that has not ended
         for _ in range(times):
             yield Moment(sent, name, drawn.randint(1, most), drawn.uniform(0.0, 0.01))
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_a_study_survives_being_killed_ten_times(number, whole, tmp_path, monkeypatch):
-    """For odd numbers it gets Ctrl-C; for the latter half, workers are processes."""
-    expected, events = whole
+def carried_on(desk: Desk, drawn: Iterable[Moment]) -> list[int]:
+    """Work until moments end it, one after another, and then to the end; return exit codes."""
     codes = []
-    if number >= 2:
-        monkeypatch.setattr(pipeline, "PROCESSES_AFTER", 0.0)
-    desk = network(tmp_path)
-    for moment in moments(number, events):
+    for moment in drawn:
         code, _ = desk.act(moment)
         sys.stdout.write(f"{moment} ended it with {code}\n")
         codes.append(code)
@@ -233,9 +232,41 @@ def test_a_study_survives_being_killed_ten_times(number, whole, tmp_path, monkey
             break
     else:
         assert desk.act()[0] == 0
+    return codes
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_study_survives_being_killed_ten_times(number, whole, tmp_path, monkeypatch):
+    """For odd numbers it gets Ctrl-C; for the latter half, workers are processes."""
+    expected, events = whole
+    if number >= 2:
+        monkeypatch.setattr(pipeline, "PROCESSES_AFTER", 0.0)
+    desk = network(tmp_path)
+    codes = carried_on(desk, moments(number, events, ROUNDS))
     # Ctrl-C may come when the final has all but ended.
     assert codes[:8] == [130 if number % 2 else -signal.SIGKILL] * 8
     assert_same_study(desk.study, expected)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_a_study_of_tpe_survives_being_killed_in_every_round(number, tmp_path):
+    """Each of its rounds follows from those before, also where they were carried on."""
+    pytest.importorskip("optuna")
+    text = NETWORK.replace("evaluate_every = 50", "").replace("100", "30")
+
+    def study_of_tpe(folder: Path) -> Desk:
+        folder.mkdir()
+        desk = network(folder)
+        return replace(desk, suite=text, options={**desk.options, "sampler": "tpe", "batch": 4})
+
+    whole = study_of_tpe(tmp_path / "whole")
+    code, told = whole.act()
+    names = [f"search-{each:03d}" for each in range(4)]
+    assert (code, [*told["events"]]) == (0, ["", *names, "finalists", "final"])
+    desk = study_of_tpe(tmp_path / "killed")
+    codes = carried_on(desk, moments(number, told["events"], dict.fromkeys(told["events"], 1)))
+    assert codes[:6] == [130 if number % 2 else -signal.SIGKILL] * 6
+    assert_same_study(desk.study, whole.study)
 
 
 def short(folder: Path) -> Desk:
