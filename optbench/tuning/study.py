@@ -21,20 +21,36 @@ from optbench.device.choose import get_device
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
 from optbench.errors import ResultsError
-from optbench.records import Failure, Lane, RunTables, Status
+from optbench.records import (
+    NUMERICS_VERSION,
+    SCHEMA_VERSION,
+    Failure,
+    Lane,
+    RunTables,
+    Status,
+)
 from optbench.report.configurations import RANKED_BY
 from optbench.runs.invocation import Execution, ShowProgress
+from optbench.runs.layout import lay_out
 from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
-from optbench.runs.resume import check_resumable, device_name, plan_rest, resume
+from optbench.runs.resume import (
+    check_lanes,
+    check_resumable,
+    device_name,
+    environment_changes,
+    plan_rest,
+    resume,
+)
 from optbench.runs.reuse import Reused, find_reusable
 from optbench.store.environment import describe_environment
 from optbench.store.lock import locked
 from optbench.store.reader import read_description, read_run
 from optbench.store.studies import (
     FINAL,
+    TUNE,
     is_study,
     new_study_directory,
-    read_tune,
+    read_tune_as_written,
     write_trials,
     write_tune,
 )
@@ -42,7 +58,7 @@ from optbench.suite.format import SuiteFile
 from optbench.suite.resolve import Suite, resolve
 from optbench.suite.values import plain_value
 from optbench.tuning import tpe
-from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest, read_protocol, settle
+from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest, settle
 from optbench.tuning.rounds import final_suite, next_trials, search_suite
 from optbench.tuning.samplers import Trial
 from optbench.tuning.scores import (
@@ -54,6 +70,7 @@ from optbench.tuning.scores import (
     trial_rows,
     winner,
 )
+from optbench.tuning.written import read_protocol
 
 SEARCH, FINALISTS = "search", "finalists"
 
@@ -161,9 +178,7 @@ def tune(
     meta = {
         "started": _now(),
         "status": Status.RUNNING,
-        "device": device.describe(),
-        "environment": describe_environment(),
-        **({"optuna": tpe.optuna_version()} if protocol.sampler == "tpe" else {}),
+        **_surroundings(device, protocol.sampler),
         **protocol.as_meta(),
         "rounds": [],
         "winners": [],
@@ -191,11 +206,15 @@ def resume_study(
         If it has ended, or another process tunes it.
     """
     with locked(path, notice):
-        meta = read_tune(path)
-        if meta["status"] not in (Status.RUNNING, Status.INTERRUPTED):
-            raise ResultsError(f"'{path}' has ended ({meta['status']}): there is nothing to resume")
-        protocol = read_protocol(meta, execution.data_folder)
+        meta = read_tune_as_written(path)
         device = get_device(device_name(meta))
+        changed = _check_resumable(path, meta, device, force=force)
+        protocol = read_protocol(meta, path / TUNE, execution.data_folder)
+        resumption = {
+            "resumed": _now(),
+            **(_surroundings(device, protocol.sampler) if changed else {}),
+        }
+        meta["resumes"] = [*meta.get("resumes", []), resumption]
         study = _Study(
             path,
             {**meta, "status": Status.RUNNING},
@@ -208,6 +227,41 @@ def resume_study(
             force=force,
         )
         return study.carry_on()
+
+
+def _surroundings(device: Device, sampler: str) -> dict[str, Any]:
+    """Return what may change a study's numbers, or what it tries, beside its protocol."""
+    return {
+        "numerics_version": NUMERICS_VERSION,
+        "device": device.describe(),
+        "environment": describe_environment(),
+        **({"optuna": tpe.optuna_version()} if sampler == "tpe" else {}),
+    }
+
+
+def _check_resumable(
+    path: Path, meta: Mapping[str, Any], device: Device, *, force: bool
+) -> list[str]:
+    """Return what of the environment has changed; refuse a study that cannot go on.
+
+    ``force`` lets the environment be another.
+    """
+    if meta["status"] not in (Status.RUNNING, Status.INTERRUPTED):
+        raise ResultsError(f"'{path}' has ended ({meta['status']}): there is nothing to resume")
+    if meta["schema_version"] < SCHEMA_VERSION:
+        raise ResultsError(
+            f"'{path}' was begun by an earlier optbench, whose summaries mean something else; "
+            "begin it anew"
+        )
+    changed = environment_changes(meta, device)
+    if meta["sampler"] == "tpe" and meta.get("optuna") != tpe.optuna_version():
+        changed.append(f"optuna: {meta.get('optuna')} then, {tpe.optuna_version()} now")
+    if changed and not force:
+        raise ResultsError(
+            f"'{path}' was begun in another environment ({changed[0]}); its numbers may change "
+            "midway: --force resumes it anyway and records that"
+        )
+    return changed
 
 
 class _RoundInterruptedError(Exception):
@@ -324,19 +378,20 @@ class _Study:
         self.announce(Step(phase, name, counts, best_so_far))
         path = self.path / name
         resolved = resolve(suite, data_dir=self.execution.data_folder)
-        result = self._kept(path) or self._run(path, resolved)
+        result = self._kept(path, resolved) or self._run(path, resolved)
         self.failures += result.failures
         if result.status is Status.INTERRUPTED or (result.cancelled and phase != FINAL):
             raise _RoundInterruptedError
         return read_run(path, RANKED_BY)
 
-    def _kept(self, path: Path) -> RunResult | None:
-        """Return the result of a round that has ended."""
+    def _kept(self, path: Path, suite: Suite) -> RunResult | None:
+        """Return the result of a round that has ended, with the lanes that it would have now."""
         if not isfile(path / "run.json"):
             return None
         meta = read_description(path)
         if meta["status"] in (Status.RUNNING, Status.INTERRUPTED):
             return None
+        check_lanes(path, lay_out(suite, self.device.kind))
         failures = tuple(
             Failure(each["message"], tuple(each["lanes"]), each["traceback"])
             for each in meta.get("failures", ())
@@ -382,7 +437,13 @@ class _Study:
         return found
 
     def _write(self, status: Status) -> None:
-        """Write tune.json and, once there are any, the trials."""
+        """Write tune.json and, once there are any, the trials.
+
+        While rounds are read that were made before, what they gave stays as it is.
+        """
+        if len(self.rounds) < len(self.meta["rounds"]):
+            write_tune(self.path, {**self.meta, "status": status})
+            return
         ended = status not in (Status.RUNNING, Status.INTERRUPTED)
         entrants = self.protocol.entrants
         if self.search:
