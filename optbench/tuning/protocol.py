@@ -4,7 +4,7 @@ What is compared is a procedure: rule, spaces, sampler and budget. A :class:`Pro
 from a request once, written into tune.json, and read from there when the study goes on.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -22,6 +22,7 @@ from optbench.suite.format import (
 )
 from optbench.suite.request import Changes, RunRequest, apply_request, requested_suites
 from optbench.suite.resolve import ResolvedOptimizer, ResolvedProblem, Suite, resolve
+from optbench.suite.sweep import with_swept_problems
 from optbench.suite.values import seed_list
 from optbench.tuning import budget as budgets
 from optbench.tuning import tpe
@@ -257,6 +258,10 @@ def settle(
         for problem, entry in zip(suite.problems, given.problem, strict=True)
         for entrant in _entrants(request, given, entry, problem, suite, found)
     ]
+    tuning_seeds = _seeds_from(FIRST_TUNING_SEED, request.trial_seeds)
+    finalist_seeds = _seeds_from(
+        FIRST_TUNING_SEED + request.trial_seeds, request.finalist_seeds if request.finalists else 0
+    )
     budget = budgets.parse(request.budget)
     seconds = measure(suite) if budget.unit == "s" else {}
     entrants = tuple(_with_trials(bare, request, budget, seconds, notice))
@@ -270,13 +275,12 @@ def settle(
         batch=request.batch,
         budget=budget,
         metrics=metrics,
-        tuning_seeds=_seeds_from(FIRST_TUNING_SEED, request.trial_seeds),
+        tuning_seeds=tuning_seeds,
         finalists=request.finalists,
-        finalist_seeds=_seeds_from(
-            FIRST_TUNING_SEED + request.trial_seeds,
-            request.finalist_seeds if request.finalists else 0,
+        finalist_seeds=finalist_seeds,
+        evaluation_seeds=_evaluation_seeds(
+            request, before, entrants, (*tuning_seeds, *finalist_seeds)
         ),
-        evaluation_seeds=_evaluation_seeds(request, before, entrants),
         defaults=request.defaults,
         seconds_per_step=seconds,
     )
@@ -316,10 +320,20 @@ def _suites(
     ((given, notices),) = apply_request(written, asked)
     for message in notices:
         notice(message)
-    ((plain, _),) = apply_request(written, replace(asked, grid=(), space=()))
+    of_problems = [
+        (name, values)
+        for name, values in _pairs(request.grid)
+        if not meant_by(given.optimizer, name.rpartition(".")[0])
+    ]
+    ((plain, _),) = apply_request(written, replace(asked, grid=of_problems, space=()))
+    given, plain = with_swept_problems(given), with_swept_problems(plain)
     problems = [_without_sweeps(entry, plain.optimizer) for entry in plain.problem]
     optimizers = [_bare(entry) for entry in plain.optimizer]
     return written[0], given, plain.changed(problem=problems, optimizer=optimizers)
+
+
+def _pairs(changes: Changes) -> Iterable[tuple[str, Any]]:
+    return changes.items() if isinstance(changes, Mapping) else changes
 
 
 def _bare(entry: OptimizerEntry) -> dict[str, Any]:
@@ -385,7 +399,13 @@ def _entrants(
     found: SpaceSet,
 ) -> Iterator[Entrant]:
     """Yield the optimizers that are tuned on a problem."""
+    taken = {*ProblemEntry.model_fields, *(option.name for option in problem.problem.options)}
     for whole, resolved in zip(given.optimizer, problem.optimizers, strict=True):
+        if whole.title in taken:
+            raise SuiteError(
+                f"an optimizer called '{whole.title}' cannot be tuned on {problem.label}, which "
+                "has an option of that name; give it another label"
+            )
         own = adjusted(given.optimizer, whole, entry.overrides)
         if own.points is not None:
             raise SuiteError(
@@ -414,8 +434,7 @@ def is_random(problem: ResolvedProblem, entry: ResolvedOptimizer) -> bool:
 
 def _kept(request: TuneRequest, given: SuiteFile, entry: OptimizerEntry) -> set[str]:
     """Return the hyperparameters that the request gives a value."""
-    pairs = request.set.items() if isinstance(request.set, Mapping) else request.set
-    split = (name.rpartition(".") for name, _ in pairs)
+    split = (name.rpartition(".") for name, _ in _pairs(request.set))
     return {key for target, _, key in split if entry.title in meant_by(given.optimizer, target)}
 
 
@@ -481,7 +500,10 @@ def _seeds_from(first: int, count: int) -> tuple[int, ...]:
 
 
 def _evaluation_seeds(
-    request: TuneRequest, written: SuiteFile, entrants: Sequence[Entrant]
+    request: TuneRequest,
+    written: SuiteFile,
+    entrants: Sequence[Entrant],
+    choosing: Sequence[int],
 ) -> tuple[int, ...]:
     """Return the seeds that judge, which must be none of those that choose."""
     if request.seeds is not None:
@@ -496,9 +518,6 @@ def _evaluation_seeds(
         pairs = len(list(combinations(labels, 2))) * max(1, len(problems))
         needed = SPARE_SEEDS + least_seeds(max(1, pairs))
         seeds = tuple(range(max(FEWEST_EVALUATION_SEEDS, needed)))
-    choosing = range(
-        FIRST_TUNING_SEED, FIRST_TUNING_SEED + request.trial_seeds + request.finalist_seeds
-    )
     for seed in seeds:
         if seed in choosing:
             raise SuiteError(

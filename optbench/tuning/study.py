@@ -137,13 +137,24 @@ def begin(
     execution: Execution,
     notice: Notice = lambda message: None,
 ) -> "tuple[Device, Protocol]":
-    """Return the device and the protocol of a new study; nothing is written."""
+    """Return the device and the protocol of a new study; nothing is written.
+
+    Its first and its last round are resolved, so that what is wrong with them is said before any
+    trial is run.
+    """
     device = get_device(execution.device)
 
     def measure(suite: Suite) -> dict[Key, float]:
         return step_seconds(suite, device, execution.workers)
 
-    return device, settle(request, execution.data_folder, measure, notice)
+    protocol = settle(request, execution.data_folder, measure, notice)
+    tried = next_trials(protocol, {})
+    for suite in (
+        search_suite(protocol, SEARCH, tried, protocol.tuning_seeds),
+        final_suite(protocol, {key: trials[0] for key, trials in tried.items()}),
+    ):
+        resolve(suite, data_dir=execution.data_folder)
+    return device, protocol
 
 
 def tune(
