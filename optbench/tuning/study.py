@@ -56,7 +56,6 @@ from optbench.store.studies import (
 )
 from optbench.suite.format import SuiteFile
 from optbench.suite.resolve import Suite, resolve
-from optbench.suite.values import plain_value
 from optbench.tuning import tpe
 from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest, settle
 from optbench.tuning.rounds import final_suite, next_trials, search_suite
@@ -67,6 +66,7 @@ from optbench.tuning.scores import (
     best,
     outcomes,
     over_both,
+    recorded,
     trial_rows,
     winner,
 )
@@ -472,15 +472,11 @@ class _Study:
 
 
 def _described(won: Winner) -> dict[str, Any]:
-    values = plain_value(won.trial.values)
     return {
         "problem": won.entrant.problem,
         "label": won.entrant.label,
         "trial": won.trial.number,
-        "hyperparameters": {
-            name: str(value) if isinstance(value, list | bool) else value
-            for name, value in values.items()
-        },
+        "hyperparameters": {name: recorded(value) for name, value in won.trial.values.items()},
         "search_score": won.search_score,
         "finalist_score": won.finalist_score,
         "edge": won.edge,
