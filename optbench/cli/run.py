@@ -33,6 +33,7 @@ from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
 from optbench.store.reader import read_run
+from optbench.store.studies import run_name
 from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_starts, parse_stops
 
 BESIDE_RESUME = {
@@ -315,7 +316,7 @@ def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool)
     for result in results:
         codes.append(_exit_code(result.status))
         if codes[-1] == ExitCode.INTERRUPTED and not (quiet or json):
-            command = f"optbench run --resume {quote(result.path.name)}{_out_option(out)}"
+            command = f"optbench run --resume {quote(run_name(result.path))}{_out_option(out)}"
             say(f"interrupted: what was done is kept; go on with: {command}")
         tables = read_run(result.path, RANKED_BY)
         finished.append(tables)
