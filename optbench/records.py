@@ -302,11 +302,10 @@ class StudyTables:
 
     ``meta`` has, beside schema_version, status, started and ended, ``suite`` as run.json has it,
     ``spaces`` (text by problem, label and hyperparameter) with ``space_sources``, ``sampler``,
-    ``budget`` (``given``, ``unit``, ``trials`` by problem and label), ``metric`` by problem,
-    ``tuning_seeds``,
-    ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or ``eta``, ``first_rung`` and
-    ``rungs``), ``rounds`` (phase, run, trials) and ``winners`` (problem, label, trial,
-    hyperparameters, ``search_score``, ``finalist_score``, ``edge``).
+    ``budget`` (``given``, ``amount``, ``unit``, ``trials`` by problem and label), ``metric`` by
+    problem, ``tuning_seeds``, ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or
+    ``eta``, ``first_rung`` and ``rungs``), ``rounds`` (phase, run, trials) and ``winners``
+    (problem, label, trial, hyperparameters, ``search_score``, ``finalist_score``, ``edge``).
     """
 
     path: Path  # the study's directory

@@ -68,8 +68,8 @@ def tolerance(tables: RunTables) -> pd.DataFrame:
     rows = list(_rows(tables))
     if not rows:
         raise UsageError(
-            f"{run_name(tables.path)} swept no numeric hyperparameter over {FEWEST_VALUES} values or "
-            "more; run a sweep, such as --grid sgd.lr=1e-3:10:25"
+            f"{run_name(tables.path)} swept no numeric hyperparameter over {FEWEST_VALUES} values "
+            "or more; run a sweep, such as --grid sgd.lr=1e-3:10:25"
         )
     return pd.DataFrame(rows, columns=list(TOLERANCE_COLUMNS)).astype(TOLERANCE_COLUMNS)
 

@@ -107,6 +107,7 @@ class _Description(_Part):
 
 class _Budget(_Part):
     given: str
+    amount: Finite
     unit: str
     trials: dict[str, dict[str, int]]
 

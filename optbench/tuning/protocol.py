@@ -146,7 +146,7 @@ class Protocol:
     Attributes
     ----------
     base
-        The suite without spaces and grids: its hyperparameters are the defaults.
+        The suite, resolved, without spaces and grids: its hyperparameters are the defaults.
     written, given
         The suite as its author wrote it, and with the request's options.
     entrants
@@ -309,7 +309,7 @@ def settle(
     seconds = measure(suite) if budget.unit == "s" else {}
     entrants = tuple(_with_trials(bare, request, budget, seconds, notice))
     return Protocol(
-        base=base,
+        base=parse_suite(suite.resolved, f"suite '{base.name}'"),
         written=before.as_written(),
         given=given.as_written(),
         entrants=entrants,
