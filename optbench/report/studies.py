@@ -103,13 +103,12 @@ def results(study: StudyTables) -> pd.DataFrame:
 
 def _comparison(study: StudyTables) -> Comparison | None:
     """Return the comparison of the winners, where at least two can be compared."""
-    final = of_winners(study)
-    if final is None or final.lanes.empty:
+    if study.final is None or study.final.lanes.empty:
         return None
     chosen_by = {metric(study, problem) for problem in problem_names(study)}
     one = chosen_by.pop() if len(chosen_by) == 1 else None
     try:
-        return compare(final, Question(one if one in METRICS else None))
+        return compare(of_winners(study.final), Question(one if one in METRICS else None))
     except NothingToCompareError:
         return None
 

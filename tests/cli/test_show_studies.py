@@ -6,6 +6,7 @@ from math import inf
 
 import pytest
 
+import optbench as optbench_api
 from tests.cli.command import optbench, run
 from tests.report.studies import Trial, study
 
@@ -115,3 +116,26 @@ def test_figures_of_studies_that_there_are_not(made):
     assert "there is no problem 'anisotropi'; did you mean 'anisotropic'?" in seen.message
     seen = optbench("plot", "judged", "--kind", "trials", cwd=made)
     assert "there is no study 'judged' under 'results'" in seen.message
+
+
+def test_a_comparison_of_a_study_is_one_of_its_winners(made, tmp_path):
+    shutil.copytree(made / "results", tmp_path / "results")
+    study = tmp_path / "results" / "a-tune-20260101T000000Z-00000000"
+    shutil.rmtree(study / "final")
+    optimizers = [{"name": name} for name in LABELS]
+    optimizers += [{"name": name, "label": f"{name} (default)", "lr": 0.01} for name in LABELS]
+    optbench_api.run(
+        {"name": "judged", "problem": [{"name": "anisotropic"}], "optimizer": optimizers},
+        out=tmp_path / "made",
+        start_spread=0.02,
+        seeds=6,
+    )
+    (final,) = (tmp_path / "made").iterdir()
+    shutil.move(final, study / "final")
+    rows = json.loads(told(tmp_path, "compare", "a-tune", "--format", "json"))
+    assert [{row["a"], row["b"]} for row in rows] == [{*LABELS}]
+    table = optbench_api.compare("a-tune", out=tmp_path / "results")
+    assert len(table) == 1
+    plain = shutil.move(study / "final", tmp_path / "results" / "alone")
+    rows = json.loads(told(tmp_path, "compare", plain, "--format", "json"))
+    assert len(rows) == 6

@@ -152,7 +152,7 @@ def test_trials_that_halving_ended_did_not_diverge_and_cost_less():
 
 def test_the_verdict_is_that_of_compare_without_the_defaults():
     made = study(BOTH, final())
-    found = compare(of_winners(made), Question("validation_loss"))
+    found = compare(of_winners(made.final), Question("validation_loss"))
     (pair,) = found.rows
     d = np.log(0.03 * noise("adam")) - np.log(0.09 * noise("sgd"))
     low, high = map(exp, interval(d))
