@@ -101,10 +101,18 @@ def run_all(
     """Make the runs of an invocation; yield each one's result when it has ended.
 
     An interrupted run is the last.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If an interrupt came when a run had all but ended, and there are more.
     """
     device, plans = plan_runs(invocation, notice)
     shared_id = new_invocation()
+    cancelled = False
     for plan in plans:
+        if cancelled:
+            raise KeyboardInterrupt
         with progress(plan) as observe:
             result = run_plan(
                 plan,
@@ -117,5 +125,6 @@ def run_all(
                 time_alone=invocation.time_alone,
             )
         yield result
+        cancelled = result.cancelled
         if result.status is Status.INTERRUPTED:
             return

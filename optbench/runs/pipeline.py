@@ -73,12 +73,14 @@ class Plan:
 class RunResult:
     """Where the results of a run are, how it ended, and what lanes raised.
 
-    It has ``failed`` if a lane raised, and ``diverged`` if all lanes did.
+    It has ``failed`` if a lane raised, and ``diverged`` if all lanes did. It may have ended before
+    an interrupt was heard, which ``cancelled`` tells: nothing more is to be run then.
     """
 
     path: Path
     status: Status
     failures: tuple[Failure, ...] = ()
+    cancelled: bool = False
 
 
 def new_invocation() -> str:
@@ -216,12 +218,12 @@ def carry_out(
         except KeyboardInterrupt:
             writer.finish(Status.INTERRUPTED)
             raise
-    statuses = set(writer.statuses)
-    status = Status.DIVERGED if statuses == {Status.DIVERGED} else Status.DONE
-    for worse in (Status.FAILED, Status.INTERRUPTED):
-        status = worse if worse in statuses else status
-    writer.finish(status)
-    return RunResult(writer.path, status, writer.failures)
+        statuses = set(writer.statuses)
+        status = Status.DIVERGED if statuses == {Status.DIVERGED} else Status.DONE
+        for worse in (Status.FAILED, Status.INTERRUPTED):
+            status = worse if worse in statuses else status
+        writer.finish(status)
+        return RunResult(writer.path, status, writer.failures, cancelled.is_set())
 
 
 def _working_directory(run: Path) -> str:

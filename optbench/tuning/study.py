@@ -211,7 +211,7 @@ def resume_study(
 
 
 class _RoundInterruptedError(Exception):
-    """A round was interrupted, and is kept."""
+    """A round was interrupted, or an interrupt came at its end; it is kept."""
 
 
 @dataclass
@@ -326,7 +326,7 @@ class _Study:
         resolved = resolve(suite, data_dir=self.execution.data_folder)
         result = self._kept(path) or self._run(path, resolved)
         self.failures += result.failures
-        if result.status is Status.INTERRUPTED:
+        if result.status is Status.INTERRUPTED or (result.cancelled and phase != FINAL):
             raise _RoundInterruptedError
         return read_run(path, RANKED_BY)
 

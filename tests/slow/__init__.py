@@ -3,9 +3,11 @@
 Tests here that take more than a few seconds bear the mark ``slow``.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -47,6 +49,28 @@ def assert_same_run(path: Path, expected: Path, left: tuple[str, ...] = ()) -> N
             assert ours[name][column].to_numpy().tobytes() == table[column].to_numpy().tobytes()
     other = {*files(path)} ^ {*files(expected)}
     assert {each for each in other if each.partition("/")[0] not in left} == set()
+
+
+LEFT_BY_THE_KILLED = (".lock", "journal", ".journal.gone")
+"""What a run or study may keep that had ended when it was killed."""
+
+
+def assert_same_study(path: Path, expected: Path) -> None:
+    """Compare all that two studies found, bit for bit; times and seconds may differ."""
+
+    def told(study: Path) -> dict[str, Any]:
+        meta = json.loads((study / "tune.json").read_text(encoding="utf-8"))
+        return {key: value for key, value in meta.items() if key not in ("started", "ended")}
+
+    assert told(path) == told(expected)
+    ours, theirs = (pd.read_parquet(study / "trials.parquet") for study in (path, expected))
+    pd.testing.assert_frame_equal(
+        ours.drop(columns="seconds"), theirs.drop(columns="seconds"), check_exact=True
+    )
+    for name in sorted(each.name for each in expected.iterdir() if each.is_dir()):
+        assert_same_run(path / name, expected / name, left=LEFT_BY_THE_KILLED)
+    other = {each.name for each in path.iterdir()} ^ {each.name for each in expected.iterdir()}
+    assert other <= {*LEFT_BY_THE_KILLED}
 
 
 def files(path: Path) -> list[str]:
