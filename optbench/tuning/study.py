@@ -21,11 +21,24 @@ from optbench.device.choose import get_device
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
 from optbench.errors import ResultsError
-from optbench.records import Failure, Lane, RunTables, Status
+from optbench.records import NUMERICS_VERSION, Failure, Lane, RunTables, Status
 from optbench.report.configurations import RANKED_BY
 from optbench.runs.invocation import Execution, ShowProgress
-from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
-from optbench.runs.resume import check_resumable, device_name, plan_rest, resume
+from optbench.runs.pipeline import (
+    Plan,
+    RunResult,
+    new_invocation,
+    plan_run,
+    run_plan,
+    working_directory,
+)
+from optbench.runs.resume import (
+    check_environment,
+    check_resumable,
+    device_name,
+    plan_rest,
+    resume,
+)
 from optbench.runs.reuse import Reused, find_reusable
 from optbench.store.environment import describe_environment
 from optbench.store.lock import locked
@@ -34,7 +47,7 @@ from optbench.store.studies import (
     FINAL,
     is_study,
     new_study_directory,
-    read_tune,
+    read_tune_as_written,
     write_trials,
     write_tune,
 )
@@ -42,6 +55,16 @@ from optbench.suite.format import SuiteFile
 from optbench.suite.resolve import Suite, resolve
 from optbench.suite.values import plain_value
 from optbench.tuning import tpe
+from optbench.tuning.outlook import (
+    FINALISTS,
+    SEARCH,
+    Outlook,
+    Share,
+    first_plan,
+    foresee,
+    shares,
+    steps_after,
+)
 from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest, read_protocol, settle
 from optbench.tuning.rounds import final_suite, next_trials, search_suite
 from optbench.tuning.samplers import Trial
@@ -54,8 +77,6 @@ from optbench.tuning.scores import (
     trial_rows,
     winner,
 )
-
-SEARCH, FINALISTS = "search", "finalists"
 
 PROBE_STEPS = 64
 """Steps of a block from which the seconds of a lane's step are taken."""
@@ -70,13 +91,26 @@ Notice = Callable[[str], None]
 class Step:
     """What a study is about to run.
 
-    ``trials`` is how many each optimizer has, and ``best`` the smallest score of each so far.
+    Attributes
+    ----------
+    phase, run
+        What the round is for, and the name of its run.
+    trials
+        How many each optimizer has.
+    kept
+        Whether the round has ended already, so that its run is read.
+    best
+        The score so far of each optimizer's best.
+    later
+        Steps on each problem that come after the round.
     """
 
     phase: str
     run: str
     trials: Mapping[Key, int]
-    best: Mapping[Key, float] = field(default_factory=dict)
+    kept: bool
+    best: Mapping[Key, float]
+    later: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -119,14 +153,28 @@ def begin(
     request: TuneRequest,
     execution: Execution,
     notice: Notice = lambda message: None,
-) -> "tuple[Device, Protocol]":
-    """Return the device and the protocol of a new study; nothing is written."""
+) -> tuple[Device, Protocol, Plan]:
+    """Return the device and the protocol of a new study and the plan of its first round.
+
+    Nothing is written, and what could not be run later is refused here.
+    """
     device = get_device(execution.device)
 
     def measure(suite: Suite) -> dict[Key, float]:
         return step_seconds(suite, device, execution.workers)
 
-    return device, settle(request, execution.data_folder, measure, notice)
+    protocol = settle(request, execution.data_folder, measure, notice)
+    return device, protocol, first_plan(protocol, device, execution.workers, execution.data_folder)
+
+
+def outlook(
+    request: TuneRequest,
+    execution: Execution,
+    notice: Notice = lambda message: None,
+) -> Outlook:
+    """Return what a study would take; nothing is written, and only a few steps are made."""
+    device, protocol, plan = begin(request, execution, notice)
+    return foresee(protocol, plan, device, lambda lanes: _reusable(execution, lanes))
 
 
 def tune(
@@ -135,6 +183,7 @@ def tune(
     notice: Notice = lambda message: None,
     progress: ShowProgress = lambda plan: nullcontext(lambda record: None),
     announce: Callable[[Step], None] = lambda step: None,
+    expect: Callable[[Outlook], None] | None = None,
 ) -> StudyResult:
     """Make a study.
 
@@ -150,17 +199,23 @@ def tune(
         What shows each run, as of :func:`optbench.runs.invocation.run_all`.
     announce
         Is told what is run next.
+    expect
+        Is told beforehand what the study takes, if anybody wants to know.
 
     Raises
     ------
     SuiteError
         For whatever ``optbench tune`` exits with code 2.
     """
-    device, protocol = begin(request, execution, notice)
+    device, protocol, plan = begin(request, execution, notice)
+    if expect is not None:
+        expect(foresee(protocol, plan, device, lambda lanes: _reusable(execution, lanes)))
     path = new_study_directory(Path(execution.out), protocol.base.name)
     meta = {
         "started": _now(),
         "status": Status.RUNNING,
+        "directory": working_directory(path),
+        "numerics_version": NUMERICS_VERSION,
         "device": device.describe(),
         "environment": describe_environment(),
         **({"optuna": tpe.optuna_version()} if protocol.sampler == "tpe" else {}),
@@ -185,17 +240,20 @@ def resume_study(
 ) -> StudyResult:
     """Go on with a study that was interrupted or killed; see :func:`tune`.
 
+    ``force`` lets the environment be another than the study began in.
+
     Raises
     ------
     ResultsError
         If it has ended, or another process tunes it.
     """
     with locked(path, notice):
-        meta = read_tune(path)
+        meta = read_tune_as_written(path)
         if meta["status"] not in (Status.RUNNING, Status.INTERRUPTED):
             raise ResultsError(f"'{path}' has ended ({meta['status']}): there is nothing to resume")
-        protocol = read_protocol(meta, execution.data_folder)
         device = get_device(device_name(meta))
+        check_environment(path, meta, device, force=force)
+        protocol = read_protocol(meta, path, execution.data_folder)
         study = _Study(
             path,
             {**meta, "status": Status.RUNNING},
@@ -232,10 +290,12 @@ class _Study:
     winners: dict[Key, Winner] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    foreseen: tuple[Share, ...] = ()
     invocation: str = field(default_factory=new_invocation)
 
     def carry_on(self) -> StudyResult:
         """Run what has not been run."""
+        self.foreseen = shares(self.protocol)
         self.meta = {key: value for key, value in self.meta.items() if key != "ended"}
         self._write(Status.RUNNING)
         try:
@@ -243,10 +303,8 @@ class _Study:
             self._try_finalists()
             self._choose()
             self._judge()
-        except (_RoundInterruptedError, KeyboardInterrupt) as stop:
+        except (_RoundInterruptedError, KeyboardInterrupt):
             self._write(Status.INTERRUPTED)
-            if isinstance(stop, KeyboardInterrupt):
-                raise
             return self._result(Status.INTERRUPTED)
         status = Status.FAILED if self.failures else Status.DONE
         self._write(status)
@@ -320,15 +378,29 @@ class _Study:
         """Return the tables of a round, which is run unless it has ended."""
         counts = {key: len(trials) for key, trials in tried.items()}
         self.rounds.append({"phase": phase, "run": name, "trials": sum(counts.values())})
-        best_so_far = {key: min(each.score for each in found) for key, found in self.search.items()}
-        self.announce(Step(phase, name, counts, best_so_far))
         path = self.path / name
+        kept = self._kept(path)
+        self.announce(
+            Step(phase, name, counts, kept is not None, self._best(), self._later(phase, counts))
+        )
         resolved = resolve(suite, data_dir=self.execution.data_folder)
-        result = self._kept(path) or self._run(path, resolved)
+        result = kept or self._run(path, resolved)
         self.failures += result.failures
         if result.status is Status.INTERRUPTED:
             raise _RoundInterruptedError
         return read_run(path, RANKED_BY)
+
+    def _best(self) -> dict[Key, float]:
+        """Return the best score of each optimizer, of its finalists where it has some."""
+        return {
+            key: best(self._finalists_of(key) or found, 1)[0].score
+            for key, found in self.search.items()
+        }
+
+    def _later(self, phase: str, counts: Mapping[Key, int]) -> dict[str, int]:
+        """Return the steps on each problem after a round with so many trials."""
+        tried = {key: count + len(self.search.get(key, ())) for key, count in counts.items()}
+        return steps_after(self.protocol, phase, tried, self.foreseen)
 
     def _kept(self, path: Path) -> RunResult | None:
         """Return the result of a round that has ended."""
@@ -354,7 +426,12 @@ class _Study:
                 )
         if path.exists():  # it was killed before anything was run
             shutil.rmtree(path)
-        plan = plan_run(suite, self.device, self.execution.workers, self._reusable)
+        plan = plan_run(
+            suite,
+            self.device,
+            self.execution.workers,
+            lambda lanes: _reusable(self.execution, lanes, self.path),
+        )
         with self.progress(plan) as observe:
             return run_plan(
                 plan,
@@ -366,20 +443,6 @@ class _Study:
                 self.notice,
                 directory=path.name,
             )
-
-    def _reusable(self, lanes: Sequence[Lane]) -> list[Reused]:
-        """Return which lanes earlier runs and rounds of studies have finished."""
-        if not self.execution.reuse:
-            return []
-        out = Path(self.execution.out)
-        left, found = list(lanes), []
-        studies = sorted(path for path in out.iterdir() if is_study(path) and path != self.path)
-        for folder in (out, *reversed(studies)):
-            part = find_reusable(folder, left, diverged=True)
-            taken = {number for reused in part for number in reused.lanes}
-            left = [lane for lane in left if lane.number not in taken]
-            found += part
-        return found
 
     def _write(self, status: Status) -> None:
         """Write tune.json and, once there are any, the trials."""
@@ -397,6 +460,21 @@ class _Study:
             "winners": [_described(won) for won in self.winners.values()],
         }
         write_tune(self.path, meta)
+
+
+def _reusable(execution: Execution, lanes: Sequence[Lane], own: Path | None = None) -> list[Reused]:
+    """Return which lanes earlier runs have finished, and rounds of studies but one's ``own``."""
+    if not execution.reuse:
+        return []
+    out = Path(execution.out)
+    left, found = list(lanes), []
+    studies = sorted(path for path in out.glob("*") if is_study(path) and path != own)
+    for folder in (out, *reversed(studies)):
+        part = find_reusable(folder, left, diverged=True)
+        taken = {number for reused in part for number in reused.lanes}
+        left = [lane for lane in left if lane.number not in taken]
+        found += part
+    return found
 
 
 def _described(won: Winner) -> dict[str, Any]:
