@@ -48,6 +48,7 @@ from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
 from optbench.store.reader import read_run
+from optbench.store.studies import run_name
 
 BESIDE_RESUME = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out"),
@@ -216,7 +217,7 @@ def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool)
     for result in results:
         codes.append(_exit_code(result.status))
         if codes[-1] == ExitCode.INTERRUPTED and not (quiet or json):
-            command = f"optbench run --resume {quote(result.path.name)}{_out_option(out)}"
+            command = f"optbench run --resume {quote(run_name(result.path))}{_out_option(out)}"
             say(f"interrupted: what was done is kept; go on with: {command}")
         tables = read_run(result.path, RANKED_BY)
         finished.append(tables)

@@ -33,6 +33,7 @@ from optbench.store.environment import calibration_seconds, describe_environment
 from optbench.store.lock import locked
 from optbench.store.places import make_folder
 from optbench.store.reader import read_run
+from optbench.store.studies import run_name
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite.resolve import Suite
 
@@ -346,7 +347,7 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
                 for block in plan.blocks
             ),
             *(
-                {"block": number, "lanes": list(part.lanes), "reused_from": part.run.name}
+                {"block": number, "lanes": list(part.lanes), "reused_from": run_name(part.run)}
                 for number, part in plan.reused
             ),
         ],

@@ -35,10 +35,11 @@ from optbench.runs.pipeline import (
     write_surfaces,
 )
 from optbench.store.environment import describe_environment
-from optbench.store.find import find_runs
+from optbench.store.find import find_entries
 from optbench.store.journal import Journal
 from optbench.store.lock import locked
 from optbench.store.reader import check_file, read_description, read_lanes
+from optbench.store.studies import is_study
 from optbench.store.writer import RunWriter
 from optbench.suite.format import read_suite
 from optbench.suite.resolve import Suite, resolve
@@ -65,7 +66,9 @@ def resume_run(
     optimizers are timed alone count too. ``notice`` and ``progress`` are those of
     :func:`optbench.runs.invocation.run_all`.
     """
-    (path,) = find_runs([run], Path(execution.out))
+    (path,) = find_entries([run], Path(execution.out))
+    if is_study(path):
+        raise ResultsError(f"'{path}' is a study; use: optbench tune --resume {quote(str(path))}")
     device = get_device(device_name(read_description(path)))
     check_resumable(path, device, force=force)
     suite = resolve(read_suite(str(path / "run.json")), data_dir=execution.data_folder)

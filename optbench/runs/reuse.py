@@ -24,8 +24,9 @@ from optbench.records import (
     Status,
     TraceChunk,
 )
-from optbench.store.find import list_runs
+from optbench.store.find import list_rounds
 from optbench.store.reader import read_lanes, read_meta, read_run
+from optbench.store.studies import run_name
 
 FINISHED = (Status.DONE, Status.STOPPED)
 """Statuses of lanes that are taken over."""
@@ -47,19 +48,20 @@ class Reused:
         here = {there: number for number, there in self.lanes.items()}
         yield _trace(tables, here, block)
         yield from _evaluations(tables, here, block)
-        yield BlockResult(block, tuple(_results(tables, here, self.run.name)))
+        yield BlockResult(block, tuple(_results(tables, here, run_name(self.run))))
 
 
 def find_reusable(out: Path, lanes: Sequence[Lane], *, diverged: bool = False) -> list[Reused]:
     """Return which lanes earlier runs under ``out`` have finished, the latest run first.
 
+    Runs of studies' rounds are among them.
     ``diverged`` also takes over lanes that diverged. Damaged runs are passed over, and those of an
     earlier schema, whose columns mean something else.
     """
     wanted = {lane.key: lane.number for lane in lanes}
     statuses = {*FINISHED, Status.DIVERGED} if diverged else set(FINISHED)
     reused = []
-    for run in reversed(list_runs(out)):
+    for run in reversed(list_rounds(out)):
         if not wanted:
             break
         try:

@@ -8,7 +8,7 @@ checkpoints, and the rest is run.
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from os.path import isfile
 from pathlib import Path
@@ -21,7 +21,7 @@ from optbench.device.choose import get_device
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
 from optbench.errors import ResultsError
-from optbench.records import NUMERICS_VERSION, Failure, Lane, RunTables, Status
+from optbench.records import NUMERICS_VERSION, Failure, RunTables, Status
 from optbench.report.configurations import RANKED_BY
 from optbench.runs.invocation import Execution, ShowProgress
 from optbench.runs.pipeline import (
@@ -39,13 +39,11 @@ from optbench.runs.resume import (
     plan_rest,
     resume,
 )
-from optbench.runs.reuse import Reused, find_reusable
 from optbench.store.environment import describe_environment
 from optbench.store.lock import locked
 from optbench.store.reader import read_description, read_run
 from optbench.store.studies import (
     FINAL,
-    is_study,
     new_study_directory,
     read_tune_as_written,
     write_trials,
@@ -174,7 +172,7 @@ def outlook(
 ) -> Outlook:
     """Return what a study would take; nothing is written, and only a few steps are made."""
     device, protocol, plan = begin(request, execution, notice)
-    return foresee(protocol, plan, device, lambda lanes: _reusable(execution, lanes))
+    return foresee(protocol, plan, device, _reusing_all(execution).reusable)
 
 
 def tune(
@@ -209,7 +207,7 @@ def tune(
     """
     device, protocol, plan = begin(request, execution, notice)
     if expect is not None:
-        expect(foresee(protocol, plan, device, lambda lanes: _reusable(execution, lanes)))
+        expect(foresee(protocol, plan, device, _reusing_all(execution).reusable))
     path = new_study_directory(Path(execution.out), protocol.base.name)
     meta = {
         "started": _now(),
@@ -430,7 +428,7 @@ class _Study:
             suite,
             self.device,
             self.execution.workers,
-            lambda lanes: _reusable(self.execution, lanes, self.path),
+            _reusing_all(self.execution).reusable,
         )
         with self.progress(plan) as observe:
             return run_plan(
@@ -462,19 +460,9 @@ class _Study:
         write_tune(self.path, meta)
 
 
-def _reusable(execution: Execution, lanes: Sequence[Lane], own: Path | None = None) -> list[Reused]:
-    """Return which lanes earlier runs have finished, and rounds of studies but one's ``own``."""
-    if not execution.reuse:
-        return []
-    out = Path(execution.out)
-    left, found = list(lanes), []
-    studies = sorted(path for path in out.glob("*") if is_study(path) and path != own)
-    for folder in (out, *reversed(studies)):
-        part = find_reusable(folder, left, diverged=True)
-        taken = {number for reused in part for number in reused.lanes}
-        left = [lane for lane in left if lane.number not in taken]
-        found += part
-    return found
+def _reusing_all(execution: Execution) -> Execution:
+    """Let lanes that diverged be taken over where any are: to a trial they are worth as much."""
+    return replace(execution, reuse_diverged=execution.reuse or execution.reuse_diverged)
 
 
 def _described(won: Winner) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.store.files import file_name, write_beside
 from optbench.store.places import writing
+from optbench.store.studies import run_name
 
 AUTO = "auto"
 """The kind that stands for all kinds that fit."""
@@ -139,10 +140,11 @@ def places(
         chosen = [target]
     else:
         several = len({subject.tables.path for subject in subjects}) > 1
-        names = (
-            f"{subject.tables.path.name}-{subject.name}" if several else subject.name
-            for subject in subjects
-        )
+        runs = [run_name(subject.tables.path).replace("/", "-") for subject in subjects]
+        names = [
+            f"{run}-{subject.name}" if several else subject.name
+            for run, subject in zip(runs, subjects, strict=True)
+        ]
         chosen = _distinct(target / f"{name}.{suffix}" for name in names)
     for place in chosen:
         if lexists(place):
