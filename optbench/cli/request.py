@@ -1,16 +1,19 @@
-"""Options of commands that run suites: what is asked for, and how it is carried out.
+"""What commands that run suites share: options, and what they say of lanes that failed.
 
-A command that has them names its parameters as `run` does; :func:`asked` reads them from its
-context.
+A command that has these options calls its parameters as ``run`` does; :func:`asked` reads them from
+its context.
 """
 
 from collections.abc import Collection
+from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
-from optbench.cli.options import complete_optimizer, complete_problem
+from optbench.cli.options import DEFAULT_OUT, complete_optimizer, complete_problem
 from optbench.errors import SuiteError
+from optbench.records import Failure, RunTables
 from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_starts, parse_stops
 
 Optimizers = Annotated[
@@ -129,6 +132,18 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only where the
 
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
+Force = Annotated[
+    bool, typer.Option("--force", help="With --resume: even if the environment has changed.")
+]
+
+TimeAlone = Annotated[
+    bool,
+    typer.Option(
+        "--time-alone",
+        help="At the end, time a step of each optimizer alone, for optbench target --in seconds.",
+    ),
+]
+
 CheckpointEvery = Annotated[
     float, typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints.")
 ]
@@ -165,3 +180,24 @@ def check_alone(context: typer.Context, beside: Collection[str], what: str) -> N
         if name not in beside and source is not None and source.name == "COMMANDLINE":
             option = parameter.opts[0] if parameter.opts[0].startswith("-") else "a suite"
             raise SuiteError(f"--resume continues a {what} as it began; leave {option} out")
+
+
+def out_option(out: Path) -> str:
+    """Return what makes another command look for runs in the same folder."""
+    return "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
+
+
+def failed(failure: Failure, tables: RunTables) -> str:
+    """Say in one line which lanes raised something."""
+    where = f"(the traceback is in {tables.path}/run.json)"
+    if not failure.lanes:
+        return (
+            f"note: a block of lanes raised what none of them raises alone: {failure.message}; "
+            f"they were run in smaller blocks {where}"
+        )
+    lanes = tables.lanes.set_index("lane").loc[list(failure.lanes)]
+    titles = (lanes["label"] + " on " + lanes["problem"]).tolist()
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(lanes["seed"].tolist()))
+    which = ", ".join(dict.fromkeys(titles))
+    count = "" if len(lanes) == 1 else f", {len(lanes)} lanes"
+    return f"error: {which} (seed {seeds}{count}) failed: {failure.message} {where}"

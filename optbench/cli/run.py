@@ -19,6 +19,7 @@ from optbench.cli.request import (
     Dtype,
     Epochs,
     EvaluateEvery,
+    Force,
     Function,
     Grid,
     Iterations,
@@ -34,11 +35,14 @@ from optbench.cli.request import (
     Start,
     StartSpread,
     Stop,
+    TimeAlone,
     asked,
     check_alone,
+    failed,
+    out_option,
 )
 from optbench.errors import ExitCode, SuiteError
-from optbench.records import Failure, RunTables, Status
+from optbench.records import RunTables, Status
 from optbench.report.configurations import RANKED_BY
 from optbench.report.sections import to_json, to_rich
 from optbench.report.summaries import summary
@@ -107,18 +111,9 @@ def run(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Resume a run that was interrupted or killed.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="With --resume: even if the environment has changed.")
-    ] = False,
+    force: Force = False,
     checkpoint_every: CheckpointEvery = CHECKPOINT_SECONDS,
-    time_alone: Annotated[
-        bool,
-        typer.Option(
-            "--time-alone",
-            help="At the end, time a step of each optimizer alone, for optbench target "
-            "--in seconds.",
-        ),
-    ] = False,
+    time_alone: TimeAlone = False,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
@@ -217,12 +212,12 @@ def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool)
     for result in results:
         codes.append(_exit_code(result.status))
         if codes[-1] == ExitCode.INTERRUPTED and not (quiet or json):
-            command = f"optbench run --resume {quote(run_name(result.path))}{_out_option(out)}"
+            command = f"optbench run --resume {quote(run_name(result.path))}{out_option(out)}"
             say(f"interrupted: what was done is kept; go on with: {command}")
         tables = read_run(result.path, RANKED_BY)
         finished.append(tables)
         for failure in result.failures:
-            say(_failure(failure, tables))
+            say(failed(failure, tables))
             debug(failure.traceback)
         if not (quiet or json):
             console().print(to_rich(sections(summary(tables))))
@@ -242,7 +237,7 @@ def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool)
     for tables in finished:
         tell(tables.path if quiet else f"results: {tables.path}")
     if not quiet:
-        say(f"plot them with: optbench plot{_out_option(out)}")
+        say(f"plot them with: optbench plot{out_option(out)}")
     return max(codes)
 
 
@@ -250,24 +245,3 @@ def _exit_code(status: Status) -> int:
     """Return the exit code of a run that ended so."""
     ends = {Status.DONE: ExitCode.DONE, Status.INTERRUPTED: ExitCode.INTERRUPTED}
     return ends.get(status, ExitCode.LANES_FAILED)
-
-
-def _out_option(out: Path) -> str:
-    """Return what makes another command look for runs in the same folder."""
-    return "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
-
-
-def _failure(failure: Failure, tables: RunTables) -> str:
-    """Say in one line which lanes raised something."""
-    where = f"(the traceback is in {tables.path}/run.json)"
-    if not failure.lanes:
-        return (
-            f"note: a block of lanes raised what none of them raises alone: {failure.message}; "
-            f"they were run in smaller blocks {where}"
-        )
-    lanes = tables.lanes.set_index("lane").loc[list(failure.lanes)]
-    titles = (lanes["label"] + " on " + lanes["problem"]).tolist()
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(lanes["seed"].tolist()))
-    which = ", ".join(dict.fromkeys(titles))
-    count = "" if len(lanes) == 1 else f", {len(lanes)} lanes"
-    return f"error: {which} (seed {seeds}{count}) failed: {failure.message} {where}"

@@ -32,6 +32,7 @@ class Share:
     problem: str
     label: str
     trials: int
+    seeds: int
     lanes: int
     steps: int
 
@@ -103,9 +104,10 @@ def _finals(protocol: Protocol) -> Iterator[Share]:
 
 
 def _share(phase: str, entrant: Entrant, trials: int, configurations: int, seeds: int) -> Share:
-    lanes = configurations * (seeds if entrant.random else 1)
+    seeds = seeds if entrant.random else 1
+    lanes = configurations * seeds
     steps = lanes * entrant.iterations
-    return Share(phase, entrant.problem, entrant.label, trials, lanes, steps)
+    return Share(phase, entrant.problem, entrant.label, trials, seeds, lanes, steps)
 
 
 def steps_after(

@@ -43,6 +43,9 @@ FIRST_TUNING_SEED = 1_000_000
 FEWEST_EVALUATION_SEEDS, SPARE_SEEDS = 10, 2
 """With ``auto``: so many seeds at least, and so many more than Holm's procedure needs."""
 
+OWN_SPACES = "the suite, or --space and --grid"
+"""By whose opinion spaces are that come from no set."""
+
 METRICS = ("validation_loss", "validation_error", "final_loss", "best_loss")
 """What trials can be scored by; the test split never chooses."""
 
@@ -150,7 +153,7 @@ class Protocol:
     Attributes
     ----------
     base
-        The suite without spaces and grids: its hyperparameters are the defaults.
+        The suite as resolved, without spaces and grids: its hyperparameters are the defaults.
     written, given
         The suite as its author wrote it, and with the request's options.
     entrants
@@ -300,7 +303,7 @@ def settle(
     """
     _check(request)
     before, given, base = _suites(request, notice)
-    base, suite, metrics = _metrics(request, base, data_dir, notice)
+    suite, metrics = _metrics(request, base, data_dir, notice)
     for message in suite.notices:
         notice(message)
     found = space_set(request.spaces)
@@ -313,7 +316,7 @@ def settle(
     seconds = measure(suite) if budget.unit == "s" else {}
     entrants = tuple(_with_trials(bare, request, budget, seconds, notice))
     return Protocol(
-        base=base,
+        base=parse_suite(suite.resolved, f"suite '{suite.name}'"),
         written=before.as_written(),
         given=given.as_written(),
         entrants=entrants,
@@ -408,8 +411,8 @@ def _without_sweeps(entry: ProblemEntry, given: ProblemEntry) -> dict[str, Any]:
 
 def _metrics(
     request: TuneRequest, base: SuiteFile, data_dir: Path | None, notice: Callable[[str], None]
-) -> tuple[SuiteFile, Suite, dict[str, str]]:
-    """Return the suite, resolved too, with validation splits where they are needed."""
+) -> tuple[Suite, dict[str, str]]:
+    """Return the suite resolved, with validation splits where they are needed, and its metrics."""
     suite = resolve(base, data_dir=data_dir)
     wanted = request.metric or "validation_loss"
     if wanted.startswith("validation_"):
@@ -428,8 +431,7 @@ def _metrics(
                     f'of its training data becomes one (split = "{VALIDATED}"); '
                     "--metric final_loss keeps the split"
                 )
-            base = base.changed(problem=plain)
-            suite = resolve(base, data_dir=data_dir)
+            suite = resolve(base.changed(problem=plain), data_dir=data_dir)
     metrics = {}
     for problem in suite.problems:
         validated = "validation" in problem.problem.split_sizes()
@@ -438,7 +440,7 @@ def _metrics(
                 f"--metric {wanted}: {problem.label} has no validation split; take final_loss"
             )
         metrics[problem.label] = wanted if request.metric or validated else "final_loss"
-    return base, suite, metrics
+    return suite, metrics
 
 
 def _entrants(
@@ -508,7 +510,7 @@ def _spaces(entry: OptimizerEntry, kept: set[str], found: SpaceSet) -> tuple[dic
         except SuiteError as error:
             raise error.within(f"{entry.title}: grid.{key}") from None
     if spaces:
-        return spaces, "the suite, or --space and --grid"
+        return spaces, OWN_SPACES
     spaces = {key: space for key, space in found.of(entry.name).items() if key not in kept}
     if not spaces:
         raise SuiteError(

@@ -86,6 +86,14 @@ Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Tuning(Execution, TuneRequest):
+    """What :func:`optbench.tune` takes: a request, and how to carry it out.
+
+    Lanes that diverged are reused with the others, and optimizers are timed alone in the final.
+    """
+
+
+@dataclass(frozen=True)
 class Step:
     """What a study is about to run.
 
@@ -120,14 +128,14 @@ class StudyResult:
     winners
         What was chosen; empty unless the search has ended.
     failures
-        What lanes raised, in all rounds.
+        What lanes raised, by the name of the round.
     """
 
     path: Path
     status: Status
     protocol: Protocol
     winners: tuple[Winner, ...] = ()
-    failures: tuple[Failure, ...] = ()
+    failures: Mapping[str, tuple[Failure, ...]] = field(default_factory=dict)
 
     @property
     def hopeless(self) -> list[Entrant]:
@@ -286,7 +294,7 @@ class _Study:
     search: dict[Key, list[Outcome]] = field(default_factory=dict)
     finalists: dict[Key, list[Outcome]] = field(default_factory=dict)
     winners: dict[Key, Winner] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict)
     rounds: list[dict[str, Any]] = field(default_factory=list)
     foreseen: tuple[Share, ...] = ()
     invocation: str = field(default_factory=new_invocation)
@@ -314,7 +322,7 @@ class _Study:
             status,
             self.protocol,
             tuple(self.winners.values()),
-            tuple(self.failures),
+            self.failures,
         )
 
     def _search(self) -> None:
@@ -383,7 +391,8 @@ class _Study:
         )
         resolved = resolve(suite, data_dir=self.execution.data_folder)
         result = kept or self._run(path, resolved)
-        self.failures += result.failures
+        if result.failures:
+            self.failures[name] = result.failures
         if result.status is Status.INTERRUPTED:
             raise _RoundInterruptedError
         return read_run(path, RANKED_BY)
@@ -415,12 +424,19 @@ class _Study:
 
     def _run(self, path: Path, suite: Suite) -> RunResult:
         """Begin a round, or go on with it."""
+        time_alone = self.execution.time_alone and path.name == FINAL
         if isfile(path / "run.json"):
             check_resumable(path, self.device, force=self.force)
             plan = plan_rest(path, suite, self.device, self.execution.workers)
             with self.progress(plan) as observe:
                 return resume(
-                    path, plan, self.device, observe, self.execution.checkpoint_every, self.notice
+                    path,
+                    plan,
+                    self.device,
+                    observe,
+                    self.execution.checkpoint_every,
+                    self.notice,
+                    time_alone=time_alone,
                 )
         if path.exists():  # it was killed before anything was run
             shutil.rmtree(path)
@@ -440,6 +456,7 @@ class _Study:
                 self.execution.checkpoint_every,
                 self.notice,
                 directory=path.name,
+                time_alone=time_alone,
             )
 
     def _write(self, status: Status) -> None:
