@@ -10,12 +10,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from optbench.errors import ResultsError, UsageError, nearest
-from optbench.records import RunTables
+from optbench.records import RunTables, StudyTables
 from optbench.report.configurations import problem_names
 from optbench.report.joined import joined, of_problems
 from optbench.report.plots import JOINED, KINDS, OVERALL, animate, drawable, kinds_for
 from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
+from optbench.report.protocol import problem_names as problems_of_study
 from optbench.store.files import file_name, write_beside
 from optbench.store.places import writing
 from optbench.store.studies import run_name
@@ -48,6 +49,20 @@ class Subject:
         """Name of its file, without the suffix; that of several runs names them all."""
         shown = [] if self.kind in OVERALL else [file_name(self.problem)]
         return "-".join([*shown, self.kind, *_in_file(self.tables.runs)])
+
+
+@dataclass(frozen=True)
+class StudySubject:
+    """What a figure of a study shows: a kind, of a problem."""
+
+    tables: StudyTables
+    problem: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """Name of its file, without the suffix."""
+        return f"{file_name(self.problem)}-{self.kind}"
 
 
 def _in_file(runs: Sequence[str]) -> list[str]:
@@ -99,6 +114,19 @@ def choose(
     return subjects
 
 
+def choose_of_studies(
+    studies: Sequence[StudyTables], kind: str, problems: Collection[str] = ()
+) -> list[StudySubject]:
+    """Return what is to be drawn of studies: a kind, of every problem or of some."""
+    pairs = [(study, problem) for study in studies for problem in problems_of_study(study)]
+    known = dict.fromkeys(problem for _, problem in pairs)
+    for problem in problems:
+        if problem not in known:
+            raise UsageError(f"there is no problem '{problem}'; {nearest(problem, known)}")
+    chosen = problems or known
+    return [StudySubject(study, problem, kind) for study, problem in pairs if problem in chosen]
+
+
 def _joined(pairs: Iterable[tuple[RunTables, str]]) -> list[tuple[RunTables, str]]:
     """Return each problem once, with the only run that has it or all of them as one."""
     having: dict[str, list[RunTables]] = {}
@@ -119,7 +147,9 @@ def _joined(pairs: Iterable[tuple[RunTables, str]]) -> list[tuple[RunTables, str
 
 
 def places(
-    subjects: Sequence[Subject], target: Path | None = None, format_: str | None = None
+    subjects: Sequence[Subject | StudySubject],
+    target: Path | None = None,
+    format_: str | None = None,
 ) -> list[Path]:
     """Return a file for each figure; in a place that the user chose nothing is overwritten.
 
