@@ -29,7 +29,7 @@ def made(tmp_path_factory):
         for label in LABELS
         for place, score in enumerate((0.4, 0.2, 0.3, inf))
     ]
-    known = {"metric": "final_loss", "iterations": 30}
+    known = {"metric": {"anisotropic": "final_loss"}, "iterations": 30}
     known |= {"spaces": {"anisotropic": {label: {"lr": "log(1e-3, 1)"} for label in LABELS}}}
     study_folder = write(
         cwd / "results" / "a-tune-20260101T000000Z-00000000", study(trials, **known)

@@ -121,7 +121,12 @@ def study(
         "budget": {
             "given": f"{counts.max()} trials",
             "unit": "trials",
-            "trials": {label: int(count) for (_, label), count in counts.items()},
+            "trials": {
+                problem: {
+                    label: int(count) for (of, label), count in counts.items() if of == problem
+                }
+                for problem in pairs["problem"].unique()
+            },
         },
         "metric": "validation_loss",
         "tuning_seeds": [1_000_000 + seed for seed in range(SEEDS)],
@@ -131,6 +136,7 @@ def study(
         "rounds": [{"phase": "search", "run": "search-000", "trials": int(counts.max())}],
         "winners": winners,
     }
-    return StudyTables(
-        Path("results/test-tune-20260101T000000Z-abc123"), known | meta, table, final
-    )
+    known |= meta
+    if isinstance(known["metric"], str):
+        known["metric"] = dict.fromkeys(pairs["problem"].unique(), known["metric"])
+    return StudyTables(Path("results/test-tune-20260101T000000Z-abc123"), known, table, final)
