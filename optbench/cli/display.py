@@ -1,11 +1,11 @@
 """What a run shows while it goes on: bars in a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -83,11 +83,26 @@ def title(lanes: Sequence[Lane]) -> str:
     return named if len(lanes) == 1 else f"{named} ×{len(lanes)}"
 
 
-class Bars:
-    """One bar per block: iterations, iterations per second, time left, current loss."""
+class _Headed(Progress):
+    """Bars below a line of text."""
 
-    def __init__(self, plan: Plan, screen: Console) -> None:
-        self.progress = Progress(
+    head: Callable[[], str] | None = None
+
+    @override
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.head is not None:
+            yield Text(self.head())
+        yield from super().get_renderables()
+
+
+class Bars:
+    """One bar per block: iterations, iterations per second, time left, current loss.
+
+    ``head`` tells what stands above them.
+    """
+
+    def __init__(self, plan: Plan, screen: Console, head: Callable[[], str] | None = None) -> None:
+        self.progress = _Headed(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -99,6 +114,7 @@ class Bars:
             transient=True,
             expand=True,
         )
+        self.progress.head = head
         self._lanes = plan.lanes
         self._totals = {block.number: block.iterations for block in plan.blocks}
         self._left = dict(self._totals)

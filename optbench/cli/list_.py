@@ -150,10 +150,10 @@ def runs(out: Out = DEFAULT_OUT) -> None:
 def _study(meta: Mapping[str, Any], rounds: Sequence[Path]) -> str:
     """Say in a line what a study tries, and in which round it is."""
     trials = meta["budget"]["trials"].values()
+    labels = dict.fromkeys(label for of_problem in trials for label in of_problem)
     counts = [count for of_problem in trials for count in of_problem.values()]
     least, most = min(counts, default=0), max(counts, default=0)
     count = f"{most}" if least == most else f"{least} to {most}"
-    titles = _titles([*dict.fromkeys(label for of_problem in trials for label in of_problem)])
-    metrics = ", ".join(dict.fromkeys(meta["metric"].values()))
     round_ = rounds[-1].name if rounds else "not begun"
-    return f"study: {count} trials each of {titles}, by {metrics}; {round_}"
+    metrics = ", ".join(dict.fromkeys(meta["metric"].values()))
+    return f"study: {count} trials each of {_titles([*labels])}, by {metrics}; {round_}"

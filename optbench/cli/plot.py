@@ -118,7 +118,7 @@ def plot(
         if format_ is not None:
             raise UsageError("--format is for figures; the suffix of --animate's file says its own")
         kind = RACE
-    holds_runs = out is not None and bool(list_runs(out) or [*out.glob("*/tune.json")])
+    holds_runs = out is not None and bool(list_runs(out))
     results = out if out is not None and holds_runs else DEFAULT_OUT
     target = None if holds_runs else out
     if animate is not None and target is not None:

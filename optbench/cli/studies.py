@@ -15,17 +15,18 @@ def named_studies(arguments: Sequence[str], out: Path) -> list[StudyTables]:
 
 
 def mean_studies(arguments: Sequence[str], out: Path) -> bool:
-    """Say whether arguments mean studies, all of them.
+    """Say whether arguments mean studies, all of them; by default what was made last.
 
     Raises
     ------
     UsageError
         If some do and others mean runs.
     """
-    found = [is_study(path) for path in find_entries(arguments, out)]
-    if any(found) and not all(found):
+    found = find_entries(arguments, out)
+    studies = [path for path in found if is_study(path)]
+    runs = [path for path in found if not is_study(path)]
+    if studies and runs:
         raise UsageError(
-            f"'{arguments[found.index(True)]}' is a study and "
-            f"'{arguments[found.index(False)]}' is not; show them one by one"
+            f"'{studies[0].name}' is a study and '{runs[0].name}' is not; show them one by one"
         )
-    return any(found)
+    return bool(studies)

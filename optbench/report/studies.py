@@ -216,10 +216,9 @@ def _spent(study: StudyTables, problem: str, label: str) -> dict[str, Any]:
 
 def _planned(study: StudyTables, problem: str, trials: pd.DataFrame) -> float:
     """Return the steps of trials of which each goes to where it was to go."""
-    resolved = study.meta["suite"]["resolved"]["problem"]
-    named = {each.get("label", each["name"]): each for each in resolved}
-    iterations = named[problem]["iterations"]
-    length = trials["culled_at"].astype(float).fillna(float(iterations))
+    resolved = study.meta["suite"].get("resolved", {}).get("problem", ())
+    iterations = {each.get("label"): each.get("iterations", np.nan) for each in resolved}
+    length = trials["culled_at"].astype(float).fillna(float(iterations.get(problem, np.nan)))
     return float((trials["seeds"] * length).sum())
 
 

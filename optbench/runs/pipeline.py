@@ -175,7 +175,7 @@ def run_plan(
             raise ResultsError(f"'{path}' holds a run already; resume it or choose another name")
         meta = {
             "invocation_id": invocation,
-            "directory": _working_directory(path),
+            "directory": working_directory(path),
             **_describe(plan, device),
         }
         extra = extra_columns(plan.suite)
@@ -226,7 +226,7 @@ def carry_out(
         return RunResult(writer.path, status, writer.failures, cancelled.is_set())
 
 
-def _working_directory(run: Path) -> str:
+def working_directory(run: Path) -> str:
     """Return where relative paths of a suite begin, as seen from the run's directory."""
     here = Path.cwd().resolve()
     try:

@@ -107,10 +107,17 @@ def check_resumable(run: Path, device: Device, *, force: bool = False) -> None:
             f"'{run}' was begun by an earlier optbench, whose summaries mean something else; "
             f"run its suite again: optbench run {quote(str(run / 'run.json'))}"
         )
+    check_environment(run, meta, device, force=force)
+
+
+def check_environment(
+    path: Path, meta: Mapping[str, Any], device: Device, *, force: bool = False
+) -> None:
+    """Refuse to go on in another environment than ``meta`` tells of, unless by ``force``."""
     changed = environment_changes(meta, device)
     if changed and not force:
         raise ResultsError(
-            f"'{run}' was begun in another environment ({changed[0]}); its numbers may change "
+            f"'{path}' was begun in another environment ({changed[0]}); its numbers may change "
             "midway: --force resumes it anyway and records that"
         )
 

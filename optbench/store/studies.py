@@ -65,16 +65,25 @@ def write_trials(study: Path, trials: "pd.DataFrame") -> None:
     write_parquet(study / TRIALS, kinds, [columns])
 
 
-def read_tune(study: Path) -> dict[str, Any]:
-    """Return a study's tune.json, checked for all that readers need of it.
+def read_tune_as_written(study: Path) -> dict[str, Any]:
+    """Return a study's tune.json, checked for all that is needed of it, for who goes on with it.
 
-    A study that nobody tunes, and that has not ended, is interrupted. All names are as
-    :func:`optbench.errors.shown` has them, but for those in the suite.
+    A study that nobody tunes, and that has not ended, is interrupted.
     """
     from optbench.store.description import check_study
 
     meta = read_state(study / TUNE, "study")
     check_study(meta, study / TUNE)
+    return meta
+
+
+def read_tune(study: Path) -> dict[str, Any]:
+    """Return a study's tune.json for readers.
+
+    It is as :func:`read_tune_as_written` has it, but for names, which are as
+    :func:`optbench.errors.shown` has them, except those in the suite.
+    """
+    meta = read_tune_as_written(study)
     suite = {**meta["suite"], "name": shown(meta["suite"]["name"])}
     return {**_shown(meta), "suite": suite}
 

@@ -13,15 +13,18 @@ from typing import Any, Literal
 from optbench.errors import SuiteError, nearest
 from optbench.inference.multiplicity import least_seeds
 from optbench.suite.format import (
+    SWEPT,
     OptimizerEntry,
     ProblemEntry,
     SuiteFile,
     adjusted,
     meant_by,
     parse_suite,
+    resolved_suite,
 )
 from optbench.suite.request import Changes, RunRequest, apply_request, requested_suites
 from optbench.suite.resolve import ResolvedOptimizer, ResolvedProblem, Suite, resolve
+from optbench.suite.sweep import with_swept_problems
 from optbench.suite.values import seed_list
 from optbench.tuning import budget as budgets
 from optbench.tuning import tpe
@@ -30,14 +33,18 @@ from optbench.tuning.samplers import SAMPLERS, trial_count
 from optbench.tuning.sets import SpaceSet, check_spaces, space_set
 from optbench.tuning.spaces import Space, grid, parse, read
 
-DEFAULT_SUITE = "mnist-mlp"
-"""What is tuned where nothing is named: the textbook's comparison."""
+DEFAULT_SUITE, DEFAULT_ITERATIONS = "mnist-mlp", 1000
+"""What is tuned where nothing is named: the textbook's comparison, with half of its iterations, so
+that two cores are through with it in about five minutes."""
 
 FIRST_TUNING_SEED = 1_000_000
 """Tuning seeds count up from here, far from any that a suite is likely to have."""
 
 FEWEST_EVALUATION_SEEDS, SPARE_SEEDS = 10, 2
 """With ``auto``: so many seeds at least, and so many more than Holm's procedure needs."""
+
+OWN_SPACES = "the suite, or --space and --grid"
+"""By whose opinion spaces are that come from no set."""
 
 METRICS = ("validation_loss", "validation_error", "final_loss", "best_loss")
 """What trials can be scored by; the test split never chooses."""
@@ -72,8 +79,8 @@ class TuneRequest(RunRequest):
     finalists, finalist_seeds
         The best trials, tried again on further seeds; 0 leaves them out.
     eval_seeds
-        Seeds that judge the winners; ``"auto"``: as many as a verdict needs. Seeds that the suite
-        lists, or the request, count more.
+        How many seeds judge the winners, from 0 up; which they are may be said by ``seeds`` in its
+        place. ``"auto"``: those that the suite lists, else as many as a verdict needs.
     defaults
         Whether the suite's own hyperparameters are judged, too.
     metric
@@ -146,7 +153,7 @@ class Protocol:
     Attributes
     ----------
     base
-        The suite, resolved, without spaces and grids: its hyperparameters are the defaults.
+        The suite as resolved, without spaces and grids: its hyperparameters are the defaults.
     written, given
         The suite as its author wrote it, and with the request's options.
     entrants
@@ -226,9 +233,9 @@ def _texts(spaces: Mapping[str, Space]) -> dict[str, str]:
     return {name: str(space) for name, space in spaces.items()}
 
 
-def read_protocol(meta: Mapping[str, Any], data_dir: Path | None) -> Protocol:
-    """Return the protocol that a tune.json holds."""
-    base = parse_suite(meta["suite"]["resolved"], "tune.json")
+def read_protocol(meta: Mapping[str, Any], study: Path, data_dir: Path | None) -> Protocol:
+    """Return the protocol that the tune.json of a study's directory holds."""
+    base = parse_suite(resolved_suite(meta, study), "tune.json")
     suite = resolve(base, data_dir=data_dir)
     budget = meta["budget"]
     entrants = tuple(
@@ -296,7 +303,7 @@ def settle(
     """
     _check(request)
     before, given, base = _suites(request, notice)
-    base, suite, metrics = _metrics(request, base, data_dir, notice)
+    suite, metrics = _metrics(request, base, data_dir, notice)
     for message in suite.notices:
         notice(message)
     found = space_set(request.spaces)
@@ -309,7 +316,7 @@ def settle(
     seconds = measure(suite) if budget.unit == "s" else {}
     entrants = tuple(_with_trials(bare, request, budget, seconds, notice))
     return Protocol(
-        base=parse_suite(suite.resolved, f"suite '{base.name}'"),
+        base=parse_suite(suite.resolved, f"suite '{suite.name}'"),
         written=before.as_written(),
         given=given.as_written(),
         entrants=entrants,
@@ -344,6 +351,8 @@ def _check(request: TuneRequest) -> None:
             raise SuiteError(f"--{option} {getattr(request, name)}: it must be at least {bound}")
     if request.eval_seeds != "auto" and request.eval_seeds < 1:
         raise SuiteError(f"--eval-seeds {request.eval_seeds}: it must be at least 1, or auto")
+    if request.eval_seeds != "auto" and request.seeds is not None:
+        raise SuiteError("--eval-seeds and --seeds both say which seeds judge; give one of them")
     metric = request.metric
     if metric is not None and metric.startswith("test_"):
         instead = metric.replace("test_", "validation_")
@@ -355,9 +364,11 @@ def _check(request: TuneRequest) -> None:
 def _suites(
     request: TuneRequest, notice: Callable[[str], None]
 ) -> tuple[SuiteFile, SuiteFile, SuiteFile]:
-    """Return the suite as written, as it is given with its spaces, and that of the defaults."""
-    named = request.suite or request.problem or request.function
-    asked = request if named else replace(request, suite=DEFAULT_SUITE)
+    """Return the suite as written, as it is given with its spaces, and that of the defaults.
+
+    The latter two have each value of a grid of problems as a problem of its own.
+    """
+    asked = _with_suite(request, notice)
     written = requested_suites(asked)
     if len(written) != 1:
         raise SuiteError(f"a study tunes one suite, not {len(written)}; tune them one by one")
@@ -365,34 +376,51 @@ def _suites(
     for message in notices:
         notice(message)
     ((plain, _),) = apply_request(written, replace(asked, grid=(), space=()))
-    problems = [_without_sweeps(entry, plain.optimizer) for entry in plain.problem]
+    problems = map(_without_sweeps, plain.problem, given.problem)
     optimizers = [_bare(entry) for entry in plain.optimizer]
-    return written[0], given, plain.changed(problem=problems, optimizer=optimizers)
+    base = plain.changed(problem=list(problems), optimizer=optimizers)
+    return written[0], with_swept_problems(given), with_swept_problems(base)
+
+
+def _with_suite(request: TuneRequest, notice: Callable[[str], None]) -> TuneRequest:
+    """Return a request that names something to tune."""
+    if request.suite or request.problem or request.function:
+        return request
+    asked = replace(request, suite=DEFAULT_SUITE)
+    if request.iterations is not None or request.epochs is not None:
+        return asked
+    ((suite, _),) = apply_request(requested_suites(asked), asked)
+    notice(
+        f"{DEFAULT_SUITE} with {DEFAULT_ITERATIONS:,} of its {suite.iterations:,} iterations, so "
+        f"that it is soon done; optbench tune {DEFAULT_SUITE} has all of them"
+    )
+    return replace(asked, iterations=DEFAULT_ITERATIONS)
 
 
 def _bare(entry: OptimizerEntry) -> dict[str, Any]:
-    return entry.model_dump(exclude_unset=True, exclude={"grid", "space"})
+    return entry.model_dump(exclude_unset=True, exclude=set(SWEPT))
 
 
-def _without_sweeps(entry: ProblemEntry, optimizers: Sequence[OptimizerEntry]) -> dict[str, Any]:
-    """Return a problem without spaces and grids of optimizers."""
-    plain = entry.model_dump(exclude_unset=True)
+def _without_sweeps(entry: ProblemEntry, given: ProblemEntry) -> dict[str, Any]:
+    """Return a problem as it is given, but for spaces and grids of optimizers."""
+    plain = given.model_dump(exclude_unset=True, exclude=set(given.overrides))
     for target, changes in entry.overrides.items():
-        plain[target] = {key: changes[key] for key in changes if key not in ("grid", "space")}
+        plain[target] = {key: changes[key] for key in changes if key not in SWEPT}
     return plain
 
 
 def _metrics(
     request: TuneRequest, base: SuiteFile, data_dir: Path | None, notice: Callable[[str], None]
-) -> tuple[SuiteFile, Suite, dict[str, str]]:
-    """Return the suite, resolved too, with validation splits where they are needed."""
+) -> tuple[Suite, dict[str, str]]:
+    """Return the suite resolved, with validation splits where they are needed, and its metrics."""
     suite = resolve(base, data_dir=data_dir)
     wanted = request.metric or "validation_loss"
     if wanted.startswith("validation_"):
         lacking = [
             place
             for place, problem in enumerate(suite.problems)
-            if problem.problem.split_sizes() and "validation" not in problem.problem.split_sizes()
+            if "validation" not in problem.problem.split_sizes()
+            and any(option.name == "split" for option in problem.problem.options)
         ]
         if lacking:
             plain = [entry.model_dump(exclude_unset=True) for entry in base.problem]
@@ -403,8 +431,7 @@ def _metrics(
                     f'of its training data becomes one (split = "{VALIDATED}"); '
                     "--metric final_loss keeps the split"
                 )
-            base = base.changed(problem=plain)
-            suite = resolve(base, data_dir=data_dir)
+            suite = resolve(base.changed(problem=plain), data_dir=data_dir)
     metrics = {}
     for problem in suite.problems:
         validated = "validation" in problem.problem.split_sizes()
@@ -413,7 +440,7 @@ def _metrics(
                 f"--metric {wanted}: {problem.label} has no validation split; take final_loss"
             )
         metrics[problem.label] = wanted if request.metric or validated else "final_loss"
-    return base, suite, metrics
+    return suite, metrics
 
 
 def _entrants(
@@ -425,11 +452,16 @@ def _entrants(
     found: SpaceSet,
 ) -> Iterator[Entrant]:
     """Yield the optimizers that are tuned on a problem."""
+    options = problem.problem.options
     for whole, resolved in zip(given.optimizer, problem.optimizers, strict=True):
         own = adjusted(given.optimizer, whole, entry.overrides)
         if own.points is not None:
             raise SuiteError(
                 f"{own.title}: points are run by optbench run; to tune it, give spaces or grids"
+            )
+        if own.title in (*ProblemEntry.model_fields, *(each.name for each in options)):
+            raise SuiteError(
+                f"'{own.title}' is an option of {entry.title}; give the optimizer another label"
             )
         kept = _kept(request, given, own)
         spaces, source = _spaces(own, kept, found)
@@ -478,7 +510,7 @@ def _spaces(entry: OptimizerEntry, kept: set[str], found: SpaceSet) -> tuple[dic
         except SuiteError as error:
             raise error.within(f"{entry.title}: grid.{key}") from None
     if spaces:
-        return spaces, "the suite, or --space and --grid"
+        return spaces, OWN_SPACES
     spaces = {key: space for key, space in found.of(entry.name).items() if key not in kept}
     if not spaces:
         raise SuiteError(
@@ -525,19 +557,18 @@ def _evaluation_seeds(
     """Return the seeds that judge, which must be none of those that choose."""
     if request.seeds is not None:
         seeds = seed_list(request.seeds)
-    elif isinstance(written.seeds, list):
-        seeds = seed_list(written.seeds)
     elif request.eval_seeds != "auto":
         seeds = tuple(range(request.eval_seeds))
+    elif isinstance(written.seeds, list):
+        seeds = seed_list(written.seeds)
     else:
         labels = {entrant.label for entrant in entrants}
         problems = {entrant.problem for entrant in entrants if entrant.random}
         pairs = len(list(combinations(labels, 2))) * max(1, len(problems))
         needed = SPARE_SEEDS + least_seeds(max(1, pairs))
         seeds = tuple(range(max(FEWEST_EVALUATION_SEEDS, needed)))
-    choosing = range(
-        FIRST_TUNING_SEED, FIRST_TUNING_SEED + request.trial_seeds + request.finalist_seeds
-    )
+    further = request.finalist_seeds if request.finalists else 0
+    choosing = _seeds_from(FIRST_TUNING_SEED, request.trial_seeds + further)
     for seed in seeds:
         if seed in choosing:
             raise SuiteError(

@@ -8,7 +8,7 @@ checkpoints, and the rest is run.
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from os.path import isfile
 from pathlib import Path
@@ -21,20 +21,31 @@ from optbench.device.choose import get_device
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
 from optbench.errors import ResultsError
-from optbench.records import Failure, Lane, RunTables, Status
+from optbench.records import NUMERICS_VERSION, Failure, RunTables, Status
 from optbench.report.configurations import RANKED_BY
 from optbench.runs.invocation import Execution, ShowProgress
-from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
-from optbench.runs.resume import check_resumable, device_name, plan_rest, resume
-from optbench.runs.reuse import Reused, find_reusable
+from optbench.runs.pipeline import (
+    Plan,
+    RunResult,
+    new_invocation,
+    plan_run,
+    run_plan,
+    working_directory,
+)
+from optbench.runs.resume import (
+    check_environment,
+    check_resumable,
+    device_name,
+    plan_rest,
+    resume,
+)
 from optbench.store.environment import describe_environment
 from optbench.store.lock import locked
 from optbench.store.reader import read_description, read_run
 from optbench.store.studies import (
     FINAL,
-    is_study,
     new_study_directory,
-    read_tune,
+    read_tune_as_written,
     write_trials,
     write_tune,
 )
@@ -42,6 +53,16 @@ from optbench.suite.format import SuiteFile
 from optbench.suite.resolve import Suite, resolve
 from optbench.suite.values import plain_value
 from optbench.tuning import tpe
+from optbench.tuning.outlook import (
+    FINALISTS,
+    SEARCH,
+    Outlook,
+    Share,
+    first_plan,
+    foresee,
+    shares,
+    steps_after,
+)
 from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest, read_protocol, settle
 from optbench.tuning.rounds import final_suite, next_trials, search_suite
 from optbench.tuning.samplers import Trial
@@ -55,8 +76,6 @@ from optbench.tuning.scores import (
     winner,
 )
 
-SEARCH, FINALISTS = "search", "finalists"
-
 PROBE_STEPS = 64
 """Steps of a block from which the seconds of a lane's step are taken."""
 
@@ -67,16 +86,37 @@ Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Tuning(Execution, TuneRequest):
+    """What :func:`optbench.tune` takes: a request, and how to carry it out.
+
+    Lanes that diverged are reused with the others, and optimizers are timed alone in the final.
+    """
+
+
+@dataclass(frozen=True)
 class Step:
     """What a study is about to run.
 
-    ``trials`` is how many each optimizer has, and ``best`` the smallest score of each so far.
+    Attributes
+    ----------
+    phase, run
+        What the round is for, and the name of its run.
+    trials
+        How many each optimizer has.
+    kept
+        Whether the round has ended already, so that its run is read.
+    best
+        The score so far of each optimizer's best.
+    later
+        Steps on each problem that come after the round.
     """
 
     phase: str
     run: str
     trials: Mapping[Key, int]
-    best: Mapping[Key, float] = field(default_factory=dict)
+    kept: bool
+    best: Mapping[Key, float]
+    later: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -88,14 +128,14 @@ class StudyResult:
     winners
         What was chosen; empty unless the search has ended.
     failures
-        What lanes raised, in all rounds.
+        What lanes raised, by the name of the round.
     """
 
     path: Path
     status: Status
     protocol: Protocol
     winners: tuple[Winner, ...] = ()
-    failures: tuple[Failure, ...] = ()
+    failures: Mapping[str, tuple[Failure, ...]] = field(default_factory=dict)
 
     @property
     def hopeless(self) -> list[Entrant]:
@@ -119,14 +159,28 @@ def begin(
     request: TuneRequest,
     execution: Execution,
     notice: Notice = lambda message: None,
-) -> "tuple[Device, Protocol]":
-    """Return the device and the protocol of a new study; nothing is written."""
+) -> tuple[Device, Protocol, Plan]:
+    """Return the device and the protocol of a new study and the plan of its first round.
+
+    Nothing is written, and what could not be run later is refused here.
+    """
     device = get_device(execution.device)
 
     def measure(suite: Suite) -> dict[Key, float]:
         return step_seconds(suite, device, execution.workers)
 
-    return device, settle(request, execution.data_folder, measure, notice)
+    protocol = settle(request, execution.data_folder, measure, notice)
+    return device, protocol, first_plan(protocol, device, execution.workers, execution.data_folder)
+
+
+def outlook(
+    request: TuneRequest,
+    execution: Execution,
+    notice: Notice = lambda message: None,
+) -> Outlook:
+    """Return what a study would take; nothing is written, and only a few steps are made."""
+    device, protocol, plan = begin(request, execution, notice)
+    return foresee(protocol, plan, device, _reusing_all(execution).reusable)
 
 
 def tune(
@@ -135,6 +189,7 @@ def tune(
     notice: Notice = lambda message: None,
     progress: ShowProgress = lambda plan: nullcontext(lambda record: None),
     announce: Callable[[Step], None] = lambda step: None,
+    expect: Callable[[Outlook], None] | None = None,
 ) -> StudyResult:
     """Make a study.
 
@@ -150,17 +205,23 @@ def tune(
         What shows each run, as of :func:`optbench.runs.invocation.run_all`.
     announce
         Is told what is run next.
+    expect
+        Is told beforehand what the study takes, if anybody wants to know.
 
     Raises
     ------
     SuiteError
         For whatever ``optbench tune`` exits with code 2.
     """
-    device, protocol = begin(request, execution, notice)
+    device, protocol, plan = begin(request, execution, notice)
+    if expect is not None:
+        expect(foresee(protocol, plan, device, _reusing_all(execution).reusable))
     path = new_study_directory(Path(execution.out), protocol.base.name)
     meta = {
         "started": _now(),
         "status": Status.RUNNING,
+        "directory": working_directory(path),
+        "numerics_version": NUMERICS_VERSION,
         "device": device.describe(),
         "environment": describe_environment(),
         **({"optuna": tpe.optuna_version()} if protocol.sampler == "tpe" else {}),
@@ -185,17 +246,20 @@ def resume_study(
 ) -> StudyResult:
     """Go on with a study that was interrupted or killed; see :func:`tune`.
 
+    ``force`` lets the environment be another than the study began in.
+
     Raises
     ------
     ResultsError
         If it has ended, or another process tunes it.
     """
     with locked(path, notice):
-        meta = read_tune(path)
+        meta = read_tune_as_written(path)
         if meta["status"] not in (Status.RUNNING, Status.INTERRUPTED):
             raise ResultsError(f"'{path}' has ended ({meta['status']}): there is nothing to resume")
-        protocol = read_protocol(meta, execution.data_folder)
         device = get_device(device_name(meta))
+        check_environment(path, meta, device, force=force)
+        protocol = read_protocol(meta, path, execution.data_folder)
         study = _Study(
             path,
             {**meta, "status": Status.RUNNING},
@@ -230,12 +294,14 @@ class _Study:
     search: dict[Key, list[Outcome]] = field(default_factory=dict)
     finalists: dict[Key, list[Outcome]] = field(default_factory=dict)
     winners: dict[Key, Winner] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict)
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    foreseen: tuple[Share, ...] = ()
     invocation: str = field(default_factory=new_invocation)
 
     def carry_on(self) -> StudyResult:
         """Run what has not been run."""
+        self.foreseen = shares(self.protocol)
         self.meta = {key: value for key, value in self.meta.items() if key != "ended"}
         self._write(Status.RUNNING)
         try:
@@ -243,10 +309,8 @@ class _Study:
             self._try_finalists()
             self._choose()
             self._judge()
-        except (_RoundInterruptedError, KeyboardInterrupt) as stop:
+        except (_RoundInterruptedError, KeyboardInterrupt):
             self._write(Status.INTERRUPTED)
-            if isinstance(stop, KeyboardInterrupt):
-                raise
             return self._result(Status.INTERRUPTED)
         status = Status.FAILED if self.failures else Status.DONE
         self._write(status)
@@ -258,7 +322,7 @@ class _Study:
             status,
             self.protocol,
             tuple(self.winners.values()),
-            tuple(self.failures),
+            self.failures,
         )
 
     def _search(self) -> None:
@@ -320,15 +384,30 @@ class _Study:
         """Return the tables of a round, which is run unless it has ended."""
         counts = {key: len(trials) for key, trials in tried.items()}
         self.rounds.append({"phase": phase, "run": name, "trials": sum(counts.values())})
-        best_so_far = {key: min(each.score for each in found) for key, found in self.search.items()}
-        self.announce(Step(phase, name, counts, best_so_far))
         path = self.path / name
+        kept = self._kept(path)
+        self.announce(
+            Step(phase, name, counts, kept is not None, self._best(), self._later(phase, counts))
+        )
         resolved = resolve(suite, data_dir=self.execution.data_folder)
-        result = self._kept(path) or self._run(path, resolved)
-        self.failures += result.failures
+        result = kept or self._run(path, resolved)
+        if result.failures:
+            self.failures[name] = result.failures
         if result.status is Status.INTERRUPTED or (result.cancelled and phase != FINAL):
             raise _RoundInterruptedError
         return read_run(path, RANKED_BY)
+
+    def _best(self) -> dict[Key, float]:
+        """Return the best score of each optimizer, of its finalists where it has some."""
+        return {
+            key: best(self._finalists_of(key) or found, 1)[0].score
+            for key, found in self.search.items()
+        }
+
+    def _later(self, phase: str, counts: Mapping[Key, int]) -> dict[str, int]:
+        """Return the steps on each problem after a round with so many trials."""
+        tried = {key: count + len(self.search.get(key, ())) for key, count in counts.items()}
+        return steps_after(self.protocol, phase, tried, self.foreseen)
 
     def _kept(self, path: Path) -> RunResult | None:
         """Return the result of a round that has ended."""
@@ -345,16 +424,28 @@ class _Study:
 
     def _run(self, path: Path, suite: Suite) -> RunResult:
         """Begin a round, or go on with it."""
+        time_alone = self.execution.time_alone and path.name == FINAL
         if isfile(path / "run.json"):
             check_resumable(path, self.device, force=self.force)
             plan = plan_rest(path, suite, self.device, self.execution.workers)
             with self.progress(plan) as observe:
                 return resume(
-                    path, plan, self.device, observe, self.execution.checkpoint_every, self.notice
+                    path,
+                    plan,
+                    self.device,
+                    observe,
+                    self.execution.checkpoint_every,
+                    self.notice,
+                    time_alone=time_alone,
                 )
         if path.exists():  # it was killed before anything was run
             shutil.rmtree(path)
-        plan = plan_run(suite, self.device, self.execution.workers, self._reusable)
+        plan = plan_run(
+            suite,
+            self.device,
+            self.execution.workers,
+            _reusing_all(self.execution).reusable,
+        )
         with self.progress(plan) as observe:
             return run_plan(
                 plan,
@@ -365,21 +456,8 @@ class _Study:
                 self.execution.checkpoint_every,
                 self.notice,
                 directory=path.name,
+                time_alone=time_alone,
             )
-
-    def _reusable(self, lanes: Sequence[Lane]) -> list[Reused]:
-        """Return which lanes earlier runs and rounds of studies have finished."""
-        if not self.execution.reuse:
-            return []
-        out = Path(self.execution.out)
-        left, found = list(lanes), []
-        studies = sorted(path for path in out.iterdir() if is_study(path) and path != self.path)
-        for folder in (out, *reversed(studies)):
-            part = find_reusable(folder, left, diverged=True)
-            taken = {number for reused in part for number in reused.lanes}
-            left = [lane for lane in left if lane.number not in taken]
-            found += part
-        return found
 
     def _write(self, status: Status) -> None:
         """Write tune.json and, once there are any, the trials."""
@@ -397,6 +475,11 @@ class _Study:
             "winners": [_described(won) for won in self.winners.values()],
         }
         write_tune(self.path, meta)
+
+
+def _reusing_all(execution: Execution) -> Execution:
+    """Let lanes that diverged be taken over where any are: to a trial they are worth as much."""
+    return replace(execution, reuse_diverged=execution.reuse or execution.reuse_diverged)
 
 
 def _described(won: Winner) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_budgets_are_those_of_a_study_by_default_the_latest(made):
     [
         (("b-tune", "--budget", "--estimator", "u"), "so they are not exchangeable"),
         (("judged", "--budget"), "there is no study 'judged' under 'results'"),
-        (("a-tune", "judged"), "'a-tune' is a study and 'judged' is not; show them one by one"),
+        (("a-tune", "judged"), "'a-tune-20260101T000000Z-00000000' is a study and 'judged-"),
         (("a-tune", "--estimator", "v"), "--estimator goes with --budget"),
         (("a-tune", "--budget", "--estimator", "w"), "unknown estimator 'w'; known are u, v"),
         (("a-tune", "--budget", "--tolerance"), "are two tables; give one of them"),

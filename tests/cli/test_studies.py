@@ -43,6 +43,8 @@ def answer(place, *arguments) -> str:
 def test_reports_are_of_the_final(tuned, argument):
     study = tuned / "results" / NAME
     named = [] if argument is None else [argument]
+    shown = json.loads(answer(tuned, "show", *named, "--format", "json"))
+    assert [row["study"] for row in shown] == [NAME, NAME]
     for command in (["compare"], ["target", "--target", "start/2"]):
         by_path = answer(tuned, *command, study / "final", "--format", "json")
         assert answer(tuned, *command, *named, "--format", "json") == by_path

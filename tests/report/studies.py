@@ -123,8 +123,10 @@ def study(
             "amount": int(counts.max()),
             "unit": "trials",
             "trials": {
-                problem: {label: int(count) for label, count in of_problem.droplevel(0).items()}
-                for problem, of_problem in counts.groupby(level=0)
+                problem: {
+                    label: int(count) for (of, label), count in counts.items() if of == problem
+                }
+                for problem in pairs["problem"].unique()
             },
         },
         "metric": dict.fromkeys(pairs["problem"], "validation_loss"),
@@ -135,8 +137,7 @@ def study(
         "rounds": [{"phase": "search", "run": "search-000", "trials": int(counts.max())}],
         "winners": winners,
     }
-    if isinstance(meta.get("metric"), str):
-        meta["metric"] = dict.fromkeys(pairs["problem"], meta["metric"])
-    return StudyTables(
-        Path("results/test-tune-20260101T000000Z-abc123"), known | meta, table, final
-    )
+    known |= meta
+    if isinstance(known["metric"], str):
+        known["metric"] = dict.fromkeys(pairs["problem"].unique(), known["metric"])
+    return StudyTables(Path("results/test-tune-20260101T000000Z-abc123"), known, table, final)
