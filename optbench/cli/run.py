@@ -34,6 +34,7 @@ from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
 from optbench.store.reader import read_run
 from optbench.store.studies import run_name
+from optbench.store.thinning import ALL
 from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_starts, parse_stops
 
 BESIDE_RESUME = {
@@ -189,6 +190,14 @@ def run(
             "--in seconds.",
         ),
     ] = False,
+    trace: Annotated[
+        str,
+        typer.Option(
+            metavar="all|every:N|none",
+            help="Rows of the trace to keep: all, every N-th and each lane's last, or the first "
+            "and the last. Summaries are of all rows.",
+        ),
+    ] = ALL,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
@@ -236,6 +245,7 @@ def run(
         reuse_diverged=reuse_diverged,
         checkpoint_every=checkpoint_every,
         time_alone=time_alone,
+        trace=trace,
     )
     if dry_run:
         _print_plans(invocation, notice)
