@@ -152,7 +152,7 @@ def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = Non
     lanes = lay_out(suite, device.kind)
     with locked(run):  # what another process is writing would seem to be damaged
         meta = read_description(run)
-        _check_lanes(run, lanes)
+        check_lanes(run, lanes)
         entries = _block_entries(run, meta, lanes)
         present = [entry for entry in entries if not _was_never_copied(run, entry)]
         blocks = [
@@ -222,7 +222,7 @@ def _update_blocks(run: Path, meta: Mapping[str, Any], plan: Plan) -> list[dict[
     return [*present, *added]
 
 
-def _check_lanes(run: Path, lanes: Sequence[Lane]) -> None:
+def check_lanes(run: Path, lanes: Sequence[Lane]) -> None:
     """Refuse a suite whose lanes are not those that the run began with."""
     began = read_lanes(run)
     if len(began) != len(lanes):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from optbench.errors import SuiteError, nearest
 from optbench.inference.multiplicity import least_seeds
+from optbench.settings import Choice
 from optbench.suite.format import (
     SWEPT,
     OptimizerEntry,
@@ -20,7 +21,6 @@ from optbench.suite.format import (
     adjusted,
     meant_by,
     parse_suite,
-    resolved_suite,
 )
 from optbench.suite.request import Changes, RunRequest, apply_request, requested_suites
 from optbench.suite.resolve import ResolvedOptimizer, ResolvedProblem, Suite, resolve
@@ -31,7 +31,7 @@ from optbench.tuning import tpe
 from optbench.tuning.budget import Budget, Effort
 from optbench.tuning.samplers import SAMPLERS, trial_count
 from optbench.tuning.sets import SpaceSet, check_spaces, space_set
-from optbench.tuning.spaces import Space, grid, parse, read
+from optbench.tuning.spaces import Space, grid, parse
 
 DEFAULT_SUITE, DEFAULT_ITERATIONS = "mnist-mlp", 1000
 """What is tuned where nothing is named: the textbook's comparison, with half of its iterations, so
@@ -233,54 +233,6 @@ def _texts(spaces: Mapping[str, Space]) -> dict[str, str]:
     return {name: str(space) for name, space in spaces.items()}
 
 
-def read_protocol(meta: Mapping[str, Any], study: Path, data_dir: Path | None) -> Protocol:
-    """Return the protocol that the tune.json of a study's directory holds."""
-    base = parse_suite(resolved_suite(meta, study), "tune.json")
-    suite = resolve(base, data_dir=data_dir)
-    budget = meta["budget"]
-    entrants = tuple(
-        Entrant(
-            problem=problem.label,
-            label=entry.label,
-            optimizer=entry.name,
-            rule=entry.optimizer.name,
-            spaces={
-                name: read(text)
-                for name, text in meta["spaces"][problem.label][entry.label].items()
-            },
-            source=meta["space_sources"][problem.label][entry.label],
-            specific=entry.label in meta["problem_specific"],
-            random=_is_random(problem, entry),
-            iterations=problem.iterations,
-            trials=budget["trials"][problem.label][entry.label],
-        )
-        for problem in suite.problems
-        for entry in problem.optimizers
-    )
-    return Protocol(
-        base=base,
-        written=meta["suite"]["written"],
-        given=meta["suite"]["given"],
-        entrants=entrants,
-        spaces=meta["space_set"],
-        sampler=meta["sampler"],
-        batch=meta["batch"],
-        budget=Budget(budget["amount"], budget["unit"]),
-        metrics=meta["metric"],
-        tuning_seeds=tuple(meta["tuning_seeds"]),
-        finalists=meta["finalists"],
-        finalist_seeds=tuple(meta["finalist_seeds"]),
-        evaluation_seeds=tuple(meta["evaluation_seeds"]),
-        defaults=meta["defaults"],
-        seconds_per_step={
-            (problem, label): seconds
-            for problem, labels in budget["seconds_per_step"].items()
-            for label, seconds in labels.items()
-            if seconds is not None
-        },
-    )
-
-
 Measure = Callable[[Suite], Mapping[Key, float]]
 """Returns the seconds of a lane's step of each optimizer of a suite on each problem."""
 
@@ -419,8 +371,7 @@ def _metrics(
         lacking = [
             place
             for place, problem in enumerate(suite.problems)
-            if "validation" not in problem.problem.split_sizes()
-            and any(option.name == "split" for option in problem.problem.options)
+            if _can_be_split(problem) and "validation" not in problem.problem.split_sizes()
         ]
         if lacking:
             plain = [entry.model_dump(exclude_unset=True) for entry in base.problem]
@@ -441,6 +392,14 @@ def _metrics(
             )
         metrics[problem.label] = wanted if request.metric or validated else "final_loss"
     return suite, metrics
+
+
+def _can_be_split(problem: ResolvedProblem) -> bool:
+    """Say whether a part of a problem's training data can become a validation split."""
+    return any(
+        isinstance(option, Choice) and option.name == "split" and VALIDATED in option.choices
+        for option in problem.problem.options
+    )
 
 
 def _entrants(
@@ -474,12 +433,13 @@ def _entrants(
             spaces=spaces,
             source=source,
             specific=(own.space, own.grid) != (whole.space, whole.grid),
-            random=_is_random(problem, resolved),
+            random=is_random(problem, resolved),
             iterations=problem.iterations,
         )
 
 
-def _is_random(problem: ResolvedProblem, entry: ResolvedOptimizer) -> bool:
+def is_random(problem: ResolvedProblem, entry: ResolvedOptimizer) -> bool:
+    """Say whether lanes of an optimizer on a problem differ by seed."""
     return problem.random or entry.optimizer.random
 
 

@@ -21,9 +21,16 @@ from optbench.device.choose import get_device
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
 from optbench.errors import ResultsError
-from optbench.records import NUMERICS_VERSION, Failure, RunTables, Status
+from optbench.records import (
+    NUMERICS_VERSION,
+    SCHEMA_VERSION,
+    Failure,
+    RunTables,
+    Status,
+)
 from optbench.report.configurations import RANKED_BY
 from optbench.runs.invocation import Execution, ShowProgress
+from optbench.runs.layout import lay_out
 from optbench.runs.pipeline import (
     Plan,
     RunResult,
@@ -33,9 +40,10 @@ from optbench.runs.pipeline import (
     working_directory,
 )
 from optbench.runs.resume import (
-    check_environment,
+    check_lanes,
     check_resumable,
     device_name,
+    environment_changes,
     plan_rest,
     resume,
 )
@@ -64,7 +72,7 @@ from optbench.tuning.outlook import (
     shares,
     steps_after,
 )
-from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest, read_protocol, settle
+from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest, settle
 from optbench.tuning.rounds import final_suite, next_trials, search_suite
 from optbench.tuning.samplers import Trial
 from optbench.tuning.scores import (
@@ -76,6 +84,7 @@ from optbench.tuning.scores import (
     trial_rows,
     winner,
 )
+from optbench.tuning.written import read_protocol
 
 PROBE_STEPS = 64
 """Steps of a block from which the seconds of a lane's step are taken."""
@@ -235,10 +244,7 @@ def tune(
         "started": _now(),
         "status": Status.RUNNING,
         "directory": working_directory(path),
-        "numerics_version": NUMERICS_VERSION,
-        "device": device.describe(),
-        "environment": describe_environment(),
-        **({"optuna": tpe.optuna_version()} if protocol.sampler == "tpe" else {}),
+        **_surroundings(device, protocol.sampler),
         **protocol.as_meta(),
         "rounds": [],
         "winners": [],
@@ -270,11 +276,14 @@ def resume_study(
     """
     with locked(path, notice):
         meta = read_tune_as_written(path)
-        if meta["status"] not in (Status.RUNNING, Status.INTERRUPTED):
-            raise ResultsError(f"'{path}' has ended ({meta['status']}): there is nothing to resume")
         device = get_device(device_name(meta))
-        check_environment(path, meta, device, force=force)
+        changed = _check_resumable(path, meta, device, force=force)
         protocol = read_protocol(meta, path, execution.data_folder)
+        resumption = {
+            "resumed": _now(),
+            **(_surroundings(device, protocol.sampler) if changed else {}),
+        }
+        meta["resumes"] = [*meta.get("resumes", []), resumption]
         study = _Study(
             path,
             {**meta, "status": Status.RUNNING},
@@ -287,6 +296,41 @@ def resume_study(
             force=force,
         )
         return study.carry_on()
+
+
+def _surroundings(device: Device, sampler: str) -> dict[str, Any]:
+    """Return what may change a study's numbers, or what it tries, beside its protocol."""
+    return {
+        "numerics_version": NUMERICS_VERSION,
+        "device": device.describe(),
+        "environment": describe_environment(),
+        **({"optuna": tpe.optuna_version()} if sampler == "tpe" else {}),
+    }
+
+
+def _check_resumable(
+    path: Path, meta: Mapping[str, Any], device: Device, *, force: bool
+) -> list[str]:
+    """Return what of the environment has changed; refuse a study that cannot go on.
+
+    ``force`` lets the environment be another.
+    """
+    if meta["status"] not in (Status.RUNNING, Status.INTERRUPTED):
+        raise ResultsError(f"'{path}' has ended ({meta['status']}): there is nothing to resume")
+    if meta["schema_version"] < SCHEMA_VERSION:
+        raise ResultsError(
+            f"'{path}' was begun by an earlier optbench, whose summaries mean something else; "
+            "begin it anew"
+        )
+    changed = environment_changes(meta, device)
+    if meta["sampler"] == "tpe" and meta.get("optuna") != tpe.optuna_version():
+        changed.append(f"optuna: {meta.get('optuna')} then, {tpe.optuna_version()} now")
+    if changed and not force:
+        raise ResultsError(
+            f"'{path}' was begun in another environment ({changed[0]}); its numbers may change "
+            "midway: --force resumes it anyway and records that"
+        )
+    return changed
 
 
 class _RoundInterruptedError(Exception):
@@ -400,11 +444,11 @@ class _Study:
         counts = {key: len(trials) for key, trials in tried.items()}
         self.rounds.append({"phase": phase, "run": name, "trials": sum(counts.values())})
         path = self.path / name
-        kept = self._kept(path)
+        resolved = resolve(suite, data_dir=self.execution.data_folder)
+        kept = self._kept(path, resolved)
         self.announce(
             Step(phase, name, counts, kept is not None, self._best(), self._later(phase, counts))
         )
-        resolved = resolve(suite, data_dir=self.execution.data_folder)
         result = kept or self._run(path, resolved)
         if result.failures:
             self.failures[name] = result.failures
@@ -424,13 +468,14 @@ class _Study:
         tried = {key: count + len(self.search.get(key, ())) for key, count in counts.items()}
         return steps_after(self.protocol, phase, tried, self.foreseen)
 
-    def _kept(self, path: Path) -> RunResult | None:
-        """Return the result of a round that has ended."""
+    def _kept(self, path: Path, suite: Suite) -> RunResult | None:
+        """Return the result of a round that has ended, with the lanes that it would have now."""
         if not isfile(path / "run.json"):
             return None
         meta = read_description(path)
         if meta["status"] in (Status.RUNNING, Status.INTERRUPTED):
             return None
+        check_lanes(path, lay_out(suite, self.device.kind))
         failures = tuple(
             Failure(each["message"], tuple(each["lanes"]), each["traceback"])
             for each in meta.get("failures", ())
@@ -473,7 +518,13 @@ class _Study:
             )
 
     def _write(self, status: Status) -> None:
-        """Write tune.json and, once there are any, the trials."""
+        """Write tune.json and, once there are any, the trials.
+
+        While rounds are read that were made before, what they gave stays as it is.
+        """
+        if len(self.rounds) < len(self.meta["rounds"]):
+            write_tune(self.path, {**self.meta, "status": status})
+            return
         ended = status not in (Status.RUNNING, Status.INTERRUPTED)
         entrants = self.protocol.entrants
         if self.search:

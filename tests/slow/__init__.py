@@ -60,7 +60,9 @@ def assert_same_study(path: Path, expected: Path) -> None:
 
     def told(study: Path) -> dict[str, Any]:
         meta = json.loads((study / "tune.json").read_text(encoding="utf-8"))
-        return {key: value for key, value in meta.items() if key not in ("started", "ended")}
+        return {
+            key: value for key, value in meta.items() if key not in ("started", "ended", "resumes")
+        }
 
     assert told(path) == told(expected)
     ours, theirs = (pd.read_parquet(study / "trials.parquet") for study in (path, expected))
