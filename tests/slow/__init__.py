@@ -56,13 +56,12 @@ LEFT_BY_THE_KILLED = (".lock", "journal", ".journal.gone")
 
 
 def assert_same_study(path: Path, expected: Path) -> None:
-    """Compare all that two studies found, bit for bit; times and seconds may differ."""
+    """Compare all that two studies found, bit for bit; times, seconds and places may differ."""
 
     def told(study: Path) -> dict[str, Any]:
         meta = json.loads((study / "tune.json").read_text(encoding="utf-8"))
-        return {
-            key: value for key, value in meta.items() if key not in ("started", "ended", "resumes")
-        }
+        other = ("started", "ended", "resumes", "directory")
+        return {key: value for key, value in meta.items() if key not in other}
 
     assert told(path) == told(expected)
     ours, theirs = (pd.read_parquet(study / "trials.parquet") for study in (path, expected))

@@ -16,10 +16,10 @@ from optbench.tuning.protocol import (
     OWN_SPACES,
     Protocol,
     TuneRequest,
-    read_protocol,
     settle,
 )
 from optbench.tuning.spaces import grid
+from optbench.tuning.written import read_protocol
 from tests.refusal import refusal
 from tests.small import IMAGES as SMALL
 
