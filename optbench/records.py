@@ -43,6 +43,7 @@ class Status(StrEnum):
 
     RUNNING = "running"
     DONE = "done"
+    PAUSED = "paused"  # a lane of one rung of halving that may go on in the next
     STOPPED = "stopped"
     DIVERGED = "diverged"
     FAILED = "failed"
@@ -76,6 +77,14 @@ BEST_AT = "best_at"
 GRADIENT_SECONDS, UPDATE_SECONDS = "gradient_seconds", "update_seconds"
 """Columns of lanes.parquet (float64): the lane's share, in each step, of the time that its block
 spent on loss and gradient, and of the time that its group spent on updates."""
+
+STOPPED_BY = "stopped_by"
+"""Column of lanes.parquet (string) in runs with stopped lanes: one of :data:`STOPPING`."""
+
+HALVING = "halving"
+
+STOPPING = ("loss", "grad_norm", "patience", HALVING)
+"""What stops lanes."""
 
 REUSED_FROM = "reused_from"
 """Column of lanes.parquet (string) in runs that reused lanes; see :class:`LaneResult`."""
@@ -209,9 +218,9 @@ class EvaluationRows:
 class LaneResult:
     """What became of one lane; the fields are columns of lanes.parquet.
 
-    ``best_at``, the updates after which the validation error was smallest, is a column only where
-    lanes stop by patience; ``reused_from``, the name of the run that a lane was copied from, only
-    where lanes were reused.
+    ``stopped_by`` is a column only where lanes were stopped; ``best_at``, the updates after which
+    the validation error was smallest, only where lanes stop by patience; ``reused_from``, the name
+    of the run that a lane was copied from, only where lanes were reused.
     """
 
     lane: int
@@ -219,6 +228,7 @@ class LaneResult:
     iterations: int | None
     diverged_at: int | None = None
     stopped_at: int | None = None
+    stopped_by: str | None = None
     best_at: int | None = None
     final_loss: float | None = None
     best_loss: float | None = None

@@ -8,8 +8,9 @@ checkpoints, and the rest is run.
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from os.path import isfile
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from optbench.errors import ResultsError
 from optbench.records import Failure, Lane, RunTables, Status
 from optbench.report.configurations import RANKED_BY
 from optbench.runs.invocation import Execution, ShowProgress
-from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
-from optbench.runs.resume import check_resumable, device_name, plan_rest, resume
+from optbench.runs.layout import lay_out
+from optbench.runs.pipeline import Plan, RunResult, new_invocation, plan_run, run_plan
+from optbench.runs.resume import check_resumable, device_name, going_on, plan_rest, resume
 from optbench.runs.reuse import Reused, find_reusable
 from optbench.store.environment import describe_environment
+from optbench.store.journal import clear
 from optbench.store.lock import locked
 from optbench.store.reader import read_description, read_run
 from optbench.store.studies import (
@@ -38,6 +41,7 @@ from optbench.store.studies import (
     write_trials,
     write_tune,
 )
+from optbench.store.writer import stop_paused
 from optbench.suite.format import SuiteFile
 from optbench.suite.resolve import Suite, resolve
 from optbench.suite.values import plain_value
@@ -49,6 +53,7 @@ from optbench.tuning.scores import (
     Outcome,
     Winner,
     best,
+    culled_lanes,
     outcomes,
     over_both,
     trial_rows,
@@ -216,7 +221,10 @@ class _RoundInterruptedError(Exception):
 
 @dataclass
 class _Study:
-    """A study while it is carried on, in a directory that this process has locked."""
+    """A study while it is carried on, in a directory that this process has locked.
+
+    ``paused`` is the run of the rung from which trials are to go on, and its suite.
+    """
 
     path: Path
     meta: dict[str, Any]
@@ -232,6 +240,7 @@ class _Study:
     winners: dict[Key, Winner] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    paused: tuple[Path, Suite] | None = None
     invocation: str = field(default_factory=new_invocation)
 
     def carry_on(self) -> StudyResult:
@@ -263,10 +272,49 @@ class _Study:
 
     def _search(self) -> None:
         while tried := next_trials(self.protocol, self._scores()):
-            name = f"{SEARCH}-{len(self.rounds):03d}"
-            suite = search_suite(self.protocol, name, tried, self.protocol.tuning_seeds)
-            tables = self._round(SEARCH, name, suite, tried)
-            self._enter(self.search, tables, tried, name)
+            for rung in count():
+                tried = self._climb(rung, tried)
+                if not tried:
+                    break
+
+    def _climb(self, rung: int, tried: Mapping[Key, Sequence[Trial]]) -> dict[Key, list[Trial]]:
+        """Take trials to a rung, the only one without halving; return those that go on."""
+        entrants = [entrant for entrant in self.protocol.entrants if entrant.key in tried]
+        plans = {entrant.key: self.protocol.rungs(entrant) for entrant in entrants}
+        higher = {key: plan for key, plan in plans.items() if rung + 1 < len(plan)}
+        pauses = {problem: plan[rung][0] for (problem, _), plan in higher.items()}
+        name = f"{SEARCH}-{len(self.rounds):03d}"
+        suite = self._resolved(
+            search_suite(self.protocol, name, tried, self.protocol.tuning_seeds, pauses)
+        )
+        tables = self._round(SEARCH, name, suite, tried)
+        if self.paused is not None:
+            clear(self.paused[0])
+        self.paused = (self.path / name, suite) if higher else None
+        lanes = tables.lanes.sort_values("lane")
+        survivors: dict[Key, list[Trial]] = {}
+        culled: list[int] = []
+        for entrant in entrants:
+            key, metric = entrant.key, self.protocol.metrics[entrant.problem]
+            found = outcomes(tables, entrant, tried[key], metric, name)
+            if key in higher:
+                kept = {each.trial.number for each in best(found, higher[key][rung + 1][1])}
+                survivors[key] = [trial for trial in tried[key] if trial.number in kept]
+                culled += culled_lanes(lanes, entrant, tried[key], survivors[key])
+                found = [
+                    each
+                    if each.trial.number in kept
+                    else replace(each, culled_at=higher[key][rung][0])
+                    for each in found
+                ]
+            told = {each.trial.number: each for each in (*self.search.get(key, ()), *found)}
+            self.search[key] = list(told.values())
+        if culled:
+            with locked(self.path / name, self.notice):
+                workers = int(lanes["workers"].iloc[0])
+                stop_paused(self.path / name, lay_out(suite, self.device.kind), culled, workers)
+        self._write(Status.RUNNING)
+        return survivors
 
     def _try_finalists(self) -> None:
         tried = {
@@ -277,8 +325,11 @@ class _Study:
         }
         if tried:
             suite = search_suite(self.protocol, FINALISTS, tried, self.protocol.finalist_seeds)
-            tables = self._round(FINALISTS, FINALISTS, suite, tried)
-            self._enter(self.finalists, tables, tried, FINALISTS)
+            tables = self._round(FINALISTS, FINALISTS, self._resolved(suite), tried)
+            for entrant in self.protocol.retried:
+                key, metric = entrant.key, self.protocol.metrics[entrant.problem]
+                self.finalists[key] = outcomes(tables, entrant, tried[key], metric, FINALISTS)
+            self._write(Status.RUNNING)
 
     def _choose(self) -> None:
         for entrant in self.protocol.entrants:
@@ -288,7 +339,7 @@ class _Study:
 
     def _judge(self) -> None:
         chosen = {key: won.trial for key, won in self.winners.items()}
-        suite = final_suite(self.protocol, chosen)
+        suite = self._resolved(final_suite(self.protocol, chosen))
         self._round(FINAL, FINAL, suite, {key: [trial] for key, trial in chosen.items()})
 
     def _scores(self) -> dict[Key, list[tuple[Trial, float]]]:
@@ -299,23 +350,11 @@ class _Study:
     def _finalists_of(self, key: Key) -> list[Outcome]:
         return over_both(self.search[key], self.finalists.get(key, []))
 
-    def _enter(
-        self,
-        found: dict[Key, list[Outcome]],
-        tables: RunTables,
-        tried: Mapping[Key, Sequence[Trial]],
-        name: str,
-    ) -> None:
-        """Enter what became of the trials of a round, and write it."""
-        for entrant in self.protocol.entrants:
-            if entrant.key in tried:
-                metric = self.protocol.metrics[entrant.problem]
-                new = outcomes(tables, entrant, tried[entrant.key], metric, name)
-                found.setdefault(entrant.key, []).extend(new)
-        self._write(Status.RUNNING)
+    def _resolved(self, suite: SuiteFile) -> Suite:
+        return resolve(suite, data_dir=self.execution.data_folder)
 
     def _round(
-        self, phase: str, name: str, suite: SuiteFile, tried: Mapping[Key, Sequence[Trial]]
+        self, phase: str, name: str, suite: Suite, tried: Mapping[Key, Sequence[Trial]]
     ) -> RunTables:
         """Return the tables of a round, which is run unless it has ended."""
         counts = {key: len(trials) for key, trials in tried.items()}
@@ -323,8 +362,9 @@ class _Study:
         best_so_far = {key: min(each.score for each in found) for key, found in self.search.items()}
         self.announce(Step(phase, name, counts, best_so_far))
         path = self.path / name
-        resolved = resolve(suite, data_dir=self.execution.data_folder)
-        result = self._kept(path) or self._run(path, resolved)
+        halves = phase == SEARCH and self.protocol.halving is not None
+        reusable = self._ended_earlier if halves else self._reusable
+        result = self._kept(path) or self._run(path, suite, reusable)
         self.failures += result.failures
         if result.status is Status.INTERRUPTED:
             raise _RoundInterruptedError
@@ -343,18 +383,20 @@ class _Study:
         )
         return RunResult(path, Status(meta["status"]), failures)
 
-    def _run(self, path: Path, suite: Suite) -> RunResult:
+    def _run(
+        self, path: Path, suite: Suite, reusable: Callable[[Sequence[Lane]], Sequence[Reused]]
+    ) -> RunResult:
         """Begin a round, or go on with it."""
         if isfile(path / "run.json"):
             check_resumable(path, self.device, force=self.force)
-            plan = plan_rest(path, suite, self.device, self.execution.workers)
+            plan = self._going_on(plan_rest(path, suite, self.device, self.execution.workers))
             with self.progress(plan) as observe:
                 return resume(
                     path, plan, self.device, observe, self.execution.checkpoint_every, self.notice
                 )
         if path.exists():  # it was killed before anything was run
             shutil.rmtree(path)
-        plan = plan_run(suite, self.device, self.execution.workers, self._reusable)
+        plan = self._going_on(plan_run(suite, self.device, self.execution.workers, reusable))
         with self.progress(plan) as observe:
             return run_plan(
                 plan,
@@ -366,6 +408,14 @@ class _Study:
                 self.notice,
                 directory=path.name,
             )
+
+    def _going_on(self, plan: Plan) -> Plan:
+        """Return a plan whose lanes go on where the rung before has paused them."""
+        return plan if self.paused is None else going_on(plan, *self.paused, self.device)
+
+    def _ended_earlier(self, lanes: Sequence[Lane]) -> list[Reused]:
+        """Return which lanes of a rung have ended before an earlier one."""
+        return find_reusable(self.path, lanes, diverged=True)
 
     def _reusable(self, lanes: Sequence[Lane]) -> list[Reused]:
         """Return which lanes earlier runs and rounds of studies have finished."""

@@ -13,7 +13,7 @@ from tests.small import anisotropic, small_network
 def rules(problem, top=None, own=None) -> Rules:
     entry = {"name": problem.name, **(own or {})}
     file = parse_suite({"name": "s", **(top or {}), "problem": [entry]}, "s")
-    return rules_of(file, file.problem[0], problem)
+    return rules_of(file, file.problem[0], problem, 1000)
 
 
 @pytest.mark.parametrize(
