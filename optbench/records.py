@@ -60,7 +60,7 @@ LANE_COLUMNS = {
     "fingerprint": "string",
     "status": "string",
     "diverged_at": "int32",  # iteration of the lane's last row, where it stopped being finite
-    "stopped_at": "int32",  # iteration at which a stopping rule ended the lane
+    "stopped_at": "int32",  # iteration at which a stopping rule, or halving, ended the lane
     "final_loss": "float64",
     "best_loss": "float64",
     "iterations": "int32",  # updates made; null where unknown
@@ -123,7 +123,7 @@ TRIAL_COLUMNS = {
     "round": "string",  # name of the run within the study
     "seeds": "int32",
     "seeds_diverged": "int32",  # or failed
-    "score": "float64",  # median over seeds of the study's metric; +inf where that is not finite
+    "score": "float64",  # median over seeds of the study's metric; +inf if not finite, or culled
     "validation_loss": "float64",  # these are medians over seeds, too; null where not evaluated
     "validation_error": "float64",
     "final_loss": "float64",
@@ -315,8 +315,9 @@ class StudyTables:
     ``budget`` (``given``, ``unit``, ``trials`` by problem and label), ``metric`` by problem,
     ``tuning_seeds``,
     ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or ``eta``, ``first_rung`` and
-    ``rungs``), ``rounds`` (phase, run, trials) and ``winners`` (problem, label, trial,
-    hyperparameters, ``search_score``, ``finalist_score``, ``edge``).
+    ``rungs``: iterations and trials by problem and label), ``rounds`` (phase, run, trials) and
+    ``winners`` (problem, label, trial, hyperparameters, ``search_score``, ``finalist_score``,
+    ``edge``).
     """
 
     path: Path  # the study's directory

@@ -76,9 +76,8 @@ def gathered(block: Block, earlier: Sequence[Block], evaluations: int) -> dict[s
 
 def left_in(block: Block) -> Block:
     """Return the lanes of a block that its progress says are left."""
-    if block.progress is None:
-        raise ValueError("the block has no progress")
-    return block.subset(block.progress["ledger/places"].tolist())
+    progress = block.progress or {}
+    return block.subset(progress["ledger/places"].tolist())
 
 
 def _rows(block: Block) -> Iterator[tuple[str, _Row]]:

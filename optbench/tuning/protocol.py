@@ -367,8 +367,6 @@ def _check(request: TuneRequest) -> None:
         raise SuiteError(
             f"unknown sampler '{request.sampler}'; {nearest(request.sampler, SAMPLERS)}"
         )
-    if request.sampler == "tpe":
-        tpe.optuna_version()
     if request.halving is None and (request.halving_anyway or request.first_rung != "N/9"):
         raise SuiteError("--first-rung and --halving-anyway mean nothing without --halving")
     if request.halving is not None and request.sampler == "tpe":
@@ -376,6 +374,8 @@ def _check(request: TuneRequest) -> None:
             "--halving with --sampler tpe: tpe learns from the scores of whole trials, which those "
             "that halving ends do not have; take random, sobol, halton or grid"
         )
+    if request.sampler == "tpe":
+        tpe.optuna_version()
     least = {"batch": 1, "trial_seeds": 1, "finalists": 0, "finalist_seeds": 0}
     for name, bound in least.items():
         if getattr(request, name) < bound:
@@ -464,6 +464,8 @@ def _entrants(
     found: SpaceSet,
 ) -> Iterator[Entrant]:
     """Yield the optimizers that are tuned on a problem."""
+    if entry.pause_at is not None:
+        raise SuiteError(f"{entry.title}: pause_at is for the rungs of halving; leave it out")
     for whole, resolved in zip(given.optimizer, problem.optimizers, strict=True):
         own = adjusted(given.optimizer, whole, entry.overrides)
         if own.points is not None:

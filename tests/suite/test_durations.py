@@ -34,6 +34,13 @@ def test_a_problems_own_word_counts_before_the_suites():
     assert found == Rules(evaluate_every=2, loss=0.5, patience=5)
 
 
+def test_a_pause_is_written_as_it_was_given_and_ends_nothing():
+    found = rules(anisotropic(), own={"pause_at": 999})
+    assert found == Rules(pause_at=999)
+    assert as_written(found) == {"pause_at": 999}
+    assert (found.stopping(), found.may_stop) == (None, True)
+
+
 def test_functions_have_no_evaluations_to_make():
     assert rules(anisotropic(), {"evaluate_every": 5}).evaluate_every is None
 
@@ -53,6 +60,11 @@ def test_functions_have_no_evaluations_to_make():
             small_network(),
             {"stop": {"patience_increase": 3.0}},
             "stop.patience_increase means nothing without stop.patience",
+        ),
+        (
+            anisotropic(),
+            {"pause_at": 1000},
+            "pause_at = 1000 must be less than its 1000 iterations",
         ),
     ],
 )
