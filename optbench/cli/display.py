@@ -116,7 +116,7 @@ class Bars:
         )
         self.progress.head = head
         self._lanes = plan.lanes
-        self._totals = {block.number: block.iterations for block in plan.blocks}
+        self._totals = {block.number: block.planned_updates for block in plan.blocks}
         self._left = dict(self._totals)
         self._few = len(plan.blocks) <= MOST_BARS
         self._tasks: dict[int, TaskID] = {}
@@ -196,7 +196,7 @@ class Lines:
         self._lanes: dict[int, Sequence[Lane]] = {
             block.number: block.lanes for block in plan.blocks
         }
-        self._totals = {block.number: block.iterations for block in plan.blocks}
+        self._totals = {block.number: block.planned_updates for block in plan.blocks}
         self._clock = clock
         self._last = clock()
         self._blocks = len(plan.blocks)

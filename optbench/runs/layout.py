@@ -153,7 +153,7 @@ def block_seconds(block: Block) -> float:
     A step has a time of its own, which is that of calls, and one that grows with what is computed.
     """
     costs = (len(group.lanes) * lane_cost(block.problem, group.optimizer) for group in block.groups)
-    return block.iterations * (50e-6 + 0.25e-9 * sum(costs))
+    return block.planned_updates * (50e-6 + 0.25e-9 * sum(costs))
 
 
 def _by_owner(

@@ -29,6 +29,7 @@ from optbench.records import (
 from optbench.runs.alone import alone_seconds
 from optbench.runs.layout import block_seconds, lane_bytes, lay_out, plan_blocks
 from optbench.runs.reuse import Reused
+from optbench.runs.taken_up import TakenUp
 from optbench.store.environment import calibration_seconds, describe_environment
 from optbench.store.lock import locked
 from optbench.store.places import make_folder
@@ -57,8 +58,9 @@ class Plan:
 
     Blocks are what is to be run; of a run that is resumed, only what has not ended. Those made by
     splitting are numbered from ``first_new``, by default from the one after all of these. Lanes
-    that an earlier run has finished become a block of the number beside them. Workers are threads,
-    or ``processes``.
+    that an earlier run has finished become a block of the number beside them; what an earlier run
+    recorded of lanes that it has paused is copied before they go on. Workers are threads, or
+    ``processes``.
     """
 
     suite: Suite
@@ -67,6 +69,7 @@ class Plan:
     workers: int
     first_new: int | None = None
     reused: tuple[tuple[int, Reused], ...] = ()
+    taken_up: tuple[TakenUp, ...] = ()
     processes: bool = False
 
 
@@ -202,6 +205,9 @@ def carry_out(
         try:
             for number, reused in plan.reused:
                 for record in reused.records(number):
+                    writer.add(record)
+            for taken_up in plan.taken_up:
+                for record in taken_up.records():
                     writer.add(record)
             for record in execute(
                 plan.blocks,

@@ -34,6 +34,7 @@ from optbench.runs.pipeline import (
     in_processes,
     write_surfaces,
 )
+from optbench.runs.taken_up import TakenUp, paused_lanes, take_up
 from optbench.store.environment import describe_environment
 from optbench.store.find import find_entries
 from optbench.store.journal import Journal
@@ -271,6 +272,36 @@ def _recorded_block(
             f"'{run / 'run.json'}' is damaged: block {entry['block']} is not in its suite"
         ) from None
     return replace(block, number=entry["block"])
+
+
+def going_on(plan: Plan, run: Path, suite: Suite, device: Device) -> Plan:
+    """Return a plan whose lanes go on where a run of another suite has paused them.
+
+    Blocks that have begun stay as they are. Lanes that the run did not pause begin anew, in blocks
+    of their own.
+    """
+    lanes = lay_out(suite, device.kind)
+    earlier = [
+        _from_checkpoint(run, _recorded_block(run, entry, suite, lanes))
+        for entry in _block_entries(run, read_description(run), lanes)
+        if Journal(run, entry["block"]).has_checkpoint
+    ]
+    paused = paused_lanes(earlier)
+    blocks: list[Block] = []
+    taken_up: list[TakenUp] = []
+    first_new = plan.first_new or 0
+    for block in plan.blocks:
+        known = [place for place, lane in enumerate(block.lanes) if lane.key in paused]
+        if block.progress is not None or not known:
+            blocks.append(block)
+            continue
+        taken_up.append(take_up(block.subset(known), run, earlier))
+        blocks.append(taken_up[-1].block)
+        if len(known) < len(block.lanes):
+            others = block.subset({*range(len(block.lanes))} - {*known})
+            blocks.append(replace(others, number=first_new))
+            first_new += 1
+    return replace(plan, blocks=tuple(blocks), first_new=first_new, taken_up=tuple(taken_up))
 
 
 def _has_ended(run: Path, entry: Mapping[str, Any]) -> bool:

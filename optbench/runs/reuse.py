@@ -12,9 +12,11 @@ import numpy as np
 
 from optbench.errors import UsageError
 from optbench.records import (
+    HALVING,
     PENALTY,
     POSITION_NAMES,
     SCHEMA_VERSION,
+    STOPPED_BY,
     BlockResult,
     EvaluationRows,
     Lane,
@@ -77,6 +79,8 @@ def find_reusable(
         except UsageError:
             continue
         rows = table[table["status"].isin(statuses) & table["lane_key"].isin(list(wanted))]
+        if STOPPED_BY in rows:
+            rows = rows[rows[STOPPED_BY] != HALVING]  # they would have gone on
         pairs = zip(rows["lane_key"].tolist(), rows["lane"].tolist(), strict=True)
         taken = {wanted.pop(key): there for key, there in pairs if key in wanted}
         if taken:
@@ -131,8 +135,13 @@ def _results(tables: RunTables, here: dict[int, int], run: str) -> Iterator[Lane
     for row in rows.to_dict("records"):
         values: dict[str, Any] = {name: _number(row.get(name)) for name in (*NUMBERS, *INTEGERS)}
         values |= {name: int(values[name]) for name in INTEGERS if values[name] is not None}
+        stopped_by = row.get(STOPPED_BY)
         yield LaneResult(
-            lane=here[row["lane"]], status=Status(row["status"]), reused_from=run, **values
+            lane=here[row["lane"]],
+            status=Status(row["status"]),
+            stopped_by=stopped_by if isinstance(stopped_by, str) else None,
+            reused_from=run,
+            **values,
         )
 
 

@@ -14,6 +14,7 @@ from optbench.records import (
     PENALTY,
     POSITION_NAMES,
     REUSED_FROM,
+    STOPPED_BY,
     TRACE_COLUMNS,
     TRIAL_COLUMNS,
     UNIT_PREFIX,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 RARE_COLUMNS = {
     GRADIENT_SECONDS: "float64",
     UPDATE_SECONDS: "float64",
+    STOPPED_BY: "string",
     BEST_AT: "int32",
     REUSED_FROM: "string",
 }

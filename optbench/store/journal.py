@@ -110,6 +110,11 @@ class Journal:
         """Whether the block has ended: its tables are files then."""
         return (self._folder / "result.json").exists()
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the block has a checkpoint; once it has ended, only where lanes have paused."""
+        return (self._folder / "checkpoint.npz").exists()
+
     def chunks(self) -> Iterator[TraceChunk]:
         """Yield all trace rows that were kept, each once, part after part."""
         return self._chunks(self._parts())
@@ -170,7 +175,7 @@ class Journal:
     def checkpoint(self) -> Checkpoint | None:
         """Return the last checkpoint, or None."""
         file = self._folder / "checkpoint.npz"
-        if not file.exists():
+        if not self.has_checkpoint:
             return None
         arrays = read_arrays(file)
         if "checkpoint" not in arrays:

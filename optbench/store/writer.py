@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -11,6 +11,7 @@ from typing import Any
 
 from optbench.records import (
     EVALUATION_COLUMNS,
+    HALVING,
     SCHEMA_VERSION,
     SURFACE_COLUMNS,
     BlockResult,
@@ -175,12 +176,15 @@ class RunWriter:
         entry.setdefault("alone_seconds", {})[label] = seconds
 
     def finish(self, status: Status) -> None:
-        """Write what is left; blocks that gave no result count as interrupted."""
+        """Write what is left; blocks that gave no result count as interrupted.
+
+        The journal goes, unless lanes that are interrupted or paused are to go on from it.
+        """
         for block in list(self._open.values()):
             block.flush()
             self._write_block(block)
         self._write_state(status)
-        if status is not Status.INTERRUPTED:
+        if status is not Status.INTERRUPTED and Status.PAUSED not in self.statuses:
             clear(self.path)
 
     @property
@@ -201,7 +205,8 @@ class RunWriter:
             block.journal.end(result)
         self._enter(result)
         del self._open[result.block]  # before it is thinned: an interrupt must find it whole
-        if not interrupted:
+        paused = any(lane.status is Status.PAUSED for lane in result.lanes)
+        if not (interrupted or paused):
             block.journal.thin()
         return [*recorded, result]
 
@@ -258,6 +263,23 @@ class RunWriter:
             "failures": [asdict(failure) for failure in self.failures],
         }
         write_json(self.path / "run.json", {**self._meta, **state}, indent=2)
+
+
+def stop_paused(run: Path, lanes: Sequence[Lane], culled: Collection[int], workers: int) -> None:
+    """Enter that halving has stopped some of a run's paused lanes; its journal is still there."""
+    results = {
+        lane.lane: lane
+        for journal in journals(run)
+        if (end := journal.result()) is not None
+        for lane in end.lanes
+    }
+    for number in culled:
+        paused = results[number]
+        results[number] = replace(
+            paused, status=Status.STOPPED, stopped_at=paused.iterations, stopped_by=HALVING
+        )
+    kinds, columns = lane_table(lanes, results, Status.INTERRUPTED, workers)
+    write_parquet(run / "lanes.parquet", kinds, [columns])
 
 
 class _OpenBlock:

@@ -1,7 +1,7 @@
 """What a study takes: lanes and steps of its phases, and an estimate of its time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optbench.device.base import Device
@@ -11,6 +11,7 @@ from optbench.runs.pipeline import Plan, plan_run
 from optbench.runs.reuse import Reused
 from optbench.store.studies import FINAL
 from optbench.suite.resolve import resolve
+from optbench.tuning import rungs
 from optbench.tuning.protocol import Entrant, Key, Protocol
 from optbench.tuning.rounds import distinct, final_suite, next_trials, search_suite
 
@@ -62,11 +63,9 @@ class Outlook:
     @property
     def seconds(self) -> float:
         """The time of the whole study; less where lanes end early."""
-        lanes = {problem: -count for problem, count in self.reused.items()}
-        for share in self.shares:
-            lanes[share.problem] = lanes.get(share.problem, 0) + share.lanes
-        whole = sum(count * self.lane_seconds[problem] for problem, count in lanes.items())
-        return whole / self.workers
+        lanes = sum(count * self.lane_seconds[problem] for problem, count in self.reused.items())
+        steps = sum(share.steps * self.step_seconds[share.problem] for share in self.shares)
+        return (steps - lanes) / self.workers
 
     @property
     def step_seconds(self) -> dict[str, float]:
@@ -88,7 +87,10 @@ def _searches(protocol: Protocol) -> Iterator[Share]:
     for entrant in protocol.entrants:
         configurations = entrant.trials if adaptive else len(distinct(tried[entrant.key])[0])
         seeds = len(protocol.tuning_seeds)
-        yield _share(SEARCH, entrant, entrant.trials, configurations, seeds)
+        share = _share(SEARCH, entrant, entrant.trials, configurations, seeds)
+        # With halving most lanes end at an earlier rung.
+        length = rungs.steps(protocol.rungs(entrant)) / entrant.trials
+        yield replace(share, steps=round(share.lanes * length))
 
 
 def _retries(protocol: Protocol) -> Iterator[Share]:
@@ -122,7 +124,7 @@ def steps_after(
         if PHASES.index(share.phase) > PHASES.index(phase):
             left[share.problem] += share.steps
         elif share.phase == phase == SEARCH:
-            rest = share.trials - tried[share.problem, share.label]
+            rest = max(0, share.trials - tried[share.problem, share.label])
             left[share.problem] += share.steps * rest // share.trials
     return left
 

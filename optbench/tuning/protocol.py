@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from optbench.errors import SuiteError, nearest
 from optbench.inference.multiplicity import least_seeds
+from optbench.schedules import DECAYING
 from optbench.settings import Choice
 from optbench.suite.format import (
     SWEPT,
@@ -29,6 +30,7 @@ from optbench.suite.values import seed_list
 from optbench.tuning import budget as budgets
 from optbench.tuning import tpe
 from optbench.tuning.budget import Budget, Effort
+from optbench.tuning.rungs import Plan
 from optbench.tuning.samplers import SAMPLERS, trial_count
 from optbench.tuning.sets import SpaceSet, check_spaces, space_set
 from optbench.tuning.spaces import Space, grid, parse
@@ -86,6 +88,11 @@ class TuneRequest(RunRequest):
     metric
         What trials are scored by; by default validation loss where there is a validation split,
         else final loss.
+    halving, first_rung
+        After each rung, N/9, N/3 and N with 3, the best one in so many trials goes on. The first
+        rung is a share of N or a number of iterations. None: all trials make N.
+    halving_anyway
+        Whether to halve where a schedule decays.
     """
 
     _: KW_ONLY
@@ -100,6 +107,9 @@ class TuneRequest(RunRequest):
     eval_seeds: int | Literal["auto"] = "auto"
     defaults: bool = True
     metric: str | None = None
+    halving: int | None = None
+    first_rung: str = "N/9"
+    halving_anyway: bool = False
 
     @property
     def changes(self) -> list[tuple[str, Changes]]:
@@ -164,6 +174,8 @@ class Protocol:
         No two of them overlap.
     seconds_per_step
         Of each entrant's lanes, where the budget is in seconds.
+    halving, first_rung
+        As in the request.
     """
 
     base: SuiteFile
@@ -181,6 +193,13 @@ class Protocol:
     evaluation_seeds: tuple[int, ...]
     defaults: bool
     seconds_per_step: Mapping[Key, float]
+    halving: int | None
+    first_rung: str
+
+    def rungs(self, entrant: Entrant) -> Plan:
+        """Return the rungs of an entrant's trials: iterations, and how many get there."""
+        effort = Effort(entrant.iterations, eta=self.halving, first_rung=self.first_rung)
+        return effort.plan(entrant.trials)
 
     @property
     def retried(self) -> tuple[Entrant, ...]:
@@ -218,7 +237,13 @@ class Protocol:
             "finalist_seeds": list(self.finalist_seeds),
             "evaluation_seeds": list(self.evaluation_seeds),
             "defaults": self.defaults,
-            "halving": None,
+            "halving": None
+            if self.halving is None
+            else {
+                "eta": self.halving,
+                "first_rung": self.first_rung,
+                "rungs": self._of_all(lambda entrant: list(map(list, self.rungs(entrant)))),
+            },
         }
 
     def _of_all(self, value: Callable[[Entrant], Any]) -> dict[str, dict[str, Any]]:
@@ -264,6 +289,8 @@ def settle(
         for problem, entry in zip(suite.problems, given.problem, strict=True)
         for entrant in _entrants(request, given, entry, problem, suite, found)
     ]
+    if request.halving is not None and not request.halving_anyway:
+        _check_schedules(suite, bare)
     budget = budgets.parse(request.budget)
     seconds = measure(suite) if budget.unit == "s" else {}
     entrants = tuple(_with_trials(bare, request, budget, seconds, notice))
@@ -286,6 +313,8 @@ def settle(
         evaluation_seeds=_evaluation_seeds(request, before, entrants),
         defaults=request.defaults,
         seconds_per_step=seconds,
+        halving=request.halving,
+        first_rung=request.first_rung,
     )
 
 
@@ -293,6 +322,13 @@ def _check(request: TuneRequest) -> None:
     if request.sampler not in SAMPLERS:
         raise SuiteError(
             f"unknown sampler '{request.sampler}'; {nearest(request.sampler, SAMPLERS)}"
+        )
+    if request.halving is None and (request.halving_anyway or request.first_rung != "N/9"):
+        raise SuiteError("--first-rung and --halving-anyway mean nothing without --halving")
+    if request.halving is not None and request.sampler == "tpe":
+        raise SuiteError(
+            "--halving with --sampler tpe: tpe learns from the scores of whole trials, which those "
+            "that halving ends do not have; take random, sobol, halton or grid"
         )
     if request.sampler == "tpe":
         tpe.optuna_version()
@@ -411,6 +447,8 @@ def _entrants(
     found: SpaceSet,
 ) -> Iterator[Entrant]:
     """Yield the optimizers that are tuned on a problem."""
+    if entry.pause_at is not None:
+        raise SuiteError(f"{entry.title}: pause_at is for the rungs of halving; leave it out")
     options = problem.problem.options
     for whole, resolved in zip(given.optimizer, problem.optimizers, strict=True):
         own = adjusted(given.optimizer, whole, entry.overrides)
@@ -441,6 +479,22 @@ def _entrants(
 def is_random(problem: ResolvedProblem, entry: ResolvedOptimizer) -> bool:
     """Say whether lanes of an optimizer on a problem differ by seed."""
     return problem.random or entry.optimizer.random
+
+
+def _check_schedules(suite: Suite, entrants: Sequence[Entrant]) -> None:
+    """Refuse schedules that decay: what leads before the decay is often behind after it."""
+    spaces = {entrant.key: entrant.spaces for entrant in entrants}
+    for problem in suite.problems:
+        for entry in problem.optimizers:
+            space = spaces[problem.label, entry.label].get("schedule")
+            given = [entry.configurations[0].get("schedule")]
+            for schedule in given if space is None else space.extremes:
+                if schedule in DECAYING:
+                    raise SuiteError(
+                        f"{entry.label} on {problem.label}: a learning rate that decays (schedule "
+                        f"= {schedule}) turns rankings over, so a rung says little of the end; "
+                        "leave out --halving, or give --halving-anyway"
+                    )
 
 
 def _kept(request: TuneRequest, given: SuiteFile, entry: OptimizerEntry) -> set[str]:
@@ -495,10 +549,13 @@ def _with_trials(
             finalists=request.finalists if entrant.random else 0,
             finalist_seeds=request.finalist_seeds if entrant.random else 0,
             seconds_per_step=seconds.get(entrant.key),
+            eta=request.halving,
+            first_rung=request.first_rung,
         )
         try:
             asked = budgets.trials(budget, effort)
             count, message = trial_count(request.sampler, entrant.spaces, asked)
+            effort.plan(count)  # which says what is wrong with its rungs
         except SuiteError as error:
             raise error.within(f"{entrant.label} on {entrant.problem}") from None
         if message is not None and message not in told:

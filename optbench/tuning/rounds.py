@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 
 from optbench.report.protocol import DEFAULT
@@ -83,12 +84,20 @@ def distinct(tried: Sequence[Trial]) -> tuple[list[Mapping[str, Any]], list[int]
 
 
 def search_suite(
-    protocol: Protocol, name: str, tried: Mapping[Key, Sequence[Trial]], seeds: Sequence[int]
+    protocol: Protocol,
+    name: str,
+    tried: Mapping[Key, Sequence[Trial]],
+    seeds: Sequence[int],
+    pauses: Mapping[str, int] = MappingProxyType({}),
 ) -> SuiteFile:
-    """Return the suite that runs some trials of entrants on some seeds."""
+    """Return the suite that runs some trials of entrants on some seeds.
+
+    ``pauses`` says where lanes of problems pause.
+    """
     points = {key: distinct(those)[0] for key, those in tried.items()}
     problems = [
         _with_points(plain, title, points)
+        | ({"pause_at": pauses[title]} if title in pauses else {})
         for title, plain in _problems(protocol)
         if any(problem == title for problem, _ in points)
     ]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from os.path import isfile
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from optbench.records import (
     NUMERICS_VERSION,
     SCHEMA_VERSION,
     Failure,
+    Lane,
     RunTables,
     Status,
 )
@@ -44,10 +46,13 @@ from optbench.runs.resume import (
     check_resumable,
     device_name,
     environment_changes,
+    going_on,
     plan_rest,
     resume,
 )
+from optbench.runs.reuse import Reused, find_reusable
 from optbench.store.environment import describe_environment
+from optbench.store.journal import clear
 from optbench.store.lock import locked
 from optbench.store.reader import read_description, read_run
 from optbench.store.studies import (
@@ -58,6 +63,7 @@ from optbench.store.studies import (
     write_tune,
 )
 from optbench.store.thinning import ALL, kept_every
+from optbench.store.writer import stop_paused
 from optbench.suite.format import SuiteFile
 from optbench.suite.resolve import Suite, resolve
 from optbench.suite.values import plain_value
@@ -79,6 +85,7 @@ from optbench.tuning.scores import (
     Outcome,
     Winner,
     best,
+    culled_lanes,
     outcomes,
     over_both,
     trial_rows,
@@ -339,7 +346,10 @@ class _RoundInterruptedError(Exception):
 
 @dataclass
 class _Study:
-    """A study while it is carried on, in a directory that this process has locked."""
+    """A study while it is carried on, in a directory that this process has locked.
+
+    ``paused`` is the run of the rung from which trials are to go on, and its suite.
+    """
 
     path: Path
     meta: dict[str, Any]
@@ -356,6 +366,7 @@ class _Study:
     failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict)
     rounds: list[dict[str, Any]] = field(default_factory=list)
     foreseen: tuple[Share, ...] = ()
+    paused: tuple[Path, Suite] | None = None
     invocation: str = field(default_factory=new_invocation)
 
     def carry_on(self) -> StudyResult:
@@ -386,10 +397,49 @@ class _Study:
 
     def _search(self) -> None:
         while tried := next_trials(self.protocol, self._scores()):
-            name = f"{SEARCH}-{len(self.rounds):03d}"
-            suite = search_suite(self.protocol, name, tried, self.protocol.tuning_seeds)
-            tables = self._round(SEARCH, name, suite, tried)
-            self._enter(self.search, tables, tried, name)
+            for rung in count():
+                tried = self._climb(rung, tried)
+                if not tried:
+                    break
+
+    def _climb(self, rung: int, tried: Mapping[Key, Sequence[Trial]]) -> dict[Key, list[Trial]]:
+        """Take trials to a rung, the only one without halving; return those that go on."""
+        entrants = [entrant for entrant in self.protocol.entrants if entrant.key in tried]
+        plans = {entrant.key: self.protocol.rungs(entrant) for entrant in entrants}
+        higher = {key: plan for key, plan in plans.items() if rung + 1 < len(plan)}
+        pauses = {problem: plan[rung][0] for (problem, _), plan in higher.items()}
+        name = f"{SEARCH}-{len(self.rounds):03d}"
+        suite = self._resolved(
+            search_suite(self.protocol, name, tried, self.protocol.tuning_seeds, pauses)
+        )
+        tables = self._round(SEARCH, name, suite, tried)
+        if self.paused is not None:
+            clear(self.paused[0])
+        self.paused = (self.path / name, suite) if higher else None
+        lanes = tables.lanes.sort_values("lane")
+        survivors: dict[Key, list[Trial]] = {}
+        culled: list[int] = []
+        for entrant in entrants:
+            key, metric = entrant.key, self.protocol.metrics[entrant.problem]
+            found = outcomes(tables, entrant, tried[key], metric, name)
+            if key in higher:
+                kept = {each.trial.number for each in best(found, higher[key][rung + 1][1])}
+                survivors[key] = [trial for trial in tried[key] if trial.number in kept]
+                culled += culled_lanes(lanes, entrant, tried[key], survivors[key])
+                found = [
+                    each
+                    if each.trial.number in kept
+                    else replace(each, culled_at=higher[key][rung][0])
+                    for each in found
+                ]
+            told = {each.trial.number: each for each in (*self.search.get(key, ()), *found)}
+            self.search[key] = list(told.values())
+        if culled:
+            with locked(self.path / name, self.notice):
+                workers = int(lanes["workers"].iloc[0])
+                stop_paused(self.path / name, lay_out(suite, self.device.kind), culled, workers)
+        self._write(Status.RUNNING)
+        return survivors
 
     def _try_finalists(self) -> None:
         tried = {
@@ -400,8 +450,11 @@ class _Study:
         }
         if tried:
             suite = search_suite(self.protocol, FINALISTS, tried, self.protocol.finalist_seeds)
-            tables = self._round(FINALISTS, FINALISTS, suite, tried)
-            self._enter(self.finalists, tables, tried, FINALISTS)
+            tables = self._round(FINALISTS, FINALISTS, self._resolved(suite), tried)
+            for entrant in self.protocol.retried:
+                key, metric = entrant.key, self.protocol.metrics[entrant.problem]
+                self.finalists[key] = outcomes(tables, entrant, tried[key], metric, FINALISTS)
+            self._write(Status.RUNNING)
 
     def _choose(self) -> None:
         for entrant in self.protocol.entrants:
@@ -411,7 +464,7 @@ class _Study:
 
     def _judge(self) -> None:
         chosen = {key: won.trial for key, won in self.winners.items()}
-        suite = final_suite(self.protocol, chosen)
+        suite = self._resolved(final_suite(self.protocol, chosen))
         self._round(FINAL, FINAL, suite, {key: [trial] for key, trial in chosen.items()})
 
     def _scores(self) -> dict[Key, list[tuple[Trial, float]]]:
@@ -422,34 +475,21 @@ class _Study:
     def _finalists_of(self, key: Key) -> list[Outcome]:
         return over_both(self.search[key], self.finalists.get(key, []))
 
-    def _enter(
-        self,
-        found: dict[Key, list[Outcome]],
-        tables: RunTables,
-        tried: Mapping[Key, Sequence[Trial]],
-        name: str,
-    ) -> None:
-        """Enter what became of the trials of a round, and write it."""
-        for entrant in self.protocol.entrants:
-            if entrant.key in tried:
-                metric = self.protocol.metrics[entrant.problem]
-                new = outcomes(tables, entrant, tried[entrant.key], metric, name)
-                found.setdefault(entrant.key, []).extend(new)
-        self._write(Status.RUNNING)
+    def _resolved(self, suite: SuiteFile) -> Suite:
+        return resolve(suite, data_dir=self.execution.data_folder)
 
     def _round(
-        self, phase: str, name: str, suite: SuiteFile, tried: Mapping[Key, Sequence[Trial]]
+        self, phase: str, name: str, suite: Suite, tried: Mapping[Key, Sequence[Trial]]
     ) -> RunTables:
         """Return the tables of a round, which is run unless it has ended."""
         counts = {key: len(trials) for key, trials in tried.items()}
         self.rounds.append({"phase": phase, "run": name, "trials": sum(counts.values())})
         path = self.path / name
-        resolved = resolve(suite, data_dir=self.execution.data_folder)
-        kept = self._kept(path, resolved)
+        kept = self._kept(path, suite)
         self.announce(
             Step(phase, name, counts, kept is not None, self._best(), self._later(phase, counts))
         )
-        result = kept or self._run(path, resolved)
+        result = kept or self._run(path, suite)
         if result.failures:
             self.failures[name] = result.failures
         if result.status is Status.INTERRUPTED or (result.cancelled and phase != FINAL):
@@ -487,7 +527,7 @@ class _Study:
         time_alone = self.execution.time_alone and path.name == FINAL
         if isfile(path / "run.json"):
             check_resumable(path, self.device, force=self.force)
-            plan = plan_rest(path, suite, self.device, self.execution.workers)
+            plan = self._going_on(plan_rest(path, suite, self.device, self.execution.workers))
             with self.progress(plan) as observe:
                 return resume(
                     path,
@@ -502,7 +542,9 @@ class _Study:
             shutil.rmtree(path)
         trace = ALL if path.name == FINAL else str(self.meta["trace"])
         execution = _reusing_all(self.execution, trace)
-        plan = plan_run(suite, self.device, execution.workers, execution.reusable)
+        halves = self.protocol.halving is not None and path.name not in (FINALISTS, FINAL)
+        reusable = self._ended_earlier if halves else execution.reusable
+        plan = self._going_on(plan_run(suite, self.device, execution.workers, reusable))
         with self.progress(plan) as observe:
             return run_plan(
                 plan,
@@ -516,6 +558,14 @@ class _Study:
                 time_alone=time_alone,
                 trace=trace,
             )
+
+    def _going_on(self, plan: Plan) -> Plan:
+        """Return a plan whose lanes go on where the rung before has paused them."""
+        return plan if self.paused is None else going_on(plan, *self.paused, self.device)
+
+    def _ended_earlier(self, lanes: Sequence[Lane]) -> list[Reused]:
+        """Return which lanes of a rung have ended before an earlier one."""
+        return find_reusable(self.path, lanes, diverged=True)
 
     def _write(self, status: Status) -> None:
         """Write tune.json and, once there are any, the trials.
@@ -551,6 +601,8 @@ def _trace(execution: Execution, protocol: Protocol) -> str:
     """Return which rows the search keeps: by default about :data:`SEARCH_ROWS` of each lane."""
     if execution.trace is not None:
         return execution.trace
+    if protocol.halving is not None:
+        return ALL  # lanes that go on take their rows along
     every = min(entrant.iterations for entrant in protocol.entrants) // SEARCH_ROWS
     return f"every:{every}" if every > 1 else ALL
 

@@ -39,6 +39,11 @@ class _Budget(_Part):
     seconds_per_step: OfAll[Positive | None]
 
 
+class _Halving(_Part):
+    eta: Annotated[int, Field(ge=2)]
+    first_rung: str
+
+
 class _Written(_Part):
     suite: _Suite
     spaces: OfAll[Annotated[dict[str, str], Field(min_length=1)]]
@@ -54,6 +59,7 @@ class _Written(_Part):
     finalist_seeds: Seeds
     evaluation_seeds: Annotated[Seeds, Field(min_length=1)]
     defaults: bool
+    halving: _Halving | None
 
 
 def read_protocol(meta: Mapping[str, Any], study: Path, data_dir: Path | None) -> Protocol:
@@ -72,6 +78,7 @@ def read_protocol(meta: Mapping[str, Any], study: Path, data_dir: Path | None) -
     suite = resolve(base, data_dir=data_dir)
     _check_fit(meta, suite, file)
     budget = meta["budget"]
+    halving = meta["halving"] or {}
     entrants = tuple(
         Entrant(
             problem=problem.label,
@@ -112,6 +119,8 @@ def read_protocol(meta: Mapping[str, Any], study: Path, data_dir: Path | None) -
             for label, seconds in labels.items()
             if seconds is not None
         },
+        halving=halving.get("eta"),
+        first_rung=halving.get("first_rung", ""),
     )
 
 
