@@ -276,6 +276,7 @@ def test_a_journal_of_few_rows_holds_few_and_says_how_far_it_is(tmp_path, monkey
         assert arrays["loss"].shape == (1, len(first.lanes))
         assert arrays["last/iteration"].tolist() == [len(first.loss) - 1] * len(first.lanes)
     assert Journal(stage.path, 0).rows() == len(first.loss) == 5
+    assert read_run(stage.path).trace["iteration"].tolist() == [0, 4]
     arrays = files.read_arrays(part)
     del arrays["last/loss"]
     files.write_arrays(part, arrays)
