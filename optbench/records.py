@@ -43,6 +43,7 @@ class Status(StrEnum):
 
     RUNNING = "running"
     DONE = "done"
+    PAUSED = "paused"  # a lane of one rung of halving that may go on in the next
     STOPPED = "stopped"
     DIVERGED = "diverged"
     FAILED = "failed"
@@ -59,7 +60,7 @@ LANE_COLUMNS = {
     "fingerprint": "string",
     "status": "string",
     "diverged_at": "int32",  # iteration of the lane's last row, where it stopped being finite
-    "stopped_at": "int32",  # iteration at which a stopping rule ended the lane
+    "stopped_at": "int32",  # iteration at which a stopping rule, or halving, ended the lane
     "final_loss": "float64",
     "best_loss": "float64",
     "iterations": "int32",  # updates made; null where unknown
@@ -76,6 +77,14 @@ BEST_AT = "best_at"
 GRADIENT_SECONDS, UPDATE_SECONDS = "gradient_seconds", "update_seconds"
 """Columns of lanes.parquet (float64): the lane's share, in each step, of the time that its block
 spent on loss and gradient, and of the time that its group spent on updates."""
+
+STOPPED_BY = "stopped_by"
+"""Column of lanes.parquet (string) in runs with stopped lanes: one of :data:`STOPPING`."""
+
+HALVING = "halving"
+
+STOPPING = ("loss", "grad_norm", "patience", HALVING)
+"""What stops lanes."""
 
 REUSED_FROM = "reused_from"
 """Column of lanes.parquet (string) in runs that reused lanes; see :class:`LaneResult`."""
@@ -114,7 +123,7 @@ TRIAL_COLUMNS = {
     "round": "string",  # name of the run within the study
     "seeds": "int32",
     "seeds_diverged": "int32",  # or failed
-    "score": "float64",  # median over seeds of the study's metric; +inf where that is not finite
+    "score": "float64",  # median over seeds of the study's metric; +inf if not finite, or culled
     "validation_loss": "float64",  # these are medians over seeds, too; null where not evaluated
     "validation_error": "float64",
     "final_loss": "float64",
@@ -172,6 +181,8 @@ class TraceChunk:
         float64, shape (rows, lanes, parameters), or None for problems with more than 3 parameters.
     penalty
         What of the loss is regularisation, float64, shape (rows, lanes), or None.
+    every
+        Iterations from one row to the next: 1 but where only some rows are kept.
     """
 
     block: int
@@ -181,12 +192,34 @@ class TraceChunk:
     rows: np.ndarray
     position: np.ndarray | None = None
     penalty: np.ndarray | None = None
+    every: int = 1
 
     @property
     def nbytes(self) -> int:
         """What its rows take in memory."""
         arrays = (self.loss, self.position, self.penalty)
         return sum(array.nbytes for array in arrays if array is not None)
+
+    @property
+    def next_iteration(self) -> int:
+        """The iteration of the row that follows its last one."""
+        return self.first_iteration + len(self.loss) * self.every
+
+
+@dataclass(frozen=True)
+class LastRows:
+    """The last trace row of each lane of a block of whose rows only some are kept.
+
+    ``iteration`` is int64 of shape (lanes,), −1 for a lane without rows; the others are as in
+    :class:`TraceChunk`, without the axis of rows.
+    """
+
+    block: int
+    lanes: np.ndarray
+    iteration: np.ndarray
+    loss: np.ndarray
+    position: np.ndarray | None = None
+    penalty: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -209,9 +242,9 @@ class EvaluationRows:
 class LaneResult:
     """What became of one lane; the fields are columns of lanes.parquet.
 
-    ``best_at``, the updates after which the validation error was smallest, is a column only where
-    lanes stop by patience; ``reused_from``, the name of the run that a lane was copied from, only
-    where lanes were reused.
+    ``stopped_by`` is a column only where lanes were stopped; ``best_at``, the updates after which
+    the validation error was smallest, only where lanes stop by patience; ``reused_from``, the name
+    of the run that a lane was copied from, only where lanes were reused.
     """
 
     lane: int
@@ -219,6 +252,7 @@ class LaneResult:
     iterations: int | None
     diverged_at: int | None = None
     stopped_at: int | None = None
+    stopped_by: str | None = None
     best_at: int | None = None
     final_loss: float | None = None
     best_loss: float | None = None
@@ -274,7 +308,7 @@ class Failure:
     traceback: str = field(repr=False)
 
 
-Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult | BlockSplit | Checkpoint
+Record: TypeAlias = TraceChunk | LastRows | EvaluationRows | BlockResult | BlockSplit | Checkpoint
 
 
 @dataclass(frozen=True)
@@ -302,11 +336,11 @@ class StudyTables:
 
     ``meta`` has, beside schema_version, status, started and ended, ``suite`` as run.json has it,
     ``spaces`` (text by problem, label and hyperparameter) with ``space_sources``, ``sampler``,
-    ``budget`` (``given``, ``unit``, ``trials`` by problem and label), ``metric`` by problem,
-    ``tuning_seeds``,
-    ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or ``eta``, ``first_rung`` and
-    ``rungs``), ``rounds`` (phase, run, trials) and ``winners`` (problem, label, trial,
-    hyperparameters, ``search_score``, ``finalist_score``, ``edge``).
+    ``budget`` (``given``, ``amount``, ``unit``, ``trials`` by problem and label), ``metric`` by
+    problem, ``tuning_seeds``, ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or
+    ``eta``, ``first_rung`` and ``rungs``: iterations and trials by problem and label), ``rounds``
+    (phase, run, trials) and ``winners`` (problem, label, trial, hyperparameters, ``search_score``,
+    ``finalist_score``, ``edge``).
     """
 
     path: Path  # the study's directory

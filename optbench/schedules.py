@@ -7,6 +7,7 @@ import numpy as np
 
 CONSTANT = "constant"
 SCHEDULES = (CONSTANT, "linear", "step", "exponential", "1/t", "cosine")
+DECAYING = SCHEDULES[1:]
 WARMUP, EVERY, DECAY, FLOOR = 0.0, 1000.0, 0.1, 0.0
 """What counts where a schedule's numbers are not given."""
 

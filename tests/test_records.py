@@ -17,6 +17,7 @@ def test_statuses_are_those_promised():
     assert [status.value for status in Status] == [
         "running",
         "done",
+        "paused",
         "stopped",
         "diverged",
         "failed",

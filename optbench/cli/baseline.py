@@ -35,7 +35,7 @@ def save(
         typer.Argument(
             metavar="RUN",
             help="The run: its directory, the name of one under --out, the beginning of that name, "
-            "or 'latest'.",
+            "or 'latest'; a study means its final run.",
             autocompletion=complete_run,
         ),
     ],

@@ -1,4 +1,4 @@
-"""``optbench clean``: delete runs."""
+"""``optbench clean``: delete runs and studies."""
 
 import sys
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ def clean(
         list[str] | None,
         typer.Argument(
             metavar="RUN",
-            help="A run directly under --out: its directory, its name, the beginning of that, or "
-            "'latest'. By default all of them.",
+            help="A run or a study directly under --out: its directory, its name, the beginning of "
+            "that, or 'latest'. By default all of them.",
             autocompletion=complete_run,
             show_default=False,
         ),
@@ -37,7 +37,8 @@ def clean(
 ) -> None:
     """Delete runs, after listing them and asking; print the paths of those deleted.
 
-    Baselines, links, runs that are still being written and anything that is not a run are kept.
+    A study goes as one, with all its rounds. Baselines, links, runs that are still being written
+    and anything that is not a run are kept.
     """
     chosen = choose(runs or [], out, say, keep=keep)
     if not chosen:

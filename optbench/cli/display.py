@@ -1,11 +1,11 @@
 """What a run shows while it goes on: bars in a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -83,11 +83,26 @@ def title(lanes: Sequence[Lane]) -> str:
     return named if len(lanes) == 1 else f"{named} ×{len(lanes)}"
 
 
-class Bars:
-    """One bar per block: iterations, iterations per second, time left, current loss."""
+class _Headed(Progress):
+    """Bars below a line of text."""
 
-    def __init__(self, plan: Plan, screen: Console) -> None:
-        self.progress = Progress(
+    head: Callable[[], str] | None = None
+
+    @override
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.head is not None:
+            yield Text(self.head())
+        yield from super().get_renderables()
+
+
+class Bars:
+    """One bar per block: iterations, iterations per second, time left, current loss.
+
+    ``head`` tells what stands above them.
+    """
+
+    def __init__(self, plan: Plan, screen: Console, head: Callable[[], str] | None = None) -> None:
+        self.progress = _Headed(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -99,8 +114,9 @@ class Bars:
             transient=True,
             expand=True,
         )
+        self.progress.head = head
         self._lanes = plan.lanes
-        self._totals = {block.number: block.iterations for block in plan.blocks}
+        self._totals = {block.number: block.planned_updates for block in plan.blocks}
         self._left = dict(self._totals)
         self._few = len(plan.blocks) <= MOST_BARS
         self._tasks: dict[int, TaskID] = {}
@@ -180,7 +196,7 @@ class Lines:
         self._lanes: dict[int, Sequence[Lane]] = {
             block.number: block.lanes for block in plan.blocks
         }
-        self._totals = {block.number: block.iterations for block in plan.blocks}
+        self._totals = {block.number: block.planned_updates for block in plan.blocks}
         self._clock = clock
         self._last = clock()
         self._blocks = len(plan.blocks)

@@ -1,6 +1,8 @@
 """``optbench list``: what optbench offers, with defaults and ranges, and the runs."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -18,6 +20,7 @@ from optbench.problems.registry import PROBLEMS, get_problem_class
 from optbench.records import Status
 from optbench.store.find import list_runs, list_unbegun
 from optbench.store.reader import read_description
+from optbench.store.studies import is_study, read_tune
 from optbench.suite.format import SuiteFile, builtin_suites, read_suite
 
 MOST_TITLES = 4
@@ -124,19 +127,33 @@ def devices() -> None:
 
 @app.command()
 def runs(out: Out = DEFAULT_OUT) -> None:
-    """List the runs under a results directory, oldest first."""
+    """List the runs and studies under a results directory, oldest first."""
     listed = table("run", "suite", "status", "started", "invocation")
     for path in list_runs(out):
+        study = is_study(path)
         try:
-            meta = read_description(path)
+            meta = read_tune(path) if study else read_description(path)
         except ResultsError as error:
             listed.add_row(printable(path.name), "", "damaged", "", str(error))
             continue
         started = str(meta["started"])[:19].replace("T", " ")
         name = meta["suite"]["name"]
-        listed.add_row(printable(path.name), name, meta["status"], started, meta["invocation_id"])
+        what = _study(meta, list_runs(path)) if study else meta["invocation_id"]
+        listed.add_row(printable(path.name), name, meta["status"], started, what)
     for run in list_unbegun(out):
         started = run.started[:19].replace("T", " ")
         what = "ended before it began; optbench clean removes it"
         listed.add_row(printable(run.path.name), run.suite, Status.INTERRUPTED, started, what)
     console().print(listed)
+
+
+def _study(meta: Mapping[str, Any], rounds: Sequence[Path]) -> str:
+    """Say in a line what a study tries, and in which round it is."""
+    trials = meta["budget"]["trials"].values()
+    labels = dict.fromkeys(label for of_problem in trials for label in of_problem)
+    counts = [count for of_problem in trials for count in of_problem.values()]
+    least, most = min(counts, default=0), max(counts, default=0)
+    count = f"{most}" if least == most else f"{least} to {most}"
+    round_ = rounds[-1].name if rounds else "not begun"
+    metrics = ", ".join(dict.fromkeys(meta["metric"].values()))
+    return f"study: {count} trials each of {_titles([*labels])}, by {metrics}; {round_}"

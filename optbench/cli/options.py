@@ -39,7 +39,7 @@ def complete_problem(incomplete: str) -> list[str]:
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Complete the name of a run under results/, the latest first."""
+    """Complete the name of a run or a study under results/, the latest first."""
     from optbench.store.find import LATEST, list_runs
 
     runs = (path.name for path in reversed(list_runs(DEFAULT_OUT)))
@@ -83,7 +83,7 @@ Runs = Annotated[
     typer.Argument(
         metavar="RUN",
         help="A run: its directory, the name of one under --out, the beginning of that name, "
-        "or 'latest'. By default all runs of the latest invocation.",
+        "or 'latest'; a study means its final run. By default all runs of the latest invocation.",
         autocompletion=complete_run,
         show_default=False,
     ),

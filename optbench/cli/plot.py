@@ -1,5 +1,6 @@
 """``optbench plot``: the figures of runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,15 +9,19 @@ import typer
 from optbench.cli.options import DEFAULT_OUT, Runs, check_choice
 from optbench.cli.output import tell
 from optbench.cli.reports import ChooseOn, Problems, choosing_seeds
+from optbench.cli.studies import named_studies
 from optbench.cli.target import On, Targets
 from optbench.errors import UsageError
-from optbench.report.plots import KINDS, PlotOptions, draw
+from optbench.report.plots import KINDS, STUDY_KINDS, PlotOptions, draw
 from optbench.report.plots.files import (
     AUTO,
     FORMATS,
     RACE,
+    StudySubject,
+    Subject,
     check_animation,
     choose,
+    choose_of_studies,
     places,
     write_animation,
     write_figure,
@@ -32,7 +37,10 @@ def plot(
     runs: Runs = None,
     kind: Annotated[
         str,
-        typer.Option(metavar="|".join((AUTO, *KINDS)), help="What to draw; auto draws what fits."),
+        typer.Option(
+            metavar="|".join((AUTO, *KINDS, *STUDY_KINDS)),
+            help="What to draw; auto draws what fits. The last two show the search of a study.",
+        ),
     ] = AUTO,
     format_: Annotated[
         str | None,
@@ -92,7 +100,7 @@ def plot(
 
     Runs that are named together share the figures of kind loss.
     """
-    check_choice("kind", kind, (AUTO, *KINDS))
+    check_choice("kind", kind, (AUTO, *KINDS, *STUDY_KINDS))
     if format_ is not None:
         check_choice("format", format_, FORMATS)
     options = PlotOptions(
@@ -115,13 +123,29 @@ def plot(
     target = None if holds_runs else out
     if animate is not None and target is not None:
         raise UsageError(f"'{target}' holds no runs, and the animation goes to '{animate}'")
-    found = [read_run(path) for path in find_runs(runs or [], results)]
-    subjects = choose(found, kind, problem or (), together=bool(runs))
+    if kind in STUDY_KINDS:
+        found = named_studies(runs or (), results)
+        _draw(choose_of_studies(found, kind, problem or ()), options, target, format_, show=show)
+        return
+    tables = [read_run(path) for path in find_runs(runs or [], results)]
+    subjects = choose(tables, kind, problem or (), together=bool(runs))
     if animate is not None:
         lacking = write_animation(subjects, animate)
         _finish(animate, show=show)
         _say_lacking(lacking)
         return
+    _draw(subjects, options, target, format_, show=show)
+
+
+def _draw(
+    subjects: Sequence[Subject | StudySubject],
+    options: PlotOptions,
+    target: Path | None,
+    format_: str | None,
+    *,
+    show: bool,
+) -> None:
+    """Draw figures, write them, and print where they are."""
     files = places(subjects, target, format_)
     figures = [draw(one.kind, one.tables, one.problem, options) for one in subjects]
     lacking = ""

@@ -10,20 +10,40 @@ from typing import Annotated, Any
 import typer
 
 from optbench.cli import display
-from optbench.cli.options import (
-    DEFAULT_OUT,
-    DataDir,
-    Debug,
-    Out,
-    Version,
-    Workers,
-    complete_optimizer,
-    complete_problem,
-    complete_suite,
-)
+from optbench.cli.options import DEFAULT_OUT, DataDir, Debug, Out, Version, Workers, complete_suite
 from optbench.cli.output import console, debug, say, table, tell
+from optbench.cli.request import (
+    BatchSize,
+    CheckpointEvery,
+    Data,
+    Dtype,
+    Epochs,
+    EvaluateEvery,
+    Force,
+    Function,
+    Grid,
+    Iterations,
+    Json,
+    Name,
+    OnDevice,
+    OnProblems,
+    Optimizers,
+    Quiet,
+    Seed,
+    Seeds,
+    Set,
+    Start,
+    StartSpread,
+    Stop,
+    TimeAlone,
+    Trace,
+    asked,
+    check_alone,
+    failed,
+    out_option,
+)
 from optbench.errors import ExitCode, SuiteError
-from optbench.records import Failure, RunTables, Status
+from optbench.records import RunTables, Status
 from optbench.report.configurations import RANKED_BY
 from optbench.report.sections import to_json, to_rich
 from optbench.report.summaries import summary
@@ -33,7 +53,7 @@ from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
 from optbench.store.reader import read_run
-from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_starts, parse_stops
+from optbench.store.studies import run_name
 
 BESIDE_RESUME = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out"),
@@ -54,113 +74,29 @@ def run(
             show_default=False,
         ),
     ] = None,
-    optimizer: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-o",
-            "--optimizer",
-            metavar="NAME",
-            help="Run only this entry of the suite, by label, else by name; one that the suite "
-            "doesn't have is added with its defaults. Repeatable.",
-            autocompletion=complete_optimizer,
-        ),
-    ] = None,
-    problem: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--problem",
-            metavar="NAME|FILE.py:NAME",
-            help="Run on this problem, built in or yours, instead of the suite's. Repeatable.",
-            autocompletion=complete_problem,
-        ),
-    ] = None,
-    function: Annotated[
-        str | None,
-        typer.Option(
-            "--function",
-            metavar="EXPRESSION",
-            help="Minimise a function of your own, as 'x**2/20 + y**2', with --start.",
-        ),
-    ] = None,
-    start: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VARIABLE=VALUE",
-            help="Where the function's variables start: x=-7,y=2, or a vector: 'x=[1, 2, 3]'.",
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="TARGET.KEY=VALUE",
-            help="Set a hyperparameter: adam.lr=0.01; '*' means all optimizers; or an option of a "
-            "problem. Repeatable.",
-        ),
-    ] = None,
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TARGET.KEY=VALUES",
-            help="Sweep a hyperparameter: adam.lr=1e-4:1e-1:13 (log-spaced), "
-            "'adam.lr=lin(0, 1, 5)' or adam.schedule=step,cosine; or a problem's option. "
-            "Repeatable; several multiply.",
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(metavar="N", help="Number of seeds: 0 to N − 1.")
-    ] = None,
-    seed: Annotated[str | None, typer.Option(metavar="LIST", help="These seeds: 0-4,7.")] = None,
-    iterations: Annotated[
-        int | None, typer.Option(metavar="N", help="Updates to make, instead of the suite's.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="The same, as passes over the data.")
-    ] = None,
-    batch_size: Annotated[
-        str | None, typer.Option(metavar="N|full", help="Examples in a minibatch; full: all.")
-    ] = None,
-    evaluate_every: Annotated[
-        str | None, typer.Option(metavar="N|'N epochs'", help="How often to evaluate all splits.")
-    ] = None,
-    stop: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Stop lanes early: loss=0.01, grad_norm=1e-6, patience=5000. Repeatable.",
-        ),
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(metavar="float32|float64", help="Of parameters and arithmetic.")
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="cpu|gpu|gpu:N|auto", help="Where to run; auto: on a GPU if one works."
-        ),
-    ] = "cpu",
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|auto", help="Data set; auto: mnist if it can be found."),
-    ] = None,
-    start_spread: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            help="Start each seed but 0 of a function elsewhere: by normal numbers times this "
-            "share of the domain's width, such as 0.05.",
-        ),
-    ] = None,
+    optimizer: Optimizers = None,
+    problem: OnProblems = None,
+    function: Function = None,
+    start: Start = None,
+    set_: Set = None,
+    grid: Grid = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
+    iterations: Iterations = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    evaluate_every: EvaluateEvery = None,
+    stop: Stop = None,
+    dtype: Dtype = None,
+    device: OnDevice = "cpu",
+    data: Data = None,
+    start_spread: StartSpread = None,
     data_dir: DataDir = None,
     workers: Workers = None,
     out: Out = DEFAULT_OUT,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the run, instead of the suite's.")
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only where the results are.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    name: Name = None,
+    quiet: Quiet = False,
+    json: Json = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print lanes, blocks, memory and time; run nothing.")
     ] = False,
@@ -176,20 +112,10 @@ def run(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Resume a run that was interrupted or killed.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="With --resume: even if the environment has changed.")
-    ] = False,
-    checkpoint_every: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints.")
-    ] = CHECKPOINT_SECONDS,
-    time_alone: Annotated[
-        bool,
-        typer.Option(
-            "--time-alone",
-            help="At the end, time a step of each optimizer alone, for optbench target "
-            "--in seconds.",
-        ),
-    ] = False,
+    force: Force = False,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_SECONDS,
+    time_alone: TimeAlone = False,
+    trace: Trace = None,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
@@ -197,7 +123,7 @@ def run(
     progress = partial(display.display, quiet=quiet or json)
     notice = (lambda message: None) if quiet and not json else _note
     if resume is not None:
-        _check_alone(context)
+        check_alone(context, BESIDE_RESUME, "run")
         execution = Execution(
             workers=workers,
             data_dir=data_dir,
@@ -209,26 +135,9 @@ def run(
         raise typer.Exit(_report([resumed], out, quiet=quiet, json=json))
     if force:
         raise SuiteError("--force belongs to --resume; give both")
-    if seeds is not None and seed is not None:
-        raise SuiteError("--seeds and --seed exclude each other; give one of them")
     invocation = Invocation(
         suites or (),
-        problem=problem or (),
-        function=function,
-        start=parse_starts(start or ()),
-        optimizers=optimizer or (),
-        set=[parse_set(text) for text in set_ or ()],
-        grid=[parse_grid(text) for text in grid or ()],
-        seeds=seeds if seed is None else seed,
-        iterations=iterations,
-        epochs=epochs,
-        batch_size=parse_count(batch_size),
-        evaluate_every=parse_count(evaluate_every),
-        stop=parse_stops(stop or ()),
-        dtype=dtype,
-        data=data,
-        start_spread=start_spread,
-        name=name,
+        **asked(context),
         device=device,
         workers=workers,
         data_dir=data_dir,
@@ -237,6 +146,7 @@ def run(
         reuse_diverged=reuse_diverged,
         checkpoint_every=checkpoint_every,
         time_alone=time_alone,
+        trace=trace,
     )
     if dry_run:
         _print_plans(invocation, notice)
@@ -247,16 +157,6 @@ def run(
 
 def _note(message: str) -> None:
     say(f"note: {message}")
-
-
-def _check_alone(context: typer.Context) -> None:
-    """Refuse options that would change a run that has begun."""
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        source = context.get_parameter_source(name)
-        if name not in BESIDE_RESUME and source is not None and source.name == "COMMANDLINE":
-            option = parameter.opts[0] if parameter.opts[0].startswith("-") else "a suite"
-            raise SuiteError(f"--resume continues a run as it began; leave {option} out")
 
 
 def _print_plans(invocation: Invocation, notice: Callable[[str], None]) -> None:
@@ -315,12 +215,12 @@ def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool)
     for result in results:
         codes.append(_exit_code(result.status))
         if codes[-1] == ExitCode.INTERRUPTED and not (quiet or json):
-            command = f"optbench run --resume {quote(result.path.name)}{_out_option(out)}"
+            command = f"optbench run --resume {quote(run_name(result.path))}{out_option(out)}"
             say(f"interrupted: what was done is kept; go on with: {command}")
         tables = read_run(result.path, RANKED_BY)
         finished.append(tables)
         for failure in result.failures:
-            say(_failure(failure, tables))
+            say(failed(failure, tables))
             debug(failure.traceback)
         if not (quiet or json):
             console().print(to_rich(sections(summary(tables))))
@@ -340,7 +240,7 @@ def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool)
     for tables in finished:
         tell(tables.path if quiet else f"results: {tables.path}")
     if not quiet:
-        say(f"plot them with: optbench plot{_out_option(out)}")
+        say(f"plot them with: optbench plot{out_option(out)}")
     return max(codes)
 
 
@@ -348,24 +248,3 @@ def _exit_code(status: Status) -> int:
     """Return the exit code of a run that ended so."""
     ends = {Status.DONE: ExitCode.DONE, Status.INTERRUPTED: ExitCode.INTERRUPTED}
     return ends.get(status, ExitCode.LANES_FAILED)
-
-
-def _out_option(out: Path) -> str:
-    """Return what makes another command look for runs in the same folder."""
-    return "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
-
-
-def _failure(failure: Failure, tables: RunTables) -> str:
-    """Say in one line which lanes raised something."""
-    where = f"(the traceback is in {tables.path}/run.json)"
-    if not failure.lanes:
-        return (
-            f"note: a block of lanes raised what none of them raises alone: {failure.message}; "
-            f"they were run in smaller blocks {where}"
-        )
-    lanes = tables.lanes.set_index("lane").loc[list(failure.lanes)]
-    titles = (lanes["label"] + " on " + lanes["problem"]).tolist()
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(lanes["seed"].tolist()))
-    which = ", ".join(dict.fromkeys(titles))
-    count = "" if len(lanes) == 1 else f", {len(lanes)} lanes"
-    return f"error: {which} (seed {seeds}{count}) failed: {failure.message} {where}"

@@ -46,6 +46,11 @@ class Block:
         return tuple(lane for group in self.groups for lane in group.lanes)
 
     @property
+    def planned_updates(self) -> int:
+        """Updates of a lane that nothing ends: up to a pause, else all."""
+        return self.iterations if self.rules.pause_at is None else self.rules.pause_at
+
+    @property
     def runs_users_code(self) -> bool:
         """Whether its problem or one of its optimizers is somebody's own code."""
         return is_users(self.problem) or any(is_users(group.optimizer) for group in self.groups)

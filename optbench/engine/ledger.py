@@ -6,13 +6,17 @@ nowhere else.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from optbench.engine.block import Block
 from optbench.engine.recorder import TraceRows
 from optbench.engine.summary import RunningSummary
-from optbench.records import BlockResult, LaneResult, Status, TraceChunk
+from optbench.records import STOPPING, BlockResult, LaneResult, Status, TraceChunk
+
+NO_RULE = -1
+"""In place of an index in :data:`STOPPING` of a lane that was not stopped."""
 
 
 class Ledger:
@@ -41,6 +45,7 @@ class Ledger:
         self.places = np.arange(lanes)
         self.running = np.ones(lanes, dtype=bool)
         self.entered = 0
+        self._stopped_by = np.full(lanes, NO_RULE)
         self._diverged = np.zeros(lanes, dtype=bool)
         self._row_counts = np.zeros(lanes, dtype=np.int64)
         self._update_counts = np.zeros(lanes, dtype=np.int64)
@@ -49,7 +54,7 @@ class Ledger:
             lanes,
             block.iterations,
             stochastic=block.problem.stochastic,
-            may_stop=block.rules.stopping() is not None,
+            may_stop=block.rules.may_stop,
         )
         self._final_loss = np.full(lanes, np.nan)
         self._best_loss = np.full(lanes, np.nan)
@@ -63,6 +68,7 @@ class Ledger:
         return {
             "places": self.places,
             "running": self.running,
+            "stopped_by": self._stopped_by,
             "diverged": self._diverged,
             "rows": self._row_counts,
             "updates": self._update_counts,
@@ -80,6 +86,7 @@ class Ledger:
         """Go on from an earlier :attr:`state`."""
         self.places = state["places"]
         self.running = state["running"]
+        self._stopped_by = state["stopped_by"]
         self._diverged = state["diverged"]
         self._row_counts = state["rows"]
         self._update_counts = state["updates"]
@@ -97,6 +104,17 @@ class Ledger:
         """Whether lanes are left, and every row of theirs has been entered."""
         return self.entered == self.full_rows and bool(self.running.any())
 
+    @property
+    def planned_rows(self) -> int:
+        """How many rows are entered of lanes that nothing ends: up to a pause, else all."""
+        pause_at = self._block.rules.pause_at
+        return self.full_rows if pause_at is None else pause_at
+
+    @property
+    def paused(self) -> bool:
+        """Whether lanes are left, and have come to their pause."""
+        return self.entered == self.planned_rows < self.full_rows and bool(self.running.any())
+
     def enter(self, rows: TraceRows) -> TraceChunk:
         """Take rows that follow those before, and return what of them belongs in the trace.
 
@@ -104,11 +122,19 @@ class Ledger:
         """
         height, running = len(rows.loss), self.running[self.places]
         places = self.places[running]
-        is_last = ~rows.finite[:, running] | self._meets_rule(rows)[:, running]
+        rule = self._rule_met(rows)
+        is_last = ~rows.finite if rule is None else ~rows.finite | (rule != NO_RULE)
+        if len(places) < len(running):
+            is_last = is_last[:, running]
         ends = is_last.any(axis=0)
-        row_counts = np.where(ends, np.argmax(is_last, axis=0) + 1, height)
+        ended = np.flatnonzero(ends)
+        row_counts = np.full(len(places), height)
+        row_counts[ended] = np.argmax(is_last[:, ended], axis=0) + 1
         self._row_counts[places] += row_counts
-        self._diverged[places] = ~rows.finite[row_counts - 1, np.flatnonzero(running)]
+        last = row_counts[ended] - 1, np.flatnonzero(running)[ended]
+        self._diverged[places[ended]] = ~rows.finite[last]
+        if rule is not None:
+            self._stopped_by[places[ended]] = rule[last]
         self.running[places] = ~ends
         self.entered += height
         updates_made = min(self.entered, self._block.iterations)
@@ -134,14 +160,19 @@ class Ledger:
             None if rows.penalty is None else self._for_all_lanes(rows.penalty),
         )
 
-    def _meets_rule(self, rows: TraceRows) -> np.ndarray:
-        """Return which rows meet a stopping rule, shape (rows, lanes)."""
+    def _rule_met(self, rows: TraceRows) -> np.ndarray | None:
+        """Return the stopping rule that each row meets, of several the first: (rows, lanes).
+
+        None where there are no such rules.
+        """
         rules = self._block.rules
-        met = np.zeros(rows.loss.shape, dtype=bool)
-        if rules.loss is not None:
-            met |= rows.loss <= rules.loss
+        if rules.loss is None and rules.grad_norm is None:
+            return None
+        met = np.full(rows.loss.shape, NO_RULE)
         if rules.grad_norm is not None and rows.grad_norm is not None:
-            met |= rows.grad_norm <= rules.grad_norm
+            met[rows.grad_norm <= rules.grad_norm] = STOPPING.index("grad_norm")
+        if rules.loss is not None:
+            met[rows.loss <= rules.loss] = STOPPING.index("loss")
         return met
 
     def _for_all_lanes(self, values: np.ndarray) -> np.ndarray:
@@ -155,7 +186,16 @@ class Ledger:
     def stop(self, places: np.ndarray) -> None:
         """End lanes after the last update entered, as early stopping asks."""
         self.running[places] = False
+        self._stopped_by[places] = STOPPING.index("patience")
         self._sum_up(np.flatnonzero(np.isin(self.places, places)))
+
+    def condense(self) -> None:
+        """Keep the rows that losses need: as many as any block of the problem after these rows."""
+        self._summary.condense(self.entered, entirely=True)
+
+    def sum_up_paused(self) -> None:
+        """Enter the losses of lanes that have come to their pause, as if they ended there."""
+        self._sum_up(np.flatnonzero(self.running[self.places]))
 
     def drop_ended(self) -> np.ndarray:
         """Expect no more rows of lanes that have ended; return which of :attr:`places` are left."""
@@ -185,37 +225,38 @@ class Ledger:
 
     def result(self) -> BlockResult:
         """Return what became of every lane."""
-        ended = ~self._diverged & (~self.running | self.complete)
-        row_counts, update_counts = self._row_counts.tolist(), self._update_counts.tolist()
-        lanes = []
-        otherwise = Status.DONE if self.complete else Status.INTERRUPTED
-        for place, number in enumerate(self.numbers.tolist()):
-            status = self._status(place, otherwise)
-            steps = self._step_counts[place]
-            gradient = float(self._gradient_seconds[place] / max(1, steps))
-            update = float(self._update_seconds[place] / max(1, steps))
-            lanes.append(
-                LaneResult(
-                    lane=number,
-                    status=status,
-                    iterations=update_counts[place],
-                    diverged_at=row_counts[place] - 1 if status is Status.DIVERGED else None,
-                    stopped_at=row_counts[place] - 1 if status is Status.STOPPED else None,
-                    best_at=int(self._best_update_counts[place]) or None,
-                    final_loss=float(self._final_loss[place]) if ended[place] else None,
-                    best_loss=float(self._best_loss[place]) if ended[place] else None,
-                    step_seconds=gradient + update if steps else None,
-                    gradient_seconds=gradient if steps else None,
-                    update_seconds=update if steps else None,
-                    block_lanes=len(self.numbers),
-                )
-            )
-        return BlockResult(self._block.number, tuple(lanes))
+        ended = ~self._diverged & (~self.running | self.complete | self.paused)
+        stopped = ~self._diverged & ~self.running
+        rules = zip(self._stopped_by.tolist(), stopped.tolist(), strict=True)
+        stepped = self._step_counts > 0
+        steps = np.maximum(1, self._step_counts)
+        gradient, update = self._gradient_seconds / steps, self._update_seconds / steps
+        columns = (  # in the order of LaneResult's fields
+            self.numbers.tolist(),
+            self._statuses(),
+            self._update_counts.tolist(),
+            _where(self._diverged, self._row_counts - 1),
+            _where(stopped, self._row_counts - 1),
+            [STOPPING[rule] if was else None for rule, was in rules],
+            _where(self._best_update_counts > 0, self._best_update_counts),
+            _where(ended, self._final_loss),
+            _where(ended, self._best_loss),
+            _where(stepped, gradient + update),
+            _where(stepped, gradient),
+            _where(stepped, update),
+            [len(self.numbers)] * len(self.numbers),
+        )
+        return BlockResult(self._block.number, tuple(map(LaneResult, *columns)))
 
-    def _status(self, place: int, otherwise: Status) -> Status:
-        if self._diverged[place]:
-            return Status.DIVERGED
-        return otherwise if self.running[place] else Status.STOPPED
+    def _statuses(self) -> list[Status]:
+        otherwise = Status.DONE if self.complete else Status.INTERRUPTED
+        otherwise = Status.PAUSED if self.paused else otherwise
+        return [
+            Status.DIVERGED if diverged else otherwise if running else Status.STOPPED
+            for diverged, running in zip(
+                self._diverged.tolist(), self.running.tolist(), strict=True
+            )
+        ]
 
     def _sum_up(self, columns: np.ndarray, beyond: np.ndarray | None = None) -> None:
         """Enter the final and the best loss of lanes that have ended well.
@@ -225,10 +266,16 @@ class Ledger:
         """
         if beyond is None:
             beyond = np.zeros(len(columns), dtype=np.int64)
-        keys = np.stack([self._update_counts[self.places[columns]], beyond], axis=1)
-        for key in np.unique(keys, axis=0):
-            alike = columns[(keys == key).all(axis=1)]
-            updates, rows_beyond = key.tolist()
+        keys = self._update_counts[self.places[columns]] * (self.full_rows + 1) + beyond
+        for key in np.unique(keys).tolist():
+            alike = columns[keys == key]
+            updates, rows_beyond = divmod(key, self.full_rows + 1)
             final, best = self._summary.of(alike, updates, rows_beyond)
             self._final_loss[self.places[alike]] = final
             self._best_loss[self.places[alike]] = best
+
+
+def _where(condition: np.ndarray, values: np.ndarray) -> list[Any]:
+    """Return values where a condition holds, else None."""
+    pairs = zip(condition.tolist(), values.tolist(), strict=True)
+    return [value if holds else None for holds, value in pairs]

@@ -2,7 +2,8 @@
 
 :func:`run_block` yields records: trace chunks as they come, evaluations, and what became of every
 lane. It knows neither which library computes nor who reads the records. Lanes that have diverged
-or stopped leave the block at the end of a chunk; the others go on, unchanged to the bit.
+or stopped leave the block at the end of a chunk; the others go on, unchanged to the bit. Lanes that
+pause are evaluated as if they ended, once the checkpoint that they go on from has been taken.
 """
 
 import time
@@ -77,7 +78,7 @@ class _BlockRun:
         saved_at = time.monotonic()
         if rules.evaluate_every is not None and row == 0:
             yield from self._evaluate(self._stepper, ledger.places, 0)
-        while row < ledger.full_rows and ledger.places.size and not cancelled():
+        while row < ledger.planned_rows and ledger.places.size and not cancelled():
             end = self._end_of_chunk(row)
             before = self._stepper.subset(np.arange(ledger.places.size)) if replays else None
             yield ledger.enter(self._stepper.advance(row, end - row))
@@ -93,17 +94,21 @@ class _BlockRun:
             if time.monotonic() - saved_at >= checkpoint_seconds and ledger.places.size:
                 yield self._checkpoint()
                 saved_row, saved_at = row, time.monotonic()
-        unfinished = saved_row < row < ledger.full_rows and bool(ledger.places.size)
+        unfinished = saved_row < row < ledger.planned_rows and bool(ledger.places.size)
         if unfinished and isfinite(checkpoint_seconds):
             yield self._checkpoint()
-        if ledger.complete:
+        if ledger.paused:
+            ledger.condense()
+            yield self._checkpoint()
+            ledger.sum_up_paused()
+        if ledger.complete or ledger.paused:
             yield from self._evaluate_ended(self._stepper, ledger.places)
         self._enter_seconds()
         yield ledger.result()
 
     def _end_of_chunk(self, first: int) -> int:
         """Return the row before which something is to be done between updates."""
-        ends = [first + CHUNK_ROWS, self._ledger.full_rows]
+        ends = [first + CHUNK_ROWS, self._ledger.planned_rows]
         intervals = [self._block.rules.evaluate_every]
         if self._patience is not None:
             intervals.append(self._patience.frequency)

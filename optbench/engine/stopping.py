@@ -33,6 +33,9 @@ class Rules:
         A clear improvement at iteration k makes the patience at least k times this.
     improvement_threshold
         An improvement is clear if the error falls below the best one times this.
+    pause_at
+        Updates, fewer than all, after which lanes pause with a checkpoint, from which another run
+        takes those up that are to go on. It changes no bit of them, and so is no stopping rule.
     """
 
     evaluate_every: int | None = None
@@ -41,6 +44,12 @@ class Rules:
     patience: int | None = None
     patience_increase: float = PATIENCE_INCREASE
     improvement_threshold: float = IMPROVEMENT_THRESHOLD
+    pause_at: int | None = None
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether a lane may end, or pause, before its last update."""
+        return self.pause_at is not None or self.stopping() is not None
 
     @property
     def watches_rows(self) -> bool:
@@ -50,7 +59,7 @@ class Rules:
     def stopping(self) -> dict[str, Any] | None:
         """Return the stopping rules as plain data, or None where there are none."""
         plain = asdict(self)
-        del plain["evaluate_every"]
+        del plain["evaluate_every"], plain["pause_at"]
         if self.patience is None:
             del plain["patience_increase"], plain["improvement_threshold"]
         return {name: value for name, value in plain.items() if value is not None} or None

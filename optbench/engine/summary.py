@@ -63,12 +63,15 @@ class RunningSummary:
             final, best = final_and_best(loss[: len(loss) - beyond].T, self._averaged(updates))
         return final, np.minimum(best, self._best[lanes])
 
-    def condense(self, updates: int) -> None:
-        """Let go of rows that no window needs any more; all lanes have made so many updates."""
+    def condense(self, updates: int, *, entirely: bool = False) -> None:
+        """Let go of rows that no window needs any more; all lanes have made so many updates.
+
+        Unless it is done ``entirely``, a row is copied twice at most.
+        """
         width = self._averaged(self._iterations)
         if self._may_stop and self._averaged(updates) < width:
             return
-        if sum(map(len, self._held)) < 2 * width:  # so that a row is copied twice at most
+        if sum(map(len, self._held)) < (width if entirely else 2 * width):
             return
         # Windows of one row need not be looked for across two pieces.
         pieces = self._held if width == 1 else [np.concatenate(self._held)]

@@ -16,7 +16,7 @@ from optbench.records import (
     averaged_rows_of,
 )
 from optbench.report.domain import ends, lanes_outside
-from optbench.report.statistics import ENDED_WELL, ENDED_WORST, quantile, spread
+from optbench.report.statistics import ENDED_WELL, ENDED_WORST, VALUED, quantile, spread
 
 SPLITS = ("train", "validation", "test")
 EVALUATED = tuple(f"{split}_{measure}" for split in SPLITS for measure in ("loss", "error"))
@@ -79,10 +79,10 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     is: the last evaluated validation loss, else the last evaluated training loss, else the final
     loss; never that of the test split. The smallest is best. Losses of lanes that diverged or
     failed are +inf, and so is the score of one that ended without a finite value of the criterion;
-    those of lanes that have not ended are NaN. ``averaged_rows`` is how many rows a final loss is
-    the mean of; ``floor`` is the loss below which a function's differences are rounding, -inf where
-    there is none; ``above`` says which lanes ended above where they began, of networks and noisy
-    functions above where their problem's lanes began.
+    those of lanes that neither ended nor paused are NaN. ``averaged_rows`` is how many rows a final
+    loss is the mean of; ``floor`` is the loss below which a function's differences are rounding,
+    -inf where there is none; ``above`` says which lanes ended above where they began, of networks
+    and noisy functions above where their problem's lanes began.
     """
     lanes = tables.lanes.sort_values("lane", kind="stable")
     last = last_evaluations(tables.evaluation, lanes)
@@ -99,19 +99,19 @@ def ranked_lanes(tables: RunTables) -> pd.DataFrame:
     measures = list(MEASURES)
     lanes[measures] = lanes[measures].astype("float64")
     lanes.loc[lanes["status"].isin(ENDED_WORST), measures] = np.inf
-    lanes.loc[~lanes["status"].isin([*ENDED_WORST, *ENDED_WELL]), measures] = np.nan
-    ended_well = lanes["status"].isin(ENDED_WELL)
+    lanes.loc[~lanes["status"].isin([*ENDED_WORST, *VALUED]), measures] = np.nan
+    valued = lanes["status"].isin(VALUED)
     choices = [lanes[name] for name in CRITERIA]
     lanes["score"] = np.select([lanes["criterion"] == name for name in CRITERIA], choices)
-    lanes.loc[ended_well & lanes["score"].isna(), "score"] = np.inf
+    lanes.loc[valued & lanes["score"].isna(), "score"] = np.inf
     lanes["averaged_rows"] = _averaged_rows(tables, lanes)
     described = {problem: describe(tables, problem) for problem in lanes["problem"].unique()}
     own = _first_losses(tables, lanes)
     start = own.groupby(lanes["problem"]).transform("median")
     exact = np.array([_is_exact(described[problem]) for problem in lanes["problem"]], dtype=bool)
     return lanes.assign(
-        outside=lanes["lane"].isin(lanes_outside(tables)) & ended_well,
-        above=(lanes["final_loss"] > own.where(exact, start)) & ended_well,
+        outside=lanes["lane"].isin(lanes_outside(tables)) & valued,
+        above=(lanes["final_loss"] > own.where(exact, start)) & valued,
         minimum=[known_minimum(described[name]) or 0.0 for name in lanes["problem"]],
         floor=[
             _floor(described[problem], start_loss)

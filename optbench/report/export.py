@@ -16,6 +16,7 @@ from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, LANE_COLUMNS, RunTa
 from optbench.report.configurations import ranked_lanes
 from optbench.report.summaries import summary
 from optbench.store.files import write_beside
+from optbench.store.studies import run_name
 
 TABLES = ("trace", "lanes", "evaluation", "summary")
 FORMATS = ("csv", "json", "parquet")
@@ -38,7 +39,7 @@ def export(
     ranked by; the first column is the name of the run. Arguments are those of :func:`check_export`.
     """
     written_as = check_export(table, format_, output, force=force)
-    by_name = {run.path.resolve().name: run for run in runs}
+    by_name = {run_name(run.path.resolve()): run for run in runs}
     if len(by_name) < len(runs):
         by_name = {str(run.path): run for run in runs}
     if table == "summary":

@@ -12,6 +12,8 @@ from optbench.errors import UsageError
 from optbench.records import RunTables
 from optbench.report.configurations import describe
 from optbench.report.differences import differences, shown
+from optbench.store.studies import run_name
+from optbench.store.thinning import ALL, kept_every
 
 ENDS = ("evaluate_every", "stop")
 """Keys of a suite's problem that decide, beside its iterations, what lanes report and when they
@@ -54,6 +56,7 @@ def joined(runs: Sequence[RunTables]) -> RunTables:
     suites = dict.fromkeys(str(run.meta["suite"]["name"]) for run in distinct)
     meta = {
         **first.meta,
+        "trace": max((run.meta.get("trace", ALL) for run in distinct), key=kept_every),
         "suite": {**first.meta["suite"], "name": " and ".join(suites)},
         "problems": [
             {**describe(run, problem), "alone_seconds": _alone_seconds(problem, parts)}
@@ -88,7 +91,7 @@ def _check_same(problem: str, one: RunTables, other: RunTables) -> None:
     if found:
         more = f" and {len(found) - MOST_DIFFERENCES} more" * (len(found) > MOST_DIFFERENCES)
         raise UsageError(
-            f"'{problem}' is not the same in {one.path.name} and {other.path.name}: "
+            f"'{problem}' is not the same in {run_name(one.path)} and {run_name(other.path)}: "
             f"{'; '.join(found[:MOST_DIFFERENCES])}{more}"
         )
 
@@ -120,8 +123,9 @@ def _asked(problem: str, run: RunTables) -> dict[str, Any]:
 
 def _run_names(runs: Sequence[RunTables]) -> list[str]:
     """Return what tells runs apart: the last part of their names, or all of it."""
-    found = [RUN_NAME.fullmatch(run.path.name) for run in runs]
-    short = [match[1] if match else run.path.name for match, run in zip(found, runs, strict=True)]
+    named = [run_name(run.path) for run in runs]
+    found = [RUN_NAME.fullmatch(name) for name in named]
+    short = [match[1] if match else name for match, name in zip(found, named, strict=True)]
     return short if len(set(short)) == len(short) else [str(run.path) for run in runs]
 
 

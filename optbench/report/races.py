@@ -16,6 +16,7 @@ from optbench.report.differences import differences, shown
 from optbench.report.entrants import Entrant
 from optbench.report.statistics import ENDED_WELL, ENDED_WORST
 from optbench.report.watched import LOSS, WATCHABLE, Watched, recorded, watch
+from optbench.store.studies import run_name
 
 UNITS = ("steps", "seconds")
 
@@ -201,7 +202,7 @@ def check_same_machine(runs: Sequence[RunTables]) -> None:
     for run, side in zip(runs[1:], sides[1:], strict=True):
         for place, then, now in differences(sides[0], side):
             raise UsageError(
-                f"seconds of {runs[0].path.name} and {run.path.name} cannot be compared: "
+                f"seconds of {run_name(runs[0].path)} and {run_name(run.path)} cannot be compared: "
                 f"{place} {shown(then)} and {shown(now)}"
             )
 

@@ -24,6 +24,9 @@ ENDED_WORST = (Status.DIVERGED, Status.FAILED)
 ENDED_WELL = (Status.DONE, Status.STOPPED)
 """Statuses of lanes whose final values count."""
 
+VALUED = (*ENDED_WELL, Status.PAUSED)
+"""Statuses of lanes that have values, be they final or those at a pause."""
+
 
 def smooth(values: np.ndarray, window: int = 11, beta: float = 2.0) -> np.ndarray:
     r"""Smooth rows with a Kaiser window, as the textbook smooths its loss curves.

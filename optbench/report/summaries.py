@@ -15,6 +15,7 @@ from optbench.report.configurations import (
     problem_title,
     swept_columns,
 )
+from optbench.store.studies import run_name
 
 SUMMARY_COLUMNS = {
     "suite": "string",
@@ -67,7 +68,7 @@ def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
         **{str(name): value for name, value in best.items()},
         "outside": best["standing"] == 1,
         "suite": tables.meta["suite"]["name"],
-        "run": tables.path.name,
+        "run": run_name(tables.path),
         "heading": problem_title(tables, str(best["problem"])),
         "configurations": len(table),
         "lanes": table["seeds"].sum(),

@@ -134,7 +134,7 @@ COLUMNS = (
     _Column(
         "iterations",
         lambda row: MISSING if pd.isna(row["iterations"]) else f"{row['iterations']:.0f}",
-        lambda rows: bool((rows["status"] == Status.STOPPED).any()),
+        lambda rows: bool(rows["status"].isin([Status.STOPPED, Status.PAUSED]).any()),
     ),
     _Column(
         "reused",

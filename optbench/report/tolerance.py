@@ -21,6 +21,7 @@ from optbench.report.configurations import (
 )
 from optbench.report.sections import Column, Section
 from optbench.report.tables import number
+from optbench.store.studies import run_name
 
 SHARES = (0.1, 1.0)
 """Losses above the best, as shares of it, within which a value counts as nearly the best."""
@@ -67,8 +68,8 @@ def tolerance(tables: RunTables) -> pd.DataFrame:
     rows = list(_rows(tables))
     if not rows:
         raise UsageError(
-            f"{tables.path.name} swept no numeric hyperparameter over {FEWEST_VALUES} values or "
-            "more; run a sweep, such as --grid sgd.lr=1e-3:10:25"
+            f"{run_name(tables.path)} swept no numeric hyperparameter over {FEWEST_VALUES} values "
+            "or more; run a sweep, such as --grid sgd.lr=1e-3:10:25"
         )
     return pd.DataFrame(rows, columns=list(TOLERANCE_COLUMNS)).astype(TOLERANCE_COLUMNS)
 
@@ -83,7 +84,7 @@ def _rows(tables: RunTables) -> Iterator[dict[str, object]]:
                 if found is not None:
                     best = points[points["best"]].iloc[0]
                     yield {
-                        "run": tables.path.name,
+                        "run": run_name(tables.path),
                         "problem": problem,
                         "heading": problem_title(tables, problem),
                         "label": label,

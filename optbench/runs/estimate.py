@@ -56,7 +56,7 @@ def estimate_plan(plan: Plan, device: Device, clock: Clock = time.perf_counter) 
                 optimizers=len({name for block in blocks for name in _rules(block)}),
                 lanes=sum(len(block.lanes) for block in blocks),
                 blocks=len(blocks),
-                iterations=largest.iterations,
+                iterations=largest.planned_updates,
                 block_lanes=len(largest.lanes),
                 block_bytes=block_bytes(largest),
                 seconds=seconds,
@@ -84,7 +84,7 @@ def _seconds(block: Block, device: Device, clock: Clock) -> float:
     while first + rows <= block.iterations and (len(stretches) == 1 or clock() < until):
         stretches.append(_stretch(stepper, first, rows, clock))
         first += rows
-    stepping = median(stretches[1:] or stretches) / rows * block.iterations
+    stepping = median(stretches[1:] or stretches) / rows * block.planned_updates
     return stepping + _evaluation_seconds(block, stepper, clock)
 
 

@@ -125,7 +125,8 @@ def plan_blocks(
 
 def lane_bytes(problem: Problem, optimizer: Optimizer) -> int:
     """Return what one lane's parameters, gradients, slots and work arrays take in training."""
-    values = problem.parameters * (2 + len(optimizer.slots)) + problem.work_values
+    arrays = 2 + len(optimizer.slots) + optimizer.work_arrays
+    values = problem.parameters * arrays + problem.work_values
     return values * np.dtype(problem.dtype).itemsize
 
 
@@ -152,7 +153,7 @@ def block_seconds(block: Block) -> float:
     A step has a time of its own, which is that of calls, and one that grows with what is computed.
     """
     costs = (len(group.lanes) * lane_cost(block.problem, group.optimizer) for group in block.groups)
-    return block.iterations * (50e-6 + 0.25e-9 * sum(costs))
+    return block.planned_updates * (50e-6 + 0.25e-9 * sum(costs))
 
 
 def _by_owner(

@@ -29,10 +29,13 @@ from optbench.records import (
 from optbench.runs.alone import alone_seconds
 from optbench.runs.layout import block_seconds, lane_bytes, lay_out, plan_blocks
 from optbench.runs.reuse import Reused
+from optbench.runs.taken_up import TakenUp
 from optbench.store.environment import calibration_seconds, describe_environment
 from optbench.store.lock import locked
 from optbench.store.places import make_folder
 from optbench.store.reader import read_run
+from optbench.store.studies import run_name
+from optbench.store.thinning import ALL
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite.resolve import Suite
 
@@ -55,8 +58,9 @@ class Plan:
 
     Blocks are what is to be run; of a run that is resumed, only what has not ended. Those made by
     splitting are numbered from ``first_new``, by default from the one after all of these. Lanes
-    that an earlier run has finished become a block of the number beside them. Workers are threads,
-    or ``processes``.
+    that an earlier run has finished become a block of the number beside them; what an earlier run
+    recorded of lanes that it has paused is copied before they go on. Workers are threads, or
+    ``processes``.
     """
 
     suite: Suite
@@ -65,6 +69,7 @@ class Plan:
     workers: int
     first_new: int | None = None
     reused: tuple[tuple[int, Reused], ...] = ()
+    taken_up: tuple[TakenUp, ...] = ()
     processes: bool = False
 
 
@@ -152,15 +157,17 @@ def run_plan(
     notice: Callable[[str], object] = lambda message: None,
     *,
     directory: str | None = None,
+    trace: str = ALL,
     time_alone: bool = False,
 ) -> RunResult:
     """Run a plan; ``observe`` sees every record once it is on disk.
 
     ``directory`` is the name of the run's directory in ``out``, as the rounds of a study have one;
-    by default it is a new one. ``notice`` gets what the user should know of the place where the run
-    is written; ``time_alone`` has each label timed alone at the end (:mod:`optbench.runs.alone`).
-    The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
-    at once.
+    by default it is a new one. ``trace`` says which rows are kept, as
+    :func:`optbench.store.thinning.kept_every` takes it. ``notice`` gets what the user should know
+    of the place where the run is written; ``time_alone`` has each label timed alone at the end
+    (:mod:`optbench.runs.alone`). The first interrupt (Ctrl-C) lets running chunks end and keeps
+    what was done; the second stops at once.
 
     Raises
     ------
@@ -174,7 +181,8 @@ def run_plan(
             raise ResultsError(f"'{path}' holds a run already; resume it or choose another name")
         meta = {
             "invocation_id": invocation,
-            "directory": _working_directory(path),
+            "directory": working_directory(path),
+            "trace": trace,
             **_describe(plan, device),
         }
         extra = extra_columns(plan.suite)
@@ -197,6 +205,9 @@ def carry_out(
         try:
             for number, reused in plan.reused:
                 for record in reused.records(number):
+                    writer.add(record)
+            for taken_up in plan.taken_up:
+                for record in taken_up.records():
                     writer.add(record)
             for record in execute(
                 plan.blocks,
@@ -225,7 +236,7 @@ def carry_out(
         return RunResult(writer.path, status, writer.failures, cancelled.is_set())
 
 
-def _working_directory(run: Path) -> str:
+def working_directory(run: Path) -> str:
     """Return where relative paths of a suite begin, as seen from the run's directory."""
     here = Path.cwd().resolve()
     try:
@@ -348,7 +359,7 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
                 for block in plan.blocks
             ),
             *(
-                {"block": number, "lanes": list(part.lanes), "reused_from": part.run.name}
+                {"block": number, "lanes": list(part.lanes), "reused_from": run_name(part.run)}
                 for number, part in plan.reused
             ),
         ],

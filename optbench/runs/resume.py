@@ -34,11 +34,13 @@ from optbench.runs.pipeline import (
     in_processes,
     write_surfaces,
 )
+from optbench.runs.taken_up import TakenUp, paused_lanes, take_up
 from optbench.store.environment import describe_environment
-from optbench.store.find import find_runs
+from optbench.store.find import find_entries
 from optbench.store.journal import Journal
 from optbench.store.lock import locked
 from optbench.store.reader import check_file, read_description, read_lanes
+from optbench.store.studies import is_study
 from optbench.store.writer import RunWriter
 from optbench.suite.format import read_suite
 from optbench.suite.resolve import Suite, resolve
@@ -65,7 +67,9 @@ def resume_run(
     optimizers are timed alone count too. ``notice`` and ``progress`` are those of
     :func:`optbench.runs.invocation.run_all`.
     """
-    (path,) = find_runs([run], Path(execution.out))
+    (path,) = find_entries([run], Path(execution.out))
+    if is_study(path):
+        raise ResultsError(f"'{path}' is a study; use: optbench tune --resume {quote(str(path))}")
     device = get_device(device_name(read_description(path)))
     check_resumable(path, device, force=force)
     suite = resolve(read_suite(str(path / "run.json")), data_dir=execution.data_folder)
@@ -104,10 +108,17 @@ def check_resumable(run: Path, device: Device, *, force: bool = False) -> None:
             f"'{run}' was begun by an earlier optbench, whose summaries mean something else; "
             f"run its suite again: optbench run {quote(str(run / 'run.json'))}"
         )
+    check_environment(run, meta, device, force=force)
+
+
+def check_environment(
+    path: Path, meta: Mapping[str, Any], device: Device, *, force: bool = False
+) -> None:
+    """Refuse to go on in another environment than ``meta`` tells of, unless by ``force``."""
     changed = environment_changes(meta, device)
     if changed and not force:
         raise ResultsError(
-            f"'{run}' was begun in another environment ({changed[0]}); its numbers may change "
+            f"'{path}' was begun in another environment ({changed[0]}); its numbers may change "
             "midway: --force resumes it anyway and records that"
         )
 
@@ -263,6 +274,36 @@ def _recorded_block(
     return replace(block, number=entry["block"])
 
 
+def going_on(plan: Plan, run: Path, suite: Suite, device: Device) -> Plan:
+    """Return a plan whose lanes go on where a run of another suite has paused them.
+
+    Blocks that have begun stay as they are. Lanes that the run did not pause begin anew, in blocks
+    of their own.
+    """
+    lanes = lay_out(suite, device.kind)
+    earlier = [
+        _from_checkpoint(run, _recorded_block(run, entry, suite, lanes))
+        for entry in _block_entries(run, read_description(run), lanes)
+        if Journal(run, entry["block"]).has_checkpoint
+    ]
+    paused = paused_lanes(earlier)
+    blocks: list[Block] = []
+    taken_up: list[TakenUp] = []
+    first_new = plan.first_new or 0
+    for block in plan.blocks:
+        known = [place for place, lane in enumerate(block.lanes) if lane.key in paused]
+        if block.progress is not None or not known:
+            blocks.append(block)
+            continue
+        taken_up.append(take_up(block.subset(known), run, earlier))
+        blocks.append(taken_up[-1].block)
+        if len(known) < len(block.lanes):
+            others = block.subset({*range(len(block.lanes))} - {*known})
+            blocks.append(replace(others, number=first_new))
+            first_new += 1
+    return replace(plan, blocks=tuple(blocks), first_new=first_new, taken_up=tuple(taken_up))
+
+
 def _has_ended(run: Path, entry: Mapping[str, Any]) -> bool:
     """Say whether a block has ended; its rows are files then, which have to be whole."""
     journal = Journal(run, entry["block"])
@@ -287,9 +328,8 @@ def _from_checkpoint(run: Path, block: Block) -> Block:
     checkpoint = journal.checkpoint()
     if checkpoint is None:
         return block
-    rows = 0
+    rows = journal.rows()
     for chunk in journal.chunks():
-        rows += len(chunk.loss)
         if chunk.lanes.tolist() != [lane.number for lane in block.lanes]:
             raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another block")
     if rows < checkpoint.rows:

@@ -1,4 +1,7 @@
-"""Chooses the runs under a results directory that may be deleted, and deletes them."""
+"""Chooses the runs under a results directory that may be deleted, and deletes them.
+
+A study is deleted as one, with the runs of all its rounds.
+"""
 
 import os
 import re
@@ -8,12 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from optbench.errors import ResultsError, UsageError
 from optbench.records import Status
-from optbench.store.find import UnbegunRun, find_runs, list_runs, list_unbegun
+from optbench.store.find import UnbegunRun, find_entries, list_runs, list_unbegun
 from optbench.store.lock import is_locked
 from optbench.store.reader import read_description
+from optbench.store.studies import is_study, read_tune
 
 BASELINES = "baselines"
 """The folder under a results directory that holds the references of checks, which are no runs."""
@@ -27,7 +32,7 @@ Notice = Callable[[str], object]
 
 @dataclass(frozen=True)
 class DeletableRun:
-    """A run that may be deleted, and what is shown of it."""
+    """A run or a study that may be deleted, and what is shown of it."""
 
     path: Path
     suite: str
@@ -53,17 +58,28 @@ def choose(
         raise UsageError(f"'{out}' is a link to itself; give another --out") from None
     if whole.name == BASELINES:
         raise UsageError(f"'{out}' holds baselines, not runs; give another --out")
+    if is_study(whole):
+        raise UsageError(f"'{out}' is a study; {_as_one(whole)}")
     runs = _named(arguments, out) if arguments else _all_but(keep or 0, out, notice)
     return [run for run in runs if not _is_written(run.path, run.path, notice)]
+
+
+def _as_one(study: Path) -> str:
+    """Say how a study is deleted."""
+    return (
+        f"it is deleted as one: optbench clean {quote(study.name)} --out {quote(str(study.parent))}"
+    )
 
 
 def _named(arguments: Sequence[str], out: Path) -> list[DeletableRun]:
     paths = {}
     unbegun = list_unbegun(out)
-    for path in find_runs(arguments, out, unbegun=unbegun):
+    for path in find_entries(arguments, out, unbegun=unbegun):
         if path.is_symlink():
             raise UsageError(f"'{path}' is a link; name the run itself, or remove the link by hand")
         whole = path.resolve()
+        if is_study(whole.parent):
+            raise UsageError(f"'{path}' is a round of a study; {_as_one(whole.parent)}")
         if whole.parent != out.resolve() or whole.name == BASELINES:
             raise UsageError(f"'{path}' is not a run directly in '{out}'; give its folder as --out")
         paths[whole] = out / whole.name
@@ -94,7 +110,7 @@ def _all_but(newest: int, out: Path, notice: Notice) -> list[DeletableRun]:
 
 
 def _describe(path: Path) -> DeletableRun:
-    meta = read_description(path)
+    meta = read_tune(path) if is_study(path) else read_description(path)
     suite, status, started = meta["suite"]["name"], meta["status"], meta["started"]
     return DeletableRun(path, suite, status, started, size_bytes(path))
 
@@ -105,7 +121,8 @@ def _describe_unbegun(run: UnbegunRun) -> DeletableRun:
 
 
 def _is_written(place: Path, path: Path, notice: Notice) -> bool:
-    locked = is_locked(place)
+    rounds = place.iterdir() if is_study(place) else ()
+    locked = any(map(is_locked, (place, *rounds)))
     if locked:
         notice(f"note: '{path}' is still being written and is kept")
     return locked

@@ -1,18 +1,24 @@
-"""Finds runs, as a RUN argument on the command line means them."""
+"""Finds runs and studies, as a RUN or STUDY argument on the command line means them.
+
+Where a run is meant, a study stands for its final run.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os.path import isfile
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from optbench.errors import ResultsError, nearest
+from optbench.records import Status
 from optbench.store.files import PART
 from optbench.store.lock import LOCK, is_locked
 from optbench.store.reader import read_meta
+from optbench.store.studies import FINAL, TUNE, is_study, read_tune
 from optbench.store.writer import TIME_FORMAT
 
 LATEST = "latest"
@@ -24,13 +30,40 @@ FIRST_FILES = (LOCK, "lanes.parquet", PART.format("*"))
 """All that a run's directory can hold before its run.json."""
 
 
-def list_runs(out: Path) -> list[Path]:
-    """Return the directories of all runs under ``out``, oldest first; damaged ones included."""
+@dataclass(frozen=True)
+class Kind:
+    """What is looked for: what it is called, the files that make a directory one, what makes it."""
+
+    noun: str
+    plural: str
+    files: tuple[str, ...]
+    command: str
+
+
+RUN = Kind("run", "runs", ("run.json", TUNE), "optbench run")
+STUDY = Kind("study", "studies", (TUNE,), "optbench tune")
+
+
+def list_runs(out: Path, kind: Kind = RUN) -> list[Path]:
+    """Return the directories of all runs and studies directly under ``out``, or of studies alone.
+
+    The one written last is the last; damaged ones are included. Under a study they are its rounds.
+    """
     try:
-        runs = [(_modified(file), file.parent) for file in out.glob("*/run.json")]
+        found = [
+            (_modified(file), file.parent) for name in kind.files for file in out.glob(f"*/{name}")
+        ]
     except OSError as error:
         raise ResultsError(f"'{out}' cannot be searched for runs: {error.strerror}") from None
-    return [path for _, path in sorted(runs)]
+    return [path for _, path in sorted(found)]
+
+
+def list_rounds(out: Path) -> list[Path]:
+    """Return the directories of all runs under ``out``, those of studies' rounds among them."""
+    runs = [
+        run for path in list_runs(out) for run in (list_runs(path) if is_study(path) else [path])
+    ]
+    return sorted(runs, key=lambda run: _modified(run / "run.json"))
 
 
 @dataclass(frozen=True)
@@ -69,48 +102,99 @@ def _modified(file: Path) -> int:
         return 0
 
 
-def find_runs(
-    arguments: Sequence[str], out: Path, *, unbegun: Sequence[UnbegunRun] = ()
-) -> list[Path]:
-    """Return the directories that RUN arguments mean.
+def find_runs(arguments: Sequence[str], out: Path) -> list[Path]:
+    """Return the directories of the runs that RUN arguments mean.
 
     Each is a path, a directory name under ``out``, an unambiguous prefix of one, or ``latest``;
-    none at all means every run of the latest invocation. What is ``unbegun`` can be named, too.
+    none at all means every run of the latest invocation. A study means its final run.
+
+    Raises
+    ------
+    ResultsError
+        If there is no such run, an argument means several, or a study's final has not begun.
+    """
+    return list(dict.fromkeys(map(_run_of, find_entries(arguments, out))))
+
+
+def find_entries(
+    arguments: Sequence[str], out: Path, *, unbegun: Sequence[UnbegunRun] = ()
+) -> list[Path]:
+    """Return the directories that RUN arguments name: of runs, and of studies themselves.
+
+    What is ``unbegun`` can be named, too.
     """
     more = [run.path for run in unbegun]
     if not arguments:
-        runs = _readable(out)
-        invocation = runs[-1][1].get("invocation_id")
-        return [path for path, meta in runs if meta.get("invocation_id") == invocation]
-    return list(dict.fromkeys(_find(argument, out, more) for argument in arguments))
+        runs = _readable(out, RUN)
+        invocation = _invocation(*runs[-1])
+        return [path for path, meta in runs if _invocation(path, meta) == invocation]
+    return list(dict.fromkeys(_find(argument, out, RUN, more) for argument in arguments))
 
 
-def _find(argument: str, out: Path, more: Sequence[Path]) -> Path:
+def find_study(argument: str, out: Path) -> Path:
+    """Return the directory of the study that an argument means.
+
+    It is named as a run is (:func:`find_runs`); ``latest`` is the study that was started last.
+    """
+    return _find(argument, out, STUDY)
+
+
+def _run_of(path: Path) -> Path:
+    """Return a run that was named, or the final run of a study that was."""
+    if not is_study(path):
+        return path
+    final = path / FINAL
+    if isfile(final / "run.json"):
+        return final
+    status = read_tune(path)["status"]
+    ways = {
+        Status.RUNNING: "wait for it",
+        Status.INTERRUPTED: f"go on with: optbench tune --resume {quote(str(path))}",
+    }
+    way = f"; {ways[status]}" if status in ways else ""
+    rounds = list_runs(path)
+    named = f"; its rounds can be named, as {rounds[-1]}" if rounds else ""
+    raise ResultsError(f"study '{path}' is {status} and has no final run yet{way}{named}")
+
+
+def _find(argument: str, out: Path, kind: Kind, more: Sequence[Path] = ()) -> Path:
     if argument == LATEST:
-        return _readable(out)[-1][0]
+        return _readable(out, kind)[-1][0]
     for path in (Path(argument), out / argument):
-        if isfile(path / "run.json") or path in more:
+        if path in more or any(isfile(path / name) for name in kind.files):
             return path
-    if Path(argument).name == "run.json" and isfile(argument):
-        return Path(argument).parent
-    names = [path.name for path in (*list_runs(out), *more)]
+        if path.name in kind.files and isfile(path):
+            return path.parent
+        if any(isfile(path / name) for name in RUN.files):
+            raise ResultsError(f"'{path}' is a run, not a {kind.noun}; see {kind.command}")
+    names = [path.name for path in (*list_runs(out, kind), *more)]
     meant = [name for name in names if argument and name.startswith(argument)]
     if len(meant) == 1:
         return out / meant[0]
     if meant:
         some = ", ".join(meant[:3]) + (", …" if len(meant) > 3 else "")
-        raise ResultsError(f"'{argument}' means {len(meant)} runs: {some}; write more of it")
+        raise ResultsError(
+            f"'{argument}' means {len(meant)} {kind.plural}: {some}; write more of it"
+        )
+    missing = f"there is no {kind.noun} '{argument}'"
     if not names:
-        raise ResultsError(f"there is no run '{argument}': '{out}' holds none; see optbench run")
-    raise ResultsError(f"there is no run '{argument}' under '{out}'; {nearest(argument, names)}")
+        raise ResultsError(f"{missing}: '{out}' holds none; see {kind.command}")
+    raise ResultsError(f"{missing} under '{out}'; {nearest(argument, names)}")
 
 
-def _readable(out: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return all runs with a readable run.json, at least one, in the order of their starts."""
+def _invocation(path: Path, meta: Mapping[str, Any]) -> object:
+    """Return what runs of one invocation have in common; a study is one by itself."""
+    return path if is_study(path) else meta.get("invocation_id")
+
+
+def _readable(out: Path, kind: Kind) -> list[tuple[Path, dict[str, Any]]]:
+    """Return all runs that can be read, at least one, in the order of their starts."""
     runs = []
-    for path in list_runs(out):
+    for path in list_runs(out, kind):
         with suppress(ResultsError):  # a damaged run is named only where it is asked for
-            runs.append((path, read_meta(path)))
+            runs.append((path, read_tune(path) if is_study(path) else read_meta(path)))
     if not runs:
-        raise ResultsError(f"there are no runs under '{out}'; make one with: optbench run")
+        raise ResultsError(
+            f"there are no {kind.plural} under '{out}'; make one with: {kind.command}"
+        )
     return sorted(runs, key=lambda run: str(run[1].get("started")))

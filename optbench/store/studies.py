@@ -66,7 +66,7 @@ def write_trials(study: Path, trials: "pd.DataFrame") -> None:
 
 
 def read_tune_as_written(study: Path) -> dict[str, Any]:
-    """Return a study's tune.json, checked for all that readers need of it.
+    """Return a study's tune.json, checked for all that is needed of it, for who goes on with it.
 
     A study that nobody tunes, and that has not ended, is interrupted.
     """
@@ -78,9 +78,10 @@ def read_tune_as_written(study: Path) -> dict[str, Any]:
 
 
 def read_tune(study: Path) -> dict[str, Any]:
-    """Return what :func:`read_tune_as_written` does, to be shown.
+    """Return a study's tune.json for readers.
 
-    All names are as :func:`optbench.errors.shown` has them, but for those in the suite.
+    It is as :func:`read_tune_as_written` has it, but for names, which are as
+    :func:`optbench.errors.shown` has them, except those in the suite.
     """
     meta = read_tune_as_written(study)
     suite = {**meta["suite"], "name": shown(meta["suite"]["name"])}

@@ -36,8 +36,13 @@ def _iterations_asked(file: SuiteFile, entry: ProblemEntry, problem: Problem) ->
     return epochs * per_epoch
 
 
-def rules_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> Rules:
-    """Return when lanes are evaluated and what ends them early."""
+def rules_of(file: SuiteFile, entry: ProblemEntry, problem: Problem, iterations: int) -> Rules:
+    """Return when lanes are evaluated, what ends them early, and where they pause."""
+    if entry.pause_at is not None and entry.pause_at >= iterations:
+        raise SuiteError(
+            f"{entry.title}: pause_at = {entry.pause_at} must be less than its {iterations} "
+            "iterations"
+        )
     stop = {**file.stop.rules, **entry.stop.rules}
     splits = problem.split_sizes()
     if "patience" in stop and ("validation" not in splits or problem.iterations_per_epoch is None):
@@ -55,7 +60,7 @@ def rules_of(file: SuiteFile, entry: ProblemEntry, problem: Problem) -> Rules:
         interval = file.evaluate_every
     if isinstance(interval, str):
         interval = _interval_in_iterations(interval, entry.title, problem)
-    return Rules(evaluate_every=interval, **stop)
+    return Rules(evaluate_every=interval, pause_at=entry.pause_at, **stop)
 
 
 def _interval_in_iterations(interval: str, title: str, problem: Problem) -> int:
@@ -73,9 +78,9 @@ def _interval_in_iterations(interval: str, title: str, problem: Problem) -> int:
 
 def as_written(rules: Rules) -> dict[str, Any]:
     """Return rules as keys of a problem entry."""
-    stop = rules.stopping()
-    every = rules.evaluate_every
-    return {
-        **({} if every is None else {"evaluate_every": every}),
-        **({} if stop is None else {"stop": stop}),
+    plain = {
+        "evaluate_every": rules.evaluate_every,
+        "stop": rules.stopping(),
+        "pause_at": rules.pause_at,
     }
+    return {key: value for key, value in plain.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What flags of ``optbench run`` say, from their text to the values of a request."""
+"""What flags of commands that run suites say, from their text to the values of a request."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +23,15 @@ def parse_set(text: str) -> tuple[str, Any]:
 def parse_grid(text: str) -> tuple[str, str]:
     """Read the ``TARGET.key=values`` of ``--grid``; a request takes values as text."""
     return _split(text, "--grid", "adam.lr=1e-4:1e-1:13")
+
+
+def parse_space(text: str) -> tuple[str, str]:
+    """Read the ``TARGET.key=space`` of ``--space``.
+
+    >>> parse_space("sgd.lr=log(1e-3, 10)")
+    ('sgd.lr', 'log(1e-3, 10)')
+    """
+    return _split(text, "--space", "'adam.lr=log(1e-4, 1)'")
 
 
 def _split(text: str, flag: str, example: str) -> tuple[str, str]:

@@ -170,7 +170,8 @@ class ProblemEntry(BaseModel):
     """A ``[[problem]]``: name, label, length, its options, and tables that change optimizers.
 
     ``grid.<option>`` makes a problem of each value. ``variant_of`` is the title of the problem that
-    it is a variant of, for AlgoPerf's score.
+    it is a variant of, for AlgoPerf's score; ``pause_at`` is where its lanes pause, as those of a
+    study's rung do.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -182,6 +183,7 @@ class ProblemEntry(BaseModel):
     epochs: PositiveInt | None = None
     evaluate_every: PositiveInt | str | None = None
     stop: StopTable = StopTable()
+    pause_at: PositiveInt | None = None
     grid: dict[str, Any] = {}
 
     @property

@@ -159,11 +159,12 @@ def _resolve_problem(
     shared = {key: getattr(file, key) for key in SHARED_OPTIONS if key in known}
     options = {key: value for key, value in shared.items() if value is not None} | entry.options
     problem, notices = make_problem(entry.name, options, data_dir)
+    iterations = iterations_of(file, entry, problem)
     resolved = ResolvedProblem(
         entry.title,
         problem,
-        iterations_of(file, entry, problem),
-        rules=rules_of(file, entry, problem),
+        iterations,
+        rules=rules_of(file, entry, problem, iterations),
         optimizers=tuple(map(_resolve_optimizer, optimizers)),
         random=problem.is_random(seeds),
         variant_of=entry.variant_of,

@@ -4,7 +4,7 @@ What is compared is a procedure: rule, spaces, sampler and budget. A :class:`Pro
 from a request once, written into tune.json, and read from there when the study goes on.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -12,13 +12,16 @@ from typing import Any, Literal
 
 from optbench.errors import SuiteError, nearest
 from optbench.inference.multiplicity import least_seeds
+from optbench.schedules import DECAYING
 from optbench.settings import Choice
 from optbench.suite.format import (
+    SWEPT,
     OptimizerEntry,
     ProblemEntry,
     SuiteFile,
     adjusted,
     meant_by,
+    parse_suite,
 )
 from optbench.suite.request import Changes, RunRequest, apply_request, requested_suites
 from optbench.suite.resolve import ResolvedOptimizer, ResolvedProblem, Suite, resolve
@@ -27,18 +30,23 @@ from optbench.suite.values import seed_list
 from optbench.tuning import budget as budgets
 from optbench.tuning import tpe
 from optbench.tuning.budget import Budget, Effort
+from optbench.tuning.rungs import Plan
 from optbench.tuning.samplers import SAMPLERS, trial_count
 from optbench.tuning.sets import SpaceSet, check_spaces, space_set
 from optbench.tuning.spaces import Space, grid, parse
 
-DEFAULT_SUITE = "mnist-mlp"
-"""What is tuned where nothing is named: the textbook's comparison."""
+DEFAULT_SUITE, DEFAULT_ITERATIONS = "mnist-mlp", 1000
+"""What is tuned where nothing is named: the textbook's comparison, with half of its iterations, so
+that two cores are through with it in about five minutes."""
 
 FIRST_TUNING_SEED = 1_000_000
 """Tuning seeds count up from here, far from any that a suite is likely to have."""
 
 FEWEST_EVALUATION_SEEDS, SPARE_SEEDS = 10, 2
 """With ``auto``: so many seeds at least, and so many more than Holm's procedure needs."""
+
+OWN_SPACES = "the suite, or --space and --grid"
+"""By whose opinion spaces are that come from no set."""
 
 METRICS = ("validation_loss", "validation_error", "final_loss", "best_loss")
 """What trials can be scored by; the test split never chooses."""
@@ -73,13 +81,18 @@ class TuneRequest(RunRequest):
     finalists, finalist_seeds
         The best trials, tried again on further seeds; 0 leaves them out.
     eval_seeds
-        Seeds that judge the winners; ``"auto"``: as many as a verdict needs. Seeds that the suite
-        lists, or the request, count more.
+        How many seeds judge the winners, from 0 up; which they are may be said by ``seeds`` in its
+        place. ``"auto"``: those that the suite lists, else as many as a verdict needs.
     defaults
         Whether the suite's own hyperparameters are judged, too.
     metric
         What trials are scored by; by default validation loss where there is a validation split,
         else final loss.
+    halving, first_rung
+        After each rung, N/9, N/3 and N with 3, the best one in so many trials goes on. The first
+        rung is a share of N or a number of iterations. None: all trials make N.
+    halving_anyway
+        Whether to halve where a schedule decays.
     """
 
     _: KW_ONLY
@@ -94,6 +107,9 @@ class TuneRequest(RunRequest):
     eval_seeds: int | Literal["auto"] = "auto"
     defaults: bool = True
     metric: str | None = None
+    halving: int | None = None
+    first_rung: str = "N/9"
+    halving_anyway: bool = False
 
     @property
     def changes(self) -> list[tuple[str, Changes]]:
@@ -147,7 +163,7 @@ class Protocol:
     Attributes
     ----------
     base
-        The suite without spaces and grids: its hyperparameters are the defaults.
+        The suite as resolved, without spaces and grids: its hyperparameters are the defaults.
     written, given
         The suite as its author wrote it, and with the request's options.
     entrants
@@ -158,6 +174,8 @@ class Protocol:
         No two of them overlap.
     seconds_per_step
         Of each entrant's lanes, where the budget is in seconds.
+    halving, first_rung
+        As in the request.
     """
 
     base: SuiteFile
@@ -175,6 +193,13 @@ class Protocol:
     evaluation_seeds: tuple[int, ...]
     defaults: bool
     seconds_per_step: Mapping[Key, float]
+    halving: int | None
+    first_rung: str
+
+    def rungs(self, entrant: Entrant) -> Plan:
+        """Return the rungs of an entrant's trials: iterations, and how many get there."""
+        effort = Effort(entrant.iterations, eta=self.halving, first_rung=self.first_rung)
+        return effort.plan(entrant.trials)
 
     @property
     def retried(self) -> tuple[Entrant, ...]:
@@ -212,7 +237,13 @@ class Protocol:
             "finalist_seeds": list(self.finalist_seeds),
             "evaluation_seeds": list(self.evaluation_seeds),
             "defaults": self.defaults,
-            "halving": None,
+            "halving": None
+            if self.halving is None
+            else {
+                "eta": self.halving,
+                "first_rung": self.first_rung,
+                "rungs": self._of_all(lambda entrant: list(map(list, self.rungs(entrant)))),
+            },
         }
 
     def _of_all(self, value: Callable[[Entrant], Any]) -> dict[str, dict[str, Any]]:
@@ -249,7 +280,7 @@ def settle(
     """
     _check(request)
     before, given, base = _suites(request, notice)
-    base, suite, metrics = _metrics(request, base, data_dir, notice)
+    suite, metrics = _metrics(request, base, data_dir, notice)
     for message in suite.notices:
         notice(message)
     found = space_set(request.spaces)
@@ -258,15 +289,13 @@ def settle(
         for problem, entry in zip(suite.problems, given.problem, strict=True)
         for entrant in _entrants(request, given, entry, problem, suite, found)
     ]
-    tuning_seeds = _seeds_from(FIRST_TUNING_SEED, request.trial_seeds)
-    finalist_seeds = _seeds_from(
-        FIRST_TUNING_SEED + request.trial_seeds, request.finalist_seeds if request.finalists else 0
-    )
+    if request.halving is not None and not request.halving_anyway:
+        _check_schedules(suite, bare)
     budget = budgets.parse(request.budget)
     seconds = measure(suite) if budget.unit == "s" else {}
     entrants = tuple(_with_trials(bare, request, budget, seconds, notice))
     return Protocol(
-        base=base,
+        base=parse_suite(suite.resolved, f"suite '{suite.name}'"),
         written=before.as_written(),
         given=given.as_written(),
         entrants=entrants,
@@ -275,14 +304,17 @@ def settle(
         batch=request.batch,
         budget=budget,
         metrics=metrics,
-        tuning_seeds=tuning_seeds,
+        tuning_seeds=_seeds_from(FIRST_TUNING_SEED, request.trial_seeds),
         finalists=request.finalists,
-        finalist_seeds=finalist_seeds,
-        evaluation_seeds=_evaluation_seeds(
-            request, before, entrants, (*tuning_seeds, *finalist_seeds)
+        finalist_seeds=_seeds_from(
+            FIRST_TUNING_SEED + request.trial_seeds,
+            request.finalist_seeds if request.finalists else 0,
         ),
+        evaluation_seeds=_evaluation_seeds(request, before, entrants),
         defaults=request.defaults,
         seconds_per_step=seconds,
+        halving=request.halving,
+        first_rung=request.first_rung,
     )
 
 
@@ -290,6 +322,13 @@ def _check(request: TuneRequest) -> None:
     if request.sampler not in SAMPLERS:
         raise SuiteError(
             f"unknown sampler '{request.sampler}'; {nearest(request.sampler, SAMPLERS)}"
+        )
+    if request.halving is None and (request.halving_anyway or request.first_rung != "N/9"):
+        raise SuiteError("--first-rung and --halving-anyway mean nothing without --halving")
+    if request.halving is not None and request.sampler == "tpe":
+        raise SuiteError(
+            "--halving with --sampler tpe: tpe learns from the scores of whole trials, which those "
+            "that halving ends do not have; take random, sobol, halton or grid"
         )
     if request.sampler == "tpe":
         tpe.optuna_version()
@@ -300,6 +339,8 @@ def _check(request: TuneRequest) -> None:
             raise SuiteError(f"--{option} {getattr(request, name)}: it must be at least {bound}")
     if request.eval_seeds != "auto" and request.eval_seeds < 1:
         raise SuiteError(f"--eval-seeds {request.eval_seeds}: it must be at least 1, or auto")
+    if request.eval_seeds != "auto" and request.seeds is not None:
+        raise SuiteError("--eval-seeds and --seeds both say which seeds judge; give one of them")
     metric = request.metric
     if metric is not None and metric.startswith("test_"):
         instead = metric.replace("test_", "validation_")
@@ -311,47 +352,55 @@ def _check(request: TuneRequest) -> None:
 def _suites(
     request: TuneRequest, notice: Callable[[str], None]
 ) -> tuple[SuiteFile, SuiteFile, SuiteFile]:
-    """Return the suite as written, as it is given with its spaces, and that of the defaults."""
-    named = request.suite or request.problem or request.function
-    asked = request if named else replace(request, suite=DEFAULT_SUITE)
+    """Return the suite as written, as it is given with its spaces, and that of the defaults.
+
+    The latter two have each value of a grid of problems as a problem of its own.
+    """
+    asked = _with_suite(request, notice)
     written = requested_suites(asked)
     if len(written) != 1:
         raise SuiteError(f"a study tunes one suite, not {len(written)}; tune them one by one")
     ((given, notices),) = apply_request(written, asked)
     for message in notices:
         notice(message)
-    of_problems = [
-        (name, values)
-        for name, values in _pairs(request.grid)
-        if not meant_by(given.optimizer, name.rpartition(".")[0])
-    ]
-    ((plain, _),) = apply_request(written, replace(asked, grid=of_problems, space=()))
-    given, plain = with_swept_problems(given), with_swept_problems(plain)
-    problems = [_without_sweeps(entry, plain.optimizer) for entry in plain.problem]
+    ((plain, _),) = apply_request(written, replace(asked, grid=(), space=()))
+    problems = map(_without_sweeps, plain.problem, given.problem)
     optimizers = [_bare(entry) for entry in plain.optimizer]
-    return written[0], given, plain.changed(problem=problems, optimizer=optimizers)
+    base = plain.changed(problem=list(problems), optimizer=optimizers)
+    return written[0], with_swept_problems(given), with_swept_problems(base)
 
 
-def _pairs(changes: Changes) -> Iterable[tuple[str, Any]]:
-    return changes.items() if isinstance(changes, Mapping) else changes
+def _with_suite(request: TuneRequest, notice: Callable[[str], None]) -> TuneRequest:
+    """Return a request that names something to tune."""
+    if request.suite or request.problem or request.function:
+        return request
+    asked = replace(request, suite=DEFAULT_SUITE)
+    if request.iterations is not None or request.epochs is not None:
+        return asked
+    ((suite, _),) = apply_request(requested_suites(asked), asked)
+    notice(
+        f"{DEFAULT_SUITE} with {DEFAULT_ITERATIONS:,} of its {suite.iterations:,} iterations, so "
+        f"that it is soon done; optbench tune {DEFAULT_SUITE} has all of them"
+    )
+    return replace(asked, iterations=DEFAULT_ITERATIONS)
 
 
 def _bare(entry: OptimizerEntry) -> dict[str, Any]:
-    return entry.model_dump(exclude_unset=True, exclude={"grid", "space"})
+    return entry.model_dump(exclude_unset=True, exclude=set(SWEPT))
 
 
-def _without_sweeps(entry: ProblemEntry, optimizers: Sequence[OptimizerEntry]) -> dict[str, Any]:
-    """Return a problem without spaces and grids of optimizers."""
-    plain = entry.model_dump(exclude_unset=True)
+def _without_sweeps(entry: ProblemEntry, given: ProblemEntry) -> dict[str, Any]:
+    """Return a problem as it is given, but for spaces and grids of optimizers."""
+    plain = given.model_dump(exclude_unset=True, exclude=set(given.overrides))
     for target, changes in entry.overrides.items():
-        plain[target] = {key: changes[key] for key in changes if key not in ("grid", "space")}
+        plain[target] = {key: changes[key] for key in changes if key not in SWEPT}
     return plain
 
 
 def _metrics(
     request: TuneRequest, base: SuiteFile, data_dir: Path | None, notice: Callable[[str], None]
-) -> tuple[SuiteFile, Suite, dict[str, str]]:
-    """Return the suite, resolved too, with validation splits where they are needed."""
+) -> tuple[Suite, dict[str, str]]:
+    """Return the suite resolved, with validation splits where they are needed, and its metrics."""
     suite = resolve(base, data_dir=data_dir)
     wanted = request.metric or "validation_loss"
     if wanted.startswith("validation_"):
@@ -369,8 +418,7 @@ def _metrics(
                     f'of its training data becomes one (split = "{VALIDATED}"); '
                     "--metric final_loss keeps the split"
                 )
-            base = base.changed(problem=plain)
-            suite = resolve(base, data_dir=data_dir)
+            suite = resolve(base.changed(problem=plain), data_dir=data_dir)
     metrics = {}
     for problem in suite.problems:
         validated = "validation" in problem.problem.split_sizes()
@@ -379,7 +427,7 @@ def _metrics(
                 f"--metric {wanted}: {problem.label} has no validation split; take final_loss"
             )
         metrics[problem.label] = wanted if request.metric or validated else "final_loss"
-    return base, suite, metrics
+    return suite, metrics
 
 
 def _can_be_split(problem: ResolvedProblem) -> bool:
@@ -399,17 +447,18 @@ def _entrants(
     found: SpaceSet,
 ) -> Iterator[Entrant]:
     """Yield the optimizers that are tuned on a problem."""
-    taken = {*ProblemEntry.model_fields, *(option.name for option in problem.problem.options)}
+    if entry.pause_at is not None:
+        raise SuiteError(f"{entry.title}: pause_at is for the rungs of halving; leave it out")
+    options = problem.problem.options
     for whole, resolved in zip(given.optimizer, problem.optimizers, strict=True):
-        if whole.title in taken:
-            raise SuiteError(
-                f"an optimizer called '{whole.title}' cannot be tuned on {problem.label}, which "
-                "has an option of that name; give it another label"
-            )
         own = adjusted(given.optimizer, whole, entry.overrides)
         if own.points is not None:
             raise SuiteError(
                 f"{own.title}: points are run by optbench run; to tune it, give spaces or grids"
+            )
+        if own.title in (*ProblemEntry.model_fields, *(each.name for each in options)):
+            raise SuiteError(
+                f"'{own.title}' is an option of {entry.title}; give the optimizer another label"
             )
         kept = _kept(request, given, own)
         spaces, source = _spaces(own, kept, found)
@@ -432,9 +481,26 @@ def is_random(problem: ResolvedProblem, entry: ResolvedOptimizer) -> bool:
     return problem.random or entry.optimizer.random
 
 
+def _check_schedules(suite: Suite, entrants: Sequence[Entrant]) -> None:
+    """Refuse schedules that decay: what leads before the decay is often behind after it."""
+    spaces = {entrant.key: entrant.spaces for entrant in entrants}
+    for problem in suite.problems:
+        for entry in problem.optimizers:
+            space = spaces[problem.label, entry.label].get("schedule")
+            given = [entry.configurations[0].get("schedule")]
+            for schedule in given if space is None else space.extremes:
+                if schedule in DECAYING:
+                    raise SuiteError(
+                        f"{entry.label} on {problem.label}: a learning rate that decays (schedule "
+                        f"= {schedule}) turns rankings over, so a rung says little of the end; "
+                        "leave out --halving, or give --halving-anyway"
+                    )
+
+
 def _kept(request: TuneRequest, given: SuiteFile, entry: OptimizerEntry) -> set[str]:
     """Return the hyperparameters that the request gives a value."""
-    split = (name.rpartition(".") for name, _ in _pairs(request.set))
+    pairs = request.set.items() if isinstance(request.set, Mapping) else request.set
+    split = (name.rpartition(".") for name, _ in pairs)
     return {key for target, _, key in split if entry.title in meant_by(given.optimizer, target)}
 
 
@@ -458,7 +524,7 @@ def _spaces(entry: OptimizerEntry, kept: set[str], found: SpaceSet) -> tuple[dic
         except SuiteError as error:
             raise error.within(f"{entry.title}: grid.{key}") from None
     if spaces:
-        return spaces, "the suite, or --space and --grid"
+        return spaces, OWN_SPACES
     spaces = {key: space for key, space in found.of(entry.name).items() if key not in kept}
     if not spaces:
         raise SuiteError(
@@ -483,10 +549,13 @@ def _with_trials(
             finalists=request.finalists if entrant.random else 0,
             finalist_seeds=request.finalist_seeds if entrant.random else 0,
             seconds_per_step=seconds.get(entrant.key),
+            eta=request.halving,
+            first_rung=request.first_rung,
         )
         try:
             asked = budgets.trials(budget, effort)
             count, message = trial_count(request.sampler, entrant.spaces, asked)
+            effort.plan(count)  # which says what is wrong with its rungs
         except SuiteError as error:
             raise error.within(f"{entrant.label} on {entrant.problem}") from None
         if message is not None and message not in told:
@@ -500,24 +569,23 @@ def _seeds_from(first: int, count: int) -> tuple[int, ...]:
 
 
 def _evaluation_seeds(
-    request: TuneRequest,
-    written: SuiteFile,
-    entrants: Sequence[Entrant],
-    choosing: Sequence[int],
+    request: TuneRequest, written: SuiteFile, entrants: Sequence[Entrant]
 ) -> tuple[int, ...]:
     """Return the seeds that judge, which must be none of those that choose."""
     if request.seeds is not None:
         seeds = seed_list(request.seeds)
-    elif isinstance(written.seeds, list):
-        seeds = seed_list(written.seeds)
     elif request.eval_seeds != "auto":
         seeds = tuple(range(request.eval_seeds))
+    elif isinstance(written.seeds, list):
+        seeds = seed_list(written.seeds)
     else:
         labels = {entrant.label for entrant in entrants}
         problems = {entrant.problem for entrant in entrants if entrant.random}
         pairs = len(list(combinations(labels, 2))) * max(1, len(problems))
         needed = SPARE_SEEDS + least_seeds(max(1, pairs))
         seeds = tuple(range(max(FEWEST_EVALUATION_SEEDS, needed)))
+    further = request.finalist_seeds if request.finalists else 0
+    choosing = _seeds_from(FIRST_TUNING_SEED, request.trial_seeds + further)
     for seed in seeds:
         if seed in choosing:
             raise SuiteError(

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 
+from optbench.report.protocol import DEFAULT
 from optbench.suite.format import SuiteFile
 from optbench.suite.values import plain_value
 from optbench.tuning import tpe
 from optbench.tuning.protocol import Key, Protocol
 from optbench.tuning.samplers import Trial, trials
-
-DEFAULT = "{} (default)"
-"""The label of an optimizer with the suite's own hyperparameters in the final."""
 
 Scores = Mapping[Key, Sequence[tuple[Trial, float]]]
 """The trials of each entrant so far, and their scores."""
@@ -85,12 +84,20 @@ def distinct(tried: Sequence[Trial]) -> tuple[list[Mapping[str, Any]], list[int]
 
 
 def search_suite(
-    protocol: Protocol, name: str, tried: Mapping[Key, Sequence[Trial]], seeds: Sequence[int]
+    protocol: Protocol,
+    name: str,
+    tried: Mapping[Key, Sequence[Trial]],
+    seeds: Sequence[int],
+    pauses: Mapping[str, int] = MappingProxyType({}),
 ) -> SuiteFile:
-    """Return the suite that runs some trials of entrants on some seeds."""
+    """Return the suite that runs some trials of entrants on some seeds.
+
+    ``pauses`` says where lanes of problems pause.
+    """
     points = {key: distinct(those)[0] for key, those in tried.items()}
     problems = [
         _with_points(plain, title, points)
+        | ({"pause_at": pauses[title]} if title in pauses else {})
         for title, plain in _problems(protocol)
         if any(problem == title for problem, _ in points)
     ]

@@ -1,14 +1,20 @@
 """What trials are worth: from the tables of a round to scores, winners, rows of trials.parquet."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from optbench.records import HYPERPARAMETER_PREFIX, TRIAL_COLUMNS, UNIT_PREFIX, RunTables
+from optbench.records import (
+    HYPERPARAMETER_PREFIX,
+    TRIAL_COLUMNS,
+    UNIT_PREFIX,
+    RunTables,
+    Status,
+)
 from optbench.report.configurations import ranked_lanes
 from optbench.report.statistics import ENDED_WORST
 from optbench.tuning.protocol import Entrant, Key
@@ -25,7 +31,8 @@ NEAR_ENOUGH = 0.01
 class Outcome:
     """What became of a trial in a phase.
 
-    ``values`` are those of the metric, by seed, +inf where a lane diverged or failed.
+    ``values`` are those of the metric, by seed, +inf where a lane diverged or failed. A trial that
+    halving ended has what it had at its last rung, and no score: the values are of another length.
     """
 
     trial: Trial
@@ -35,11 +42,12 @@ class Outcome:
     medians: Mapping[str, float | None]
     steps: int
     seconds: float
+    culled_at: int | None = None
 
     @property
     def score(self) -> float:
-        """The median over seeds."""
-        return float(np.median(self.values))
+        """The median over seeds; +inf of a trial that halving ended."""
+        return float(np.median(self.values)) if self.culled_at is None else float("inf")
 
 
 @dataclass(frozen=True)
@@ -73,14 +81,33 @@ def outcomes(
     name: str,
 ) -> list[Outcome]:
     """Return what became of an entrant's trials in a round of this name."""
-    lanes = ranked_lanes(tables)
+    return [
+        _outcome(lanes, trial, metric, name)
+        for trial, lanes in zip(tried, _lanes_of(ranked_lanes(tables), entrant, tried), strict=True)
+    ]
+
+
+def culled_lanes(
+    lanes: pd.DataFrame, entrant: Entrant, tried: Sequence[Trial], going_on: Sequence[Trial]
+) -> list[int]:
+    """Return the paused lanes of an entrant's trials but for those that go on."""
+    kept = {trial.number for trial in going_on}
+    numbers: tuple[set[int], set[int]] = set(), set()
+    for trial, own in zip(tried, _lanes_of(lanes, entrant, tried), strict=True):
+        paused = own.loc[own["status"] == Status.PAUSED, "lane"]
+        numbers[trial.number in kept].update(paused.tolist())
+    return sorted(numbers[False] - numbers[True])
+
+
+def _lanes_of(
+    lanes: pd.DataFrame, entrant: Entrant, tried: Sequence[Trial]
+) -> Iterator[pd.DataFrame]:
+    """Yield the lanes of each of an entrant's trials, which are in the order of their numbers."""
     own = lanes[(lanes["problem"] == entrant.problem) & (lanes["label"] == entrant.label)]
     configurations, places = distinct(tried)
     of_place = np.array_split(np.arange(len(own)), len(configurations))
-    return [
-        _outcome(own.iloc[of_place[place]], trial, metric, name)
-        for trial, place in zip(tried, places, strict=True)
-    ]
+    for place in places:
+        yield own.iloc[of_place[place]]
 
 
 def _outcome(lanes: pd.DataFrame, trial: Trial, metric: str, name: str) -> Outcome:
@@ -105,8 +132,12 @@ def _median(column: "pd.Series[float]") -> float | None:
 
 
 def best(found: Sequence[Outcome], count: int) -> list[Outcome]:
-    """Return the outcomes with the smallest scores; of equal ones those of the lower number."""
-    return sorted(found, key=lambda outcome: (outcome.score, outcome.trial.number))[:count]
+    """Return the outcomes with the smallest scores; of equal ones those of the lower number.
+
+    Trials that halving ended are not among them.
+    """
+    whole = [outcome for outcome in found if outcome.culled_at is None]
+    return sorted(whole, key=lambda outcome: (outcome.score, outcome.trial.number))[:count]
 
 
 def over_both(search: Sequence[Outcome], finalists: Sequence[Outcome]) -> list[Outcome]:
@@ -187,7 +218,7 @@ def trial_rows(
                         "steps": each.steps,
                         "gradients": each.steps,
                         "seconds": each.seconds,
-                        "culled_at": None,
+                        "culled_at": each.culled_at,
                         "edge": won.edge if won is not None and chosen else None,
                         "chosen": chosen,
                     }

@@ -8,8 +8,9 @@ checkpoints, and the rest is run.
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from os.path import isfile
 from pathlib import Path
 from typing import Any
@@ -32,31 +33,50 @@ from optbench.records import (
 from optbench.report.configurations import RANKED_BY
 from optbench.runs.invocation import Execution, ShowProgress
 from optbench.runs.layout import lay_out
-from optbench.runs.pipeline import RunResult, new_invocation, plan_run, run_plan
+from optbench.runs.pipeline import (
+    Plan,
+    RunResult,
+    new_invocation,
+    plan_run,
+    run_plan,
+    working_directory,
+)
 from optbench.runs.resume import (
     check_lanes,
     check_resumable,
     device_name,
     environment_changes,
+    going_on,
     plan_rest,
     resume,
 )
 from optbench.runs.reuse import Reused, find_reusable
 from optbench.store.environment import describe_environment
+from optbench.store.journal import clear
 from optbench.store.lock import locked
 from optbench.store.reader import read_description, read_run
 from optbench.store.studies import (
     FINAL,
-    TUNE,
-    is_study,
     new_study_directory,
     read_tune_as_written,
     write_trials,
     write_tune,
 )
+from optbench.store.thinning import ALL, kept_every
+from optbench.store.writer import stop_paused
 from optbench.suite.format import SuiteFile
 from optbench.suite.resolve import Suite, resolve
 from optbench.tuning import tpe
+from optbench.tuning.outlook import (
+    FINALISTS,
+    SEARCH,
+    Outlook,
+    Share,
+    first_plan,
+    foresee,
+    shares,
+    steps_after,
+)
 from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest, settle
 from optbench.tuning.rounds import final_suite, next_trials, search_suite
 from optbench.tuning.samplers import Trial
@@ -64,6 +84,7 @@ from optbench.tuning.scores import (
     Outcome,
     Winner,
     best,
+    culled_lanes,
     outcomes,
     over_both,
     recorded,
@@ -72,10 +93,11 @@ from optbench.tuning.scores import (
 )
 from optbench.tuning.written import read_protocol
 
-SEARCH, FINALISTS = "search", "finalists"
-
 PROBE_STEPS = 64
 """Steps of a block from which the seconds of a lane's step are taken."""
+
+SEARCH_ROWS = 200
+"""Rows of a lane's trace that the search keeps; only the final's are looked at one by one."""
 
 FEWEST_JUDGING_SEEDS = 6
 """With fewer no verdict on two optimizers is possible at 5 %."""
@@ -84,16 +106,37 @@ Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Tuning(Execution, TuneRequest):
+    """What :func:`optbench.tune` takes: a request, and how to carry it out.
+
+    Lanes that diverged are reused with the others, and optimizers are timed alone in the final.
+    """
+
+
+@dataclass(frozen=True)
 class Step:
     """What a study is about to run.
 
-    ``trials`` is how many each optimizer has, and ``best`` the smallest score of each so far.
+    Attributes
+    ----------
+    phase, run
+        What the round is for, and the name of its run.
+    trials
+        How many each optimizer has.
+    kept
+        Whether the round has ended already, so that its run is read.
+    best
+        The score so far of each optimizer's best.
+    later
+        Steps on each problem that come after the round.
     """
 
     phase: str
     run: str
     trials: Mapping[Key, int]
-    best: Mapping[Key, float] = field(default_factory=dict)
+    kept: bool
+    best: Mapping[Key, float]
+    later: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -105,14 +148,14 @@ class StudyResult:
     winners
         What was chosen; empty unless the search has ended.
     failures
-        What lanes raised, in all rounds.
+        What lanes raised, by the name of the round.
     """
 
     path: Path
     status: Status
     protocol: Protocol
     winners: tuple[Winner, ...] = ()
-    failures: tuple[Failure, ...] = ()
+    failures: Mapping[str, tuple[Failure, ...]] = field(default_factory=dict)
 
     @property
     def hopeless(self) -> list[Entrant]:
@@ -136,25 +179,31 @@ def begin(
     request: TuneRequest,
     execution: Execution,
     notice: Notice = lambda message: None,
-) -> "tuple[Device, Protocol]":
-    """Return the device and the protocol of a new study; nothing is written.
+) -> tuple[Device, Protocol, Plan]:
+    """Return the device and the protocol of a new study and the plan of its first round.
 
-    Its first and its last round are resolved, so that what is wrong with them is said before any
-    trial is run.
+    Nothing is written, and what could not be run later is refused here.
     """
+    kept_every(execution.trace or ALL)  # it refuses what is malformed
     device = get_device(execution.device)
 
     def measure(suite: Suite) -> dict[Key, float]:
         return step_seconds(suite, device, execution.workers)
 
     protocol = settle(request, execution.data_folder, measure, notice)
-    tried = next_trials(protocol, {})
-    for suite in (
-        search_suite(protocol, SEARCH, tried, protocol.tuning_seeds),
-        final_suite(protocol, {key: trials[0] for key, trials in tried.items()}),
-    ):
-        resolve(suite, data_dir=execution.data_folder)
-    return device, protocol
+    return device, protocol, first_plan(protocol, device, execution.workers, execution.data_folder)
+
+
+def outlook(
+    request: TuneRequest,
+    execution: Execution,
+    notice: Notice = lambda message: None,
+) -> Outlook:
+    """Return what a study would take; nothing is written, and only a few steps are made."""
+    device, protocol, plan = begin(request, execution, notice)
+    return foresee(
+        protocol, plan, device, _reusing_all(execution, _trace(execution, protocol)).reusable
+    )
 
 
 def tune(
@@ -163,6 +212,7 @@ def tune(
     notice: Notice = lambda message: None,
     progress: ShowProgress = lambda plan: nullcontext(lambda record: None),
     announce: Callable[[Step], None] = lambda step: None,
+    expect: Callable[[Outlook], None] | None = None,
 ) -> StudyResult:
     """Make a study.
 
@@ -178,22 +228,35 @@ def tune(
         What shows each run, as of :func:`optbench.runs.invocation.run_all`.
     announce
         Is told what is run next.
+    expect
+        Is told beforehand what the study takes, if anybody wants to know.
 
     Raises
     ------
     SuiteError
         For whatever ``optbench tune`` exits with code 2.
     """
-    device, protocol = begin(request, execution, notice)
+    device, protocol, plan = begin(request, execution, notice)
+    if expect is not None:
+        expect(
+            foresee(
+                protocol,
+                plan,
+                device,
+                _reusing_all(execution, _trace(execution, protocol)).reusable,
+            )
+        )
     path = new_study_directory(Path(execution.out), protocol.base.name)
     meta = {
         "started": _now(),
         "status": Status.RUNNING,
+        "directory": working_directory(path),
         **_surroundings(device, protocol.sampler),
         **protocol.as_meta(),
         "rounds": [],
         "winners": [],
     }
+    meta["trace"] = _trace(execution, protocol)
     with locked(path, notice):
         write_tune(path, meta)
         study = _Study(path, meta, protocol, device, execution, notice, progress, announce)
@@ -211,6 +274,8 @@ def resume_study(
 ) -> StudyResult:
     """Go on with a study that was interrupted or killed; see :func:`tune`.
 
+    ``force`` lets the environment be another than the study began in.
+
     Raises
     ------
     ResultsError
@@ -220,7 +285,7 @@ def resume_study(
         meta = read_tune_as_written(path)
         device = get_device(device_name(meta))
         changed = _check_resumable(path, meta, device, force=force)
-        protocol = read_protocol(meta, path / TUNE, execution.data_folder)
+        protocol = read_protocol(meta, path, execution.data_folder)
         resumption = {
             "resumed": _now(),
             **(_surroundings(device, protocol.sampler) if changed else {}),
@@ -281,7 +346,10 @@ class _RoundInterruptedError(Exception):
 
 @dataclass
 class _Study:
-    """A study while it is carried on, in a directory that this process has locked."""
+    """A study while it is carried on, in a directory that this process has locked.
+
+    ``paused`` is the run of the rung from which trials are to go on, and its suite.
+    """
 
     path: Path
     meta: dict[str, Any]
@@ -295,12 +363,15 @@ class _Study:
     search: dict[Key, list[Outcome]] = field(default_factory=dict)
     finalists: dict[Key, list[Outcome]] = field(default_factory=dict)
     winners: dict[Key, Winner] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict)
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    foreseen: tuple[Share, ...] = ()
+    paused: tuple[Path, Suite] | None = None
     invocation: str = field(default_factory=new_invocation)
 
     def carry_on(self) -> StudyResult:
         """Run what has not been run."""
+        self.foreseen = shares(self.protocol)
         self.meta = {key: value for key, value in self.meta.items() if key != "ended"}
         self._write(Status.RUNNING)
         try:
@@ -308,10 +379,8 @@ class _Study:
             self._try_finalists()
             self._choose()
             self._judge()
-        except (_RoundInterruptedError, KeyboardInterrupt) as stop:
+        except (_RoundInterruptedError, KeyboardInterrupt):
             self._write(Status.INTERRUPTED)
-            if isinstance(stop, KeyboardInterrupt):
-                raise
             return self._result(Status.INTERRUPTED)
         status = Status.FAILED if self.failures else Status.DONE
         self._write(status)
@@ -323,15 +392,54 @@ class _Study:
             status,
             self.protocol,
             tuple(self.winners.values()),
-            tuple(self.failures),
+            self.failures,
         )
 
     def _search(self) -> None:
         while tried := next_trials(self.protocol, self._scores()):
-            name = f"{SEARCH}-{len(self.rounds):03d}"
-            suite = search_suite(self.protocol, name, tried, self.protocol.tuning_seeds)
-            tables = self._round(SEARCH, name, suite, tried)
-            self._enter(self.search, tables, tried, name)
+            for rung in count():
+                tried = self._climb(rung, tried)
+                if not tried:
+                    break
+
+    def _climb(self, rung: int, tried: Mapping[Key, Sequence[Trial]]) -> dict[Key, list[Trial]]:
+        """Take trials to a rung, the only one without halving; return those that go on."""
+        entrants = [entrant for entrant in self.protocol.entrants if entrant.key in tried]
+        plans = {entrant.key: self.protocol.rungs(entrant) for entrant in entrants}
+        higher = {key: plan for key, plan in plans.items() if rung + 1 < len(plan)}
+        pauses = {problem: plan[rung][0] for (problem, _), plan in higher.items()}
+        name = f"{SEARCH}-{len(self.rounds):03d}"
+        suite = self._resolved(
+            search_suite(self.protocol, name, tried, self.protocol.tuning_seeds, pauses)
+        )
+        tables = self._round(SEARCH, name, suite, tried)
+        if self.paused is not None:
+            clear(self.paused[0])
+        self.paused = (self.path / name, suite) if higher else None
+        lanes = tables.lanes.sort_values("lane")
+        survivors: dict[Key, list[Trial]] = {}
+        culled: list[int] = []
+        for entrant in entrants:
+            key, metric = entrant.key, self.protocol.metrics[entrant.problem]
+            found = outcomes(tables, entrant, tried[key], metric, name)
+            if key in higher:
+                kept = {each.trial.number for each in best(found, higher[key][rung + 1][1])}
+                survivors[key] = [trial for trial in tried[key] if trial.number in kept]
+                culled += culled_lanes(lanes, entrant, tried[key], survivors[key])
+                found = [
+                    each
+                    if each.trial.number in kept
+                    else replace(each, culled_at=higher[key][rung][0])
+                    for each in found
+                ]
+            told = {each.trial.number: each for each in (*self.search.get(key, ()), *found)}
+            self.search[key] = list(told.values())
+        if culled:
+            with locked(self.path / name, self.notice):
+                workers = int(lanes["workers"].iloc[0])
+                stop_paused(self.path / name, lay_out(suite, self.device.kind), culled, workers)
+        self._write(Status.RUNNING)
+        return survivors
 
     def _try_finalists(self) -> None:
         tried = {
@@ -342,8 +450,11 @@ class _Study:
         }
         if tried:
             suite = search_suite(self.protocol, FINALISTS, tried, self.protocol.finalist_seeds)
-            tables = self._round(FINALISTS, FINALISTS, suite, tried)
-            self._enter(self.finalists, tables, tried, FINALISTS)
+            tables = self._round(FINALISTS, FINALISTS, self._resolved(suite), tried)
+            for entrant in self.protocol.retried:
+                key, metric = entrant.key, self.protocol.metrics[entrant.problem]
+                self.finalists[key] = outcomes(tables, entrant, tried[key], metric, FINALISTS)
+            self._write(Status.RUNNING)
 
     def _choose(self) -> None:
         for entrant in self.protocol.entrants:
@@ -353,7 +464,7 @@ class _Study:
 
     def _judge(self) -> None:
         chosen = {key: won.trial for key, won in self.winners.items()}
-        suite = final_suite(self.protocol, chosen)
+        suite = self._resolved(final_suite(self.protocol, chosen))
         self._round(FINAL, FINAL, suite, {key: [trial] for key, trial in chosen.items()})
 
     def _scores(self) -> dict[Key, list[tuple[Trial, float]]]:
@@ -364,36 +475,38 @@ class _Study:
     def _finalists_of(self, key: Key) -> list[Outcome]:
         return over_both(self.search[key], self.finalists.get(key, []))
 
-    def _enter(
-        self,
-        found: dict[Key, list[Outcome]],
-        tables: RunTables,
-        tried: Mapping[Key, Sequence[Trial]],
-        name: str,
-    ) -> None:
-        """Enter what became of the trials of a round, and write it."""
-        for entrant in self.protocol.entrants:
-            if entrant.key in tried:
-                metric = self.protocol.metrics[entrant.problem]
-                new = outcomes(tables, entrant, tried[entrant.key], metric, name)
-                found.setdefault(entrant.key, []).extend(new)
-        self._write(Status.RUNNING)
+    def _resolved(self, suite: SuiteFile) -> Suite:
+        return resolve(suite, data_dir=self.execution.data_folder)
 
     def _round(
-        self, phase: str, name: str, suite: SuiteFile, tried: Mapping[Key, Sequence[Trial]]
+        self, phase: str, name: str, suite: Suite, tried: Mapping[Key, Sequence[Trial]]
     ) -> RunTables:
         """Return the tables of a round, which is run unless it has ended."""
         counts = {key: len(trials) for key, trials in tried.items()}
         self.rounds.append({"phase": phase, "run": name, "trials": sum(counts.values())})
-        best_so_far = {key: min(each.score for each in found) for key, found in self.search.items()}
-        self.announce(Step(phase, name, counts, best_so_far))
         path = self.path / name
-        resolved = resolve(suite, data_dir=self.execution.data_folder)
-        result = self._kept(path, resolved) or self._run(path, resolved)
-        self.failures += result.failures
+        kept = self._kept(path, suite)
+        self.announce(
+            Step(phase, name, counts, kept is not None, self._best(), self._later(phase, counts))
+        )
+        result = kept or self._run(path, suite)
+        if result.failures:
+            self.failures[name] = result.failures
         if result.status is Status.INTERRUPTED or (result.cancelled and phase != FINAL):
             raise _RoundInterruptedError
         return read_run(path, RANKED_BY)
+
+    def _best(self) -> dict[Key, float]:
+        """Return the best score of each optimizer, of its finalists where it has some."""
+        return {
+            key: best(self._finalists_of(key) or found, 1)[0].score
+            for key, found in self.search.items()
+        }
+
+    def _later(self, phase: str, counts: Mapping[Key, int]) -> dict[str, int]:
+        """Return the steps on each problem after a round with so many trials."""
+        tried = {key: count + len(self.search.get(key, ())) for key, count in counts.items()}
+        return steps_after(self.protocol, phase, tried, self.foreseen)
 
     def _kept(self, path: Path, suite: Suite) -> RunResult | None:
         """Return the result of a round that has ended, with the lanes that it would have now."""
@@ -411,16 +524,27 @@ class _Study:
 
     def _run(self, path: Path, suite: Suite) -> RunResult:
         """Begin a round, or go on with it."""
+        time_alone = self.execution.time_alone and path.name == FINAL
         if isfile(path / "run.json"):
             check_resumable(path, self.device, force=self.force)
-            plan = plan_rest(path, suite, self.device, self.execution.workers)
+            plan = self._going_on(plan_rest(path, suite, self.device, self.execution.workers))
             with self.progress(plan) as observe:
                 return resume(
-                    path, plan, self.device, observe, self.execution.checkpoint_every, self.notice
+                    path,
+                    plan,
+                    self.device,
+                    observe,
+                    self.execution.checkpoint_every,
+                    self.notice,
+                    time_alone=time_alone,
                 )
         if path.exists():  # it was killed before anything was run
             shutil.rmtree(path)
-        plan = plan_run(suite, self.device, self.execution.workers, self._reusable)
+        trace = ALL if path.name == FINAL else str(self.meta["trace"])
+        execution = _reusing_all(self.execution, trace)
+        halves = self.protocol.halving is not None and path.name not in (FINALISTS, FINAL)
+        reusable = self._ended_earlier if halves else execution.reusable
+        plan = self._going_on(plan_run(suite, self.device, execution.workers, reusable))
         with self.progress(plan) as observe:
             return run_plan(
                 plan,
@@ -431,21 +555,17 @@ class _Study:
                 self.execution.checkpoint_every,
                 self.notice,
                 directory=path.name,
+                time_alone=time_alone,
+                trace=trace,
             )
 
-    def _reusable(self, lanes: Sequence[Lane]) -> list[Reused]:
-        """Return which lanes earlier runs and rounds of studies have finished."""
-        if not self.execution.reuse:
-            return []
-        out = Path(self.execution.out)
-        left, found = list(lanes), []
-        studies = sorted(path for path in out.iterdir() if is_study(path) and path != self.path)
-        for folder in (out, *reversed(studies)):
-            part = find_reusable(folder, left, diverged=True)
-            taken = {number for reused in part for number in reused.lanes}
-            left = [lane for lane in left if lane.number not in taken]
-            found += part
-        return found
+    def _going_on(self, plan: Plan) -> Plan:
+        """Return a plan whose lanes go on where the rung before has paused them."""
+        return plan if self.paused is None else going_on(plan, *self.paused, self.device)
+
+    def _ended_earlier(self, lanes: Sequence[Lane]) -> list[Reused]:
+        """Return which lanes of a rung have ended before an earlier one."""
+        return find_reusable(self.path, lanes, diverged=True)
 
     def _write(self, status: Status) -> None:
         """Write tune.json and, once there are any, the trials.
@@ -469,6 +589,22 @@ class _Study:
             "winners": [_described(won) for won in self.winners.values()],
         }
         write_tune(self.path, meta)
+
+
+def _reusing_all(execution: Execution, trace: str) -> Execution:
+    """Let lanes that diverged be taken over where any are: to a trial they are worth as much."""
+    diverged = execution.reuse or execution.reuse_diverged
+    return replace(execution, reuse_diverged=diverged, trace=trace)
+
+
+def _trace(execution: Execution, protocol: Protocol) -> str:
+    """Return which rows the search keeps: by default about :data:`SEARCH_ROWS` of each lane."""
+    if execution.trace is not None:
+        return execution.trace
+    if protocol.halving is not None:
+        return ALL  # lanes that go on take their rows along
+    every = min(entrant.iterations for entrant in protocol.entrants) // SEARCH_ROWS
+    return f"every:{every}" if every > 1 else ALL
 
 
 def _described(won: Winner) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from optbench.errors import ResultsError
 from optbench.store.description import Finite, check_shape
-from optbench.suite.format import parse_suite
+from optbench.store.studies import TUNE
+from optbench.suite.format import parse_suite, resolved_suite
 from optbench.suite.resolve import Suite, resolve
 from optbench.tuning.budget import MOST_TRIALS, Budget
 from optbench.tuning.protocol import Entrant, Protocol, is_random
@@ -38,6 +39,11 @@ class _Budget(_Part):
     seconds_per_step: OfAll[Positive | None]
 
 
+class _Halving(_Part):
+    eta: Annotated[int, Field(ge=2)]
+    first_rung: str
+
+
 class _Written(_Part):
     suite: _Suite
     spaces: OfAll[Annotated[dict[str, str], Field(min_length=1)]]
@@ -53,10 +59,11 @@ class _Written(_Part):
     finalist_seeds: Seeds
     evaluation_seeds: Annotated[Seeds, Field(min_length=1)]
     defaults: bool
+    halving: _Halving | None
 
 
-def read_protocol(meta: Mapping[str, Any], file: Path, data_dir: Path | None) -> Protocol:
-    """Return the protocol that a tune.json holds.
+def read_protocol(meta: Mapping[str, Any], study: Path, data_dir: Path | None) -> Protocol:
+    """Return the protocol that the tune.json of a study's directory holds.
 
     Raises
     ------
@@ -65,11 +72,13 @@ def read_protocol(meta: Mapping[str, Any], file: Path, data_dir: Path | None) ->
     SuiteError
         If the suite, or a space, cannot be read any more.
     """
+    file = study / TUNE
     check_shape(_Written, meta, file)
-    base = parse_suite(meta["suite"]["resolved"], str(file))
+    base = parse_suite(resolved_suite(meta, study), str(file))
     suite = resolve(base, data_dir=data_dir)
     _check_fit(meta, suite, file)
     budget = meta["budget"]
+    halving = meta["halving"] or {}
     entrants = tuple(
         Entrant(
             problem=problem.label,
@@ -110,6 +119,8 @@ def read_protocol(meta: Mapping[str, Any], file: Path, data_dir: Path | None) ->
             for label, seconds in labels.items()
             if seconds is not None
         },
+        halving=halving.get("eta"),
+        first_rung=halving.get("first_rung", ""),
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from optbench.store import clean as delete
 from optbench.store.lock import locked
 from tests.cli.command import in_terminal, meta, optbench, run
+from tests.studies import NAME, make_study
 
 FIRST = datetime(2025, 1, 31, 23, tzinfo=UTC)
 
@@ -481,3 +482,69 @@ def test_a_run_that_is_beginning_and_what_is_not_ours_are_kept(made, unbegun):
     assert optbench("clean", "--yes", cwd=made).code == 0
     assert left(made) == {UNBEGUN}
     assert "there is no run" in optbench("clean", UNBEGUN, cwd=made).message
+
+
+# Studies.
+
+
+@pytest.fixture
+def studied(made, one):
+    """The same, with a study that was started between b and a."""
+    started = (FIRST + timedelta(hours=2, minutes=30)).isoformat()
+    make_study(made / "results", "search-000", "final", run=one, started=started)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [(0, set()), (1, {"a"}), (2, {"a", NAME}), (3, {"a", "b", NAME})]
+)
+def test_a_study_is_one_of_them_with_all_its_rounds(studied, keep, kept):
+    seen = optbench("clean", "--keep", keep, "--yes", cwd=studied)
+    order = ["d", "c", "b", NAME, "a"]
+    gone = [f"results/{name}" for name in order if name not in kept]
+    assert (seen.code, seen.err, seen.out.splitlines()) == (0, "", gone)
+    assert left(studied) == kept
+
+
+@pytest.mark.parametrize("argument", [NAME, "small", f"results/{NAME}"])
+def test_a_study_is_named_as_a_run_is_and_listed_as_one(studied, argument):
+    seen = optbench("clean", argument, cwd=studied)
+    assert seen.code == 2
+    assert "no terminal to ask whether to delete 1 run, " in seen.err
+    assert NAME in seen.err
+    assert left(studied) == {"a", "b", "c", "d", NAME}
+    seen = optbench("clean", argument, "-y", cwd=studied)
+    assert (seen.code, seen.out) == (0, f"results/{NAME}\n")
+    assert left(studied) == {"a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize("place", ["", "search-000", "final"])
+def test_a_study_that_is_being_tuned_is_kept(studied, place):
+    with locked(studied / "results" / NAME / place):
+        seen = optbench("clean", "--yes", cwd=studied)
+    assert seen.err == f"note: 'results/{NAME}' is still being written and is kept\n"
+    assert left(studied) == {NAME}
+    assert (studied / "results" / NAME / "final" / "run.json").exists()
+
+
+def test_a_study_whose_tune_json_is_damaged_is_kept(studied):
+    (studied / "results" / NAME / "tune.json").write_text("{}")
+    seen = optbench("clean", "--yes", cwd=studied)
+    assert f"'results/{NAME}' is kept" in seen.err
+    assert left(studied) == {NAME}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ([f"results/{NAME}/final"], f"'results/{NAME}/final' is a round of a study"),
+        ([f"{NAME}/search-000"], f"'results/{NAME}/search-000' is a round of a study"),
+        (["--out", f"results/{NAME}"], f"'results/{NAME}' is a study"),
+        (["final", "--out", f"results/{NAME}"], f"'results/{NAME}' is a study"),
+    ],
+)
+def test_a_round_is_not_deleted_by_itself(studied, arguments, what):
+    seen = optbench("clean", *arguments, "-y", cwd=studied)
+    command = f"optbench clean {NAME} --out {(studied / 'results').resolve()}"
+    assert (seen.code, seen.err) == (2, f"error: {what}; it is deleted as one: {command}\n")
+    assert (studied / "results" / NAME / "final" / "run.json").exists()

@@ -11,6 +11,7 @@ from optbench.cli.options import complete_optimizer, complete_run, complete_suit
 from optbench.optimizers.registry import optimizer_names
 from optbench.suite.format import builtin_suites
 from tests.cli.command import run
+from tests.studies import NAME, make_study
 
 
 @pytest.fixture
@@ -36,6 +37,11 @@ def test_runs_the_latest_first(runs):
     assert complete_run("l") == ["latest"]
     assert complete_run(runs[0][:5]) == [runs[0]]
     assert complete_run("z") == []
+
+
+def test_studies_among_runs_and_not_their_rounds(runs, tmp_path):
+    make_study(tmp_path / "results", "search-000", "final")
+    assert complete_run("") == ["latest", NAME, *reversed(runs)]
 
 
 def test_without_results_there_is_still_latest(tmp_path, monkeypatch):

@@ -11,8 +11,10 @@ from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.problems.registry import PROBLEMS
 from optbench.store.lock import locked
+from optbench.store.studies import write_tune
 from optbench.suite.format import builtin_suites
 from tests.cli.command import meta, optbench, run
+from tests.studies import META, NAME, make_study
 
 
 def rows(cwd, *arguments):
@@ -188,3 +190,21 @@ def test_a_run_that_ended_before_it_began_is_listed(tmp_path):
     assert "optbench clean removes it" in folded([listed])
     with locked(path):
         assert rows(tmp_path, "runs") == [], "it is just beginning"
+
+
+def test_a_study_is_one_line_that_says_what_it_tries_and_how_far_it_is(tmp_path):
+    out = tmp_path / "results"
+    study = make_study(out, "search-000")
+    listed = rows(tmp_path, "runs")
+    assert listed[0][:5] == [NAME, "small", "done", "2026-01-04", "00:00:00"]
+    said = "study: 4 trials each of adam, sgd, by final_loss; search-000"
+    assert folded(listed).endswith(said)
+    (study / "search-000" / "run.json").unlink()
+    budget = META["budget"] | {"trials": {"booth": {"adam": 4}, "beale": {"sgd": 8}}}
+    write_tune(study, META | {"status": "running", "budget": budget})
+    listed = rows(tmp_path, "runs")
+    assert listed[0][:3] == [NAME, "small", "interrupted"]
+    said = "study: 4 to 8 trials each of adam, sgd, by final_loss; not begun"
+    assert folded(listed).endswith(said)
+    (study / "tune.json").write_text("{}")
+    assert rows(tmp_path, "runs")[0][:2] == [NAME, "damaged"]

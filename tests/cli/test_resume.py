@@ -309,6 +309,7 @@ FORBIDDEN = {
     "--dry-run": "--dry-run",
     "--reuse": "--reuse",
     "--reuse-diverged": "--reuse-diverged",
+    "--trace|none": "--trace",
 }
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from optbench.engine.ledger import Ledger
 from optbench.engine.recorder import TraceRows
+from optbench.engine.stopping import Rules
 from optbench.records import Status
 from tests.small import anisotropic, blocks_of, small_network, suite
 
@@ -146,3 +147,55 @@ def test_stochastic_problems_are_summed_up_by_means_of_a_tenth_of_their_rows():
         means = [sum(own[i : i + 15]) / 15 for i in range(136)]
         assert lane.final_loss == pytest.approx(means[-1], rel=1e-12)
         assert lane.best_loss == pytest.approx(min(means), rel=1e-12)
+
+
+def test_a_stopped_lane_says_which_rule_it_met_first():
+    """Of two rules that one row meets it is the loss; a row that is not finite meets none."""
+    rules = Rules(loss=0.5, grad_norm=0.1, patience=2)
+    (block,) = blocks_of(
+        suite(anisotropic(), optimizers=["sgd"], seeds=range(5), iterations=6, rules=rules)
+    )
+    book = Ledger(block)
+    loss = np.array([[1, 1, 1, 1, 1], [0.4, 1, 0.4, -np.inf, 1], [0.4, 0.4, 1, 1, 1]], dtype=float)
+    norm = np.array([[1, 1, 1, 1, 1], [1, 0.1, 0.1, 0.1, 1], [1, 1, 1, 1, 1]], dtype=float)
+    book.enter(TraceRows(0, loss, np.isfinite(loss), grad_norm=norm))
+    book.stop(np.array([4]))
+    again = Ledger(block)
+    again.restore(book.state)
+    for each in (book, again):
+        lanes = each.result().lanes
+        assert [lane.stopped_by for lane in lanes] == [
+            "loss",
+            "grad_norm",
+            "loss",
+            None,
+            "patience",
+        ]
+        assert [lane.stopped_at for lane in lanes] == [1, 1, 1, None, 2]
+
+
+def test_lanes_pause_before_the_row_that_follows_their_update():
+    (block,) = blocks_of(
+        suite(
+            small_network(record="before"),
+            optimizers=["sgd"],
+            seeds=range(3),
+            iterations=30,
+            rules=Rules(pause_at=20, loss=-1.0),
+        )
+    )
+    book = Ledger(block)
+    assert (book.full_rows, book.planned_rows) == (31, 20)
+    loss = np.arange(60.0).reshape(20, 3)
+    loss[4, 0], loss[7, 1] = np.nan, -2.0
+    book.enter(rows(0, loss))
+    assert (book.paused, book.complete) == (True, False)
+    book.drop_ended()
+    book.condense()
+    book.sum_up_paused()
+    lanes = book.result().lanes
+    assert [lane.status for lane in lanes] == [Status.DIVERGED, Status.STOPPED, Status.PAUSED]
+    assert [lane.iterations for lane in lanes] == [4, 7, 20]
+    assert [lane.stopped_at for lane in lanes] == [None, 7, None]
+    assert lanes[2].final_loss == (56 + 59) / 2  # a tenth of 20 updates
+    assert lanes[2].best_loss == (2 + 5) / 2

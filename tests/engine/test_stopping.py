@@ -70,7 +70,12 @@ def test_a_patience_is_needed():
 
 
 def test_rules_are_told_as_far_as_they_count():
-    assert Rules(evaluate_every=5).stopping() is None
+    assert Rules(evaluate_every=5, pause_at=3).stopping() is None
+    assert [Rules(**given).may_stop for given in ({}, {"pause_at": 3}, {"patience": 5})] == [
+        False,
+        True,
+        True,
+    ]
     assert Rules(loss=0.1).stopping() == {"loss": 0.1}
     assert Rules(patience=10).stopping() == {
         "patience": 10,

@@ -7,7 +7,9 @@ import shutil
 import pytest
 
 from optbench.errors import ResultsError
-from optbench.store.find import find_runs, list_runs
+from optbench.store.find import STUDY, find_entries, find_runs, find_study, list_rounds, list_runs
+from optbench.store.lock import locked
+from tests.studies import NAME, make_study
 
 A, B, C, D = (
     "a-20260101T000000Z-aa",
@@ -20,7 +22,7 @@ A, B, C, D = (
 def make(out, name, started, invocation="i", age=0.0):
     """Write the least that is a run; ``age`` shifts the time of its file."""
     path = out / name
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     meta = {"schema_version": 1, "started": started, "invocation_id": invocation}
     file = path / "run.json"
     file.write_text(json.dumps(meta), encoding="utf-8")
@@ -121,3 +123,87 @@ def test_other_folders_are_no_runs_and_a_damaged_run_is_in_nobodys_way_but_liste
     assert names([], out) == [C, D]
     assert damaged in list_runs(out)
     assert find_runs(["z"], out) == [damaged]
+
+
+# Studies.
+
+SECOND = "other-tune-20260102T120000Z-0123abce"
+
+
+def test_a_study_means_its_final_run(out, tmp_path, monkeypatch):
+    """However it is named; its rounds are named by their paths."""
+    study = make_study(out, "search-000", "final")
+    for argument in ("latest", NAME, "small", str(study), f"{study}/tune.json", f"{NAME}/final"):
+        assert find_runs([argument], out) == [study / "final"]
+    assert find_runs([], out) == [study / "final"], "it is an invocation by itself"
+    assert find_runs([NAME, str(study / "final"), D], out) == [study / "final", out / D]
+    assert find_runs([f"{NAME}/search-000"], out) == [study / "search-000"]
+    assert find_runs([str(study / "search-000")], tmp_path) == [study / "search-000"]
+    assert find_runs(["search"], study) == [study / "search-000"]
+    assert find_entries([NAME, D], out) == [study, out / D]
+    assert find_entries([], out) == [study]
+    assert study in list_runs(out)
+    monkeypatch.chdir(out)
+    assert find_runs([NAME], tmp_path) == [study.relative_to(out) / "final"]
+
+
+def test_a_study_that_was_started_earlier_is_not_the_latest(out):
+    study = make_study(out, "final", name=SECOND, started="2026-01-02T12:00:00.000+00:00")
+    assert names(["latest"], out) == [D]
+    assert names([], out) == [C, D]
+    assert find_runs(["other"], out) == [study / "final"]
+
+
+def test_a_study_whose_final_has_not_begun_says_its_state_and_how_to_go_on(out):
+    study = make_study(out, "search-000", "search-001", status="running")
+    os.utime(study / "search-000" / "run.json", (1e9, 1e9))
+    lacks = "and has no final run yet"
+    named = f"its rounds can be named, as {study}/search-001"
+    command = f"optbench tune --resume {study}"
+    for argument in ("latest", NAME):
+        assert refused([argument], out) == (
+            f"study '{study}' is interrupted {lacks}; go on with: {command}; {named}"
+        )
+    with locked(study):
+        assert refused([], out) == f"study '{study}' is running {lacks}; wait for it; {named}"
+    make_study(out, name=SECOND, status="failed")
+    assert refused([SECOND], out) == f"study '{out / SECOND}' is failed {lacks}"
+
+
+def test_a_damaged_study_is_in_nobodys_way_but_said_where_it_is_named(out):
+    study = make_study(out, "search-000")
+    (study / "tune.json").write_text("{", encoding="utf-8")
+    assert names(["latest"], out) == [D]
+    assert study in list_runs(out)
+    assert refused([NAME], out).startswith(f"'{study / 'tune.json'}' cannot be read: ")
+
+
+def test_a_study_itself_is_found(out):
+    for argument in ("latest", "", "a"):
+        with pytest.raises(ResultsError, match=r"optbench tune$"):
+            find_study(argument, out)
+    first = make_study(out, name=SECOND, started="2026-01-02T12:00:00.000+00:00")
+    study = make_study(out)
+    for argument in ("latest", NAME, "s", str(study), f"{study}/tune.json"):
+        assert find_study(argument, out) == study
+    assert find_study("other", out) == first
+    assert sorted(list_runs(out, STUDY)) == sorted([first, study])
+    for run in (D, f"{NAME}/search-000"):
+        make(out, run, "2026")
+        message = f"'{out / run}' is a run, not a study; see optbench tune"
+        with pytest.raises(ResultsError) as caught:
+            find_study(run, out)
+        assert str(caught.value) == message
+    third = make_study(out, name="small-tune-2")
+    with pytest.raises(ResultsError, match=r"'small' means 2 studies: .*; write more of it"):
+        find_study("small", out)
+    with pytest.raises(ResultsError, match=f"there is no study 'smal-tune-2' .*{third.name}"):
+        find_study("smal-tune-2", out)
+
+
+def test_rounds_are_listed_among_runs_where_that_is_asked_for(out):
+    study = make_study(out, "search-000", "final")
+    for age, name in enumerate(("search-000", "final")):
+        os.utime(study / name / "run.json", (1e9 - 35 + age, 1e9 - 35 + age))
+    found = [path.relative_to(out).as_posix() for path in list_rounds(out)]
+    assert found == [A, B, f"{NAME}/search-000", f"{NAME}/final", C, D]

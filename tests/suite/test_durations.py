@@ -13,7 +13,7 @@ from tests.small import anisotropic, small_network
 def rules(problem, top=None, own=None) -> Rules:
     entry = {"name": problem.name, **(own or {})}
     file = parse_suite({"name": "s", **(top or {}), "problem": [entry]}, "s")
-    return rules_of(file, file.problem[0], problem)
+    return rules_of(file, file.problem[0], problem, 1000)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,13 @@ def test_a_problems_own_word_counts_before_the_suites():
         {"evaluate_every": 2, "stop": {"loss": 0.5}},
     )
     assert found == Rules(evaluate_every=2, loss=0.5, patience=5)
+
+
+def test_a_pause_is_written_as_it_was_given_and_ends_nothing():
+    found = rules(anisotropic(), own={"pause_at": 999})
+    assert found == Rules(pause_at=999)
+    assert as_written(found) == {"pause_at": 999}
+    assert (found.stopping(), found.may_stop) == (None, True)
 
 
 def test_functions_have_no_evaluations_to_make():
@@ -53,6 +60,11 @@ def test_functions_have_no_evaluations_to_make():
             small_network(),
             {"stop": {"patience_increase": 3.0}},
             "stop.patience_increase means nothing without stop.patience",
+        ),
+        (
+            anisotropic(),
+            {"pause_at": 1000},
+            "pause_at = 1000 must be less than its 1000 iterations",
         ),
     ],
 )

@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-from pkgutil import iter_modules
 
-import optbench.tuning
+LIGHT = ("budget", "protocol", "rungs", "samplers", "sets", "spaces", "tpe")
+"""What says whether a request can be done; the other modules do it."""
 
 DRIVER = """
 import sys
@@ -18,9 +18,7 @@ print(*[name for name in ("pandas", "matplotlib", "scipy", "optuna") if name in 
 
 
 def test_spaces_are_checked_without_heavy_libraries():
-    names = [module.name for module in iter_modules(optbench.tuning.__path__)]
-    assert {"budget", "rungs", "samplers", "sets", "spaces"} <= set(names)
-    driver = DRIVER.format(names=names)
+    driver = DRIVER.format(names=LIGHT)
     done = subprocess.run(
         [sys.executable, "-c", driver], capture_output=True, text=True, check=True
     )

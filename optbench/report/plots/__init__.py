@@ -1,4 +1,4 @@
-"""Figures of a run: tables in, :class:`matplotlib.figure.Figure` out.
+"""Figures of a run or a study: tables in, :class:`matplotlib.figure.Figure` out.
 
 No figure is ever registered with pyplot, so drawing needs no display and is safe in threads.
 """
@@ -9,10 +9,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from optbench.errors import UsageError, nearest
-from optbench.records import RunTables
+from optbench.records import RunTables, StudyTables
 from optbench.report.configurations import describe, swept_numbers
 from optbench.report.plots import (
     animation,
+    budget,
     ecdf,
     effects,
     field,
@@ -24,18 +25,23 @@ from optbench.report.plots import (
     surface,
     target,
     trajectory,
+    trials,
 )
 from optbench.report.plots.landscape import FARTHEST
 from optbench.report.plots.options import PlotOptions
+from optbench.report.protocol import problem_names
+from optbench.store.thinning import BEYOND, every_of, in_words
 
 __all__ = [
     "JOINED",
     "KINDS",
     "OVERALL",
+    "STUDY_KINDS",
     "PlotOptions",
     "animate",
     "draw",
     "drawable",
+    "fits",
     "kinds_for",
 ]
 
@@ -53,7 +59,10 @@ KINDS = {
     "profile": profile.draw,
     "ecdf": ecdf.draw,
 }
-"""Every kind of figure and what draws it."""
+"""Every kind of figure of runs and what draws it."""
+
+STUDY_KINDS = {"budget": budget.draw, "trials": trials.draw}
+"""Every kind of figure of a study and what draws it."""
 
 OVERALL = ("ranks", "profile", "ecdf")
 """Kinds that show all problems in one figure, whichever they are asked of."""
@@ -81,8 +90,22 @@ def drawable(tables: RunTables, problem: str) -> list[str]:
     return [kind for kind in alone if not _obstacle(kind, tables, problem)]
 
 
-def draw(kind: str, tables: RunTables, problem: str, options: PlotOptions | None = None) -> Figure:
-    """Draw one figure, of a kind of :data:`KINDS`, of one problem of a run."""
+def fits(kind: str, tables: RunTables, problem: str) -> bool:
+    """Say whether a kind can be drawn of a problem of a run, or of several joined ones."""
+    return _obstacle(kind, tables, problem) is None
+
+
+def draw(
+    kind: str,
+    tables: RunTables | StudyTables,
+    problem: str,
+    options: PlotOptions | None = None,
+) -> Figure:
+    """Draw one figure of one problem: of a run a kind of :data:`KINDS`, of a study another one."""
+    if isinstance(tables, StudyTables):
+        return _draw_of_study(kind, tables, problem, options or PlotOptions())
+    if kind in STUDY_KINDS:
+        raise UsageError(f"{kind} shows the trials of a study, and this is a run")
     if kind not in KINDS:
         raise UsageError(f"unknown kind '{kind}'; {nearest(kind, KINDS)}")
     obstacle = _obstacle(kind, tables, problem)
@@ -90,6 +113,15 @@ def draw(kind: str, tables: RunTables, problem: str, options: PlotOptions | None
         fitting = ", ".join(drawable(tables, problem)) or "nothing"
         raise UsageError(f"cannot draw {kind} of '{problem}': {obstacle}; what fits: {fitting}")
     return KINDS[kind](tables, problem, options or PlotOptions())
+
+
+def _draw_of_study(kind: str, study: StudyTables, problem: str, options: PlotOptions) -> Figure:
+    if kind not in STUDY_KINDS:
+        raise UsageError(f"unknown kind '{kind}' of a study; {nearest(kind, STUDY_KINDS)}")
+    known = problem_names(study)
+    if problem not in known:
+        raise UsageError(f"this study has no problem '{problem}'; {nearest(problem, known)}")
+    return STUDY_KINDS[kind](study, problem, options)
 
 
 def animate(tables: RunTables, problem: str, place: Path, form: str) -> str:
@@ -109,6 +141,9 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
     meta = describe(tables, problem)
     lanes = tables.lanes[tables.lanes["problem"] == problem]
     rows = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
+    kept = every_of(tables.meta)
+    if kept == BEYOND and kind in ("trajectory", "loss"):
+        return f"the run kept {in_words(kept)} of its trace"
     if kind == "tolerance":
         return None if swept_numbers(lanes, 3) else "no hyperparameter has three values"
     if kind == "sensitivity":

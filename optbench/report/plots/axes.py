@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.typing import ColorType
 
+from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import literal
 
 MANY = 14
@@ -76,17 +77,18 @@ NAME_INCHES, AXES_SHARE = 0.17, 0.75
 def name_beside(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
     """Write names beside the only axes, each as near to the end of its curve as the others let it.
 
-    The vertical axis is linear and holds all ends; of equal ones the later stands higher.
+    The vertical axis holds all ends; of equal ones the later stands higher.
     """
-    low, high = axes.get_ylim()
-    wanted = np.array([(end.y - low) / (high - low) for end in ends])
+    shown = axes.yaxis.get_transform().transform([*axes.get_ylim(), *(end.y for end in ends)])
+    low, high = shown[:2]
+    wanted = (shown[2:] - low) / (high - low)
     height = float(figure.get_size_inches()[1]) * AXES_SHARE
-    for end, place, y in zip(ends, apart(wanted, NAME_INCHES / height), wanted, strict=True):
+    for end, place in zip(ends, apart(wanted, NAME_INCHES / height), strict=True):
         axes.annotate(
             end.name,
-            xy=(1.0, y),
+            xy=(end.x, end.y),
             xytext=(1.035, place),
-            xycoords="axes fraction",
+            textcoords="axes fraction",
             color=end.color,
             fontsize=9,
             verticalalignment="center",
@@ -141,6 +143,33 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+CAPTION_CHARACTERS = 110
+"""Characters of a caption's line."""
+
+PLAIN_DECADES = 2.5
+"""Decades of scores up to which their numbers are written as they are."""
+
+
+def score_axis(axes: Axes, scores: Sequence[np.ndarray], options: PlotOptions) -> None:
+    """Set a vertical axis that holds all finite scores: logarithmic unless one is below zero."""
+    known = np.concatenate(scores)
+    known = known[np.isfinite(known)]
+    log = options.log_axis(bool((known >= 0.0).all() and (known > 0.0).any()))
+    axes.set_yscale("log" if log else "linear")
+    axes.set_ylim(*(options.ylim or axis_limits(scores, ceiling=np.inf, log=log)))
+    if log and _decades(*axes.get_ylim()) < PLAIN_DECADES:
+        plain_numbers(axes.yaxis)
+
+
+def wrapped(parts: Iterable[str]) -> list[str]:
+    """Return the lines of a caption that says one thing after another, each in one piece."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}; {part}" if lines else part
+        lines[-1:] = [longer] if len(longer) <= CAPTION_CHARACTERS else [*lines[-1:], part]
+    return lines
+
+
 def caption(figure: Figure, lines: Sequence[str]) -> None:
     """Write under the axes what a reader must know beside them."""
     figure.supxlabel("\n".join(map(literal, lines)), fontsize=8, color="#555555")
@@ -163,8 +192,8 @@ MOST_BINS = 400
 """Stretches that a thinned curve is divided into; none is wider than two pixels of a screen."""
 
 
-def thinned(values: np.ndarray, step: float) -> np.ndarray:
-    """Return the points (x, y) of a curve, row k at ``k * step``, without those that hide others.
+def thinned(values: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return the points (x, y) of a curve without those that hide others.
 
     Of each stretch of a long curve only the lowest and the highest row are left, and both ends.
     """
@@ -175,7 +204,7 @@ def thinned(values: np.ndarray, step: float) -> np.ndarray:
         extremes = np.stack([padded.argmin(axis=1), padded.argmax(axis=1)], axis=1)
         kept = (np.sort(extremes, axis=1) + size * np.arange(len(padded))[:, None]).ravel()
         kept = np.unique(np.minimum(np.r_[0, kept, values.size], values.size - 1))
-    return np.stack([kept * step, values[kept]], axis=1)
+    return np.stack([x[kept], values[kept]], axis=1)
 
 
 def many_lines(lines: Sequence[np.ndarray], color: ColorType, **options: Any) -> LineCollection:

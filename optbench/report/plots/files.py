@@ -10,14 +10,17 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from optbench.errors import ResultsError, UsageError, nearest
-from optbench.records import RunTables
+from optbench.records import RunTables, StudyTables
 from optbench.report.configurations import problem_names
 from optbench.report.joined import joined, of_problems
-from optbench.report.plots import JOINED, KINDS, OVERALL, animate, drawable, kinds_for
+from optbench.report.plots import JOINED, KINDS, OVERALL, animate, drawable, fits, kinds_for
 from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
+from optbench.report.protocol import problem_names as problems_of_study
 from optbench.store.files import file_name, write_beside
 from optbench.store.places import writing
+from optbench.store.studies import run_name
+from optbench.store.thinning import BEYOND, every_of, in_words
 
 AUTO = "auto"
 """The kind that stands for all kinds that fit."""
@@ -47,6 +50,20 @@ class Subject:
         """Name of its file, without the suffix; that of several runs names them all."""
         shown = [] if self.kind in OVERALL else [file_name(self.problem)]
         return "-".join([*shown, self.kind, *_in_file(self.tables.runs)])
+
+
+@dataclass(frozen=True)
+class StudySubject:
+    """What a figure of a study shows: a kind, of a problem."""
+
+    tables: StudyTables
+    problem: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """Name of its file, without the suffix."""
+        return f"{file_name(self.problem)}-{self.kind}"
 
 
 def _in_file(runs: Sequence[str]) -> list[str]:
@@ -80,22 +97,35 @@ def choose(
     pairs = [pair for pair in pairs if pair[1] in (problems or known)]
     if together and kind in TOGETHER:
         pairs = _joined(pairs)
-    fitting = kinds_for if kind == AUTO else drawable
-    wanted = "loss" if kind in JOINED else kind
     subjects = [
-        Subject(run, problem, kind if kind in JOINED else fit)
+        Subject(run, problem, fit)
         for run, problem in pairs
-        for fit in fitting(run, problem)
-        if wanted in (AUTO, fit)
+        for fit in (kinds_for(run, problem) if kind == AUTO else [kind])
+        if fits(fit, run, problem)
     ]
     if not subjects:
         kinds = dict.fromkeys(fit for run, problem in pairs for fit in drawable(run, problem))
-        fits = f"what fits: {', '.join(kinds)}" if kinds else "they hold no rows"
-        raise UsageError(f"none of these runs can be drawn as {kind}; {fits}")
+        told = f"what fits: {', '.join(kinds)}" if kinds else "they hold no rows"
+        if all(every_of(run.meta) == BEYOND for run, _ in pairs):
+            told = f"of their traces they kept {in_words(BEYOND)}; {told}"
+        raise UsageError(f"none of these runs can be drawn as {kind}; {told}")
     if kind in OVERALL:
         shown = [subject.problem for subject in subjects]
         return [Subject(of_problems(subjects[0].tables, shown), shown[0], kind)]
     return subjects
+
+
+def choose_of_studies(
+    studies: Sequence[StudyTables], kind: str, problems: Collection[str] = ()
+) -> list[StudySubject]:
+    """Return what is to be drawn of studies: a kind, of every problem or of some."""
+    pairs = [(study, problem) for study in studies for problem in problems_of_study(study)]
+    known = dict.fromkeys(problem for _, problem in pairs)
+    for problem in problems:
+        if problem not in known:
+            raise UsageError(f"there is no problem '{problem}'; {nearest(problem, known)}")
+    chosen = problems or known
+    return [StudySubject(study, problem, kind) for study, problem in pairs if problem in chosen]
 
 
 def _joined(pairs: Iterable[tuple[RunTables, str]]) -> list[tuple[RunTables, str]]:
@@ -118,7 +148,9 @@ def _joined(pairs: Iterable[tuple[RunTables, str]]) -> list[tuple[RunTables, str
 
 
 def places(
-    subjects: Sequence[Subject], target: Path | None = None, format_: str | None = None
+    subjects: Sequence[Subject | StudySubject],
+    target: Path | None = None,
+    format_: str | None = None,
 ) -> list[Path]:
     """Return a file for each figure; in a place that the user chose nothing is overwritten.
 
@@ -139,10 +171,11 @@ def places(
         chosen = [target]
     else:
         several = len({subject.tables.path for subject in subjects}) > 1
-        names = (
-            f"{subject.tables.path.name}-{subject.name}" if several else subject.name
-            for subject in subjects
-        )
+        runs = [run_name(subject.tables.path).replace("/", "-") for subject in subjects]
+        names = [
+            f"{run}-{subject.name}" if several else subject.name
+            for run, subject in zip(runs, subjects, strict=True)
+        ]
         chosen = _distinct(target / f"{name}.{suffix}" for name in names)
     for place in chosen:
         if lexists(place):
