@@ -39,6 +39,9 @@ DEFAULT_SUITE, DEFAULT_ITERATIONS = "mnist-mlp", 1000
 """What is tuned where nothing is named: the textbook's comparison, with half of its iterations, so
 that two cores are through with it in about five minutes."""
 
+FIRST_RUNG = "N/9"
+"""Where halving looks first, by default."""
+
 FIRST_TUNING_SEED = 1_000_000
 """Tuning seeds count up from here, far from any that a suite is likely to have."""
 
@@ -108,7 +111,7 @@ class TuneRequest(RunRequest):
     defaults: bool = True
     metric: str | None = None
     halving: int | None = None
-    first_rung: str = "N/9"
+    first_rung: str = FIRST_RUNG
     halving_anyway: bool = False
 
     @property
@@ -323,7 +326,7 @@ def _check(request: TuneRequest) -> None:
         raise SuiteError(
             f"unknown sampler '{request.sampler}'; {nearest(request.sampler, SAMPLERS)}"
         )
-    if request.halving is None and (request.halving_anyway or request.first_rung != "N/9"):
+    if request.halving is None and (request.halving_anyway or request.first_rung != FIRST_RUNG):
         raise SuiteError("--first-rung and --halving-anyway mean nothing without --halving")
     if request.halving is not None and request.sampler == "tpe":
         raise SuiteError(
