@@ -229,7 +229,7 @@ def refused(*arguments, cwd):
         ("anisotropic|--spaces|algoperf", "the spaces algoperf have none for sgd"),
         ("anisotropic|--sampler|soboll", "unknown sampler 'soboll'; did you mean 'sobol'?"),
         ("anisotropic|--sampler|grid", "the sampler grid takes grids only"),
-        ("anisotropic|--batch|0", "--batch 0: it must be at least 1"),
+        ("anisotropic|--batch|0", "--batch 0: it must be 1 to "),
         (
             "anisotropic|--batch|many",
             "invalid value for '--batch': Input should be a valid integer",
@@ -237,10 +237,10 @@ def refused(*arguments, cwd):
         ("anisotropic|--budget|3 trials", "at least 4 are needed"),
         ("anisotropic|--budget|64", "budget '64' is malformed; write '64 trials', '2e6 steps'"),
         ("anisotropic|--budget|1e9 trials", "more than 1,000,000 trials; give a smaller one"),
-        ("anisotropic|--trial-seeds|0", "--trial-seeds 0: it must be at least 1"),
-        ("anisotropic|--finalists|-1", "--finalists -1: it must be at least 0"),
-        ("anisotropic|--finalist-seeds|-1", "--finalist-seeds -1: it must be at least 0"),
-        ("anisotropic|--eval-seeds|0", "--eval-seeds 0: it must be at least 1, or auto"),
+        ("anisotropic|--trial-seeds|0", "--trial-seeds 0: it must be 1 to "),
+        ("anisotropic|--finalists|-1", "--finalists -1: it must be 0 to "),
+        ("anisotropic|--finalist-seeds|-1", "--finalist-seeds -1: it must be 0 to "),
+        ("anisotropic|--eval-seeds|0", "--eval-seeds 0: it must be 1 to "),
         (
             "anisotropic|--eval-seeds|all",
             "--eval-seeds 'all' is malformed; write a number, or auto",
