@@ -48,6 +48,7 @@ test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no 
 
 test-parity: $(PARITY) ## compare with PyTorch, optax, SymPy, optuna, statistics packages
 	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/problems/expressions/test_sympy.py tests/inference tests/tuning
+	$(PARITY_VENV)/bin/python -m pytest -m slow tests/slow/test_studies.py -k tpe
 
 docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check; takes 2 minutes
 	$(PARITY_VENV)/bin/python -m docs.tools.optimizers_page

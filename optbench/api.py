@@ -46,6 +46,7 @@ from optbench.report.configurations import problem_names
 from optbench.report.export import check_export
 from optbench.report.export import export as export_table
 from optbench.report.joined import joined
+from optbench.report.protocol import contestants
 from optbench.report.races import Question as TargetQuestion
 from optbench.report.studies import results as study_results
 from optbench.report.summaries import summary
@@ -450,7 +451,7 @@ def compare(
         points,
         tuple(choose_on),
     )
-    return compare_labels(joined(_tables(runs, out)), question).pairs
+    return compare_labels(joined([*map(contestants, _tables(runs, out))]), question).pairs
 
 
 def _tables(

@@ -127,6 +127,7 @@ class Workspace:
         self._writes_out = writes_out
         self._arrays: dict[tuple[Any, ...], Array] = {}
         self._scratch: dict[tuple[Any, ...], Array] = {}
+        self._views: dict[tuple[int, int], tuple[Array, Sequence[Tensor], dict[str, Array]]] = {}
         self._pass = ""
         self._position = 0
 
@@ -141,6 +142,46 @@ class Workspace:
         if key not in self._arrays:
             self._arrays[key] = self.xp.empty(shape, dtype=dtype)
         return self._arrays[key]
+
+    def take_like(self, array: Array) -> Array:
+        """Return the next array of the pass, of another's shape, type and order of storage.
+
+        Parameters of a block are all stored in one order, so it does not tell arrays apart.
+        """
+        key = (self._pass, self._position, "like", array.shape, array.dtype)
+        self._position += 1
+        if key not in self._arrays:
+            self._arrays[key] = self.xp.empty_like(array)
+        return self._arrays[key]
+
+    def views(self, rows: Array, tensors: Sequence[Tensor]) -> dict[str, Array]:
+        """Return views of tensors in rows by name: the same arrays for the same rows and tensors.
+
+        Both are kept, so they should be as lasting as the parameters.
+        """
+        key = (id(rows), id(tensors))
+        if key not in self._views:
+            self._views[key] = (rows, tensors, stack(rows, tensors, self.xp).views)
+        return self._views[key][2]
+
+    def by_lane(self, terms: Array) -> Array:
+        """Return an array that stores each lane together, as sums need it; may be the same one."""
+        stored = self.scratch(terms.shape, terms.dtype)
+        stored[...] = terms
+        return stored
+
+    def lane_sum(self, terms: Array) -> Array:
+        """Return the sum of an array (lanes, parameters) within each lane, shape (lanes, 1)."""
+        return _sum(self.by_lane(terms), self.xp)
+
+    def tensor_sums(self, terms: Array, tensors: Sequence[Tensor]) -> Array:
+        """Return the sums of an array (lanes, parameters) within tensors, (lanes, tensors)."""
+        stored, end = self.by_lane(terms), 0
+        sums = self.xp.empty((terms.shape[0], len(tensors)), dtype=terms.dtype)
+        for place, tensor in enumerate(tensors):
+            start, end = end, end + tensor.size
+            self.into(sums[:, place], self.xp.sum, stored[:, start:end], axis=1)
+        return sums
 
     def scratch(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array for use within one operation: the next one may get it too."""

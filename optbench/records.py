@@ -172,6 +172,8 @@ class TraceChunk:
         float64, shape (rows, lanes, parameters), or None for problems with more than 3 parameters.
     penalty
         What of the loss is regularisation, float64, shape (rows, lanes), or None.
+    every
+        Iterations from one row to the next: 1 but where only some rows are kept.
     """
 
     block: int
@@ -181,12 +183,34 @@ class TraceChunk:
     rows: np.ndarray
     position: np.ndarray | None = None
     penalty: np.ndarray | None = None
+    every: int = 1
 
     @property
     def nbytes(self) -> int:
         """What its rows take in memory."""
         arrays = (self.loss, self.position, self.penalty)
         return sum(array.nbytes for array in arrays if array is not None)
+
+    @property
+    def next_iteration(self) -> int:
+        """The iteration of the row that follows its last one."""
+        return self.first_iteration + len(self.loss) * self.every
+
+
+@dataclass(frozen=True)
+class LastRows:
+    """The last trace row of each lane of a block of whose rows only some are kept.
+
+    ``iteration`` is int64 of shape (lanes,), −1 for a lane without rows; the others are as in
+    :class:`TraceChunk`, without the axis of rows.
+    """
+
+    block: int
+    lanes: np.ndarray
+    iteration: np.ndarray
+    loss: np.ndarray
+    position: np.ndarray | None = None
+    penalty: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -274,7 +298,7 @@ class Failure:
     traceback: str = field(repr=False)
 
 
-Record: TypeAlias = TraceChunk | EvaluationRows | BlockResult | BlockSplit | Checkpoint
+Record: TypeAlias = TraceChunk | LastRows | EvaluationRows | BlockResult | BlockSplit | Checkpoint
 
 
 @dataclass(frozen=True)
@@ -302,11 +326,10 @@ class StudyTables:
 
     ``meta`` has, beside schema_version, status, started and ended, ``suite`` as run.json has it,
     ``spaces`` (text by problem, label and hyperparameter) with ``space_sources``, ``sampler``,
-    ``budget`` (``given``, ``unit``, ``trials`` by problem and label), ``metric`` by problem,
-    ``tuning_seeds``,
-    ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or ``eta``, ``first_rung`` and
-    ``rungs``), ``rounds`` (phase, run, trials) and ``winners`` (problem, label, trial,
-    hyperparameters, ``search_score``, ``finalist_score``, ``edge``).
+    ``budget`` (``given``, ``amount``, ``unit``, ``trials`` by problem and label), ``metric`` by
+    problem, ``tuning_seeds``, ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or
+    ``eta``, ``first_rung`` and ``rungs``), ``rounds`` (phase, run, trials) and ``winners``
+    (problem, label, trial, hyperparameters, ``search_score``, ``finalist_score``, ``edge``).
     """
 
     path: Path  # the study's directory

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from optbench.arrays import Workspace
+from optbench.arrays import Tensor, Workspace
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.stepper import Stepper
 from optbench.optimizers.registry import OPTIMIZERS
@@ -134,6 +134,51 @@ def test_rows_are_finite_where_all_their_numbers_are(work):
     assert host(work.all_finite(rows)) == [True, False, False, False, True]
 
 
+def test_arrays_are_taken_in_the_order_of_storage_of_another():
+    for like in (np.zeros((3, 2)), np.zeros((2, 3)).T, np.zeros((2, 9)).T[2:5]):
+        array = NumpyDevice().workspace().take_like(like)
+        assert array.shape == (3, 2)
+        assert np.argsort(array.strides).tolist() == np.argsort(like.strides).tolist()
+
+
+def test_the_next_pass_gets_the_array_taken_like_another_again(work):
+    taken = []
+    for _ in range(2):
+        work.begin("there")
+        taken.append([work.take_like(work.xp.zeros((2, 3))) for _ in range(2)])
+    assert taken[0][0] is taken[1][0]
+    assert taken[0][1] is taken[1][1]
+    assert taken[0][0] is not taken[0][1]
+
+
+def test_views_of_the_same_tensors_are_the_same_arrays(work):
+    rows, tensors = work.xp.zeros((2, 3)), (Tensor("a", (2,)), Tensor("b"))
+    views = work.views(rows, tensors)
+    views["a"][...] = work.xp.asarray([[1.0, 2.0], [3.0, 4.0]])
+    assert host(rows) == [[1.0, 2.0, 0.0], [3.0, 4.0, 0.0]]
+    assert work.views(rows, tensors)["a"] is views["a"]
+    assert work.views(work.xp.zeros((2, 3)), tensors)["a"] is not views["a"]
+
+
+def test_sums_within_lanes_and_tensors(work):
+    terms = work.xp.asarray([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
+    assert host(work.lane_sum(terms)) == [[7.0], [56.0]]
+    tensors = (Tensor("a", (2,)), Tensor("b"))
+    assert host(work.tensor_sums(terms, tensors)) == [[3.0, 4.0], [24.0, 32.0]]
+
+
+@pytest.mark.parametrize("layout", [lambda rows: rows, np.asfortranarray])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_within_tensors_add_as_those_of_each_tensor_alone(dtype, layout):
+    rng = np.random.default_rng(4)
+    terms = rng.normal(size=(3, 1400)).astype(dtype)
+    tensors = (Tensor("a", (13, 77)), Tensor("b", (7,)), Tensor("c", (131,)), Tensor("d", (261,)))
+    found = NumpyDevice().workspace().tensor_sums(layout(terms), tensors)
+    for lane, row in enumerate(terms):
+        alone = np.split(row, np.cumsum([tensor.size for tensor in tensors])[:-1])
+        assert found[lane].tolist() == [float(each.copy().sum()) for each in alone]
+
+
 def worst(dtype) -> float:
     """Return what does most harm: NaN, or a large number where there is none."""
     return np.nan if "float" in str(dtype) else True if "bool" in str(dtype) else 101
@@ -152,6 +197,12 @@ class Spoilt(Workspace):
         array[...] = worst(array.dtype)
         self.given[id(array)] = array
         self.taken += 1
+        return array
+
+    def take_like(self, array):
+        array = super().take_like(array)
+        array[...] = worst(array.dtype)
+        self.given[id(array)] = array
         return array
 
     def scratch(self, shape, dtype):

@@ -1,4 +1,8 @@
-"""Lane-steps of Adam on the textbook's function, with losses and positions kept in memory."""
+"""Lane-steps of Adam on the textbook's function, with losses and positions.
+
+The textbook's loop and PyTorch's keep them in a list; optbench hands them on, as to the writer of a
+run, and lets them go.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -74,24 +74,27 @@ def plan_of(suite: Suite, device: Device | None = None) -> Plan:
     return plan_run(suite, device or NumpyDevice())
 
 
-def step_all(plan: Plan) -> tuple[float, list[Record]]:
-    """Run a plan; return the seconds of stepping and all records.
+def _let_go(record: Record) -> None:
+    """Keep nothing, as the writer of a run once a record is on the disk."""
+
+
+def step_all(plan: Plan, take: Callable[[Record], object] = _let_go) -> float:
+    """Run a plan, hand on each record as it comes, and return the seconds of stepping.
 
     Stepping is the time on the wall from before the first step of any lane until the last rows of
     all lanes have arrived, whatever the workers did in between.
     """
     clock = FirstReading()
-    records, end = [], 0.0
+    end = 0.0
     for record in execute(plan.blocks, NumpyDevice(clock), plan.workers, Event()):
         if isinstance(record, TraceChunk):
             end = time.perf_counter()
-        records.append(record)
+        take(record)
     if clock.first is None or not end:
-        raise RuntimeError(f"no lane made a step: {records[-1]}")
-    return end - clock.first, records
+        raise RuntimeError(f"no lane made a step: {record}")
+    return end - clock.first
 
 
 def seconds_per_lane_step(plan: Plan) -> float:
     """Run a plan and return the seconds on the wall that a step of one lane took."""
-    seconds, _ = step_all(plan)
-    return seconds / sum(len(block.lanes) * block.iterations for block in plan.blocks)
+    return step_all(plan) / sum(len(block.lanes) * block.iterations for block in plan.blocks)

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.speed import ours
 from benchmarks.speed.measure import interleave, timed
-from optbench.records import TraceChunk
+from optbench.records import Record, TraceChunk
 from optbench.store.writer import RunWriter
 
 LANES, STEPS = 10_000, 200
@@ -17,7 +17,8 @@ def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, An
     """Write the records of many lanes of Adam on the function; return rows a second."""
     suite = ours.function_suite(LANES // 4 if quick else LANES, STEPS)
     plan = ours.plan_of(suite)
-    _, records = ours.step_all(plan)
+    records: list[Record] = []
+    ours.step_all(plan, records.append)
     rows = sum(int(each.rows.sum()) for each in records if isinstance(each, TraceChunk))
 
     def work() -> float:

@@ -20,6 +20,7 @@ from optbench.report.across import across
 from optbench.report.compare import METRICS, Question
 from optbench.report.compare import compare as compared
 from optbench.report.joined import joined
+from optbench.report.protocol import contestants
 from optbench.report.verdicts import sections
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
@@ -63,7 +64,7 @@ def compare(
         **_margins(margin),
         choose_on=choosing_seeds(choose_on),
     )
-    tables = joined([read_run(path) for path in find_runs(runs or [], out)])
+    tables = joined([contestants(read_run(path)) for path in find_runs(runs or [], out)])
     found = compared(tables, question)
     together = across(found.contests, level)
     report(found.pairs, sections(tables, found, together), format_, output)

@@ -144,6 +144,16 @@ TimeAlone = Annotated[
     ),
 ]
 
+Trace = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|every:N|none",
+        help="Rows of the trace to keep: all, every N-th and each lane's last, or the first and "
+        "the last. Summaries are of all rows.",
+        show_default=False,
+    ),
+]
+
 CheckpointEvery = Annotated[
     float, typer.Option(metavar="SECONDS", min=0.0, help="Time between checkpoints.")
 ]

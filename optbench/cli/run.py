@@ -36,6 +36,7 @@ from optbench.cli.request import (
     StartSpread,
     Stop,
     TimeAlone,
+    Trace,
     asked,
     check_alone,
     failed,
@@ -114,6 +115,7 @@ def run(
     force: Force = False,
     checkpoint_every: CheckpointEvery = CHECKPOINT_SECONDS,
     time_alone: TimeAlone = False,
+    trace: Trace = None,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
@@ -144,6 +146,7 @@ def run(
         reuse_diverged=reuse_diverged,
         checkpoint_every=checkpoint_every,
         time_alone=time_alone,
+        trace=trace,
     )
     if dry_run:
         _print_plans(invocation, notice)

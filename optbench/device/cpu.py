@@ -55,6 +55,10 @@ class NumpyWorkspace(Workspace):
         super().__init__(np, writes_out=True)
 
     @override
+    def by_lane(self, terms: Array) -> Array:
+        return terms if terms.flags.c_contiguous else super().by_lane(terms)
+
+    @override
     def rectify(self, values: Array, shift: Array) -> Array:
         loop = jit.loop(loops.rectify, values.dtype, 2 * values.size)
         if loop is None or not values.flags.c_contiguous:

@@ -61,6 +61,7 @@ class CpuKernel:
     def __init__(self, program: Program, arrays: Sequence[np.ndarray]) -> None:
         self._arrays = tuple(arrays)  # whoever finds a kernel by its arrays' ids relies on them
         self._operands: list[tuple[np.ndarray, ...]] = []
+        self._apart = False  # whether rows are parts of longer ones, and run one by one
         self._program = program
         self._numpy: NumpyKernel | None = None
         self._compiled: dict[frozenset[str], Callable[..., None]] = {}
@@ -84,13 +85,18 @@ class CpuKernel:
         named = zip(self._program.columns, values, strict=True)
         shared = frozenset(name for name, value in named if len(value) == 1)
         kernel = self._compiled.get(shared) or self._compile(shared)
-        for operands in self._operands:
-            kernel(*operands, *values)
+        for lane, operands in enumerate(self._operands):
+            kernel(*operands, *(_of_lane(values, lane) if self._apart else values))
 
     def _compile(self, shared: frozenset[str]) -> Callable[..., None]:
-        by_lane = self._arrays[0].flags.c_contiguous
-        if by_lane:
+        together = all(array.flags.c_contiguous for array in self._arrays)
+        by_lane = together or not _by_coordinate(self._arrays)
+        self._apart = by_lane and not together
+        if together:
             self._operands = [self._arrays]
+        elif by_lane:
+            lanes = range(len(self._arrays[0]))
+            self._operands = [tuple(array[i : i + 1] for array in self._arrays) for i in lanes]
         else:
             self._operands = list(zip(*(array.T for array in self._arrays), strict=True))
         dtype = self._arrays[0].dtype.name
@@ -130,9 +136,17 @@ def numba_available() -> bool:
 def can_compile(program: Program, arrays: Sequence[np.ndarray]) -> bool:
     """Say whether all operations are exact, and arrays store each lane or coordinate together."""
     return {operation.name for operation in program.operations} <= set(EXACT) and (
-        all(array.flags.c_contiguous for array in arrays)
-        or all(array.strides[0] == array.itemsize for array in arrays)
+        all(array[:1].flags.c_contiguous for array in arrays) or _by_coordinate(arrays)
     )
+
+
+def _by_coordinate(arrays: Sequence[np.ndarray]) -> bool:
+    return all(array.strides[0] == array.itemsize for array in arrays)
+
+
+def _of_lane(columns: Sequence[np.ndarray], lane: int) -> list[np.ndarray]:
+    """Return the part of columns (lanes,) or (1,) that a lane takes."""
+    return [column[lane : lane + 1] if len(column) > 1 else column for column in columns]
 
 
 @lru_cache(maxsize=256)
@@ -259,7 +273,10 @@ def source(program: Program, *, by_lane: bool, shared: frozenset[str] = frozense
     for operation in program.operations:
         value = EXACT[operation.name].format(*map(_written, operation.sources))
         body.append(f"{_written(operation.target)} = {value}")
-    body += [f"a{index}{place} = n{index}" for index in arrays if index != 1]
+    changed = {operation.target for operation in program.operations}
+    body += [
+        f"a{index}{place} = n{index}" for index in arrays if Operand("array", index) in changed
+    ]
     if by_lane:
         body = ["for j in range(a0.shape[1]):", *(f"    {line}" for line in body)]
     parameters = [f"a{index}" for index in arrays] + [f"c_{name}" for name in program.columns]

@@ -38,7 +38,7 @@ class NumpyKernel:
         lanes, dtype = len(arrays[0]), arrays[0].dtype
         self._columns = {name: np.empty((lanes, 1), dtype) for name in program.columns}
         columns = self._columns
-        if not arrays[0].flags.c_contiguous:  # stored by coordinate: lanes run along the last axis
+        if arrays[0].strides[0] < arrays[0].strides[1]:  # by coordinate: lanes along the last axis
             arrays = [array.T for array in arrays]
             columns = {name: column.T for name, column in columns.items()}
         height, width = arrays[0].shape

@@ -6,6 +6,7 @@ nowhere else.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -104,11 +105,16 @@ class Ledger:
         """
         height, running = len(rows.loss), self.running[self.places]
         places = self.places[running]
-        is_last = ~rows.finite[:, running] | self._meets_rule(rows)[:, running]
+        is_last = self._is_last(rows)
+        if len(places) < len(running):
+            is_last = is_last[:, running]
         ends = is_last.any(axis=0)
-        row_counts = np.where(ends, np.argmax(is_last, axis=0) + 1, height)
+        ended = np.flatnonzero(ends)
+        row_counts = np.full(len(places), height)
+        row_counts[ended] = np.argmax(is_last[:, ended], axis=0) + 1
         self._row_counts[places] += row_counts
-        self._diverged[places] = ~rows.finite[row_counts - 1, np.flatnonzero(running)]
+        last = row_counts[ended] - 1, np.flatnonzero(running)[ended]
+        self._diverged[places[ended]] = ~rows.finite[last]
         self.running[places] = ~ends
         self.entered += height
         updates_made = min(self.entered, self._block.iterations)
@@ -134,15 +140,15 @@ class Ledger:
             None if rows.penalty is None else self._for_all_lanes(rows.penalty),
         )
 
-    def _meets_rule(self, rows: TraceRows) -> np.ndarray:
-        """Return which rows meet a stopping rule, shape (rows, lanes)."""
+    def _is_last(self, rows: TraceRows) -> np.ndarray:
+        """Return which rows are not finite or meet a stopping rule, shape (rows, lanes)."""
         rules = self._block.rules
-        met = np.zeros(rows.loss.shape, dtype=bool)
+        is_last: np.ndarray = ~rows.finite
         if rules.loss is not None:
-            met |= rows.loss <= rules.loss
+            is_last |= rows.loss <= rules.loss
         if rules.grad_norm is not None and rows.grad_norm is not None:
-            met |= rows.grad_norm <= rules.grad_norm
-        return met
+            is_last |= rows.grad_norm <= rules.grad_norm
+        return is_last
 
     def _for_all_lanes(self, values: np.ndarray) -> np.ndarray:
         """Return values (rows, lanes left, …) as (rows, lanes, …), zero for those that ended."""
@@ -186,36 +192,34 @@ class Ledger:
     def result(self) -> BlockResult:
         """Return what became of every lane."""
         ended = ~self._diverged & (~self.running | self.complete)
-        row_counts, update_counts = self._row_counts.tolist(), self._update_counts.tolist()
-        lanes = []
-        otherwise = Status.DONE if self.complete else Status.INTERRUPTED
-        for place, number in enumerate(self.numbers.tolist()):
-            status = self._status(place, otherwise)
-            steps = self._step_counts[place]
-            gradient = float(self._gradient_seconds[place] / max(1, steps))
-            update = float(self._update_seconds[place] / max(1, steps))
-            lanes.append(
-                LaneResult(
-                    lane=number,
-                    status=status,
-                    iterations=update_counts[place],
-                    diverged_at=row_counts[place] - 1 if status is Status.DIVERGED else None,
-                    stopped_at=row_counts[place] - 1 if status is Status.STOPPED else None,
-                    best_at=int(self._best_update_counts[place]) or None,
-                    final_loss=float(self._final_loss[place]) if ended[place] else None,
-                    best_loss=float(self._best_loss[place]) if ended[place] else None,
-                    step_seconds=gradient + update if steps else None,
-                    gradient_seconds=gradient if steps else None,
-                    update_seconds=update if steps else None,
-                    block_lanes=len(self.numbers),
-                )
-            )
-        return BlockResult(self._block.number, tuple(lanes))
+        stopped = ~self._diverged & ~self.running
+        stepped = self._step_counts > 0
+        steps = np.maximum(1, self._step_counts)
+        gradient, update = self._gradient_seconds / steps, self._update_seconds / steps
+        columns = (  # in the order of LaneResult's fields
+            self.numbers.tolist(),
+            self._statuses(),
+            self._update_counts.tolist(),
+            _where(self._diverged, self._row_counts - 1),
+            _where(stopped, self._row_counts - 1),
+            _where(self._best_update_counts > 0, self._best_update_counts),
+            _where(ended, self._final_loss),
+            _where(ended, self._best_loss),
+            _where(stepped, gradient + update),
+            _where(stepped, gradient),
+            _where(stepped, update),
+            [len(self.numbers)] * len(self.numbers),
+        )
+        return BlockResult(self._block.number, tuple(map(LaneResult, *columns)))
 
-    def _status(self, place: int, otherwise: Status) -> Status:
-        if self._diverged[place]:
-            return Status.DIVERGED
-        return otherwise if self.running[place] else Status.STOPPED
+    def _statuses(self) -> list[Status]:
+        otherwise = Status.DONE if self.complete else Status.INTERRUPTED
+        return [
+            Status.DIVERGED if diverged else otherwise if running else Status.STOPPED
+            for diverged, running in zip(
+                self._diverged.tolist(), self.running.tolist(), strict=True
+            )
+        ]
 
     def _sum_up(self, columns: np.ndarray, beyond: np.ndarray | None = None) -> None:
         """Enter the final and the best loss of lanes that have ended well.
@@ -225,10 +229,16 @@ class Ledger:
         """
         if beyond is None:
             beyond = np.zeros(len(columns), dtype=np.int64)
-        keys = np.stack([self._update_counts[self.places[columns]], beyond], axis=1)
-        for key in np.unique(keys, axis=0):
-            alike = columns[(keys == key).all(axis=1)]
-            updates, rows_beyond = key.tolist()
+        keys = self._update_counts[self.places[columns]] * (self.full_rows + 1) + beyond
+        for key in np.unique(keys).tolist():
+            alike = columns[keys == key]
+            updates, rows_beyond = divmod(key, self.full_rows + 1)
             final, best = self._summary.of(alike, updates, rows_beyond)
             self._final_loss[self.places[alike]] = final
             self._best_loss[self.places[alike]] = best
+
+
+def _where(condition: np.ndarray, values: np.ndarray) -> list[Any]:
+    """Return values where a condition holds, else None."""
+    pairs = zip(condition.tolist(), values.tolist(), strict=True)
+    return [value if holds else None for holds, value in pairs]

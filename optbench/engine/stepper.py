@@ -65,7 +65,14 @@ class Stepper:
             self._buffers.rows[...] = state.buffers
             self._best = state.best
         context = UpdateContext(
-            self._params, self._grads, {}, {}, device.elementwise(), problem.tensors, device.xp
+            self._params,
+            self._grads,
+            {},
+            {},
+            device.elementwise(),
+            problem.tensors,
+            device.xp,
+            self._work,
         )
         slots: Sequence[Mapping[str, Array] | None]
         slots = [None] * len(block.groups) if state is None else state.slots

@@ -22,7 +22,7 @@ from optbench.gate.baseline import (
 )
 from optbench.gate.compare import compare
 from optbench.gate.integrity import integrity_findings
-from optbench.gate.save import save_tables
+from optbench.gate.save import check_whole, save_tables
 from optbench.gate.verdict import LOSS_THRESHOLD, Gate, Severity, Verdict, worst_first
 from optbench.records import Record, RunTables, Status
 from optbench.runs.pipeline import Plan, new_invocation, plan_run, run_plan
@@ -158,6 +158,8 @@ def check_baselines(
         known = ", ".join(baseline.path.name for baseline in loaded)
         raise UsageError(f"--run is compared with a single baseline; name one of {known}")
     there = None if run is None else read_run(find_runs([str(run)], Path(out))[0])
+    if there is not None:
+        check_whole(there)
     sides: list[Baseline | RunTables] = [*loaded, *([there] if there else [])]
     check_problems(
         given, list(dict.fromkeys(title for side in sides for title in titles(side.meta)))

@@ -36,6 +36,7 @@ from optbench.runs.resume import device_name
 from optbench.store.files import file_name
 from optbench.store.find import find_runs
 from optbench.store.reader import read_run
+from optbench.store.thinning import every_of, in_words
 from optbench.suite.format import parse_suite, resolved_suite
 from optbench.suite.resolve import Suite, resolve
 
@@ -132,13 +133,24 @@ def save_tables(
 
 
 def check_savable(run: RunTables) -> None:
-    """Refuse a run that is not done, or that was made by an earlier optbench."""
+    """Refuse a run that is not done, lacks rows, or was made by an earlier optbench."""
+    check_whole(run)
     status = run.meta["status"]
     if status not in (Status.DONE, Status.DIVERGED):
         raise ResultsError(f"'{run.path}' is {status}: a baseline needs a run that is done")
     complete = "given" in run.meta["suite"] and "calibration_seconds" in run.meta
     if not complete or run.meta["schema_version"] < SCHEMA_VERSION:
         raise ResultsError(f"'{run.path}' was made by an earlier optbench; run its suite again")
+
+
+def check_whole(run: RunTables) -> None:
+    """Refuse a run that did not keep all rows of its trace."""
+    every = every_of(run.meta)
+    if every > 1:
+        raise ResultsError(
+            f"'{run.path}' kept {in_words(every)} of its trace, and a baseline is compared with "
+            "all; run its suite with --trace all"
+        )
 
 
 def check_lanes(run: RunTables, suite: Suite, device: Device) -> None:

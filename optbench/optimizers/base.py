@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from typing_extensions import override
 
-from optbench.arrays import Array, Namespace, Stacked, Tensor
+from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
 from optbench.plugins import Plugin
 from optbench.settings import Setting
 
@@ -45,6 +45,8 @@ class UpdateContext:
         The parameters' tensors in the order in which they lie in a row.
     xp
         The array namespace.
+    work
+        Work arrays, which other updates share.
     """
 
     params: Stacked
@@ -54,6 +56,7 @@ class UpdateContext:
     elementwise: RunElementwise
     tensors: tuple[Tensor, ...]
     xp: Namespace
+    work: Workspace
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ class Optimizer(ABC):
     """The slots that start as a copy of the parameters instead."""
     scalars: ClassVar[tuple[str, ...]] = ()
     """Names of the state arrays of shape (lanes, 1), zero at the start."""
+    work_arrays: ClassVar[int] = 0
+    """How many arrays like the parameters an update works in, about, beside the slots."""
     needs_matrices: ClassVar[bool] = False
     """Whether it treats tensors by their shape."""
     evaluates_elsewhere: ClassVar[bool] = False

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from optbench.arrays import Array, Stacked, stack
+from optbench.arrays import Array, Stacked, Workspace, stack
 from optbench.errors import UnrepeatableError
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext, host_columns
 from optbench.rng import process_generators
@@ -82,7 +82,7 @@ def _path(optimizer: Optimizer, task: Task) -> list[bytes]:
 
     params, grads = stacked(), stacked()
     params.rows[...] = generator.standard_normal(shape)
-    context = UpdateContext(params, grads, {}, {}, _apply, task.tensors, np)
+    context = UpdateContext(params, grads, {}, {}, _apply, task.tensors, np, Workspace(np))
     lanes = Lanes(
         context,
         configurations,

@@ -13,6 +13,7 @@ from optbench.records import RunTables
 from optbench.report.configurations import describe
 from optbench.report.differences import differences, shown
 from optbench.store.studies import run_name
+from optbench.store.thinning import ALL, kept_every
 
 ENDS = ("evaluate_every", "stop")
 """Keys of a suite's problem that decide, beside its iterations, what lanes report and when they
@@ -55,6 +56,7 @@ def joined(runs: Sequence[RunTables]) -> RunTables:
     suites = dict.fromkeys(str(run.meta["suite"]["name"]) for run in distinct)
     meta = {
         **first.meta,
+        "trace": max((run.meta.get("trace", ALL) for run in distinct), key=kept_every),
         "suite": {**first.meta["suite"], "name": " and ".join(suites)},
         "problems": [
             {**describe(run, problem), "alone_seconds": _alone_seconds(problem, parts)}

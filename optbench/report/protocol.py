@@ -19,6 +19,7 @@ from optbench.report.entrants import entrants
 from optbench.report.joined import of_problems
 from optbench.report.statistics import quantile
 from optbench.report.verdicts import SHOWN
+from optbench.store.studies import is_study
 
 DEFAULT = "{} (default)"
 """Label, in the final run, of an optimizer with the hyperparameters that come with it."""
@@ -71,8 +72,7 @@ def sampler(study: StudyTables) -> str:
 
 def metric(study: StudyTables, problem: str) -> str:
     """Return what a trial's score on a problem is the median of."""
-    given = study.meta["metric"]
-    return str(given[problem] if isinstance(given, Mapping) else given)
+    return str(study.meta["metric"][problem])
 
 
 def metric_name(name: str) -> str:
@@ -177,12 +177,10 @@ def defaults(study: StudyTables, problem: str) -> dict[str, float]:
     return {label: found[name].median for label, name in named.items() if name in found}
 
 
-def of_winners(study: StudyTables) -> RunTables | None:
-    """Return the final run without what was not tuned: the default hyperparameters."""
-    final = study.final
-    if final is None:
-        return None
-    added = {DEFAULT.format(label) for label in study.trials["label"].unique()}
+def of_winners(final: RunTables) -> RunTables:
+    """Return a study's final run without what was not tuned: the suite's own hyperparameters."""
+    labels = set(final.lanes["label"])
+    added = {DEFAULT.format(label) for label in labels} & labels
     lanes = final.lanes[~final.lanes["label"].isin(list(added))]
     return replace(
         final,
@@ -190,3 +188,8 @@ def of_winners(study: StudyTables) -> RunTables | None:
         trace=final.trace[final.trace["lane"].isin(lanes["lane"])],
         evaluation=final.evaluation[final.evaluation["lane"].isin(lanes["lane"])],
     )
+
+
+def contestants(run: RunTables) -> RunTables:
+    """Return what of a run is compared: all of it, but of a study's final run the winners."""
+    return of_winners(run) if is_study(run.path.parent) else run

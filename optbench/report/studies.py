@@ -103,13 +103,12 @@ def results(study: StudyTables) -> pd.DataFrame:
 
 def _comparison(study: StudyTables) -> Comparison | None:
     """Return the comparison of the winners, where at least two can be compared."""
-    final = of_winners(study)
-    if final is None or final.lanes.empty:
+    if study.final is None or study.final.lanes.empty:
         return None
     chosen_by = {metric(study, problem) for problem in problem_names(study)}
     one = chosen_by.pop() if len(chosen_by) == 1 else None
     try:
-        return compare(final, Question(one if one in METRICS else None))
+        return compare(of_winners(study.final), Question(one if one in METRICS else None))
     except NothingToCompareError:
         return None
 
@@ -210,7 +209,7 @@ def _spent(study: StudyTables, problem: str, label: str) -> dict[str, Any]:
     unit = str(budget["unit"])
     trials = study.trials
     own = trials[(trials["problem"] == problem) & (trials["label"] == label)]
-    amount = _planned(study, problem, own) if unit == "trials" else _amount(str(budget["given"]))
+    amount = _planned(study, problem, own) if unit == "trials" else float(budget["amount"])
     counted = COUNTED_AS.get(unit, unit)
     return {"unit": counted, "spent": float(own[counted].sum()), "budget": amount}
 
@@ -221,16 +220,6 @@ def _planned(study: StudyTables, problem: str, trials: pd.DataFrame) -> float:
     iterations = {each.get("label"): each.get("iterations", np.nan) for each in resolved}
     length = trials["culled_at"].astype(float).fillna(float(iterations.get(problem, np.nan)))
     return float((trials["seeds"] * length).sum())
-
-
-def _amount(given: str) -> float:
-    """Return the number of a budget.
-
-    >>> _amount("2e6 steps"), _amount("2,000,000 gradients")
-    (2000000.0, 2000000.0)
-    """
-    found = re.match(r"[\d.,eE+_-]+", given.strip())
-    return float(found[0].replace(",", "")) if found else np.nan
 
 
 def _verdicts(

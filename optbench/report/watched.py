@@ -7,6 +7,7 @@ from math import inf, isfinite, nan
 import numpy as np
 from numpy.typing import ArrayLike
 
+from optbench.errors import UsageError
 from optbench.inference.metric import FUNCTION_UNITS, log_losses
 from optbench.inference.times import Record, hitting_times
 from optbench.records import RunTables, averaged_rows_of
@@ -20,6 +21,7 @@ from optbench.report.curves import lane_losses, starting_loss
 from optbench.report.entrants import Entrant, entrants
 from optbench.report.joined import of_problems
 from optbench.report.statistics import quantile
+from optbench.store.thinning import every_of, in_words
 
 LOSS = "loss"
 """The loss of the trace; of noisy rows the mean over a window."""
@@ -149,7 +151,18 @@ def watch(
 
     ``on`` is one of :data:`WATCHABLE`; ``choose_on`` is as for
     :func:`optbench.report.entrants.entrants`.
+
+    Raises
+    ------
+    UsageError
+        If the loss of the trace is asked for and not all of its rows were kept.
     """
+    kept = every_of(tables.meta)
+    if on == LOSS and kept > 1:
+        raise UsageError(
+            f"the run kept {in_words(kept)} of its trace, and when its loss was at a target takes "
+            "all; watch evaluations, as --on train_loss, or run with --trace all"
+        )
     tables = of_problems(tables, [problem])
     (meta,) = tables.meta["problems"]
     lanes = ranked_lanes(tables).set_index("lane")
@@ -190,7 +203,8 @@ def recorded(tables: RunTables, problem: str) -> list[str]:
     """Return what can be watched of a problem."""
     tables = of_problems(tables, [problem])
     losses = lane_losses(tables, problem).values()
-    known = [LOSS] if any(np.isfinite(lane.loss).any() for lane in losses) else []
+    whole = every_of(tables.meta) == 1
+    known = [LOSS] if whole and any(np.isfinite(lane.loss).any() for lane in losses) else []
     for on in EVALUATED:
         found = _evaluations(tables, on).values()
         known += [on] if any(np.isfinite(values).any() for values, _ in found) else []

@@ -18,6 +18,7 @@ from optbench.runs.pipeline import (
     run_plan,
 )
 from optbench.runs.reuse import Reused, find_reusable
+from optbench.store.thinning import ALL, kept_every
 from optbench.suite.request import RunRequest, resolve_request
 
 Observe = Callable[[Record], None]
@@ -48,6 +49,10 @@ class Execution:
         Seconds from one checkpoint to the next.
     time_alone
         Whether each optimizer is timed alone at the end, for ``optbench target --in seconds``.
+    trace
+        Which rows of the trace are kept: ``"all"``; ``"every:N"``, those of the iterations 0, N, 2N
+        … and each lane's last; or ``"none"``, only the first and the last. By default all; of the
+        search of a study about 200.
     """
 
     device: str = "cpu"
@@ -58,6 +63,7 @@ class Execution:
     reuse_diverged: bool = False
     checkpoint_every: float = CHECKPOINT_SECONDS
     time_alone: bool = False
+    trace: str | None = None
 
     @property
     def data_folder(self) -> Path | None:
@@ -68,7 +74,9 @@ class Execution:
         """Return which lanes are taken over from earlier runs."""
         if not (self.reuse or self.reuse_diverged):
             return []
-        return find_reusable(Path(self.out), lanes, diverged=self.reuse_diverged)
+        return find_reusable(
+            Path(self.out), lanes, diverged=self.reuse_diverged, every=kept_every(self.trace or ALL)
+        )
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ def plan_runs(
     Everything that is wrong with a suite is found before the first plan is made. ``notice`` gets
     what the user should know.
     """
+    kept_every(invocation.trace or ALL)  # it refuses what is malformed
     device = get_device(invocation.device)
     suites = resolve_request(invocation, invocation.data_folder)
     for message in dict.fromkeys(message for suite in suites for message in suite.notices):
@@ -101,10 +110,18 @@ def run_all(
     """Make the runs of an invocation; yield each one's result when it has ended.
 
     An interrupted run is the last.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If an interrupt came when a run had all but ended, and there are more.
     """
     device, plans = plan_runs(invocation, notice)
     shared_id = new_invocation()
+    cancelled = False
     for plan in plans:
+        if cancelled:
+            raise KeyboardInterrupt
         with progress(plan) as observe:
             result = run_plan(
                 plan,
@@ -114,8 +131,10 @@ def run_all(
                 observe,
                 invocation.checkpoint_every,
                 notice,
+                trace=invocation.trace or ALL,
                 time_alone=invocation.time_alone,
             )
         yield result
+        cancelled = result.cancelled
         if result.status is Status.INTERRUPTED:
             return

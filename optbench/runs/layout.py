@@ -125,7 +125,8 @@ def plan_blocks(
 
 def lane_bytes(problem: Problem, optimizer: Optimizer) -> int:
     """Return what one lane's parameters, gradients, slots and work arrays take in training."""
-    values = problem.parameters * (2 + len(optimizer.slots)) + problem.work_values
+    arrays = 2 + len(optimizer.slots) + optimizer.work_arrays
+    values = problem.parameters * arrays + problem.work_values
     return values * np.dtype(problem.dtype).itemsize
 
 

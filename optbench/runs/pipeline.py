@@ -34,6 +34,7 @@ from optbench.store.lock import locked
 from optbench.store.places import make_folder
 from optbench.store.reader import read_run
 from optbench.store.studies import run_name
+from optbench.store.thinning import ALL
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite.resolve import Suite
 
@@ -73,12 +74,14 @@ class Plan:
 class RunResult:
     """Where the results of a run are, how it ended, and what lanes raised.
 
-    It has ``failed`` if a lane raised, and ``diverged`` if all lanes did.
+    It has ``failed`` if a lane raised, and ``diverged`` if all lanes did. It may have ended before
+    an interrupt was heard, which ``cancelled`` tells: nothing more is to be run then.
     """
 
     path: Path
     status: Status
     failures: tuple[Failure, ...] = ()
+    cancelled: bool = False
 
 
 def new_invocation() -> str:
@@ -151,15 +154,17 @@ def run_plan(
     notice: Callable[[str], object] = lambda message: None,
     *,
     directory: str | None = None,
+    trace: str = ALL,
     time_alone: bool = False,
 ) -> RunResult:
     """Run a plan; ``observe`` sees every record once it is on disk.
 
     ``directory`` is the name of the run's directory in ``out``, as the rounds of a study have one;
-    by default it is a new one. ``notice`` gets what the user should know of the place where the run
-    is written; ``time_alone`` has each label timed alone at the end (:mod:`optbench.runs.alone`).
-    The first interrupt (Ctrl-C) lets running chunks end and keeps what was done; the second stops
-    at once.
+    by default it is a new one. ``trace`` says which rows are kept, as
+    :func:`optbench.store.thinning.kept_every` takes it. ``notice`` gets what the user should know
+    of the place where the run is written; ``time_alone`` has each label timed alone at the end
+    (:mod:`optbench.runs.alone`). The first interrupt (Ctrl-C) lets running chunks end and keeps
+    what was done; the second stops at once.
 
     Raises
     ------
@@ -174,6 +179,7 @@ def run_plan(
         meta = {
             "invocation_id": invocation,
             "directory": working_directory(path),
+            "trace": trace,
             **_describe(plan, device),
         }
         extra = extra_columns(plan.suite)
@@ -216,12 +222,12 @@ def carry_out(
         except KeyboardInterrupt:
             writer.finish(Status.INTERRUPTED)
             raise
-    statuses = set(writer.statuses)
-    status = Status.DIVERGED if statuses == {Status.DIVERGED} else Status.DONE
-    for worse in (Status.FAILED, Status.INTERRUPTED):
-        status = worse if worse in statuses else status
-    writer.finish(status)
-    return RunResult(writer.path, status, writer.failures)
+        statuses = set(writer.statuses)
+        status = Status.DIVERGED if statuses == {Status.DIVERGED} else Status.DONE
+        for worse in (Status.FAILED, Status.INTERRUPTED):
+            status = worse if worse in statuses else status
+        writer.finish(status)
+        return RunResult(writer.path, status, writer.failures, cancelled.is_set())
 
 
 def working_directory(run: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.errors import ResultsError
+from optbench.errors import UsageError
 from optbench.records import (
     PENALTY,
     POSITION_NAMES,
@@ -19,6 +19,7 @@ from optbench.records import (
     EvaluationRows,
     Lane,
     LaneResult,
+    LastRows,
     Record,
     RunTables,
     Status,
@@ -27,6 +28,7 @@ from optbench.records import (
 from optbench.store.find import list_rounds
 from optbench.store.reader import read_lanes, read_meta, read_run
 from optbench.store.studies import run_name
+from optbench.store.thinning import every_of, holds
 
 FINISHED = (Status.DONE, Status.STOPPED)
 """Statuses of lanes that are taken over."""
@@ -46,17 +48,20 @@ class Reused:
         """Yield what the earlier run recorded of these lanes, as a block of this number."""
         tables = read_run(self.run)
         here = {there: number for number, there in self.lanes.items()}
-        yield _trace(tables, here, block)
+        yield from _trace(tables, here, block)
         yield from _evaluations(tables, here, block)
         yield BlockResult(block, tuple(_results(tables, here, run_name(self.run))))
 
 
-def find_reusable(out: Path, lanes: Sequence[Lane], *, diverged: bool = False) -> list[Reused]:
+def find_reusable(
+    out: Path, lanes: Sequence[Lane], *, diverged: bool = False, every: int = 1
+) -> list[Reused]:
     """Return which lanes earlier runs under ``out`` have finished, the latest run first.
 
     Runs of studies' rounds are among them.
-    ``diverged`` also takes over lanes that diverged. Damaged runs are passed over, and those of an
-    earlier schema, whose columns mean something else.
+    ``diverged`` also takes over lanes that diverged. ``every`` is the distance of the rows that are
+    to be kept (:func:`optbench.store.thinning.kept_every`): runs that kept fewer are passed over,
+    and so are damaged ones, and those of an earlier schema, whose columns mean something else.
     """
     wanted = {lane.key: lane.number for lane in lanes}
     statuses = {*FINISHED, Status.DIVERGED} if diverged else set(FINISHED)
@@ -65,10 +70,11 @@ def find_reusable(out: Path, lanes: Sequence[Lane], *, diverged: bool = False) -
         if not wanted:
             break
         try:
-            if read_meta(run)["schema_version"] < SCHEMA_VERSION:
+            meta = read_meta(run)
+            if meta["schema_version"] < SCHEMA_VERSION or not holds(every_of(meta), every):
                 continue
             table = read_lanes(run)
-        except ResultsError:
+        except UsageError:
             continue
         rows = table[table["status"].isin(statuses) & table["lane_key"].isin(list(wanted))]
         pairs = zip(rows["lane_key"].tolist(), rows["lane"].tolist(), strict=True)
@@ -78,25 +84,31 @@ def find_reusable(out: Path, lanes: Sequence[Lane], *, diverged: bool = False) -
     return reused
 
 
-def _trace(tables: RunTables, here: dict[int, int], block: int) -> TraceChunk:
+def _trace(tables: RunTables, here: dict[int, int], block: int) -> Iterator[Record]:
+    """Yield the rows of lanes; of a run that kept only some, also the last row of each lane."""
+    every = every_of(tables.meta)
     rows = tables.trace[tables.trace["lane"].isin(list(here))]
-    wide = rows.pivot(index="iteration", columns="lane")
+    kept = rows[rows["iteration"] % every == 0]
+    wide = kept.pivot(index="iteration", columns="lane")
     lanes = wide["loss"].columns.tolist()
-
-    def values(name: str) -> np.ndarray:
-        return wide[name].to_numpy(dtype=np.float64)
-
+    numbers = np.array([here[lane] for lane in lanes], dtype=np.int32)
     axes = [name for name in POSITION_NAMES if name in rows and rows[name].notna().any()]
     penalized = PENALTY in rows and bool(rows[PENALTY].notna().any())
-    return TraceChunk(
-        block,
-        np.array([here[lane] for lane in lanes], dtype=np.int32),
-        0,
-        values("loss"),
-        rows.groupby("lane").size().reindex(lanes).to_numpy(dtype=np.int64),
-        np.stack([values(name) for name in axes], axis=2) if axes else None,
-        values(PENALTY) if penalized else None,
-    )
+
+    def values(table: Any, name: str) -> np.ndarray:
+        return np.asarray(table[name].to_numpy(dtype=np.float64))
+
+    def optional(table: Any) -> dict[str, np.ndarray | None]:
+        position = np.stack([values(table, name) for name in axes], axis=-1) if axes else None
+        return {"position": position, "penalty": values(table, PENALTY) if penalized else None}
+
+    counts = kept.groupby("lane").size().reindex(lanes).to_numpy(dtype=np.int64)
+    yield TraceChunk(block, numbers, 0, values(wide, "loss"), counts, every=every, **optional(wide))
+    if every > 1:
+        last = rows.sort_values("iteration").drop_duplicates("lane", keep="last")
+        last = last.set_index("lane").loc[lanes]
+        iteration = last["iteration"].to_numpy(dtype=np.int64)
+        yield LastRows(block, numbers, iteration, values(last, "loss"), **optional(last))
 
 
 def _evaluations(tables: RunTables, here: dict[int, int], block: int) -> Iterator[EvaluationRows]:

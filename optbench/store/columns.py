@@ -21,6 +21,7 @@ from optbench.records import (
     EvaluationRows,
     Lane,
     LaneResult,
+    LastRows,
     Status,
     TraceChunk,
 )
@@ -56,7 +57,7 @@ def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
     order = slice(None) if ascend else np.argsort(chunks[0].lanes)
     columns: dict[str, Any] = {
         "lane": np.repeat(chunks[0].lanes[order], rows),
-        "iteration": np.tile(np.arange(rows, dtype=np.int32) + chunks[0].first_iteration, lanes),
+        "iteration": np.tile(_iterations(chunks[0], rows), lanes),
         "loss": _by_lane([chunk.loss for chunk in chunks], order),
     }
     counts = np.sum([chunk.rows for chunk in chunks], axis=0)[order]
@@ -72,6 +73,35 @@ def trace_table(chunks: Sequence[TraceChunk], extra: Sequence[str]) -> Table:
         columns = {name: column[counted] for name, column in columns.items()}
     missing = [name for name in extra if name not in columns]
     columns |= dict.fromkeys(missing, [None] * len(columns["lane"]))
+    return trace_kinds(extra), columns
+
+
+def _iterations(first: TraceChunk, rows: int) -> np.ndarray:
+    """Return the iterations of so many rows that begin with a chunk: int32."""
+    iterations = np.arange(rows) * first.every + first.first_iteration
+    return iterations.astype(np.int32)
+
+
+def last_table(last: LastRows, every: int, extra: Sequence[str]) -> Table | None:
+    """Return, by lane, the last rows that are not among those kept at a distance; None if all are.
+
+    The columns are those of :func:`trace_table`.
+    """
+    places = np.flatnonzero((last.iteration >= 0) & (last.iteration % every > 0))
+    if not places.size:
+        return None
+    places = places[np.argsort(last.lanes[places])]
+    columns: dict[str, Any] = {
+        "lane": last.lanes[places],
+        "iteration": last.iteration[places].astype(np.int32),
+        "loss": last.loss[places],
+    }
+    if last.position is not None:
+        positions = last.position[places].T.astype(np.float64)
+        columns |= dict(zip(POSITION_NAMES, positions, strict=False))
+    if last.penalty is not None:
+        columns[PENALTY] = last.penalty[places]
+    columns |= {name: [None] * len(places) for name in extra if name not in columns}
     return trace_kinds(extra), columns
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from optbench.errors import ResultsError, first_complaint
+from optbench.store.thinning import ALL, PATTERN
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -102,11 +103,13 @@ class _Description(_Part):
     device: dict[str, Any] = {}
     failures: list[_Failure] = []
     calibration_seconds: Annotated[Finite, Field(gt=0.0)] | None = None
+    trace: Annotated[str, Field(pattern=rf"^(?:{PATTERN.pattern})$")] = ALL
     problems: list[Annotated[_Function | _Network, Field(discriminator="kind")]]
 
 
 class _Budget(_Part):
     given: str
+    amount: Finite
     unit: str
     trials: dict[str, dict[str, int]]
 

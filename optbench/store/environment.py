@@ -46,12 +46,23 @@ def describe_environment() -> dict[str, Any]:
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "blas": [
             {key: library.get(key) for key in ("internal_api", "version", "architecture")}
-            for library in threadpool_info()
-            if library["user_api"] == "blas"
+            for library in _blas()
         ],
         "simd": _simd(),
         "git": _git(),
     }
+
+
+def _blas() -> list[dict[str, Any]]:
+    """Return NumPy's BLAS; where it lies with none of NumPy's files, all that have been loaded.
+
+    Other packages load one of their own, in which no trace is computed.
+    """
+    loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    package = Path(np.__file__).parent
+    homes = {package / ".dylibs", package / ".libs", package.with_name("numpy.libs")}
+    own = [library for library in loaded if Path(library["filepath"]).parent in homes]
+    return own or loaded
 
 
 def _simd() -> list[str]:

@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from optbench.errors import ResultsError
-from optbench.records import BlockResult, Checkpoint, EvaluationRows, LaneResult, Status, TraceChunk
+from optbench.records import (
+    BlockResult,
+    Checkpoint,
+    EvaluationRows,
+    LaneResult,
+    LastRows,
+    Status,
+    TraceChunk,
+)
 from optbench.store.files import read_arrays, write_arrays, write_json
 from optbench.store.places import make_folder, remove_folder, writing
 
@@ -31,6 +39,9 @@ ROWS = ("lanes", "iteration", "split", "loss", "error")
 EVALUATION = "evaluation/"
 """What names of their arrays begin with; the evaluation's number follows, then the field."""
 
+LAST = "last/"
+"""What names of arrays with each lane's last row begin with, where only some rows are kept."""
+
 
 class Journal:
     """The journal of one block of the run in a directory."""
@@ -41,14 +52,23 @@ class Journal:
         self._folder = run / FOLDER / self.name
         self._last = max((int(part.stem[-6:]) for part in self._parts()), default=0)
 
-    def append(self, chunks: Sequence[TraceChunk], evaluations: Sequence[EvaluationRows]) -> None:
-        """Write what follows all that was written before."""
+    def append(
+        self,
+        chunks: Sequence[TraceChunk],
+        evaluations: Sequence[EvaluationRows],
+        last: LastRows | None = None,
+    ) -> None:
+        """Write what follows all that was written before; ``last`` takes the place of earlier ones.
+
+        Where only some rows are kept, they and the last rows are to be in one part.
+        """
         arrays: dict[str, np.ndarray] = {}
         if chunks:
-            whole = joined(chunks)
-            names = ("lanes", "first_iteration", "loss", "rows", *OPTIONAL)
-            values = {name: getattr(whole, name) for name in names}
-            arrays |= {name: np.asarray(v) for name, v in values.items() if v is not None}
+            names = ("lanes", "first_iteration", "loss", "rows", "every", *OPTIONAL)
+            arrays |= _arrays(joined(chunks), names)
+        if last is not None:
+            found = _arrays(last, ("lanes", "iteration", "loss", *OPTIONAL))
+            arrays |= {f"{LAST}{name}": array for name, array in found.items()}
         for rows in evaluations:
             values = {name: getattr(rows, name) for name in ROWS}
             arrays |= {
@@ -91,9 +111,12 @@ class Journal:
         return (self._folder / "result.json").exists()
 
     def chunks(self) -> Iterator[TraceChunk]:
-        """Yield all trace rows, each once, part after part."""
+        """Yield all trace rows that were kept, each once, part after part."""
+        return self._chunks(self._parts())
+
+    def _chunks(self, parts: Sequence[Path]) -> Iterator[TraceChunk]:
         count = 0
-        for part, arrays in self._read(lambda name: not name.startswith(EVALUATION)):
+        for part, arrays in self._read(lambda name: not name.startswith((EVALUATION, LAST)), parts):
             if not arrays:
                 continue
             with _reading(part):
@@ -102,14 +125,39 @@ class Journal:
             if chunk is not None:
                 if chunk.first_iteration > count:
                     raise ResultsError(f"'{part}' is damaged: it does not follow row {count}")
-                count += len(chunk.loss)
+                count = chunk.next_iteration
                 yield chunk
             del arrays, chunk  # before the next part is read
+
+    def last(self) -> LastRows | None:
+        """Return the last row of each lane where only some rows are kept, None elsewhere."""
+        return self._last_rows(self._parts())
+
+    def _last_rows(self, parts: Sequence[Path]) -> LastRows | None:
+        last = None
+        for part, arrays in self._read(lambda name: name.startswith(LAST), parts):
+            if arrays:
+                values = {name.removeprefix(LAST): array for name, array in arrays.items()}
+                with _reading(part):
+                    last = LastRows(self.block, **values)
+        return last
+
+    def trace(self) -> tuple[list[TraceChunk], LastRows | None]:
+        """Return what :meth:`chunks` and :meth:`last` give, of the same moment."""
+        parts = self._parts()
+        return list(self._chunks(parts)), self._last_rows(parts)
+
+    def rows(self) -> int:
+        """Return how many rows were taken of the lanes that had not ended, kept or not."""
+        last = self.last()
+        if last is not None:
+            return int(last.iteration.max()) + 1
+        return sum(len(chunk.loss) for chunk in self.chunks())
 
     def evaluations(self) -> Iterator[EvaluationRows]:
         """Yield all evaluations, each once, part after part."""
         count = 0
-        for part, arrays in self._read(lambda name: name.startswith(EVALUATION)):
+        for part, arrays in self._read(lambda name: name.startswith(EVALUATION), self._parts()):
             with _reading(part):
                 evaluations = self._evaluations(arrays)
             for rows in evaluations:
@@ -146,9 +194,11 @@ class Journal:
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("rows-*.npz"))
 
-    def _read(self, wanted: Callable[[str], bool]) -> Iterator[tuple[Path, dict[str, np.ndarray]]]:
+    def _read(
+        self, wanted: Callable[[str], bool], parts: Sequence[Path]
+    ) -> Iterator[tuple[Path, dict[str, np.ndarray]]]:
         """Yield each part and, by name, those of its arrays that are wanted."""
-        for number, part in enumerate(self._parts(), start=1):
+        for number, part in enumerate(parts, start=1):
             if part.stem != f"rows-{number:06d}":
                 raise ResultsError(f"'{self._folder}' is damaged: part {number} is missing")
             yield part, read_arrays(part, wanted)
@@ -164,6 +214,7 @@ class Journal:
             int(arrays["first_iteration"]),
             arrays["loss"],
             arrays["rows"],
+            every=int(arrays.get("every", 1)),
             **{name: arrays[name] for name in OPTIONAL if name in arrays},
         )
 
@@ -181,6 +232,12 @@ class Journal:
             )
             for number in numbers
         ]
+
+
+def _arrays(record: TraceChunk | LastRows, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return the fields of a record as arrays, without those that it lacks."""
+    values = {name: getattr(record, name) for name in names}
+    return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
 
 @contextmanager
@@ -216,7 +273,7 @@ def joined(chunks: Sequence[TraceChunk]) -> TraceChunk:
 
 def after(chunk: TraceChunk, iteration: int) -> TraceChunk | None:
     """Return what of a chunk begins at an iteration, None if nothing does."""
-    skip = max(0, iteration - chunk.first_iteration)
+    skip = max(0, -((chunk.first_iteration - iteration) // chunk.every))
     return _rows(chunk, skip, len(chunk.loss)) if skip < len(chunk.loss) else None
 
 
@@ -250,7 +307,7 @@ def _rows(chunk: TraceChunk, start: int, end: int) -> TraceChunk:
     values = {name: getattr(chunk, name) for name in ("loss", *OPTIONAL)}
     return replace(
         chunk,
-        first_iteration=chunk.first_iteration + start,
+        first_iteration=chunk.first_iteration + start * chunk.every,
         rows=np.clip(chunk.rows - start, 0, end - start),
         **{name: array[start:end] for name, array in values.items() if array is not None},
     )

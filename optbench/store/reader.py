@@ -24,10 +24,12 @@ from optbench.records import (
     TRACE_COLUMNS,
     UNIT_PREFIX,
     LaneResult,
+    LastRows,
     RunTables,
     Status,
+    TraceChunk,
 )
-from optbench.store.columns import RARE_COLUMNS, Table, evaluation_table, trace_table
+from optbench.store.columns import RARE_COLUMNS, Table, evaluation_table, last_table, trace_table
 from optbench.store.files import VERSION_KEY, arrow_table, arrow_type
 from optbench.store.journal import journals
 from optbench.store.lock import is_locked
@@ -434,7 +436,7 @@ def journaled(
             continue
         wanted = [name for name in TABLES if journal.name not in written.get(name, ())]
         try:
-            chunks = list(journal.chunks()) if "trace" in wanted else []
+            chunks, last = journal.trace() if "trace" in wanted else ([], None)
             evaluated = list(journal.evaluations()) if "evaluation" in wanted else []
         except ResultsError:
             if journal.ended or not journal.exists:  # since we looked
@@ -443,7 +445,16 @@ def journaled(
         if chunks:
             axes = 0 if chunks[0].position is None else chunks[0].position.shape[2]
             extra = [*POSITION_NAMES[:axes], *([] if chunks[0].penalty is None else [PENALTY])]
-            found["trace"][journal.name] = trace_table(chunks, extra)
+            found["trace"][journal.name] = _with_last(trace_table(chunks, extra), chunks[0], last)
         if evaluated:
             found["evaluation"][journal.name] = evaluation_table(evaluated)
     return found
+
+
+def _with_last(table: Table, chunk: TraceChunk, last: LastRows | None) -> Table:
+    """Return the kept rows of a block with the last row of each lane."""
+    kinds, columns = table
+    more = None if last is None else last_table(last, chunk.every, [*kinds][len(TRACE_COLUMNS) :])
+    if more is None:
+        return table
+    return kinds, {name: np.concatenate([columns[name], more[1][name]]) for name in kinds}

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,22 @@ from optbench.records import (
     Failure,
     Lane,
     LaneResult,
+    LastRows,
     Record,
     Status,
     TraceChunk,
 )
-from optbench.store.columns import evaluation_table, lane_table, trace_kinds, trace_table
+from optbench.store.columns import (
+    evaluation_table,
+    lane_table,
+    last_table,
+    trace_kinds,
+    trace_table,
+)
 from optbench.store.files import file_name, write_json, write_parquet
 from optbench.store.journal import Journal, after, clear, journals, stretches
 from optbench.store.places import sync, writing
+from optbench.store.thinning import every_of, latest, thinned
 
 JOURNAL_SECONDS = 1.0
 """How much of a run may be lost with the machine, as time."""
@@ -67,7 +76,9 @@ class RunWriter:
     :meth:`add` give it back as recorded. A block that ends becomes one file of the trace and one of
     the evaluations, piece by piece, however long it is. ``meta`` is what run.json is to hold beside
     schema_version, status and times; ``extra`` names the columns of the trace beside those that
-    every trace has: positions and penalty. ``resumed`` takes up the journal of a run that goes on.
+    every trace has: positions and penalty. ``meta["trace"]`` says which rows of it are kept
+    (:mod:`optbench.store.thinning`), by default all. ``resumed`` takes up the journal of a run that
+    goes on.
     """
 
     def __init__(
@@ -82,6 +93,7 @@ class RunWriter:
     ) -> None:
         self.path = path
         self._extra = tuple(extra)
+        self._every = every_of(meta)
         self._meta = {"schema_version": SCHEMA_VERSION, "started": _now(), **meta}
         self._lanes = lanes
         self._workers = workers
@@ -115,15 +127,15 @@ class RunWriter:
             if result is not None:
                 self._enter(result)
             else:
-                self._open[journal.block] = _OpenBlock(journal)
+                self._open[journal.block] = _OpenBlock(journal, self._every)
 
     def add(self, record: Record) -> Sequence[Record]:
         """Take a record, and return those that lie on the disk now and did not before."""
         if record.block not in self._open:
-            self._open[record.block] = _OpenBlock(Journal(self.path, record.block))
+            self._open[record.block] = _OpenBlock(Journal(self.path, record.block), self._every)
         block = self._open[record.block]
         match record:
-            case TraceChunk() | EvaluationRows():
+            case TraceChunk() | LastRows() | EvaluationRows():
                 block.take(record)
                 return block.flush() if block.due else self._flush_if_much_waits()
             case Checkpoint():
@@ -219,10 +231,11 @@ class RunWriter:
     def _write_block(self, block: "_OpenBlock") -> None:
         name, extra = block.journal.name, self._extra
         if block.rows:
-            self._table("trace", name, trace_kinds(extra), _trace_pieces(block.chunks(), extra))
+            pieces = chain(_trace_pieces(block.chunks(), extra), block.last_pieces(extra))
+            self._table("trace", name, trace_kinds(extra), pieces)
         if block.evaluations:
-            pieces = _evaluation_pieces(block.evaluated())
-            self._table("evaluation", name, EVALUATION_COLUMNS, pieces)
+            evaluated = _evaluation_pieces(block.evaluated())
+            self._table("evaluation", name, EVALUATION_COLUMNS, evaluated)
 
     def _table(
         self, folder: str, name: str, kinds: Mapping[str, str], pieces: Iterable[Mapping[str, Any]]
@@ -250,13 +263,16 @@ class RunWriter:
 class _OpenBlock:
     """What a block that has not ended has recorded; ``waiting`` is not on the disk yet.
 
-    ``rows`` and ``evaluations`` count what was ever taken.
+    ``rows`` and ``evaluations`` count what was ever taken; of the rows those ``every`` so many
+    iterations are kept, and where that is not all of them, the last of each lane.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, every: int) -> None:
         self.journal = journal
-        self.rows = sum(len(chunk.loss) for chunk in journal.chunks())
+        self.rows = journal.rows()
         self.evaluations = sum(1 for _ in journal.evaluations())
+        self._every = every
+        self._last = journal.last()
         self._clear()
 
     def _clear(self) -> None:
@@ -264,6 +280,7 @@ class _OpenBlock:
         self.waiting_bytes = 0
         self._chunks: list[TraceChunk] = []
         self._evaluated: list[EvaluationRows] = []
+        self._written_last = self._last
         self._flushed = time.monotonic()
 
     @property
@@ -271,35 +288,55 @@ class _OpenBlock:
         """Whether the journal lags behind."""
         return time.monotonic() - self._flushed >= JOURNAL_SECONDS
 
-    def take(self, record: TraceChunk | EvaluationRows) -> None:
+    def take(self, record: TraceChunk | LastRows | EvaluationRows) -> None:
         """Take a record; what a resumed block records once more is not kept twice."""
         self.waiting.append(record)
-        if isinstance(record, TraceChunk):
-            self.waiting_bytes += record.nbytes
-            chunk = after(record, self.rows)
-            if chunk is not None:
-                self._chunks.append(chunk)
-                self.rows = chunk.first_iteration + len(chunk.loss)
-        else:
-            self.waiting_bytes += _evaluation_bytes(record)
-            if record.number >= self.evaluations:
-                self._evaluated.append(record)
-                self.evaluations = record.number + 1
+        match record:
+            case TraceChunk():
+                self.waiting_bytes += record.nbytes
+                chunk = after(record, self.rows)
+                if chunk is not None:
+                    self.rows = chunk.next_iteration
+                    self._keep(chunk)
+            case LastRows():
+                self._last = record
+            case EvaluationRows():
+                self.waiting_bytes += _evaluation_bytes(record)
+                if record.number >= self.evaluations:
+                    self._evaluated.append(record)
+                    self.evaluations = record.number + 1
+
+    def _keep(self, chunk: TraceChunk) -> None:
+        if self._every > 1:
+            self._last = latest(self._last, chunk)
+            chunk = thinned(chunk, self._every)
+        if len(chunk.loss):
+            self._chunks.append(chunk)
 
     def flush(self) -> list[Record]:
         """Bring all that was taken into the journal, and return it."""
-        parts = list(stretches(self._chunks, PART_BYTES)) or [[]]
-        for part in parts[:-1]:
-            self.journal.append(part, [])
-        self.journal.append(parts[-1], self._evaluated)
+        if self._every > 1:
+            last = None if self._last is self._written_last else self._last
+            self.journal.append(self._chunks, self._evaluated, last)
+        else:
+            parts = list(stretches(self._chunks, PART_BYTES)) or [[]]
+            for part in parts[:-1]:
+                self.journal.append(part, [])
+            self.journal.append(parts[-1], self._evaluated)
         recorded = self.waiting
         self._clear()
         return recorded
 
     def chunks(self) -> Iterator[TraceChunk]:
-        """Yield all trace rows that were ever taken."""
+        """Yield all trace rows that were ever taken and kept."""
         yield from self.journal.chunks()
         yield from self._chunks
+
+    def last_pieces(self, extra: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        """Yield the columns of the last rows that are not among those of :meth:`chunks`."""
+        table = None if self._last is None else last_table(self._last, self._every, extra)
+        if table is not None:
+            yield table[1]
 
     def evaluated(self) -> Iterator[EvaluationRows]:
         """Yield all evaluations that were ever taken."""

@@ -4,14 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any
 
+from optbench.report.protocol import DEFAULT
 from optbench.suite.format import SuiteFile
 from optbench.suite.values import plain_value
 from optbench.tuning import tpe
 from optbench.tuning.protocol import Key, Protocol
 from optbench.tuning.samplers import Trial, trials
-
-DEFAULT = "{} (default)"
-"""The label of an optimizer with the suite's own hyperparameters in the final."""
 
 Scores = Mapping[Key, Sequence[tuple[Trial, float]]]
 """The trials of each entrant so far, and their scores."""

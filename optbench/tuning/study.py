@@ -49,6 +49,7 @@ from optbench.store.studies import (
     write_trials,
     write_tune,
 )
+from optbench.store.thinning import ALL, kept_every
 from optbench.suite.format import SuiteFile
 from optbench.suite.resolve import Suite, resolve
 from optbench.suite.values import plain_value
@@ -78,6 +79,9 @@ from optbench.tuning.scores import (
 
 PROBE_STEPS = 64
 """Steps of a block from which the seconds of a lane's step are taken."""
+
+SEARCH_ROWS = 200
+"""Rows of a lane's trace that the search keeps; only the final's are looked at one by one."""
 
 FEWEST_JUDGING_SEEDS = 6
 """With fewer no verdict on two optimizers is possible at 5 %."""
@@ -164,6 +168,7 @@ def begin(
 
     Nothing is written, and what could not be run later is refused here.
     """
+    kept_every(execution.trace or ALL)  # it refuses what is malformed
     device = get_device(execution.device)
 
     def measure(suite: Suite) -> dict[Key, float]:
@@ -180,7 +185,9 @@ def outlook(
 ) -> Outlook:
     """Return what a study would take; nothing is written, and only a few steps are made."""
     device, protocol, plan = begin(request, execution, notice)
-    return foresee(protocol, plan, device, _reusing_all(execution).reusable)
+    return foresee(
+        protocol, plan, device, _reusing_all(execution, _trace(execution, protocol)).reusable
+    )
 
 
 def tune(
@@ -215,7 +222,14 @@ def tune(
     """
     device, protocol, plan = begin(request, execution, notice)
     if expect is not None:
-        expect(foresee(protocol, plan, device, _reusing_all(execution).reusable))
+        expect(
+            foresee(
+                protocol,
+                plan,
+                device,
+                _reusing_all(execution, _trace(execution, protocol)).reusable,
+            )
+        )
     path = new_study_directory(Path(execution.out), protocol.base.name)
     meta = {
         "started": _now(),
@@ -229,6 +243,7 @@ def tune(
         "rounds": [],
         "winners": [],
     }
+    meta["trace"] = _trace(execution, protocol)
     with locked(path, notice):
         write_tune(path, meta)
         study = _Study(path, meta, protocol, device, execution, notice, progress, announce)
@@ -275,7 +290,7 @@ def resume_study(
 
 
 class _RoundInterruptedError(Exception):
-    """A round was interrupted, and is kept."""
+    """A round was interrupted, or an interrupt came at its end; it is kept."""
 
 
 @dataclass
@@ -393,7 +408,7 @@ class _Study:
         result = kept or self._run(path, resolved)
         if result.failures:
             self.failures[name] = result.failures
-        if result.status is Status.INTERRUPTED:
+        if result.status is Status.INTERRUPTED or (result.cancelled and phase != FINAL):
             raise _RoundInterruptedError
         return read_run(path, RANKED_BY)
 
@@ -440,12 +455,9 @@ class _Study:
                 )
         if path.exists():  # it was killed before anything was run
             shutil.rmtree(path)
-        plan = plan_run(
-            suite,
-            self.device,
-            self.execution.workers,
-            _reusing_all(self.execution).reusable,
-        )
+        trace = ALL if path.name == FINAL else str(self.meta["trace"])
+        execution = _reusing_all(self.execution, trace)
+        plan = plan_run(suite, self.device, execution.workers, execution.reusable)
         with self.progress(plan) as observe:
             return run_plan(
                 plan,
@@ -457,6 +469,7 @@ class _Study:
                 self.notice,
                 directory=path.name,
                 time_alone=time_alone,
+                trace=trace,
             )
 
     def _write(self, status: Status) -> None:
@@ -477,9 +490,18 @@ class _Study:
         write_tune(self.path, meta)
 
 
-def _reusing_all(execution: Execution) -> Execution:
+def _reusing_all(execution: Execution, trace: str) -> Execution:
     """Let lanes that diverged be taken over where any are: to a trial they are worth as much."""
-    return replace(execution, reuse_diverged=execution.reuse or execution.reuse_diverged)
+    diverged = execution.reuse or execution.reuse_diverged
+    return replace(execution, reuse_diverged=diverged, trace=trace)
+
+
+def _trace(execution: Execution, protocol: Protocol) -> str:
+    """Return which rows the search keeps: by default about :data:`SEARCH_ROWS` of each lane."""
+    if execution.trace is not None:
+        return execution.trace
+    every = min(entrant.iterations for entrant in protocol.entrants) // SEARCH_ROWS
+    return f"every:{every}" if every > 1 else ALL
 
 
 def _described(won: Winner) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class Descent:
             elementwise=self._device.elementwise(),
             tensors=self._tensors,
             xp=self._device.xp,
+            work=self._device.workspace(),
         )
         lanes = Lanes(
             context,

@@ -200,7 +200,7 @@ def test_a_study_is_one_line_that_says_what_it_tries_and_how_far_it_is(tmp_path)
     said = "study: 4 trials each of adam, sgd, by final_loss; search-000"
     assert folded(listed).endswith(said)
     (study / "search-000" / "run.json").unlink()
-    budget = {"given": "1e3 steps", "unit": "steps", "trials": {"booth": {"adam": 4, "sgd": 8}}}
+    budget = META["budget"] | {"trials": {"booth": {"adam": 4}, "beale": {"sgd": 8}}}
     write_tune(study, META | {"status": "running", "budget": budget})
     listed = rows(tmp_path, "runs")
     assert listed[0][:3] == [NAME, "small", "interrupted"]

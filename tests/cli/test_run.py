@@ -477,6 +477,23 @@ def test_an_interrupt_ends_the_invocation(tmp_path, monkeypatch):
     assert {row["final_loss"] for row in told["summary"]} == {None}
 
 
+def test_an_interrupt_at_the_end_of_a_run_ends_the_invocation(tmp_path, monkeypatch):
+    """All its blocks have ended by then, so that it is done, and no other is begun."""
+    real = pipeline.execute
+
+    def execute(blocks, device, workers, cancelled, *more, **options):
+        yield from real(blocks, device, workers, cancelled, *more, **options)
+        cancelled.set()
+
+    monkeypatch.setattr(pipeline, "execute", execute)
+    seen = optbench("run", "anisotropic", "quadratic-1d", "-q", cwd=tmp_path)
+    assert (seen.code, seen.out) == (130, "")
+    (path,) = (tmp_path / "results").iterdir()
+    assert meta(path)["status"] == "done"
+    seen = optbench("run", "quadratic-1d", "-q", "--out", "other", cwd=tmp_path)
+    assert (seen.code, meta(seen.path)["status"]) == (0, "done")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 @pytest.mark.parametrize("whole_group", [False, True])
 def test_an_interrupt_keeps_what_was_done_and_ends_with_130(whole_group, tmp_path):

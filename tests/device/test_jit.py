@@ -18,7 +18,7 @@ from tests.device.test_kernels import assert_same_bits, columns_of, laid_out, ma
 from tests.optimizers.driver import ELEMENTWISE
 from tests.small import run_suite, small_network, suite
 
-WHOLE = ["by lane", "by coordinate", "a group"]
+WHOLE = ["by lane", "by coordinate", "a group", "a stretch"]
 SPECIAL = np.array([0.0, -0.0, 0.5, -2.0, 1e-310, 3e38, np.inf, -np.inf, np.nan])
 
 numba = pytest.importorskip("numba", reason="Numba is not installed")

@@ -21,7 +21,7 @@ from tests.optimizers.driver import ELEMENTWISE
 from tests.strict import StrictDevice
 
 SHAPES = [(1, 1), (1, 13), (13, 1), (3, 5), (7, 2), (2, 11), (17, 19)]
-LAYOUTS = ["by lane", "by coordinate", "a group", "a part"]
+LAYOUTS = ["by lane", "by coordinate", "a group", "a stretch", "a part"]
 
 
 def laid_out(values: np.ndarray, layout: str) -> np.ndarray:
@@ -31,6 +31,8 @@ def laid_out(values: np.ndarray, layout: str) -> np.ndarray:
         array = np.empty((parameters, lanes), values.dtype).T
     elif layout == "a group":  # of the lanes of a block
         array = np.empty((parameters, lanes + 3), values.dtype).T[2:-1]
+    elif layout == "a stretch":  # of each lane's parameters
+        array = np.empty((lanes, parameters + 3), values.dtype)[:, 2:-1]
     elif layout == "a part":
         array = np.empty((lanes, 2 * parameters + 1), values.dtype)[:, 1::2]
     else:

@@ -112,8 +112,16 @@ class Driver:
 
     def resume(self, state: Mapping[str, Any] | None) -> None:
         """Go on from a state, as another updater."""
-        xp, elementwise = self.device.xp, self.device.elementwise()
-        step = UpdateContext(self.params, self.grads, {}, {}, elementwise, self._tensors, xp)
+        step = UpdateContext(
+            self.params,
+            self.grads,
+            {},
+            {},
+            self.device.elementwise(),
+            self._tensors,
+            self.device.xp,
+            self.device.workspace(),
+        )
         lanes = Lanes(
             step,
             self.complete,

@@ -1,7 +1,7 @@
 """Runs made by hand for the tests of the reporting side: tables whose every number is known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -232,3 +232,12 @@ def line_run() -> RunTables:
     )
     lane = Lane("sgd", loss=x**2 + x + 1, problem="quadratic-1d", position=x[:, None])
     return tables([lane], [problem])
+
+
+def with_every(run: RunTables, every: int | None) -> RunTables:
+    """Return a run that kept one row in so many, and each lane's last; None: the first and last."""
+    trace = run.trace.sort_values(["lane", "iteration"])
+    is_last = trace["lane"] != trace["lane"].shift(-1)
+    kept = trace[is_last | (trace["iteration"] % (every or 10**9) == 0)]
+    meta = {**run.meta, "trace": "none" if every is None else f"every:{every}"}
+    return replace(run, trace=kept.reset_index(drop=True), meta=meta)

@@ -120,6 +120,7 @@ def study(
         "sampler": "random",
         "budget": {
             "given": f"{counts.max()} trials",
+            "amount": int(counts.max()),
             "unit": "trials",
             "trials": {
                 problem: {
@@ -128,7 +129,7 @@ def study(
                 for problem in pairs["problem"].unique()
             },
         },
-        "metric": "validation_loss",
+        "metric": dict.fromkeys(pairs["problem"], "validation_loss"),
         "tuning_seeds": [1_000_000 + seed for seed in range(SEEDS)],
         "finalist_seeds": [],
         "evaluation_seeds": list(range(10)),

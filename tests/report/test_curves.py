@@ -4,11 +4,11 @@ import pytest
 from optbench.records import Status
 from optbench.report.curves import LaneLoss, lane_losses, median_curve, starting_loss
 from optbench.report.statistics import smooth
-from tests.report.runs import Lane, function_problem, function_run, tables
+from tests.report.runs import Lane, function_problem, function_run, tables, with_every
 
 
 def lane(loss, status=Status.DONE, number=0):
-    return LaneLoss(number, status, np.asarray(loss, dtype=float))
+    return LaneLoss(number, status, np.asarray(loss, dtype=float), np.arange(len(loss)))
 
 
 def test_losses_are_read_lane_by_lane_in_order_of_iterations():
@@ -78,3 +78,49 @@ def test_smoothing_a_diverged_lane_does_not_look_beyond_its_end():
 def test_the_start_is_the_median_of_first_rows():
     assert starting_loss([lane([2.0, 1.0]), lane([2.2]), lane([1e30]), lane([])]) == 2.2
     assert np.isnan(starting_loss([lane([])]))
+
+
+@pytest.mark.parametrize("every", [1, 3, 7, 100])
+def test_of_thinned_lanes_the_curve_has_the_rows_that_all_have_which_got_so_far(every):
+    """At these iterations it is the curve of all rows, once lanes that ended have ended in both."""
+    random = np.random.default_rng(3)
+    ends = [(40, Status.DONE), (40, Status.DONE), (11, Status.STOPPED), (21, Status.STOPPED)]
+    lanes = [
+        Lane("sgd", random.normal(size=end + 1), seed=seed, status=status)
+        for seed, (end, status) in enumerate([*ends, (40, Status.DONE)])
+    ]
+    run = tables(lanes, [function_problem(iterations=40)])
+    whole = median_curve([*lane_losses(run, "anisotropic").values()])
+    thin = [*lane_losses(with_every(run, every), "anisotropic").values()]
+    assert [each.end for each in thin] == [40, 40, 11, 21, 40]
+    curve = median_curve(thin)
+    assert curve.iterations.tolist() == sorted({*range(0, 41, every), 40})
+    for name in ("median", "low", "high"):
+        expected = getattr(whole, name)[curve.iterations]
+        np.testing.assert_array_equal(getattr(curve, name), expected)
+
+
+def test_a_thinned_lane_that_diverged_is_the_worst_from_the_next_row_on():
+    lanes = [
+        Lane("sgd", np.full(21, 1.0)),
+        Lane("sgd", [*np.full(13, 2.0), np.nan], seed=1, status=Status.DIVERGED),
+    ]
+    run = with_every(tables(lanes, [function_problem(iterations=20)]), 5)
+    found = lane_losses(run, "anisotropic")
+    assert found[1].iterations.tolist() == [0, 5, 10]
+    curve = median_curve([*found.values()])
+    assert curve.iterations.tolist() == [0, 5, 10, 15, 20]
+    np.testing.assert_array_equal(curve.high, [2.0, 2.0, 2.0, np.inf, np.inf])
+
+
+def test_a_thinned_lane_that_goes_on_ends_the_curve_at_its_last_row():
+    lanes = [
+        Lane("sgd", np.full(21, 1.0)),
+        Lane("sgd", np.full(13, 2.0), seed=1, status=Status.RUNNING),
+        Lane("sgd", [], seed=2, status=Status.FAILED),
+    ]
+    run = with_every(tables(lanes, [function_problem(iterations=20)]), 5)
+    curve = median_curve([*lane_losses(run, "anisotropic").values()][:2])
+    assert curve.iterations.tolist() == [0, 5, 10]
+    curve = median_curve([*lane_losses(run, "anisotropic").values()])
+    np.testing.assert_array_equal(curve.high, np.full(3, np.inf))

@@ -125,15 +125,17 @@ def test_what_the_search_met_and_spent():
 
 
 @pytest.mark.parametrize(
-    ("given", "unit", "spent"),
+    ("amount", "unit", "spent"),
     [
-        ("2e3 steps", "steps", "spent 1,800 of 2,000 steps"),
-        ("2,000 gradients", "gradients", "spent 1,800 of 2,000 gradients"),
-        ("60 s", "s", "spent 2 of 60 s"),
+        (2000, "steps", "spent 1,800 of 2,000 steps"),
+        (2000, "gradients", "spent 1,800 of 2,000 gradients"),
+        (60, "s", "spent 2 of 60 s"),
     ],
 )
-def test_budgets_in_other_units(given, unit, spent):
-    made = study([Trial(0.3), Trial(0.2), Trial(0.1)], budget={"given": given, "unit": unit})
+def test_budgets_in_other_units(amount, unit, spent):
+    given = f"{amount:,} {unit}"
+    budget = {"given": given, "amount": amount, "unit": unit}
+    made = study([Trial(0.3), Trial(0.2), Trial(0.1)], budget=budget)
     (section,) = sections(results(made))
     assert section.title.startswith(f"mnist-mlp, {given}: 3 trials × 3 seeds, random")
     assert spent in section.facts[0]
@@ -150,7 +152,7 @@ def test_trials_that_halving_ended_did_not_diverge_and_cost_less():
 
 def test_the_verdict_is_that_of_compare_without_the_defaults():
     made = study(BOTH, final())
-    found = compare(of_winners(made), Question("validation_loss"))
+    found = compare(of_winners(made.final), Question("validation_loss"))
     (pair,) = found.rows
     d = np.log(0.03 * noise("adam")) - np.log(0.09 * noise("sgd"))
     low, high = map(exp, interval(d))

@@ -8,7 +8,7 @@ import pytest
 from optbench.errors import UsageError
 from optbench.records import Status
 from optbench.report.watched import recorded, watch
-from tests.report.runs import Lane, function_problem, network_problem, tables
+from tests.report.runs import Lane, function_problem, network_problem, tables, with_every
 
 STOCHASTIC = network_problem(iterations=60)
 
@@ -147,3 +147,19 @@ def test_seeds_that_choose_are_not_watched():
     assert [len(paths) for paths in watch(run, "anisotropic", choose_on=[1]).paths] == [2]
     with pytest.raises(UsageError, match="--choose-on"):
         watch(run, "anisotropic")
+
+
+@pytest.mark.parametrize("every", [7, None])
+def test_a_loss_of_which_rows_are_missing_is_not_watched_but_evaluations_are(every):
+    evaluations = [(updates, "test", 1.0 / (1 + updates), 0.1) for updates in (0, 30, 60)]
+    lanes = [Lane("sgd", noisy(0), "mnist-mlp", evaluations=evaluations)]
+    run = tables(lanes, [STOCHASTIC])
+    thin = with_every(run, every)
+    kept = "every 7th row" if every else "the first and the last row"
+    with pytest.raises(UsageError, match=f"^the run kept {kept} of its trace, .* --trace all$"):
+        watch(thin, "mnist-mlp")
+    found, whole = (watch(each, "mnist-mlp", "test_loss") for each in (thin, run))
+    assert found.times(0.1)[0].tolist() == whole.times(0.1)[0].tolist() == [30.0]
+    assert found.start == whole.start == 1.0
+    assert recorded(thin, "mnist-mlp") == ["test_loss", "test_error"]
+    assert recorded(run, "mnist-mlp") == ["loss", "test_loss", "test_error"]

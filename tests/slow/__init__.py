@@ -3,9 +3,11 @@
 Tests here that take more than a few seconds bear the mark ``slow``.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -49,13 +51,40 @@ def assert_same_run(path: Path, expected: Path, left: tuple[str, ...] = ()) -> N
     assert {each for each in other if each.partition("/")[0] not in left} == set()
 
 
+LEFT_BY_THE_KILLED = (".lock", "journal", ".journal.gone")
+"""What a run or study may keep that had ended when it was killed."""
+
+
+def assert_same_study(path: Path, expected: Path) -> None:
+    """Compare all that two studies found, bit for bit; times and seconds may differ."""
+
+    def told(study: Path) -> dict[str, Any]:
+        meta = json.loads((study / "tune.json").read_text(encoding="utf-8"))
+        return {key: value for key, value in meta.items() if key not in ("started", "ended")}
+
+    assert told(path) == told(expected)
+    ours, theirs = (pd.read_parquet(study / "trials.parquet") for study in (path, expected))
+    pd.testing.assert_frame_equal(
+        ours.drop(columns="seconds"), theirs.drop(columns="seconds"), check_exact=True
+    )
+    for name in sorted(each.name for each in expected.iterdir() if each.is_dir()):
+        assert_same_run(path / name, expected / name, left=LEFT_BY_THE_KILLED)
+    other = {each.name for each in path.iterdir()} ^ {each.name for each in expected.iterdir()}
+    assert other <= {*LEFT_BY_THE_KILLED}
+
+
 def files(path: Path) -> list[str]:
     """Return the names of all files of a run."""
     return sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
 
 
-def assert_reported(reported: Iterable[Sequence[str]], run: Path, whole: Path) -> None:
-    """Look for all that was reported in a run as readers see it; nothing of it may be wrong."""
+def assert_reported(
+    reported: Iterable[Sequence[str]], run: Path, whole: Path, every: int = 1
+) -> None:
+    """Look for all that was reported in a run as readers see it; nothing of it may be wrong.
+
+    ``every`` is the distance of the rows that it keeps, ``whole`` a run that keeps all.
+    """
     found = read_run(run)
     keys = ["lane", "iteration"]
     for name, key in (("trace", keys), ("evaluation", [*keys, "split"])):
@@ -71,7 +100,8 @@ def assert_reported(reported: Iterable[Sequence[str]], run: Path, whole: Path) -
             check_dtype=False,
         )
     rows = found.trace.groupby("lane")["iteration"].agg(["size", "max"])
-    assert (rows["size"] == rows["max"] + 1).all(), "rows are missing before others"
+    sizes = rows["max"] // every + 1 + (rows["max"] % every > 0)
+    assert (rows["size"] == sizes).all(), "rows are missing before others"
     evaluations = {*found.evaluation[[*keys, "split"]].itertuples(index=False, name=None)}
     statuses = found.lanes.set_index("lane")["status"]
     for kind, *said in reported:

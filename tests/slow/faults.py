@@ -128,15 +128,30 @@ def start(
     """Start what :func:`run_with` runs, once ``wait`` has come to its end."""
 
     def action(child: Child) -> int:
-        wait()
-        if fault is not None:
-            _Steps(fault, at, root, child)
         code, out, err = _call(arguments, cwd, child)
         child.tell("out", out)
         child.tell("err", err)
         return code
 
-    return Child(action)
+    return start_action(fault, at, action, root, wait)
+
+
+def start_action(
+    fault: str | None,
+    at: int,
+    action: Callable[[Child], int],
+    root: Path,
+    wait: Callable[[], None] = lambda: None,
+) -> Child:
+    """Start something that returns an exit code; see :func:`start`."""
+
+    def faulty(child: Child) -> int:
+        wait()
+        if fault is not None:
+            _Steps(fault, at, root, child)
+        return action(child)
+
+    return Child(faulty)
 
 
 def ended(child: Child) -> Ended:
@@ -154,7 +169,7 @@ def _call(arguments: Sequence[object], cwd: Path, child: Child) -> tuple[int, st
         os.environ.pop(name, None)
     patch = pytest.MonkeyPatch()
     patch.setattr(folders, "cache_folder", lambda: cwd / "no-cache")
-    patch.setattr(display, "Lines", lambda plan: _Reporter(child))
+    patch.setattr(display, "Lines", lambda plan: Reporter(child))
     sys.argv = ["optbench", *map(str, arguments)]
     os.chdir(cwd)
     with redirect_stdout(out), redirect_stderr(err):
@@ -162,7 +177,7 @@ def _call(arguments: Sequence[object], cwd: Path, child: Child) -> tuple[int, st
     return code, out.getvalue(), err.getvalue()
 
 
-class _Reporter:
+class Reporter:
     """Tells what is displayed of a run."""
 
     def __init__(self, child: Child) -> None:

@@ -242,6 +242,39 @@ def test_a_run_survives_being_killed_twice(number, place, expected):
         assert_same_run(place.run, whole, left=(".lock", "journal", ".journal.gone"))
 
 
+@pytest.fixture(scope="module")
+def thinned(tmp_path_factory: pytest.TempPathFactory, expected: tuple[Path, int]) -> Path:
+    """A run that nothing ends and that keeps every 7th row."""
+    place = Place(tmp_path_factory.mktemp("thinned"))
+    suite(place.folder, SUITE)
+    process = place.start("mine.toml", "--trace", "every:7")
+    out, err = process.communicate()
+    assert process.returncode == 0, (out, err)
+    assert_reported(place.reported(), place.run, expected[0], every=7)
+    return place.run
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_thinned_run_survives_being_killed_twice(number, place, expected, thinned):
+    whole, records = expected
+    place = replace(place, processes=bool(number % 2))
+    drawn = random.Random(f"{SEED} thinned {number}")
+    first = round(drawn.uniform(0.1, 0.9) * records)
+    second = round(drawn.uniform(0.0, 0.9) * (records - first))
+    moments = [(first, drawn.uniform(0.0, 0.1)), (second, drawn.uniform(0.0, 0.1))]
+    say(f"seed {SEED} thinned {number}: killed after {moments} of {records} records")
+    kill(place, place.start("mine.toml", "--trace", "every:7"), *moments[0])
+    assert_reported(place.reported(), place.run, whole, every=7)
+    if meta(place.run)["status"] == "running":
+        kill(place, place.start("--resume", "latest"), *moments[1])
+        assert_reported(place.reported(), place.run, whole, every=7)
+    if meta(place.run)["status"] == "running":
+        place.resume()
+    assert_same_run(place.run, thinned, left=(".lock", "journal", ".journal.gone"))
+    for file in (thinned / "trace").iterdir():
+        assert (place.run / "trace" / file.name).read_bytes() == file.read_bytes()
+
+
 @pytest.mark.parametrize("pieces", [1, 30, 60, 100])
 def test_a_run_that_is_killed_while_it_writes_a_blocks_file_loses_nothing(pieces, place, expected):
     whole, _ = expected

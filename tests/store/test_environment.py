@@ -8,6 +8,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import optbench
@@ -43,6 +44,21 @@ def test_versions_and_machine_are_those_of_this_process_in_plain_data():
         assert found["packages"][name] == version(name)
     assert found["blas"][0].keys() == {"internal_api", "version", "architecture"}
     assert found["blas"][0]["internal_api"]
+
+
+def library(file, version):
+    described = {"internal_api": "openblas", "version": version, "architecture": "Zen"}
+    return {"user_api": "blas", "filepath": str(file), "prefix": "libopenblas", **described}
+
+
+def test_of_all_blas_libraries_that_of_numpy_is_recorded(monkeypatch):
+    site = Path(np.__file__).parents[1]
+    numpys = library(site / "numpy.libs" / "libopenblas.so", "1")
+    others = library(site / "scipy.libs" / "libopenblas.so", "2")
+    shared = library("/opt/lib/libopenblas.so", "3")
+    for loaded, versions in (([others, numpys], ["1"]), ([others, shared], ["2", "3"])):
+        monkeypatch.setattr(environment, "threadpool_info", lambda loaded=loaded: loaded)
+        assert [each["version"] for each in describe_environment()["blas"]] == versions
 
 
 @pytest.mark.parametrize("name", ["jax", "jaxlib", "numba", "optax", "torch"])

@@ -81,7 +81,7 @@ def brief():
 class Stage:
     """A run that is written record by record, as by a process that may end at any moment."""
 
-    def __init__(self, path, script, monkeypatch, seconds=0.0):
+    def __init__(self, path, script, monkeypatch, seconds=0.0, trace="all"):
         monkeypatch.setattr(writer, "JOURNAL_SECONDS", seconds)
         path.mkdir()
         self.path, self.plan, self._script = path, script.plan, script
@@ -92,6 +92,7 @@ class Stage:
             for entry in script.settled.problems
         ]
         meta = {"invocation_id": "i", "suite": {"name": "small"}, "problems": problems}
+        meta["trace"] = trace
         self._extra = extra_columns(script.settled)
         self._meta = meta
         self.writer = RunWriter(path, meta, self.plan.lanes, workers=1, extra=self._extra)
@@ -156,11 +157,22 @@ def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
         assert frame[name].isna().all(), name
 
 
+TRACES = {"all": 1, "every:2": 2, "every:7": 7, "every:40": 40, "none": 10**9}
+"""Values of ``--trace``, and of which numbers iterations are multiples whose rows are kept."""
+
+
+def kept(rows: pd.DataFrame, trace: str) -> pd.DataFrame:
+    """Return what is to be kept of rows by lane and iteration, without the store's code."""
+    is_last = rows["lane"] != rows["lane"].shift(-1)
+    return rows[is_last | (rows["iteration"] % TRACES[trace] == 0)].reset_index(drop=True)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("trace", ["all", "every:7", "none"])
 @pytest.mark.parametrize("seconds", [0.0, 3600.0])
-def test_what_is_given_back_is_read_at_that_moment(seconds, tmp_path, monkeypatch):
+def test_what_is_given_back_is_read_at_that_moment(seconds, trace, tmp_path, monkeypatch):
     """After every record: readers see all that was given back, and nothing that was not taken."""
-    stage = Stage(tmp_path / "run", mixed(), monkeypatch, seconds)
+    stage = Stage(tmp_path / "run", mixed(), monkeypatch, seconds, trace)
     told, taken = [], []
     for record in stage.records():
         taken.append(record)
@@ -170,13 +182,13 @@ def test_what_is_given_back_is_read_at_that_moment(seconds, tmp_path, monkeypatc
             continue
         found = read_run(stage.path)
         assert found.meta["status"] == "interrupted"
-        same(ordered(found.trace), rows_of(told))
+        same(ordered(found.trace), kept(rows_of(told), trace))
         if not found.evaluation.empty or evaluations_of(told).size:
             same(found.evaluation.sort_values(KEYS, ignore_index=True), evaluations_of(told))
     kinds = [type(each) for each in taken if not isinstance(each, Checkpoint)]
     assert sorted(map(str, kinds)) == sorted(map(str, map(type, told)))
     stage.writer.finish(Status.DONE)
-    same(ordered(read_run(stage.path).trace), rows_of(taken))
+    same(ordered(read_run(stage.path).trace), kept(rows_of(taken), trace))
     assert not (stage.path / FOLDER).exists()
 
 
@@ -205,41 +217,70 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(reader, "PIECE_ROWS", 7)
 
 
-def test_a_long_trace_is_written_in_pieces_and_read_in_order(tmp_path, monkeypatch):
+@pytest.mark.parametrize("trace", TRACES)
+def test_a_long_trace_is_written_in_pieces_and_read_in_order(trace, tmp_path, monkeypatch):
     """What its files hold does not depend on when the journal was written, nor on a kill."""
-    plain = Stage(tmp_path / "plain", mixed(), monkeypatch)
+    plain = Stage(tmp_path / "plain", mixed(), monkeypatch, trace=trace)
     records = list(plain.records())
     plain.write(records)
     small_pieces(monkeypatch)
     others = []
     for seconds in (0.0, 3600.0):
-        others.append(Stage(tmp_path / f"{seconds}", mixed(), monkeypatch, seconds))
+        others.append(Stage(tmp_path / f"{seconds}", mixed(), monkeypatch, seconds, trace))
         others[-1].write(records)
-    killed = Stage(tmp_path / "killed", mixed(), monkeypatch, 0.0)
     marks = [place for place, each in enumerate(records) if isinstance(each, Checkpoint)]
     again = [type(each) for each in records[marks[3] + 1 : marks[4]]]
     assert {*again} == {TraceChunk, EvaluationRows}
-    killed.write(records[: marks[4]])
-    killed.go_on()
-    monkeypatch.setattr(writer, "JOURNAL_SECONDS", 3600.0)
-    killed.write(each for each in records[marks[3] + 1 :] if not isinstance(each, Checkpoint))
-    for stage in (plain, *others, killed):
+    blocks = [records[mark].block for mark in marks]
+    within = [last for last in range(len(marks) - 1) if blocks[last] == blocks[last + 1]]
+    for last in within[::3]:
+        killed = Stage(tmp_path / f"killed {last}", mixed(), monkeypatch, 0.0, trace)
+        killed.write(records[: marks[last + 1]])
+        killed.go_on()
+        monkeypatch.setattr(writer, "JOURNAL_SECONDS", 3600.0)
+        rest = records[marks[last] + 1 :]
+        killed.write(each for each in rest if not isinstance(each, Checkpoint))
+        others.append(killed)
+    for stage in (plain, *others):
         stage.writer.finish(Status.DONE)
     names = sorted(file.name for file in (plain.path / "trace").iterdir())
     assert len(names) == len(plain.plan.blocks)
-    for stage in (*others, killed):
+    whole = kept(rows_of(records), trace)
+    for stage in others:
         files = [stage.path / "trace" / name for name in names]
-        assert all(pq.ParquetFile(file).num_row_groups > 1 for file in files)
+        groups = [pq.ParquetFile(file).num_row_groups for file in files]
+        assert min(groups) > 1 if trace == "all" else max(groups) > 1
         rows = pd.read_parquet(stage.path / "trace")  # as anybody reads it
-        same(ordered(rows), rows_of(records))
+        same(ordered(rows), whole)
         steps = rows.groupby("lane")["iteration"].diff().dropna()
-        assert (steps == 1).all()
+        assert (steps == 1).all() if trace == "all" else (steps > 0).all()
         for name in names:
             expected = (others[0].path / "trace" / name).read_bytes()
             assert (stage.path / "trace" / name).read_bytes() == expected
-        found, whole = read_run(stage.path), read_run(plain.path)
-        pd.testing.assert_frame_equal(found.trace, whole.trace, check_exact=True)
-        pd.testing.assert_frame_equal(found.evaluation, whole.evaluation, check_exact=True)
+        found, expected = read_run(stage.path), read_run(plain.path)
+        order = ["lane", "iteration"]
+        pd.testing.assert_frame_equal(
+            found.trace.sort_values(order, ignore_index=True),
+            expected.trace.sort_values(order, ignore_index=True),
+            check_exact=True,
+        )
+        pd.testing.assert_frame_equal(found.evaluation, expected.evaluation, check_exact=True)
+
+
+def test_a_journal_of_few_rows_holds_few_and_says_how_far_it_is(tmp_path, monkeypatch):
+    stage = Stage(tmp_path / "run", brief(), monkeypatch, 0.0, "every:7")
+    (first,) = [each for each in stage.records() if isinstance(each, TraceChunk)][:1]
+    stage.write([first])
+    (part,) = (stage.path / FOLDER / "block-00000").glob("rows-*.npz")
+    with np.load(part) as arrays:
+        assert arrays["loss"].shape == (1, len(first.lanes))
+        assert arrays["last/iteration"].tolist() == [len(first.loss) - 1] * len(first.lanes)
+    assert Journal(stage.path, 0).rows() == len(first.loss) == 5
+    arrays = files.read_arrays(part)
+    del arrays["last/loss"]
+    files.write_arrays(part, arrays)
+    with pytest.raises(ResultsError, match=r"rows-000001.npz' is damaged: "):
+        read_run(stage.path)
 
 
 def test_no_more_waits_for_the_journal_than_fits_into_memory(tmp_path, monkeypatch):
@@ -413,17 +454,17 @@ def test_a_block_that_ends_while_it_is_read_is_not_damaged(how, stage, monkeypat
     records = list(stage.records())
     end = next(place for place, each in enumerate(records) if isinstance(each, BlockResult))
     stage.write(records[:end])
-    real = Journal.chunks
+    real = Journal.trace
 
-    def chunks(self):
-        monkeypatch.setattr(Journal, "chunks", real)
+    def trace(self):
+        monkeypatch.setattr(Journal, "trace", real)
         if how == "end":
             stage.writer.add(records[end])
         else:
             self.forget()
         raise ResultsError("a part went away")
 
-    monkeypatch.setattr(Journal, "chunks", chunks)
+    monkeypatch.setattr(Journal, "trace", trace)
     assert journaled(stage.path) == {"trace": {}, "evaluation": {}}
 
 

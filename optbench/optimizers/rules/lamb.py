@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from optbench.arrays import stack
 from optbench.optimizers.base import HostColumns, Optimizer, UpdateContext
 from optbench.optimizers.rules.layerwise import (
     adam_columns,
     adam_direction,
     adam_moments,
-    spread,
-    trust_ratio,
+    scale_tensors,
+    trust_ratios,
 )
 from optbench.optimizers.rules.moments import BETA1, BETA2
 from optbench.settings import Hyperparameter
@@ -43,6 +42,7 @@ class LAMB(Optimizer):
         Hyperparameter("weight_decay", 0.0, "λ, share of w added to Adam's direction"),
     )
     slots = ("mean", "mean_square")
+    work_arrays = 3
     source = "You, Li, Reddi et al., ICLR 2020"
     partner = "optax.lamb"
 
@@ -53,16 +53,28 @@ class LAMB(Optimizer):
 
     def step(self, context: UpdateContext) -> None:
         """Update the moments in one pass, then each tensor of each lane by its own ratio."""
-        xp, columns, state = context.xp, context.columns, context.state
-        rates = {name: columns[name] for name in ("rate1", "rate2")}
+        columns, state, work = context.columns, context.state, context.work
+        w, g = context.params.rows, context.grads.rows
+        work.begin("update")
+        update, square, square_of_update = (work.take_like(w) for _ in range(3))
         context.elementwise(
-            adam_moments, [state["mean"], context.grads.rows, state["mean_square"]], rates
+            self.direct,
+            [state["mean"], g, state["mean_square"], w, update, square, square_of_update],
+            {name: column for name, column in columns.items() if name != "lr"},
         )
-        means = stack(state["mean"], context.tensors, xp).views
-        squares = stack(state["mean_square"], context.tensors, xp).views
-        for name, w in context.params.views.items():
-            scales = {key: spread(columns[key], w, xp) for key in ("scale1", "scale2", "eps")}
-            update = adam_direction(means[name], squares[name], **scales, xp=xp)
-            update += spread(columns["weight_decay"], w, xp) * w
-            update *= spread(columns["lr"] * trust_ratio(w, update, xp), w, xp)
-            w -= update
+        ratios = trust_ratios(square, square_of_update, context.tensors, work)
+        scale_tensors(update, columns["lr"] * ratios, context.tensors, work)
+        context.elementwise(self.move, [w, update], {})
+
+    @staticmethod
+    def direct(m, g, v, w, u, of_w, of_u, *, rate1, rate2, scale1, scale2, eps, weight_decay, xp):
+        """Return m, v, w as it is, u and the squares of w and u, (lanes, parameters) each."""
+        m, v = adam_moments(m, g, v, rate1=rate1, rate2=rate2, xp=xp)
+        direction = adam_direction(m, v, scale1=scale1, scale2=scale2, eps=eps, xp=xp)
+        u = direction + weight_decay * w
+        return m, v, w, u, w * w, u * u
+
+    @staticmethod
+    def move(w, u, *, xp):
+        """Return w − u, of shape (lanes, parameters)."""
+        return (w - u,)

@@ -1,8 +1,7 @@
 """LARS: momentum with a learning rate for each tensor."""
 
-from optbench.arrays import stack
 from optbench.optimizers.base import Optimizer, UpdateContext
-from optbench.optimizers.rules.layerwise import spread, trust_ratio
+from optbench.optimizers.rules.layerwise import scale_tensors, trust_ratios
 from optbench.settings import Hyperparameter, fraction
 
 
@@ -36,19 +35,36 @@ class LARS(Optimizer):
         Hyperparameter("eps", 0.0, "added to the norm of the update"),
     )
     slots = ("velocity",)
+    work_arrays = 3
     source = "You, Gitman and Ginsburg 2017, arXiv:1708.03888"
     partner = "optax.lars"
 
     def step(self, context: UpdateContext) -> None:
         """Update each tensor of each lane by its own ratio."""
-        xp, columns = context.xp, context.columns
-        velocities = stack(context.state["velocity"], context.tensors, xp).views
-        for name, w in context.params.views.items():
-            update = spread(columns["weight_decay"], w, xp) * w
-            update += context.grads.views[name]
-            ratio = trust_ratio(w, update, xp, trust=columns["trust"], eps=columns["eps"])
-            update *= spread(columns["lr"] * ratio, w, xp)
-            velocity = velocities[name]
-            velocity *= spread(columns["momentum"], w, xp)
-            velocity += update
-            w -= velocity
+        columns, work = context.columns, context.work
+        w, g = context.params.rows, context.grads.rows
+        work.begin("update")
+        update, square, square_of_update = (work.take_like(w) for _ in range(3))
+        context.elementwise(
+            self.direct,
+            [update, g, w, square, square_of_update],
+            {"weight_decay": columns["weight_decay"]},
+        )
+        given = {name: columns[name] for name in ("trust", "eps")}
+        ratios = trust_ratios(square, square_of_update, context.tensors, work, **given)
+        scale_tensors(update, columns["lr"] * ratios, context.tensors, work)
+        context.elementwise(
+            self.move, [w, update, context.state["velocity"]], {"momentum": columns["momentum"]}
+        )
+
+    @staticmethod
+    def direct(u, g, w, of_w, of_u, *, weight_decay, xp):
+        """Return u, w as it is, and the squares of w and u, (lanes, parameters) each."""
+        u = weight_decay * w + g
+        return u, w, w * w, u * u
+
+    @staticmethod
+    def move(w, u, v, *, momentum, xp):
+        """Return w and v, both of shape (lanes, parameters); u is lr·r·u."""
+        v = momentum * v + u
+        return w - v, v

@@ -1,30 +1,43 @@
-"""What rules share that look at tensors: norms, trust ratios, Adam's direction."""
+"""What rules share that look at tensors: trust ratios, Adam's columns."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace, inner
+from optbench.arrays import Array, Namespace, Tensor, Workspace
 from optbench.optimizers.base import HostColumns, powers
 
 
-def norm(a: Array, xp: Namespace) -> Array:
-    """Return the Euclidean norm of an array (lanes, …) within each lane, shape (lanes, 1)."""
-    return xp.sqrt(inner(a, a, xp))
-
-
-def spread(column: Array, like: Array, xp: Namespace) -> Array:
-    """Return a column (lanes or 1, 1) in the number of dimensions of an array (lanes, …)."""
-    return xp.reshape(column, (column.shape[0],) + (1,) * (like.ndim - 1))
-
-
-def trust_ratio(
-    w: Array, update: Array, xp: Namespace, *, trust: Array | float = 1.0, eps: Array | float = 0.0
+def trust_ratios(
+    squares: Array,
+    squares_of_update: Array,
+    tensors: Sequence[Tensor],
+    work: Workspace,
+    *,
+    trust: Array | float = 1.0,
+    eps: Array | float = 0.0,
 ) -> Array:
-    """Return trust·‖w‖/(‖update‖ + eps) of each lane, shape (lanes, 1); 1 where a norm is 0."""
-    of_params, of_update = norm(w, xp), norm(update, xp)
+    """Return trust·‖w‖/(‖u‖ + eps) of each tensor, shape (lanes, tensors); 1 where a norm is 0.
+
+    The squares are those of the entries of w and u, (lanes, parameters); ``trust`` and ``eps`` may
+    be columns (lanes or 1, 1).
+    """
+    xp = work.xp
+    of_params = xp.sqrt(work.tensor_sums(squares, tensors))
+    of_update = xp.sqrt(work.tensor_sums(squares_of_update, tensors))
     one = xp.ones_like(of_params)
     defined = (of_params != 0.0) & (of_update != 0.0)
     ratio = trust * of_params / xp.where(defined, of_update + eps, one)
     return xp.where(defined, ratio, one)
+
+
+def scale_tensors(rows: Array, factors: Array, tensors: Sequence[Tensor], work: Workspace) -> None:
+    """Multiply rows (lanes, parameters) in place by factors of their tensors, (lanes, tensors)."""
+    end = 0
+    for place, tensor in enumerate(tensors):
+        start, end = end, end + tensor.size
+        part = rows[:, start:end]
+        work.into(part, work.xp.multiply, part, factors[:, place : place + 1])
 
 
 def adam_columns(hyperparameters: HostColumns, updates: range) -> dict[str, np.ndarray]:
@@ -51,10 +64,5 @@ def adam_moments(
 def adam_direction(
     m: Array, v: Array, *, scale1: Array, scale2: Array, eps: Array, xp: Namespace
 ) -> Array:
-    """Return m̂/(√v̂ + eps) with m̂ = m/(1 − β₁ᵗ) and v̂ = v/(1 − β₂ᵗ), a new array like m."""
-    root = xp.sqrt(v)
-    root *= scale2
-    root += eps
-    direction = m * scale1
-    direction /= root
-    return direction
+    """Return m̂/(√v̂ + eps) with m̂ = m/(1 − β₁ᵗ) and v̂ = v/(1 − β₂ᵗ), the shape of m."""
+    return m * scale1 / (xp.sqrt(v) * scale2 + eps)

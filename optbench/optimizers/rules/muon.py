@@ -1,18 +1,18 @@
 """Muon: momentum whose update is made orthogonal, for the matrices of hidden layers."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
 from math import prod, sqrt
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace, Tensor, stack
+from optbench.arrays import Array, Tensor, Workspace
 from optbench.optimizers.base import HostColumns, Optimizer, Task, UpdateContext
 from optbench.optimizers.rules.layerwise import (
     adam_columns,
     adam_direction,
     adam_moments,
-    norm,
-    spread,
 )
 from optbench.settings import Hyperparameter, Switch, fraction
 
@@ -20,6 +20,9 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """a, b, c of the quintic iteration: chosen for a steep slope at 0, not for convergence to 1."""
 
 ITERATIONS = 5
+
+ADAM_COLUMNS = ("rate1", "rate2", "scale1", "scale2", "eps", "adam_lr", "adam_keep")
+"""What :meth:`Muon.adamw` takes."""
 
 
 def hidden_matrices(tensors: Sequence[Tensor]) -> tuple[str, ...]:
@@ -46,7 +49,24 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return (shape[0], shape[1]) if len(shape) == 2 else (prod(shape[1:]), shape[0])
 
 
-def orthogonalize(matrices: Array, eps: Array, xp: Namespace) -> Array:
+@lru_cache
+def stretches(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return flat tensors for hidden matrices, and one for all that lies between two of them.
+
+    >>> shapes = {"a.weight": (2, 3), "a.bias": (3,), "b.weight": (3, 3), "b.bias": (3,)}
+    >>> tensors = [Tensor(name, shape) for name, shape in shapes.items()]
+    >>> [part.shape for part in stretches((*tensors, Tensor("c.weight", (3, 2))))]
+    [(9,), (9,), (9,)]
+    """
+    hidden = hidden_matrices(tensors)
+    parts = [
+        list(part)
+        for name, part in groupby(tensors, lambda each: each.name if each.name in hidden else None)
+    ]
+    return tuple(Tensor(part[0].name, (sum(each.size for each in part),)) for part in parts)
+
+
+def orthogonalize(matrices: Array, eps: Array, work: Workspace) -> Array:
     """Return nearly orthogonal matrices: U S Vᵀ with the singular values S near 1 instead of own.
 
     ::
@@ -63,28 +83,33 @@ def orthogonalize(matrices: Array, eps: Array, xp: Namespace) -> Array:
         M, shape (lanes, rows, columns).
     eps
         Shape (lanes or 1, 1); keeps M = 0 at 0.
-    xp
-        The array namespace.
+    work
+        What gives the arrays that are worked in.
 
     Returns
     -------
     Array
-        The shape of ``matrices``.
+        The shape of ``matrices``; a work array, or a view of one.
     """
+    xp = work.xp
     lanes, rows, columns = matrices.shape
     tall = rows > columns
     # Products of matrices that are stored alike, however the parameters are.
-    x = xp.empty((lanes, min(rows, columns), max(rows, columns)), dtype=matrices.dtype)
+    low, high = min(rows, columns), max(rows, columns)
+    x, product = (work.take((lanes, low, high), matrices.dtype) for _ in range(2))
+    gram, factor = (work.take((lanes, low, low), matrices.dtype) for _ in range(2))
     x[...] = xp.matrix_transpose(matrices) if tall else matrices
-    x /= spread(xp.maximum(norm(x, xp), eps), x, xp)
+    squares = work.into(product, xp.multiply, x, x)
+    norm = xp.sqrt(xp.sum(xp.reshape(squares, (lanes, -1)), axis=1, keepdims=True))
+    x /= xp.maximum(norm, eps)[..., None]
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
-        gram = x @ xp.matrix_transpose(x)
-        factor = gram @ gram
+        work.into(gram, xp.matmul, x, xp.matrix_transpose(x))
+        work.into(factor, xp.matmul, gram, gram)
         factor *= c
         gram *= b
         factor += gram
-        product = factor @ x
+        work.into(product, xp.matmul, factor, x)
         x *= a
         x += product
     return xp.matrix_transpose(x) if tall else x
@@ -138,6 +163,7 @@ class Muon(Optimizer):
         Hyperparameter("eps", 1e-10, "AdamW: added to the root, after bias correction"),
     )
     slots = ("mean", "mean_square")
+    work_arrays = 1
     needs_matrices = True
     source = "Jordan, Jin, Boza et al. 2024, kellerjordan.github.io/posts/muon"
     partner = "torch.optim.Muon"
@@ -172,45 +198,57 @@ class Muon(Optimizer):
 
     def step(self, context: UpdateContext) -> None:
         """Update hidden matrices by Muon and the other tensors by AdamW."""
-        means = stack(context.state["mean"], context.tensors, context.xp).views
-        squares = stack(context.state["mean_square"], context.tensors, context.xp).views
+        columns, state, work = context.columns, context.state, context.work
+        parts = stretches(context.tensors)
+        w, g, mean, mean_square = (
+            work.views(rows, parts)
+            for rows in (
+                context.params.rows,
+                context.grads.rows,
+                state["mean"],
+                state["mean_square"],
+            )
+        )
+        shapes = {tensor.name: tensor.shape for tensor in context.tensors}
         hidden = hidden_matrices(context.tensors)
-        for name, w in context.params.views.items():
-            g = context.grads.views[name]
-            columns = {
-                key: spread(column, w, context.xp) for key, column in context.columns.items()
-            }
+        adam = {name: columns[name] for name in ADAM_COLUMNS}
+        for part in parts:
+            name = part.name
             if name in hidden:
-                _muon(w, g, means[name], columns, context.columns["ns_eps"], context.xp)
+                self._orthogonal(context, shapes[name], w[name], g[name], mean[name])
             else:
-                _adamw(w, g, means[name], squares[name], columns, context.xp)
+                arrays = [w[name], g[name], mean[name], mean_square[name]]
+                context.elementwise(self.adamw, arrays, adam)
 
+    def _orthogonal(
+        self, context: UpdateContext, shape: tuple[int, ...], w: Array, g: Array, m: Array
+    ) -> None:
+        """Update a hidden matrix, or filters, and m in place; arrays (lanes, size)."""
+        columns, xp, work = context.columns, context.xp, context.work
+        work.begin("update")  # of each matrix, in arrays of the one before if they are alike
+        update = work.take(w.shape, w.dtype)
+        rates = {name: columns[name] for name in ("rate", "lead")}
+        context.elementwise(self.look_ahead, [m, g, update], rates)
+        matrices = xp.reshape(update, (w.shape[0], shape[0], -1), copy=False)
+        matrices[...] = orthogonalize(matrices, columns["ns_eps"], work)
+        fan_in, fan_out = fans(shape)
+        size = columns["lr"] * sqrt(max(1.0, fan_out / fan_in))
+        context.elementwise(self.move, [w, update], {"keep": columns["keep"], "size": size})
 
-def _muon(
-    w: Array, g: Array, m: Array, columns: dict[str, Array], ns_eps: Array, xp: Namespace
-) -> None:
-    """Update a hidden matrix, or filters, and m in place; all arrays (lanes, *shape)."""
-    ahead = g - m
-    m += columns["rate"] * ahead
-    ahead = g - m
-    ahead *= columns["lead"]
-    ahead += m
-    fan_in, fan_out = fans(w.shape[1:])
-    matrices = xp.reshape(ahead, (w.shape[0], w.shape[1], -1))
-    update = xp.reshape(orthogonalize(matrices, ns_eps, xp), w.shape)
-    update *= columns["lr"] * sqrt(max(1.0, fan_out / fan_in))
-    w *= columns["keep"]
-    w -= update
+    @staticmethod
+    def look_ahead(m, g, u, *, rate, lead, xp):
+        """Return m and u, both of shape (lanes, parameters)."""
+        m = m + rate * (g - m)
+        return m, lead * (g - m) + m
 
+    @staticmethod
+    def move(w, u, *, keep, size, xp):
+        """Return w, of shape (lanes, parameters); u is O(u)."""
+        return (w * keep - u * size,)
 
-def _adamw(
-    w: Array, g: Array, m: Array, v: Array, columns: dict[str, Array], xp: Namespace
-) -> None:
-    """Update a tensor and its moments in place; all arrays (lanes, *shape)."""
-    rates = {name: columns[name] for name in ("rate1", "rate2")}
-    m[...], v[...] = adam_moments(m, g, v, **rates, xp=xp)
-    scales = {name: columns[name] for name in ("scale1", "scale2", "eps")}
-    update = adam_direction(m, v, **scales, xp=xp)
-    update *= columns["adam_lr"]
-    w *= columns["adam_keep"]
-    w -= update
+    @staticmethod
+    def adamw(w, g, m, v, *, rate1, rate2, scale1, scale2, eps, adam_lr, adam_keep, xp):
+        """Return w, m and v, each of shape (lanes, parameters)."""
+        m, v = adam_moments(m, g, v, rate1=rate1, rate2=rate2, xp=xp)
+        direction = adam_direction(m, v, scale1=scale1, scale2=scale2, eps=eps, xp=xp)
+        return w * adam_keep - direction * adam_lr, m, v

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optbench.arrays import Array, Namespace, inner, lane_sum
+from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import HostColumns, Optimizer, UpdateContext, powers
 from optbench.optimizers.rules.moments import BETA1
 from optbench.settings import Hyperparameter, Switch, fraction
@@ -50,6 +50,7 @@ class Prodigy(Optimizer):
     slots = ("mean", "mean_square", "weighted_sum", "start")
     copies = ("start",)
     scalars = ("numerator", "distance")
+    work_arrays = 2
     source = "Mishchenko and Defazio, ICML 2024, arXiv:2306.06101"
     partner = "optax.contrib.prodigy"
 
@@ -73,16 +74,23 @@ class Prodigy(Optimizer):
 
     def step(self, context: UpdateContext) -> None:
         """Update the moments in one pass, then d, then the parameters in another."""
-        xp, columns, state = context.xp, context.columns, context.state
+        xp, columns, state, work = context.xp, context.columns, context.state, context.work
+        w, slots = context.params.rows, ("mean_square", "weighted_sum", "start")
+        work.begin("update")
+        moved, sizes = work.take_like(w), work.take_like(w)
         before = xp.maximum(state["distance"], columns["d0"])  # it only grows, from 0 on
         growth = before / columns["d0"]
         size = before * columns["step_size"]
-        moved = inner(context.grads.rows, state["start"] - context.params.rows, xp)
-        numerator = columns["beta3"] * state["numerator"] + growth * size * moved
-        state["numerator"][...] = numerator
         context.elementwise(
             self.gather,
-            [state["mean"], context.grads.rows, state["mean_square"], state["weighted_sum"]],
+            [
+                state["mean"],
+                context.grads.rows,
+                *(state[name] for name in slots),
+                w,
+                moved,
+                sizes,
+            ],
             {
                 **{name: columns[name] for name in ("beta1", "beta2", "beta3")},
                 "rate1": before * columns["rate1"],
@@ -90,14 +98,16 @@ class Prodigy(Optimizer):
                 "weight": growth * before * columns["sum_size"],
             },
         )
-        total = lane_sum(xp.abs(state["weighted_sum"]), xp)
+        numerator = columns["beta3"] * state["numerator"] + growth * size * work.lane_sum(moved)
+        state["numerator"][...] = numerator
+        total = work.lane_sum(sizes)
         # While all gradients are 0 so is n, and d stays.
         total = xp.where(total == 0.0, xp.ones_like(total), total)
         after = xp.maximum(before, columns["d_coef"] * numerator / total)
         state["distance"][...] = after
         context.elementwise(
             self.move,
-            [context.params.rows, state["mean"], state["mean_square"]],
+            [w, state["mean"], state["mean_square"]],
             {
                 "size": size,
                 "weight_decay": columns["weight_decay"],
@@ -111,6 +121,10 @@ class Prodigy(Optimizer):
         g: Array,
         v: Array,
         s: Array,
+        start: Array,
+        w: Array,
+        moved: Array,
+        sizes: Array,
         *,
         beta1: Array,
         beta2: Array,
@@ -120,8 +134,12 @@ class Prodigy(Optimizer):
         weight: Array,
         xp: Namespace,
     ) -> tuple[Array, ...]:
-        """Return m, v and s, each of shape (lanes, parameters); the rates hold d and d²."""
-        return beta1 * m + rate1 * g, beta2 * v + rate2 * (g * g), beta3 * s + weight * g
+        """Return m, v, s, start and w as they are, and the terms of ⟨g, w₀ − w⟩ and Σ|s|.
+
+        Each has the shape (lanes, parameters); the rates hold d and d².
+        """
+        m, v, s = beta1 * m + rate1 * g, beta2 * v + rate2 * (g * g), beta3 * s + weight * g
+        return m, v, s, start, w, g * (start - w), xp.abs(s)
 
     @staticmethod
     def move(

@@ -30,6 +30,7 @@ from optbench.report.plots import (
 from optbench.report.plots.landscape import FARTHEST
 from optbench.report.plots.options import PlotOptions
 from optbench.report.protocol import problem_names
+from optbench.store.thinning import BEYOND, every_of, in_words
 
 __all__ = [
     "JOINED",
@@ -40,6 +41,7 @@ __all__ = [
     "animate",
     "draw",
     "drawable",
+    "fits",
     "kinds_for",
 ]
 
@@ -88,6 +90,11 @@ def drawable(tables: RunTables, problem: str) -> list[str]:
     return [kind for kind in alone if not _obstacle(kind, tables, problem)]
 
 
+def fits(kind: str, tables: RunTables, problem: str) -> bool:
+    """Say whether a kind can be drawn of a problem of a run, or of several joined ones."""
+    return _obstacle(kind, tables, problem) is None
+
+
 def draw(
     kind: str,
     tables: RunTables | StudyTables,
@@ -134,6 +141,9 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
     meta = describe(tables, problem)
     lanes = tables.lanes[tables.lanes["problem"] == problem]
     rows = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
+    kept = every_of(tables.meta)
+    if kept == BEYOND and kind in ("trajectory", "loss"):
+        return f"the run kept {in_words(kept)} of its trace"
     if kind == "tolerance":
         return None if swept_numbers(lanes, 3) else "no hyperparameter has three values"
     if kind == "sensitivity":

@@ -48,7 +48,7 @@ class Race:
         function = landscape(tables, problem)
         self._paths = paths.best_paths(tables, problem, function.domain)
         self._domain, self._title = function.domain, literal(problem)
-        self.iterations = max(0, *(len(path.positions) - 1 for path in self._paths))
+        self.iterations = max(0, *(_end(path) for path in self._paths))
         self.figure = new_figure(6.6)
         self.figure.set_dpi(DOTS_PER_INCH)
         self._axes: Axes = self.figure.add_subplot()
@@ -96,17 +96,22 @@ class _Runner:
 
     def show(self, iteration: int) -> None:
         positions = self._path.positions
-        past = positions[: iteration + 1]
+        past = positions[: np.searchsorted(self._path.iterations, iteration, side="right")]
         self._line.set_data(*past.T)
         self._head.set_data(*past[-1:].T)
         exits = paths.exits_of(past, self._domain)
-        over = iteration >= len(positions) - 1
+        over = iteration >= _end(self._path)
         if over and self._path.lost is not None:
             self._cross.set_data(*self._path.lost[:, None])
         elif len(exits) and not paths.within(past[-1:], self._domain)[0]:
             self._cross.set_data(*exits[-1:].T)
         else:
             self._cross.set_data([], [])
+
+
+def _end(path: paths.Path) -> int:
+    """Return the iteration of a path's last position, −1 where it has none."""
+    return int(path.iterations[-1]) if path.iterations.size else -1
 
 
 def form_of(place: Path) -> str:

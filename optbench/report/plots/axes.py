@@ -192,8 +192,8 @@ MOST_BINS = 400
 """Stretches that a thinned curve is divided into; none is wider than two pixels of a screen."""
 
 
-def thinned(values: np.ndarray, step: float) -> np.ndarray:
-    """Return the points (x, y) of a curve, row k at ``k * step``, without those that hide others.
+def thinned(values: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return the points (x, y) of a curve without those that hide others.
 
     Of each stretch of a long curve only the lowest and the highest row are left, and both ends.
     """
@@ -204,7 +204,7 @@ def thinned(values: np.ndarray, step: float) -> np.ndarray:
         extremes = np.stack([padded.argmin(axis=1), padded.argmax(axis=1)], axis=1)
         kept = (np.sort(extremes, axis=1) + size * np.arange(len(padded))[:, None]).ravel()
         kept = np.unique(np.minimum(np.r_[0, kept, values.size], values.size - 1))
-    return np.stack([kept * step, values[kept]], axis=1)
+    return np.stack([x[kept], values[kept]], axis=1)
 
 
 def many_lines(lines: Sequence[np.ndarray], color: ColorType, **options: Any) -> LineCollection:

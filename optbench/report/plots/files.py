@@ -13,13 +13,14 @@ from optbench.errors import ResultsError, UsageError, nearest
 from optbench.records import RunTables, StudyTables
 from optbench.report.configurations import problem_names
 from optbench.report.joined import joined, of_problems
-from optbench.report.plots import JOINED, KINDS, OVERALL, animate, drawable, kinds_for
+from optbench.report.plots import JOINED, KINDS, OVERALL, animate, drawable, fits, kinds_for
 from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.report.protocol import problem_names as problems_of_study
 from optbench.store.files import file_name, write_beside
 from optbench.store.places import writing
 from optbench.store.studies import run_name
+from optbench.store.thinning import BEYOND, every_of, in_words
 
 AUTO = "auto"
 """The kind that stands for all kinds that fit."""
@@ -96,18 +97,18 @@ def choose(
     pairs = [pair for pair in pairs if pair[1] in (problems or known)]
     if together and kind in TOGETHER:
         pairs = _joined(pairs)
-    fitting = kinds_for if kind == AUTO else drawable
-    wanted = "loss" if kind in JOINED else kind
     subjects = [
-        Subject(run, problem, kind if kind in JOINED else fit)
+        Subject(run, problem, fit)
         for run, problem in pairs
-        for fit in fitting(run, problem)
-        if wanted in (AUTO, fit)
+        for fit in (kinds_for(run, problem) if kind == AUTO else [kind])
+        if fits(fit, run, problem)
     ]
     if not subjects:
         kinds = dict.fromkeys(fit for run, problem in pairs for fit in drawable(run, problem))
-        fits = f"what fits: {', '.join(kinds)}" if kinds else "they hold no rows"
-        raise UsageError(f"none of these runs can be drawn as {kind}; {fits}")
+        told = f"what fits: {', '.join(kinds)}" if kinds else "they hold no rows"
+        if all(every_of(run.meta) == BEYOND for run, _ in pairs):
+            told = f"of their traces they kept {in_words(BEYOND)}; {told}"
+        raise UsageError(f"none of these runs can be drawn as {kind}; {told}")
     if kind in OVERALL:
         shown = [subject.problem for subject in subjects]
         return [Subject(of_problems(subjects[0].tables, shown), shown[0], kind)]

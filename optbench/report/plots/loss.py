@@ -55,6 +55,7 @@ from optbench.report.plots.style import (
     tint,
 )
 from optbench.report.statistics import ENDED_WORST, smooth
+from optbench.store.thinning import every_of, in_words
 
 HEIGHT = 4.6
 """Height of the figure in inches, unless there is a crowd."""
@@ -89,8 +90,8 @@ AXIS_NAMES = {"iteration": "iteration", "epoch": "epoch", "seconds": "time in se
 class _Line:
     """The best configuration of a label as it is drawn.
 
-    Row k lies at ``k * step`` on the horizontal axis. A step of NaN, where a lane that failed has
-    no step time, draws nothing.
+    Iteration k lies at ``k * step`` on the horizontal axis. A step of NaN, where a lane that failed
+    has no step time, draws nothing.
     """
 
     lanes: Sequence[LaneLoss]
@@ -98,6 +99,11 @@ class _Line:
     step: float
     style: Style
     text: str
+
+    @property
+    def x(self) -> np.ndarray:
+        """Where the rows of the curve lie."""
+        return self.curve.iterations * self.step
 
 
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
@@ -109,7 +115,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     meta = describe(tables, problem)
     labels = tables.lanes.loc[tables.lanes["problem"] == problem, "label"]
     crowded = labels.nunique() > MANY
-    window = _window(meta, options, crowded=crowded)
+    every = every_of(tables.meta)
+    window = _window(meta, options, every, crowded=crowded)
     table = configurations(tables)
     table = table[table["problem"] == problem]
     losses = lane_losses(tables, problem)
@@ -123,12 +130,12 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     bottom = -np.inf if options.ylim else floor(axes)
     others = table[~table["best"]]
     for label, rows in others.groupby("label"):
-        medians = (
-            median_curve([losses[number] for number in numbers], window).median
+        curves = (
+            median_curve([losses[number] for number in numbers], window)
             for numbers in rows["lane_numbers"]
         )
         _draw_faint(
-            axes, zip(medians, _steps(rows, meta, options.x), strict=True), look[str(label)], bottom
+            axes, zip(curves, _steps(rows, meta, options.x), strict=True), look[str(label)], bottom
         )
     for line in best:
         _draw_best(axes, line, window, bottom, marked=not crowded)
@@ -136,7 +143,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         mark_floor(axes)
     axes.set_title(literal(problem_title(tables, problem)))
     axes.set_xlabel(AXIS_NAMES[options.x])
-    axes.set_ylabel(f"loss, smoothed over {window} iterations" if window > 1 else "loss")
+    kept = "" if every == 1 else f", {in_words(every)}"
+    axes.set_ylabel(f"loss, smoothed over {window} iterations" if window > 1 else f"loss{kept}")
     note = seeds_note((len(line.lanes) for line in best), options.band)
     if crowded:
         name_ends(axes, [_end(line) for line in best])
@@ -146,8 +154,15 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     return figure
 
 
-def _window(meta: dict[str, Any], options: PlotOptions, *, crowded: bool) -> int:
+def _window(meta: dict[str, Any], options: PlotOptions, every: int, *, crowded: bool) -> int:
     """Return the rows that curves are smoothed over; more in a crowd, if nobody says how many."""
+    if every > 1:
+        if (options.smooth or 1) > 1:
+            raise UsageError(
+                f"the run kept {in_words(every)} of its trace, and smoothing needs them all; leave "
+                "out --smooth, or run with --trace all"
+            )
+        return 1
     window = options.window(meta["batch_size"])
     if crowded and options.smooth is None and window > 1:
         return max(window, 2 * (int(meta["iterations"]) // CROWD_WINDOWS // 2) + 1)
@@ -157,7 +172,7 @@ def _window(meta: dict[str, Any], options: PlotOptions, *, crowded: bool) -> int
 def _end(line: _Line) -> End:
     median = leading_finite(line.curve.median)
     ended = median.size == len(line.curve.median) and median.size > 0
-    x = (median.size - 1) * line.step if median.size else 0.0
+    x = float(line.x[median.size - 1]) if median.size else 0.0
     return End(line.text, line.style.color, x, float(median[-1]) if ended else np.inf)
 
 
@@ -246,10 +261,13 @@ def _limits(meta: dict[str, Any], best: Sequence[_Line], *, log: bool) -> tuple[
 
 
 def _draw_faint(
-    axes: Axes, curves: Iterable[tuple[np.ndarray, float]], style: Style, bottom: float
+    axes: Axes, curves: Iterable[tuple[Curve, float]], style: Style, bottom: float
 ) -> None:
     """Draw what shows how much the hyperparameters matter: medians, with the step of each."""
-    lines = [thinned(np.maximum(leading_finite(median), bottom), step) for median, step in curves]
+    lines = []
+    for curve, step in curves:
+        median = leading_finite(curve.median)
+        lines.append(thinned(np.maximum(median, bottom), curve.iterations[: median.size] * step))
     axes.add_collection(many_lines(lines, tint(style.color), alpha=FAINT / TINT, zorder=1), False)
     axes.update_datalim([(line[-1, 0], 0.0) for line in lines if len(line)], updatey=False)
 
@@ -257,7 +275,7 @@ def _draw_faint(
 def _draw_best(axes: Axes, line: _Line, window: int, bottom: float, *, marked: bool) -> None:
     """Draw median and band of a configuration, and a cross where it leaves the figure for good."""
     median = leading_finite(line.curve.median)
-    x = np.arange(len(line.curve.median)) * line.step
+    x = line.x
     if len(line.lanes) > 1:
         _draw_band(axes, x, line, bottom)
     axes.plot(
@@ -270,7 +288,11 @@ def _draw_best(axes: Axes, line: _Line, window: int, bottom: float, *, marked: b
         zorder=3,
         **(line.style.line() | ({} if marked else {"marker": None})),
     )
-    lost = [smooth(lane.loss, window) for lane in line.lanes if lane.status in ENDED_WORST]
+    lost = [
+        (smooth(lane.loss, window), lane.iterations * line.step)
+        for lane in line.lanes
+        if lane.status in ENDED_WORST
+    ]
     if lost:
         _draw_lost(axes, line, lost, bottom)
     high = axes.get_ylim()[1]
@@ -290,15 +312,20 @@ def _draw_band(axes: Axes, x: np.ndarray, line: _Line, bottom: float) -> None:
         )
 
 
-def _draw_lost(axes: Axes, line: _Line, losses: Sequence[np.ndarray], bottom: float) -> None:
-    """Draw lanes that ended badly, and a cross where each ended, at the edge if it is beyond."""
+def _draw_lost(
+    axes: Axes, line: _Line, lost: Sequence[tuple[np.ndarray, np.ndarray]], bottom: float
+) -> None:
+    """Draw lanes that ended badly, and a cross where each ended, at the edge if it is beyond.
+
+    Of each lane the losses are given, and where they lie.
+    """
     color = line.style.color
     if len(line.lanes) > 1:
-        curves = [thinned(np.maximum(loss, bottom), line.step) for loss in losses]
+        curves = [thinned(np.maximum(loss, bottom), x) for loss, x in lost]
         axes.add_collection(many_lines(curves, color, zorder=2), False)
     low, high = axes.get_ylim()
-    ends = [(loss.size - 1) * line.step if loss.size else 0.0 for loss in losses]
-    heights = [float(np.clip(loss[-1], low, high)) if loss.size else high for loss in losses]
+    ends = [x[-1] if x.size else 0.0 for _, x in lost]
+    heights = [float(np.clip(loss[-1], low, high)) if loss.size else high for loss, _ in lost]
     axes.plot(ends, heights, color=color, clip_on=False, zorder=5, **CROSS)
 
 

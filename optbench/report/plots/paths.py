@@ -24,6 +24,7 @@ class Path:
     """The first seed of the best configuration of a label."""
 
     positions: np.ndarray  # as far as they are finite, shape (rows, 2)
+    iterations: np.ndarray  # of these positions, shape (rows,)
     exits: np.ndarray  # where it crosses the edge of the domain outwards, shape (exits, 2)
     lost: np.ndarray | None  # where it does so for good, or stops being finite; None: inside
     style: Style
@@ -44,7 +45,7 @@ def best_paths(tables: RunTables, problem: str, domain: np.ndarray) -> list[Path
     for _, configuration in best.iterrows():
         label, lane = configuration["label"], configuration["lane_numbers"][0]
         swept = swept_columns(table[table["label"] == label])
-        positions = _positions(tables, lane)
+        positions, iterations = _positions(tables, lane)
         ending = bad_endings(tables.lanes, [lane])
         if not ending and not within(positions[-1:], domain).all():
             ending = LEFT if lane in outside else LEFT_FIGURE
@@ -52,18 +53,19 @@ def best_paths(tables: RunTables, problem: str, domain: np.ndarray) -> list[Path
         notes = ", ".join(filter(None, [setting, ending]))
         exits = exits_of(positions, domain)
         lost = _lost(positions, exits, domain) if ending else None
-        paths.append(Path(positions, exits, lost, look[label], display_name(label), notes))
+        name = display_name(label)
+        paths.append(Path(positions, iterations, exits, lost, look[label], name, notes))
     return paths
 
 
-def _positions(tables: RunTables, lane: int) -> np.ndarray:
-    """Return the positions of a lane as far as they are finite, shape (rows, 2)."""
+def _positions(tables: RunTables, lane: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of a lane as far as they are finite, (rows, 2), and their iterations."""
     rows = tables.trace[tables.trace["lane"] == lane].sort_values("iteration")
     path: np.ndarray = rows[["x", "y"]].to_numpy(dtype=np.float64)
     finite = np.isfinite(path).all(axis=1)
     path = path[: len(path) if finite.all() else int(np.argmin(finite))]
     clipped: np.ndarray = np.clip(path, -FARTHEST, FARTHEST)
-    return clipped
+    return clipped, rows["iteration"].to_numpy()[: len(path)]
 
 
 def exits_of(path: np.ndarray, domain: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from tests.report.runs import (
     function_run,
     line_run,
     tables,
+    with_every,
 )
 
 FFMPEG = """#!{python}
@@ -191,3 +192,18 @@ def test_a_function_of_one_variable_has_no_race(tmp_path):
     message = "cannot show a race on 'quadratic-1d': it is not a function"
     with pytest.raises(UsageError, match=message):
         animate(line_run(), "quadratic-1d", tmp_path / "race.gif", "gif")
+
+
+def test_a_race_of_rows_that_were_kept_keeps_their_iterations():
+    run = with_every(function_run(), 7)
+    race, whole = Race(run, "anisotropic"), Race(function_run(), "anisotropic")
+    assert race.iterations == whole.iterations == 30
+    assert race.frames() == whole.frames()
+    rows = run.trace[run.trace["lane"] == 0]
+    for iteration in (0, 6, 7, 20, 21, 29, 30):
+        race.show(iteration)
+        line = race.moving[1]
+        shown = rows[rows["iteration"] <= iteration]
+        np.testing.assert_allclose(line.get_xdata(), shown["x"])
+    with pytest.raises(UsageError, match="the run kept the first and the last row of its trace"):
+        animate(with_every(function_run(), None), "anisotropic", None, "gif")

@@ -22,6 +22,7 @@ from tests.report.runs import (
     network_run,
     swept_run,
     tables,
+    with_every,
 )
 
 
@@ -398,3 +399,44 @@ def test_only_the_problem_asked_for_is_drawn():
     assert shown_legend(axes_of(run)) == ["SGD"]
     swapped = replace(run, meta=run.meta | {"problems": run.meta["problems"][::-1]})
     assert shown_legend(axes_of(swapped)) == ["Adam"]
+
+
+def test_rows_that_were_kept_lie_at_their_iterations_and_are_not_smoothed():
+    run = with_every(network_run(), 30)
+    axes = axes_of(run)
+    (line,) = [each for each in axes.lines if each.get_label() == "SGD"]
+    rows = run.trace[run.trace["lane"] == 0]
+    assert line.get_xdata().tolist() == rows["iteration"].tolist() == [*range(0, 200, 30), 199]
+    np.testing.assert_array_equal(line.get_ydata(), rows["loss"])
+    assert axes.get_ylabel() == "loss, every 30th row"
+    (line,) = [each for each in axes_of(run, x="epoch").lines if each.get_label() == "SGD"]
+    np.testing.assert_allclose(line.get_xdata(), rows["iteration"] / 40)
+    assert axes_of(run, smooth=1).get_ylabel() == "loss, every 30th row"
+    with pytest.raises(UsageError, match="the run kept every 30th row of its trace, and smoothing"):
+        axes_of(run, smooth=11)
+
+
+def test_a_lane_that_was_lost_is_marked_at_its_last_row_that_was_kept():
+    lanes = [
+        network_lane("sgd", 0.25),
+        Lane("adam", diverging("adam", 35).loss, "mnist-mlp", status=Status.DIVERGED),
+    ]
+    axes = axes_of(with_every(tables(lanes, [network_problem()]), 10))
+    assert [each.get_xdata()[0] for each in crosses(axes)] == [30]
+
+
+def test_of_the_first_and_the_last_row_no_curve_is_drawn():
+    run = with_every(network_run(), None)
+    with pytest.raises(UsageError) as caught:
+        axes_of(run)
+    reason = "cannot draw loss of 'mnist-mlp': the run kept the first and the last row of its trace"
+    assert str(caught.value).startswith(reason)
+
+
+def test_runs_of_which_one_was_thinned_are_drawn_without_smoothing():
+    whole = network_run()
+    other = replace(with_every(whole, 30), path=whole.path.with_name("other"))
+    axes = axes_of(joined([whole, other]))
+    assert axes.get_ylabel() == "loss, every 30th row"
+    lengths = {len(each.get_xdata()) for each in axes.lines if each.get_label()[0] != "_"}
+    assert lengths == {200, 8}
