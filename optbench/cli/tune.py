@@ -42,6 +42,7 @@ from optbench.cli.request import (
     StartSpread,
     Stop,
     TimeAlone,
+    Trace,
     asked,
     check_alone,
     failed,
@@ -161,6 +162,7 @@ def tune(
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     evaluate_every: EvaluateEvery = None,
+    trace: Trace = None,
     stop: Stop = None,
     dtype: Dtype = None,
     device: OnDevice = "cpu",
@@ -206,6 +208,7 @@ def tune(
         out=out,
         reuse=reuse,
         checkpoint_every=checkpoint_every,
+        trace=trace,
         time_alone=time_alone,
     )
     if resume is not None:
