@@ -52,7 +52,7 @@ def _expected(outlook: Outlook, problem: str) -> Section:
     rows = [
         [
             entrant.label,
-            "; ".join(f"{name} {space}" for name, space in entrant.spaces.items()),
+            "\n".join(f"{name} {space}" for name, space in entrant.spaces.items()),
             f"{entrant.trials:,}",
             f"{sum(share.lanes for share in done[entrant.label]):,}",
             f"{sum(share.steps for share in done[entrant.label]):,}",
@@ -109,8 +109,8 @@ def in_all(outlook: Outlook) -> str:
     taken = f", {reused:,} of them taken over" if reused else ""
     workers = f"{outlook.workers} worker{'s' * (outlook.workers != 1)}"
     return (
-        f"{outlook.protocol.base.name}: {lanes:,} lanes{taken}, {steps:,} steps, about "
-        f"{roughly(outlook.seconds)} on {workers}; less where lanes diverge"
+        f"in all {lanes:,} lanes{taken}, {steps:,} steps: about {roughly(outlook.seconds)} on "
+        f"{workers}, less if lanes diverge"
     )
 
 
