@@ -26,7 +26,7 @@ from optbench.suite.format import (
 from optbench.suite.request import Changes, RunRequest, apply_request, requested_suites
 from optbench.suite.resolve import ResolvedOptimizer, ResolvedProblem, Suite, resolve
 from optbench.suite.sweep import with_swept_problems
-from optbench.suite.values import seed_list
+from optbench.suite.values import MAX_SEEDS, seed_list
 from optbench.tuning import budget as budgets
 from optbench.tuning import tpe
 from optbench.tuning.budget import Budget, Effort
@@ -335,13 +335,12 @@ def _check(request: TuneRequest) -> None:
         )
     if request.sampler == "tpe":
         tpe.optuna_version()
-    least = {"batch": 1, "trial_seeds": 1, "finalists": 0, "finalist_seeds": 0}
+    least = {"batch": 1, "trial_seeds": 1, "finalists": 0, "finalist_seeds": 0, "eval_seeds": 1}
     for name, bound in least.items():
-        if getattr(request, name) < bound:
-            option = name.replace("_", "-")
-            raise SuiteError(f"--{option} {getattr(request, name)}: it must be at least {bound}")
-    if request.eval_seeds != "auto" and request.eval_seeds < 1:
-        raise SuiteError(f"--eval-seeds {request.eval_seeds}: it must be at least 1, or auto")
+        given = getattr(request, name)
+        if given != "auto" and not bound <= given <= MAX_SEEDS:
+            option, or_auto = name.replace("_", "-"), ", or auto" * (name == "eval_seeds")
+            raise SuiteError(f"--{option} {given}: it must be {bound} to {MAX_SEEDS}{or_auto}")
     if request.eval_seeds != "auto" and request.seeds is not None:
         raise SuiteError("--eval-seeds and --seeds both say which seeds judge; give one of them")
     metric = request.metric
@@ -382,8 +381,9 @@ def _with_suite(request: TuneRequest, notice: Callable[[str], None]) -> TuneRequ
         return asked
     ((suite, _),) = apply_request(requested_suites(asked), asked)
     notice(
-        f"{DEFAULT_SUITE} with {DEFAULT_ITERATIONS:,} of its {suite.iterations:,} iterations, so "
-        f"that it is soon done; optbench tune {DEFAULT_SUITE} has all of them"
+        f"nothing is named: {DEFAULT_SUITE} with {DEFAULT_ITERATIONS:,} of its "
+        f"{suite.iterations:,} iterations, so that two cores are done in about five minutes; "
+        f"optbench tune {DEFAULT_SUITE} makes all of them"
     )
     return replace(asked, iterations=DEFAULT_ITERATIONS)
 
