@@ -1,11 +1,12 @@
 """optbench: benchmarks first-order optimizers; every run is a row.
 
-:func:`run` runs suites, :func:`resume` continues a run, :func:`load` loads one; each returns
-:class:`Results`. :func:`estimate` says what a run would take. :func:`check` compares with the
-baselines that :func:`save_baseline` keeps; :func:`export` gives one table of runs, and
-:func:`compare` says which optimizer is better and whether that is sure, :func:`target` how long
-each needs to a target. :func:`check_optimizer` and :func:`positions` test an optimizer of your own.
-What a user can mend raises :class:`UsageError`.
+:func:`run` runs suites and returns :class:`Results`; :func:`tune` tunes optimizers alike and
+returns a :class:`Study`; :func:`resume` continues either, :func:`load` loads one. :func:`estimate`
+says what a run would take. :func:`check` compares with the baselines that :func:`save_baseline`
+keeps; :func:`export` gives one table of runs, and :func:`compare` says which optimizer is better
+and whether that is sure, :func:`target` how long each needs to a target. :func:`check_optimizer`
+and :func:`positions` test an optimizer of your own. What a user can mend raises
+:class:`UsageError`.
 """
 
 from importlib import import_module
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optbench.api import (
         Results,
+        Study,
         UsageError,
         check,
         check_optimizer,
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
         run,
         save_baseline,
         target,
+        tune,
     )
 
 __all__ = [
     "Results",
+    "Study",
     "UsageError",
     "__version__",
     "check",
@@ -43,6 +47,7 @@ __all__ = [
     "run",
     "save_baseline",
     "target",
+    "tune",
 ]
 
 __version__ = "0.1.0"

@@ -23,13 +23,23 @@ from dataclasses import dataclass
 from inspect import signature
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
-from optbench.errors import SuiteError, UsageError
+from optbench.errors import ResultsError, SuiteError, UsageError
 from optbench.gate import check as gate_check
 from optbench.gate import save as gate_save
 from optbench.plugins import new_code_cache
-from optbench.records import RunTables, Status
+from optbench.records import RunTables, Status, StudyTables
 from optbench.report.compare import Question
 from optbench.report.compare import compare as compare_labels
 from optbench.report.configurations import problem_names
@@ -38,6 +48,7 @@ from optbench.report.export import export as export_table
 from optbench.report.joined import joined
 from optbench.report.protocol import contestants
 from optbench.report.races import Question as TargetQuestion
+from optbench.report.studies import results as study_results
 from optbench.report.summaries import summary
 from optbench.report.targets import reach
 from optbench.runs.estimate import Estimate, estimate_plan
@@ -45,10 +56,12 @@ from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
 from optbench.settings import typed
-from optbench.store.find import find_runs
+from optbench.store.find import find_entries, find_runs
 from optbench.store.reader import read_run
+from optbench.store.studies import is_study, read_study
 from optbench.suite.request import SuiteSource
 from optbench.suite.values import plain_value, seed_list
+from optbench.tuning import study as studies
 from optbench.verify.optimizers import check_optimizer, positions
 
 if TYPE_CHECKING:
@@ -57,6 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Results",
+    "Study",
     "UsageError",
     "check",
     "check_optimizer",
@@ -69,12 +83,15 @@ __all__ = [
     "run",
     "save_baseline",
     "target",
+    "tune",
 ]
 
 check = typed(new_code_cache()(gate_check.check_baselines))
 save_baseline = typed(new_code_cache()(gate_save.save_baseline))
 
 Options = ParamSpec("Options")
+
+Made = TypeVar("Made")
 
 
 class _Run(Protocol[Options]):
@@ -97,9 +114,20 @@ def _with_options(
     """Give a function the parameters of :class:`Invocation`, which stand there alone."""
 
     def declare(function: Callable[..., Any]) -> _Run[Options]:
-        shown = signature(function).replace(parameters=[*signature(invocation).parameters.values()])
+        return cast(_Run[Options], _taking(invocation)(function))
+
+    return declare
+
+
+def _taking(
+    request: Callable[Options, object],
+) -> Callable[[Callable[..., Made]], Callable[Options, Made]]:
+    """Give a function the parameters of a request's class, which stand there alone."""
+
+    def declare(function: Callable[..., Made]) -> Callable[Options, Made]:
+        shown = signature(function).replace(parameters=[*signature(request).parameters.values()])
         setattr(function, "__signature__", shown)  # noqa: B010  # mypy knows no such attribute
-        return cast(_Run[Options], function)
+        return cast(Callable[Options, Made], function)
 
     return declare
 
@@ -175,6 +203,83 @@ class Results:
         return figure
 
 
+@dataclass(frozen=True)
+class Study:
+    """One study: what was tried, what won, and the run that judged the winners.
+
+    Attributes
+    ----------
+    tables
+        The study's tune.json, its trials, and the tables of its final run.
+    """
+
+    tables: StudyTables
+
+    @property
+    def path(self) -> Path:
+        """The study's directory."""
+        return self.tables.path
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The study's tune.json."""
+        return self.tables.meta
+
+    @property
+    def trials(self) -> "pd.DataFrame":
+        """One row per trial and phase: hyperparameters (hp_…), seeds, score, what it took."""
+        return self.tables.trials
+
+    @property
+    def winners(self) -> list[dict[str, Any]]:
+        """What was chosen of each optimizer on each problem: trial, hyperparameters, scores."""
+        return list(self.meta["winners"])
+
+    @property
+    def final(self) -> Results:
+        """The run of the winners, and of the defaults, on seeds that chose nothing.
+
+        Raises
+        ------
+        ResultsError
+            If it has not begun.
+        """
+        if self.tables.final is None:
+            raise ResultsError(f"study '{self.path}' has no final run yet; optbench.resume goes on")
+        return Results(self.tables.final)
+
+    def summary(self) -> "pd.DataFrame":
+        """Return one row per optimizer and problem: what won, and how the final judged it."""
+        return study_results(self.tables)
+
+
+@_taking(studies.Tuning)
+@new_code_cache()
+def tune(suite: Any = (), **options: Any) -> Study:
+    """Tune optimizers alike, judge the winners on seeds that chose nothing; print nothing.
+
+    Parameters
+    ----------
+    suite
+        Name of a built-in suite, path of a TOML file, or a suite as a mapping; without one, and
+        without ``problem`` and ``function``, the textbook's comparison with 1,000 iterations.
+    options
+        Those of ``optbench tune``, by the same names: what is asked for
+        (:class:`~optbench.tuning.protocol.TuneRequest`) and how it is carried out
+        (:class:`~optbench.runs.invocation.Execution`). Spaces are texts by target, as
+        ``{"adam.lr": "log(1e-4, 1)"}``.
+
+    Raises
+    ------
+    UsageError
+        For whatever ``optbench tune`` would exit with code 2.
+    KeyboardInterrupt
+        After an interrupt; what was done has been written, and :func:`resume` goes on.
+    """
+    tuning = studies.Tuning(suite, **options)
+    return _study(studies.tune(tuning, tuning))
+
+
 @_with_options(Invocation)
 @new_code_cache()
 def run(suite: Any = (), **options: Any) -> "Results | list[Results]":
@@ -222,8 +327,8 @@ def resume(
     checkpoint_every: float = CHECKPOINT_SECONDS,
     time_alone: bool = False,
     force: bool = False,
-) -> Results:
-    """Resume a run that was interrupted or killed, and return its results.
+) -> Results | Study:
+    """Resume a run or a study that was interrupted or killed, and return its results.
 
     Parameters
     ----------
@@ -237,7 +342,7 @@ def resume(
     Raises
     ------
     UsageError
-        For whatever ``optbench run --resume`` would exit with code 2.
+        For whatever ``--resume`` would exit with code 2.
     KeyboardInterrupt
         After an interrupt; what was done has been written.
     """
@@ -248,19 +353,28 @@ def resume(
         checkpoint_every=checkpoint_every,
         time_alone=time_alone,
     )
-    return _results(resume_run(str(run), execution, force=force))
+    (path,) = find_entries([str(run)], Path(out))
+    if is_study(path):
+        return _study(studies.resume_study(path, execution, force=force))
+    return _results(resume_run(str(path), execution, force=force))
 
 
 @typed
-def load(path: str | PathLike[str]) -> Results:
-    """Load the run in a directory.
+def load(path: str | PathLike[str], *, out: str | PathLike[str] = "results") -> Results | Study:
+    """Load a run or a study.
+
+    Parameters
+    ----------
+    path
+        Its directory, the name of one under ``out``, the beginning of that name, or ``"latest"``.
 
     Raises
     ------
     ResultsError
         If there is none, or it is damaged.
     """
-    return Results(read_run(Path(path)))
+    (found,) = [Path(path)] if Path(path).is_dir() else find_entries([str(path)], Path(out))
+    return Study(read_study(found)) if is_study(found) else Results(read_run(found))
 
 
 @typed
@@ -420,4 +534,10 @@ def _invocation(suite: Any, options: Mapping[str, Any]) -> Invocation:
 def _results(result: RunResult) -> Results:
     if result.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
-    return load(result.path)
+    return Results(read_run(result.path))
+
+
+def _study(result: studies.StudyResult) -> Study:
+    if result.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    return Study(read_study(result.path))

@@ -17,12 +17,14 @@ from matplotlib.figure import Figure
 
 import optbench
 from optbench.cli.run import run as command
+from optbench.cli.tune import tune as tune_command
 from optbench.datasets import folders
 from optbench.errors import DeviceError, OptbenchError, ResultsError, SuiteError, UsageError
 from optbench.report import plots
 from optbench.runs import estimate as estimates
 from optbench.runs import pipeline
 from optbench.runs.invocation import Invocation
+from optbench.tuning.study import Tuning, outlook
 from optbench.verify import optimizers as verified
 
 
@@ -153,6 +155,73 @@ def test_options_are_written_in_one_place():
         assert renamed.get(name, f"--{name.replace('_', '-')}") in flags
     with pytest.raises(TypeError, match="seedz"):
         optbench.run("anisotropic", seedz=3)
+
+
+def test_options_of_tune_are_written_in_one_place():
+    shown = inspect.signature(optbench.tune).parameters
+    assert shown == inspect.signature(Tuning).parameters
+    alone = typer.Typer()
+    alone.command()(tune_command)
+    flags = {option for each in typer.main.get_command(alone).params for option in each.opts}
+    renamed = {"suite": "suite", "optimizers": "--optimizer", "defaults": "--no-defaults"}
+    for name in shown.keys() - {"reuse_diverged"}:
+        assert renamed.get(name, f"--{name.replace('_', '-')}") in flags
+
+
+def test_a_study_in_a_notebook(tmp_path, capsys):
+    study = optbench.tune(
+        "anisotropic",
+        optimizers=["sgd", "adam"],
+        space={"sgd.lr": "log(1e-3, 10)", "adam.lr": "log(1e-2, 1)"},
+        budget="8 trials",
+    )
+    assert isinstance(study, optbench.Study)
+    assert capsys.readouterr() == ("", "")
+    assert study.path.parent.resolve() == tmp_path / "results"
+    assert study.meta["budget"]["given"] == "8 trials"
+    assert len(study.trials) == 16
+    assert [won["label"] for won in study.winners] == ["sgd", "adam"]
+    assert isinstance(study.final, optbench.Results)
+    losses = study.final.lanes.set_index("label")["final_loss"]
+    for won in study.winners:
+        own = study.trials[study.trials["label"] == won["label"]]
+        assert won["search_score"] == own["score"].min() == losses[won["label"]]
+    summary = study.summary().set_index("label")
+    assert summary["final"].to_dict() == {name: losses[name] for name in ("sgd", "adam")}
+    for name in (study.path, study.path.name, study.path.name[:20], "latest"):
+        loaded = optbench.load(name)
+        assert isinstance(loaded, optbench.Study)
+        assert loaded.meta == study.meta
+    again = optbench.tune("anisotropic", optimizers="sgd", budget="8 trials", out="other")
+    assert optbench.load(again.path.name, out="other").path.resolve() == again.path.resolve()
+    assert optbench.export(study.path, "lanes")["label"].tolist() == [
+        *("sgd", "adam", "sgd (default)", "adam (default)")
+    ]
+    with pytest.raises(UsageError, match="the test split never chooses"):
+        optbench.tune("anisotropic", metric="test_loss")
+
+
+def test_a_study_that_was_interrupted_raises_after_writing_and_resumes(tmp_path, monkeypatch):
+    execute = pipeline.execute
+
+    def interrupted(blocks, device, workers, cancelled, *more, **options):
+        cancelled.set()
+        return execute(blocks, device, workers, cancelled, *more, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            optbench.tune("anisotropic", budget="4 trials")
+    left = optbench.load("latest")
+    assert left.meta["status"] == "interrupted"
+    assert left.winners == []
+    with pytest.raises(ResultsError, match="has no final run yet"):
+        _ = left.final
+    resumed = optbench.resume("latest", workers=1)
+    assert isinstance(resumed, optbench.Study)
+    assert resumed.path == left.path
+    whole = optbench.tune("anisotropic", budget="4 trials")
+    assert resumed.winners == whole.winners
 
 
 def test_finished_lanes_are_taken_over():
@@ -471,11 +540,24 @@ def test_no_value_of_any_kind_raises_anything_else_in_a_run(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "name", sorted({field.name for field in fields(Tuning)} - REQUEST | {"suite", "grid"})
+)
+def test_no_value_of_any_kind_raises_anything_else_in_a_study(name, monkeypatch):
+    monkeypatch.setattr(estimates, "PROBE_SECONDS", 0.0)
+
+    def foresee(**options):
+        tuning = Tuning(**options)
+        outlook(tuning, tuning)
+
+    attack(foresee, {"suite": "anisotropic", "iterations": 2, "optimizers": "adam"}, name)
+
+
+@pytest.mark.parametrize(
     ("function", "name"),
     [
         *((optbench.resume, name) for name in ("run", "workers", "data_dir", "out", "force")),
         (optbench.resume, "checkpoint_every"),
-        (optbench.load, "path"),
+        *((optbench.load, name) for name in ("path", "out")),
         *((optbench.export, name) for name in ("runs", "table", "format", "output", "out")),
         *((optbench.save_baseline, name) for name in ("run", "name", "threshold", "out")),
         *((optbench.check, name) for name in ("baselines", "run", "threshold", "workers", "out")),
@@ -486,7 +568,7 @@ def test_no_value_of_any_kind_raises_anything_else_in_a_run(name, monkeypatch):
 def test_no_value_of_any_kind_raises_anything_else_elsewhere(function, name, results, monkeypatch):
     monkeypatch.setattr(verified, "CHECKS", {"deterministic": verified.deterministic})
     arguments = {
-        optbench.load: {},
+        optbench.load: {"path": "no-such-run"},
         optbench.check_optimizer: {"name": "sgd"},
         optbench.positions: {"name": "sgd", "start": [1.0], "gradients": [[1.0]]},
         optbench.export: {"runs": results.path},

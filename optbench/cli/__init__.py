@@ -26,6 +26,10 @@ from optbench.plugins.cache import CodeCache
 
 COMMANDS = {
     "run": ("run:run", "Train optimizers side by side and keep every iteration's loss."),
+    "tune": (
+        "tune:tune",
+        "Tune optimizers alike, and judge the winners on seeds that chose nothing.",
+    ),
     "plot": ("plot:plot", "Draw figures of runs and print the paths of the files."),
     "show": (
         "show:show",

@@ -17,7 +17,7 @@ from optbench.tuning.outlook import FINALISTS, SEARCH, Outlook, Share
 from optbench.tuning.protocol import OWN_SPACES, Key
 from optbench.tuning.study import Step
 
-TRUSTED_AFTER = 3.0
+TRUSTED_AFTER = 10.0
 """Seconds of a run from which on its own pace counts, and no longer the estimate before it."""
 
 
@@ -52,7 +52,7 @@ def _expected(outlook: Outlook, problem: str) -> Section:
     rows = [
         [
             entrant.label,
-            "; ".join(f"{name} {space}" for name, space in entrant.spaces.items()),
+            "\n".join(f"{name} {space}" for name, space in entrant.spaces.items()),
             f"{entrant.trials:,}",
             f"{sum(share.lanes for share in done[entrant.label]):,}",
             f"{sum(share.steps for share in done[entrant.label]):,}",
@@ -109,8 +109,8 @@ def in_all(outlook: Outlook) -> str:
     taken = f", {reused:,} of them taken over" if reused else ""
     workers = f"{outlook.workers} worker{'s' * (outlook.workers != 1)}"
     return (
-        f"{outlook.protocol.base.name}: {lanes:,} lanes{taken}, {steps:,} steps, about "
-        f"{roughly(outlook.seconds)} on {workers}; less where lanes diverge"
+        f"in all {lanes:,} lanes{taken}, {steps:,} steps: about {roughly(outlook.seconds)} on "
+        f"{workers}, less if lanes diverge"
     )
 
 
@@ -129,13 +129,14 @@ class TimeLeft:
     def __init__(self, costs: Mapping[str, float], clock: Callable[[], float]) -> None:
         self._costs = costs
         self._clock = clock
-        self._later = self._last = self._worked = self._seconds = 0.0
+        self._later = self._worked = self._seconds = 0.0
+        self._last: float | None = None
         self._blocks: dict[int, _Block] = {}
 
     def begin(self, plan: Plan, later: Mapping[str, int]) -> None:
         """Begin a round, after which so many steps on each problem come."""
         self._later = sum(steps * self._cost(problem) for problem, steps in later.items())
-        self._last = self._clock()
+        self._last = None
         self._blocks = {
             block.number: _Block(self._cost(block.lanes[0].problem), block.iterations).whole(
                 len(block.lanes)
@@ -144,16 +145,17 @@ class TimeLeft:
         }
 
     def observe(self, record: Record) -> None:
-        """Count what has been done."""
+        """Count what has been done; a round's time begins with its first record."""
         now = self._clock()
-        self._seconds, self._last = self._seconds + now - self._last, now
+        began, self._last = self._last, now
+        self._seconds += 0.0 if began is None else now - began
         match record:
             case TraceChunk():
                 block = self._blocks[record.block]
                 going_on = int((record.rows == len(record.loss)).sum())
                 made = record.first_iteration + len(record.loss)
                 block.left = block.cost * going_on * max(0, block.iterations - made)
-                self._worked += block.cost * float(record.rows.sum())
+                self._worked += 0.0 if began is None else block.cost * float(record.rows.sum())
             case BlockResult():
                 self._blocks[record.block].left = 0.0
             case BlockSplit():

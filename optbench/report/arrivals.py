@@ -119,13 +119,18 @@ def _table(cells: Sequence[Cells], rows: pd.DataFrame) -> tuple[list[Column], li
     ]
 
 
+def _chosen(configuration: Any) -> str:
+    """Write the configuration that was chosen of a label's grid, of which others have none."""
+    return configuration if isinstance(configuration, str) else MISSING
+
+
 def _race(answer: Answer, race: Race, rows: pd.DataFrame) -> Section:
     """Return the table of a problem."""
     several = bool((rows["seeds"] > 1).any())
     unit = unit_of([race])
     cells: list[Cells] = [
         (Column("optimizer", is_name=True), lambda row: row["label"]),
-        (Column("at", is_text=True), lambda row: row["configuration"] or MISSING),
+        (Column("at", is_text=True), lambda row: _chosen(row["configuration"])),
     ]
     if several:
         cells += [

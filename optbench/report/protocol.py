@@ -48,9 +48,16 @@ def searches(study: StudyTables, problem: str) -> dict[str, pd.DataFrame]:
 
 
 def winners(study: StudyTables, problem: str) -> dict[str, Mapping[str, Any]]:
-    """Return what tune.json says of each label's winner on a problem, where it has one."""
+    """Return what tune.json says of each label's winner on a problem.
+
+    There is none where no trial is finite.
+    """
     entries = study.meta.get("winners") or ()
-    return {str(each["label"]): each for each in entries if each["problem"] == problem}
+    return {
+        str(each["label"]): each
+        for each in entries
+        if each["problem"] == problem and each["search_score"] is not None
+    }
 
 
 def adaptive(study: StudyTables) -> str | None:

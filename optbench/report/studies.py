@@ -350,9 +350,18 @@ def _account(row: "pd.Series[Any]") -> str:
         parts.append("no trial is finite, and none was chosen")
     else:
         promised = score(row["search_score"], row["metric"])
-        more = "" if pd.isna(row["optimism"]) else f" ({100 * row['optimism']:+.1f} % in the end)"
+        more = "" if pd.isna(row["optimism"]) else f" ({_change(row['optimism'])} in the end)"
         parts.append(f"chosen promised {promised}{more}")
     return f"{row['label']}: {'; '.join(parts)}"
+
+
+def _change(share: float) -> str:
+    """Write by how much something has changed.
+
+    >>> _change(0.034), _change(-0.5), _change(120.0)
+    ('+3.4 %', '-50.0 %', '121 times that')
+    """
+    return f"{100 * share:+.1f} %" if share < 9.0 else f"{1.0 + share:.3g} times that"
 
 
 def _warnings(rows: pd.DataFrame) -> Iterator[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from optbench.engine.block import Block
 from optbench.engine.progress import gathered, left_in
 from optbench.records import Checkpoint, EvaluationRows, Record, TraceChunk
-from optbench.store.journal import OPTIONAL, Journal, joined
+from optbench.store.journal import Journal, joined
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,19 @@ class TakenUp:
             ]
             return np.stack(columns, axis)
 
-        optional = [
-            name for name in OPTIONAL if getattr(next(iter(chunks.values())), name) is not None
-        ]
-        chunk = TraceChunk(
+        def if_any(name: str) -> np.ndarray | None:
+            first = next(iter(chunks.values()))
+            return None if getattr(first, name) is None else of_all_lanes(name, 1)
+
+        return TraceChunk(
             self.block.number,
             np.array([lane.number for lane in self.block.lanes], dtype=np.int32),
             0,
             of_all_lanes("loss", 1),
             of_all_lanes("rows", 0),
+            position=if_any("position"),
+            penalty=if_any("penalty"),
         )
-        return replace(chunk, **{name: of_all_lanes(name, 1) for name in optional})
 
 
 def take_up(block: Block, run: Path, earlier: Sequence[Block]) -> TakenUp:

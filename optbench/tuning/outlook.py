@@ -124,7 +124,8 @@ def steps_after(
         if PHASES.index(share.phase) > PHASES.index(phase):
             left[share.problem] += share.steps
         elif share.phase == phase == SEARCH:
-            rest = max(0, share.trials - tried[share.problem, share.label])
+            done = tried.get((share.problem, share.label), share.trials)
+            rest = max(0, share.trials - done)  # rungs of halving try some again
             left[share.problem] += share.steps * rest // share.trials
     return left
 

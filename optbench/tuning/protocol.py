@@ -26,7 +26,7 @@ from optbench.suite.format import (
 from optbench.suite.request import Changes, RunRequest, apply_request, requested_suites
 from optbench.suite.resolve import ResolvedOptimizer, ResolvedProblem, Suite, resolve
 from optbench.suite.sweep import with_swept_problems
-from optbench.suite.values import seed_list
+from optbench.suite.values import MAX_SEEDS, seed_list
 from optbench.tuning import budget as budgets
 from optbench.tuning import tpe
 from optbench.tuning.budget import Budget, Effort
@@ -38,6 +38,9 @@ from optbench.tuning.spaces import Space, grid, parse
 DEFAULT_SUITE, DEFAULT_ITERATIONS = "mnist-mlp", 1000
 """What is tuned where nothing is named: the textbook's comparison, with half of its iterations, so
 that two cores are through with it in about five minutes."""
+
+FIRST_RUNG = "N/9"
+"""Where halving looks first, by default."""
 
 FIRST_TUNING_SEED = 1_000_000
 """Tuning seeds count up from here, far from any that a suite is likely to have."""
@@ -108,7 +111,7 @@ class TuneRequest(RunRequest):
     defaults: bool = True
     metric: str | None = None
     halving: int | None = None
-    first_rung: str = "N/9"
+    first_rung: str = FIRST_RUNG
     halving_anyway: bool = False
 
     @property
@@ -323,7 +326,7 @@ def _check(request: TuneRequest) -> None:
         raise SuiteError(
             f"unknown sampler '{request.sampler}'; {nearest(request.sampler, SAMPLERS)}"
         )
-    if request.halving is None and (request.halving_anyway or request.first_rung != "N/9"):
+    if request.halving is None and (request.halving_anyway or request.first_rung != FIRST_RUNG):
         raise SuiteError("--first-rung and --halving-anyway mean nothing without --halving")
     if request.halving is not None and request.sampler == "tpe":
         raise SuiteError(
@@ -332,13 +335,12 @@ def _check(request: TuneRequest) -> None:
         )
     if request.sampler == "tpe":
         tpe.optuna_version()
-    least = {"batch": 1, "trial_seeds": 1, "finalists": 0, "finalist_seeds": 0}
+    least = {"batch": 1, "trial_seeds": 1, "finalists": 0, "finalist_seeds": 0, "eval_seeds": 1}
     for name, bound in least.items():
-        if getattr(request, name) < bound:
-            option = name.replace("_", "-")
-            raise SuiteError(f"--{option} {getattr(request, name)}: it must be at least {bound}")
-    if request.eval_seeds != "auto" and request.eval_seeds < 1:
-        raise SuiteError(f"--eval-seeds {request.eval_seeds}: it must be at least 1, or auto")
+        given = getattr(request, name)
+        if given != "auto" and not bound <= given <= MAX_SEEDS:
+            option, or_auto = name.replace("_", "-"), ", or auto" * (name == "eval_seeds")
+            raise SuiteError(f"--{option} {given}: it must be {bound} to {MAX_SEEDS}{or_auto}")
     if request.eval_seeds != "auto" and request.seeds is not None:
         raise SuiteError("--eval-seeds and --seeds both say which seeds judge; give one of them")
     metric = request.metric
@@ -379,8 +381,9 @@ def _with_suite(request: TuneRequest, notice: Callable[[str], None]) -> TuneRequ
         return asked
     ((suite, _),) = apply_request(requested_suites(asked), asked)
     notice(
-        f"{DEFAULT_SUITE} with {DEFAULT_ITERATIONS:,} of its {suite.iterations:,} iterations, so "
-        f"that it is soon done; optbench tune {DEFAULT_SUITE} has all of them"
+        f"nothing is named: {DEFAULT_SUITE} with {DEFAULT_ITERATIONS:,} of its "
+        f"{suite.iterations:,} iterations, so that two cores are done in about five minutes; "
+        f"optbench tune {DEFAULT_SUITE} makes all of them"
     )
     return replace(asked, iterations=DEFAULT_ITERATIONS)
 

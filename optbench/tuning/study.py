@@ -201,9 +201,12 @@ def outlook(
 ) -> Outlook:
     """Return what a study would take; nothing is written, and only a few steps are made."""
     device, protocol, plan = begin(request, execution, notice)
-    return foresee(
-        protocol, plan, device, _reusing_all(execution, _trace(execution, protocol)).reusable
-    )
+    return _foreseen(device, protocol, plan, execution)
+
+
+def _foreseen(device: Device, protocol: Protocol, plan: Plan, execution: Execution) -> Outlook:
+    reusing = _reusing_all(execution, _trace(execution, protocol))
+    return foresee(protocol, plan, device, reusing.reusable)
 
 
 def tune(
@@ -238,14 +241,7 @@ def tune(
     """
     device, protocol, plan = begin(request, execution, notice)
     if expect is not None:
-        expect(
-            foresee(
-                protocol,
-                plan,
-                device,
-                _reusing_all(execution, _trace(execution, protocol)).reusable,
-            )
-        )
+        expect(_foreseen(device, protocol, plan, execution))
     path = new_study_directory(Path(execution.out), protocol.base.name)
     meta = {
         "started": _now(),
@@ -253,10 +249,10 @@ def tune(
         "directory": working_directory(path),
         **_surroundings(device, protocol.sampler),
         **protocol.as_meta(),
+        "trace": _trace(execution, protocol),
         "rounds": [],
         "winners": [],
     }
-    meta["trace"] = _trace(execution, protocol)
     with locked(path, notice):
         write_tune(path, meta)
         study = _Study(path, meta, protocol, device, execution, notice, progress, announce)

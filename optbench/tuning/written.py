@@ -12,7 +12,7 @@ from optbench.store.studies import TUNE
 from optbench.suite.format import parse_suite, resolved_suite
 from optbench.suite.resolve import Suite, resolve
 from optbench.tuning.budget import MOST_TRIALS, Budget
-from optbench.tuning.protocol import Entrant, Protocol, is_random
+from optbench.tuning.protocol import FIRST_RUNG, Entrant, Protocol, is_random
 from optbench.tuning.spaces import read
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ def read_protocol(meta: Mapping[str, Any], study: Path, data_dir: Path | None) -
             if seconds is not None
         },
         halving=halving.get("eta"),
-        first_rung=halving.get("first_rung", ""),
+        first_rung=halving.get("first_rung", FIRST_RUNG),
     )
 
 

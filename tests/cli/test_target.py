@@ -245,6 +245,17 @@ def test_nothing_to_watch_in_common_is_exit_5(made):
     assert seen.err == "error: nothing to compare: no optimizer is on every problem\n"
 
 
+def test_a_label_without_a_grid_stands_beside_one_that_has_been_chosen(made, tmp_path):
+    path = run(
+        *("--problem", "noisy-beale", "-o", "adam", "-o", "sgd", "--iterations", 20),
+        *("--seeds", 3, "--grid", "adam.lr=0.01,0.1"),
+        cwd=tmp_path,
+    )
+    lines = told(made, path, "--choose-on", "0", "--target", "start/2").splitlines()
+    (sgd,) = [line for line in lines if line.startswith(" sgd ")]
+    assert sgd.split()[1] == "-"
+
+
 def test_runs_with_other_iterations_are_refused(made, tmp_path):
     run("anisotropic", "--iterations", 9, "--out", tmp_path, cwd=made)
     (other,) = tmp_path.glob("anisotropic-2*")

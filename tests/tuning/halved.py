@@ -75,7 +75,7 @@ def study(
 ) -> StudyResult:
     """Make a study; only its search unless the ``final`` is wanted, too."""
     less = {} if final else {"finalists": 0, "eval_seeds": 1, "defaults": False}
-    return tune(TuneRequest(**{**less, **request}), Execution(out=out, **execution))
+    return tune(TuneRequest(**{**less, **request}), Execution(out=out, trace="all", **execution))
 
 
 def runs(made: StudyResult) -> list[RunTables]:

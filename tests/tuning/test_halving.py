@@ -3,6 +3,7 @@
 import json
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,9 @@ from optbench.runs import layout
 from optbench.runs.invocation import Execution
 from optbench.store.studies import read_study
 from optbench.tuning import rungs
-from optbench.tuning.protocol import TuneRequest, read_protocol, settle
+from optbench.tuning.protocol import TuneRequest, settle
 from optbench.tuning.study import resume_study, tune
+from optbench.tuning.written import read_protocol
 from tests.refusal import refusal
 from tests.tuning.halved import (
     FUNCTION,
@@ -177,8 +179,10 @@ def test_a_study_that_is_interrupted_in_a_rung_goes_on(rung, function, tmp_path)
         return nullcontext(observe)
 
     request = {**FUNCTION, "finalists": 0, "eval_seeds": 1, "defaults": False, "halving": 3}
-    with pytest.raises(KeyboardInterrupt):
-        tune(TuneRequest(**request), Execution(out=tmp_path, checkpoint_every=0), progress=progress)
+    begun = tune(
+        TuneRequest(**request), Execution(out=tmp_path, checkpoint_every=0), progress=progress
+    )
+    assert begun.status is Status.INTERRUPTED
     (path,) = tmp_path.iterdir()
     assert read_study(path).meta["status"] == "interrupted"
     made = resume_study(path, Execution(out=tmp_path))
@@ -227,8 +231,8 @@ def test_trials_that_all_diverge_go_on_at_no_cost(tmp_path):
     first, second, third = runs(made)
     assert counter.updates == (first.lanes["iterations"] + 1).sum()  # whose loss is not finite
     assert set(first.lanes["status"]) == {Status.DIVERGED}
-    assert set(second.lanes["reused_from"]) == {"search-000"}
-    assert set(third.lanes["reused_from"]) == {"search-001"}
+    assert set(second.lanes["reused_from"]) == {f"{made.path.name}/search-000"}
+    assert set(third.lanes["reused_from"]) == {f"{made.path.name}/search-001"}
     assert_survivors_are_plain([third], replace(first, lanes=first.lanes.assign(reused_from=None)))
 
 
@@ -385,7 +389,7 @@ def test_budgets_count_what_halving_saves():
 
 def test_a_protocol_is_read_as_it_was_written():
     protocol = settle(TuneRequest(**FUNCTION, halving=2, first_rung="12"), None, lambda suite: {})
-    again = read_protocol(json.loads(json.dumps(protocol.as_meta())), None)
+    again = read_protocol(json.loads(json.dumps(protocol.as_meta())), Path("results/study"), None)
     assert (again.halving, again.first_rung) == (2, "12")
     for entrant in again.entrants:
         assert again.rungs(entrant) == [(12, 20), (24, 10), (48, 5), (90, 3)]
