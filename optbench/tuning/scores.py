@@ -1,5 +1,6 @@
 """What trials are worth: from the tables of a round to scores, winners, rows of trials.parquet."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -231,6 +232,17 @@ def trial_rows(
 def _columns(names: Mapping[str, None], trial: Trial) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for name in names:
-        columns[HYPERPARAMETER_PREFIX + name] = trial.values.get(name)
+        columns[HYPERPARAMETER_PREFIX + name] = recorded(trial.values.get(name))
         columns[UNIT_PREFIX + name] = trial.coordinates.get(name)
     return columns
+
+
+def recorded(value: Any) -> Any:
+    """Return a hyperparameter's value as lanes.parquet has it: a number or a text.
+
+    >>> recorded(True), recorded(2), recorded((0.9, 0.99)), recorded("cosine")
+    (1.0, 2.0, '[0.9, 0.99]', 'cosine')
+    """
+    if isinstance(value, tuple | list):
+        return json.dumps(list(value))
+    return float(value) if isinstance(value, int) else value

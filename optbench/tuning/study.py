@@ -66,7 +66,6 @@ from optbench.store.thinning import ALL, kept_every
 from optbench.store.writer import stop_paused
 from optbench.suite.format import SuiteFile
 from optbench.suite.resolve import Suite, resolve
-from optbench.suite.values import plain_value
 from optbench.tuning import tpe
 from optbench.tuning.outlook import (
     FINALISTS,
@@ -88,6 +87,7 @@ from optbench.tuning.scores import (
     culled_lanes,
     outcomes,
     over_both,
+    recorded,
     trial_rows,
     winner,
 )
@@ -604,15 +604,11 @@ def _trace(execution: Execution, protocol: Protocol) -> str:
 
 
 def _described(won: Winner) -> dict[str, Any]:
-    values = plain_value(won.trial.values)
     return {
         "problem": won.entrant.problem,
         "label": won.entrant.label,
         "trial": won.trial.number,
-        "hyperparameters": {
-            name: str(value) if isinstance(value, list | bool) else value
-            for name, value in values.items()
-        },
+        "hyperparameters": {name: recorded(value) for name, value in won.trial.values.items()},
         "search_score": won.search_score,
         "finalist_score": won.finalist_score,
         "edge": won.edge,
