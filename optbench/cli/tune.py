@@ -114,6 +114,25 @@ def tune(
             "or '600 s'; the final is not counted.",
         ),
     ] = TuneRequest.budget,
+    halving: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="After each rung only the best one in so many trials goes on.",
+            show_default=False,
+        ),
+    ] = None,
+    first_rung: Annotated[
+        str,
+        typer.Option(
+            metavar="N/K|ITERATIONS",
+            help="Where the first rung is: a share of a lane's iterations, as N/9, or a number.",
+        ),
+    ] = TuneRequest.first_rung,
+    halving_anyway: Annotated[
+        bool,
+        typer.Option("--halving-anyway", help="Halve also where a learning-rate schedule decays."),
+    ] = False,
     trial_seeds: Annotated[
         int, typer.Option(metavar="N", help="Tuning seeds of each trial.")
     ] = TuneRequest.trial_seeds,
@@ -232,6 +251,9 @@ def tune(
         eval_seeds=_seed_count(eval_seeds),
         defaults=not no_defaults,
         metric=metric,
+        halving=halving,
+        first_rung=first_rung,
+        halving_anyway=halving_anyway,
     )
     if dry_run:
         foreseen = outlook(request, execution, notice)

@@ -80,13 +80,20 @@ def plan_blocks(
     def optimizer_of(lane: Lane) -> Optimizer:
         return optimizers[lane.problem, lane.label]
 
-    def common(lane: Lane) -> tuple[str, ...]:
+    def common(problem: str, label: str, hyperparameters: Iterable[str]) -> tuple[str, ...]:
         """Return what lanes of a group share: rule, and names of hyperparameters."""
-        return names[lane.problem, lane.label], *sorted(lane.hyperparameters)
+        return names[problem, label], *sorted(hyperparameters)
 
+    # Groups are in the order of the suite, so that a block planned alone is as among the others.
+    ranks: dict[tuple[str, ...], int] = {}
+    for resolved in suite.problems:
+        for entry in resolved.optimizers:
+            for configuration in entry.configurations:
+                ranks.setdefault(common(resolved.label, entry.label, configuration), len(ranks))
     lanes = sorted(lanes, key=lambda lane: lane.number)
-    ranks: dict[tuple[str, ...], int] = {}  # groups are in the order of the suite
-    group_of_lane = {lane.number: ranks.setdefault(common(lane), len(ranks)) for lane in lanes}
+    group_of_lane = {
+        lane.number: ranks[common(lane.problem, lane.label, lane.hyperparameters)] for lane in lanes
+    }
 
     def by_group(lane: Lane) -> tuple[int, int, int]:
         return group_of_lane[lane.number], lane.seed, lane.number

@@ -4,7 +4,7 @@ What is compared is a procedure: rule, spaces, sampler and budget. A :class:`Pro
 from a request once, written into tune.json, and read from there when the study goes on.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -294,6 +294,10 @@ def settle(
     ]
     if request.halving is not None and not request.halving_anyway:
         _check_schedules(suite, bare)
+    tuning_seeds = _seeds_from(FIRST_TUNING_SEED, request.trial_seeds)
+    finalist_seeds = _seeds_from(
+        FIRST_TUNING_SEED + request.trial_seeds, request.finalist_seeds if request.finalists else 0
+    )
     budget = budgets.parse(request.budget)
     seconds = measure(suite) if budget.unit == "s" else {}
     entrants = tuple(_with_trials(bare, request, budget, seconds, notice))
@@ -307,13 +311,12 @@ def settle(
         batch=request.batch,
         budget=budget,
         metrics=metrics,
-        tuning_seeds=_seeds_from(FIRST_TUNING_SEED, request.trial_seeds),
+        tuning_seeds=tuning_seeds,
         finalists=request.finalists,
-        finalist_seeds=_seeds_from(
-            FIRST_TUNING_SEED + request.trial_seeds,
-            request.finalist_seeds if request.finalists else 0,
+        finalist_seeds=finalist_seeds,
+        evaluation_seeds=_evaluation_seeds(
+            request, before, entrants, (*tuning_seeds, *finalist_seeds)
         ),
-        evaluation_seeds=_evaluation_seeds(request, before, entrants),
         defaults=request.defaults,
         seconds_per_step=seconds,
         halving=request.halving,
@@ -388,6 +391,10 @@ def _with_suite(request: TuneRequest, notice: Callable[[str], None]) -> TuneRequ
     return replace(asked, iterations=DEFAULT_ITERATIONS)
 
 
+def _pairs(changes: Changes) -> Iterable[tuple[str, Any]]:
+    return changes.items() if isinstance(changes, Mapping) else changes
+
+
 def _bare(entry: OptimizerEntry) -> dict[str, Any]:
     return entry.model_dump(exclude_unset=True, exclude=set(SWEPT))
 
@@ -452,16 +459,17 @@ def _entrants(
     """Yield the optimizers that are tuned on a problem."""
     if entry.pause_at is not None:
         raise SuiteError(f"{entry.title}: pause_at is for the rungs of halving; leave it out")
-    options = problem.problem.options
+    taken = {*ProblemEntry.model_fields, *(option.name for option in problem.problem.options)}
     for whole, resolved in zip(given.optimizer, problem.optimizers, strict=True):
+        if whole.title in taken:
+            raise SuiteError(
+                f"an optimizer called '{whole.title}' cannot be tuned on {problem.label}, which "
+                "has an option of that name; give it another label"
+            )
         own = adjusted(given.optimizer, whole, entry.overrides)
         if own.points is not None:
             raise SuiteError(
                 f"{own.title}: points are run by optbench run; to tune it, give spaces or grids"
-            )
-        if own.title in (*ProblemEntry.model_fields, *(each.name for each in options)):
-            raise SuiteError(
-                f"'{own.title}' is an option of {entry.title}; give the optimizer another label"
             )
         kept = _kept(request, given, own)
         spaces, source = _spaces(own, kept, found)
@@ -502,8 +510,7 @@ def _check_schedules(suite: Suite, entrants: Sequence[Entrant]) -> None:
 
 def _kept(request: TuneRequest, given: SuiteFile, entry: OptimizerEntry) -> set[str]:
     """Return the hyperparameters that the request gives a value."""
-    pairs = request.set.items() if isinstance(request.set, Mapping) else request.set
-    split = (name.rpartition(".") for name, _ in pairs)
+    split = (name.rpartition(".") for name, _ in _pairs(request.set))
     return {key for target, _, key in split if entry.title in meant_by(given.optimizer, target)}
 
 
@@ -572,7 +579,10 @@ def _seeds_from(first: int, count: int) -> tuple[int, ...]:
 
 
 def _evaluation_seeds(
-    request: TuneRequest, written: SuiteFile, entrants: Sequence[Entrant]
+    request: TuneRequest,
+    written: SuiteFile,
+    entrants: Sequence[Entrant],
+    choosing: Sequence[int],
 ) -> tuple[int, ...]:
     """Return the seeds that judge, which must be none of those that choose."""
     if request.seeds is not None:
@@ -587,8 +597,6 @@ def _evaluation_seeds(
         pairs = len(list(combinations(labels, 2))) * max(1, len(problems))
         needed = SPARE_SEEDS + least_seeds(max(1, pairs))
         seeds = tuple(range(max(FEWEST_EVALUATION_SEEDS, needed)))
-    further = request.finalist_seeds if request.finalists else 0
-    choosing = _seeds_from(FIRST_TUNING_SEED, request.trial_seeds + further)
     for seed in seeds:
         if seed in choosing:
             raise SuiteError(

@@ -167,6 +167,22 @@ def test_entries_of_one_rule_that_have_the_same_settings_share_a_group():
     ]
 
 
+@pytest.mark.parametrize("bytes_", [80, 200, 300, 10_000])
+def test_a_block_planned_alone_is_as_among_the_others(bytes_):
+    """Resumed runs plan each block from its lanes, also where entries of a rule are apart."""
+    names = ["sgd", "adam", "momentum"]
+    settled = suite(anisotropic(start_spread=0.1), optimizers=[*names, *names], seeds=range(5))
+    (setting,) = settled.problems
+    entries = [
+        replace(entry, label=f"{entry.label} {place}")
+        for place, entry in enumerate(setting.optimizers)
+    ]
+    settled = replace(settled, problems=(replace(setting, optimizers=tuple(entries)),))
+    for block in plan_blocks(settled, lay_out(settled, "cpu"), bytes_):
+        (alone,) = plan_blocks(settled, block.lanes, 2**62)
+        assert alone.lanes == block.lanes
+
+
 def test_a_group_knows_the_hyperparameters_of_its_lanes_and_a_block_their_seeds():
     configurations = [{"lr": 0.1, "beta1": 0.5}, {"lr": 0.2}]
     (block,) = blocks_of(

@@ -138,9 +138,13 @@ def test_another_set_is_named():
         (
             {"optimizer": [{"name": "sgd", "label": "dtype"}]},
             {},
-            "'dtype' is an option of anisotropic; give the optimizer another label",
+            "an optimizer called 'dtype' cannot be tuned on anisotropic",
         ),
-        ({"optimizer": [{"name": "sgd", "label": "stop"}]}, {}, "'stop' is an option of"),
+        (
+            {"optimizer": [{"name": "sgd", "label": "stop"}]},
+            {},
+            "an optimizer called 'stop' cannot be tuned on",
+        ),
         ({}, {"sampler": "randm"}, "unknown sampler 'randm'; did you mean 'random'?"),
         ({}, {"batch": 0}, "--batch 0: it must be 1 to "),
         ({}, {"trial_seeds": 0}, "--trial-seeds 0: it must be 1 to "),
