@@ -60,7 +60,7 @@ def assert_same_study(path: Path, expected: Path) -> None:
 
     def told(study: Path) -> dict[str, Any]:
         meta = json.loads((study / "tune.json").read_text(encoding="utf-8"))
-        other = ("started", "ended", "resumes", "directory")
+        other = ("started", "ended", "resumes", "directory", "environment")
         return {key: value for key, value in meta.items() if key not in other}
 
     assert told(path) == told(expected)
