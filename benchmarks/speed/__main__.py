@@ -19,6 +19,7 @@ from benchmarks.speed import (
     processes,
     programs,
     rules,
+    tuning,
 )
 from benchmarks.speed.contenders import missing, set_threads
 from benchmarks.speed.report import document, to_json, to_text
@@ -30,6 +31,7 @@ SECTIONS = {
     "parquet": parquet.run,
     "processes": processes.run,
     "overhead": overhead.run,
+    "tuning": tuning.run,
     "memory": memory.run,
     "programs": programs.run,
 }

@@ -173,6 +173,12 @@ def _lines(sections: Sections) -> list[str]:
         lines.append(f"{name}: {_range(spread(seconds))} s")
     if shares := sections.get("overhead", {}).get("shares"):
         lines.append(f"Logging and display: {_range(spread(shares), 100)} % of the CPU time")
+    for name, each in sections.get("tuning", {}).get("studies", {}).items():
+        lines.append(
+            f"Study of the {name}, 4 optimizers of 64 trials and 3 seeds: "
+            f"{digits(each['own_seconds'])} s of its own beside {digits(each['lane_seconds'])} s "
+            "of its lanes, CPU time"
+        )
     if "ratio" in (memory := sections.get("memory", {})):
         mib = {key: memory[f"{key}_bytes"] / 2**20 for key in ("peak", "import", "needed")}
         lines.append(

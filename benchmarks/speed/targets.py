@@ -89,10 +89,12 @@ def _function(sections: Sections) -> list[Target]:
 def _whole_runs(sections: Sections) -> list[Target]:
     shares = sections.get("overhead", {}).get("shares")
     memory = sections.get("memory", {})
+    own = sections.get("tuning", {}).get("studies", {}).get("network", {}).get("share")
     seconds = sections.get("processes", {}).get("seconds", {})
     limits = {processes.HELP: 0.25, processes.RUN: 0.9}
     return [
         Target("logging and display", 0.02, shares and median(shares), "share", at_most=True),
+        Target("a study's own work beside its lanes", 0.05, own, "share", at_most=True),
         Target("peak memory, 64 lanes of Adam", 1.3, memory.get("ratio"), "×", at_most=True),
         Target("peak memory at 10 times the iterations", 1.2, memory.get("long_ratio"), "×", True),
         *(

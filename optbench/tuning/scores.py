@@ -1,7 +1,7 @@
 """What trials are worth: from the tables of a round to scores, winners, rows of trials.parquet."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +12,8 @@ from optbench.records import (
     HYPERPARAMETER_PREFIX,
     TRIAL_COLUMNS,
     UNIT_PREFIX,
-    RunTables,
     Status,
 )
-from optbench.report.configurations import ranked_lanes
 from optbench.report.statistics import ENDED_WORST
 from optbench.tuning.protocol import Entrant, Key
 from optbench.tuning.rounds import distinct
@@ -74,16 +72,34 @@ def _short(value: Any) -> str:
 
 
 def outcomes(
-    tables: RunTables,
+    lanes: pd.DataFrame,
     entrant: Entrant,
     tried: Sequence[Trial],
     metric: str,
     name: str,
 ) -> list[Outcome]:
-    """Return what became of an entrant's trials in a round of this name."""
+    """Return what became of an entrant's trials in a round of this name.
+
+    ``lanes`` are those of the round, as :func:`optbench.report.configurations.ranked_lanes` has
+    them.
+    """
+    own, places = _own_lanes(lanes, entrant, tried)
+    steps = own["iterations"].fillna(0).to_numpy(np.int64)
+    seconds = own["step_seconds"].fillna(0.0).to_numpy(np.float64) * steps
+    ended_worst = own["status"].isin(ENDED_WORST).to_numpy()
+    measures = {key: own[key].to_numpy(np.float64) for key in {metric, *MEDIANS}}
+    values = np.where(np.isfinite(measures[metric]), measures[metric], np.inf)
     return [
-        _outcome(lanes, trial, metric, name)
-        for trial, lanes in zip(tried, _lanes_of(ranked_lanes(tables), entrant, tried), strict=True)
+        Outcome(
+            trial,
+            name,
+            values[place],
+            int(ended_worst[place].sum()),
+            {key: _median(measures[key][place]) for key in MEDIANS},
+            int(steps[place].sum()),
+            float(seconds[place].sum()),
+        )
+        for trial, place in zip(tried, places, strict=True)
     ]
 
 
@@ -93,41 +109,27 @@ def culled_lanes(
     """Return the paused lanes of an entrant's trials but for those that go on."""
     kept = {trial.number for trial in going_on}
     numbers: tuple[set[int], set[int]] = set(), set()
-    for trial, own in zip(tried, _lanes_of(lanes, entrant, tried), strict=True):
-        paused = own.loc[own["status"] == Status.PAUSED, "lane"]
-        numbers[trial.number in kept].update(paused.tolist())
+    own, places = _own_lanes(lanes, entrant, tried)
+    paused, lane = (own["status"] == Status.PAUSED).to_numpy(), own["lane"].to_numpy()
+    for trial, place in zip(tried, places, strict=True):
+        numbers[trial.number in kept].update(lane[place][paused[place]].tolist())
     return sorted(numbers[False] - numbers[True])
 
 
-def _lanes_of(
+def _own_lanes(
     lanes: pd.DataFrame, entrant: Entrant, tried: Sequence[Trial]
-) -> Iterator[pd.DataFrame]:
-    """Yield the lanes of each of an entrant's trials, which are in the order of their numbers."""
+) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """Return an entrant's lanes, in the order of their numbers, and which are those of each trial.
+
+    Trials that are the same have the same lanes.
+    """
     own = lanes[(lanes["problem"] == entrant.problem) & (lanes["label"] == entrant.label)]
     configurations, places = distinct(tried)
     of_place = np.array_split(np.arange(len(own)), len(configurations))
-    for place in places:
-        yield own.iloc[of_place[place]]
+    return own, [of_place[place] for place in places]
 
 
-def _outcome(lanes: pd.DataFrame, trial: Trial, metric: str, name: str) -> Outcome:
-    values = lanes[metric].to_numpy(np.float64)
-    values = np.where(np.isfinite(values), values, np.inf)
-    steps = lanes["iterations"].fillna(0).to_numpy(np.int64)
-    seconds = lanes["step_seconds"].fillna(0.0).to_numpy(np.float64)
-    return Outcome(
-        trial,
-        name,
-        values,
-        int(lanes["status"].isin(ENDED_WORST).sum()),
-        {key: _median(lanes[key]) for key in MEDIANS},
-        int(steps.sum()),
-        float((seconds * steps).sum()),
-    )
-
-
-def _median(column: "pd.Series[float]") -> float | None:
-    values = column.to_numpy(np.float64)
+def _median(values: np.ndarray) -> float | None:
     return None if np.isnan(values).any() else float(np.median(values))
 
 

@@ -30,7 +30,7 @@ from optbench.records import (
     RunTables,
     Status,
 )
-from optbench.report.configurations import RANKED_BY
+from optbench.report.configurations import RANKED_BY, ranked_lanes
 from optbench.runs.invocation import Execution, ShowProgress
 from optbench.runs.layout import lay_out
 from optbench.runs.pipeline import (
@@ -412,12 +412,12 @@ class _Study:
         if self.paused is not None:
             clear(self.paused[0])
         self.paused = (self.path / name, suite) if higher else None
-        lanes = tables.lanes.sort_values("lane")
+        lanes = ranked_lanes(tables)
         survivors: dict[Key, list[Trial]] = {}
         culled: list[int] = []
         for entrant in entrants:
             key, metric = entrant.key, self.protocol.metrics[entrant.problem]
-            found = outcomes(tables, entrant, tried[key], metric, name)
+            found = outcomes(lanes, entrant, tried[key], metric, name)
             if key in higher:
                 kept = {each.trial.number for each in best(found, higher[key][rung + 1][1])}
                 survivors[key] = [trial for trial in tried[key] if trial.number in kept]
@@ -446,10 +446,10 @@ class _Study:
         }
         if tried:
             suite = search_suite(self.protocol, FINALISTS, tried, self.protocol.finalist_seeds)
-            tables = self._round(FINALISTS, FINALISTS, self._resolved(suite), tried)
+            lanes = ranked_lanes(self._round(FINALISTS, FINALISTS, self._resolved(suite), tried))
             for entrant in self.protocol.retried:
                 key, metric = entrant.key, self.protocol.metrics[entrant.problem]
-                self.finalists[key] = outcomes(tables, entrant, tried[key], metric, FINALISTS)
+                self.finalists[key] = outcomes(lanes, entrant, tried[key], metric, FINALISTS)
             self._write(Status.RUNNING)
 
     def _choose(self) -> None:

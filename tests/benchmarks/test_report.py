@@ -57,6 +57,9 @@ def sections():
             "seconds": {"optbench": {"1 seed": [8.0, 9.0, 10.0]}, "JAX": {"1 seed": [6.0]}},
         },
         "overhead": {"shares": [0.01, 0.03, 0.02]},
+        "tuning": {
+            "studies": {"network": {"own_seconds": 0.6, "lane_seconds": 10.0, "share": 0.06}}
+        },
         "memory": {
             "lanes": 64,
             "peak_bytes": 3 * 2**30,
@@ -124,6 +127,7 @@ def test_limits_from_above(sections):
     assert limits[processes.RUN].reached is False
     assert limits["logging and display"].found == 0.02
     assert limits["logging and display"].reached
+    assert limits["a study's own work beside its lanes"].reached is False
     assert limits["peak memory, 64 lanes of Adam"].reached is False
     assert limits["peak memory at 10 times the iterations"].reached
 
@@ -143,7 +147,7 @@ def test_the_slowest_rule_counts_beside_adam():
 
 def test_what_was_not_measured_is_null_and_not_missed():
     everything = targets({})
-    assert len(everything) == 13
+    assert len(everything) == 14
     assert {(each.found, each.reached) for each in everything} == {(None, None)}
 
 
@@ -199,6 +203,7 @@ def test_text_shows_every_section_that_was_run(sections):
     assert "64 MFLOP a lane-step; large float32 products: 100 GFLOP/s (80.0 to 120)" in text
     assert "Trace to parquet: 9.00 (9.00 to 9.00) million rows a second" in text
     assert "Logging and display: 2.00 (1.00 to 3.00) % of the CPU time" in text
+    assert "64 trials and 3 seeds: 0.600 s of its own beside 10.0 s of its lanes" in text
     assert "Peak of 64 lanes of Adam on the network: 3,072 MiB, 1,024 of it the imports" in text
     assert "function: 300 MiB at 10,000 iterations, 345 MiB at 100,000 iterations" in text
     rows = {

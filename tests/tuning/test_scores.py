@@ -6,6 +6,7 @@ import pytest
 
 import optbench
 from optbench.records import TRIAL_COLUMNS
+from optbench.report.configurations import ranked_lanes
 from optbench.store.reader import read_run
 from optbench.tuning.protocol import Entrant
 from optbench.tuning.samplers import Trial
@@ -79,7 +80,7 @@ def tables(tmp_path_factory):
 def test_outcomes_are_what_the_tables_hold_of_each_trial(tables):
     own = Entrant("booth", "sgd", "sgd", "sgd", SPACES, "ours", False, True, 30, 4)
     tried = [Trial(number, {"lr": lr}, {}) for number, lr in enumerate([0.05, 1e12, 0.05, 0.01])]
-    found = outcomes(tables, own, tried, "final_loss", "search-007")
+    found = outcomes(ranked_lanes(tables), own, tried, "final_loss", "search-007")
     lanes = tables.lanes[tables.lanes["label"] == "sgd"]
     for each in found:
         rows = lanes[lanes["hp_lr"] == each.trial.values["lr"]].sort_values("seed")
@@ -98,7 +99,7 @@ def test_outcomes_are_what_the_tables_hold_of_each_trial(tables):
             assert each.medians["validation_loss"] is None
     assert found[0].values.tolist() == found[2].values.tolist()
     (adam,) = outcomes(
-        tables,
+        ranked_lanes(tables),
         Entrant("booth", "adam", "adam", "adam", {}, "", False, True, 30),
         [Trial(0, {}, {})],
         "best_loss",

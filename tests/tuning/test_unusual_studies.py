@@ -92,8 +92,10 @@ def test_each_value_of_a_problems_grid_is_tuned_as_a_problem_of_its_own():
 
 @pytest.mark.parametrize("label", ["name", "iterations", "start_spread"])
 def test_an_optimizer_called_like_an_option_of_a_problem_is_refused(label):
-    message = f"'{label}' is an option of anisotropic; give the optimizer another label"
-    assert refused([{**SGD, "label": label}]) == message
+    assert refused([{**SGD, "label": label}]) == (
+        f"an optimizer called '{label}' cannot be tuned on anisotropic, which has an option of "
+        "that name; give it another label"
+    )
 
 
 def test_labels_that_the_final_could_not_have_are_refused_before_the_search():
@@ -101,8 +103,8 @@ def test_labels_that_the_final_could_not_have_are_refused_before_the_search():
     assert "there are two called 'sgd (default)'; give one of them another label" in same
     assert "use at most 255" in refused([{**SGD, "label": "x" * 250}])
     result = study(request([SGD, {**SGD, "label": "sgd (default)"}], defaults=False))
-    one, other = result.winners
-    assert one.trial.values == other.trial.values
+    first, second = (each.trial.values for each in result.winners)
+    assert first == second
 
 
 def test_only_seeds_that_choose_may_not_judge():
@@ -176,8 +178,8 @@ def test_trials_whose_code_raises_are_the_worst_and_said():
     entry = {"name": "mine.py:Careful", "space": {"lr": "log(1e-3, 10)"}}
     result = study(request([entry, SGD]))
     assert result.status is Status.FAILED
-    ((failure,),) = result.failures.values()
-    assert failure.message == "ValueError: too large (mine.py, line 10)"
+    failures = [each for of_round in result.failures.values() for each in of_round]
+    assert [failure.message for failure in failures] == ["ValueError: too large (mine.py, line 10)"]
     table = trials(result).query("label == 'Careful'")
     large = table["hp_lr"] > 0.1
     assert 0 < large.sum() < 5
