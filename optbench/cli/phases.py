@@ -213,8 +213,9 @@ class Phases:
             return
         for line in best_so_far(step.best):
             say(f"  {line}")
-        nouns = {SEARCH: "trials", FINALISTS: "trials again", FINAL: "winners"}
-        what = f"{sum(step.trials.values()):,} {nouns[step.phase]}"
+        count = sum(step.trials.values())
+        noun = ("winner" if step.phase == FINAL else "trial") + "s" * (count != 1)
+        what = f"{count:,} {noun}{' again' * (step.phase == FINALISTS)}"
         say(f"{step.phase}: {what}{', run already' if step.kept else ''}")
 
     @contextmanager

@@ -66,6 +66,11 @@ class Execution:
     trace: str | None = None
 
     @property
+    def kept(self) -> str:
+        """Which rows of a run's trace are kept."""
+        return ALL if self.trace is None else self.trace
+
+    @property
     def data_folder(self) -> Path | None:
         """The folder to look for data sets in first."""
         return None if self.data_dir is None else Path(self.data_dir)
@@ -75,7 +80,7 @@ class Execution:
         if not (self.reuse or self.reuse_diverged):
             return []
         return find_reusable(
-            Path(self.out), lanes, diverged=self.reuse_diverged, every=kept_every(self.trace or ALL)
+            Path(self.out), lanes, diverged=self.reuse_diverged, every=kept_every(self.kept)
         )
 
 
@@ -92,7 +97,7 @@ def plan_runs(
     Everything that is wrong with a suite is found before the first plan is made. ``notice`` gets
     what the user should know.
     """
-    kept_every(invocation.trace or ALL)  # it refuses what is malformed
+    kept_every(invocation.kept)  # it refuses what is malformed
     device = get_device(invocation.device)
     suites = resolve_request(invocation, invocation.data_folder)
     for message in dict.fromkeys(message for suite in suites for message in suite.notices):
@@ -131,7 +136,7 @@ def run_all(
                 observe,
                 invocation.checkpoint_every,
                 notice,
-                trace=invocation.trace or ALL,
+                trace=invocation.kept,
                 time_alone=invocation.time_alone,
             )
         yield result

@@ -184,7 +184,7 @@ def begin(
 
     Nothing is written, and what could not be run later is refused here.
     """
-    kept_every(execution.trace or ALL)  # it refuses what is malformed
+    kept_every(execution.kept)  # it refuses what is malformed
     device = get_device(execution.device)
 
     def measure(suite: Suite) -> dict[Key, float]:

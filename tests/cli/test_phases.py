@@ -121,6 +121,8 @@ def test_what_is_best_and_which_round_is_next_is_said(capsys):
         "finalists: 2 trials again, run already",
     ]
     assert best_so_far({}) == []
+    made.announce(step("final", trials=1))
+    assert shown(capsys) == ["final: 1 winner"]
 
 
 def test_the_final_counts_lanes_and_those_that_were_kept(capsys):
