@@ -81,6 +81,9 @@ spent on loss and gradient, and of the time that its group spent on updates."""
 STOPPED_BY = "stopped_by"
 """Column of lanes.parquet (string) in runs with stopped lanes: one of :data:`STOPPING`."""
 
+STEPS_TO_TARGET = "steps_to_target"
+"""What trials may be scored by that lanes.parquet does not hold: updates until the target."""
+
 HALVING = "halving"
 
 STOPPING = ("loss", "grad_norm", "patience", HALVING)
@@ -337,9 +340,10 @@ class StudyTables:
     ``meta`` has, beside schema_version, status, started and ended, ``suite`` as run.json has it,
     ``spaces`` (text by problem, label and hyperparameter) with ``space_sources``, ``sampler``,
     ``budget`` (``given``, ``amount``, ``unit``, ``trials`` by problem and label), ``metric`` by
-    problem, ``tuning_seeds``, ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or
-    ``eta``, ``first_rung`` and ``rungs``: iterations and trials by problem and label), ``rounds``
-    (phase, run, trials) and ``winners`` (problem, label, trial, hyperparameters, ``search_score``,
+    problem, ``target`` (``rule``, ``on`` and ``value`` by problem, of those with that metric),
+    ``tuning_seeds``, ``finalist_seeds``, ``evaluation_seeds``, ``halving`` (null, or ``eta``,
+    ``first_rung`` and ``rungs``: iterations and trials by problem and label), ``rounds`` (phase,
+    run, trials) and ``winners`` (problem, label, trial, hyperparameters, ``search_score``,
     ``finalist_score``, ``edge``).
     """
 

@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isfinite
 
 from optbench.cli.display import SECONDS_BETWEEN_LINES, Bars
 from optbench.cli.output import console, say
 from optbench.records import BlockResult, BlockSplit, Record, TraceChunk
+from optbench.report.budgets import score
 from optbench.report.sections import Column, Section, to_rich
-from optbench.report.tables import number
 from optbench.runs.pipeline import Plan
 from optbench.store.studies import FINAL
 from optbench.tuning.outlook import FINALISTS, SEARCH, Outlook, Share
@@ -60,6 +59,8 @@ def _expected(outlook: Outlook, problem: str) -> Section:
         for entrant in entrants
     ]
     metric = protocol.metrics[problem].replace("_", " ")
+    if problem in protocol.goals:
+        metric += f" {protocol.goals[problem].rule}"
     plans = {each.label: _plan_of(done[each.label]) for each in entrants}
     sources = {
         each.label: f"spaces of {each.source}"
@@ -211,7 +212,7 @@ class Phases:
         self._step = step
         if self._quiet:
             return
-        for line in best_so_far(step.best):
+        for line in best_so_far(step.best, step.metrics):
             say(f"  {line}")
         count = sum(step.trials.values())
         noun = ("winner" if step.phase == FINAL else "trial") + "s" * (count != 1)
@@ -271,10 +272,9 @@ class _Lines:
             say(f"  {self._state()}")
 
 
-def best_so_far(best: Mapping[Key, float]) -> list[str]:
+def best_so_far(best: Mapping[Key, float], metrics: Mapping[str, str]) -> list[str]:
     """Return a line for each problem with the best score of each optimizer."""
     lines: dict[str, list[str]] = {}
-    for (problem, label), score in best.items():
-        shown = number(score) if isfinite(score) else "diverged"
-        lines.setdefault(problem, []).append(f"{label} {shown}")
+    for (problem, label), value in best.items():
+        lines.setdefault(problem, []).append(f"{label} {score(value, metrics[problem])}")
     return [f"best so far on {problem}: {', '.join(each)}" for problem, each in lines.items()]

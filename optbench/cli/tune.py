@@ -49,7 +49,8 @@ from optbench.cli.request import (
     out_option,
 )
 from optbench.errors import ExitCode, SuiteError
-from optbench.records import Status
+from optbench.records import STEPS_TO_TARGET, Status
+from optbench.report.aims import FIXED
 from optbench.report.configurations import RANKED_BY
 from optbench.report.sections import to_json, to_rich
 from optbench.report.studies import results, sections
@@ -162,6 +163,16 @@ def tune(
             show_default=False,
         ),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="[PROBLEM=]RULE",
+            help=f"What to reach with --metric {STEPS_TO_TARGET}, on one problem or on all: "
+            f"{FIXED}. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option(
@@ -251,6 +262,7 @@ def tune(
         eval_seeds=_seed_count(eval_seeds),
         defaults=not no_defaults,
         metric=metric,
+        target=target or (),
         halving=halving,
         first_rung=first_rung,
         halving_anyway=halving_anyway,
@@ -308,7 +320,9 @@ def _judged(result: StudyResult, *, strict: bool) -> int:
     if result.status is Status.INTERRUPTED:
         return ExitCode.INTERRUPTED
     for entrant in result.hopeless:
-        say(f"error: {entrant.label} on {entrant.problem}: no trial has a finite score")
+        by_steps = result.protocol.metrics[entrant.problem] == STEPS_TO_TARGET
+        none = "no trial is at the target" if by_steps else "no trial has a finite score"
+        say(f"error: {entrant.label} on {entrant.problem}: {none}")
     if result.hopeless or result.failures:
         return ExitCode.LANES_FAILED
     if strict:

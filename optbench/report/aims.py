@@ -16,7 +16,7 @@ what rounding leaves counts as that.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -41,6 +41,9 @@ FORMS = {
 }
 
 EXAMPLES = "0.1, best:5%, of:adam, of:adam:5%, quantile:0.5, start/100 or published"
+
+FIXED = "0.1, start/100 or published"
+"""Those that are the same whatever is run."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ class Published:
         return self.problem or f"networks on {self.data}"
 
 
-def parse_aim(text: str) -> Aim:
-    """Read a target.
+def parse_aim(text: str, *, fixed: bool = False) -> Aim:
+    """Read a target; ``fixed`` takes none that is chosen from runs.
 
     >>> parse_aim("of:adam:5%")
     Aim(text='of:adam:5%', kind='of', number=0.05, label='adam')
@@ -112,6 +115,10 @@ def parse_aim(text: str) -> Aim:
         found = form.fullmatch(text)
         if found is None:
             continue
+        if fixed and kind != "start":
+            raise UsageError(
+                f"target '{text}' depends on the runs that are compared; write {FIXED}"
+            )
         parts = found.groupdict()
         number = float(parts["number"] or 0.0)
         if kind == "quantile" and number > 1.0:
@@ -125,8 +132,47 @@ def parse_aim(text: str) -> Aim:
     except ValueError:
         value = np.nan
     if not isfinite(value):
-        raise UsageError(f"target '{text}' is malformed; write {EXAMPLES}")
+        raise UsageError(f"target '{text}' is malformed; write {FIXED if fixed else EXAMPLES}")
     return Aim(text, "value", value)
+
+
+def aims_of(
+    texts: Sequence[str],
+    known: Sequence[str],
+    *,
+    who: str = "these runs have",
+    fixed: bool = False,
+) -> dict[str, Aim]:
+    """Return the target asked for of each problem, of those known that have one.
+
+    A text is ``RULE`` for all problems or ``PROBLEM=RULE`` for one.
+
+    >>> {name: aim.text for name, aim in aims_of(["0.1", "b=start/9"], ["a", "b"]).items()}
+    {'a': '0.1', 'b': 'start/9'}
+
+    Raises
+    ------
+    UsageError
+        If a text is malformed, names no problem of those that ``who`` has, or is a second one.
+    """
+    general: Aim | None = None
+    own: dict[str, Aim] = {}
+    for text in texts:
+        # A label may hold the sign, so that the longest problem that fits is meant.
+        named = max((name for name in known if text.startswith(f"{name}=")), key=len, default=None)
+        if named is not None:
+            if named in own:
+                raise UsageError(f"'{named}' has two targets; give one, the same for all labels")
+            own[named] = parse_aim(text[len(named) + 1 :], fixed=fixed)
+        elif "=" in text and not text.startswith("of:"):
+            problem = text.partition("=")[0]
+            raise UsageError(f"{who} no problem '{problem}'; {nearest(problem, known)}")
+        elif general is not None:
+            raise UsageError(f"'{general.text}' and '{text}' are two targets; give one a problem")
+        else:
+            general = parse_aim(text, fixed=fixed)
+    asked = {problem: own.get(problem, general) for problem in known}
+    return {problem: aim for problem, aim in asked.items() if aim is not None}
 
 
 def target_of(aim: Aim, watched: Watched) -> Target | None:

@@ -11,8 +11,9 @@ from optbench.report.configurations import bad_endings, problem_title
 from optbench.report.overall import RATIOS
 from optbench.report.races import Race
 from optbench.report.sections import Column, Section
-from optbench.report.tables import MISSING, TIME_UNITS, duration, percent
+from optbench.report.tables import MISSING, TIME_UNITS, duration, steps_text
 from optbench.report.targets import FASTER, Answer
+from optbench.report.watched import at_most
 
 NARROW = 20
 """Seeds below which the interval of the RMST is too narrow; see docs/statistics.md."""
@@ -37,16 +38,9 @@ def sections(answer: Answer) -> list[Section]:
     return found
 
 
-def watched_name(race: Race) -> str:
-    """Say what is watched."""
-    return race.watched.on.replace("_", " ")
-
-
 def goal(race: Race) -> str:
     """Write what is to be reached, as ``loss ≤ 0.01``."""
-    value = race.target.value
-    is_error = race.watched.on.endswith("_error")
-    return f"{watched_name(race)} ≤ {percent(value) if is_error else f'{value:.4g}'}"
+    return at_most(race.watched.on, race.target.value)
 
 
 def unit_of(races: Sequence[Race]) -> tuple[float, str]:
@@ -67,7 +61,7 @@ def time_text(value: float, unit: tuple[float, str]) -> str:
     scaled = value / unit[0]
     if unit[1] != "steps":
         return f"{scaled:#.3g}".rstrip(".")
-    return f"{scaled:.0f}" if scaled == round(scaled) or scaled >= 1e4 else f"{scaled:.4g}"
+    return steps_text(scaled)
 
 
 def budget_text(race: Race) -> str:

@@ -21,7 +21,7 @@ from optbench.inference.best_of import (
     value_of_chosen,
     win_probability,
 )
-from optbench.records import StudyTables
+from optbench.records import STEPS_TO_TARGET, StudyTables
 from optbench.report.protocol import (
     adaptive,
     defaults,
@@ -36,7 +36,7 @@ from optbench.report.protocol import (
     title,
 )
 from optbench.report.sections import Column, Section
-from optbench.report.tables import MISSING, number, percent
+from optbench.report.tables import MISSING, number, percent, steps_text
 
 INDEPENDENT = "random"
 """The only sampler whose points are independent, as a band needs them."""
@@ -267,7 +267,11 @@ def score(value: float, of: str) -> str:
 
     >>> score(0.25, "final_loss"), score(0.25, "test_error"), score(inf, "final_loss")
     ('0.2500', '25.00 %', 'diverged')
+    >>> score(32.0, "steps_to_target"), score(inf, "steps_to_target")
+    ('32', 'missed')
     """
+    if of == STEPS_TO_TARGET:
+        return "missed" if value == inf else steps_text(value)
     if value == inf:
         return "diverged"
     return percent(value) if of.endswith("_error") else number(value)

@@ -19,6 +19,7 @@ from optbench.report.entrants import entrants
 from optbench.report.joined import of_problems
 from optbench.report.statistics import quantile
 from optbench.report.verdicts import SHOWN
+from optbench.report.watched import at_most
 from optbench.store.studies import is_study
 
 DEFAULT = "{} (default)"
@@ -84,6 +85,14 @@ def metric_name(name: str) -> str:
     return SHOWN.get(name, name.replace("_", " "))
 
 
+def scored_by(study: StudyTables, problem: str) -> str:
+    """Return the metric of a problem as a reader has it, with its target where it has one."""
+    target = (study.meta.get("target") or {}).get(problem)
+    if target is None or target["value"] is None:
+        return metric_name(metric(study, problem))
+    return f"steps to {at_most(target['on'], target['value'])}"
+
+
 def spaces(study: StudyTables, problem: str, label: str) -> Mapping[str, str]:
     """Return what may be tried of each hyperparameter of a label on a problem, as text."""
     return dict(study.meta["spaces"].get(problem, {}).get(label, {}))
@@ -118,7 +127,7 @@ def protocol(study: StudyTables, problem: str) -> str:
     if budget["unit"] != "trials":
         trials = f"{budget['given']}: {trials}"
     halving = ", halving" if study.meta.get("halving") else ""
-    by = f"{sampler(study)}{halving}, by {metric_name(metric(study, problem))}"
+    by = f"{sampler(study)}{halving}, by {scored_by(study, problem)}"
     judging = max((len(each.values) for each in endings(study, problem).values()), default=0)
     evaluation = f"; {judging} evaluation seeds" if judging > 1 else ""
     return f"{trials}, {by}{evaluation}"
@@ -171,7 +180,12 @@ def judged_by(study: StudyTables, problem: str) -> str:
 
 
 def defaults(study: StudyTables, problem: str) -> dict[str, float]:
-    """Return the median of each tuned label with the hyperparameters that come with it."""
+    """Return the median of each tuned label with the hyperparameters that come with it.
+
+    There is none where the final run is judged by something else than what chose.
+    """
+    if judged_by(study, problem) != metric(study, problem):
+        return {}
     found = endings(study, problem)
     named = {label: DEFAULT.format(label) for label in searches(study, problem)}
     return {label: found[name].median for label, name in named.items() if name in found}

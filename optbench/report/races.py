@@ -10,7 +10,15 @@ import numpy as np
 
 from optbench.errors import NothingToCompareError, UsageError, nearest
 from optbench.records import REUSED_FROM, RunTables
-from optbench.report.aims import DEFAULT, Aim, Target, parse_aim, published_for, target_of
+from optbench.report.aims import (
+    DEFAULT,
+    Aim,
+    Target,
+    aims_of,
+    parse_aim,
+    published_for,
+    target_of,
+)
 from optbench.report.configurations import describe, problem_names
 from optbench.report.differences import differences, shown
 from optbench.report.entrants import Entrant
@@ -149,23 +157,8 @@ def _aims(texts: Sequence[str], known: Sequence[str], chosen: Sequence[str]) -> 
     for problem in chosen:
         if problem not in known:
             raise UsageError(f"these runs have no problem '{problem}'; {nearest(problem, known)}")
-    general: Aim | None = None
-    own: dict[str, Aim] = {}
-    for text in texts:
-        # A label may hold the sign, so that the longest problem that fits is meant.
-        named = max((name for name in known if text.startswith(f"{name}=")), key=len, default=None)
-        if named is not None:
-            if named in own:
-                raise UsageError(f"'{named}' has two targets; give one, the same for all labels")
-            own[named] = parse_aim(text[len(named) + 1 :])
-        elif "=" in text and not text.startswith("of:"):
-            problem = text.partition("=")[0]
-            raise UsageError(f"these runs have no problem '{problem}'; {nearest(problem, known)}")
-        elif general is not None:
-            raise UsageError(f"'{general.text}' and '{text}' are two targets; give one a problem")
-        else:
-            general = parse_aim(text)
-    return {problem: own.get(problem, general or parse_aim(DEFAULT)) for problem in chosen or known}
+    asked = aims_of(texts, known)
+    return {problem: asked.get(problem) or parse_aim(DEFAULT) for problem in chosen or known}
 
 
 def _race(tables: RunTables, problem: str, aim: Aim, question: Question) -> Race | str:

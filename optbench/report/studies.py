@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.errors import NothingToCompareError
-from optbench.records import Status, StudyTables
+from optbench.records import STEPS_TO_TARGET, Status, StudyTables
 from optbench.report.budgets import score
 from optbench.report.compare import (
     BETTER,
@@ -70,11 +70,13 @@ RESULT_COLUMNS = {
     "random": "bool",  # whether seeds make any difference
     "test_error": "float64",  # median over evaluation seeds
     "trials": "int64",
-    "trials_diverged": "int64",  # whose score is +inf; not those that halving ended
+    "trials_diverged": "int64",  # whose score is +inf, also of those that missed a target; not
+    # those that halving ended
     "lanes_diverged": "int64",  # of the search
     "unit": "string",  # of the next two
     "spent": "float64",  # by search and finalists
     "budget": "float64",
+    "scored_by": "string",  # the metric of the next two
     "search_score": "float64",  # the winner's, on the seeds that chose it
     "finalist_score": "float64",  # over the seeds of both phases; null without finalists
     "optimism": "float64",  # final / search_score - 1, where one metric is both
@@ -131,6 +133,7 @@ def _rows(study: StudyTables, problem: str, found: Comparison | None) -> list[di
                 "optimizer": trials["optimizer"].iloc[0],
                 "problem_specific": is_problem_specific(study, label),
                 "metric": judged_by(study, problem),
+                "scored_by": metric(study, problem),
                 "default": np.nan if default is None else default.median,
                 **_searched(trials),
                 **_spent(study, problem, label),
@@ -297,11 +300,20 @@ def _section(rows: pd.DataFrame) -> Section:
         str(first["heading"]),
         [column for column, _ in shown],
         [[cell(row) for _, cell in shown] for _, row in rows.iterrows()],
-        facts=[*(_account(row) for _, row in rows.iterrows()), *rows["verdict"].dropna()],
+        facts=[*(_account(row) for _, row in rows.iterrows()), *_judging(rows)],
         warnings=list(_warnings(rows)),
         lost=frozenset(np.flatnonzero(np.isposinf(rows["final"])).tolist()),
         bold=frozenset(np.flatnonzero(_is_bold(rows)).tolist()),
     )
+
+
+def _judging(rows: pd.DataFrame) -> Iterator[str]:
+    """Say what judges in the final run, if another metric chose, and the verdicts."""
+    first = rows.iloc[0]
+    if first["metric"] != first["scored_by"]:
+        chose, judges = metric_name(str(first["scored_by"])), metric_name(str(first["metric"]))
+        yield f"chosen by {chose}, judged by {judges}; optbench target has the steps of the final"
+    yield from rows["verdict"].dropna()
 
 
 def _is_bold(rows: pd.DataFrame) -> "pd.Series[bool]":
@@ -340,16 +352,20 @@ def _account(row: "pd.Series[Any]") -> str:
     """Say what the search of a label met, took and promised."""
     parts = []
     trials, lanes = row["trials_diverged"], row["lanes_diverged"]
+    by_steps = row["scored_by"] == STEPS_TO_TARGET
+    if by_steps and trials:
+        parts.append(f"{trials} of {row['trials']} trials missed the target")
     if lanes:
         lost = f"{lanes} lane{'s' * (lanes > 1)}"
-        lost = f"{trials} of {row['trials']} trials ({lost})" if trials else lost
+        lost = f"{trials} of {row['trials']} trials ({lost})" if trials and not by_steps else lost
         parts.append(f"{lost} diverged")
     unit = "s" if row["unit"] == "seconds" else row["unit"]
     parts.append(f"spent {row['spent']:,.0f} of {row['budget']:,.0f} {unit}")
     if pd.isna(row["search_score"]):
-        parts.append("no trial is finite, and none was chosen")
+        what = "at the target" if by_steps else "finite"
+        parts.append(f"no trial is {what}, and none was chosen")
     else:
-        promised = score(row["search_score"], row["metric"])
+        promised = score(row["search_score"], row["scored_by"]) + " steps" * by_steps
         more = "" if pd.isna(row["optimism"]) else f" ({_change(row['optimism'])} in the end)"
         parts.append(f"chosen promised {promised}{more}")
     return f"{row['label']}: {'; '.join(parts)}"
@@ -373,6 +389,8 @@ def _warnings(rows: pd.DataFrame) -> Iterator[str]:
         yield "nothing is random: one lane each, no interval"
     elif not judged.empty and rows["final_low"].isna().all():
         yield f"no interval below {INTERVAL_SEEDS} evaluation seeds"
+    if first["scored_by"] == STEPS_TO_TARGET and (rows["search_score"] == 0.0).all():
+        yield "the target is not below the start"
     for label in rows.loc[rows["problem_specific"], "label"]:
         yield problem_specific(label)
     for _, row in rows[rows["edge"].notna()].iterrows():

@@ -38,6 +38,17 @@ def _digits(value: float, digits: int) -> str:
     return f"{value:#.{digits}g}".rstrip(".")
 
 
+def steps_text(value: Any) -> str:
+    """Write a number of steps: a whole one as it is, a mean or a large one with few digits.
+
+    >>> steps_text(32.0), steps_text(290.25), steps_text(12345.6), steps_text(None)
+    ('32', '290.2', '12346', '-')
+    """
+    if pd.isna(value):
+        return MISSING
+    return f"{value:.0f}" if value == round(value) or value >= 1e4 else f"{value:.4g}"
+
+
 def percent(value: Any) -> str:
     """Write a fraction in percent.
 

@@ -1,7 +1,7 @@
 """What is watched until it is at a target: of each lane of a problem the loss, or an evaluation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
 
 import numpy as np
@@ -21,6 +21,7 @@ from optbench.report.curves import lane_losses, starting_loss
 from optbench.report.entrants import Entrant, entrants
 from optbench.report.joined import of_problems
 from optbench.report.statistics import quantile
+from optbench.report.tables import percent
 from optbench.store.thinning import every_of, in_words
 
 LOSS = "loss"
@@ -47,7 +48,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Watched:
-    """One problem, with what its labels showed.
+    """One problem, with what its lanes showed.
 
     Attributes
     ----------
@@ -61,8 +62,10 @@ class Watched:
         The smallest value that there is, None where it is unknown.
     start
         The value at the start, NaN where none was recorded.
-    paths
-        Of the lanes of each entrant.
+    lanes
+        What each lane showed, by its number.
+    entrants
+        Who takes part, if it is labels that are watched.
     """
 
     problem: str
@@ -74,8 +77,13 @@ class Watched:
     start: float
     unit: float  # of rounding
     noisy: bool
-    entrants: Sequence[Entrant]
-    paths: Sequence[Sequence[Path]]
+    lanes: Mapping[int, Path]
+    entrants: Sequence[Entrant] = ()
+
+    @property
+    def paths(self) -> list[list[Path]]:
+        """What the lanes of each entrant showed."""
+        return [[self.lanes[number] for number in entrant.lanes] for entrant in self.entrants]
 
     @property
     def zero(self) -> float:
@@ -114,6 +122,10 @@ class Watched:
             for paths in self.paths
         ]
 
+    def lane_times(self, target: float) -> dict[int, float]:
+        """Return how many updates each lane needed, by its number, +inf where it missed."""
+        return {number: float(self._times(path, target)) for number, path in self.lanes.items()}
+
     def _times(self, path: Path, targets: ArrayLike) -> np.ndarray:
         window, record = (self.window, self.record) if self.on == LOSS else (1, "before")
         times: np.ndarray = hitting_times(path.values[None], targets, window, record)[0]
@@ -149,8 +161,16 @@ def watch(
 ) -> Watched | None:
     """Return what the labels of a problem showed; None where it was not recorded.
 
-    ``on`` is one of :data:`WATCHABLE`; ``choose_on`` is as for
-    :func:`optbench.report.entrants.entrants`.
+    ``choose_on`` is as for :func:`optbench.report.entrants.entrants`; see :func:`watch_lanes`.
+    """
+    found = watch_lanes(tables, problem, on)
+    return found and replace(found, entrants=entrants(tables, problem, choose_on))
+
+
+def watch_lanes(tables: RunTables, problem: str, on: str = LOSS) -> Watched | None:
+    """Return what the lanes of a problem showed; None where it was not recorded.
+
+    ``on`` is one of :data:`WATCHABLE`.
 
     Raises
     ------
@@ -182,7 +202,6 @@ def watch(
         else Path(*rows.get(int(number), _EMPTY), float(finals[number]))
         for number in lanes.index
     }
-    taking_part = entrants(tables, problem, choose_on)
     budget = int(meta.get("iterations") or lanes["iterations"].max())
     return Watched(
         problem=problem,
@@ -194,9 +213,18 @@ def watch(
         start=start,
         unit=rounding_unit(meta),
         noisy=meta.get("batch_size") is not None,
-        entrants=taking_part,
-        paths=[[paths[lane] for lane in entrant.lanes] for entrant in taking_part],
+        lanes=paths,
     )
+
+
+def at_most(on: str, value: float) -> str:
+    """Write a target of what is watched.
+
+    >>> at_most("loss", 0.01), at_most("validation_error", 0.03)
+    ('loss ≤ 0.01', 'validation error ≤ 3.00 %')
+    """
+    shown = percent(value) if on.endswith("_error") else f"{value:.4g}"
+    return f"{on.replace('_', ' ')} ≤ {shown}"
 
 
 def recorded(tables: RunTables, problem: str) -> list[str]:

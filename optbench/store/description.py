@@ -129,6 +129,12 @@ class _Winner(_Part):
     edge: str | None = None
 
 
+class _Target(_Part):
+    rule: str
+    on: str
+    value: Finite | None
+
+
 class _Study(_Part):
     started: str
     status: str
@@ -138,6 +144,7 @@ class _Study(_Part):
     sampler: str
     budget: _Budget
     metric: dict[str, str]
+    target: dict[str, _Target] = {}
     tuning_seeds: list[int] = []
     finalist_seeds: list[int] = []
     evaluation_seeds: list[int] = []

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from optbench.errors import SuiteError, nearest
 from optbench.inference.multiplicity import least_seeds
+from optbench.records import STEPS_TO_TARGET
 from optbench.schedules import DECAYING
 from optbench.settings import Choice
 from optbench.suite.format import (
@@ -35,6 +36,9 @@ from optbench.tuning.samplers import SAMPLERS, trial_count
 from optbench.tuning.sets import SpaceSet, check_spaces, space_set
 from optbench.tuning.spaces import Space, grid, parse
 
+if TYPE_CHECKING:
+    from optbench.tuning.targets import Goal  # that loads pandas
+
 DEFAULT_SUITE, DEFAULT_ITERATIONS = "mnist-mlp", 1000
 """What is tuned where nothing is named: the textbook's comparison, with half of its iterations, so
 that two cores are through with it in about five minutes."""
@@ -51,7 +55,7 @@ FEWEST_EVALUATION_SEEDS, SPARE_SEEDS = 10, 2
 OWN_SPACES = "the suite, or --space and --grid"
 """By whose opinion spaces are that come from no set."""
 
-METRICS = ("validation_loss", "validation_error", "final_loss", "best_loss")
+METRICS = ("validation_loss", "validation_error", "final_loss", "best_loss", STEPS_TO_TARGET)
 """What trials can be scored by; the test split never chooses."""
 
 VALIDATED = "train-validation-test"
@@ -91,6 +95,9 @@ class TuneRequest(RunRequest):
     metric
         What trials are scored by; by default validation loss where there is a validation split,
         else final loss.
+    target
+        What is to be reached where ``metric`` is ``"steps_to_target"``: ``"0.1"``, ``"published"``
+        or ``"start/100"``, of all problems or of one: ``"booth=0.1"``.
     halving, first_rung
         After each rung, N/9, N/3 and N with 3, the best one in so many trials goes on. The first
         rung is a share of N or a number of iterations. None: all trials make N.
@@ -110,6 +117,7 @@ class TuneRequest(RunRequest):
     eval_seeds: int | Literal["auto"] = "auto"
     defaults: bool = True
     metric: str | None = None
+    target: float | str | Sequence[str] = ()
     halving: int | None = None
     first_rung: str = FIRST_RUNG
     halving_anyway: bool = False
@@ -118,6 +126,13 @@ class TuneRequest(RunRequest):
     def changes(self) -> list[tuple[str, Changes]]:
         """Values, sweeps and spaces by the options that they are given with."""
         return [*super().changes, ("--space", self.space)]
+
+    @property
+    def targets(self) -> list[str]:
+        """The targets as texts."""
+        if isinstance(self.target, str | int | float):
+            return [str(self.target)]
+        return list(self.target)
 
 
 @dataclass(frozen=True)
@@ -173,6 +188,8 @@ class Protocol:
         By problem, then optimizer.
     metrics
         What trials of each problem are scored by.
+    goals
+        The targets of problems whose trials are scored by their steps to them.
     tuning_seeds, finalist_seeds, evaluation_seeds
         No two of them overlap.
     seconds_per_step
@@ -190,6 +207,7 @@ class Protocol:
     batch: int
     budget: Budget
     metrics: Mapping[str, str]
+    goals: "Mapping[str, Goal]"
     tuning_seeds: tuple[int, ...]
     finalists: int
     finalist_seeds: tuple[int, ...]
@@ -235,6 +253,7 @@ class Protocol:
                 ),
             },
             "metric": dict(self.metrics),
+            "target": self.targets,
             "tuning_seeds": list(self.tuning_seeds),
             "finalists": self.finalists,
             "finalist_seeds": list(self.finalist_seeds),
@@ -248,6 +267,11 @@ class Protocol:
                 "rungs": self._of_all(lambda entrant: list(map(list, self.rungs(entrant)))),
             },
         }
+
+    @property
+    def targets(self) -> dict[str, dict[str, Any]]:
+        """What tune.json holds of the goals."""
+        return {problem: dict(vars(goal)) for problem, goal in self.goals.items()}
 
     def _of_all(self, value: Callable[[Entrant], Any]) -> dict[str, dict[str, Any]]:
         """Return something of each entrant by problem and label."""
@@ -283,7 +307,7 @@ def settle(
     """
     _check(request)
     before, given, base = _suites(request, notice)
-    suite, metrics = _metrics(request, base, data_dir, notice)
+    suite, metrics, goals = _metrics(request, base, data_dir, notice)
     for message in suite.notices:
         notice(message)
     found = space_set(request.spaces)
@@ -311,6 +335,7 @@ def settle(
         batch=request.batch,
         budget=budget,
         metrics=metrics,
+        goals=goals,
         tuning_seeds=tuning_seeds,
         finalists=request.finalists,
         finalist_seeds=finalist_seeds,
@@ -352,6 +377,18 @@ def _check(request: TuneRequest) -> None:
         raise SuiteError(f"--metric {metric}: the test split never chooses; take {instead}")
     if metric is not None and metric not in METRICS:
         raise SuiteError(f"unknown metric '{metric}'; {nearest(metric, METRICS)}")
+    if request.targets and metric != STEPS_TO_TARGET:
+        raise SuiteError(f"--target means nothing without --metric {STEPS_TO_TARGET}")
+    if metric == STEPS_TO_TARGET and not request.targets:
+        raise SuiteError(
+            f"--metric {metric} needs a --target: a value as 0.1, published, start/100, or one of "
+            "these for each problem as PROBLEM=0.1"
+        )
+    if metric == STEPS_TO_TARGET and request.halving is not None:
+        raise SuiteError(
+            f"--halving with --metric {metric}: of two lanes that are not there by a rung none is "
+            "ahead; leave out --halving, or take another metric"
+        )
 
 
 def _suites(
@@ -409,35 +446,51 @@ def _without_sweeps(entry: ProblemEntry, given: ProblemEntry) -> dict[str, Any]:
 
 def _metrics(
     request: TuneRequest, base: SuiteFile, data_dir: Path | None, notice: Callable[[str], None]
-) -> tuple[Suite, dict[str, str]]:
-    """Return the suite resolved, with validation splits where they are needed, and its metrics."""
+) -> "tuple[Suite, dict[str, str], dict[str, Goal]]":
+    """Return the suite resolved, with validation splits where they are needed, metrics, targets."""
     suite = resolve(base, data_dir=data_dir)
-    wanted = request.metric or "validation_loss"
-    if wanted.startswith("validation_"):
-        lacking = [
-            place
-            for place, problem in enumerate(suite.problems)
-            if _can_be_split(problem) and "validation" not in problem.problem.split_sizes()
-        ]
-        if lacking:
-            plain = [entry.model_dump(exclude_unset=True) for entry in base.problem]
-            for place in lacking:
-                plain[place]["split"] = VALIDATED
-                notice(
-                    f"{base.problem[place].title} has no validation split to choose by, so a part "
-                    f'of its training data becomes one (split = "{VALIDATED}"); '
-                    "--metric final_loss keeps the split"
-                )
-            suite = resolve(base.changed(problem=plain), data_dir=data_dir)
+    goals = _goals(request, suite)
+    wanted = {
+        problem.label: goals[problem.label].on
+        if problem.label in goals
+        else request.metric or "validation_loss"
+        for problem in suite.problems
+    }
+    lacking = [
+        place
+        for place, problem in enumerate(suite.problems)
+        if wanted[problem.label].startswith("validation_")
+        and _can_be_split(problem)
+        and "validation" not in problem.problem.split_sizes()
+    ]
+    if lacking:
+        plain = [entry.model_dump(exclude_unset=True) for entry in base.problem]
+        for place in lacking:
+            plain[place]["split"] = VALIDATED
+            notice(
+                f"{base.problem[place].title} has no validation split to choose by, so a part "
+                f'of its training data becomes one (split = "{VALIDATED}"); '
+                "--metric final_loss keeps the split"
+            )
+        suite = resolve(base.changed(problem=plain), data_dir=data_dir)
     metrics = {}
     for problem in suite.problems:
+        on = wanted[problem.label]
         validated = "validation" in problem.problem.split_sizes()
-        if request.metric is not None and wanted.startswith("validation_") and not validated:
+        if request.metric is not None and on.startswith("validation_") and not validated:
             raise SuiteError(
-                f"--metric {wanted}: {problem.label} has no validation split; take final_loss"
+                f"--metric {on}: {problem.label} has no validation split; take final_loss"
             )
-        metrics[problem.label] = wanted if request.metric or validated else "final_loss"
-    return suite, metrics
+        metrics[problem.label] = request.metric or (on if validated else "final_loss")
+    return suite, metrics, goals
+
+
+def _goals(request: TuneRequest, suite: Suite) -> "dict[str, Goal]":
+    if request.metric != STEPS_TO_TARGET:
+        return {}
+    from optbench.tuning.targets import goals_of
+
+    return goals_of(request.targets, suite)
 
 
 def _can_be_split(problem: ResolvedProblem) -> bool:

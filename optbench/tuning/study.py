@@ -21,10 +21,11 @@ from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
-from optbench.errors import ResultsError
+from optbench.errors import ResultsError, SuiteError
 from optbench.records import (
     NUMERICS_VERSION,
     SCHEMA_VERSION,
+    STEPS_TO_TARGET,
     Failure,
     Lane,
     RunTables,
@@ -91,6 +92,7 @@ from optbench.tuning.scores import (
     trial_rows,
     winner,
 )
+from optbench.tuning.targets import begun, with_steps
 from optbench.tuning.written import read_protocol
 
 PROBE_STEPS = 64
@@ -127,6 +129,8 @@ class Step:
         Whether the round has ended already, so that its run is read.
     best
         The score so far of each optimizer's best.
+    metrics
+        What that is the score by, on each problem.
     later
         Steps on each problem that come after the round.
     """
@@ -136,6 +140,7 @@ class Step:
     trials: Mapping[Key, int]
     kept: bool
     best: Mapping[Key, float]
+    metrics: Mapping[str, str]
     later: Mapping[str, int]
 
 
@@ -184,7 +189,12 @@ def begin(
 
     Nothing is written, and what could not be run later is refused here.
     """
-    kept_every(execution.kept)  # it refuses what is malformed
+    every = kept_every(execution.kept)  # it refuses what is malformed
+    if request.metric == STEPS_TO_TARGET and every > 1:
+        raise SuiteError(
+            f"--trace {execution.trace} with --metric {STEPS_TO_TARGET}: when a lane was at its "
+            "target takes all rows; leave out --trace"
+        )
     device = get_device(execution.device)
 
     def measure(suite: Suite) -> dict[Key, float]:
@@ -409,6 +419,8 @@ class _Study:
             search_suite(self.protocol, name, tried, self.protocol.tuning_seeds, pauses)
         )
         tables = self._round(SEARCH, name, suite, tried)
+        self.protocol = replace(self.protocol, goals=begun(self.protocol.goals, tables))
+        tables = with_steps(tables, self.protocol.goals)
         if self.paused is not None:
             clear(self.paused[0])
         self.paused = (self.path / name, suite) if higher else None
@@ -446,7 +458,8 @@ class _Study:
         }
         if tried:
             suite = search_suite(self.protocol, FINALISTS, tried, self.protocol.finalist_seeds)
-            lanes = ranked_lanes(self._round(FINALISTS, FINALISTS, self._resolved(suite), tried))
+            tables = self._round(FINALISTS, FINALISTS, self._resolved(suite), tried)
+            lanes = ranked_lanes(with_steps(tables, self.protocol.goals))
             for entrant in self.protocol.retried:
                 key, metric = entrant.key, self.protocol.metrics[entrant.problem]
                 self.finalists[key] = outcomes(lanes, entrant, tried[key], metric, FINALISTS)
@@ -483,14 +496,22 @@ class _Study:
         path = self.path / name
         kept = self._kept(path, suite)
         self.announce(
-            Step(phase, name, counts, kept is not None, self._best(), self._later(phase, counts))
+            Step(
+                phase,
+                name,
+                counts,
+                kept is not None,
+                self._best(),
+                self.protocol.metrics,
+                self._later(phase, counts),
+            )
         )
         result = kept or self._run(path, suite)
         if result.failures:
             self.failures[name] = result.failures
         if result.status is Status.INTERRUPTED or (result.cancelled and phase != FINAL):
             raise _RoundInterruptedError
-        return read_run(path, RANKED_BY)
+        return read_run(path, None if self.protocol.goals and phase != FINAL else RANKED_BY)
 
     def _best(self) -> dict[Key, float]:
         """Return the best score of each optimizer, of its finalists where it has some."""
@@ -581,6 +602,7 @@ class _Study:
             **self.meta,
             "status": status,
             **({"ended": _now()} if ended else {}),
+            "target": self.protocol.targets,
             "rounds": self.rounds,
             "winners": [_described(won) for won in self.winners.values()],
         }
@@ -597,8 +619,8 @@ def _trace(execution: Execution, protocol: Protocol) -> str:
     """Return which rows the search keeps: by default about :data:`SEARCH_ROWS` of each lane."""
     if execution.trace is not None:
         return execution.trace
-    if protocol.halving is not None:
-        return ALL  # lanes that go on take their rows along
+    if protocol.halving is not None or protocol.goals:
+        return ALL  # lanes that go on take their rows along; any row may be the one at the target
     every = min(entrant.iterations for entrant in protocol.entrants) // SEARCH_ROWS
     return f"every:{every}" if every > 1 else ALL
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from optbench.errors import ResultsError
+from optbench.records import STEPS_TO_TARGET
 from optbench.store.description import Finite, check_shape
 from optbench.store.studies import TUNE
 from optbench.suite.format import parse_suite, resolved_suite
@@ -14,6 +15,7 @@ from optbench.suite.resolve import Suite, resolve
 from optbench.tuning.budget import MOST_TRIALS, Budget
 from optbench.tuning.protocol import FIRST_RUNG, Entrant, Protocol, is_random
 from optbench.tuning.spaces import read
+from optbench.tuning.targets import Goal
 
 T = TypeVar("T")
 Positive = Annotated[Finite, Field(gt=0.0)]
@@ -44,6 +46,12 @@ class _Halving(_Part):
     first_rung: str
 
 
+class _Goal(_Part):
+    rule: str
+    on: Literal["loss", "validation_loss", "validation_error"]
+    value: Finite | None
+
+
 class _Written(_Part):
     suite: _Suite
     spaces: OfAll[Annotated[dict[str, str], Field(min_length=1)]]
@@ -53,7 +61,13 @@ class _Written(_Part):
     sampler: Literal["random", "sobol", "halton", "grid", "tpe"]
     batch: Annotated[int, Field(ge=1)]
     budget: _Budget
-    metric: dict[str, Literal["validation_loss", "validation_error", "final_loss", "best_loss"]]
+    metric: dict[
+        str,
+        Literal[
+            "validation_loss", "validation_error", "final_loss", "best_loss", "steps_to_target"
+        ],
+    ]
+    target: dict[str, _Goal]
     tuning_seeds: Annotated[Seeds, Field(min_length=1)]
     finalists: Annotated[int, Field(ge=0)]
     finalist_seeds: Seeds
@@ -108,6 +122,10 @@ def read_protocol(meta: Mapping[str, Any], study: Path, data_dir: Path | None) -
         batch=meta["batch"],
         budget=Budget(budget["amount"], budget["unit"]),
         metrics=meta["metric"],
+        goals={
+            problem: Goal(each["rule"], each["on"], each["value"])
+            for problem, each in meta["target"].items()
+        },
         tuning_seeds=tuple(meta["tuning_seeds"]),
         finalists=meta["finalists"],
         finalist_seeds=tuple(meta["finalist_seeds"]),
@@ -142,3 +160,11 @@ def _check_fit(meta: Mapping[str, Any], suite: Suite, file: Path) -> None:
             raise ResultsError(f"'{file}' is damaged: {name} does not fit its suite")
     if meta["metric"].keys() != labels.keys():
         raise ResultsError(f"'{file}' is damaged: metric does not fit its suite")
+    aimed = {problem for problem, metric in meta["metric"].items() if metric == STEPS_TO_TARGET}
+    known = {
+        problem
+        for problem, goal in meta["target"].items()
+        if goal["value"] is not None or goal["rule"].startswith("start/")
+    }
+    if known != aimed or known != meta["target"].keys():
+        raise ResultsError(f"'{file}' is damaged: target does not fit its metric")

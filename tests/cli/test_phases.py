@@ -21,7 +21,7 @@ def ended(block, *lanes):
 
 def step(phase="search", later=None, trials=2, **changes):
     counts = {("anisotropic", "sgd"): trials}
-    options = {"kept": False, "best": {}, "later": later or {}} | changes
+    options = {"kept": False, "best": {}, "metrics": {}, "later": later or {}} | changes
     return Step(phase, f"{phase}-000", counts, **options)
 
 
@@ -114,15 +114,21 @@ def test_a_round_says_how_far_it_is(capsys):
 def test_what_is_best_and_which_round_is_next_is_said(capsys):
     made = Phases(quiet=False)
     best = {("a", "sgd"): 0.123456, ("a", "adam"): np.inf, ("b", "sgd"): 2e-9}
-    made.announce(step("finalists", best=best, kept=True))
+    by_loss = {"a": "final_loss", "b": "final_loss"}
+    made.announce(step("finalists", best=best, metrics=by_loss, kept=True))
     assert shown(capsys) == [
         "  best so far on a: sgd 0.1235, adam diverged",
         "  best so far on b: sgd 2.000e-09",
         "finalists: 2 trials again, run already",
     ]
-    assert best_so_far({}) == []
+    assert best_so_far({}, {}) == []
     made.announce(step("final", trials=1))
     assert shown(capsys) == ["final: 1 winner"]
+    others = {"a": "steps_to_target", "b": "validation_error"}
+    assert best_so_far({("a", "sgd"): 32.0, ("a", "adam"): np.inf, ("b", "sgd"): 0.02}, others) == [
+        "best so far on a: sgd 32, adam missed",
+        "best so far on b: sgd 2.00 %",
+    ]
 
 
 def test_the_final_counts_lanes_and_those_that_were_kept(capsys):
@@ -139,7 +145,7 @@ def test_the_final_counts_lanes_and_those_that_were_kept(capsys):
 
 def test_quiet_is_quiet(capsys):
     made = Phases(quiet=True)
-    made.announce(step(best={("a", "sgd"): 1.0}))
+    made.announce(step(best={("a", "sgd"): 1.0}, metrics={"a": "final_loss"}))
     with made.show(plan("sgd")) as observe:
         observe(chunk(0, 0, [[1.0]]))
     assert capsys.readouterr() == ("", "")

@@ -211,6 +211,20 @@ def refused(*arguments, cwd):
         ("anisotropic|--metric|test_error", "the test split never chooses; take validation_error"),
         ("anisotropic|--metric|loss", "unknown metric 'loss'"),
         ("anisotropic|--metric|validation_loss", "has no validation split; take final_loss"),
+        ("anisotropic|--metric|steps_to_target", "needs a --target: a value as 0.1, published, st"),
+        ("anisotropic|--target|0.1", "--target means nothing without --metric steps_to_target"),
+        (
+            "anisotropic|--metric|steps_to_target|--target|best:5%",
+            "target 'best:5%' depends on the runs that are compared; write 0.1, start/100 or publi",
+        ),
+        (
+            "anisotropic|--metric|steps_to_target|--target|1|--trace|every:5",
+            "--trace every:5 with --metric steps_to_target: when a lane was at its target takes",
+        ),
+        (
+            "anisotropic|--metric|steps_to_target|--target|1|--halving|3",
+            "--halving with --metric steps_to_target: of two lanes that are not there by a rung",
+        ),
         (
             "anisotropic|--space|sgd.lr=uniform(-1, 1)",
             "sgd: lr takes [0, ∞), but uniform(-1, 1) ho",
@@ -292,6 +306,43 @@ def test_strict_fails_at_an_edge_and_says_which(tmp_path):
     assert err.splitlines()[-1] == "error: sgd on anisotropic: lr near 0.01 (--strict)"
     assert "sgd: lr near 0.01: the best may lie beyond its space" in out
     assert told(*TWO, "--budget", "64 trials", "--strict", cwd=tmp_path)[0] == 0
+
+
+def test_a_target_that_no_trial_reaches_is_exit_code_4_and_said(tmp_path):
+    few = ("anisotropic", "-o", "sgd", "--budget", "4 trials", "--metric", "steps_to_target")
+    code, out, err = told(*few, "--target", "1e-30", cwd=tmp_path)
+    assert code == 4
+    assert "  best so far on anisotropic: sgd missed" in err.splitlines()
+    assert err.splitlines()[-1] == "error: sgd on anisotropic: no trial is at the target"
+    assert "4 of 4 trials missed the target" in out
+    assert "no trial is at the target, and none was chosen" in " ".join(out.split())
+    code, out, _ = told(*few, "--target", "anisotropic=10", cwd=tmp_path)
+    assert code == 0
+    assert "chosen promised 0 steps" in out
+    assert "the target is not below the start" in out
+
+
+def test_steps_to_a_target_are_shown_as_steps(tmp_path):
+    grids = ("--grid", "sgd.lr=0.3,0.95,0.01,2", "--sampler", "grid", "--iterations", 120)
+    few = ("anisotropic", "-o", "sgd", *grids, "--budget", "4 trials")
+    aimed = ("--metric", "steps_to_target", "--target", "start/10")
+    code, out, err = told(*few, *aimed, cwd=tmp_path)
+    assert code == 0
+    said = err.splitlines()
+    assert said[0] == "anisotropic: grid, 4 trials for each optimizer, by steps to target start/10"
+    assert "  best so far on anisotropic: sgd 12" in said
+    heading = "anisotropic, 4 trials, grid, by steps to loss ≤ 0.645"
+    assert out.splitlines()[0] == heading
+    assert "sgd: 2 of 4 trials missed the target; spent 480 of 480 steps; chosen promised 12" in out
+    assert "  chosen by steps to target, judged by final loss; optbench target has the " in out
+    assert optbench("show", "latest", cwd=tmp_path).out.splitlines()[0] == heading
+    budget = optbench("show", "latest", "--budget", cwd=tmp_path).out
+    rows = [line.split() for line in budget.splitlines()]
+    assert ["sgd", "1", "120", "22", "missed"] in rows
+    assert ["sgd", "4", "480", "12", "12"] in rows
+    assert "default, on evaluation seeds" not in budget  # which is judged by final loss
+    for kind in ("budget", "trials"):
+        assert optbench("plot", "latest", "--kind", kind, cwd=tmp_path).code == 0
 
 
 def test_strict_fails_where_too_few_seeds_judge(tmp_path):

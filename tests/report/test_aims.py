@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from optbench.errors import UsageError
-from optbench.report.aims import Aim, parse_aim, published_for, published_targets, target_of
+from optbench.report.aims import (
+    Aim,
+    aims_of,
+    parse_aim,
+    published_for,
+    published_targets,
+    target_of,
+)
 from optbench.report.watched import WATCHABLE, watch
 from tests.refusal import refusal
 from tests.report.runs import Lane, function_problem, network_problem, tables
@@ -164,3 +171,17 @@ def test_where_nothing_was_published_it_is_refused_with_what_was(problem):
 
 def test_an_aim_is_plain_data():
     assert parse_aim("of:adam") == Aim("of:adam", "of", 0.0, "adam")
+
+
+def test_targets_that_depend_on_no_run_may_be_asked_for_alone():
+    asked = aims_of(["published", "a=0.5"], ["a", "b"], fixed=True)
+    assert {name: (aim.kind, aim.number) for name, aim in asked.items()} == {
+        "a": ("value", 0.5),
+        "b": ("published", 0.0),
+    }
+    assert aims_of(["b=start/9"], ["a", "b"], fixed=True).keys() == {"b"}
+    for text in ("best:5%", "of:adam", "quantile:0.5"):
+        said = f"target '{text}' depends on the runs that are compared; write 0.1, start/100 or "
+        assert refusal(UsageError, parse_aim, text, fixed=True).startswith(said)
+    said = "it has no problem 'c'; known are a, b"
+    assert refusal(UsageError, aims_of, ["c=1"], ["a", "b"], who="it has") == said

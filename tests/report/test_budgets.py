@@ -182,6 +182,20 @@ def test_the_default_is_told_where_the_final_run_has_it():
     )
 
 
+def test_steps_to_a_target_are_steps_without_the_default_which_has_a_loss():
+    run = final(adam=0.1, **{"adam (default)": 0.5})
+    rows = budgets(study(of_scores([40.0, 21.0, 30.5, inf]), run, metric="steps_to_target"))
+    assert rows["default"].isna().all()
+    (section,) = sections(rows)
+    # The mean of the best of all six pairs is (3 · 21 + 2 · 30.5 + 40) / 6.
+    assert [[row[3], row[-1]] for row in section.rows] == [
+        ["30.5", "missed"],
+        ["30.5", "27.33"],
+        ["21", "21"],
+    ]
+    assert section.facts[0] == "steps to target of the best of so many trials, on tuning seeds"
+
+
 def test_spaces_that_differ_between_problems_are_marked():
     trials = [*of_scores(SCORES), *of_scores(SCORES, problem="other")]
     spaces = {"mnist-mlp": {"adam": {"lr": "log(1e-3, 1)"}}, "other": {"adam": {"lr": "log(1, 2)"}}}

@@ -223,6 +223,30 @@ def test_a_metric_that_lanes_do_not_have_leaves_what_tables_rank_by():
     assert "by steps to target" in rows["heading"][0]
 
 
+def test_steps_to_a_target_choose_and_are_written_as_steps():
+    made = [Trial(32.0), Trial(40.5, seeds_diverged=1), Trial(inf, seeds_diverged=0)]
+    target = {"mnist-mlp": {"rule": "start/10", "on": "loss", "value": 0.2302585}}
+    rows = results(study(made, final(), metric="steps_to_target", target=target))
+    assert ", by steps to loss ≤ 0.2303; 10 evaluation seeds" in rows["heading"][0]
+    assert rows["scored_by"].tolist() == ["steps_to_target"]
+    (section,) = sections(rows)
+    assert section.facts == [
+        "adam: 1 of 3 trials missed the target; 1 lane diverged; spent 1,800 of 1,800 steps; "
+        "chosen promised 32 steps",
+        "chosen by steps to target, judged by validation loss; optbench target has the steps of "
+        "the final",
+    ]
+    assert section.warnings == []
+    none = results(study([Trial(inf)], metric="steps_to_target", target=target))
+    (section,) = sections(none)
+    assert section.facts[0] == (
+        "adam: 1 of 1 trials missed the target; 3 lanes diverged; spent 600 of 600 steps; "
+        "no trial is at the target, and none was chosen"
+    )
+    at_once = results(study([Trial(0.0)], metric="steps_to_target", target=target))
+    assert "the target is not below the start" in sections(at_once)[0].warnings
+
+
 def test_problems_may_have_metrics_of_their_own():
     run = tables(
         [

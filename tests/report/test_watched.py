@@ -7,7 +7,7 @@ import pytest
 
 from optbench.errors import UsageError
 from optbench.records import Status
-from optbench.report.watched import recorded, watch
+from optbench.report.watched import recorded, watch, watch_lanes
 from tests.report.runs import Lane, function_problem, network_problem, tables, with_every
 
 STOCHASTIC = network_problem(iterations=60)
@@ -68,6 +68,19 @@ def test_a_lane_that_ended_outside_the_domain_reached_nothing():
     found = watch(tables(lanes, [function_problem()]), "anisotropic")
     assert [times.tolist() for times in found.times(5.0)] == [[inf], [1.0]]
     assert found.finals() == {"sgd": inf, "adam": 3.0}
+
+
+def test_lanes_are_watched_also_where_nobody_says_which_take_part():
+    lanes = [
+        Lane("sgd", loss, hyperparameters={"lr": lr}, seed=seed)
+        for seed in (3, 5)
+        for lr, loss in ((0.1, [9.0, 4.0, 1.0]), (0.2, [9.0, 2.0 - seed, 8.0]))
+    ]
+    run = tables(lanes, [function_problem(random=True)])
+    found = watch_lanes(run, "anisotropic")
+    assert found.lane_times(2.0) == {0: 2.0, 1: 1.0, 2: 2.0, 3: 1.0}
+    assert found.lane_times(-2.0) == {0: inf, 1: inf, 2: inf, 3: 1.0}
+    assert found.paths == []
 
 
 EVALUATIONS = [

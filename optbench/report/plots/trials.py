@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from optbench.errors import UsageError
-from optbench.records import HYPERPARAMETER_PREFIX, StudyTables
+from optbench.records import HYPERPARAMETER_PREFIX, STEPS_TO_TARGET, StudyTables
 from optbench.report.configurations import hyperparameter_columns
 from optbench.report.plots.axes import caption, floor, mark_floor, score_axis, wrapped
 from optbench.report.plots.options import PlotOptions
@@ -114,7 +114,8 @@ def draw(study: StudyTables, problem: str, options: PlotOptions) -> Figure:
     edges = any(
         interval_of(spaces(study, problem, label).get(name)) is not None for label, name in panels
     )
-    caption(figure, [protocol(study, problem), *wrapped(_says(found, edges=edges))])
+    bad = "missed the target" if metric(study, problem) == STEPS_TO_TARGET else "diverged"
+    caption(figure, [protocol(study, problem), *wrapped(_says(found, bad, edges=edges))])
     return figure
 
 
@@ -220,13 +221,13 @@ def _kept(depth: np.ndarray) -> np.ndarray:
     return 1.0 - 10.0 ** -np.asarray(depth)
 
 
-def _says(found: Mapping[str, pd.DataFrame], *, edges: bool) -> Iterator[str]:
-    """Say what the marks are."""
+def _says(found: Mapping[str, pd.DataFrame], bad: str, *, edges: bool) -> Iterator[str]:
+    """Say what the marks are; ``bad`` is what trials without a score did."""
     rows = pd.concat(found.values())
     yield "a dot a trial, circled: the winner"
     lost = int((np.isposinf(rows["score"]) & rows["culled_at"].isna()).sum())
     if lost:
-        yield f"× at the top: diverged, {lost} of {len(rows)}"
+        yield f"× at the top: {bad}, {lost} of {len(rows)}"
     if rows["culled_at"].notna().any():
         yield "| at the top: ended by halving"
     if edges:

@@ -227,10 +227,15 @@ def test_every_trial_is_a_dot_or_a_cross_at_the_top_and_the_winner_is_ringed():
     (dots,) = marked(beta1, "o", 3.5)
     assert dots.get_xdata().tolist() == [0.9, 0.5]
     assert {axes.get_ylim() for axes in figure.axes} == {lr.get_ylim()}
-    assert figure.get_supxlabel().splitlines()[-1] == (
+    said = (
         "a dot a trial, circled: the winner; × at the top: diverged, 2 of 7; "
         "grey: the outer 5 % of a space"
     )
+    assert figure.get_supxlabel().splitlines()[-1] == said
+    aimed = figure_of("trials", study(tried(), spaces=SPACES, metric="steps_to_target"))
+    assert aimed.get_supylabel() == "steps to target"
+    missed = said.replace("diverged", "missed the target")
+    assert " ".join(aimed.get_supxlabel().splitlines()[1:]) == missed
 
 
 def test_axes_have_the_scale_of_the_space_and_its_edges_are_shaded():
