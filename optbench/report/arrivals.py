@@ -54,13 +54,18 @@ def unit_of(races: Sequence[Race]) -> tuple[float, str]:
 def time_text(value: float, unit: tuple[float, str]) -> str:
     """Write a time in a unit: whole steps as they are, all else with three or four digits.
 
-    >>> steps = 1.0, "steps"
-    >>> time_text(32.0, steps), time_text(290.25, steps), time_text(0.0032, (1e-3, "ms"))
+    The unit is one of which the budget has some, so that two decimals tell times below one apart,
+    and intervals of them fit a terminal.
+
+    >>> steps, ms = (1.0, "steps"), (1e-3, "ms")
+    >>> time_text(32.0, steps), time_text(290.25, steps), time_text(0.0032, ms)
     ('32', '290.2', '3.20')
+    >>> time_text(0.000768, ms)
+    '0.77'
     """
     scaled = value / unit[0]
     if unit[1] != "steps":
-        return f"{scaled:#.3g}".rstrip(".")
+        return f"{scaled:#.3g}".rstrip(".") if scaled >= 1.0 else f"{scaled:.2f}"
     return steps_text(scaled)
 
 

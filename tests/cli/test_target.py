@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -304,6 +305,10 @@ def test_a_terminal_shows_each_row_on_a_line_of_its_own(made, arguments, columns
     assert code == 0
     lines = table_lines(shown)
     assert max(map(len, lines)) <= columns
+    assert_each_row_on_a_line(lines)
+
+
+def assert_each_row_on_a_line(lines):
     begin = re.compile(r" (adam|adagrad|sgd|fast|slow) ")
     for start in [place for place, line in enumerate(lines) if set(line.strip()) == {"─"}]:
         rows = lines[start + 1 : lines.index("", start)]
@@ -311,6 +316,20 @@ def test_a_terminal_shows_each_row_on_a_line_of_its_own(made, arguments, columns
         assert all(begin.match(f"{row} ") for row in rows)
     titles = re.compile(r".*(: (steps|[mµn]?s) to |: speed-up over|problems? together)")
     assert [line for line in lines if line and line[0] != " " and not titles.match(line)] == []
+
+
+@pytest.mark.parametrize("slower", [0.02, 0.3, 1.0, 7.0, 50.0])
+def test_a_terminal_has_room_for_times_of_any_size(made, slower, tmp_path):
+    """What is measured is as it comes, and labels may differ by orders of magnitude."""
+    shutil.copytree(made / "results", tmp_path / "results")
+    for file in tmp_path.glob("results/noisy*/lanes.parquet"):
+        lanes = pd.read_parquet(file)
+        for scale in range(6):
+            known = {"adam": 3.7e-6, "adagrad": 3.7e-6 * slower}
+            lanes["step_seconds"] = lanes["label"].map(known) * 10**scale
+            lanes.to_parquet(file, index=False)
+            shown = in_terminal("target", "noisy", "--in", "seconds", cwd=tmp_path, COLUMNS="80")[2]
+            assert_each_row_on_a_line(table_lines(shown))
 
 
 def test_the_help_shows_the_rules_as_they_are_written(made):
