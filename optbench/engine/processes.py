@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from threadpoolctl import threadpool_limits
 
+from optbench.device import jit
 from optbench.device.base import Device
 from optbench.engine.block import Block
 from optbench.engine.block_error import BlockError, block_error
@@ -180,6 +181,7 @@ def _interrupts_held_back() -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Run the blocks that arrive on standard input; what code prints goes to standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    jit.LOAD_AFTER = jit.COMPILE_AFTER = 0  # what is sent here is long
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         serve(sys.stdin.buffer, answers)
