@@ -33,7 +33,7 @@ from typing_extensions import override
 from optbench.errors import SuiteError
 from optbench.settings import Number, Setting, Switch, Text
 
-RESERVED = ("name", "label", "grid", "points")
+RESERVED = ("name", "label", "grid", "space", "points")
 """Keys of a suite's entry that are not hyperparameters."""
 
 
