@@ -17,7 +17,7 @@ from optbench.runs.invocation import Execution
 from optbench.store import writer
 from optbench.store.studies import read_study, read_tune
 from optbench.tuning.study import resume_study
-from tests.slow import assert_same_run
+from tests.slow import LEFT_BY_THE_KILLED, assert_same_run
 from tests.tuning.halved import FUNCTION, network, study
 
 pytestmark = [
@@ -99,4 +99,4 @@ def test_a_study_that_is_killed_every_so_many_files_ends_as_if_it_were_not(name,
         ours.drop(columns="seconds"), theirs.drop(columns="seconds"), check_exact=True
     )
     for made in sorted(each.name for each in Path(whole.path).iterdir() if each.is_dir()):
-        assert_same_run(path / made, whole.path / made, left=(".lock",))
+        assert_same_run(path / made, whole.path / made, left=LEFT_BY_THE_KILLED)
