@@ -81,7 +81,10 @@ class Telling(SGD):
         self.file = file
 
     def columns(self, hyperparameters, updates):
-        Path(self.file).write_text(str(os.getpid()), encoding="ascii")
+        if not Path(self.file).exists():  # whole at once: a process may be killed in between
+            beside = Path(f"{self.file}.part")
+            beside.write_text(str(os.getpid()), encoding="ascii")
+            beside.replace(self.file)
         return super().columns(hyperparameters, updates)
 
 
