@@ -19,6 +19,7 @@ from optbench.engine.executor import execute
 from optbench.engine.processes import CANCEL, Task, serve
 from optbench.optimizers.rules.sgd import SGD
 from optbench.records import BlockResult, BlockSplit, Checkpoint, Status, TraceChunk
+from tests.engine.test_executor import RATES, Broken
 from tests.small import (
     anisotropic,
     blocks_of,
@@ -31,15 +32,6 @@ from tests.small import (
 )
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-
-
-class Raising(SGD):
-    """Raises in the third step of any block that holds a lane with a learning rate of 0.5."""
-
-    def columns(self, hyperparameters, updates):
-        if (hyperparameters["lr"] == 0.5).any() and 3 in updates:
-            raise ZeroDivisionError("a rule\nthat is wrong")
-        return super().columns(hyperparameters, updates)
 
 
 class Greedy(SGD):
@@ -88,9 +80,6 @@ class Telling(SGD):
         return super().columns(hyperparameters, updates)
 
 
-RATES = [{"lr": rate} for rate in (0.1, 0.2, 0.5, 0.3, 0.4)]
-
-
 def run(blocks, cancelled=None, checkpoint_seconds=inf):
     cancelled = cancelled or Event()
     return list(execute(blocks, NumpyDevice(), 2, cancelled, checkpoint_seconds, processes=True))
@@ -127,7 +116,7 @@ def assert_only_the_third_fails(blocks, expected, message):
 
 
 def test_a_lane_that_raises_there_fails_alone():
-    told = assert_only_the_third_fails(*swept(Raising()), "ZeroDivisionError: a rule")
+    told = assert_only_the_third_fails(*swept(Broken()), "ZeroDivisionError: a rule")
     assert "Traceback (most recent call last)" in told.traceback
     assert "that is wrong" in told.traceback
 
@@ -339,7 +328,7 @@ def test_a_task_that_comes_after_all_is_cancelled_is_interrupted():
 
 def test_a_block_that_raises_is_answered_with_its_error():
     (block,) = blocks_of(suite(anisotropic(), optimizers=[("sgd", RATES[2:3])], iterations=100))
-    (error,) = answers_to(Task(ruled_by(Raising(), block), inf))
+    (error,) = answers_to(Task(ruled_by(Broken(), block), inf))
     assert (error.message, error.lacks_memory) == ("ZeroDivisionError: a rule", False)
     assert "that is wrong" in error.traceback
 
