@@ -78,7 +78,7 @@ from optbench.tuning.outlook import (
     shares,
     steps_after,
 )
-from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest, settle
+from optbench.tuning.protocol import Entrant, Key, Protocol, TuneRequest
 from optbench.tuning.rounds import final_suite, next_trials, search_suite
 from optbench.tuning.samplers import Trial
 from optbench.tuning.scores import (
@@ -92,6 +92,7 @@ from optbench.tuning.scores import (
     trial_rows,
     winner,
 )
+from optbench.tuning.settling import settle
 from optbench.tuning.targets import begun, with_steps
 from optbench.tuning.written import read_protocol
 

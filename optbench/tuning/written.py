@@ -13,7 +13,8 @@ from optbench.store.studies import TUNE
 from optbench.suite.format import parse_suite, resolved_suite
 from optbench.suite.resolve import Suite, resolve
 from optbench.tuning.budget import MOST_TRIALS, Budget
-from optbench.tuning.protocol import FIRST_RUNG, Entrant, Protocol, is_random
+from optbench.tuning.protocol import FIRST_RUNG, Entrant, Protocol
+from optbench.tuning.settling import is_random
 from optbench.tuning.spaces import read
 from optbench.tuning.targets import Goal
 

@@ -15,7 +15,8 @@ from optbench.runs import layout
 from optbench.runs.invocation import Execution
 from optbench.store.studies import read_study
 from optbench.tuning import rungs
-from optbench.tuning.protocol import TuneRequest, settle
+from optbench.tuning.protocol import TuneRequest
+from optbench.tuning.settling import settle
 from optbench.tuning.study import resume_study, tune
 from optbench.tuning.written import read_protocol
 from tests.refusal import refusal

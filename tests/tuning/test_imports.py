@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-LIGHT = ("budget", "protocol", "rungs", "samplers", "sets", "spaces", "tpe")
+LIGHT = ("budget", "protocol", "rungs", "samplers", "sets", "settling", "spaces", "tpe")
 """What says whether a request can be done; the other modules do it."""
 
 DRIVER = """

@@ -8,7 +8,8 @@ from optbench.runs.reuse import Reused
 from optbench.suite import resolve
 from optbench.tuning import tpe
 from optbench.tuning.outlook import Outlook, Share, first_plan, foresee, shares, steps_after
-from optbench.tuning.protocol import TuneRequest, settle
+from optbench.tuning.protocol import TuneRequest
+from optbench.tuning.settling import settle
 from tests.refusal import refusal
 
 OPTIMIZERS = [{"name": "sgd", "lr": 0.95}, {"name": "momentum", "lr": 0.1}]

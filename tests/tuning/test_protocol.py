@@ -11,13 +11,8 @@ from optbench.datasets.base import split_as
 from optbench.errors import SuiteError
 from optbench.problems.networks import classifier
 from optbench.tuning import tpe
-from optbench.tuning.protocol import (
-    FIRST_TUNING_SEED,
-    OWN_SPACES,
-    Protocol,
-    TuneRequest,
-    settle,
-)
+from optbench.tuning.protocol import OWN_SPACES, Protocol, TuneRequest
+from optbench.tuning.settling import FIRST_TUNING_SEED, settle
 from optbench.tuning.spaces import grid
 from optbench.tuning.written import read_protocol
 from tests.refusal import refusal

@@ -6,9 +6,10 @@ import pytest
 
 from optbench.suite.resolve import resolve
 from optbench.tuning import tpe
-from optbench.tuning.protocol import TuneRequest, settle
+from optbench.tuning.protocol import TuneRequest
 from optbench.tuning.rounds import distinct, final_suite, next_trials, search_suite
 from optbench.tuning.samplers import Trial, trials
+from optbench.tuning.settling import settle
 
 SUITE = {
     "name": "two",

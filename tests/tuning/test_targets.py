@@ -18,7 +18,8 @@ from optbench.report import aims
 from optbench.runs.invocation import Execution
 from optbench.store.reader import read_run
 from optbench.store.studies import read_study, read_tune
-from optbench.tuning.protocol import TuneRequest, settle
+from optbench.tuning.protocol import TuneRequest
+from optbench.tuning.settling import settle
 from optbench.tuning.study import resume_study, tune
 from optbench.tuning.targets import Goal, begun, with_steps
 from optbench.tuning.written import read_protocol

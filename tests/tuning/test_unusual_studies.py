@@ -13,8 +13,9 @@ from optbench.plugins.cache import new_code_cache
 from optbench.records import Status
 from optbench.runs.invocation import Execution
 from optbench.store.studies import read_study
-from optbench.tuning.protocol import TuneRequest, settle
+from optbench.tuning.protocol import TuneRequest
 from optbench.tuning.scores import recorded
+from optbench.tuning.settling import settle
 from optbench.tuning.study import StudyResult, tune
 from tests.refusal import refusal
 
