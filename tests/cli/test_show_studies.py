@@ -7,6 +7,8 @@ from math import inf
 import pytest
 
 import optbench as optbench_api
+from optbench.report.plots import draw
+from optbench.store.reader import read_run
 from tests.cli.command import optbench, run
 from tests.report.studies import Trial, study
 
@@ -136,6 +138,8 @@ def test_a_comparison_of_a_study_is_one_of_its_winners(made, tmp_path):
     assert [{row["a"], row["b"]} for row in rows] == [{*LABELS}]
     table = optbench_api.compare("a-tune", out=tmp_path / "results")
     assert len(table) == 1
+    (axes, *_) = draw("effects", read_run(study / "final"), "anisotropic").axes
+    assert len(axes.get_yticklabels()) == 1
     plain = shutil.move(study / "final", tmp_path / "results" / "alone")
     rows = json.loads(told(tmp_path, "compare", plain, "--format", "json"))
     assert len(rows) == 6

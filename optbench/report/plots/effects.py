@@ -21,6 +21,7 @@ from optbench.report.compare import (
 from optbench.report.configurations import problem_title
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import display_name, literal, new_figure, styles
+from optbench.report.protocol import contestants
 from optbench.report.verdicts import SHOWN
 
 ROW_INCHES, FRAME_INCHES = 0.28, 1.5
@@ -42,7 +43,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
 
     An open marker in the middle stands for a pair that is judged by wins, as a lane diverged.
     """
-    found = compare(tables, Question(problems=(problem,), choose_on=tuple(options.choose_on)))
+    question = Question(problems=(problem,), choose_on=tuple(options.choose_on))
+    found = compare(contestants(tables), question)
     pairs = list(found.rows)
     if len(pairs) > MOST_PAIRS:
         raise UsageError(f"{len(pairs)} pairs are too many for a figure; draw fewer optimizers")

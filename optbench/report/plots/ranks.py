@@ -12,6 +12,7 @@ from optbench.report.across import Across, across, too_few
 from optbench.report.compare import BETTER, Question, compare
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.style import display_name, new_figure, styles
+from optbench.report.protocol import contestants
 
 ROW_INCHES, FRAME_INCHES = 0.3, 1.2
 
@@ -27,7 +28,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     depends on who else was entered.
     """
     question = Question(choose_on=tuple(options.choose_on))
-    found = across(compare(tables, question).contests, question.level)
+    found = across(compare(contestants(tables), question).contests, question.level)
     if found is None:
         raise UsageError("ranks need two problems or more with the same optimizers on all of them")
     count = len(found.labels)
