@@ -86,7 +86,7 @@ class Ledger:
         """Go on from an earlier :attr:`state`."""
         self.places = state["places"]
         self.running = state["running"]
-        self._stopped_by = state["stopped_by"]
+        self._stopped_by = state.get("stopped_by", self._stopped_by)  # older checkpoints lack it
         self._diverged = state["diverged"]
         self._row_counts = state["rows"]
         self._update_counts = state["updates"]
@@ -237,7 +237,7 @@ class Ledger:
             self._update_counts.tolist(),
             _where(self._diverged, self._row_counts - 1),
             _where(stopped, self._row_counts - 1),
-            [STOPPING[rule] if was else None for rule, was in rules],
+            [STOPPING[rule] if was and rule != NO_RULE else None for rule, was in rules],
             _where(self._best_update_counts > 0, self._best_update_counts),
             _where(ended, self._final_loss),
             _where(ended, self._best_loss),

@@ -112,15 +112,24 @@ def check_resumable(run: Path, device: Device, *, force: bool = False) -> None:
 
 
 def check_environment(
-    path: Path, meta: Mapping[str, Any], device: Device, *, force: bool = False
-) -> None:
-    """Refuse to go on in another environment than ``meta`` tells of, unless by ``force``."""
-    changed = environment_changes(meta, device)
+    path: Path,
+    meta: Mapping[str, Any],
+    device: Device,
+    more: Sequence[str] = (),
+    *,
+    force: bool = False,
+) -> list[str]:
+    """Refuse to go on in another environment than ``meta`` tells of, unless by ``force``.
+
+    Return what has changed; ``more`` is what else has.
+    """
+    changed = [*environment_changes(meta, device), *more]
     if changed and not force:
         raise ResultsError(
             f"'{path}' was begun in another environment ({changed[0]}); its numbers may change "
             "midway: --force resumes it anyway and records that"
         )
+    return changed
 
 
 def environment_changes(meta: Mapping[str, Any], device: Device) -> list[str]:

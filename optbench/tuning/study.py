@@ -43,10 +43,10 @@ from optbench.runs.pipeline import (
     working_directory,
 )
 from optbench.runs.resume import (
+    check_environment,
     check_lanes,
     check_resumable,
     device_name,
-    environment_changes,
     going_on,
     plan_rest,
     resume,
@@ -336,15 +336,10 @@ def _check_resumable(
             f"'{path}' was begun by an earlier optbench, whose summaries mean something else; "
             "begin it anew"
         )
-    changed = environment_changes(meta, device)
+    more = []
     if meta["sampler"] == "tpe" and meta.get("optuna") != tpe.optuna_version():
-        changed.append(f"optuna: {meta.get('optuna')} then, {tpe.optuna_version()} now")
-    if changed and not force:
-        raise ResultsError(
-            f"'{path}' was begun in another environment ({changed[0]}); its numbers may change "
-            "midway: --force resumes it anyway and records that"
-        )
-    return changed
+        more = [f"optuna: {meta.get('optuna')} then, {tpe.optuna_version()} now"]
+    return check_environment(path, meta, device, more, force=force)
 
 
 class _RoundInterruptedError(Exception):

@@ -172,6 +172,11 @@ def test_a_stopped_lane_says_which_rule_it_met_first():
             "patience",
         ]
         assert [lane.stopped_at for lane in lanes] == [1, 1, 1, None, 2]
+    older = Ledger(block)  # of a checkpoint from before that was kept
+    older.restore({name: value for name, value in book.state.items() if name != "stopped_by"})
+    lanes = older.result().lanes
+    assert [lane.stopped_by for lane in lanes] == [None] * 5
+    assert [lane.stopped_at for lane in lanes] == [1, 1, 1, None, 2]
 
 
 def test_lanes_pause_before_the_row_that_follows_their_update():
