@@ -37,7 +37,7 @@ demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figur
 	printf '\nThe figures are here:\n%s\n%s\n%s\n' "$$fitting" "$$surface" "$$field"
 
 test: $(DEV) ## run the tests but the slow ones
-	@echo 'Running about 8,700 tests on all cores; this takes 6 minutes on 2 cores'
+	@echo 'Running about 10,000 tests on all cores; this takes 7 minutes on 2 cores'
 	$(PYTEST)
 
 test-slow: $(DEV) ## run the slow tests: statistics, kills, damage, malformed input, long pages
