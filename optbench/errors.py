@@ -17,7 +17,7 @@ was probably meant.
 """
 
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
@@ -126,23 +126,35 @@ class NothingToCompareError(OptbenchError):
     exit_code = ExitCode.NOTHING_TO_COMPARE
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message: which of the ``known`` names was probably meant.
+def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
+    """Return the end of a message: which of the ``known`` names, or ``most``, was probably meant.
 
     >>> nearest("adm", ["adam", "sgd"])
     "did you mean 'adam'?"
     >>> nearest("SGD", ["adam", "sgd"])
     "did you mean 'sgd'?"
+    >>> nearest("adm", ["adamw", "sgd", "nadam", "adam"], most=3)
+    "did you mean 'adam', 'nadam' or 'adamw'?"
     >>> nearest("zzz", ["adam", "sgd"])
     'known are adam, sgd'
     """
     names = list(known)
     lowered = {known_name.lower(): known_name for known_name in names}
-    close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    close = get_close_matches(name.lower(), lowered, n=most, cutoff=0.6)
     if close:
-        return f"did you mean '{lowered[close[0]]}'?"
+        return did_you_mean([lowered[each] for each in close])
     more = f", … ({len(names)} in all)" if len(names) > MOST_NAMES else ""
     return f"known are {', '.join(names[:MOST_NAMES])}{more}"
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """Return the end of a message that names what may have been meant, the likeliest first.
+
+    >>> did_you_mean(["adam"]), did_you_mean(["adam", "nadam"])
+    ("did you mean 'adam'?", "did you mean 'adam' or 'nadam'?")
+    """
+    *others, last = (f"'{name}'" for name in names)
+    return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
 
 
 def first_complaint(error: Any) -> tuple[list[int | str], str]:

@@ -17,6 +17,8 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 from typing_extensions import override
 
+from optbench.cli import usage
+from optbench.cli.help import arranged
 from optbench.cli.options import Debug, Version
 from optbench.cli.output import debug, say, want_tracebacks
 from optbench.cli.streams import LACKS_SPACE, complaint, guarded
@@ -24,41 +26,56 @@ from optbench.errors import ExitCode, OptbenchError
 from optbench.plugins import Source, blame, new_code_cache
 from optbench.plugins.cache import CodeCache
 
-COMMANDS = {
-    "run": ("run:run", "Train optimizers side by side and keep every iteration's loss."),
-    "tune": (
-        "tune:tune",
-        "Tune optimizers alike, and judge the winners on seeds that chose nothing.",
-    ),
-    "plot": ("plot:plot", "Draw figures of runs and print the paths of the files."),
-    "show": (
-        "show:show",
-        "Show the summary of runs: the best configuration of each optimizer, over its seeds.",
-    ),
-    "compare": (
-        "compare:compare",
-        "Compare the optimizers of runs: by how much each is better, and whether that is sure.",
-    ),
-    "target": (
-        "target:target",
-        "Show how many steps, or seconds, optimizers need to a target, and how many get there.",
-    ),
-    "export": (
-        "export:export",
-        "Write a table of runs as CSV, JSON or Parquet, for programs of your own.",
-    ),
-    "clean": (
-        "clean:clean",
-        "Delete runs, after listing them and asking; print the paths of those deleted.",
-    ),
-    "list": ("list_:app", "List suites, problems, optimizers, data sets, devices or runs."),
-    "data": ("data:app", "List, fetch and verify data sets."),
-    "verify": ("verify:app", "Check what optbench computes on this machine."),
-    "new": ("new:app", "Write a file to start from."),
-    "baseline": ("baseline:app", "Keep runs as references for optbench check."),
-    "check": ("check:check", "Run baselines' suites again and fail where convergence got worse."),
+PANELS = {
+    "Train": {
+        "run": ("run:run", "Train optimizers side by side and keep every iteration's loss."),
+        "tune": (
+            "tune:tune",
+            "Tune optimizers alike, and judge the winners on seeds that chose nothing.",
+        ),
+    },
+    "Look at results": {
+        "show": (
+            "show:show",
+            "Show the summary of runs: the best configuration of each optimizer, over its seeds.",
+        ),
+        "compare": (
+            "compare:compare",
+            "Compare the optimizers of runs: by how much each is better, and whether that is sure.",
+        ),
+        "target": (
+            "target:target",
+            "Show how many steps, or seconds, optimizers need to a target, and how many get there.",
+        ),
+        "plot": ("plot:plot", "Draw figures of runs and print the paths of the files."),
+        "export": (
+            "export:export",
+            "Write a table of runs as CSV, JSON or Parquet, for programs of your own.",
+        ),
+    },
+    "Notice regressions": {
+        "baseline": ("baseline:app", "Keep runs as references for optbench check."),
+        "check": (
+            "check:check",
+            "Run baselines' suites again and fail where convergence got worse.",
+        ),
+    },
+    "Know and tidy up what there is": {
+        "list": ("list_:app", "List suites, problems, optimizers, data sets, devices or runs."),
+        "data": ("data:app", "List, fetch and verify data sets."),
+        "clean": (
+            "clean:clean",
+            "Delete runs, after listing them and asking; print the paths of those deleted.",
+        ),
+    },
+    "Bring your own": {
+        "new": ("new:app", "Write a file to start from."),
+        "verify": ("verify:app", "Check what optbench computes on this machine."),
+    },
 }
 """Of each command: ``module:name`` of its function or app, and the first line of its help."""
+
+COMMANDS = {name: command for panel in PANELS.values() for name, command in panel.items()}
 
 
 STARVED = ("failed to map segment", "cannot allocate memory", "can't start new thread")
@@ -66,18 +83,26 @@ STARVED = ("failed to map segment", "cannot allocate memory", "can't start new t
 
 
 def load_command(name: str) -> Any:
-    """Import a command and return it as click has it."""
-    module, attribute = COMMANDS[name][0].split(":")
-    target = getattr(import_module(f"optbench.cli.{module}"), attribute)
+    """Import a command and return it as click has it.
+
+    Its module may say in ``PANELS`` which options its help shows together.
+    """
+    file, attribute = COMMANDS[name][0].split(":")
+    module = import_module(f"optbench.cli.{file}")
+    target = getattr(module, attribute)
     if isinstance(target, typer.Typer):
-        return get_group(target)
+        return arranged(get_group(target), {})
     single = typer.Typer(add_completion=False)
     single.command(name)(target)
-    return get_command(single)
+    return arranged(get_command(single), getattr(module, "PANELS", {}))
 
 
 class LazyGroup(TyperGroup):
     """A group whose commands are names and first lines until one of them is called."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        arranged(self, {})
 
     @override
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -88,6 +113,13 @@ class LazyGroup(TyperGroup):
                 ctx.obj()
         return name, command, rest
 
+    @override
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None  # typer's own answer to it depends on its version
+
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -96,8 +128,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _name, (_, _line) in COMMANDS.items():
-    app.command(_name, help=_line)(lambda: None)
+for _panel, _commands in PANELS.items():
+    for _name, (_, _line) in _commands.items():
+        app.command(_name, help=_line, rich_help_panel=_panel)(lambda: None)
 
 
 @app.callback()
@@ -137,7 +170,7 @@ def _call(foreign: CodeCache, loaded: Callable[[], object] | None) -> int:
     except OptbenchError as error:
         debug(traceback.format_exc())
         return _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort):  # the first, where no command was called yet
         return _fail("interrupted", ExitCode.INTERRUPTED)
     except BaseException as error:
         message = _complaint(error, foreign.sources)
@@ -158,11 +191,9 @@ def _complaint(error: BaseException, foreign: Sequence[Source]) -> str | None:
         return f"not enough memory: {what}; make the problem smaller"
     if isinstance(error, OSError) and error.errno == ENOSPC:
         return LACKS_SPACE
-    # Typer reports wrong usage by exceptions of the click that it uses, its own copy or the
-    # package; both tell a user what is wrong by this method.
-    message = getattr(error, "format_message", None)
-    if message is not None:
-        return _one_line(message())
+    said = usage.complaint(error, COMMANDS)
+    if said is not None:
+        return said
     if not foreign:
         return None
     said = blame(error, foreign)
@@ -177,11 +208,6 @@ def _is_starved(error: BaseException) -> bool:
         return error.errno == ENOMEM
     said = str(error) if isinstance(error, ImportError | RuntimeError) else ""
     return any(words in said for words in STARVED)
-
-
-def _one_line(message: str) -> str:
-    text = " ".join(message.split()) or "no command given"
-    return f"{text[0].lower()}{text[1:].rstrip('.')} (see: optbench --help)"
 
 
 def _fail(message: str, code: ExitCode) -> int:

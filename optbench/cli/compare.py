@@ -7,6 +7,7 @@ import typer
 from optbench.cli.options import DEFAULT_OUT, Out, Runs
 from optbench.cli.reports import (
     ChooseOn,
+    Force,
     Format,
     Output,
     Problems,
@@ -52,10 +53,11 @@ def compare(
     choose_on: ChooseOn = None,
     format_: Format = "table",
     output: Output = None,
+    force: Force = False,
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Compare the optimizers of runs: by how much each is better, and whether that is sure."""
-    check_format(format_, output)
+    written_as = check_format(format_, output, force=force)
     question = Question(
         metric,
         reference,
@@ -67,7 +69,7 @@ def compare(
     tables = joined([contestants(read_run(path)) for path in find_runs(runs or [], out)])
     found = compared(tables, question)
     together = across(found.contests, level)
-    report(found.pairs, sections(tables, found, together), format_, output)
+    report(found.pairs, sections(tables, found, together), written_as, output)
 
 
 def _margins(text: str | None) -> dict[str, float]:

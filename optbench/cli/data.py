@@ -28,6 +28,7 @@ def complete_dataset(incomplete: str) -> list[str]:
 DataDir = Annotated[
     Path | None,
     typer.Option(
+        metavar="DIR",
         help="Folder that holds the files, directly or in a subfolder with the data set's name. "
         "By default OPTBENCH_DATA_DIR, or the user's cache.",
         show_default=False,
@@ -62,6 +63,7 @@ def fetch(
     data_dir: Annotated[
         Path | None,
         typer.Option(
+            metavar="DIR",
             help="Folder to put it into, in a subfolder with the data set's name. By default the "
             "user's cache.",
             show_default=False,

@@ -1,11 +1,13 @@
 """What a run shows while it goes on: bars in a terminal, plain lines elsewhere."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,12 +21,10 @@ from rich.progress import (
 from rich.text import Text
 from typing_extensions import override
 
+from optbench.cli.blocks import titles
 from optbench.cli.output import console, say
 from optbench.records import BlockResult, BlockSplit, EvaluationRows, Lane, Record, TraceChunk
 from optbench.runs.pipeline import Plan
-
-MOST_LABELS = 3
-"""Labels of a block that are named; of more, the first two."""
 
 MOST_BARS = 12
 """Up to so many blocks each has a bar; of more only those at work, beside one for all."""
@@ -32,7 +32,10 @@ MOST_BARS = 12
 REFRESHES_PER_SECOND = 4
 """Of the bars, per second; each takes about a hundredth of a second from the run."""
 
-SECONDS_BETWEEN_LINES = 5.0
+ROOM_FOR_ECHO = 4
+"""Columns left free behind bars, where terminals echo Ctrl-C twice: ^C^C must not begin a line."""
+
+SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
@@ -42,12 +45,19 @@ def display(plan: Plan, *, quiet: bool) -> Iterator[Callable[[Record], None]]:
         yield lambda record: None
         return
     screen = console(stderr=True)
-    if not screen.is_terminal or screen.is_dumb_terminal:
-        yield Lines(plan).observe
+    if not has_bars(screen):
+        lines = Lines(plan)
+        yield lines.observe
+        lines.end()
         return
     bars = Bars(plan, screen)
     with bars.progress:
         yield bars.observe
+
+
+def has_bars(screen: Console) -> bool:
+    """Say whether a screen can show bars: a terminal that moves its cursor."""
+    return screen.is_terminal and not screen.is_dumb_terminal
 
 
 def current_loss(chunk: TraceChunk) -> str:
@@ -74,15 +84,6 @@ def _evaluates(plan: Plan) -> bool:
     return any(rule.evaluate_every is not None or rule.patience is not None for rule in rules)
 
 
-def title(lanes: Sequence[Lane]) -> str:
-    """Return the optimizer labels of a block's lanes, two if they are many, and their number."""
-    labels = list(dict.fromkeys(lane.label for lane in lanes))
-    if len(labels) > MOST_LABELS:
-        labels = [", ".join(labels[:2]) + f" and {len(labels) - 2} more"]
-    named = ", ".join(labels)
-    return named if len(lanes) == 1 else f"{named} ×{len(lanes)}"
-
-
 class _Headed(Progress):
     """Bars below a line of text."""
 
@@ -92,7 +93,8 @@ class _Headed(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         if self.head is not None:
             yield Text(self.head())
-        yield from super().get_renderables()
+        for bars in super().get_renderables():
+            yield Padding(bars, (0, ROOM_FOR_ECHO, 0, 0))
 
 
 class Bars:
@@ -103,19 +105,22 @@ class Bars:
 
     def __init__(self, plan: Plan, screen: Console, head: Callable[[], str] | None = None) -> None:
         self.progress = _Headed(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             _Speed(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[loss]}", justify="right"),
+            TextColumn("{task.fields[loss]}", justify="right", markup=False),
             console=screen,
             refresh_per_second=REFRESHES_PER_SECOND,
             transient=True,
             expand=True,
         )
         self.progress.head = head
-        self._lanes = plan.lanes
+        self._all_lanes = plan.lanes
+        self._lanes: dict[int, Sequence[Lane]] = {
+            block.number: block.lanes for block in plan.blocks
+        }
         self._totals = {block.number: block.planned_updates for block in plan.blocks}
         self._left = dict(self._totals)
         self._few = len(plan.blocks) <= MOST_BARS
@@ -127,12 +132,12 @@ class Bars:
         if not self._few:
             name = f"{plan.suite.name}: {len(plan.blocks)} blocks"
             self._all = self.progress.add_task(name, total=sum(self._left.values()), loss="")
-        for block in plan.blocks:
-            self._add(block.number, block.lanes)
+        for number, name in titles(self._lanes).items():
+            self._add(number, name)
 
-    def _add(self, number: int, lanes: Sequence[Lane]) -> None:
+    def _add(self, number: int, name: str) -> None:
         self._tasks[number] = self.progress.add_task(
-            title(lanes), total=self._totals[number], loss="", start=False, visible=self._few
+            name, total=self._totals[number], loss="", start=False, visible=self._few
         )
 
     def observe(self, record: Record) -> None:
@@ -164,9 +169,13 @@ class Bars:
     def _split(self, split: BlockSplit) -> None:
         self.progress.update(self._tasks[split.block], visible=False)
         self._count(split.block, self._left[split.block])
+        del self._lanes[split.block]
         for number, lanes in split.parts:
             self._totals[number] = self._left[number] = self._totals[split.block]
-            self._add(number, [self._lanes[lane] for lane in lanes])
+            self._lanes[number] = [self._all_lanes[lane] for lane in lanes]
+        names = titles(self._lanes)
+        for number, _ in split.parts:
+            self._add(number, names[number])
         if self._all is not None:
             more = len(split.parts) * self._totals[split.block]
             total = self.progress.tasks[self._all].total or 0
@@ -188,64 +197,81 @@ class _Speed(ProgressColumn):
         return Text(f"{speed:,.0f} it/s" if speed else "", justify="right")
 
 
+class Pace:
+    """Says when a line may be printed again: whatever it is about, not before ten seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def is_due(self) -> bool:
+        """Say whether a line may be printed, which is then the last one."""
+        now = self._clock()
+        if now - self._last < SECONDS_BETWEEN_LINES:
+            return False
+        self._last = now
+        return True
+
+
 class Lines:
-    """Plain lines: the start, the progress every few seconds, the end of each block."""
+    """Plain lines: the start of a run, how far it is every ten seconds, its end."""
 
     def __init__(self, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
         self._plan = plan
         self._lanes: dict[int, Sequence[Lane]] = {
             block.number: block.lanes for block in plan.blocks
         }
+        self._titles = titles(self._lanes)
         self._totals = {block.number: block.planned_updates for block in plan.blocks}
-        self._clock = clock
-        self._last = clock()
-        self._blocks = len(plan.blocks)
+        self._pace = Pace(clock)
         self._evaluates = _evaluates(plan)
+        self._errors: dict[int, str] = {}
         self._begun = False
         self._ended = 0
+        self._statuses: Counter[str] = Counter()
 
     def observe(self, record: Record) -> None:
-        """Print a line where there is something to say."""
+        """Print a line where there is something to say, and it is time."""
         if not self._begun:
             self._begun = True
             self._say_what_runs()
         match record:
             case TraceChunk():
-                self._progress(record)
+                if self._pace.is_due():
+                    self._say_how_far(record)
             case EvaluationRows() if self._evaluates and record.split != "train":
-                name = title(self._lanes[record.block])
-                say(f"  {name}: iteration {record.iteration}, {current_error(record)}")
+                self._errors[record.block] = f", {current_error(record)}"
             case BlockResult():
-                self._end(record)
+                self._ended += 1
+                self._statuses.update(lane.status for lane in record.lanes)
             case BlockSplit():
                 self._split(record)
+
+    def end(self) -> None:
+        """Say what became of the lanes that have ended."""
+        if self._statuses:
+            counts = (f"{count:,} {status}" for status, count in sorted(self._statuses.items()))
+            say(f"{self._plan.suite.name}: {', '.join(counts)}")
 
     def _say_what_runs(self) -> None:
         plan = self._plan
         counts = [(len(plan.lanes), "lane"), (len(plan.blocks), "block"), (plan.workers, "worker")]
-        parts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts]
+        parts = [f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts]
         say(f"{plan.suite.name}: {', '.join(parts)}")
 
-    def _progress(self, chunk: TraceChunk) -> None:
-        now = self._clock()
-        if now - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = now
-            total = self._totals[chunk.block]
-            done = min(chunk.first_iteration + len(chunk.loss), total)
-            name = title(self._lanes[chunk.block])
-            say(f"  {name}: iteration {done} of {total}, loss {current_loss(chunk)}")
-
-    def _end(self, result: BlockResult) -> None:
-        self._ended += 1
-        if self._blocks <= MOST_BARS:
-            statuses = ", ".join(sorted({lane.status for lane in result.lanes}))
-            name = title(self._lanes[result.block])
-            say(f"  {name}: {statuses} ({self._ended} of {self._blocks} blocks)")
+    def _say_how_far(self, chunk: TraceChunk) -> None:
+        total = self._totals[chunk.block]
+        done = min(chunk.first_iteration + len(chunk.loss), total)
+        loss = f"loss {current_loss(chunk)}{self._errors.get(chunk.block, '')}"
+        blocks = len(self._lanes)
+        ended = f" ({self._ended} of {blocks} blocks have ended)" if blocks > 1 else ""
+        say(f"  {self._titles[chunk.block]}: iteration {done:,} of {total:,}, {loss}{ended}")
 
     def _split(self, split: BlockSplit) -> None:
-        self._blocks += len(split.parts) - 1
+        reason = split.message or "does not fit into memory"
+        say(f"  {self._titles[split.block]}: {reason}, split in two")
+        del self._lanes[split.block]
         for number, lanes in split.parts:
             self._lanes[number] = [self._plan.lanes[lane] for lane in lanes]
             self._totals[number] = self._totals[split.block]
-        reason = split.message or "does not fit into memory"
-        say(f"  {title(self._lanes[split.block])}: {reason}, split in two")
+        self._titles = titles(self._lanes)

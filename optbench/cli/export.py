@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, Out, Runs
 from optbench.cli.output import say, tell
+from optbench.cli.reports import Force, Output, check_force
 from optbench.cli.streams import is_lost
 from optbench.errors import UsageError
 from optbench.report import export as tables
@@ -35,17 +35,8 @@ def export(
             "table of optbench show.",
         ),
     ] = tables.TABLES[0],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-O",
-            "--output",
-            metavar="FILE",
-            help="Write to a new file instead of stdout.",
-            show_default=False,
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
+    output: Output = None,
+    force: Force = False,
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Write a table of runs as CSV, JSON or Parquet, for programs of your own.
@@ -54,8 +45,7 @@ def export(
 
     Numbers read back as the same float64; what is missing or NaN is empty in CSV, otherwise null.
     """
-    if force and output is None:
-        raise UsageError("--force belongs to --output; give both")
+    check_force(output, force=force)
     written_as = tables.check_export(table, format_, output, force=force)
     if output is None and written_as == "parquet" and sys.stdout.isatty():
         raise UsageError("a terminal cannot show parquet; give --output FILE, or --format csv")

@@ -12,8 +12,7 @@ import typer
 from optbench import __version__
 from optbench.cli.output import want_tracebacks
 from optbench.errors import UsageError, nearest
-
-DEFAULT_OUT = Path("results")
+from optbench.store.places import DEFAULT_OUT as DEFAULT_OUT
 
 
 def complete_suite(incomplete: str) -> list[str]:

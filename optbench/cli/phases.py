@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from optbench.cli.display import SECONDS_BETWEEN_LINES, Bars
+from optbench.cli.display import Bars, Pace, has_bars
 from optbench.cli.output import console, say
 from optbench.records import BlockResult, BlockSplit, Record, TraceChunk
 from optbench.report.budgets import score
@@ -189,11 +189,16 @@ class _Block:
 
 
 class Phases:
-    """Shows a study: a line for each round, its bars, the best so far, the time left in all."""
+    """Shows a study: a line for each round, its bars, the best so far, the time left in all.
+
+    Where no terminal shows bars, rounds of a phase after its first are not announced, and every
+    ten seconds a line says how far the study is.
+    """
 
     def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
         self._clock = clock
+        self._pace = Pace(clock)
         self._time = TimeLeft({}, clock)
         self._step: Step | None = None
         self._lanes = self._ended = 0
@@ -209,8 +214,9 @@ class Phases:
 
     def announce(self, step: Step) -> None:
         """Show what is best so far, and which round is next."""
-        self._step = step
-        if self._quiet:
+        before, self._step = self._step, step
+        goes_on = before is not None and before.phase == step.phase
+        if self._quiet or (goes_on and not has_bars(console(stderr=True))):
             return
         for line in best_so_far(step.best, step.metrics):
             say(f"  {line}")
@@ -229,9 +235,8 @@ class Phases:
         self._ended = self._lanes - sum(len(block.lanes) for block in plan.blocks)
         self._time.begin(plan, self._step.later)
         screen = console(stderr=True)
-        if not screen.is_terminal or screen.is_dumb_terminal:
-            shown = _Lines(self._state, self._clock).observe
-            yield lambda record: self._observe(record, shown)
+        if not has_bars(screen):
+            yield lambda record: self._observe(record, self._say_how_far)
             return
         bars = Bars(plan, screen, self._state)
         with bars.progress:
@@ -242,6 +247,10 @@ class Phases:
         if isinstance(record, BlockResult):
             self._ended += len(record.lanes)
         shown(record)
+
+    def _say_how_far(self, record: Record) -> None:
+        if self._pace.is_due():
+            say(f"  {self._state()}")
 
     def _state(self) -> str:
         """Say how much of the round is done; a trial counts by the share of its lanes."""
@@ -254,22 +263,6 @@ class Phases:
         )
         left = self._time.seconds()
         return f"{phase}: {count}" + ("" if left is None else f", {roughly(left)} left in all")
-
-
-class _Lines:
-    """Plain lines: every few seconds how far the round is."""
-
-    def __init__(self, state: Callable[[], str], clock: Callable[[], float]) -> None:
-        self._state = state
-        self._clock = clock
-        self._last = clock()
-
-    def observe(self, record: Record) -> None:
-        """Print a line when it is time for one."""
-        now = self._clock()
-        if now - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = now
-            say(f"  {self._state()}")
 
 
 def best_so_far(best: Mapping[Key, float], metrics: Mapping[str, str]) -> list[str]:

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from optbench.cli.options import DEFAULT_OUT, Runs, check_choice
+from optbench.cli.options import DEFAULT_OUT, Out, Runs, check_choice
 from optbench.cli.output import tell
 from optbench.cli.reports import ChooseOn, Problems, choosing_seeds
 from optbench.cli.studies import named_studies
 from optbench.cli.target import On, Targets
 from optbench.errors import UsageError
+from optbench.records import RunTables
 from optbench.report.plots import KINDS, STUDY_KINDS, PlotOptions, draw
 from optbench.report.plots.files import (
     AUTO,
@@ -26,8 +27,15 @@ from optbench.report.plots.files import (
     write_animation,
     write_figure,
 )
-from optbench.store.find import find_runs, list_runs
+from optbench.store.find import find_runs
 from optbench.store.reader import read_run
+
+PANELS = {
+    "What to draw": ("kind", "problem", "targets", "on", "choose_on", "animate"),
+    "How it looks": ("smooth", "ylim", "x", "log", "band"),
+    "Where it goes": ("save", "format_", "force", "show", "out"),
+}
+"""Options that the help shows together."""
 
 MOST_NAMED = 20
 """Characters that a message names."""
@@ -36,27 +44,32 @@ MOST_NAMED = 20
 def plot(
     runs: Runs = None,
     kind: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             metavar="|".join((AUTO, *KINDS, *STUDY_KINDS)),
-            help="What to draw; auto draws what fits. The last two show the search of a study.",
+            help="What to draw; auto, the default, draws what fits. The last two show the search "
+            "of a study. Repeatable.",
+            show_default=False,
         ),
-    ] = AUTO,
+    ] = None,
     format_: Annotated[
         str | None,
         typer.Option(
             "--format", metavar="|".join(FORMATS), help="Format of the files; png by default."
         ),
     ] = None,
-    out: Annotated[
+    save: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="A results directory to look for runs in (default: results); any other folder "
-            "or file is where the figures go instead of plots/ in each run.",
+            help="Folder for the figures, or the file of the only one, whose suffix says the "
+            "format; by default plots/ of each run.",
             show_default=False,
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite files that --save or --animate name.")
+    ] = False,
     smooth: Annotated[
         int | None,
         typer.Option(
@@ -95,14 +108,19 @@ def plot(
     show: Annotated[
         bool, typer.Option("--show", help="Open the figures in the system's viewer.")
     ] = False,
+    out: Out = DEFAULT_OUT,
 ) -> None:
     """Draw figures of runs and print the paths of the files.
 
     Runs that are named together share the figures of kind loss.
     """
-    check_choice("kind", kind, (AUTO, *KINDS, *STUDY_KINDS))
+    kinds = list(dict.fromkeys(kind or [AUTO]))
+    for each in kinds:
+        check_choice("kind", each, (AUTO, *KINDS, *STUDY_KINDS))
     if format_ is not None:
         check_choice("format", format_, FORMATS)
+    if force and save is None and animate is None:
+        raise UsageError("--force belongs to --save or --animate; figures in plots/ are drawn anew")
     options = PlotOptions(
         smooth=smooth,
         ylim=_limits(ylim),
@@ -114,45 +132,55 @@ def plot(
         choose_on=choosing_seeds(choose_on),
     )
     if animate is not None:
-        check_animation(animate, kind=kind)
-        if format_ is not None:
-            raise UsageError("--format is for figures; the suffix of --animate's file says its own")
-        kind = RACE
-    holds_runs = out is not None and bool(list_runs(out))
-    results = out if out is not None and holds_runs else DEFAULT_OUT
-    target = None if holds_runs else out
-    if animate is not None and target is not None:
-        raise UsageError(f"'{target}' holds no runs, and the animation goes to '{animate}'")
-    if kind in STUDY_KINDS:
-        found = named_studies(runs or (), results)
-        _draw(choose_of_studies(found, kind, problem or ()), options, target, format_, show=show)
-        return
-    tables = [read_run(path) for path in find_runs(runs or [], results)]
-    subjects = choose(tables, kind, problem or (), together=bool(runs))
-    if animate is not None:
-        lacking = write_animation(subjects, animate)
+        _check_alone(kinds, format_, save)
+        check_animation(animate, force=force)
+        races = choose(_tables(runs, out), RACE, problem or ())
+        lacking = write_animation(races, animate)
         _finish(animate, show=show)
         _say_lacking(lacking)
         return
-    _draw(subjects, options, target, format_, show=show)
-
-
-def _draw(
-    subjects: Sequence[Subject | StudySubject],
-    options: PlotOptions,
-    target: Path | None,
-    format_: str | None,
-    *,
-    show: bool,
-) -> None:
-    """Draw figures, write them, and print where they are."""
-    files = places(subjects, target, format_)
+    subjects = _subjects(kinds, runs, problem or (), out)
+    files = places(subjects, save, format_, force=force)
     figures = [draw(one.kind, one.tables, one.problem, options) for one in subjects]
     lacking = ""
     for figure, file in zip(figures, files, strict=True):
         lacking += write_figure(figure, file)
         _finish(file, show=show)
     _say_lacking(lacking)
+
+
+def _check_alone(kinds: Sequence[str], format_: str | None, save: Path | None) -> None:
+    """Refuse what is said of figures beside ``--animate``."""
+    for kind in kinds:
+        if kind not in (AUTO, RACE):
+            raise UsageError(f"--animate shows a {RACE}, not a {kind}; leave out one of the two")
+    if format_ is not None:
+        raise UsageError("--format is for figures; the suffix of --animate's file says its own")
+    if save is not None:
+        raise UsageError("--save is for figures; --animate names its own file")
+
+
+def _tables(runs: Sequence[str] | None, out: Path) -> list[RunTables]:
+    return [read_run(path) for path in find_runs(runs or (), out)]
+
+
+def _subjects(
+    kinds: Sequence[str], runs: Sequence[str] | None, problems: Sequence[str], out: Path
+) -> list[Subject | StudySubject]:
+    """Return what is to be drawn, kind by kind and each figure once."""
+    of_studies = [kind in STUDY_KINDS for kind in kinds]
+    tables = [] if all(of_studies) else _tables(runs, out)
+    studies = named_studies(runs or (), out) if any(of_studies) else []
+    found: dict[tuple[Path, str, str], Subject | StudySubject] = {}
+    for kind in kinds:
+        chosen: Sequence[Subject | StudySubject] = (
+            choose_of_studies(studies, kind, problems)
+            if kind in STUDY_KINDS
+            else choose(tables, kind, problems, together=bool(runs))
+        )
+        for subject in chosen:
+            found.setdefault((subject.tables.path, subject.problem, subject.name), subject)
+    return list(found.values())
 
 
 def _finish(file: Path, *, show: bool) -> None:

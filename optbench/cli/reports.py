@@ -1,7 +1,6 @@
 """What every command that reports has: ``--format``, ``--output``, and how a report is written."""
 
 from collections.abc import Sequence
-from os.path import lexists
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +9,9 @@ import typer
 from optbench.cli.options import check_choice
 from optbench.cli.output import console, tell
 from optbench.errors import UsageError
+from optbench.report.formats import format_of
 from optbench.report.sections import Section, to_csv, to_json, to_latex, to_markdown, to_rich
-from optbench.store.files import write_beside
-from optbench.store.places import writing
+from optbench.store.files import check_place, write_output
 from optbench.suite.values import seed_list
 
 if TYPE_CHECKING:
@@ -21,13 +20,14 @@ if TYPE_CHECKING:
 READ = {"md": to_markdown, "latex": to_latex}
 COUNTED = {"csv": to_csv, "json": to_json}
 FORMATS = ("table", *READ, *COUNTED)
+SUFFIXES = {"tex" if name == "latex" else name: name for name in (*READ, *COUNTED)}
 
 Format = Annotated[
     str,
     typer.Option(
         "--format",
         metavar="|".join(FORMATS),
-        help="How to write it; csv and json hold unrounded values.",
+        help="How to write it; csv and json hold unrounded values. A file's suffix says it, too.",
     ),
 ]
 
@@ -42,6 +42,7 @@ Output = Annotated[
     ),
 ]
 
+Force = Annotated[bool, typer.Option("--force", help="Overwrite FILE.")]
 
 Problems = Annotated[
     list[str] | None,
@@ -75,13 +76,24 @@ def choosing_seeds(text: str | None) -> tuple[int, ...]:
     return () if text is None else seed_list(text)
 
 
-def check_format(format_: str, output: Path | None = None) -> None:
-    """Refuse a format that there is not, or a file that is there, before anything is read."""
+def check_format(format_: str, output: Path | None = None, *, force: bool = False) -> str:
+    """Refuse what cannot be written, before anything is read, and return the format.
+
+    Where only tables for the terminal are asked for, the suffix of a file says its format.
+    """
     check_choice("format", format_, FORMATS)
-    if output is not None and format_ == "table":
-        raise UsageError("a table is for the terminal; give --format md, latex, csv or json")
-    if output is not None and lexists(output):
-        raise UsageError(f"'{output}' already exists; move it or choose another file")
+    check_force(output, force=force)
+    if output is None:
+        return format_
+    written_as = format_of(output, None if format_ == "table" else format_, SUFFIXES)
+    check_place(output, "--output", force=force)
+    return written_as
+
+
+def check_force(output: Path | None, *, force: bool) -> None:
+    """Refuse ``--force`` where there is no file that it could overwrite."""
+    if force and output is None:
+        raise UsageError("--force belongs to --output; give both")
 
 
 def report(
@@ -95,7 +107,5 @@ def report(
     if output is None:
         tell(text, end="")
     else:
-        with writing(output):
-            output.parent.mkdir(parents=True, exist_ok=True)
-        write_beside(output.resolve(), lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_output(output, "--output", lambda beside: beside.write_text(text, encoding="utf-8"))
         tell(output)

@@ -16,6 +16,16 @@ from optbench.errors import SuiteError
 from optbench.records import Failure, RunTables
 from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_starts, parse_stops
 
+WHAT_TO_RUN = {
+    "What to run": (
+        *("optimizer", "problem", "function", "start", "data", "batch_size", "dtype"),
+        *("start_spread", "seeds", "seed"),
+    ),
+    "Hyperparameters": ("set_", "grid"),
+    "Length and evaluation": ("iterations", "epochs", "evaluate_every", "stop", "time_alone"),
+}
+"""Options that decide results, as the help shows them together."""
+
 Optimizers = Annotated[
     list[str] | None,
     typer.Option(

@@ -13,6 +13,7 @@ from optbench.cli import display
 from optbench.cli.options import DEFAULT_OUT, DataDir, Debug, Out, Version, Workers, complete_suite
 from optbench.cli.output import console, debug, say, table, tell
 from optbench.cli.request import (
+    WHAT_TO_RUN,
     BatchSize,
     CheckpointEvery,
     Data,
@@ -54,6 +55,14 @@ from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
 from optbench.store.reader import read_run
 from optbench.store.studies import run_name
+
+PANELS = {
+    **WHAT_TO_RUN,
+    "Output": ("out", "name", "quiet", "json", "dry_run", "trace"),
+    "Machine": ("device", "workers", "data_dir"),
+    "Resume and reuse": ("resume", "force", "reuse", "reuse_diverged", "checkpoint_every"),
+}
+"""Options that the help shows together."""
 
 BESIDE_RESUME = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out"),

@@ -7,6 +7,7 @@ import typer
 from optbench.cli.options import DEFAULT_OUT, Out, Runs
 from optbench.cli.reports import (
     ChooseOn,
+    Force,
     Format,
     Output,
     Problems,
@@ -82,10 +83,11 @@ def target(
     ] = None,
     format_: Format = "table",
     output: Output = None,
+    force: Force = False,
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Show how many steps, or seconds, optimizers need to a target, and how many get there."""
-    check_format(format_, output)
+    written_as = check_format(format_, output, force=force)
     question = Question(
         targets=tuple(targets or ()),
         on=on,
@@ -98,4 +100,4 @@ def target(
         rungs=rungs,
     )
     answer = reach([read_run(path) for path in find_runs(runs or [], out)], question)
-    report(answer.table, sections(answer), format_, output)
+    report(answer.table, sections(answer), written_as, output)

@@ -19,6 +19,7 @@ from optbench.cli.options import (
 from optbench.cli.output import console, debug, say, tell
 from optbench.cli.phases import Phases, expected, in_all
 from optbench.cli.request import (
+    WHAT_TO_RUN,
     BatchSize,
     CheckpointEvery,
     Data,
@@ -64,6 +65,22 @@ from optbench.tuning.protocol import METRICS, TuneRequest
 from optbench.tuning.samplers import SAMPLERS
 from optbench.tuning.study import StudyResult, outlook, resume_study
 from optbench.tuning.study import tune as made
+
+PANELS = {
+    "What to tune": WHAT_TO_RUN["What to run"],
+    "Search": (
+        *("space", "spaces", "sampler", "batch", "budget", "metric", "target", "trial_seeds"),
+        *("halving", "first_rung", "halving_anyway"),
+    ),
+    "Choice and judgement": (
+        *("finalists", "finalist_seeds", "eval_seeds", "no_defaults", "strict"),
+    ),
+    **{panel: names for panel, names in WHAT_TO_RUN.items() if panel != "What to run"},
+    "Output": ("out", "name", "quiet", "json", "dry_run", "trace"),
+    "Machine": ("device", "workers", "data_dir"),
+    "Resume and reuse": ("resume", "force", "reuse", "checkpoint_every"),
+}
+"""Options that the help shows together."""
 
 BESIDE_RESUME = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out", "reuse"),

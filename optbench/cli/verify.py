@@ -84,7 +84,10 @@ def problem(
         ),
     ],
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of start, minibatch, masks and the entries compared.")
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Seed of start, minibatch, masks and the entries compared."
+        ),
     ] = 0,
     format_: Format = "table",
 ) -> None:

@@ -40,7 +40,7 @@ def get_optimizer(name: str, also: Iterable[str] = ()) -> Optimizer:
     optimizer = plugin_optimizer(name)
     if optimizer is None:
         known = dict.fromkeys([*also, *optimizer_names()])
-        raise SuiteError(f"unknown optimizer '{name}'; {nearest(name, known)}")
+        raise SuiteError(f"unknown optimizer '{name}'; {nearest(name, known, most=3)}")
     return optimizer
 
 
@@ -53,6 +53,18 @@ def known_hyperparameters(optimizer: Optimizer) -> dict[str, Setting]:
     """Return what an optimizer takes by name: its own, then what any optimizer takes."""
     own = {setting.name: setting for setting in optimizer.hyperparameters}
     return {**own, **COMMON, **own}
+
+
+def hyperparameter_meant(name: str) -> str | None:
+    """Return the hyperparameter of some built-in rule that a name in any spelling means, or None.
+
+    >>> [hyperparameter_meant(name) for name in ("learning-rate", "beta1", "x")]
+    ['lr', 'beta1', None]
+    """
+    plain = name.replace("-", "_")
+    key = ALIASES.get(plain, plain)
+    known = {setting.name for rule in RULES for setting in rule.hyperparameters}
+    return key if key in known or key in COMMON else None
 
 
 def complete_hyperparameters(

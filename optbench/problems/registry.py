@@ -30,7 +30,8 @@ def get_problem_class(name: str) -> type[Problem]:
     """Return the class of the problem of that name, built in or from a plug-in."""
     kind = PROBLEMS.get(name) or plugin_problem(name)
     if kind is None:
-        raise SuiteError(f"unknown problem '{name}'; {nearest(name, [*PROBLEMS, *offered()])}")
+        known = [*PROBLEMS, *offered()]
+        raise SuiteError(f"unknown problem '{name}'; {nearest(name, known, most=3)}")
     return kind
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from json import JSONEncoder
 from math import inf
-from os.path import isdir, isfile, lexists
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import pandas as pd
 from optbench.errors import ResultsError, UsageError, nearest
 from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, LANE_COLUMNS, RunTables
 from optbench.report.configurations import ranked_lanes
+from optbench.report.formats import format_of
 from optbench.report.summaries import summary
-from optbench.store.files import write_beside
+from optbench.store.files import check_place, write_output
 from optbench.store.studies import run_name
 
 TABLES = ("trace", "lanes", "evaluation", "summary")
@@ -64,25 +64,13 @@ def check_export(
     """
     if format_ is not None and format_ not in FORMATS:
         raise UsageError(f"unknown format '{format_}'; {nearest(format_, FORMATS)}")
-    suffix = "" if output is None else output.suffix.removeprefix(".").lower()
-    if output is not None and suffix not in FORMATS and format_ is None:
-        raise UsageError(
-            f"the suffix of '{output}' names no format; give --format {'|'.join(FORMATS)}"
-        )
-    if suffix in FORMATS and format_ not in (None, suffix):
-        raise UsageError(
-            f"'{output}' contradicts --format {format_}; leave one out or make them agree"
-        )
     if table not in TABLES:
         raise UsageError(f"unknown table '{table}'; {nearest(table, TABLES)}")
-    if output is not None:
-        if lexists(output) and not isfile(output):
-            raise UsageError(f"'{output}' exists and is not a file; give another --output")
-        if lexists(output) and not force:
-            raise UsageError(f"'{output}' already exists; give --force, or another --output")
-        if not isdir(output.parent):
-            raise UsageError(f"the folder '{output.parent}' does not exist; create it first")
-    return format_ or suffix or FORMATS[0]
+    if output is None:
+        return format_ or FORMATS[0]
+    written_as = format_of(output, format_, {form: form for form in FORMATS})
+    check_place(output, "--output", force=force)
+    return written_as
 
 
 def _named(name: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -141,16 +129,11 @@ def _positions(run: RunTables, rows: pd.DataFrame, table: str) -> Any:
 
 
 def _write(contents: Iterator[bytes], file: Path) -> None:
-    """Write a file beside its place and rename it there; a link stays and what it names changes."""
-
     def write(beside: Path) -> None:
-        try:
-            with beside.open("wb") as target:
-                target.writelines(contents)
-        except OSError as error:
-            raise UsageError(f"'{file}' cannot be written: {error.strerror or error}") from None
+        with beside.open("wb") as target:
+            target.writelines(contents)
 
-    write_beside(file.resolve(), write)
+    write_output(file, "--output", write)
 
 
 def pieces(rows: pd.DataFrame, format_: str) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from math import isfinite
+from os.path import isfile, lexists, realpath
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,27 @@ PART = ".optbench-{}.part"
 """Name of a file that is being written, beside the one that it becomes."""
 
 
+def check_place(file: Path, option: str, *, force: bool) -> None:
+    """Refuse a file's place where something is already; ``force`` lets a file be overwritten.
+
+    ``option`` is what gave the place on the command line.
+    """
+    if lexists(file) and not isfile(file):
+        raise ResultsError(f"'{file}' exists and is not a file; give another {option}")
+    if lexists(file) and not force:
+        raise ResultsError(f"'{file}' already exists; give --force, or another {option}")
+
+
+def write_output(file: Path, option: str, write: Callable[[Path], Any]) -> None:
+    """Write a file where the user wants it, and make its folders.
+
+    A link stays, and what it names changes. ``option`` is what gave the place on the command line.
+    """
+    with writing(file, option):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _replace(Path(realpath(file)), write)
+
+
 def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside its place, see it on the disk, and rename it there.
 
@@ -89,17 +111,21 @@ def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
     """
     make_folder(path.parent)
     with writing(path):
-        _remove_leftovers(path.parent)
-        beside, opened = _new_part(path.parent)
-        try:
-            write(beside)
-            sync(beside)
-            os.replace(beside, path)
-            sync(path.parent)
-        finally:
-            if opened is not None:
-                os.close(opened)
-            beside.unlink(missing_ok=True)
+        _replace(path, write)
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    _remove_leftovers(path.parent)
+    beside, opened = _new_part(path.parent)
+    try:
+        write(beside)
+        sync(beside)
+        os.replace(beside, path)
+        sync(path.parent)
+    finally:
+        if opened is not None:
+            os.close(opened)
+        beside.unlink(missing_ok=True)
 
 
 def _new_part(folder: Path) -> tuple[Path, int | None]:

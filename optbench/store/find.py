@@ -8,20 +8,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
 from os.path import isfile
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from optbench.errors import ResultsError, nearest
+from optbench.errors import ResultsError, did_you_mean
 from optbench.records import Status
 from optbench.store.files import PART
 from optbench.store.lock import LOCK, is_locked
+from optbench.store.places import DEFAULT_OUT
 from optbench.store.reader import read_meta
 from optbench.store.studies import FINAL, TUNE, is_study, read_tune
 from optbench.store.writer import TIME_FORMAT
 
 LATEST = "latest"
+
+MOST_NAMED = 3
+"""Runs that a message names in place of one that there is not."""
+
+LEAST_LIKENESS = 0.6
+"""Share of characters from which on a name may have been meant."""
 
 RUN_NAME = re.compile(r"(?P<suite>.+)-(?P<time>\d{8}T\d{6}Z)-[0-9a-f]{8}")
 """Name of the directory that :func:`optbench.store.writer.new_run_directory` makes."""
@@ -179,7 +187,30 @@ def _find(argument: str, out: Path, kind: Kind, more: Sequence[Path] = ()) -> Pa
     missing = f"there is no {kind.noun} '{argument}'"
     if not names:
         raise ResultsError(f"{missing}: '{out}' holds none; see {kind.command}")
-    raise ResultsError(f"{missing} under '{out}'; {nearest(argument, names)}")
+    where = "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
+    raise ResultsError(
+        f"{missing} under '{out}'; {_nearest(argument, names)} (see: optbench list runs{where})"
+    )
+
+
+def _nearest(argument: str, names: Sequence[str]) -> str:
+    """Say which runs were probably meant, else which are the newest; the last name is the newest.
+
+    As an argument may be the beginning of a name, it is compared with those, too.
+    """
+
+    def likeness(name: str) -> float:
+        return max(
+            SequenceMatcher(None, argument, each).ratio() for each in (name, name[: len(argument)])
+        )
+
+    newest = names[::-1]
+    by_likeness = sorted(newest, key=likeness, reverse=True)
+    close = [name for name in by_likeness[:MOST_NAMED] if likeness(name) >= LEAST_LIKENESS]
+    if argument and close:
+        return did_you_mean(close)
+    *others, last = newest[:MOST_NAMED]
+    return f"the newest are {', '.join(others)} and {last}" if others else f"there is {last}"
 
 
 def _invocation(path: Path, meta: Mapping[str, Any]) -> object:

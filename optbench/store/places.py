@@ -8,16 +8,22 @@ from pathlib import Path
 
 from optbench.errors import ResultsError
 
+DEFAULT_OUT = Path("results")
+"""The results directory where nobody names another."""
+
 
 @contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turn what the system says about a place that cannot be written into one line."""
+def writing(place: Path, option: str = "--out") -> Iterator[None]:
+    """Turn what the system says about a place that cannot be written into one line.
+
+    ``option`` is what names another place on the command line.
+    """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise ResultsError(
-            f"cannot write results to '{place}': {reason}; free it or choose another --out"
+            f"cannot write results to '{place}': {reason}; free it or choose another {option}"
         ) from None
 
 

@@ -38,9 +38,20 @@ def _split(text: str, flag: str, example: str) -> tuple[str, str]:
     """Split at the first ``=``; before it stand a target and a hyperparameter."""
     name, _, value = text.partition("=")
     target, _, key = name.rpartition(".")
+    if name and value and "." not in name:
+        raise SuiteError(f"{flag} '{text}' {without_target(text)}")
     if not (target and key and value):
         raise SuiteError(f"{flag} '{text}' is malformed; write TARGET.key=value, as {example}")
     return name, value
+
+
+def without_target(change: str) -> str:
+    """Return the end of a message about a change that does not say of which optimizer it is.
+
+    >>> without_target("lr=0.5")
+    "names no optimizer; write '*.lr=0.5' for all that have it, or 'sgd.lr=0.5' for one"
+    """
+    return f"names no optimizer; write '*.{change}' for all that have it, or 'sgd.{change}' for one"
 
 
 def parse_stops(texts: Sequence[str]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from optbench.errors import SuiteError, nearest
-from optbench.optimizers.registry import get_optimizer, known_hyperparameters
+from optbench.optimizers.registry import get_optimizer, known_hyperparameters, optimizer_names
 from optbench.problems.registry import get_problem_class
 from optbench.settings import check_type
+from optbench.suite.flags import without_target
 from optbench.suite.format import (
     OptimizerEntry,
     ProblemEntry,
@@ -28,6 +29,7 @@ from optbench.suite.format import (
     parse_suite,
     read_suite,
 )
+from optbench.suite.names import as_spelled
 from optbench.suite.resolve import DEFAULT_SUITES, Suite, resolve
 from optbench.suite.shorthand import function_suite, suite_of_problems, with_problems
 from optbench.suite.sweep import check_option
@@ -63,9 +65,9 @@ class RunRequest:
         A formula to minimise, as ``"x**2/20 + y**2"``, and the start of each of its variables, as
         ``{"x": -7, "y": 2}``.
     optimizers
-        Only these entries, by label, else by name; one that a suite lacks is added with its
-        defaults. In Python also entries as a suite holds them, in the place of the suite's own:
-        ``{"name": "sgd", "points": [{"lr": 0.1}, {"lr": 0.5}]}``.
+        Only these entries, by label, else by name, whatever the capitals; one that a suite lacks is
+        added with its defaults. In Python also entries as a suite holds them, in the place of the
+        suite's own: ``{"name": "sgd", "points": [{"lr": 0.1}, {"lr": 0.5}]}``.
     set, grid
         Hyperparameters by target, as ``{"adam.lr": 0.01}``, and values to sweep, as
         ``{"adam.lr": [1e-3, 1e-2]}``, ``{"adam.lr": "1e-4:1e-1:13"}`` or
@@ -179,6 +181,8 @@ class _Change:
 def _changes(option: str, changes: Changes) -> Iterable[_Change]:
     for name, value in changes.items() if isinstance(changes, Mapping) else changes:
         target, _, key = name.rpartition(".")
+        if name and "." not in name:
+            raise SuiteError(f"{option} '{name}' {without_target(name)}")
         if not (target and key):
             raise SuiteError(f"{option} '{name}' is malformed; write TARGET.key, as adam.lr")
         change = _Change(option, target, key, value)
@@ -203,8 +207,7 @@ class _Draft:
     def choose(self, wanted: Sequence[str | Mapping[str, Any]]) -> None:
         """Keep optimizers by label, else by name; add from the registry what is not there."""
         chosen: list[OptimizerEntry] = []
-        titles = [entry.title for entry in self.optimizers]
-        for name in distinct(wanted):
+        for name in distinct([self._spelled(each) for each in wanted]):
             if not isinstance(name, str):
                 chosen.append(given_entry(name))
                 continue
@@ -212,7 +215,7 @@ class _Draft:
                 entry for entry in self.optimizers if entry.name == name
             ]
             if not entries:
-                get_optimizer(name, titles)
+                get_optimizer(name, (entry.title for entry in self.optimizers))
                 entries = [new_entry(name, [entry.title for entry in chosen])]
                 self.notices.append(
                     f"suite '{self.file.name}' has no optimizer '{name}': added with its defaults"
@@ -226,8 +229,17 @@ class _Draft:
                     targets.remove(target)
         self.optimizers = chosen
 
+    def _spelled(self, wanted: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+        """Return an optimizer's label or name as the suite, else the registry, spells it."""
+        groups = _titles_and_names(self.optimizers)
+        if not isinstance(wanted, str) or any(wanted in names for names in groups):
+            return wanted
+        return as_spelled(wanted, *groups, optimizer_names())
+
     def apply(self, change: _Change) -> bool:
         """Change the entries that a change is meant for; say whether there are any."""
+        groups = (*_titles_and_names(self.optimizers), *_titles_and_names(self.file.problem))
+        change = replace(change, target=as_spelled(change.target, *groups))
         titles = self._hits(change)
         places = [] if titles else self._problem_hits(change)
         if titles:
@@ -304,6 +316,12 @@ class _Draft:
         return self.file.changed(**whole)
 
 
+def _titles_and_names(
+    entries: Sequence[OptimizerEntry | ProblemEntry],
+) -> tuple[list[str], list[str]]:
+    return [entry.title for entry in entries], [entry.name for entry in entries]
+
+
 def _give(plain: dict[str, Any], key: str, value: Any, *, grid: bool = False) -> None:
     """Give a problem's option a value or a grid; each replaces what the other kind was."""
     grids = {other: values for other, values in plain.pop("grid", {}).items() if other != key}
@@ -347,7 +365,8 @@ def _unmet(change: _Change, drafts: Sequence[_Draft]) -> str:
     optimizers = ((entry.title, entry.name) for draft in drafts for entry in draft.optimizers)
     problems = ((entry.title, entry.name) for draft in drafts for entry in draft.file.problem)
     known = dict.fromkeys(chain.from_iterable((*optimizers, *problems)))
-    return f"there is no optimizer or problem '{change.target}'; {nearest(change.target, known)}"
+    meant = nearest(change.target, known, most=3)
+    return f"there is no optimizer or problem '{change.target}'; {meant}"
 
 
 def _check_numbers(suites: Sequence[SuiteFile], request: RunRequest) -> None:

@@ -13,6 +13,7 @@ from optbench.suite.format import (
     new_entry,
     parse_suite,
 )
+from optbench.suite.names import optimizer_name, problem_name
 
 FUNCTION_SUITE = "function"
 """The name of the suite that a formula makes."""
@@ -48,7 +49,7 @@ def problem_entries(names: Sequence[str]) -> list[dict[str, Any]]:
     >>> problem_entries(["anisotropic", "mine.py:Valley"])
     [{'name': 'anisotropic'}, {'name': 'mine.py:Valley', 'label': 'Valley'}]
     """
-    distinct = list(dict.fromkeys(names))
+    distinct = list(dict.fromkeys(map(problem_name, names)))
     labels = [name.rpartition(":")[2] for name in distinct]
     return [
         {"name": name, "label": label if label and labels.count(label) == 1 else name}
@@ -73,7 +74,8 @@ def suite_of_problems(
     """
     entries = problem_entries(names)
     chosen: list[OptimizerEntry] = []
-    for given in distinct(optimizers or TEXTBOOK):
+    wanted = [optimizer_name(each) if isinstance(each, str) else each for each in optimizers]
+    for given in distinct(wanted or TEXTBOOK):
         taken = [entry.title for entry in chosen]
         chosen.append(new_entry(given, taken) if isinstance(given, str) else given_entry(given))
     title = entries[0].get("label", entries[0]["name"])

@@ -60,9 +60,9 @@ FIGURES = [
     ("plot|--x|years", "x = 'years' must be iteration, epoch or seconds"),
     ("plot|--x|epoch|--kind|loss", "'anisotropic' has no epochs"),
     ("plot|--kind|sensitivity", "what fits: trajectory, surface, field, loss"),
-    ("plot|--out|file", "cannot write results to 'file/"),
+    ("plot|--save|file", "cannot write results to 'file/"),
     (
-        "plot|anisotropic-again|--kind|loss|--out|file/figure.png",
+        "plot|anisotropic-again|--kind|loss|--save|file/figure.png",
         "cannot write results to 'file/figure.png'",
     ),
     (f"plot|--kind|loss|--out|{'o' * 300}", "cannot be searched for runs: File name too long"),

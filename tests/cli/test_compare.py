@@ -68,13 +68,17 @@ def test_a_sweep_is_compared_on_seeds_that_did_not_choose(made):
     assert row["seeds"] == 4
 
 
-def test_a_file_is_written_once(made, tmp_path):
+def test_a_file_is_overwritten_only_by_force(made, tmp_path):
     place = tmp_path / "new" / "pairs.csv"
     assert told(made, "one", "--format", "csv", "-O", place).strip() == str(place)
-    assert place.read_text(encoding="utf-8").startswith("problem,metric,a,b,")
-    seen = optbench("compare", "one", "--format", "csv", "-O", place, cwd=made)
-    assert (seen.code, seen.out) == (2, "")
-    assert "already exists" in seen.err
+    written = place.read_text(encoding="utf-8")
+    assert written.startswith("problem,metric,a,b,")
+    place.write_text("mine", encoding="utf-8")
+    message = optbench("compare", "one", "-O", place, cwd=made).message
+    assert message == f"'{place}' already exists; give --force, or another --output"
+    assert place.read_text(encoding="utf-8") == "mine"
+    told(made, "one", "-O", place, "--force")
+    assert place.read_text(encoding="utf-8") == written
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,9 @@ def test_a_file_is_written_once(made, tmp_path):
         (("one", "--reference", "adamw"), 2, "has no optimizer 'adamw'; did you mean 'adam'?"),
         (("one", "--margin", "wide"), 2, "--margin 'wide' is malformed; write 1%"),
         (("one", "--format", "html"), 2, "unknown format 'html'"),
-        (("one", "--format", "table", "-O", "x.txt"), 2, "a table is for the terminal"),
+        (("one", "-O", "x.txt"), 2, "'x.txt' names no format; give --format md|latex|csv|json"),
+        (("one", "-O", "x.tex", "--format", "md"), 2, "'x.tex' contradicts --format md"),
+        (("one", "--force"), 2, "--force belongs to --output; give both"),
         (("one", "--level", "0"), 2, "level = 0 must lie between 0 and 1"),
     ],
 )

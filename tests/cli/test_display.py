@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from optbench.cli import display
-from optbench.cli.display import Bars, Lines, current_loss, title
+from optbench.cli.display import Bars, Lines, current_loss
 from optbench.cli.output import PIPE_COLUMNS, console
+from optbench.optimizers.registry import OPTIMIZERS
 from optbench.records import BlockResult, BlockSplit, EvaluationRows, LaneResult, Status, TraceChunk
 from tests.cli.command import in_terminal, optbench
 from tests.small import anisotropic, blocks_of, suite
@@ -71,32 +72,25 @@ def test_the_current_loss_is_a_median_in_which_diverged_lanes_count(losses, rows
     assert current_loss(chunk(0, 0, losses, rows)) == shown
 
 
-def test_a_block_is_named_by_its_labels_and_lanes():
-    (one,) = plan("sgd").blocks
-    assert title(one.lanes) == "sgd"
-    (many,) = plan(("sgd", [{"lr": 0.1}, {"lr": 0.2}])).blocks
-    assert title(many.lanes) == "sgd ×2"
-    lanes = plan("sgd", "adam", "adagrad", ("momentum", [{}] * 3)).lanes
-    assert title(lanes[:3]) == "sgd, adam, adagrad ×3"
-    assert title(lanes) == "sgd, adam and 2 more ×6"
-
-
 # Plain lines.
 
 
-def test_lines_tell_the_start_and_the_end_of_every_block(capsys):
-    lines = Lines(plan("sgd", ("adam", [{"lr": 0.1}, {"lr": 9.0}])), Clock())
-    assert capsys.readouterr().err == ""
-    lines.observe(chunk(0, 0, [[1.0]]))
-    lines.observe(ended(0, Status.DONE))
-    lines.observe(chunk(1, 0, [[1.0, 2.0]]))
-    lines.observe(ended(1, Status.DONE, Status.DIVERGED))
+def seen_lines(capsys):
     seen = capsys.readouterr()
     assert seen.out == ""
-    assert seen.err.splitlines() == [
-        "small: 3 lanes, 2 blocks, 2 workers",
-        "  sgd: done (1 of 2 blocks)",
-        "  adam ×2: diverged, done (2 of 2 blocks)",
+    return seen.err.splitlines()
+
+
+def test_a_short_run_says_its_start_and_its_end_whatever_its_blocks(capsys):
+    lines = Lines(plan(*list(OPTIMIZERS)[:12]), Clock())
+    assert seen_lines(capsys) == []
+    for block in range(12):
+        lines.observe(chunk(block, 0, [[1.0]] * 200))
+        lines.observe(ended(block, Status.DIVERGED if block == 3 else Status.DONE))
+    lines.end()
+    assert seen_lines(capsys) == [
+        "small: 12 lanes, 12 blocks, 2 workers",
+        "small: 1 diverged, 11 done",
     ]
 
 
@@ -104,37 +98,40 @@ def test_one_is_not_many(capsys):
     single = plan("sgd")
     single.workers = 1
     Lines(single, Clock()).observe(ended(0, Status.DONE))
-    assert capsys.readouterr().err.splitlines()[0] == "small: 1 lane, 1 block, 1 worker"
+    assert seen_lines(capsys) == ["small: 1 lane, 1 block, 1 worker"]
 
 
-def test_lines_tell_how_far_it_is_every_five_seconds(capsys):
+def test_a_line_tells_how_far_it_is_every_ten_seconds_over_all_blocks(capsys):
     clock = Clock()
-    lines = Lines(plan("sgd"), clock)
+    lines = Lines(plan("sgd", "adam"), clock)
     rows = [[2.0]] * 64
-    for seconds, first in ((0, 0), (4.9, 64), (5, 128), (6, 192), (10, 192)):
+    for seconds, block, first in ((0, 0, 0), (9.9, 1, 0), (10, 0, 64), (11, 1, 64), (20, 1, 192)):
         clock.now = 100.0 + seconds
-        lines.observe(chunk(0, first, rows))
-    assert capsys.readouterr().err.splitlines()[1:] == [
-        "  sgd: iteration 192 of 200, loss 2",
-        "  sgd: iteration 200 of 200, loss 2",
+        lines.observe(chunk(block, first, rows))
+    lines.observe(ended(0, Status.DONE))
+    clock.now = 130.0
+    lines.observe(chunk(1, 192, [[2.0]]))
+    assert seen_lines(capsys)[1:] == [
+        "  sgd: iteration 128 of 200, loss 2 (0 of 2 blocks have ended)",
+        "  adam: iteration 200 of 200, loss 2 (0 of 2 blocks have ended)",
+        "  adam: iteration 193 of 200, loss 2 (1 of 2 blocks have ended)",
     ]
 
 
-def test_an_evaluation_says_nothing(capsys):
+def test_an_evaluation_is_part_of_the_next_line(capsys):
     clock = Clock()
-    lines = Lines(plan("sgd"), clock)
+    evaluated = plan("sgd")
+    rules = SimpleNamespace(evaluate_every=50, patience=None)
+    evaluated.suite = SimpleNamespace(name="small", problems=[SimpleNamespace(rules=rules)])
+    lines = Lines(evaluated, clock)
     clock.now += 60
-    zeros = np.zeros(1)
-    lines.observe(EvaluationRows(0, 0, np.zeros(1, dtype=int), 200, "test", zeros, zeros))
-    assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_many_blocks_do_not_fill_the_screen(capsys, monkeypatch):
-    monkeypatch.setattr(display, "MOST_BARS", 1)
-    lines = Lines(plan("sgd", "adam"), Clock())
-    lines.observe(ended(0, Status.DONE))
-    lines.observe(ended(1, Status.DONE))
-    assert capsys.readouterr().err.splitlines() == ["small: 2 lanes, 2 blocks, 2 workers"]
+    for split, loss in (("validation", 0.25), ("train", 0.125)):
+        losses, errors = np.array([loss]), np.array([0.0625])
+        lines.observe(EvaluationRows(0, 0, np.zeros(1, dtype=int), 50, split, losses, errors))
+    lines.observe(chunk(0, 50, [[2.0]] * 14))
+    assert seen_lines(capsys)[1:] == [
+        "  sgd: iteration 64 of 200, loss 2, validation loss 0.25, error 6.25 %"
+    ]
 
 
 # Bars.
@@ -208,6 +205,16 @@ def test_bars_show_speed_time_left_and_loss(screen):
     assert "0.5" in text
 
 
+def test_a_label_is_no_markup(screen):
+    labelled = plan("sgd")
+    (group,) = labelled.blocks[0].groups
+    lane = replace(group.lanes[0], label="[/x] [bold]")
+    labelled.blocks[0] = replace(labelled.blocks[0], groups=(replace(group, lanes=(lane,)),))
+    with Bars(labelled, screen).progress:
+        pass
+    assert "[/x] [bold]" in screen.file.getvalue()
+
+
 def test_which_display_a_terminal_gets(monkeypatch):
     def shown(quiet=False, **options):
         screen = Console(file=io.StringIO(), **options)
@@ -246,14 +253,15 @@ HALVES = BlockSplit(0, ((1, (0,)), (2, (1,))))
 
 
 def test_lines_say_that_a_block_is_split_and_go_on_with_its_parts(capsys):
-    lines = Lines(plan(("sgd", [{"lr": 0.1}, {"lr": 0.2}])), Clock())
+    clock = Clock()
+    lines = Lines(plan(("sgd", [{"lr": 0.1}, {"lr": 0.2}])), clock)
     lines.observe(HALVES)
     lines.observe(ended(1, Status.DONE))
-    lines.observe(ended(2, Status.DONE))
-    assert capsys.readouterr().err.splitlines()[1:] == [
+    clock.now += 10.0
+    lines.observe(chunk(2, 0, [[1.0]] * 64))
+    assert seen_lines(capsys)[1:] == [
         "  sgd ×2: does not fit into memory, split in two",
-        "  sgd: done (1 of 2 blocks)",
-        "  sgd: done (2 of 2 blocks)",
+        "  sgd, lr 0.2: iteration 64 of 200, loss 1 (1 of 2 blocks have ended)",
     ]
 
 
@@ -271,7 +279,7 @@ def test_bars_go_on_with_the_parts_of_a_split_block(others):
     for number in range(others):
         bars.observe(ended(3 + number, Status.DONE))
     tasks = bars.progress.tasks
-    parts = [task for task in tasks if task.description == "sgd"]
+    parts = [task for task in tasks if task.description in ("sgd, lr 0.1", "sgd, lr 0.2")]
     assert [(task.completed, task.total) for task in parts] == [(200, 200)] * 2
     if others:
         assert tasks[0].completed == tasks[0].total == 200 * (1 + others + 2)

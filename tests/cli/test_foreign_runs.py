@@ -75,7 +75,7 @@ def test_names_show_themselves_and_no_more(foreign, tmp_path, name):
         assert answers(optbench(*command.split(), cwd=tmp_path))
     for kind in ("trajectory", "loss", "surface", "field"):
         out = f"{kind}.png"
-        assert answers(optbench("plot", "foreign", "--kind", kind, "--out", out, cwd=tmp_path))
+        assert answers(optbench("plot", "foreign", "--kind", kind, "--save", out, cwd=tmp_path))
     refused = optbench("clean", cwd=tmp_path)
     assert (refused.code, refused.err.replace("\n", "").isprintable()) == (2, True)
     code, _, shown = in_terminal("clean", "--yes", cwd=tmp_path)
@@ -131,7 +131,7 @@ NUMBERS = {
 def test_any_numbers_are_drawn_or_refused(foreign, tmp_path, damage, figures):
     damage(foreign)
     for kind, says in figures.items():
-        seen = optbench("plot", "--kind", kind, "--out", f"{kind}.png", cwd=tmp_path)
+        seen = optbench("plot", "--kind", kind, "--save", f"{kind}.png", cwd=tmp_path)
         assert answers(seen) == (says is None), seen
         assert says is None or says in seen.message
 

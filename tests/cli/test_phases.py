@@ -138,9 +138,28 @@ def test_the_final_counts_lanes_and_those_that_were_kept(capsys):
     whole = plan("sgd", "adam")
     rest = SimpleNamespace(lanes=whole.lanes, blocks=whole.blocks[1:])
     with made.show(rest) as observe:
-        clock.now += 6.0
+        clock.now += 10.0
         observe(chunk(1, 0, [[1.0]]))
     assert shown(capsys) == ["final: 2 winners", "  final: 1 of 2 lanes"]
+
+
+def test_rounds_in_a_row_say_no_more_than_a_line_every_ten_seconds(capsys):
+    clock = Clock()
+    made = Phases(quiet=False, clock=clock)
+    best = {("a", "sgd"): 0.5}
+    for _ in range(8):
+        made.announce(step(best=best, metrics={"a": "final_loss"}))
+        with made.show(plan("sgd", "adam")) as observe:
+            clock.now += 3.0
+            observe(chunk(0, 0, [[1.0]] * 201))
+            observe(ended(0, 0))
+            observe(ended(1, 1))
+    assert shown(capsys) == [
+        "  best so far on a: sgd 0.5000",
+        "search: 2 trials",
+        "  search: 0 of 2 trials",
+        "  search: 0 of 2 trials",
+    ]
 
 
 def test_quiet_is_quiet(capsys):

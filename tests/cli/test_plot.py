@@ -122,6 +122,21 @@ def test_a_kind_that_does_not_fit_is_refused_with_those_that_do(made, prefix, ki
     assert message == f"none of these runs can be drawn as {kind}; what fits: {fits}"
 
 
+def test_several_kinds_are_drawn_one_after_the_other(cwd, drawn):
+    kinds = ("--kind", "field", "--kind", "loss", "--kind", "field")
+    seen = optbench("plot", "anisotropic", *kinds, cwd=cwd)
+    assert figures(seen) == ["anisotropic-field.png", "anisotropic-loss.png"]
+    seen = optbench("plot", "anisotropic", "--kind", "auto", *kinds, cwd=cwd)
+    assert [call[0] for call in drawn[2:]] == ["trajectory", "loss", "field"]
+
+
+def test_where_one_of_several_kinds_does_not_fit_none_is_drawn(made, drawn):
+    kinds = ("--kind", "loss", "--kind", "surface")
+    message = optbench("plot", "quadratic-1d", *kinds, cwd=made).message
+    assert message == "none of these runs can be drawn as surface; what fits: loss"
+    assert drawn == []
+
+
 def test_of_several_runs_those_that_fit_are_drawn(cwd, drawn):
     figures(optbench("plot", "quadratic", "anisotropic", "--kind", "field", cwd=cwd))
     assert [call[:2] for call in drawn] == [("field", "anisotropic")]
@@ -168,12 +183,17 @@ def test_an_ambiguous_prefix_names_what_it_could_mean(cwd):
 # Where to.
 
 
-def test_out_may_be_where_the_runs_are(cwd, drawn):
+def test_out_is_where_the_runs_are(cwd, drawn):
     (cwd / "results").rename(cwd / "elsewhere")
     seen = optbench("plot", "sweep", "--out", "elsewhere", "--kind", "loss", cwd=cwd)
     figures(seen)
     assert seen.path.parent.name == "plots"
     assert seen.path.parents[2] == cwd / "elsewhere"
+
+
+def test_out_is_no_place_for_figures(made):
+    message = optbench("plot", "sweep", "--out", "figures", cwd=made).message
+    assert message == "there is no run 'sweep': 'figures' holds none; see optbench run"
 
 
 def test_plots_of_a_run_are_drawn_anew(cwd, drawn):
@@ -184,15 +204,15 @@ def test_plots_of_a_run_are_drawn_anew(cwd, drawn):
 
 
 @pytest.mark.parametrize("target", ["figures", "a/b/c", "v1.2"])
-def test_out_may_be_a_folder_for_figures(cwd, drawn, target):
-    seen = optbench("plot", "anisotropic", "--out", target, "--format", "svg", cwd=cwd)
+def test_figures_are_saved_in_a_folder(cwd, drawn, target):
+    seen = optbench("plot", "anisotropic", "--save", target, "--format", "svg", cwd=cwd)
     assert figures(seen) == ["anisotropic-trajectory.svg", "anisotropic-loss.svg"]
     assert {path.parent for path in seen.paths} == {cwd / target}
 
 
 def test_figures_of_several_runs_in_one_folder_bear_the_names_of_the_runs(cwd, drawn):
     seen = optbench(
-        *("plot", "quadratic", "anisotropic", "--kind", "loss", "--out", "figures"), cwd=cwd
+        *("plot", "quadratic", "anisotropic", "--kind", "loss", "--save", "figures"), cwd=cwd
     )
     assert figures(seen) == [
         f"{name(cwd, 'quadratic-1d')}-quadratic-1d-loss.png",
@@ -201,25 +221,33 @@ def test_figures_of_several_runs_in_one_folder_bear_the_names_of_the_runs(cwd, d
 
 
 @pytest.mark.parametrize("target", ["figure.pdf", "figure.PDF", "new/figure.pdf"])
-def test_out_may_be_a_file_whose_suffix_is_the_format(cwd, drawn, target):
-    seen = optbench("plot", "quadratic", "--out", target, cwd=cwd)
+def test_a_figure_is_saved_in_a_file_whose_suffix_is_the_format(cwd, drawn, target):
+    seen = optbench("plot", "quadratic", "--save", target, cwd=cwd)
     figures(seen)
     assert seen.path == cwd / target
     assert seen.path.read_text() == "pdf"
 
 
 def test_a_file_and_another_format_contradict_each_other(made):
-    arguments = ("plot", "quadratic", "--out", "figure.pdf", "--format", "svg")
+    arguments = ("plot", "quadratic", "--save", "figure.pdf", "--format", "svg")
     assert "'figure.pdf' contradicts --format svg" in optbench(*arguments, cwd=made).message
 
 
+@pytest.mark.parametrize("name", ["loss.jpg", "loss.GIF", "figures/loss.eps"])
+def test_a_suffix_that_is_no_format_is_refused_unless_it_is_a_folders(cwd, drawn, name):
+    message = optbench("plot", "quadratic", "--save", name, cwd=cwd).message
+    assert message.startswith(f"the suffix of '{name}' names no format; end it in png, svg, pdf")
+    (cwd / name).mkdir(parents=True)
+    assert optbench("plot", "quadratic", "--save", name, cwd=cwd).path.parent == cwd / name
+
+
 def test_one_file_does_not_hold_two_figures(made):
-    message = optbench("plot", "anisotropic", "--out", "figure.png", cwd=made).message
+    message = optbench("plot", "anisotropic", "--save", "figure.png", cwd=made).message
     assert message == "'figure.png' is one file for 2 figures; give a folder"
 
 
 @pytest.mark.parametrize("there", ["file", "folder", "link"])
-def test_what_is_there_is_never_overwritten(cwd, drawn, there):
+def test_what_is_there_is_not_overwritten(cwd, drawn, there):
     place = cwd / "mine.png"
     if there == "file":
         place.write_text("mine")
@@ -227,17 +255,38 @@ def test_what_is_there_is_never_overwritten(cwd, drawn, there):
         place.mkdir()
     else:
         place.symlink_to(cwd / "nowhere")
-    message = optbench("plot", "quadratic", "--out", "mine.png", cwd=cwd).message
-    assert message == "'mine.png' already exists; move it or choose another --out"
+    message = optbench("plot", "quadratic", "--save", "mine.png", cwd=cwd).message
+    why = (
+        "already exists; give --force, or" if there == "file" else "exists and is not a file; give"
+    )
+    assert message == f"'mine.png' {why} another --save"
     assert drawn == []
     assert there != "file" or place.read_text() == "mine"
     assert there != "link" or place.is_symlink()
 
 
+def test_force_overwrites_files_and_nothing_else(cwd, drawn):
+    for name in ("mine.png", "real.png"):
+        (cwd / name).write_text("mine")
+    (cwd / "link.png").symlink_to("real.png")
+    (cwd / "folder.png").mkdir()
+    for name in ("mine.png", "link.png"):
+        figures(optbench("plot", "quadratic", "--save", name, "--force", cwd=cwd))
+        assert (cwd / name).read_text() == "png"
+    assert (cwd / "link.png").is_symlink()
+    message = optbench("plot", "quadratic", "--save", "folder.png", "--force", cwd=cwd).message
+    assert message == "'folder.png' exists and is not a file; give another --save"
+
+
+def test_force_without_a_file_means_nothing(made):
+    message = optbench("plot", "quadratic", "--force", cwd=made).message
+    assert message.startswith("--force belongs to --save or --animate")
+
+
 def test_nothing_is_written_where_one_figure_would_be_in_the_way(cwd, drawn):
     (cwd / "figures").mkdir()
     (cwd / "figures" / "anisotropic-loss.png").write_text("mine")
-    message = optbench("plot", "anisotropic", "--out", "figures", cwd=cwd).message
+    message = optbench("plot", "anisotropic", "--save", "figures", cwd=cwd).message
     assert "'figures/anisotropic-loss.png' already exists" in message
     assert [path.name for path in (cwd / "figures").iterdir()] == ["anisotropic-loss.png"]
 
@@ -341,7 +390,7 @@ def test_the_runs_of_the_latest_invocation_are_drawn_one_by_one(tmp_path, drawn)
 
 
 def test_a_joined_figure_goes_where_the_user_says_and_overwrites_nothing(pair, drawn):
-    arguments = ("plot", "--kind", "loss", "one", "two", "--problem", "saddle", "--out")
+    arguments = ("plot", "--kind", "loss", "one", "two", "--problem", "saddle", "--save")
     marks = f"{mark(pair, 'one')}-{mark(pair, 'two')}"
     assert figures(optbench(*arguments, "figures", cwd=pair)) == [f"saddle-loss-{marks}.png"]
     assert "already exists" in optbench(*arguments, "figures", cwd=pair).message
@@ -489,7 +538,7 @@ def test_a_race_that_fails_leaves_nothing(cwd, monkeypatch):
         (("--animate", "race.png"), "'race.png' must end in .gif or .mp4"),
         (("--animate", "race.gif", "--kind", "loss"), "--animate shows a trajectory, not a loss"),
         (("--animate", "race.gif", "--format", "svg"), "--format is for figures"),
-        (("--animate", "race.gif", "--out", "figures"), "'figures' holds no runs, and the anim"),
+        (("--animate", "race.gif", "--save", "figures"), "--save is for figures; --animate names"),
     ],
 )
 def test_what_contradicts_an_animation_is_refused(made, arguments, says):
@@ -517,9 +566,11 @@ def test_of_several_functions_one_is_named(tmp_path, raced):
     assert [call[1] for call in raced] == ["b"]
 
 
-def test_an_animation_is_never_overwritten(cwd, raced):
+def test_an_animation_is_overwritten_only_by_force(cwd, raced):
     (cwd / "race.gif").write_text("mine")
     message = optbench("plot", "sweep", "--animate", "race.gif", cwd=cwd).message
-    assert message == "'race.gif' already exists; move it or choose another file"
+    assert message == "'race.gif' already exists; give --force, or another --animate"
     assert (cwd / "race.gif").read_text() == "mine"
     assert raced == []
+    figures(optbench("plot", "sweep", "--animate", "race.gif", "--force", cwd=cwd))
+    assert (cwd / "race.gif").read_text() == "race"

@@ -209,3 +209,11 @@ def test_regularised_networks_have_their_penalty_beside_the_loss(tmp_path):
     assert (rows["loss"] > rows["penalty"]).all()
     plain = trace(run(*NETWORK, cwd=tmp_path))
     assert "penalty" not in plain.columns
+
+
+def test_names_of_problems_are_found_whatever_their_capitals(tmp_path):
+    arguments = ("--problem", "Himmelblau", "-o", "SGD", "--set", "Sgd.lr=0.001")
+    path = run(*arguments, "--iterations", 1, cwd=tmp_path)
+    (lane,) = lanes(path).to_dict("records")
+    assert (lane["problem"], lane["optimizer"], lane["label"]) == ("himmelblau", "sgd", "sgd")
+    assert lane["hp_lr"] == 0.001

@@ -3,6 +3,7 @@
 import json
 import shutil
 from math import inf
+from pathlib import Path
 
 import pytest
 
@@ -105,12 +106,33 @@ def test_figures_go_to_the_study_or_where_they_are_asked_for(made, tmp_path, kin
     name = f"anisotropic-{kind}.png"
     assert seen.path == made / "results" / "a-tune-20260101T000000Z-00000000" / "plots" / name
     assert seen.path.stat().st_size > 0
-    seen = optbench("plot", "a-tune", "--kind", kind, "--out", tmp_path / "figures", cwd=made)
+    seen = optbench("plot", "a-tune", "--kind", kind, "--save", tmp_path / "figures", cwd=made)
     assert seen.path == tmp_path / "figures" / name
-    both = optbench("plot", "a-tune", "b-tune", "--kind", kind, "--out", tmp_path / "two", cwd=made)
+    both = optbench(
+        "plot", "a-tune", "b-tune", "--kind", kind, "--save", tmp_path / "two", cwd=made
+    )
     assert len(both.paths) == 2
     latest = optbench("plot", "--kind", kind, "--out", made / "results", cwd=tmp_path)
     assert latest.path.parent.parent.name == "b-tune-20260102T000000Z-00000000"
+
+
+def test_figures_of_a_search_and_of_the_final_are_drawn_together(made, tmp_path):
+    shutil.copytree(made / "results", tmp_path / "results")
+    study = tmp_path / "results" / "a-tune-20260101T000000Z-00000000"
+    kinds = ("--kind", "trials", "--kind", "loss")
+    seen = optbench("plot", "a-tune", *kinds, cwd=tmp_path)
+    assert (seen.code, seen.err) == (0, "")
+    assert [path.relative_to(study) for path in seen.paths] == [
+        Path("plots/anisotropic-trials.png"),
+        Path("final/plots/anisotropic-loss.png"),
+    ]
+    both = optbench("plot", "a-tune", *kinds, "--save", "figures", cwd=tmp_path)
+    assert [path.name for path in both.paths] == [
+        f"{study.name}-anisotropic-trials.png",
+        f"{study.name}-final-anisotropic-loss.png",
+    ]
+    message = optbench("plot", "judged", *kinds, cwd=tmp_path).message
+    assert "'judged' under 'results'" in message
 
 
 def test_figures_of_studies_that_there_are_not(made):

@@ -64,7 +64,7 @@ def test_a_round_is_shown_by_its_path(tuned):
 def test_figures_go_into_the_final(place):
     out = answer(place, "plot", NAME, "--kind", "loss")
     assert out == f"results/{NAME}/final/plots/anisotropic-loss.png\n"
-    answer(place, "plot", f"{NAME}/search-000", NAME, "--kind", "surface", "--out", "figures")
+    answer(place, "plot", f"{NAME}/search-000", NAME, "--kind", "surface", "--save", "figures")
     assert sorted(path.name for path in (place / "figures").iterdir()) == [
         f"{NAME}-anisotropic-surface.png",
         f"{NAME}-search-000-anisotropic-surface.png",

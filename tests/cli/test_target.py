@@ -237,7 +237,9 @@ def test_a_report_goes_to_a_new_file(made, tmp_path):
     file = tmp_path / "new" / "table.md"
     assert told(made, "--format", "md", "-O", file) == f"{file}\n"
     assert file.read_text(encoding="utf-8") == told(made, "--format", "md")
-    assert "already exists" in refused(made, "--format", "md", "-O", file)
+    assert "already exists; give --force" in refused(made, "--format", "md", "-O", file)
+    told(made, "-O", file.with_suffix(".tex"))
+    assert file.with_suffix(".tex").read_text(encoding="utf-8") == told(made, "--format", "latex")
 
 
 def test_nothing_to_watch_in_common_is_exit_5(made):
@@ -352,7 +354,7 @@ def test_colour_is_left_out_where_it_is_not_wanted(made):
 def test_figures_take_the_options_of_targets(made, tmp_path):
     for kind, name in (("target", "noisy-beale-target"), ("profile", "profile"), ("ecdf", "ecdf")):
         options = ("--kind", kind, "--target", "1", "--on", "loss", "--choose-on", "0-1")
-        seen = optbench("plot", "noisy", *options, "--out", tmp_path / kind, cwd=made)
+        seen = optbench("plot", "noisy", *options, "--save", tmp_path / kind, cwd=made)
         assert (seen.code, seen.err) == (0, "")
         assert seen.paths[0].name == f"{name}.png"
         assert len(seen.paths) == (2 if kind == "target" else 1)
@@ -366,7 +368,7 @@ def test_figures_take_the_options_of_targets(made, tmp_path):
 def test_a_figure_of_all_problems_may_be_of_some_and_of_several_runs(made, tmp_path):
     def title(*arguments):
         file = tmp_path / f"{len(list(tmp_path.iterdir()))}.svg"
-        seen = optbench("plot", *arguments, "--kind", "profile", "--out", file, cwd=made)
+        seen = optbench("plot", *arguments, "--kind", "profile", "--save", file, cwd=made)
         assert (seen.code, seen.err) == (0, "")
         return file.read_text(encoding="utf-8")
 

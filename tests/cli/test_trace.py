@@ -130,7 +130,7 @@ def test_what_does_not_need_them_is_drawn(made, tmp_path):
         "mnist-mlp-loss.png",
     }
     for arguments in (["--kind", "effects", "--choose-on", "0"], ["--kind", "surface"]):
-        seen = optbench("plot", "ends", *arguments, "--out", "figures", cwd=tmp_path)
+        seen = optbench("plot", "ends", *arguments, "--save", "figures", cwd=tmp_path)
         assert (seen.code, seen.err) == (0, "")
     on = ["--problem", "mnist-mlp", "--on", "train_loss", "--choose-on", "0", "--format", "csv"]
     seen = optbench("target", "ends", *on, cwd=tmp_path)

@@ -255,7 +255,7 @@ READERS = {
     "whole/run.json": (
         *("show whole", "check kept --run whole -q", "baseline save whole --name x", "list runs"),
         *("run results/whole/run.json --dry-run", "export whole --table summary", "clean"),
-        *("plot whole --kind loss --out figures", "run mine.toml --reuse --dry-run"),
+        *("plot whole --kind loss --save figures", "run mine.toml --reuse --dry-run"),
     ),
     "cut/run.json": ("run --resume cut --force -q", "show cut"),
     "baselines/kept/baseline.json": (
@@ -282,7 +282,7 @@ TABLES = {
     "whole/lanes.parquet": (*READERS["whole/run.json"], "run mine.toml --iterations 6 --reuse -q"),
     "whole/trace/block-00000.parquet": (
         *("export whole", "check kept --run whole -q", "baseline save whole --name x"),
-        *("plot whole --kind loss --out figures", "run mine.toml --iterations 6 --reuse -q"),
+        *("plot whole --kind loss --save figures", "run mine.toml --iterations 6 --reuse -q"),
     ),
     "whole/evaluation/block-00000.parquet": ("export whole --table evaluation", "show whole"),
     "cut/lanes.parquet": READERS["cut/run.json"],

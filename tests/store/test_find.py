@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -96,10 +97,25 @@ def test_a_prefix_of_several_runs_names_them(out):
 
 
 def test_what_is_not_there_is_refused_with_the_nearest(out):
-    message = refused(["b-20260102T000000Z-bc"], out)
-    assert message.startswith(f"there is no run 'b-20260102T000000Z-bc' under '{out}'; ")
-    assert message.endswith("did you mean 'b-20260102T000000Z-bb'?")
-    assert refused([""], out).startswith(f"there is no run '' under '{out}'; known are ")
+    how = f"(see: optbench list runs --out {out})"
+    make(out, "valley-20260101T000000Z-ee", "2026-01-01T00:00:00.000+00:00", age=10)
+    for wanted, answer in [
+        ("b-20260102T000000Z-bc", f"did you mean '{B}', '{C}' or '{D}'?"),
+        ("valey", "did you mean 'valley-20260101T000000Z-ee'?"),
+        ("x", f"the newest are valley-20260101T000000Z-ee, {D} and {C}"),
+        ("", f"the newest are valley-20260101T000000Z-ee, {D} and {C}"),
+    ]:
+        message = f"there is no run '{wanted}' under '{out}'; {answer} {how}"
+        assert refused([wanted], out) == message
+
+
+def test_of_runs_that_are_equally_near_the_newest_come_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for day in range(1, 6):
+        make(Path("results"), f"valley-2026010{day}", "2026", age=-day)
+    message = refused(["vally"], Path("results"))
+    three = "'valley-20260105', 'valley-20260104' or 'valley-20260103'"
+    assert message.endswith(f"; did you mean {three}? (see: optbench list runs)")
 
 
 @pytest.mark.parametrize("exists", [False, True])

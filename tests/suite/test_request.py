@@ -69,6 +69,48 @@ def test_a_label_counts_before_a_name():
     assert optimizers(disguised, sets=["adam.lr=9"])["Adam, slow"]["lr"] == 0.1
 
 
+CAPITALS = [
+    {"name": "adam", "label": "Baseline"},
+    {"name": "sgd"},
+    {"name": "adamw", "label": "sgd, decayed"},
+    {"name": "rmsprop", "label": "ADAM"},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("SGD", "sgd"),
+        ("baseline", "Baseline"),
+        ("SGD, Decayed", "sgd, decayed"),
+        ("AdamW", "sgd, decayed"),
+        ("adam", "Baseline"),  # a name as it is written counts before a label in other capitals
+        ("Adam", "ADAM"),  # and else a label before a name
+        ("RMSprop", "ADAM"),
+        ("Lion", "lion"),  # the suite has none, but the registry
+    ],
+)
+def test_names_are_found_whatever_their_capitals(name, title):
+    capitals = SUITE | {"optimizer": CAPITALS}
+    assert list(optimizers(capitals, optimizers=[name])) == [title]
+    assert list(optimizers(capitals, optimizers=[name, title])) == [title]
+    if title != "lion":
+        assert optimizers(capitals, sets=[f"{name}.lr=9"])[title]["lr"] == 9
+        assert "lr" in optimizers(capitals, grids=[f"{name}.lr=8,9"])[title]["grid"]
+
+
+def test_capitals_that_leave_open_what_is_meant_are_refused():
+    twins = SUITE | {"optimizer": [{"name": "sgd", "label": label} for label in ("Run", "RUN")]}
+    says = "'run' may mean 'Run' or 'RUN'; write one of them"
+    assert refused(twins, optimizers=["run"]) == says
+    assert refused(twins, sets=["run.lr=1"]) == says
+    assert list(optimizers(twins, optimizers=["RUN"])) == ["RUN"]
+
+
+def test_users_names_are_taken_as_they_are():
+    assert refused(optimizers=["MY.py:Rule"]).startswith("there is no file 'MY.py'")
+
+
 def test_nothing_is_chosen_twice():
     names = ["adam", "v1.0", "adam", "Adam, slow", "sgd"]
     assert list(optimizers(optimizers=names)) == ["Adam, slow", "v1.0", "sgd"]
@@ -87,7 +129,7 @@ def test_what_was_added_can_be_changed():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("adm", "unknown optimizer 'adm'; did you mean 'adam'?"),
+        ("adm", "unknown optimizer 'adm'; did you mean 'adam', 'radam' or 'nadam'?"),
         ("v1.1", "unknown optimizer 'v1.1'; did you mean 'v1.0'?"),
         ("", "unknown optimizer ''; known are sgd, Adam, slow, v1.0, momentum"),
     ],
@@ -124,11 +166,19 @@ def test_a_set_splits_at_the_first_equals_sign_and_the_last_dot_before_it(text, 
 
 
 @pytest.mark.parametrize("flag", ["set", "grid"])
-@pytest.mark.parametrize("text", ["", "=", "lr=1", "sgd.lr", "sgd.lr=", ".lr=1", "sgd.=1", "sgd=1"])
+@pytest.mark.parametrize("text", ["", "=", "sgd.lr", "sgd.lr=", ".lr=1", "sgd.=1", "lr="])
 def test_malformed_changes_show_the_right_form(flag, text):
     example = {"set": "adam.lr=0.01", "grid": "adam.lr=1e-4:1e-1:13"}[flag]
     assert refused(**{f"{flag}s": [text]}) == (
         f"--{flag} '{text}' is malformed; write TARGET.key=value, as {example}"
+    )
+
+
+@pytest.mark.parametrize("flag", ["set", "grid"])
+def test_changes_without_a_target_show_what_it_may_be(flag):
+    assert refused(**{f"{flag}s": ["lr=0.5"]}) == (
+        f"--{flag} 'lr=0.5' names no optimizer; "
+        "write '*.lr=0.5' for all that have it, or 'sgd.lr=0.5' for one"
     )
 
 
@@ -352,7 +402,15 @@ def test_numbers_of_numpy_are_numbers_everywhere():
 
 
 @pytest.mark.parametrize("option", ["set", "grid"])
-@pytest.mark.parametrize("name", ["lr", ".lr", "sgd.", ""])
+def test_names_from_python_without_a_target_show_what_it_may_be(option):
+    with pytest.raises(
+        SuiteError, match=f"^--{option} 'lr' names no optimizer; write '\\*.lr' for"
+    ):
+        apply_python(**{option: {"lr": 1}})
+
+
+@pytest.mark.parametrize("option", ["set", "grid"])
+@pytest.mark.parametrize("name", [".lr", "sgd.", ""])
 def test_names_from_python_show_the_right_form(option, name):
     with pytest.raises(SuiteError, match=f"^--{option} '{re.escape(name)}' is malformed; write TA"):
         apply_python(**{option: {name: 1}})

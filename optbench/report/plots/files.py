@@ -4,21 +4,21 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from os.path import lexists
+from os.path import isdir
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from optbench.errors import ResultsError, UsageError, nearest
+from optbench.errors import UsageError, nearest
 from optbench.records import RunTables, StudyTables
 from optbench.report.configurations import problem_names
+from optbench.report.formats import format_of, suffix_of
 from optbench.report.joined import joined, of_problems
 from optbench.report.plots import JOINED, KINDS, OVERALL, animate, drawable, fits, kinds_for
 from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.report.protocol import problem_names as problems_of_study
-from optbench.store.files import file_name, write_beside
-from optbench.store.places import writing
+from optbench.store.files import check_place, file_name, write_output
 from optbench.store.studies import run_name
 from optbench.store.thinning import BEYOND, every_of, in_words
 
@@ -151,23 +151,23 @@ def places(
     subjects: Sequence[Subject | StudySubject],
     target: Path | None = None,
     format_: str | None = None,
+    *,
+    force: bool = False,
 ) -> list[Path]:
-    """Return a file for each figure; in a place that the user chose nothing is overwritten.
+    """Return a file for each figure.
 
-    ``target`` is a folder, or the file for the only figure; by default ``plots/`` of each run.
+    ``target`` is a folder, or the file for the only figure, and nothing there is overwritten but
+    by ``force``; by default figures go to ``plots/`` of each run.
     """
     suffix = format_ or FORMATS[0]
     if target is None:
         folders = [subject.tables.path / "plots" for subject in subjects]
         named = zip(folders, subjects, strict=True)
         return _distinct(folder / f"{subject.name}.{suffix}" for folder, subject in named)
-    if _suffix(target) in FORMATS:
+    if _is_file(target):
         if len(subjects) > 1:
             raise UsageError(f"'{target}' is one file for {len(subjects)} figures; give a folder")
-        if format_ not in (None, _suffix(target)):
-            raise UsageError(
-                f"'{target}' contradicts --format {format_}; leave one out or make them agree"
-            )
+        format_of(target, format_, {form: form for form in FORMATS})
         chosen = [target]
     else:
         several = len({subject.tables.path for subject in subjects}) > 1
@@ -178,9 +178,27 @@ def places(
         ]
         chosen = _distinct(target / f"{name}.{suffix}" for name in names)
     for place in chosen:
-        if lexists(place):
-            raise ResultsError(f"'{place}' already exists; move it or choose another --out")
+        check_place(place, "--save", force=force)
     return chosen
+
+
+def _is_file(target: Path) -> bool:
+    """Say whether a place is that of a figure, as its suffix says, or a folder.
+
+    Raises
+    ------
+    UsageError
+        If the suffix looks like that of another format.
+    """
+    suffix = suffix_of(target)
+    if suffix in FORMATS:
+        return True
+    if suffix.isalpha() and not isdir(target):
+        raise UsageError(
+            f"the suffix of '{target}' names no format; end it in {', '.join(FORMATS)}, or if it "
+            "is to be a folder, make that first"
+        )
+    return False
 
 
 def _distinct(files: Iterable[Path]) -> list[Path]:
@@ -194,30 +212,23 @@ def _distinct(files: Iterable[Path]) -> list[Path]:
     return numbered
 
 
-def _suffix(file: Path) -> str:
-    return file.suffix.removeprefix(".").lower()
-
-
 def write_figure(figure: Figure, place: Path) -> str:
     """Write a figure into a file whose suffix says the format; its folder is made.
 
     Returned are the characters of its texts that no font has.
     """
-    with writing(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
     lacking = fit_fonts(figure)
     with boxes_allowed():
-        write_beside(place, lambda beside: figure.savefig(beside, format=_suffix(place)))
+        write_output(
+            place, "--save", lambda beside: figure.savefig(beside, format=suffix_of(place))
+        )
     return lacking
 
 
-def check_animation(place: Path, *, kind: str = AUTO) -> None:
+def check_animation(place: Path, *, force: bool = False) -> None:
     """Refuse an animation that cannot be written, before anything is read or drawn."""
-    if kind not in (AUTO, RACE):
-        raise UsageError(f"--animate shows a {RACE}, not a {kind}; leave out one of the two")
     form_of(place)
-    if lexists(place):
-        raise ResultsError(f"'{place}' already exists; move it or choose another file")
+    check_place(place, "--animate", force=force)
 
 
 def write_animation(races: Sequence[Subject], place: Path) -> str:
@@ -230,12 +241,10 @@ def write_animation(races: Sequence[Subject], place: Path) -> str:
         remedy = "choose one with --problem" if several else "name one run"
         raise UsageError(f"'{place}' shows one race and there are {len(races)}; {remedy}")
     (race,) = races
-    with writing(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
     lacking: list[str] = []
 
     def write(beside: Path) -> None:
         lacking.append(animate(race.tables, race.problem, beside, form_of(place)))
 
-    write_beside(place, write)
+    write_output(place, "--animate", write)
     return lacking[0]
