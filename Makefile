@@ -30,11 +30,21 @@ help: ## list the targets
 demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figures
 	$(BIN)/optbench run
 	@echo 'Drawing the figures'
-	@function=$$(ls -d results/anisotropic-[0-9]* | tail -n 1) && \
-	fitting=$$($(BIN)/optbench plot) && \
+	@figures=$$($(BIN)/optbench plot) && \
+	function=$$(printf '%s\n' "$$figures" | sed -n 's|/plots/anisotropic-trajectory.png$$||p') && \
 	surface=$$($(BIN)/optbench plot --kind surface "$$function") && \
 	field=$$($(BIN)/optbench plot --kind field "$$function") && \
-	printf '\nThe figures are here:\n%s\n%s\n%s\n' "$$fitting" "$$surface" "$$field"
+	for figure in $$figures $$surface $$field; do \
+	    case "$$figure" in \
+	    *-trajectory.png) shows='the steps of each optimizer on x²/20 + y², from the ring to the minimum at the plus' ;; \
+	    *-surface.png) shows='the same steps on the surface' ;; \
+	    *-field.png) shows='the gradients that they follow' ;; \
+	    *anisotropic-loss.png) shows='x²/20 + y² after each step' ;; \
+	    *) shows='the loss on training batches of MNIST, smoothed; the table ranks by validation loss' ;; \
+	    esac; \
+	    printf '\n%s:\n  %s\n' "$$shows" "$$figure"; \
+	done
+	@printf '\nWhat to ask next: docs/recipes.md\n'
 
 test: $(DEV) ## run the tests but the slow ones
 	@echo 'Running about 10,000 tests on all cores; this takes 7 minutes on 2 cores'
