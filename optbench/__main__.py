@@ -10,6 +10,8 @@ from types import FrameType
 
 def leave(number: int, frame: FrameType | None) -> None:
     """End at once, without a word: what is only being imported has nothing to lose."""
+    if os.isatty(2):
+        os.write(2, b"\n")  # behind the ^C that the terminal has echoed
     os._exit(130)
 
 

@@ -60,7 +60,7 @@ PANELS = {
             "Run baselines' suites again and fail where convergence got worse.",
         ),
     },
-    "Know and tidy up what there is": {
+    "Look up and tidy up": {
         "list": ("list_:app", "List suites, problems, optimizers, data sets, devices or runs."),
         "data": ("data:app", "List, fetch and verify data sets."),
         "clean": (
@@ -211,5 +211,7 @@ def _is_starved(error: BaseException) -> bool:
 
 
 def _fail(message: str, code: ExitCode) -> int:
+    if code == ExitCode.INTERRUPTED and sys.stderr.isatty():
+        sys.stderr.write("\r")  # the terminal has echoed ^C
     say(f"error: {message}")
     return code

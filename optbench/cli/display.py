@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from rich.console import Console, RenderableType
-from rich.padding import Padding
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -84,6 +83,17 @@ def _evaluates(plan: Plan) -> bool:
     return any(rule.evaluate_every is not None or rule.patience is not None for rule in rules)
 
 
+class _Narrower:
+    """Shows something in less than the width of the screen, and leaves the cursor there."""
+
+    def __init__(self, shown: RenderableType) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(1, options.max_width - ROOM_FOR_ECHO)
+        yield from console.render(self._shown, options.update_width(width))
+
+
 class _Headed(Progress):
     """Bars below a line of text."""
 
@@ -94,7 +104,7 @@ class _Headed(Progress):
         if self.head is not None:
             yield Text(self.head())
         for bars in super().get_renderables():
-            yield Padding(bars, (0, ROOM_FOR_ECHO, 0, 0))
+            yield _Narrower(bars)
 
 
 class Bars:

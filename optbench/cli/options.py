@@ -55,6 +55,13 @@ def check_choice(what: str, value: str, choices: Collection[str]) -> None:
         raise UsageError(f"unknown {what} '{value}'; {nearest(value, choices)}")
 
 
+def place(text: str | Path) -> Path:
+    """Return a path; an empty one, as an unset variable of a shell leaves, is refused."""
+    if not str(text):
+        raise ValueError("it is empty; write . for this folder")
+    return Path(text)
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"optbench {__version__}")
@@ -89,7 +96,8 @@ Runs = Annotated[
 ]
 
 DataDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder to look for data sets in first.")
+    Path | None,
+    typer.Option(metavar="DIR", parser=place, help="Folder to look for data sets in first."),
 ]
 
 Workers = Annotated[
@@ -97,4 +105,6 @@ Workers = Annotated[
     typer.Option(metavar="N", min=1, help="Worker threads; by default as many as cores."),
 ]
 
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The results directory.")]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", parser=place, help="The results directory.")
+]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optbench.cli.options import DEFAULT_OUT, Out, Runs, check_choice
+from optbench.cli.options import DEFAULT_OUT, Out, Runs, check_choice, place
 from optbench.cli.output import tell
 from optbench.cli.reports import ChooseOn, Problems, choosing_seeds
 from optbench.cli.studies import named_studies
@@ -62,6 +62,7 @@ def plot(
         Path | None,
         typer.Option(
             metavar="PATH",
+            parser=place,
             help="Folder for the figures, or the file of the only one, whose suffix says the "
             "format; by default plots/ of each run.",
             show_default=False,
@@ -101,6 +102,7 @@ def plot(
         Path | None,
         typer.Option(
             metavar="FILE.gif|mp4",
+            parser=place,
             help="Instead of figures, write an animation of all optimizers racing on a function.",
             show_default=False,
         ),

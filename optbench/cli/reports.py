@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optbench.cli.options import check_choice
+from optbench.cli.options import check_choice, place
 from optbench.cli.output import console, tell
 from optbench.errors import UsageError
 from optbench.report.formats import format_of
@@ -37,6 +37,7 @@ Output = Annotated[
         "-O",
         "--output",
         metavar="FILE",
+        parser=place,
         help="Write to a new file instead of stdout.",
         show_default=False,
     ),

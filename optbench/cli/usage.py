@@ -30,7 +30,7 @@ def complaint(error: BaseException, commands: Container[str]) -> str | None:
 
 
 def _one_line(message: str) -> str:
-    text = " ".join(message.split()) or "no command given"
+    text = " ".join(message.replace("Value error, ", "").split()) or "no command given"
     return f"{text[0].lower()}{text[1:].rstrip('.')}"
 
 

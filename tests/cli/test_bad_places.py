@@ -60,6 +60,9 @@ FIGURES = [
     ("plot|--x|years", "x = 'years' must be iteration, epoch or seconds"),
     ("plot|--x|epoch|--kind|loss", "'anisotropic' has no epochs"),
     ("plot|--kind|sensitivity", "what fits: trajectory, surface, field, loss"),
+    ("plot|--out|", "invalid value for '--out': it is empty; write . for this folder"),
+    ("plot|--save|", "invalid value for '--save': it is empty"),
+    ("plot|--animate|", "invalid value for '--animate': it is empty"),
     ("plot|--save|file", "cannot write results to 'file/"),
     (
         "plot|anisotropic-again|--kind|loss|--save|file/figure.png",

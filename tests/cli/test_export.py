@@ -344,7 +344,7 @@ def test_a_file_is_whole_or_not_there(made, tmp_path, monkeypatch):
         ("--table|lane", "unknown table 'lane'; did you mean 'lanes'?"),
         ("-O|rows.txt", "the suffix of 'rows.txt' names no format; give --format csv|json|parquet"),
         ("-O|rows", "the suffix of 'rows' names no format"),
-        ("-O|", "names no format"),
+        ("-O|", "it is empty; write . for this folder"),
         ("-O|rows.csv|--format|json", "'rows.csv' contradicts --format json; leave one out"),
         ("-O|file/rows.csv", "cannot write results to 'file/rows.csv': "),
         ("-O|results|--format|csv|--force", "'results' exists and is not a file"),

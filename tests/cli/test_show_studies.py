@@ -129,7 +129,7 @@ def test_figures_of_a_search_and_of_the_final_are_drawn_together(made, tmp_path)
     both = optbench("plot", "a-tune", *kinds, "--save", "figures", cwd=tmp_path)
     assert [path.name for path in both.paths] == [
         f"{study.name}-anisotropic-trials.png",
-        f"{study.name}-final-anisotropic-loss.png",
+        f"{study.name}-anisotropic-loss.png",
     ]
     message = optbench("plot", "judged", *kinds, cwd=tmp_path).message
     assert "'judged' under 'results'" in message
