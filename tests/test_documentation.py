@@ -31,10 +31,14 @@ from tests.forget import forget  # noqa: F401
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-LONG = {"ci.md", "functions.md"}
+LONG = {"ci.md", "functions.md", "recipes.md"}
 """Pages whose commands take about a minute."""
 
-SHORTER = {"optbench run functions": "--iterations 20"}
+SHORTER = {
+    "optbench run functions": "--iterations 20",
+    "optbench run mnist-mlp": "--iterations 100",
+    "optbench run mnist-mlp -o adam -o adagrad --seeds 6 --iterations 100": "--iterations 20",
+}
 """What tests add to commands that would take minutes: of two options the later one counts."""
 
 NOT_RUN = {
@@ -64,6 +68,12 @@ def commands(text: str) -> list[str]:
     return [re.sub(r"\s+# .*", "", line).strip() for line in lines]
 
 
+def exit_codes(text: str) -> list[int]:
+    """Return what the commands of a console block exit with: 0, or what their comments say."""
+    lines = [line for line in text.splitlines() if line.startswith("$ ")]
+    return [int((re.findall(r"# exit code (\d+)$", line) or ["0"])[0]) for line in lines]
+
+
 SHOWN = {
     page: [
         command
@@ -81,7 +91,7 @@ def reason_not_to_run(command: str) -> str | None:
     return reasons[0] if reasons else None
 
 
-def output_of(command: str, folder: Path) -> str:
+def output_of(command: str, folder: Path, code: int) -> str:
     """Run optbench in this process, which saves a second each, and all else in another."""
     program, *arguments = shlex.split(f"{command} {SHORTER.get(command, '')}")
     arguments = [
@@ -89,7 +99,7 @@ def output_of(command: str, folder: Path) -> str:
     ]
     if program == "optbench":
         seen = optbench(*arguments, cwd=folder)
-        assert seen.code == 0, f"{command}\n{seen.out}\n{seen.err}"
+        assert seen.code == code, f"{command}\n{seen.out}\n{seen.err}"
         return seen.out + seen.err
     assert program == "python", f"add {command!r} to NOT_RUN, with the reason"
     done = subprocess.run(
@@ -130,16 +140,16 @@ def test_what_is_shown_runs_and_prints_that(
                 runpy.run_path("script.py", run_name="__main__")
             printed |= set(shapes(out.getvalue()))
         elif language == "console":
-            for command in commands(text):
+            for command, code in zip(commands(text), exit_codes(text), strict=True):
                 if reason_not_to_run(command) is None:
-                    printed |= set(shapes(output_of(command, tmp_path)))
+                    printed |= set(shapes(output_of(command, tmp_path, code)))
         elif language == "text":
             assert [line for line in shapes(text) if line not in printed] == []
 
 
 def test_the_readme_shows_what_it_should() -> None:
     languages = {language for language, _ in blocks(README)}
-    assert {"console", "text", "toml", "python"} <= languages
+    assert {"console", "text", "python"} <= languages
 
 
 def test_nothing_is_named_that_no_page_shows() -> None:
