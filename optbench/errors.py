@@ -131,7 +131,7 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
 
     >>> nearest("adm", ["adam", "sgd"])
     "did you mean 'adam'?"
-    >>> nearest("SGD", ["adam", "sgd"])
+    >>> nearest("SGD", ["amsgrad", "sgd"], most=3)
     "did you mean 'sgd'?"
     >>> nearest("adm", ["adamw", "sgd", "nadam", "adam"], most=3)
     "did you mean 'adam', 'nadam' or 'adamw'?"
@@ -141,6 +141,8 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
     names = list(known)
     lowered = {known_name.lower(): known_name for known_name in names}
     close = get_close_matches(name.lower(), lowered, n=most, cutoff=0.6)
+    if name.lower() in lowered:
+        close = close[:1]
     if close:
         return did_you_mean([lowered[each] for each in close])
     more = f", … ({len(names)} in all)" if len(names) > MOST_NAMES else ""

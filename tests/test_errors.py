@@ -34,7 +34,7 @@ def test_a_fault_of_optbench_ends_with_1():
     ("name", "known", "says"),
     [
         ("momentun", ["sgd", "momentum"], "did you mean 'momentum'?"),
-        ("Adam", ["sgd", "adam"], "did you mean 'adam'?"),
+        ("Adam", ["sgd", "adamw", "adam"], "did you mean 'adam'?"),
         ("x", ["sgd", "adam"], "known are sgd, adam"),
         ("x", iter(["b", "a"]), "known are b, a"),
     ],

@@ -31,7 +31,6 @@ FLAGS = [
     ("anisotropic|-o|", "unknown optimizer ''"),
     ("anisotropic|-o|*", "unknown optimizer '*'"),
     ("anisotropic|-o|adm", "did you mean 'adam', 'radam' or 'nadam'?"),
-    ("anisotropic|-o|Torch:AdamX", "unknown optimizer 'Torch:AdamX'"),
     ("--problem|Anistropic", "unknown problem 'Anistropic'; did you mean 'anisotropic'"),
     (
         "anisotropic|--set|lr=1",
