@@ -1,5 +1,6 @@
 """Work arrays are given out again and again, and what they held never matters."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -120,6 +121,19 @@ def test_nan_is_rectified_to_nan(work):
     values = work.rectify(work.xp.asarray([[[np.nan, -1.0]]]), work.xp.zeros((1, 2)))
     assert np.isnan(host(values)[0][0][0])
     assert host(values)[0][0][1] == 0.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_normal_distribution_function_is_that_of_the_error_function(work, dtype):
+    xp, kind = work.xp, getattr(work.xp, dtype)
+    points = np.concatenate([np.linspace(-12.0, 12.0, 97), [-np.inf, np.inf, -1e4, 1e4, np.nan]])
+    points = points.astype(dtype)
+    out = xp.empty(points.shape, dtype=kind)
+    assert work.normal_cdf(out, xp.asarray(points.tolist(), dtype=kind)) is out
+    expected = [(1.0 + math.erf(x / math.sqrt(2.0))) / 2.0 for x in points.tolist()]
+    rounding = 8 * np.finfo(dtype).eps
+    np.testing.assert_allclose(host(out), expected, rtol=rounding, atol=rounding)
+    assert [host(out)[place] for place in (-5, -3)] == [0.0, 0.0]  # at −∞ and −1e4
 
 
 def test_bytes_are_gathered_as_shares(work):

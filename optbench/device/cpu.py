@@ -102,6 +102,12 @@ class NumpyWorkspace(Workspace):
         return losses, y
 
     @override
+    def normal_cdf(self, out: Array, x: Array) -> Array:
+        from scipy.special import ndtr  # slow to import, and few networks need it
+
+        return ndtr(x, out=out)
+
+    @override
     def all_finite(self, rows: Array) -> Array:
         loop = jit.loop(loops.all_finite, rows.dtype, 2 * rows.size)
         if loop is None or not rows.flags.c_contiguous:

@@ -87,6 +87,14 @@ SOFTMAX_LOSSES = Source(
 )
 """A thread an example, which goes over its classes."""
 
+NORMAL_CDF = Source(
+    "T value",
+    "T out",
+    "out = T(0.5) * erfc(value * T(-0.7071067811865476));",
+    "optbench_normal_cdf",
+)
+"""A thread an element."""
+
 
 ALL_FINITE = (
     "T x",

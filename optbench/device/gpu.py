@@ -205,6 +205,11 @@ class CupyWorkspace(Workspace):
         return losses, back
 
     @override
+    def normal_cdf(self, out: Array, x: Array) -> Array:
+        self._kernel(cuda.NORMAL_CDF)(x, out)
+        return out
+
+    @override
     def all_finite(self, rows: Array) -> Array:
         return self._all_finite(rows, axis=1)
 

@@ -149,7 +149,7 @@ C_TYPES = {
 PROGRAM = """
 #include <cmath>
 #include <cstddef>
-using std::exp, std::isfinite, std::log, std::ptrdiff_t;
+using std::erfc, std::exp, std::isfinite, std::log, std::ptrdiff_t;
 static bool is_outside = false;
 template <typename T> struct Raw {
     T* const data;

@@ -126,6 +126,16 @@ def test_a_batch_is_gathered_and_scaled(device, dtype, shape):
 
 
 @both_types
+def test_the_normal_distribution_function(device, dtype):
+    points = numbers((LANES, ROWS, COLUMNS), dtype, share=0.3)
+    out = device.put(np.full_like(points, np.nan))
+    assert device.workspace().normal_cdf(out, device.put(points)) is out
+    expected = NUMPY.normal_cdf(np.empty_like(points), points)
+    rounding = 8 * np.finfo(dtype).eps
+    np.testing.assert_allclose(device.get(out), expected, rtol=rounding, atol=rounding)
+
+
+@both_types
 @pytest.mark.parametrize("share", [0.0, 0.1])
 @pytest.mark.parametrize("log_eps", [0.0, 1e-7])
 @pytest.mark.parametrize("shared", [False, True])

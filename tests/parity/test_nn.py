@@ -4,12 +4,23 @@ import numpy as np
 import pytest
 
 from optbench.device.cpu import NumpyDevice
+from optbench.problems.networks.nn.activations import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from optbench.problems.networks.nn.base import Layer, Mode
 from optbench.problems.networks.nn.images import Conv2d, MaxPool
 from optbench.problems.networks.nn.initializers import Initializer, he
-from optbench.problems.networks.nn.layers import Dense, Dropout, RectifiedDense, ReLU, Sigmoid, Tanh
+from optbench.problems.networks.nn.layers import Dense, Dropout, RectifiedDense
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy, zero_one_errors
-from optbench.problems.networks.nn.normalization import BatchNorm
+from optbench.problems.networks.nn.normalization import BatchNorm, LayerNorm
+from optbench.problems.networks.nn.parse import parse_layers
 from tests.problems.networks.nn.passes import LANES, Arrays, Case, case, run
 
 torch = pytest.importorskip("torch")
@@ -49,12 +60,88 @@ def test_rectified_linear():
     compare(layer, case(layer), lambda x, w, lane: F.relu(F.linear(x, w[0].T, w[1])))
 
 
+ACTIVATIONS = [
+    (ReLU, (), F.relu),
+    (Sigmoid, (), torch.sigmoid),
+    (Tanh, (), torch.tanh),
+    (LeakyReLU, (), F.leaky_relu),
+    (LeakyReLU, (0.3,), lambda x: F.leaky_relu(x, 0.3)),
+    (ELU, (), F.elu),
+    (ELU, (1.5,), lambda x: F.elu(x, 1.5)),
+    (GELU, (), F.gelu),
+    (GELU, ("tanh",), lambda x: F.gelu(x, approximate="tanh")),
+    (SiLU, (), F.silu),
+    (Softplus, (), F.softplus),
+    (Softplus, (2.0,), lambda x: F.softplus(x, 2.0)),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings", "function"), ACTIVATIONS)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_activations(kind, settings, function, batch):
+    layer = kind("layer1", (2, 3, 4), *settings)
+    compare(layer, case(layer, batch=batch), lambda x, w, lane: function(x))
+
+
+@pytest.mark.parametrize(("kind", "settings", "function"), ACTIVATIONS)
+def test_activations_of_large_inputs(kind, settings, function):
+    layer = kind("layer1", (8,), *settings)
+    given = case(layer)
+    # PyTorch's softplus is a line from 20 on; with beta = 2, from 10 on.
+    given.x[...] = [-1e4, -100.0, -15.0, 0.0, -0.0, 9.0, 100.0, 1e4]
+    compare(layer, given, lambda x, w, lane: function(x))
+
+
+def test_softplus_stays_near_pytorchs_line():
+    x = np.linspace(0.0, 12.0, 1201)[None, None]
+    layer = Softplus("softplus1", (1201,), 2.0)
+    outcome = run(layer, Case(x, np.ones_like(x), {}))
+    there = torch.tensor(x, requires_grad=True)
+    theirs = F.softplus(there, 2.0)
+    theirs.sum().backward()
+    apart = np.abs(outcome.y - theirs.detach().numpy()).max()
+    assert 1e-10 < apart < 2.1e-9 / 2.0
+    assert np.abs(outcome.dx - there.grad.numpy()).max() < 2.1e-9
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("shape", [(1,), (5,), (3, 4, 5)])
+@pytest.mark.parametrize(("affine", "has_bias"), [(True, True), (True, False), (False, True)])
+def test_layer_norm(shape, affine, has_bias, batch):
+    layer = LayerNorm("norm1", shape, 1e-5, affine, has_bias)
+    theirs = torch.nn.LayerNorm(shape, elementwise_affine=affine, bias=has_bias)
+    assert [list(p.shape) for p in theirs.parameters()] == [[*t.shape] for t in layer.tensors]
+
+    def function(x, weights, lane):
+        return F.layer_norm(x, shape, *weights)
+
+    compare(layer, case(layer, batch=batch), function)
+
+
 @pytest.mark.parametrize(
-    ("kind", "function"), [(ReLU, F.relu), (Sigmoid, torch.sigmoid), (Tanh, torch.tanh)]
+    ("texts", "settings"),
+    [
+        (("dense 200", "relu"), {"nonlinearity": "relu"}),
+        (("dense 200", "leaky-relu slope=0.3"), {"a": 0.3, "nonlinearity": "leaky_relu"}),
+        (("dense 200 gain=1.6666666666666667", "tanh"), {"nonlinearity": "tanh"}),
+        (("conv 20 5x5", "leaky-relu slope=0.3"), {"a": 0.3, "nonlinearity": "leaky_relu"}),
+    ],
 )
-def test_activations(kind, function):
-    layer = kind("layer1", (2, 3, 4))
-    compare(layer, case(layer), lambda x, w, lane: function(x))
+def test_hes_initialisation_has_the_gain_that_pytorch_calculates(texts, settings):
+    shape = (10, 12, 12) if texts[0].startswith("conv") else (300,)
+    layer = parse_layers(texts, shape, "he", 0.01)[0]
+    ours = layer.start(0)[layer.weight]
+    theirs = torch.empty(ours.shape if ours.ndim == 4 else ours.T.shape, dtype=torch.float64)
+    torch.nn.init.kaiming_normal_(theirs, **settings)
+    gain = torch.nn.init.calculate_gain(settings["nonlinearity"], settings.get("a"))
+    assert ours.std() == pytest.approx(gain / layer.fan_in**0.5, rel=0.02)
+    assert ours.std() == pytest.approx(theirs.std().item(), rel=0.04)
+
+
+def test_a_gain_is_that_of_xavier_uniform():
+    layer = parse_layers(["dense 200 init=glorot-uniform gain=2.5"], (300,), "he", 0.01)[0]
+    theirs = torch.nn.init.xavier_uniform_(torch.empty(200, 300), gain=2.5).abs().max().item()
+    assert np.abs(layer.start(0)["dense1.weight"]).max() == pytest.approx(theirs, rel=1e-2)
 
 
 @pytest.mark.parametrize("has_bias", [True, False])

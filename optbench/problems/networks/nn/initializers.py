@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from optbench import rng
+from optbench.errors import SuiteError
 
 InitName: TypeAlias = Literal[
     "he", "xavier", "normal", "truncated-normal", "glorot-uniform", "zeros"
@@ -14,24 +15,28 @@ InitName: TypeAlias = Literal[
 
 INIT_NAMES: tuple[InitName, ...] = get_args(InitName)
 
+GAINED: tuple[InitName, ...] = ("he", "xavier", "glorot-uniform")
+"""Those that take a gain."""
+
 TRUNCATION = 2.0
 """Standard deviations at which the truncated normal distribution is cut."""
 
 
 @dataclass(frozen=True)
 class Initializer:
-    """Draws the start of a weight tensor; ``std`` is used where the table says so.
+    """Draws the start of a weight tensor; ``std`` and ``gain`` are used where the table says so.
 
     ====================  ==========================================================
-    ``he``                N(0, 2/fan_in), which suits layers followed by ReLU
-    ``xavier``            N(0, 1/fan_in), which suits sigmoid and tanh
+    ``he``                N(0, gain²/fan_in); the gain is √2, which suits ReLU
+    ``xavier``            N(0, gain²/fan_in); the gain is 1, which suits sigmoid
     ``normal``            N(0, std²)
     ``truncated-normal``  N(0, std²), drawn anew where it lies beyond 2 std
-    ``glorot-uniform``    U(−a, a), a = √(6/(fan_in + fan_out))
+    ``glorot-uniform``    U(−a, a), a = gain·√(6/(fan_in + fan_out)); the gain is 1
     ``zeros``             0
     ====================  ==========================================================
 
-    Cutting at 2 std leaves a standard deviation of 0.88 std, as in TensorFlow.
+    A gain that is None is the one named here. Cutting at 2 std leaves a standard deviation of
+    0.88 std, as in TensorFlow.
 
     Sources: K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015;
     X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural
@@ -41,6 +46,11 @@ class Initializer:
 
     name: InitName
     std: float = 0.01
+    gain: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.gain is not None and self.name not in GAINED:
+            raise SuiteError(f"init={self.name} has no gain; it belongs to {', '.join(GAINED)}")
 
     def draw(
         self, seed: int, tensor: str, shape: tuple[int, ...], *, fan_in: int, fan_out: int
@@ -49,18 +59,22 @@ class Initializer:
         generator = rng.stream(seed, f"start/{tensor}")
         match self.name:
             case "he":
-                return generator.standard_normal(shape) * math.sqrt(2.0 / fan_in)
+                return generator.standard_normal(shape) * math.sqrt(self._square(2.0) / fan_in)
             case "xavier":
-                return generator.standard_normal(shape) * math.sqrt(1.0 / fan_in)
+                return generator.standard_normal(shape) * math.sqrt(self._square(1.0) / fan_in)
             case "normal":
                 return generator.standard_normal(shape) * self.std
             case "truncated-normal":
                 return _truncated(generator, shape) * self.std
             case "glorot-uniform":
-                bound = math.sqrt(6.0 / (fan_in + fan_out))
+                bound = math.sqrt(6.0 * self._square(1.0) / (fan_in + fan_out))
                 return generator.uniform(-bound, bound, size=shape)
             case "zeros":
                 return np.zeros(shape)
+
+    def _square(self, default: float) -> float:
+        """Return the square of the gain."""
+        return default if self.gain is None else self.gain**2
 
 
 he = Initializer("he")

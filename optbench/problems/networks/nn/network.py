@@ -10,9 +10,10 @@ import numpy as np
 
 from optbench.arrays import Array, Buffer, Tensor, Workspace
 from optbench.errors import SuiteError
+from optbench.problems.networks.nn.activations import ReLU
 from optbench.problems.networks.nn.base import Layer, Pass, written
 from optbench.problems.networks.nn.initializers import Initializer
-from optbench.problems.networks.nn.layers import Dense, Dropout, ReLU, chained
+from optbench.problems.networks.nn.layers import Dense, Dropout, chained
 from optbench.problems.networks.nn.losses import Loss
 
 
@@ -21,7 +22,7 @@ class Regularization:
     """What large weights cost: l1·Σ|W| + l2·ΣW² + ½·weight_decay·ΣW².
 
     The sums go over the weights of dense and convolutional layers; biases and the scales and
-    shifts of batch normalisation are excepted. Added to the gradient is
+    shifts of normalisation are excepted. Added to the gradient is
     l1·sign(W) + (2·l2 + weight_decay)·W, with sign(0) = 0.
 
     Sources: for l1 and l2, which have no ½, the Theano tutorials; for weight_decay, K. Saitoh,

@@ -1,4 +1,4 @@
-"""Batch normalisation."""
+"""Normalisation over a batch, and over the features of each example."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,3 +157,108 @@ class BatchNorm(Layer):
         for name, batch in ((self.running_mean, mean), (self.running_var, var)):
             running = pass_.buffers[name]
             running[...] = self.momentum * running + (1.0 - self.momentum) * batch
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """Layer normalisation: y = gamma·(x − mean)/√(var + eps) + beta, each example on its own.
+
+    Mean and var are those of all features of an example, var the biased one; gamma and beta have
+    one number per feature. With xn = (x − mean)/std and dxn = gamma·dy::
+
+        dbeta = Σ_batch dy        dgamma = Σ_batch dy·xn
+        dx = (dxn − mean(dxn) − xn·mean(dxn·xn))/std
+
+    Without ``affine`` there is neither gamma nor beta, and without ``has_bias`` no beta. It is
+    PyTorch's LayerNorm over the shape of an example, with weight = gamma and bias = beta.
+
+    Source: J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer normalization", arXiv:1607.06450.
+    """
+
+    eps: float = 1e-5
+    affine: bool = True
+    has_bias: bool = True
+
+    @property
+    def gamma(self) -> str:
+        """Name of the scale."""
+        return f"{self.name}.gamma"
+
+    @property
+    def beta(self) -> str:
+        """Name of the shift."""
+        return f"{self.name}.beta"
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Gamma, then beta, where they are."""
+        names = (self.gamma, self.beta) if self.has_bias else (self.gamma,)
+        return tuple(Tensor(name, self.in_shape) for name in names if self.affine)
+
+    @property
+    def work_values(self) -> int:
+        """Normalised input, output, and one product."""
+        return 3 * self.in_size
+
+    def start(self, seed: int) -> dict[str, np.ndarray]:
+        """Return gamma = 1 and beta = 0."""
+        return {
+            tensor.name: np.full(tensor.shape, float(tensor.name == self.gamma))
+            for tensor in self.tensors
+        }
+
+    def forward(self, x: Array, pass_: Pass) -> tuple[Array, tuple[Array, Array]]:
+        """Return y; with it the normalised input and 1/std."""
+        work, xp = pass_.work, pass_.work.xp
+        x = xp.reshape(x, (*x.shape[:2], self.in_size))
+        normal = work.take(x.shape, x.dtype)
+        work.into(normal, xp.subtract, x, self._mean(x, pass_))
+        lanes = pass_.weights[self.gamma].shape[0] if self.affine else x.shape[0]
+        y = work.take((lanes, *x.shape[1:]), x.dtype)
+        squares = work.into(y[: x.shape[0], ...], xp.multiply, normal, normal)
+        scale = 1.0 / xp.sqrt(self._mean(squares, pass_) + self.eps)
+        work.into(normal, xp.multiply, normal, scale)
+        if self.affine:
+            work.into(y, xp.multiply, normal, self._row(self.gamma, pass_))
+        else:
+            y[...] = normal
+        if self.affine and self.has_bias:
+            work.into(y, xp.add, y, self._row(self.beta, pass_))
+        return xp.reshape(y, (*y.shape[:2], *self.in_shape), copy=False), (normal, scale)
+
+    def backward(
+        self, dy: Array, saved: Any, pass_: Pass, grads: Mapping[str, Array], *, first: bool
+    ) -> Array | None:
+        """Write dgamma and dbeta, return dx."""
+        work, xp, (normal, scale) = pass_.work, pass_.work.xp, saved
+        whole, dy = dy.shape, xp.reshape(dy, (*dy.shape[:2], self.in_size))
+        product = work.take(dy.shape, dy.dtype)
+        if self.affine:
+            work.into(product, xp.multiply, dy, normal)
+            self._write_sum(grads[self.gamma], product, pass_)
+            if self.has_bias:
+                self._write_sum(grads[self.beta], dy, pass_)
+            if first:
+                return None
+            work.into(dy, xp.multiply, dy, self._row(self.gamma, pass_))
+        work.into(product, xp.multiply, dy, normal)
+        shares = self._mean(product, pass_)
+        work.into(dy, xp.subtract, dy, self._mean(dy, pass_))
+        work.into(product, xp.multiply, normal, shares)
+        work.into(dy, xp.subtract, dy, product)
+        work.into(dy, xp.multiply, dy, scale)
+        return xp.reshape(dy, whole)
+
+    def _mean(self, values: Array, pass_: Pass) -> Array:
+        """Return the means of (lanes, batch, features) over features: (lanes, batch, 1)."""
+        return pass_.work.xp.sum(values, axis=-1, keepdims=True) / self.in_size
+
+    def _row(self, name: str, pass_: Pass) -> Array:
+        """Return a tensor (lanes, …) so that it meets (lanes, batch, features)."""
+        weights = pass_.weights[name]
+        return pass_.work.xp.reshape(weights, (weights.shape[0], 1, self.in_size))
+
+    def _write_sum(self, grad: Array, values: Array, pass_: Pass) -> None:
+        """Write the sums over the batch into a gradient (lanes, …)."""
+        total = pass_.work.xp.sum(values, axis=1)
+        grad[...] = pass_.work.xp.reshape(total, grad.shape)

@@ -1,19 +1,32 @@
 """Layers as users write them: ``"dense 300"``, ``"conv 30 5x5 stride=2"``, ``"dropout 0.5"``."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from typing_extensions import override
 
 from optbench.errors import SuiteError, nearest
+from optbench.problems.networks.nn.activations import (
+    APPROXIMATIONS,
+    ELU,
+    GELU,
+    Activation,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from optbench.problems.networks.nn.base import Layer, Shape
 from optbench.problems.networks.nn.images import Conv2d, MaxPool
 from optbench.problems.networks.nn.initializers import INIT_NAMES, Initializer, InitName
-from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
-from optbench.problems.networks.nn.normalization import BatchNorm
+from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten
+from optbench.problems.networks.nn.normalization import BatchNorm, LayerNorm
 from optbench.settings import Choice, Flag, Number, Setting, fraction
 
 LARGEST = 999_999_999
@@ -44,8 +57,9 @@ def parse_layers(
         try:
             kind, values = _read(text)
             if "init" in kind.options:
-                name = values.pop("init", init)
-                values["initializer"] = Initializer(name, values.pop("std", init_std))
+                values["initializer"] = Initializer(
+                    values.pop("init", init), values.pop("std", init_std), values.pop("gain", None)
+                )
             if "pad_value" in values:
                 values["pad_value"] = float(values["pad_value"])
             shape = layers[-1].out_shape if layers else input_shape
@@ -54,7 +68,28 @@ def parse_layers(
             add(kind.name, kind.layer, **values)
         except SuiteError as error:
             raise SuiteError(f"layer {place} '{text}': {error}") from None
-    return tuple(layers)
+    return tuple(_with_gains(layers))
+
+
+def _with_gains(layers: Sequence[Layer]) -> list[Layer]:
+    """Return layers whose initialisation by ``he`` suits the leaky rectifiers behind them.
+
+    Where the next activation has the slope s below 0, the gain is √(2/(1 + s²)), unless one is
+    given.
+    """
+    turned: list[Layer] = []
+    following: Layer | None = None
+    for layer in reversed(layers):
+        if isinstance(layer, Activation):
+            following = layer
+        elif isinstance(layer, Dense | Conv2d):
+            start = layer.initializer
+            if isinstance(following, LeakyReLU) and (start.name, start.gain) == ("he", None):
+                gain = math.sqrt(2.0 / (1.0 + following.below**2))
+                layer = replace(layer, initializer=replace(start, gain=gain))
+            following = None
+        turned.append(layer)
+    return turned[::-1]
 
 
 class _Window(Setting):
@@ -79,6 +114,7 @@ _WINDOW = _Window("window", None, "size of the window")
 _WEIGHTS: dict[str, Setting] = {
     "init": Choice("init", None, "initialisation, by default the problem's", INIT_NAMES),
     "std": Number("std", None, "standard deviation, by default the problem's init_std"),
+    "gain": Number("gain", None, "factor of the start, by default the init's own", low_open=True),
     "has_bias": Flag("bias", True, "whether numbers are added"),
 }
 _MOVES: dict[str, Setting] = {
@@ -121,6 +157,28 @@ KINDS = {
         {**_MOVES, "pad_value": Choice("pad-value", "0", "value of what pad adds", ("0", "-inf"))},
     ),
     "relu": _Kind("relu", ReLU, "relu"),
+    "leaky-relu": _Kind(
+        "leaky-relu",
+        LeakyReLU,
+        "leaky-relu slope=0.1",
+        options={"below": Number("slope", 0.01, "slope below 0", high=1.0)},
+    ),
+    "elu": _Kind(
+        "elu", ELU, "elu", options={"alpha": Number("alpha", 1.0, "what it tends to, below 0")}
+    ),
+    "gelu": _Kind(
+        "gelu",
+        GELU,
+        "gelu approximate=tanh",
+        options={"approximate": Choice("approximate", "none", "how Φ is computed", APPROXIMATIONS)},
+    ),
+    "silu": _Kind("silu", SiLU, "silu"),
+    "softplus": _Kind(
+        "softplus",
+        Softplus,
+        "softplus beta=2",
+        options={"beta": Number("beta", 1.0, "how sharp its bend is", low_open=True)},
+    ),
     "sigmoid": _Kind("sigmoid", Sigmoid, "sigmoid"),
     "tanh": _Kind("tanh", Tanh, "tanh"),
     "flatten": _Kind("flatten", Flatten, "flatten"),
@@ -141,6 +199,16 @@ KINDS = {
             "momentum": fraction("momentum", 0.9, "share of the running averages kept"),
             "unbiased": Flag("unbiased", False, "whether the running variance is unbiased"),
             "variance_start": Number("running-var", 0.0, "start of the running variance"),
+        },
+    ),
+    "layer-norm": _Kind(
+        "norm",
+        LayerNorm,
+        "layer-norm",
+        options={
+            "eps": Number("eps", 1e-5, "added to the variance", low_open=True),
+            "affine": Flag("affine", True, "whether there are gamma and beta"),
+            "has_bias": Flag("bias", True, "whether there is beta"),
         },
     ),
 }

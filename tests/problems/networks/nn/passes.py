@@ -10,19 +10,21 @@ import numpy as np
 from optbench.arrays import Workspace
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
+from optbench.problems.networks.nn.activations import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from optbench.problems.networks.nn.base import Layer, Mode, Pass
 from optbench.problems.networks.nn.images import Conv2d, MaxPool
 from optbench.problems.networks.nn.initializers import he
-from optbench.problems.networks.nn.layers import (
-    Dense,
-    Dropout,
-    Flatten,
-    RectifiedDense,
-    ReLU,
-    Sigmoid,
-    Tanh,
-)
-from optbench.problems.networks.nn.normalization import BatchNorm
+from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten, RectifiedDense
+from optbench.problems.networks.nn.normalization import BatchNorm, LayerNorm
 from tests.strict import StrictDevice
 
 LANES, BATCH = 3, 4
@@ -37,6 +39,15 @@ LAYERS: tuple[Layer, ...] = (
     ReLU("relu-images", (2, 3, 4)),
     Sigmoid("sigmoid1", (6,)),
     Tanh("tanh1", (2, 3, 4)),
+    LeakyReLU("leaky1", (6,)),
+    LeakyReLU("leaky-images", (2, 3, 4), 0.3),
+    ELU("elu1", (6,)),
+    ELU("elu-images", (2, 3, 4), 1.5),
+    Softplus("softplus1", (6,)),
+    Softplus("softplus-images", (2, 3, 4), 2.0),
+    SiLU("silu1", (6,)),
+    GELU("gelu1", (6,)),
+    GELU("gelu-tanh", (2, 3, 4), "tanh"),
     Flatten("flatten1", (2, 3, 4)),
     Dropout("dropout1", (6,), 0.5),
     Dropout("inverted", (2, 3, 4), 0.3, inverted=True),
@@ -52,6 +63,10 @@ LAYERS: tuple[Layer, ...] = (
     BatchNorm("image", (2, 3, 4)),
     BatchNorm("channels", (2, 3, 4), per_channel=True, eps=1e-5, unbiased=True),
     BatchNorm("features", (6,), per_channel=True),
+    LayerNorm("layer", (6,)),
+    LayerNorm("layer-image", (2, 3, 4), eps=1e-2),
+    LayerNorm("scaled", (6,), has_bias=False),
+    LayerNorm("plain", (5,), affine=False),
 )
 """One of each kind, and of each variant."""
 

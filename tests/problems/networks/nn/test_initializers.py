@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optbench import rng
-from optbench.problems.networks.nn.initializers import INIT_NAMES, Initializer, he
+from optbench.problems.networks.nn.initializers import GAINED, INIT_NAMES, Initializer, he
 
 FAN_IN, FAN_OUT = 400, 300
 SHAPE = (FAN_IN, FAN_OUT)
@@ -32,6 +32,15 @@ def test_deviations_are_those_of_the_distribution(name, deviation, within):
     assert abs(weights.mean()) < 4 * deviation / math.sqrt(weights.size)
     assert weights.std() == pytest.approx(deviation, rel=0.01)
     assert (np.abs(weights) < deviation).mean() == pytest.approx(within, abs=0.01)
+
+
+@pytest.mark.parametrize("name", GAINED)
+@pytest.mark.parametrize("gain", [5 / 3, math.sqrt(2 / 1.04)])
+def test_a_gain_takes_the_place_of_the_own_one(name, gain):
+    own = math.sqrt(2.0) if name == "he" else 1.0
+    drawn = Initializer(name, gain=gain).draw(0, "w", SHAPE, fan_in=FAN_IN, fan_out=FAN_OUT)
+    plain = Initializer(name).draw(0, "w", SHAPE, fan_in=FAN_IN, fan_out=FAN_OUT)
+    np.testing.assert_allclose(drawn, plain * (gain / own), rtol=1e-13, atol=1e-15)
 
 
 def test_the_truncated_normal_ends_at_two_deviations_and_changes_nothing_within():

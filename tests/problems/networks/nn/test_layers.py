@@ -1,6 +1,4 @@
-"""Layers but those of images: against formulas, the standard library, and masks that are given."""
-
-import math
+"""Affine layers, dropout and flattening, against formulas and masks that are given."""
 
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ from optbench.arrays import Tensor
 from optbench.errors import SuiteError
 from optbench.problems.networks.nn.base import Mode
 from optbench.problems.networks.nn.initializers import Initializer, he
-from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
-from tests.problems.networks.nn.passes import BATCH, LANES, Case, case, run
+from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten
+from tests.problems.networks.nn.passes import BATCH, LANES, case, run
 
 FAN_IN, FAN_OUT = 4, 2
 LAYER = Dense("dense1", (FAN_IN,), FAN_OUT, he)
@@ -62,56 +60,6 @@ def test_both_fans_reach_the_initialiser():
 def test_a_dense_layer_refuses_an_image():
     with pytest.raises(SuiteError, match=r"shape 1x28x28; put 'flatten' before it"):
         Dense("dense1", (1, 28, 28), 10, he)
-
-
-FUNCTIONS = {
-    ReLU: (lambda x: x if x > 0.0 else 0.0, lambda x: 1.0 if x > 0.0 else 0.0),
-    Sigmoid: (
-        lambda x: 1.0 / (1.0 + math.exp(-x)),
-        lambda x: math.exp(-x) / (1.0 + math.exp(-x)) ** 2,
-    ),
-    Tanh: (math.tanh, lambda x: 1.0 / math.cosh(x) ** 2),
-}
-
-
-@pytest.mark.parametrize("kind", FUNCTIONS)
-@pytest.mark.parametrize("shape", [(5,), (2, 3, 4)])
-def test_values_and_slopes_of_activations_are_those_of_the_formula(kind, shape):
-    layer = kind("layer1", shape)
-    given = case(layer)
-    outcome = run(layer, given)
-    value, slope = FUNCTIONS[kind]
-    np.testing.assert_allclose(outcome.y, np.vectorize(value)(given.x), rtol=1e-12)
-    expected = given.dy * np.vectorize(slope)(given.x)
-    np.testing.assert_allclose(outcome.dx, expected, rtol=1e-11)
-
-
-@pytest.mark.parametrize(
-    ("kind", "values", "slopes"),
-    [
-        # What is positive and NaN passes ReLU.
-        (ReLU, [0.0, 0.0, 0.0, 1000.0, np.inf, np.nan], [0.0, 0.0, 0.0, 3.0, 3.0, 0.0]),
-        (Sigmoid, [0.0, 0.0, 0.5, 1.0, 1.0, np.nan], [0.0, 0.0, 0.75, 0.0, 0.0, np.nan]),
-        (Tanh, [-1.0, -1.0, 0.0, 1.0, 1.0, np.nan], [0.0, 0.0, 3.0, 0.0, 0.0, np.nan]),
-    ],
-)
-def test_activations_far_out(kind, values, slopes):
-    x = np.array([[[-np.inf, -1000.0, 0.0, 1000.0, np.inf, np.nan]]])
-    outcome = run(kind("layer1", (6,)), Case(x, np.full_like(x, 3.0), {}))
-    np.testing.assert_array_equal(outcome.y[0, 0], values)
-    np.testing.assert_array_equal(outcome.dx[0, 0], slopes)
-
-
-def test_the_sigmoid_keeps_its_digits_where_it_is_small():
-    x = np.array([[[-40.0, -300.0]]])
-    y = run(Sigmoid("sigmoid1", (2,)), Case(x, x, {})).y
-    np.testing.assert_allclose(y[0, 0], [math.exp(-40.0), math.exp(-300.0)], rtol=1e-13)
-
-
-def test_activations_have_nothing_to_train():
-    for kind in FUNCTIONS:
-        layer = kind("layer1", (4,))
-        assert (layer.tensors, layer.buffers, layer.penalized, layer.start(0)) == ((), (), (), {})
 
 
 @pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.SCORE])

@@ -8,10 +8,11 @@ import pytest
 from optbench.arrays import Stacked, stack
 from optbench.device.cpu import NumpyDevice
 from optbench.errors import SuiteError
+from optbench.problems.networks.nn.activations import ReLU
 from optbench.problems.networks.nn.base import Mode, Pass
 from optbench.problems.networks.nn.images import Conv2d
 from optbench.problems.networks.nn.initializers import Initializer, he
-from optbench.problems.networks.nn.layers import Dense, ReLU, chained
+from optbench.problems.networks.nn.layers import Dense, chained
 from optbench.problems.networks.nn.losses import SoftmaxCrossEntropy
 from optbench.problems.networks.nn.network import Network, Regularization, dense_relu_layers
 from optbench.problems.networks.nn.parse import parse_layers
@@ -29,7 +30,9 @@ LABELS = RNG.integers(SIZES[-1], size=(len(SEEDS), BATCH)).astype(np.uint8)
 EVERYTHING = (
     *("dropout 0.2", "conv 2 3x3 pad=1", "batch-norm", "relu"),
     *("conv 3 2x2", "batch-norm per-channel=true", "tanh", "max-pool 2x2 stride=2"),
-    *("dropout 0.5 inverted=true", "dense 4 init=xavier", "sigmoid", "dense 3"),
+    *("dropout 0.5 inverted=true", "dense 4 init=xavier", "sigmoid", "dense 4", "leaky-relu"),
+    *("dense 5", "layer-norm", "gelu", "dense 4", "elu", "dense 4", "silu", "dense 3", "softplus"),
+    "dense 3",
 )
 IMAGES = RNG.normal(size=(len(SEEDS), BATCH, 2, 5, 5))
 
@@ -124,7 +127,7 @@ def test_penalties_are_the_sums_over_weights_alone():
     total, penalty = net.loss_of(IMAGES, LABELS, given)
     plain, none = with_everything().loss_of(IMAGES, LABELS, passes(net, params))
     assert none is None
-    weights = ("conv1.weight", "conv2.weight", "dense1.weight", "dense2.weight")
+    weights = ("conv1.weight", "conv2.weight", *(f"dense{n}.weight" for n in range(1, 8)))
     for lane in range(len(SEEDS)):
         values = [v for name in weights for v in params.views[name][lane].ravel().tolist()]
         squares = sum(value**2 for value in values)

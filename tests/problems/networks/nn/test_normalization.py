@@ -1,11 +1,13 @@
-"""Batch normalisation against the textbook's way to write it, and its averages step by step."""
+"""Normalisation against its derivatives written one by one, and running averages step by step."""
+
+import math
 
 import numpy as np
 import pytest
 
 from optbench.arrays import Buffer, Tensor
 from optbench.problems.networks.nn.base import Mode
-from optbench.problems.networks.nn.normalization import BatchNorm
+from optbench.problems.networks.nn.normalization import BatchNorm, LayerNorm
 from tests.problems.networks.nn.passes import BATCH, LANES, Case, case, run
 
 IMAGE = (2, 3, 4)
@@ -134,3 +136,64 @@ def test_tensors_and_buffers_have_a_number_a_feature(per_channel, features):
     assert (start["norm2.gamma"] == 1.0).all()
     assert (start["norm2.beta"] == 0.0).all()
     assert layer.penalized == ()
+
+
+def plainly(x, dy, gamma, beta, eps):
+    """Return y, dx and one example's parts of dgamma and dbeta, number by number."""
+    count = len(x)
+    mean = sum(x) / count
+    var = sum((each - mean) ** 2 for each in x) / count
+    std = math.sqrt(var + eps)
+    normal = [(each - mean) / std for each in x]
+    y = [g * n + b for g, n, b in zip(gamma, normal, beta, strict=True)]
+    d_normal = [g * d for g, d in zip(gamma, dy, strict=True)]
+    # d normal[j] / d x[i] = ([i = j] − 1/count − normal[i]·normal[j]/count)/std
+    dx = [
+        sum(d * ((i == j) - (1.0 + normal[i] * normal[j]) / count) for j, d in enumerate(d_normal))
+        / std
+        for i in range(count)
+    ]
+    return y, dx, [d * n for d, n in zip(dy, normal, strict=True)], dy
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shape", [(1,), (5,), IMAGE])
+@pytest.mark.parametrize(("affine", "has_bias"), [(True, True), (True, False), (False, True)])
+def test_each_example_is_normalised_on_its_own(shape, affine, has_bias, shared):
+    layer = LayerNorm("norm1", shape, 1e-3, affine, has_bias)
+    given = case(layer, shared=shared)
+    outcome = run(layer, given)
+    size = math.prod(shape)
+    totals = {name: np.zeros((LANES, size)) for name in ("norm1.gamma", "norm1.beta")}
+    for lane, example in np.ndindex(outcome.y.shape[:2]):
+        x = given.x[0 if shared else lane, example].ravel()
+        gamma, beta = (
+            given.weights[name][lane].ravel() if name in given.weights else np.full(size, default)
+            for name, default in (("norm1.gamma", 1.0), ("norm1.beta", 0.0))
+        )
+        y, dx, *parts = plainly(x, given.dy[lane, example].ravel(), gamma, beta, 1e-3)
+        np.testing.assert_allclose(outcome.y[lane, example].ravel(), y, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(outcome.dx[lane, example].ravel(), dx, rtol=1e-10, atol=1e-11)
+        for total, part in zip(totals.values(), parts, strict=True):
+            total[lane] += part
+    assert list(outcome.grads) == (list(totals) if has_bias else ["norm1.gamma"]) * affine
+    for name, grad in outcome.grads.items():
+        np.testing.assert_allclose(grad.reshape(LANES, size), totals[name], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_layer_normalisation_knows_no_batch_and_no_mode(mode):
+    layer = LayerNorm("norm1", IMAGE)
+    given = case(layer)
+    one = Case(given.x[:, 2:3], given.dy[:, 2:3], given.weights)
+    expected = run(layer, given).y[:, 2:3]
+    np.testing.assert_array_equal(run(layer, one, mode=mode).y, expected)
+
+
+def test_gamma_starts_at_one_and_beta_at_zero_in_the_shape_of_an_example():
+    layer = LayerNorm("norm1", IMAGE)
+    assert layer.tensors == (Tensor("norm1.gamma", IMAGE), Tensor("norm1.beta", IMAGE))
+    start = layer.start(0)
+    assert (start["norm1.gamma"] == 1.0).all()
+    assert (start["norm1.beta"] == 0.0).all()
+    assert (layer.buffers, layer.penalized) == ((), ())

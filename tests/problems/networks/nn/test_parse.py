@@ -6,10 +6,20 @@ import math
 import pytest
 
 from optbench.errors import ExitCode, SuiteError
+from optbench.problems.networks.nn.activations import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from optbench.problems.networks.nn.images import Conv2d, MaxPool
-from optbench.problems.networks.nn.initializers import INIT_NAMES, Initializer, he
-from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten, ReLU, Sigmoid, Tanh
-from optbench.problems.networks.nn.normalization import BatchNorm
+from optbench.problems.networks.nn.initializers import GAINED, INIT_NAMES, Initializer, he
+from optbench.problems.networks.nn.layers import Dense, Dropout, Flatten
+from optbench.problems.networks.nn.normalization import BatchNorm, LayerNorm
 from optbench.problems.networks.nn.parse import KINDS, parse_layers
 
 IMAGE = (1, 28, 28)
@@ -39,6 +49,18 @@ def test_the_textbooks_convolutional_network():
         ("relu", ReLU("relu1", IMAGE)),
         ("sigmoid", Sigmoid("sigmoid1", IMAGE)),
         ("tanh", Tanh("tanh1", IMAGE)),
+        ("leaky-relu", LeakyReLU("leaky-relu1", IMAGE)),
+        ("leaky-relu slope=0.2", LeakyReLU("leaky-relu1", IMAGE, 0.2)),
+        ("elu", ELU("elu1", IMAGE)),
+        ("elu alpha=1.5", ELU("elu1", IMAGE, 1.5)),
+        ("softplus", Softplus("softplus1", IMAGE)),
+        ("softplus beta=2", Softplus("softplus1", IMAGE, 2.0)),
+        ("silu", SiLU("silu1", IMAGE)),
+        ("gelu", GELU("gelu1", IMAGE)),
+        ("gelu approximate=tanh", GELU("gelu1", IMAGE, "tanh")),
+        ("layer-norm", LayerNorm("norm1", IMAGE)),
+        ("layer-norm eps=1e-6 bias=false", LayerNorm("norm1", IMAGE, 1e-6, has_bias=False)),
+        ("layer-norm affine=false", LayerNorm("norm1", IMAGE, affine=False)),
         ("flatten", Flatten("flatten1", IMAGE)),
         ("dropout 0", Dropout("dropout1", IMAGE, 0.0)),
         ("dropout 0.25 inverted=true", Dropout("dropout1", IMAGE, 0.25, inverted=True)),
@@ -70,6 +92,7 @@ def test_arguments_and_options(text, layer):
         ("init=zeros", Initializer("zeros", 0.02)),
         ("std=0.3", Initializer("he", 0.3)),
         *((f"init={name} std=1", Initializer(name, 1.0)) for name in INIT_NAMES),
+        *((f"init={name} gain=3", Initializer(name, 0.02, 3.0)) for name in GAINED),
     ],
 )
 def test_a_layer_may_have_its_own_start(options, initializer):
@@ -80,6 +103,27 @@ def test_a_row_of_values_is_not_flattened():
     assert parse("dense 10", shape=(784,)) == (Dense("dense1", (784,), 10, DEFAULT),)
     assert [each.name for each in parse("flatten", "dense 10")] == ["flatten1", "dense1"]
     assert parse("dense 10 init=he std=0.01", shape=(784,))[0].initializer == he
+
+
+def gains(*texts: str) -> list[float | None]:
+    layers = parse(*texts, shape=(2, 8, 8))
+    return [layer.initializer.gain for layer in layers if isinstance(layer, Dense | Conv2d)]
+
+
+def test_hes_initialisation_knows_the_leaky_rectifier_that_comes_next():
+    leaky = math.sqrt(2.0 / 1.04)
+    follows = ("batch-norm", "max-pool 2x2", "leaky-relu slope=0.2")
+    assert gains("dense 3", "leaky-relu slope=0.2") == [leaky]
+    assert gains("conv 3 2x2", *follows, "dense 4", "relu", "dense 2") == [leaky, None, None]
+    assert gains("dense 3", "tanh", "leaky-relu slope=0.2") == [None]
+    assert gains("dense 3", "dense 3", "leaky-relu slope=0.2") == [None, leaky]
+    assert gains("dense 3 gain=1", "leaky-relu") == [1.0]
+    assert gains("dense 3 init=xavier", "leaky-relu") == [None]
+
+
+def test_layers_of_normalisation_are_numbered_together():
+    names = [layer.name for layer in parse("batch-norm", "layer-norm", "batch-norm")]
+    assert names == ["norm1", "norm2", "norm3"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,6 +179,19 @@ SHAPE = "it takes images of channels x height x width; its input has the shape"
         (
             ["batch-norm momentum=1"],
             "momentum = 1 must be at least 0 and below 1; the default is 0.9",
+        ),
+        (["leaky-relu slope=2"], "slope = 2 must be between 0 and 1; the default is 0.01"),
+        (["elu alpha=-1"], "alpha = -1 must be at least 0; the default is 1"),
+        (["softplus beta=0"], "beta = 0 must be above 0; the default is 1"),
+        (
+            ["gelu approximate=erf"],
+            "approximate = 'erf' must be one of none, tanh; the default is none",
+        ),
+        (["layer-norm eps=0"], "eps = 0 must be above 0; the default is 1e-05"),
+        (["dense 3 gain=0"], "gain = 0 must be above 0"),
+        (
+            ["dense 3 init=normal gain=2"],
+            "init=normal has no gain; it belongs to he, xavier, glorot-uniform",
         ),
         (["dense 3 std=inf"], "std = inf must be a finite number of at least 0"),
         (["dense 3 init=zero"], f"init = 'zero' must be one of {', '.join(INIT_NAMES)}"),
