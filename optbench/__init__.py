@@ -5,8 +5,8 @@ returns a :class:`Study`; :func:`resume` continues either, :func:`load` loads on
 says what a run would take. :func:`check` compares with the baselines that :func:`save_baseline`
 keeps; :func:`export` gives one table of runs, and :func:`compare` says which optimizer is better
 and whether that is sure, :func:`target` how long each needs to a target. :func:`check_optimizer`
-and :func:`positions` test an optimizer of your own. What a user can mend raises
-:class:`UsageError`.
+and :func:`positions` test an optimizer of your own, :func:`check_problem` and
+:func:`loss_and_gradient` a problem. What a user can mend raises :class:`UsageError`.
 """
 
 from importlib import import_module
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
         UsageError,
         check,
         check_optimizer,
+        check_problem,
         compare,
         estimate,
         export,
         load,
+        loss_and_gradient,
         positions,
         resume,
         run,
@@ -38,10 +40,12 @@ __all__ = [
     "__version__",
     "check",
     "check_optimizer",
+    "check_problem",
     "compare",
     "estimate",
     "export",
     "load",
+    "loss_and_gradient",
     "positions",
     "resume",
     "run",

@@ -63,6 +63,7 @@ from optbench.suite.request import SuiteSource
 from optbench.suite.values import plain_value, seed_list
 from optbench.tuning import study as studies
 from optbench.verify.optimizers import check_optimizer, positions
+from optbench.verify.problems import check_problem, loss_and_gradient
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,10 +75,12 @@ __all__ = [
     "UsageError",
     "check",
     "check_optimizer",
+    "check_problem",
     "compare",
     "estimate",
     "export",
     "load",
+    "loss_and_gradient",
     "positions",
     "resume",
     "run",
@@ -327,6 +330,7 @@ def resume(
     checkpoint_every: float = CHECKPOINT_SECONDS,
     time_alone: bool = False,
     force: bool = False,
+    trust: bool = False,
 ) -> Results | Study:
     """Resume a run or a study that was interrupted or killed, and return its results.
 
@@ -337,7 +341,7 @@ def resume(
     force
         Whether the environment may be another one than the run began in.
 
-    The others are as of :func:`run`.
+    The others are as of :func:`run`; ``trust`` is for runs, not for studies.
 
     Raises
     ------
@@ -355,8 +359,10 @@ def resume(
     )
     (path,) = find_entries([str(run)], Path(out))
     if is_study(path):
+        if trust:
+            raise UsageError(f"'{path}' is a study, which is resumed with its own code alone")
         return _study(studies.resume_study(path, execution, force=force))
-    return _results(resume_run(str(path), execution, force=force))
+    return _results(resume_run(str(path), execution, force=force, trust=trust))
 
 
 @typed

@@ -563,6 +563,8 @@ def test_no_value_of_any_kind_raises_anything_else_in_a_study(name, monkeypatch)
         *((optbench.check, name) for name in ("baselines", "run", "threshold", "workers", "out")),
         *((optbench.check_optimizer, name) for name in ("name", "given")),
         *((optbench.positions, name) for name in ("name", "start", "gradients", "lr")),
+        *((optbench.check_problem, name) for name in ("name", "seed")),
+        *((optbench.loss_and_gradient, name) for name in ("name", "point", "seed", "dtype")),
     ],
 )
 def test_no_value_of_any_kind_raises_anything_else_elsewhere(function, name, results, monkeypatch):
@@ -571,6 +573,8 @@ def test_no_value_of_any_kind_raises_anything_else_elsewhere(function, name, res
         optbench.load: {"path": "no-such-run"},
         optbench.check_optimizer: {"name": "sgd"},
         optbench.positions: {"name": "sgd", "start": [1.0], "gradients": [[1.0]]},
+        optbench.check_problem: {"name": "booth"},
+        optbench.loss_and_gradient: {"name": "booth", "point": [1.0, 3.0]},
         optbench.export: {"runs": results.path},
         optbench.check: {"run": "no-such-run"},
         optbench.save_baseline: {"run": "no-such-run"},

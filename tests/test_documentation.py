@@ -266,7 +266,10 @@ PUBLIC = ("optbench", "optbench.optimizers", "optbench.problems")
 SNIPPETS = [text for page in PAGES for language, text in blocks(page) if language == "python"]
 
 
-@pytest.mark.parametrize("text", [*SNIPPETS, new.PROBLEM, new.OPTIMIZER, new.OPTIMIZER_TEST])
+WRITTEN = [new.PROBLEM, new.PROBLEM_TEST, new.OPTIMIZER, new.OPTIMIZER_TEST]
+
+
+@pytest.mark.parametrize("text", [*SNIPPETS, *WRITTEN])
 def test_users_import_what_is_public_alone(text: str) -> None:
     for node in ast.walk(ast.parse(text)):
         names = [alias.name for alias in getattr(node, "names", ()) if hasattr(alias, "name")]

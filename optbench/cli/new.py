@@ -58,6 +58,37 @@ class Valley(Problem):
 """The file that ``optbench new problem`` writes; ``Valley`` is the problem in it."""
 
 
+PROBLEM_TEST = '''\
+"""Tests of a problem for optbench; python -m pytest runs them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from optbench import check_problem, loss_and_gradient
+
+FILE = Path(__file__).with_name(FILE_NAME)
+VALLEY = f"{FILE}:Valley"
+
+
+def test_its_loss_and_gradient_are_those_of_its_docstring():
+    """Compare them at one point with plain arithmetic."""
+    w = [0.5 * i - 2.0 for i in range(10)]
+    c = [9.0 ** (i / 9 - 1) for i in range(10)]  # from 1/9 to 1
+    loss = sum(c * (w - 1.0) ** 2 for c, w in zip(c, w, strict=True)) / 2
+    gradient = [c * (w - 1.0) for c, w in zip(c, w, strict=True)]
+    found = loss_and_gradient(VALLEY, w, condition=9.0)
+    np.testing.assert_allclose(found[0], loss, rtol=1e-12)
+    np.testing.assert_allclose(found[1], gradient, rtol=1e-12)
+
+
+def test_its_gradient_is_that_of_its_loss():
+    """Run the checks of optbench verify problem."""
+    assert [check for check in check_problem(VALLEY) if not check.passed] == []
+'''
+"""The test beside it; ``FILE_NAME`` stands for the name of the problem's file."""
+
+
 OPTIMIZER = '''\
 """An optimizer for optbench: a rule that treats every parameter alike, on its own."""
 
@@ -145,24 +176,32 @@ New = Annotated[
 
 @app.command()
 def problem(file: New) -> None:
-    """Write a working problem into a new Python file, to start from."""
-    write_new(file, PROBLEM)
-    tell(file)
-    say(f"run it with: optbench run --problem {quote(f'{file}:Valley')} -o adam")
+    """Write a working problem and its test, test_FILE, to start from."""
+    test = _write_with_test(file, PROBLEM, PROBLEM_TEST)
+    spec = quote(f"{file}:Valley")
+    say(f"run it with: optbench run --problem {spec} -o adam")
+    say(f"check it with: optbench verify problem {spec}")
+    say(f"test it with: python -m pytest {quote(str(test))}")
 
 
 @app.command()
 def optimizer(file: New) -> None:
     """Write a working optimizer and its test, test_FILE, to start from."""
-    test = file.with_name(f"test_{file.name}") if file.name else file
-    name = json.dumps(file.name, ensure_ascii=False).encode(errors="backslashreplace").decode()
-    write_new_files({file: OPTIMIZER, test: OPTIMIZER_TEST.replace("FILE_NAME", name)})
-    tell(file)
-    tell(test)
+    test = _write_with_test(file, OPTIMIZER, OPTIMIZER_TEST)
     spec = quote(f"{file}:Tempered")
     say(f"run it with: optbench run anisotropic -o {spec}")
     say(f"check it with: optbench verify optimizer {spec}")
     say(f"test it with: python -m pytest {quote(str(test))}")
+
+
+def _write_with_test(file: Path, text: str, of_test: str) -> Path:
+    """Write a file and its test, in which ``FILE_NAME`` becomes its name; return the test."""
+    test = file.with_name(f"test_{file.name}") if file.name else file
+    name = json.dumps(file.name, ensure_ascii=False).encode(errors="backslashreplace").decode()
+    write_new_files({file: text, test: of_test.replace("FILE_NAME", name)})
+    tell(file)
+    tell(test)
+    return test
 
 
 def write_new_files(texts: Mapping[Path, str]) -> None:

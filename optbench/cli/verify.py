@@ -1,7 +1,6 @@
 """``optbench verify``: checks that optbench makes of itself on the machine at hand."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -13,20 +12,12 @@ from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.device.cpu import NumpyDevice
 from optbench.errors import CheckError, DeviceError, UsageError
-from optbench.problems.base import Problem
-from optbench.problems.plugin import PluginProblem
 from optbench.store.files import json_text
 from optbench.suite.values import toml_value
 from optbench.verify.devices import DeviceComparison, verify_devices, worst
-from optbench.verify.gradients import (
-    TOLERANCE,
-    GradientCheck,
-    TensorCheck,
-    check_gradient,
-    problems_to_check,
-)
+from optbench.verify.gradients import TOLERANCE, GradientCheck, TensorCheck
 from optbench.verify.optimizers import CheckResult, check_optimizer
-from optbench.verify.sharing import shared_state
+from optbench.verify.problems import check_problem
 
 VERDICTS = {True: "good", False: "wrong", None: "not checked"}
 STYLES = {True: None, False: "red", None: "yellow"}
@@ -97,7 +88,7 @@ def problem(
     a problem of yours shares state between lanes, blocks or calls.
     """
     check_choice("format", format_, FORMATS)
-    checks = [_check_problem(subject, title, seed) for title, subject in problems_to_check(source)]
+    checks = check_problem(source, seed=seed)
     if format_ == "json":
         tell(_gradients_json(checks))
     else:
@@ -184,17 +175,6 @@ def _print_checks(name: str, results: Sequence[CheckResult]) -> None:
     screen = console()
     screen.print(f"What every optimizer promises, checked for {name}\n")
     screen.print(listed)
-
-
-def _check_problem(problem: Problem, title: str, seed: int) -> GradientCheck:
-    """Check a gradient, and what a user's own code shares; code that raises has not passed."""
-    try:
-        shared = shared_state(problem, seed) if isinstance(problem, PluginProblem) else ""
-        return replace(check_gradient(problem, title, seed), shared=shared)
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
-        if not isinstance(problem, PluginProblem):
-            raise
-        raise CheckError(problem.failure("fails beside its start", error)) from error
 
 
 def _gradients_json(checks: Sequence[GradientCheck]) -> str:

@@ -162,7 +162,9 @@ def check_gradient(problem: Problem, title: str, seed: int = 0) -> GradientCheck
 
 
 def _check_gradient(problem: Problem, title: str, seed: int) -> GradientCheck:
-    point = _Point(problem, seed)
+    start = problem.start(seed)
+    way = rng.stream(seed, "verify/way").standard_normal(start.size)
+    point = Point(problem, seed, start + AWAY * np.maximum(1.0, np.abs(start)) * way)
     loss, gradient = point.loss_and_gradient()
     finite = np.abs(gradient[np.isfinite(gradient)])
     floor = FLOOR * finite.max(initial=0.0)
@@ -176,17 +178,18 @@ def _check_gradient(problem: Problem, title: str, seed: int) -> GradientCheck:
     return GradientCheck(title, relative if np.isfinite(relative) else inf, tuple(checks))
 
 
-class _Point:
-    """A point beside the start of one lane, with the batch that its loss is of."""
+class Point:
+    """A point (parameters,) of a problem in float64, with a seed's first batch.
 
-    def __init__(self, problem: Problem, seed: int) -> None:
+    ``base`` is the loss there.
+    """
+
+    def __init__(self, problem: Problem, seed: int, position: np.ndarray) -> None:
         self._problem = problem
         self._work = NumpyDevice().workspace()
-        start = problem.start(seed)
-        way = rng.stream(seed, "verify/way").standard_normal(start.size)
-        self.position = start + AWAY * np.maximum(1.0, np.abs(start)) * way
+        self.position = position
         self._batch = self._first_batch(seed)
-        values = start.size + problem.work_values
+        values = position.size + problem.work_values
         lanes = min(MOST_LANES, max(1, WORK_VALUES // max(1, values)))
         self._rows = np.tile(self.position, (lanes, 1))
         self.base = float(self._losses()[0])
@@ -232,7 +235,7 @@ class _Point:
 
 
 def _check_tensor(
-    tensor: Tensor, entries: slice, gradient: np.ndarray, floor: float, point: _Point, seed: int
+    tensor: Tensor, entries: slice, gradient: np.ndarray, floor: float, point: Point, seed: int
 ) -> TensorCheck:
     """Compare entries of one tensor; others are drawn for those that lie at kinks."""
     order = rng.stream(seed, f"verify/{tensor.name}").permutation(tensor.size)
@@ -267,7 +270,7 @@ def _check_tensor(
 
 
 def _derivatives(
-    entries: np.ndarray, analytic: np.ndarray, floor: float, point: _Point
+    entries: np.ndarray, analytic: np.ndarray, floor: float, point: Point
 ) -> np.ndarray:
     """Return the derivative by each entry from differences; NaN where no step gives one.
 
@@ -313,7 +316,7 @@ class _Differences(NamedTuple):
     rounding: np.ndarray  # error of the quotient that comes from rounding the losses
 
 
-def _differences(entries: np.ndarray, part: float, point: _Point) -> _Differences:
+def _differences(entries: np.ndarray, part: float, point: Point) -> _Differences:
     """Return differences with steps of ``part`` of each parameter's size, or of 1."""
     here = point.position[entries]
     step = part * np.maximum(1.0, np.abs(here))

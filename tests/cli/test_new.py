@@ -11,7 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from optbench.arrays import stack
-from optbench.cli.new import OPTIMIZER, OPTIMIZER_TEST, PROBLEM, app, write_new, write_new_files
+from optbench.cli.new import (
+    OPTIMIZER,
+    OPTIMIZER_TEST,
+    PROBLEM,
+    PROBLEM_TEST,
+    app,
+    write_new,
+    write_new_files,
+)
 from optbench.device.cpu import NumpyDevice
 from optbench.errors import UsageError
 from optbench.optimizers.registry import get_optimizer
@@ -32,8 +40,12 @@ def written(tmp_path, monkeypatch):
     """The class in a file that the command has written."""
     monkeypatch.chdir(tmp_path)
     seen = CliRunner().invoke(app, ["problem", "my own.py"])
-    assert (seen.exit_code, seen.stdout) == (0, "my own.py\n")
-    assert seen.stderr == "run it with: optbench run --problem 'my own.py:Valley' -o adam\n"
+    assert (seen.exit_code, seen.stdout) == (0, "my own.py\ntest_my own.py\n")
+    assert seen.stderr.splitlines() == [
+        "run it with: optbench run --problem 'my own.py:Valley' -o adam",
+        "check it with: optbench verify problem 'my own.py:Valley'",
+        "test it with: python -m pytest 'test_my own.py'",
+    ]
     return plugin_problem("my own.py:Valley")
 
 
@@ -89,7 +101,8 @@ def test_what_it_writes_runs_from_a_suite(written, tmp_path):
     assert keys[0] == keys[1]
 
 
-def test_the_command_that_it_names_works(written, tmp_path):
+def test_the_commands_that_it_names_work(written, tmp_path):
+    assert command.optbench("verify", "problem", "my own.py:Valley", cwd=tmp_path).code == 0
     path = command.run("--problem", "my own.py:Valley", "-o", "adam", cwd=tmp_path)
     assert path.name.startswith("Valley-")
     assert command.lanes(path)[["problem", "label", "status"]].values.tolist() == [
@@ -131,6 +144,29 @@ def test_the_command_says_what_it_refuses(tmp_path):
     assert seen.exception.exit_code == 2
 
 
+def test_the_problem_that_it_writes_passes_the_test_beside_it(written, tmp_path):
+    code, said = run_pytest(tmp_path)
+    assert code == 0, said
+    assert "2 passed" in said
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "failing"),
+    [
+        ("[...] = slope", "[...] = -slope", 2),
+        ("[...] = slope", "[...] = 2 * slope", 2),
+        ("return w - 1, c * (w - 1)", "return w + 1, c * (w + 1)", 1),  # of another function
+    ],
+)
+def test_the_problems_test_fails_where_the_gradient_is_wrong(
+    written, tmp_path, right, wrong, failing
+):
+    change(tmp_path / "my own.py", "def loss_and_grad", right, wrong)
+    code, said = run_pytest(tmp_path)
+    assert code == 1, said
+    assert f"{failing} failed" in said
+
+
 @pytest.fixture
 def pair(tmp_path, monkeypatch):
     """The folder in which the command has written an optimizer and its test."""
@@ -158,8 +194,21 @@ def python(*arguments, cwd):
     return done.returncode, done.stdout + done.stderr
 
 
+def run_pytest(folder):
+    """Run the test that stands beside what the command has written."""
+    return python("-m", "pytest", "-p", "no:cacheprovider", "test_my own.py", cwd=folder)
+
+
+def change(file, start, right, wrong):
+    """Replace what a file holds once after some text."""
+    text = file.read_text(encoding="utf-8")
+    body = text[text.index(start) :]
+    assert body.count(right) == 1
+    file.write_text(text.replace(body, body.replace(right, wrong)), encoding="utf-8")
+
+
 def test_the_optimizer_that_it_writes_passes_the_test_beside_it(pair):
-    code, said = python("-m", "pytest", "-p", "no:cacheprovider", "test_my own.py", cwd=pair)
+    code, said = run_pytest(pair)
     assert code == 0, said
     assert "2 passed" in said
 
@@ -172,19 +221,18 @@ def test_the_optimizer_that_it_writes_passes_the_test_beside_it(pair):
     ],
 )
 def test_the_test_that_it_writes_can_fail(pair, right, wrong, failing):
-    file = pair / "my own.py"
-    text = file.read_text(encoding="utf-8")
-    body = text[text.index("def rule") :]
-    assert body.count(right) == 1
-    file.write_text(text.replace(body, body.replace(right, wrong)), encoding="utf-8")
-    code, said = python("-m", "pytest", "-p", "no:cacheprovider", "test_my own.py", cwd=pair)
+    change(pair / "my own.py", "def rule", right, wrong)
+    code, said = run_pytest(pair)
     assert code == 1, said
     assert f"{failing} failed" in said
 
 
 @pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed")
-def test_both_files_pass_ruff(pair):
-    settings = ("--no-cache", "--config", str(ROOT / "pyproject.toml"), str(pair))
+@pytest.mark.parametrize("kind", ["problem", "optimizer"])
+def test_both_files_pass_ruff(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, [kind, "my own.py"]).exit_code == 0
+    settings = ("--no-cache", "--config", str(ROOT / "pyproject.toml"), str(tmp_path))
     assert python("-m", "ruff", "check", *settings, cwd=ROOT)[0] == 0
     assert python("-m", "ruff", "format", "--check", *settings, cwd=ROOT)[0] == 0
 
@@ -220,24 +268,26 @@ def test_a_step_is_no_longer_than_its_cap_allows(pair):
 
 def test_the_optimizer_is_short_and_says_what_it_is():
     assert len(OPTIMIZER.splitlines()) <= 40
-    for text in (OPTIMIZER, OPTIMIZER_TEST):
+    for text in (OPTIMIZER, OPTIMIZER_TEST, PROBLEM_TEST):
         assert max(len(line) for line in text.splitlines()) <= 88
 
 
+@pytest.mark.parametrize("kind", ["problem", "optimizer"])
 @pytest.mark.parametrize("there", ["mine.py", "test_mine.py"])
-def test_a_pair_is_written_whole_or_not_at_all(tmp_path, there):
+def test_a_pair_is_written_whole_or_not_at_all(tmp_path, there, kind):
     (tmp_path / there).write_text("mine")
-    seen = CliRunner().invoke(app, ["optimizer", str(tmp_path / "mine.py")])
+    seen = CliRunner().invoke(app, [kind, str(tmp_path / "mine.py")])
     assert isinstance(seen.exception, UsageError)
     assert f"{there}' already exists; give another name" in str(seen.exception)
     assert [each.name for each in tmp_path.iterdir()] == [there]
     assert (tmp_path / there).read_text() == "mine"
 
 
+@pytest.mark.parametrize("kind", ["problem", "optimizer"])
 @pytest.mark.parametrize("name", ["mine", ".", "none/mine.py"])
-def test_a_pair_is_written_only_where_it_can_be(tmp_path, monkeypatch, name):
+def test_a_pair_is_written_only_where_it_can_be(tmp_path, monkeypatch, name, kind):
     monkeypatch.chdir(tmp_path)
-    seen = CliRunner().invoke(app, ["optimizer", name])
+    seen = CliRunner().invoke(app, [kind, name])
     assert isinstance(seen.exception, UsageError)
     assert list(tmp_path.iterdir()) == []
 

@@ -2,12 +2,15 @@
 
 import json
 import pickle
+import re
 from copy import copy
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from optbench import positions
 from optbench.errors import SuiteError
 from optbench.optimizers.plugin import offered
 from optbench.optimizers.registry import get_optimizer, known_hyperparameters
@@ -15,6 +18,8 @@ from optbench.plugins import new_code_cache
 from tests.cli.command import optbench
 from tests.forget import forget  # noqa: F401
 from tests.small import anisotropic, run_suite, suite
+
+PAGE = Path(__file__).parents[2] / "docs" / "optimizer-plugins.md"
 
 HEAVY = '''
 from optbench.optimizers import Elementwise, Hyperparameter, fraction
@@ -305,3 +310,31 @@ def test_an_installed_package_may_offer_optimizers(tmp_path, monkeypatch):
     source = optimizer.identity()["source"]
     assert (source["package"], source["version"]) == ("heavies", "1.2")
     assert "did you mean 'heavy-ball'?" in refused("heavy-bal")
+
+
+@pytest.fixture
+def debiased(write):
+    """The page's example of numbers that change with the update, in a file."""
+    if not PAGE.exists():
+        pytest.skip("the pages are not part of this installation")
+    shown = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (text,) = [text for text in shown if "def columns" in text]
+    return write(text, "Debiased")
+
+
+def test_the_corrected_mean_of_equal_gradients_is_the_gradient(debiased):
+    gradient = np.array([0.5, -4.0])
+    found = positions(debiased, [1.0, -2.0], np.tile(gradient, (400, 1)), lr=0.25, beta=0.99)
+    updates = np.arange(1, 401)[:, None]
+    np.testing.assert_allclose(found, np.array([1.0, -2.0]) - 0.25 * gradient * updates, rtol=1e-11)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9])
+def test_the_corrected_mean_is_the_weighted_mean_of_all_gradients(debiased, beta):
+    gradients = np.random.default_rng(2).normal(size=(30, 3))
+    found = positions(debiased, np.zeros(3), gradients, lr=0.1, beta=beta)
+    w = np.zeros(3)
+    for t, position in enumerate(found, start=1):
+        weights = [beta ** (t - i) for i in range(1, t + 1)]
+        w = w - 0.1 * np.average(gradients[:t], axis=0, weights=weights)
+        np.testing.assert_allclose(position, w, rtol=1e-12)
