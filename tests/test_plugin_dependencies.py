@@ -261,5 +261,5 @@ def test_reuse_resume_and_the_gate_see_that_a_module_of_the_package_has_changed(
     assert "source.modules.hb: " in "".join(map(str, checked.verdict.findings))
     meta = json.loads((first.path / "run.json").read_text())
     (first.path / "run.json").write_text(json.dumps({**meta, "status": "interrupted"}))
-    with pytest.raises(optbench.UsageError, match="its data, code or defaults have changed"):
+    with pytest.raises(optbench.UsageError, match=r"'hb\.rule:Damped' has changed"):
         optbench.resume(first.path)

@@ -294,7 +294,8 @@ def test_a_folder_without_init_gives_way_to_an_installed_package(tmp_path):
         ("mine.py:a b", "cannot name a plug-in"),
         ("nul\0.py:value", "plug-in 'nul\\x00.py' cannot be read: "),
         ("~nobody-at-all/x.py:value", "cannot be read: "),
-        ("a/mine:value", "'a/mine' cannot name a module; a plug-in's file ends in .py"),
+        ("a/mi-ne:value", "'a/mi-ne' cannot name a module; a plug-in's file ends in .py"),
+        ("a/mine:value", "there is no module 'mine' in '{}/a'; a plug-in's file ends in .py"),
         ("mine:value", "there is no module 'mine'; write mine.py:NAME for the file"),
         ("no_such.module:value", "there is no module 'no_such'; is it installed?"),
         ("json.no_such:value", "there is no module 'json.no_such'; is it installed?"),
@@ -459,6 +460,57 @@ def test_a_name_that_two_packages_offer_is_refused(installed):
     installed("near-by", "good = near_by:value", near_by="value = 6\n")
     with pytest.raises(SuiteError, match="'good' is offered more than once; give one of"):
         plugins.load_entry_point("some.group", "good")
+
+
+# Modules of a folder.
+
+
+def test_a_module_may_be_taken_from_a_folder_whatever_goes_by_its_name_elsewhere(
+    tmp_path, monkeypatch
+):
+    for folder, number in (("here", 1), ("there", 2)):
+        write(tmp_path / folder, pack____init__="", pack__part=f"value = {number}\n")
+        write(tmp_path / folder, pack__rules="from .part import value\nclass Kind: pass\n")
+    monkeypatch.syspath_prepend(tmp_path / "here")
+    installed = plugins.load("pack.rules:value")
+    before, path = sys.modules["pack.rules"], list(sys.path)
+    monkeypatch.chdir(tmp_path)
+    found = plugins.load("there/pack.rules:value")
+    assert (installed.object, found.object) == (1, 2)
+    assert found.spec == f"{tmp_path}/there/pack.rules:value"
+    assert found.source.root == tmp_path / "there"
+    assert (sys.modules["pack.rules"], sys.path) == (before, path)
+    kind = plugins.load("there/pack.rules:Kind").object
+    assert plugins.load(f"{tmp_path}/there/pack.rules:Kind").object is kind
+    with plugins.new_code_cache():
+        again = plugins.load_unchanged(found.spec, found.source, "value")
+    assert again.object == 2
+    # As if it had been imported from the path.
+    same = plugins.load("here/pack.rules:value").source
+    assert same.identity() == installed.source.identity()
+    assert dict(same.texts) == dict(installed.source.texts)
+
+
+def test_a_module_of_a_folder_that_raises_is_named_with_its_line(tmp_path):
+    write(tmp_path, pack____init__="", pack__bad="\n1 / 0\n")
+    assert complaint(f"{tmp_path}/pack.bad:value") == (
+        "pack.bad cannot be imported: ZeroDivisionError: division by zero (pack/bad.py, line 2)"
+    )
+    assert complaint(f"{tmp_path}/pack.none:value").startswith("there is no module 'pack.none'")
+
+
+def test_texts_are_all_files_that_count_and_are_left_out_of_pickles(tmp_path):
+    texts = {"mine": "import pack\nvalue = 1\n", "pack____init__": "import near\n", "near": "\n"}
+    write(tmp_path, stray="", **texts)
+    source = plugins.load(f"{tmp_path}/mine.py:value").source
+    assert dict(source.texts) == {
+        "mine.py": b"import pack\nvalue = 1\n",
+        "near.py": b"\n",
+        "pack/__init__.py": b"import near\n",
+    }
+    again = pickle.loads(pickle.dumps(source))
+    assert again.texts == ()
+    assert (again, again.identity()) == (source, source.identity())
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,15 @@ Force = Annotated[
     bool, typer.Option("--force", help="With --resume: even if the environment has changed.")
 ]
 
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="With a run.json or --resume: execute the code of plug-ins that the run kept, where "
+        "the originals are gone or have changed.",
+    ),
+]
+
 TimeAlone = Annotated[
     bool,
     typer.Option(

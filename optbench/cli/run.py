@@ -38,6 +38,7 @@ from optbench.cli.request import (
     Stop,
     TimeAlone,
     Trace,
+    Trust,
     asked,
     check_alone,
     failed,
@@ -66,7 +67,7 @@ PANELS = {
 
 BESIDE_RESUME = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out"),
-    *("quiet", "json", "debug", "version", "time_alone"),
+    *("quiet", "json", "debug", "version", "time_alone", "trust"),
 }
 """Options that may stand beside --resume: none changes what is computed."""
 
@@ -125,6 +126,7 @@ def run(
     checkpoint_every: CheckpointEvery = CHECKPOINT_SECONDS,
     time_alone: TimeAlone = False,
     trace: Trace = None,
+    trust: Trust = False,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
@@ -140,7 +142,7 @@ def run(
             checkpoint_every=checkpoint_every,
             time_alone=time_alone,
         )
-        resumed = resume_run(resume, execution, notice, progress, force=force)
+        resumed = resume_run(resume, execution, notice, progress, force=force, trust=trust)
         raise typer.Exit(_report([resumed], out, quiet=quiet, json=json))
     if force:
         raise SuiteError("--force belongs to --resume; give both")
@@ -156,6 +158,7 @@ def run(
         checkpoint_every=checkpoint_every,
         time_alone=time_alone,
         trace=trace,
+        trust=trust,
     )
     if dry_run:
         _print_plans(invocation, notice)

@@ -1,12 +1,14 @@
 """Objects from a user's own code, and where they came from.
 
-A plug-in is named ``path/to/file.py:NAME`` or ``package.module:NAME``, or offered by an installed
-package under an entry point. What its code imports is hashed with it, or known by its version, so
-that its :class:`Source` changes with any of it.
+A plug-in is named ``path/to/file.py:NAME``, ``package.module:NAME`` or
+``path/to/folder/package.module:NAME``, or offered by an installed package under an entry point.
+What its code imports is hashed with it, or known by its version, so that its :class:`Source`
+changes with any of it.
 """
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +16,8 @@ from typing import Any
 
 from optbench.errors import SuiteError, nearest
 from optbench.plugins.cache import code_cache, new_code_cache
-from optbench.plugins.source import Source, blame, complaint
+from optbench.plugins.dependencies import CodeFiles
+from optbench.plugins.source import Source, blame, complaint, is_path
 
 __all__ = [
     "LIBRARIES",
@@ -26,12 +29,16 @@ __all__ = [
     "complaint",
     "entry_point_names",
     "first_line",
+    "is_path",
     "is_spec",
+    "is_there",
     "label",
     "load",
     "load_entry_point",
     "load_unchanged",
     "new_code_cache",
+    "parts",
+    "texts_now",
 ]
 
 LIBRARIES = ("torch", "optax")
@@ -70,31 +77,55 @@ def is_spec(name: str) -> bool:
 def anchored(name: str, folder: Path) -> str:
     """Return what a plug-in's name means that was given in a folder, for use in this one.
 
-    Only names of files depend on that. A file that is not there may be here.
+    Only names of files, and of modules in folders, depend on that. What is not there may be here.
 
     Raises
     ------
     SuiteError
         If it is in neither.
     """
-    match = re.fullmatch(rf"((?:{'|'.join(LIBRARIES)}):|)(.+\.py)(:[^:]*)", name, re.DOTALL)
-    if match is None:
+    library, place, rest = parts(name)
+    if not is_path(place):
         return name
-    library, file, rest = match.groups()
-    here, there = Path(os.path.expanduser(file)), folder / file
-    if here.is_absolute() or (there.is_file() and here.is_file() and here.samefile(there)):
+    here, there = Path(os.path.expanduser(place)), folder / place
+    same = is_there(here) and is_there(there) and _looked_for(here).samefile(_looked_for(there))
+    if here.is_absolute() or same:
         return name
-    if there.is_file():
+    if is_there(there):
         return f"{library}{there}{rest}"
-    if here.is_file():
+    if is_there(here):
         return name
+    kind = "file" if place.endswith(".py") else "folder of a module"
     raise SuiteError(
-        f"there is no file '{file}' in '{folder}', where the run was made, nor in '{Path.cwd()}'"
+        f"there is no {kind} '{place}' in '{folder}', where the run was made, nor in '{Path.cwd()}'"
     )
+
+
+def parts(name: str) -> tuple[str, str, str]:
+    """Return the library of a plug-in's name with its colon, its place, and what stands after that.
+
+    >>> parts("torch:rules.py:Heavy"), parts("my_package.rules:Heavy"), parts("adam")
+    (('torch:', 'rules.py', ':Heavy'), ('', 'my_package.rules', ':Heavy'), ('', '', 'adam'))
+    """
+    library = next((f"{each}:" for each in LIBRARIES if name.startswith(f"{each}:")), "")
+    place, colon, last = name.removeprefix(library).rpartition(":")
+    return library, place, f"{colon if place else ''}{last}"
+
+
+def is_there(place: Path) -> bool:
+    """Say whether a file is there, or the folder that a module is to be taken from."""
+    looked_for = _looked_for(place)
+    return looked_for.is_dir() if looked_for != place else place.is_file()
+
+
+def _looked_for(place: Path) -> Path:
+    return place if place.name.endswith(".py") else place.parent
 
 
 def load(spec: str) -> Plugin:
     """Return the object that ``path/to/file.py:NAME`` or ``package.module:NAME`` names.
+
+    A module may stand after the folder that it is to be taken from.
 
     It is read and executed once in an invocation, so that it always gives the same object.
 
@@ -110,7 +141,7 @@ def load(spec: str) -> Plugin:
         raise SuiteError(
             f"'{spec}' cannot name a plug-in; write path/to/file.py:NAME or package.module:NAME"
         )
-    if not place.endswith(".py") and not _dotted(place):
+    if not place.endswith(".py") and not _dotted(Path(place).name):
         raise SuiteError(f"'{place}' cannot name a module; a plug-in's file ends in .py")
     module, source = code_cache().load(place)
     return Plugin(_attribute(module, name, place), name, source)
@@ -128,6 +159,31 @@ def load_unchanged(spec: str, source: Source, name: str) -> Plugin:
     if (plugin.source.sha256, plugin.source.depends_on) != (source.sha256, source.depends_on):
         raise SuiteError(f"{source.place} has changed since {name} was taken from it")
     return replace(plugin, source=source)  # it may name the package that offered the code
+
+
+def texts_now(place: str, modules: Iterable[str]) -> dict[str, bytes]:
+    """Return the texts of a plug-in's file and of own modules, as they are; nothing is executed.
+
+    Parameters
+    ----------
+    place
+        A file, a module, or one in a folder.
+    modules
+        The names of top-level modules that it imports; what these import counts too.
+
+    Returns
+    -------
+    dict
+        By where each lies in a folder, as in :attr:`Source.texts`; nothing if one cannot be read.
+    """
+    files, path = CodeFiles(), Path(place).expanduser().resolve()
+    try:
+        if not is_path(place):
+            return files.dependencies(modules).texts
+        found = files.dependencies(modules, files.beside(path.parent, modules)).texts
+        return {**found, path.name: files.code(path).text} if path.suffix == ".py" else found
+    except OSError:
+        return {}
 
 
 def entry_point_names(group: str) -> list[str]:

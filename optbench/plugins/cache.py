@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from optbench.errors import SuiteError
 from optbench.plugins.files import FileModules
 from optbench.plugins.modules import load_module
-from optbench.plugins.source import Source
+from optbench.plugins.source import Source, is_path
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class CodeCache:
         return tuple(self._sources)
 
     def load(self, place: str) -> tuple[ModuleType, Source]:
-        """Return the module of a file, or the one of a dotted name, and its source.
+        """Return the module of a file, one in a folder, or that of a dotted name, and its source.
 
         Raises
         ------
@@ -40,6 +40,8 @@ class CodeCache:
         try:
             if place.endswith(".py"):
                 module, source = self.files.load(place)
+            elif is_path(place):
+                module, source = self.files.load_module(place)
             else:
                 if place not in self._modules:
                     self._modules[place] = load_module(place, self.files.code)

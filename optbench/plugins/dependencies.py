@@ -54,6 +54,14 @@ class Dependencies(NamedTuple):
 
 NOTHING = Dependencies()
 
+
+class Found(NamedTuple):
+    """What code depends on, and the texts of its own modules, by where they lie in a folder."""
+
+    depends_on: Dependencies
+    texts: dict[str, bytes]
+
+
 _as_loaded: dict[Path, tuple[ModuleSpec, Code]] = {}
 """Code of modules that Python keeps, as it was when they were first seen."""
 
@@ -84,16 +92,16 @@ class CodeFiles:
             _as_loaded[path] = spec, self.code(path)
         return _as_loaded[path][1]
 
-    def beside(self, path: Path) -> dict[str, Path]:
-        """Return the modules beside a file that it imports, itself or through them, by name."""
+    def beside(self, folder: Path, names: Iterable[str]) -> dict[str, Path]:
+        """Return the modules in a folder that have some names, or that these import, by name."""
         places: dict[str, Path] = {}
-        waiting = [path]
+        waiting = set(names)
         while waiting:
-            for name in self.code(waiting.pop()).imports - places.keys() - NEVER:
-                place = _beside(path.parent, name)
-                if place is not None:
-                    places[name] = place
-                    waiting += _files(name, place).values()
+            name = waiting.pop()
+            place = None if name in places or name in NEVER else _beside(folder, name)
+            if place is not None:
+                places[name] = place
+                waiting.update(*(self.code(file).imports for file in _files(name, place).values()))
         return places
 
     def dependencies(
@@ -101,7 +109,7 @@ class CodeFiles:
         names: Iterable[str],
         beside: Mapping[str, Path] | None = None,
         kept: Collection[str] = (),
-    ) -> Dependencies:
+    ) -> Found:
         """Return all that code depends on which imports some modules.
 
         Parameters
@@ -116,6 +124,7 @@ class CodeFiles:
         near = beside or {}
         modules: dict[str, str] = {}
         libraries = _versions({"numpy"})  # whose arrays any code is given
+        texts: dict[str, bytes] = {}
         seen, waiting = set(NEVER), set(names)
         while waiting := waiting - seen:
             seen |= waiting
@@ -125,16 +134,18 @@ class CodeFiles:
                 for package in released:
                     libraries |= {package.name: package.version, **_required(package)}
                 anew = name in near and name not in kept
-                codes = {
-                    module: self.code(path) if anew else self.code_as_loaded(path, module)
-                    for place in own
-                    for module, path in _files(name, place).items()
-                }
+                codes = {}
+                for place in own:
+                    for module, path in _files(name, place).items():
+                        code = self.code(path) if anew else self.code_as_loaded(path, module)
+                        codes[module] = code
+                        texts[_place_in_folder(path, place)] = code.text
                 if codes:
                     modules[name] = _total(codes)
                 imported |= {other for code in codes.values() for other in code.imports}
             waiting = imported
-        return Dependencies(tuple(sorted(modules.items())), tuple(sorted(libraries.items())))
+        known = Dependencies(tuple(sorted(modules.items())), tuple(sorted(libraries.items())))
+        return Found(known, texts)
 
 
 def releases(name: str) -> "list[Distribution]":
@@ -222,6 +233,12 @@ def _files(name: str, place: Path) -> dict[str, Path]:
                 dotted = package if module == "__init__" else f"{package}.{module}"
                 found[dotted] = Path(folder, file)
     return found
+
+
+def _place_in_folder(path: Path, place: Path) -> str:
+    """Return where a module's file lies, as seen from the folder that the module lies in."""
+    inside = path.is_relative_to(place)  # else it is an archive that the module is in
+    return path.relative_to(place.parent).as_posix() if inside else path.name
 
 
 def _total(codes: Mapping[str, Code]) -> str:

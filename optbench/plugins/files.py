@@ -1,4 +1,4 @@
-"""Python files as modules, with the modules beside them.
+"""Python files as modules, with the modules beside them, and modules taken from a folder.
 
 A file is executed as ``python file.py`` would: what lies beside it can be imported while it is
 being loaded. ``sys.path`` and the modules of others are left as they were.
@@ -18,6 +18,7 @@ from types import ModuleType
 
 from optbench.errors import SuiteError, encoding_complaint, nearest
 from optbench.plugins.dependencies import CodeFiles, held_names
+from optbench.plugins.modules import imported
 from optbench.plugins.source import Source, complaint
 
 ENCODING_FAULT = re.compile(r"unicode error|null bytes")
@@ -57,6 +58,22 @@ class FileModules:
                 self._loaded[path] = self._load(path, name)
             return self._loaded[path]
 
+    def load_module(self, place: str) -> tuple[ModuleType, Source]:
+        """Return a module that lies in a folder, ``folder/package.module``, and its source.
+
+        What lies in the folder is imported from there, whatever else goes by its name.
+
+        Raises
+        ------
+        SuiteError
+            If there is no such module, it cannot be read, or its code raises.
+        """
+        with _lock:
+            path = _resolved(place)
+            if path not in self._loaded:
+                self._loaded[path] = self._import(path.parent, path.name)
+            return self._loaded[path]
+
     def release(self) -> None:
         """Take all modules out of ``sys.modules``, except those that another instance uses."""
         with _lock:
@@ -73,18 +90,40 @@ class FileModules:
     def _load(self, path: Path, name: str) -> tuple[ModuleType, Source]:
         importlib.invalidate_caches()  # files may have been written a moment ago
         try:
-            code, beside = self.code.code(path), self.code.beside(path)
+            code = self.code.code(path)
+            beside = self.code.beside(path.parent, code.imports)
             kept = [name for name, place in beside.items() if _is_kept(name, place)]
-            known = self.code.dependencies(code.imports, beside, kept)
+            known = self.code.dependencies(code.imports, beside, kept).depends_on
             before = Source(str(path), code.sha256, known)
             module = _executed(before) or self._execute(path, code.text, before, beside)
             self._executed[before] = module
             # Code may change the path on which modules are found, or compute their names.
-            names = code.imports | held_names(module)
-            known = self.code.dependencies(names, beside, kept)
-            return module, replace(before, depends_on=known)
+            found = self.code.dependencies(code.imports | held_names(module), beside, kept)
+            texts = {**found.texts, path.name: code.text}
+            source = replace(before, depends_on=found.depends_on)
+            return module, replace(source, texts=tuple(sorted(texts.items())))
         except OSError as error:
             raise SuiteError(f"plug-in '{name}' cannot be read: {error.strerror}") from None
+
+    def _import(self, folder: Path, name: str) -> tuple[ModuleType, Source]:
+        importlib.invalidate_caches()
+        top = name.partition(".")[0]
+        try:
+            beside = self.code.beside(folder, [top])
+            if top not in beside:
+                raise SuiteError(
+                    f"there is no module '{top}' in '{folder}'; a plug-in's file ends in .py"
+                )
+            kept = [module for module, place in beside.items() if _is_kept(module, place)]
+            with self._importable(folder, beside):
+                module = imported(name, folder)
+            code = self.code.code_as_loaded(Path(str(module.__file__)), name)
+            names = {top, *code.imports, *held_names(module)}
+            found = self.code.dependencies(names, beside, kept)
+            texts = tuple(sorted(found.texts.items()))
+            return module, Source(str(folder / name), code.sha256, found.depends_on, texts=texts)
+        except OSError as error:
+            raise SuiteError(f"'{folder / name}' cannot be read: {error.strerror}") from None
 
     def _execute(
         self, path: Path, text: bytes, source: Source, beside: dict[str, Path]
@@ -159,14 +198,21 @@ def _is_kept(name: str, place: Path) -> bool:
     return _lies_at(sys.modules.get(name), place) and not _is_ours(name, place)
 
 
-def _existing(name: str) -> Path:
+def _resolved(name: str) -> Path:
     try:
-        path = Path(name).expanduser().resolve()
+        return Path(name).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # no path at all
+        raise SuiteError(f"plug-in {name!r} cannot be read: {error}") from None
+
+
+def _existing(name: str) -> Path:
+    path = _resolved(name)
+    try:
         if path.is_file():
             return path
         near = [file.name for file in path.parent.glob("*.py")]
         place = "" if Path(name).is_absolute() else f" in '{Path.cwd()}'"
-    except (OSError, RuntimeError, ValueError) as error:  # no path at all
+    except (OSError, ValueError) as error:
         raise SuiteError(f"plug-in {name!r} cannot be read: {error}") from None
     meant = nearest(path.name, near) if near else "there is no Python file in that folder"
     raise SuiteError(f"there is no file '{name}'{place}; {meant}")

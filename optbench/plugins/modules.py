@@ -18,8 +18,25 @@ def load_module(name: str, files: CodeFiles) -> tuple[ModuleType, Source]:
     SuiteError
         If there is none, if its code raises, or if its text cannot be known.
     """
+    module = imported(name)
     try:
-        module = import_module(name)
+        return module, _module_source(module, files)
+    except OSError as error:
+        raise SuiteError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def imported(name: str, root: Path | None = None) -> ModuleType:
+    """Import a module by its dotted name.
+
+    ``root`` is the folder whose code is named where it raises; by default that of its package.
+
+    Raises
+    ------
+    SuiteError
+        If there is none, or if its code raises.
+    """
+    try:
+        return import_module(name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a package's code may raise anything
@@ -28,11 +45,8 @@ def load_module(name: str, files: CodeFiles) -> tuple[ModuleType, Source]:
             file = f"{name.replace('.', '/')}.py"
             hint = f"write {file}:NAME for the file" if Path(file).is_file() else "is it installed?"
             raise SuiteError(f"there is no module '{missing}'; {hint}") from None
-        raise SuiteError(f"{name} cannot be imported: {complaint(error, _root(name))}") from error
-    try:
-        return module, _module_source(module, files)
-    except OSError as error:
-        raise SuiteError(f"{name} cannot be read: {error.strerror}") from None
+        said = complaint(error, root or _root(name))
+        raise SuiteError(f"{name} cannot be imported: {said}") from error
 
 
 def _root(name: str) -> Path:
@@ -56,4 +70,5 @@ def _module_source(module: ModuleType, files: CodeFiles) -> Source:
     for package in releases(top):
         return Source(name, sha256, required_versions(package), package.name, package.version)
     imports = frozenset() if code is None else code.imports
-    return Source(name, sha256, files.dependencies({top, *imports, *held_names(module)}))
+    found = files.dependencies({top, *imports, *held_names(module)})
+    return Source(name, sha256, found.depends_on, texts=tuple(sorted(found.texts.items())))

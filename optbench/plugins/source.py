@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ class Source:
     Attributes
     ----------
     place
-        Absolute path of a file, or name of a module.
+        Absolute path of a file, or name of a module; of one that is taken from a folder, the
+        folder's absolute path before it.
     sha256
         SHA-256 of the file's or module's text; None for a module without text.
     depends_on
         The modules and packages that it imports, itself or through each other.
     package, version
         The installed package that the module belongs to, if any.
+    texts
+        All of the code that is somebody's own, the file and the modules that it imports, by where
+        it lies in a folder. It is left out where sources are compared, and of pickles.
     """
 
     place: str
@@ -35,6 +39,7 @@ class Source:
     depends_on: Dependencies = NOTHING
     package: str | None = None
     version: str | None = None
+    texts: tuple[tuple[str, bytes], ...] = field(default=(), compare=False, repr=False)
 
     def identity(self) -> dict[str, Any]:
         """Return what tells its code from other code, wherever it lies, for fingerprints."""
@@ -42,20 +47,36 @@ class Source:
         for name, found in self.depends_on._asdict().items():
             if found:
                 identity[name] = dict(found)
-        if self.package is not None:
-            identity |= {"package": self.package, "version": self.version}
-        return identity
+        module = Path(self.place).name.partition(".")[0]
+        hashed = any(module == name for name, _ in self.depends_on.modules)
+        return identity if hashed else {**identity, **self._release}  # a version tells no more
+
+    @property
+    def _release(self) -> dict[str, Any]:
+        return {} if self.package is None else {"package": self.package, "version": self.version}
 
     @property
     def root(self) -> Path:
         """The folder of its file, or the file of its module: where code counts as its own."""
-        if self.place.endswith(".py"):
+        if is_path(self.place):
             return Path(self.place).parent
         return Path(getattr(sys.modules.get(self.place), "__file__", None) or self.place)
 
     def describe(self) -> dict[str, Any]:
         """Return the same with its place, for run.json."""
-        return {"place": _as_text(self.place), **self.identity()}
+        return {"place": _as_text(self.place), **self.identity(), **self._release}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "texts": ()}
+
+
+def is_path(place: str) -> bool:
+    """Say whether a place is that of a file, or of a module in a folder, rather than a module.
+
+    >>> is_path("rules.py"), is_path("src/my_package.rules"), is_path("my_package.rules")
+    (True, True, False)
+    """
+    return place.endswith(".py") or Path(place).name != place
 
 
 def complaint(error: BaseException, root: Path | None = None) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from optbench.runs.pipeline import (
 )
 from optbench.runs.reuse import Reused, find_reusable
 from optbench.store.thinning import ALL, kept_every
+from optbench.suite.repeated import repeated_suite
 from optbench.suite.request import RunRequest, resolve_request
 
 Observe = Callable[[Record], None]
@@ -86,7 +88,17 @@ class Execution:
 
 @dataclass(frozen=True)
 class Invocation(Execution, RunRequest):
-    """What ``optbench run`` and :func:`optbench.run` take: a request, and how to carry it out."""
+    """What ``optbench run`` and :func:`optbench.run` take: a request, and how to carry it out.
+
+    Attributes
+    ----------
+    trust
+        Whether a run.json may be repeated with the code of plug-ins that its run has kept, where
+        the originals are gone or have changed. It is executed, and may do anything.
+    """
+
+    _: KW_ONLY
+    trust: bool = False
 
 
 def plan_runs(
@@ -99,7 +111,8 @@ def plan_runs(
     """
     kept_every(invocation.kept)  # it refuses what is malformed
     device = get_device(invocation.device)
-    suites = resolve_request(invocation, invocation.data_folder)
+    repeated = partial(repeated_suite, trust=invocation.trust, notice=notice)
+    suites = resolve_request(invocation, invocation.data_folder, repeated)
     for message in dict.fromkeys(message for suite in suites for message in suite.notices):
         notice(message)
     return device, (

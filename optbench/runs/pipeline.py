@@ -27,6 +27,7 @@ from optbench.records import (
     Status,
 )
 from optbench.runs.alone import alone_seconds
+from optbench.runs.kept import keep_code
 from optbench.runs.layout import block_seconds, lane_bytes, lay_out, plan_blocks
 from optbench.runs.reuse import Reused
 from optbench.runs.taken_up import TakenUp
@@ -184,6 +185,7 @@ def run_plan(
             "directory": working_directory(path),
             "trace": trace,
             **_describe(plan, device),
+            **keep_code(path, plan.suite, notice),
         }
         extra = extra_columns(plan.suite)
         writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)

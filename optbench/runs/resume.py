@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -43,6 +44,7 @@ from optbench.store.reader import check_file, read_description, read_lanes
 from optbench.store.studies import is_study
 from optbench.store.writer import RunWriter
 from optbench.suite.format import read_suite
+from optbench.suite.repeated import repeated_suite
 from optbench.suite.resolve import Suite, resolve
 
 CHANGES_NOTHING = ("cores", "git")
@@ -59,20 +61,24 @@ def resume_run(
     progress: ShowProgress = lambda plan: nullcontext(lambda record: None),
     *,
     force: bool = False,
+    trust: bool = False,
 ) -> RunResult:
     """Resume a run on the device that it began on.
 
     The run is its directory, the name of one under ``execution.out``, the beginning of that name,
     or ``latest``; of ``execution`` workers, data folder, time between checkpoints and whether
     optimizers are timed alone count too. ``notice`` and ``progress`` are those of
-    :func:`optbench.runs.invocation.run_all`.
+    :func:`optbench.runs.invocation.run_all`, ``trust`` that of an
+    :class:`~optbench.runs.invocation.Invocation`.
     """
     (path,) = find_entries([run], Path(execution.out))
     if is_study(path):
         raise ResultsError(f"'{path}' is a study; use: optbench tune --resume {quote(str(path))}")
     device = get_device(device_name(read_description(path)))
     check_resumable(path, device, force=force)
-    suite = resolve(read_suite(str(path / "run.json")), data_dir=execution.data_folder)
+    repeated = partial(repeated_suite, trust=trust, notice=notice)
+    file = read_suite(str(path / "run.json"), repeated)
+    suite = resolve(file, data_dir=execution.data_folder)
     for message in suite.notices:
         notice(message)
     plan = plan_rest(path, suite, device, execution.workers)

@@ -17,6 +17,7 @@ from typing import Any
 from optbench.errors import ResultsError, did_you_mean
 from optbench.records import Status
 from optbench.store.files import PART
+from optbench.store.kept import FOLDER as CODE
 from optbench.store.lock import LOCK, is_locked
 from optbench.store.places import DEFAULT_OUT
 from optbench.store.reader import read_meta
@@ -34,7 +35,7 @@ LEAST_LIKENESS = 0.6
 RUN_NAME = re.compile(r"(?P<suite>.+)-(?P<time>\d{8}T\d{6}Z)-[0-9a-f]{8}")
 """Name of the directory that :func:`optbench.store.writer.new_run_directory` makes."""
 
-FIRST_FILES = (LOCK, "lanes.parquet", PART.format("*"))
+FIRST_FILES = (LOCK, CODE, "lanes.parquet", PART.format("*"))
 """All that a run's directory can hold before its run.json."""
 
 

@@ -6,9 +6,8 @@ This module knows the shape only; names and ranges are checked against the regis
 
 import json
 import tomllib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from importlib.resources import files
-from itertools import chain
 from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,6 +60,15 @@ Label = Annotated[Name, AfterValidator(_no_star)]
 """What tables, figures and flags call an entry."""
 
 
+def title_of(name: str) -> str:
+    """Return what an entry of that name is called without a label.
+
+    >>> title_of("adam"), title_of("torch:rules.py:Heavy")
+    ('adam', 'Heavy')
+    """
+    return name.rpartition(":")[2] or name
+
+
 SWEPT = ("grid", "space")
 """Tables of an optimizer that hold several values of hyperparameters."""
 
@@ -83,7 +91,7 @@ class OptimizerEntry(BaseModel):
     @property
     def title(self) -> str:
         """The label, by default the name, or of a plug-in what stands after the colon."""
-        return self.label or self.name.rpartition(":")[2] or self.name
+        return self.label or title_of(self.name)
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -189,7 +197,7 @@ class ProblemEntry(BaseModel):
     @property
     def title(self) -> str:
         """The label, by default the name, or of a plug-in what stands after the colon."""
-        return self.label or self.name.rpartition(":")[2] or self.name
+        return self.label or title_of(self.name)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -313,14 +321,25 @@ def builtin_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def read_suite(source: str) -> SuiteFile:
-    """Return a built-in suite by name, a TOML file, or the resolved suite in a run.json."""
+ResolvedSuite = Callable[[Mapping[str, Any], Path], dict[str, Any]]
+"""Returns the resolved suite of a run.json in a run's directory, to be run from here."""
+
+
+def read_suite(source: str, resolved: ResolvedSuite | None = None) -> SuiteFile:
+    """Return a built-in suite by name, a TOML file, or the resolved suite in a run.json.
+
+    ``resolved`` returns the latter, given the run.json and the run's directory; by default
+    :func:`resolved_suite`.
+    """
     known = builtin_suites()
     path = known.get(source, Path(source))
     if source not in known and path.suffix not in (".toml", ".json"):
         raise SuiteError(f"unknown suite '{source}'; {nearest(source, known)} (or give a .toml)")
     text = read_text(path, f"suite file '{source}'")
-    plain = _from_json(text, path) if path.suffix == ".json" else toml_table(text, source)
+    if path.suffix == ".json":
+        plain = _from_json(text, path, resolved or resolved_suite)
+    else:
+        plain = toml_table(text, source)
     return parse_suite({"name": printable(path.stem), **plain}, source)
 
 
@@ -352,21 +371,25 @@ def toml_table(text: str, place: str) -> dict[str, Any]:
         raise SuiteError(f"{place}: {message[0].lower()}{message[1:]}") from None
 
 
-def _from_json(text: str, path: Path) -> dict[str, Any]:
+def _from_json(text: str, path: Path, resolved: ResolvedSuite) -> dict[str, Any]:
     try:
         meta = json.loads(text)
-        resolved = meta["suite"]["resolved"]
+        suite = meta["suite"]["resolved"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        resolved = None
-    if not isinstance(resolved, dict):
+        suite = None
+    if not isinstance(suite, dict):
         raise SuiteError(f"{path} is not a run.json of optbench: it has no suite.resolved")
     try:
-        return resolved_suite(meta, path.parent)
+        return resolved(meta, path.parent)
     except SuiteError as error:
         raise error.within(str(path)) from None
 
 
-def resolved_suite(meta: Mapping[str, Any], run: Path) -> dict[str, Any]:
+def resolved_suite(
+    meta: Mapping[str, Any],
+    run: Path,
+    rename: Callable[[str, str], str] | None = None,
+) -> dict[str, Any]:
     """Return the resolved suite of a run.json, in which files of plug-ins are found from here.
 
     Parameters
@@ -375,6 +398,9 @@ def resolved_suite(meta: Mapping[str, Any], run: Path) -> dict[str, Any]:
         The run.json.
     run
         The run's directory: ``directory`` says where the run was made from there.
+    rename
+        Returns what an entry of a kind (``"problem"`` or ``"optimizer"``) and of some name is
+        called from here; by default where its file lies.
 
     Raises
     ------
@@ -384,20 +410,37 @@ def resolved_suite(meta: Mapping[str, Any], run: Path) -> dict[str, Any]:
     suite: dict[str, Any] = meta["suite"]["resolved"]
     if not isinstance(meta.get("directory"), str):
         return suite  # an earlier optbench's
-    folder = Path(normpath(run.resolve() / meta["directory"]))
+    folder = made_in(meta, run)
     groups = {key: suite[key] for key in ENTRIES if isinstance(suite.get(key), list)}
     names = {
-        entry["name"]: anchored(entry["name"], folder)
-        for entry in chain(*groups.values())
-        if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        key: {
+            entry["name"]: rename(key, entry["name"]) if rename else anchored(entry["name"], folder)
+            for entry in group
+            if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        }
+        for key, group in groups.items()
     }
-    renamed = {key: [_renamed(entry, names) for entry in group] for key, group in groups.items()}
+    changed = names.get("optimizer", {})
+    renamed = {
+        key: [_renamed(entry, names[key], changed) for entry in group]
+        for key, group in groups.items()
+    }
     return {**suite, **renamed}
 
 
-def _renamed(entry: Any, names: Mapping[str, str]) -> Any:
-    """Return an entry under its other name, and with those of the optimizers that it changes."""
+def made_in(meta: Mapping[str, Any], run: Path) -> Path:
+    """Return the folder that a run was made in, as its run.json tells from the run's directory."""
+    return Path(normpath(run.resolve() / meta["directory"]))
+
+
+def _renamed(entry: Any, names: Mapping[str, str], optimizers: Mapping[str, str]) -> Any:
+    """Return an entry under its other name, and with those of the optimizers that it changes.
+
+    What it is called stays: it gets a label where its name gave it another title.
+    """
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         return entry
-    changed = {names.get(key, key): value for key, value in entry.items()}
-    return {**changed, "name": names[entry["name"]]}
+    changed = {optimizers.get(key, key): value for key, value in entry.items()}
+    name, title = names[entry["name"]], title_of(entry["name"])
+    label = {} if title_of(name) == title else {"label": title}
+    return {**label, **changed, "name": name}

@@ -20,6 +20,7 @@ from optbench.suite.flags import without_target
 from optbench.suite.format import (
     OptimizerEntry,
     ProblemEntry,
+    ResolvedSuite,
     SuiteFile,
     adjusted,
     distinct,
@@ -124,9 +125,14 @@ class RunRequest:
         return [("--set", self.set), ("--grid", self.grid)]
 
 
-def resolve_request(request: RunRequest, data_dir: Path | None = None) -> list[Suite]:
-    """Return the suites asked for, changed and resolved."""
-    written = requested_suites(request)
+def resolve_request(
+    request: RunRequest, data_dir: Path | None = None, resolved_suite: ResolvedSuite | None = None
+) -> list[Suite]:
+    """Return the suites asked for, changed and resolved.
+
+    ``resolved_suite`` returns the suite of a run.json, as :func:`read_suite` takes it.
+    """
+    written = requested_suites(request, resolved_suite)
     resolved = []
     for before, (file, notices) in zip(written, apply_request(written, request), strict=True):
         suite = resolve(file, written=before.as_written(), data_dir=data_dir)
@@ -134,7 +140,9 @@ def resolve_request(request: RunRequest, data_dir: Path | None = None) -> list[S
     return resolved
 
 
-def requested_suites(request: RunRequest) -> list[SuiteFile]:
+def requested_suites(
+    request: RunRequest, resolved_suite: ResolvedSuite | None = None
+) -> list[SuiteFile]:
     """Return the suites asked for, before any option changes them."""
     suite = request.suite
     sources = [suite] if isinstance(suite, str | PathLike | Mapping) else list(suite)
@@ -147,13 +155,14 @@ def requested_suites(request: RunRequest) -> list[SuiteFile]:
         raise SuiteError("--start belongs to --function; give both")
     if problems and not sources:
         return [suite_of_problems(problems, _listed(request.optimizers))]
-    return [with_problems(_read(source), problems) for source in sources or DEFAULT_SUITES]
+    suites = [_read(source, resolved_suite) for source in sources or DEFAULT_SUITES]
+    return [with_problems(suite, problems) for suite in suites]
 
 
-def _read(source: SuiteSource) -> SuiteFile:
+def _read(source: SuiteSource, resolved_suite: ResolvedSuite | None) -> SuiteFile:
     if isinstance(source, Mapping):
         return parse_suite(source, "suite")
-    return read_suite(str(source))
+    return read_suite(str(source), resolved_suite)
 
 
 def _listed(given: str | Sequence[Given]) -> list[str | Given]:

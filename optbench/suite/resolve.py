@@ -50,7 +50,8 @@ class ResolvedProblem:
     """A problem of a suite, with the optimizers that are to minimise it.
 
     ``random`` says whether the problem makes lanes of the suite's seeds differ, ``variant_of`` of
-    which of the suite's problems it is a variant.
+    which of the suite's problems it is a variant, ``name`` what the suite calls it: a name of the
+    registry or of a plug-in.
     """
 
     label: str
@@ -60,6 +61,7 @@ class ResolvedProblem:
     rules: Rules = field(default_factory=Rules)
     random: bool = True
     variant_of: str | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def _resolve_problem(
         optimizers=tuple(map(_resolve_optimizer, optimizers)),
         random=problem.is_random(seeds),
         variant_of=entry.variant_of,
+        name=entry.name,
     )
     plain = {
         "name": entry.name,

@@ -464,6 +464,8 @@ def unbegun(made):
     path.mkdir()
     for name in ("lanes.parquet", ".lock", ".optbench-0123.part"):
         (path / name).touch()
+    (path / "plugins" / "heavy").mkdir(parents=True)
+    (path / "plugins" / "heavy" / "heavy.py").touch()
     return path
 
 
