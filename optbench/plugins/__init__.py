@@ -7,7 +7,6 @@ changes with any of it.
 """
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -326,7 +326,9 @@ def test_the_corrected_mean_of_equal_gradients_is_the_gradient(debiased):
     gradient = np.array([0.5, -4.0])
     found = positions(debiased, [1.0, -2.0], np.tile(gradient, (400, 1)), lr=0.25, beta=0.99)
     updates = np.arange(1, 401)[:, None]
-    np.testing.assert_allclose(found, np.array([1.0, -2.0]) - 0.25 * gradient * updates, rtol=1e-11)
+    np.testing.assert_allclose(
+        found, np.array([1.0, -2.0]) - 0.25 * gradient * updates, rtol=1e-11, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9])
