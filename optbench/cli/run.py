@@ -61,7 +61,9 @@ PANELS = {
     **WHAT_TO_RUN,
     "Output": ("out", "name", "quiet", "json", "dry_run", "trace"),
     "Machine": ("device", "workers", "data_dir"),
-    "Resume and reuse": ("resume", "force", "reuse", "reuse_diverged", "checkpoint_every"),
+    "Resume and reuse": (
+        *("resume", "force", "trust", "reuse", "reuse_diverged", "checkpoint_every"),
+    ),
 }
 """Options that the help shows together."""
 
