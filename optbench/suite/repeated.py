@@ -67,9 +67,9 @@ def repeated_suite(
         where = f"{run / code.folder} ({code.summary})"
         if not trust:
             raise SuiteError(
-                f"'{name}' {difference}; --trust executes the code of it that the run kept: {where}"
+                f"'{name}' {difference}; --trust executes the copy that the run kept: {where}"
             )
-        notice(f"'{name}' {difference}: executing the code of it that the run kept: {where}")
+        notice(f"'{name}' {difference}: executing the copy that the run kept: {where}")
         beside = {file for other in codes.values() for file in other.files_in(code.folder)}
         return _kept(kind, code, run, beside)
 

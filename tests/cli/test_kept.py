@@ -146,14 +146,14 @@ def test_originals_that_are_gone_are_replaced_by_what_was_kept_where_that_is_ask
     shutil.rmtree(home)
     where = f"{moved / 'plugins' / 'home'} (bowl.py)"
     assert again(moved, cwd=tmp_path).message == (
-        f"{moved}/run.json: 'bowl.py:bowl' is not there any more; --trust executes the code of it "
+        f"{moved}/run.json: 'bowl.py:bowl' is not there any more; --trust executes the copy "
         f"that the run kept: {where}"
     )
     told = optbench("run", moved / "run.json", "--trust", "--dry-run", cwd=tmp_path)
     assert told.err.splitlines() == [
-        "note: 'bowl.py:bowl' is not there any more: executing the code of it that the run kept: "
+        "note: 'bowl.py:bowl' is not there any more: executing the copy that the run kept: "
         f"{where}",
-        "note: 'heavy.py:Heavy' is not there any more: executing the code of it that the run kept: "
+        "note: 'heavy.py:Heavy' is not there any more: executing the copy that the run kept: "
         f"{moved / 'plugins' / 'home'} (deep/__init__.py, deep/inner.py, deep/unused.py and 2 "
         "more)",
     ]
@@ -197,7 +197,7 @@ def test_lanes_that_repeat_are_reused(made, home, tmp_path):
 def test_python_is_asked_alike(made, home, tmp_path):
     shutil.rmtree(home / "deep")
     out = tmp_path / "again"
-    with pytest.raises(api.UsageError, match="--trust executes the code"):
+    with pytest.raises(api.UsageError, match="--trust executes the copy"):
         api.run(made / "run.json", out=out)
     results = api.run(made / "run.json", trust=True, out=out)
     assert results.lanes["lane_key"].tolist() == lanes(made)["lane_key"].tolist()
