@@ -78,7 +78,7 @@ def loss_and_gradient(
     seed
         Whose first minibatch they are of, where there are minibatches.
     options
-        Those of the problem that are not to have their defaults; dtype is float64.
+        Those of the problem that are not to have their defaults, but for dtype.
 
     Returns
     -------
@@ -95,6 +95,8 @@ def loss_and_gradient(
     (6.45, [-0.7, 4.0])
     """
     (seed,) = seed_list([seed])
+    if "dtype" in options:
+        raise UsageError("dtype is float64 here; leave it out")
     problem, _ = make_problem(name, {**options, "dtype": "float64"})
     try:
         position = np.array(point, dtype=float)
