@@ -46,9 +46,9 @@ def plot(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="|".join((AUTO, *KINDS, *STUDY_KINDS)),
-            help="What to draw; auto, the default, draws what fits. The last two show the search "
-            "of a study. Repeatable.",
+            metavar="KIND",
+            help=f"What to draw: {', '.join((AUTO, *KINDS))}, or of the search of a study "
+            f"{', '.join(STUDY_KINDS)}; auto, the default, draws what fits. Repeatable.",
             show_default=False,
         ),
     ] = None,
