@@ -183,8 +183,8 @@ class Results:
         Parameters
         ----------
         kind
-            trajectory, surface, field, loss, sensitivity, schedule, target, profile or ecdf; auto
-            takes the first that fits.
+            trajectory, surface, field, loss, evaluation, sensitivity, schedule, target, profile or
+            ecdf; auto takes the first that fits.
         problem
             Which problem of the run, by default the first; profile and ecdf are of all.
         options

@@ -33,6 +33,7 @@ from optbench.store.reader import read_run
 PANELS = {
     "What to draw": ("kind", "problem", "targets", "on", "choose_on", "animate"),
     "How it looks": ("smooth", "ylim", "x", "log", "band"),
+    "For a page": ("width", "height", "font_size", "dpi", "title", "legend"),
     "Where it goes": ("save", "format_", "force", "show", "out"),
 }
 """Options that the help shows together."""
@@ -94,6 +95,42 @@ def plot(
             "median, which takes 6 seeds.",
         ),
     ] = "spread",
+    width: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help="Width of the figure: inches, or a number with in, cm, mm or pt; 8in by default.",
+            show_default=False,
+        ),
+    ] = None,
+    height: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help="Height, its legend included; by default it follows from the width.",
+            show_default=False,
+        ),
+    ] = None,
+    font_size: Annotated[
+        float | None,
+        typer.Option(metavar="PT", help="Size of text in points; 10 by default."),
+    ] = None,
+    dpi: Annotated[
+        int | None,
+        typer.Option("--dpi", metavar="N", help="Dots per inch of png; 100 by default."),
+    ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Title instead of the problem's name; '' for none."),
+    ] = None,
+    legend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="below|right|inside|none",
+            help="Where the legend stands; each kind has a place of its own.",
+            show_default=False,
+        ),
+    ] = None,
     problem: Problems = None,
     targets: Targets = None,
     on: On = None,
@@ -114,7 +151,7 @@ def plot(
 ) -> None:
     """Draw figures of runs and print the paths of the files.
 
-    Runs that are named together share the figures of kind loss.
+    Runs that are named together share the figures of kinds loss and evaluation.
     """
     kinds = list(dict.fromkeys(kind or [AUTO]))
     for each in kinds:
@@ -132,6 +169,12 @@ def plot(
         targets=targets or (),
         on=on,
         choose_on=choosing_seeds(choose_on),
+        width=width,
+        height=height,
+        font_size=font_size,
+        dpi=dpi,
+        title=title,
+        legend=legend,  # type: ignore[arg-type]  # PlotOptions checks it
     )
     if animate is not None:
         _check_alone(kinds, format_, save)

@@ -11,7 +11,8 @@ from optbench.records import RunTables
 from optbench.report.configurations import describe
 from optbench.report.plots.axes import many_lines, spans_decades
 from optbench.report.plots.options import SMOOTHING_ROWS
-from optbench.report.plots.style import display_name, legend_below, literal, new_figure
+from optbench.report.plots.sheet import add_legend, new_figure
+from optbench.report.plots.style import display_name, literal
 from optbench.report.statistics import ENDED_WORST
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
         f"{name}, median of {side.shape[1]} lanes" if many else name
         for name, side in (("baseline", then), ("now", now))
     ]
-    legend_below(figure, handles, names)
+    add_legend(figure, handles, names)
     return figure
 
 

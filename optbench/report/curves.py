@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from optbench.records import RunTables, Status
 from optbench.report.statistics import (
@@ -53,12 +54,19 @@ class Curve:
 
 def lane_losses(tables: RunTables, problem: str) -> dict[int, LaneLoss]:
     """Return the loss of each lane of a problem, by lane number."""
+    return lane_values(tables, problem, tables.trace, "loss")
+
+
+def lane_values(
+    tables: RunTables, problem: str, rows: pd.DataFrame, measure: str
+) -> dict[int, LaneLoss]:
+    """Return a column of a table of rows, by lane number, for all lanes of a problem."""
     lanes = tables.lanes[tables.lanes["problem"] == problem]
-    rows = tables.trace[tables.trace["lane"].isin(lanes["lane"])]
+    rows = rows[rows["lane"].isin(lanes["lane"])]
     rows = rows.sort_values(["lane", "iteration"], kind="stable")
     starts = np.searchsorted(rows["lane"], lanes["lane"], side="left")
     ends = np.searchsorted(rows["lane"], lanes["lane"], side="right")
-    loss, iterations = rows["loss"].to_numpy(), rows["iteration"].to_numpy()
+    loss, iterations = rows[measure].to_numpy(), rows["iteration"].to_numpy()
     found = {}
     for lane, status, start, end in zip(lanes["lane"], lanes["status"], starts, ends, strict=True):
         finite = np.clip(leading_finite(loss[start:end]), -LARGEST, LARGEST)

@@ -88,7 +88,7 @@ def test_auto_draws_what_fits(cwd, prefix, kinds):
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in KINDS if kind not in ("schedule", "effects", "ranks")]
+    "kind", [kind for kind in KINDS if kind not in ("schedule", "effects", "ranks", "evaluation")]
 )
 def test_every_kind_can_be_asked_for(cwd, kind):
     name = f"{kind}.png" if kind in OVERALL else f"anisotropic-{kind}.png"

@@ -3,8 +3,9 @@
 No figure is ever registered with pyplot, so drawing needs no display and is safe in threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 
@@ -16,6 +17,7 @@ from optbench.report.plots import (
     budget,
     ecdf,
     effects,
+    evaluation,
     field,
     loss,
     profile,
@@ -29,6 +31,7 @@ from optbench.report.plots import (
 )
 from optbench.report.plots.landscape import FARTHEST
 from optbench.report.plots.options import PlotOptions
+from optbench.report.plots.sheet import finish, sized_by
 from optbench.report.protocol import problem_names
 from optbench.store.thinning import BEYOND, every_of, in_words
 
@@ -45,11 +48,14 @@ __all__ = [
     "kinds_for",
 ]
 
+Tables = TypeVar("Tables", RunTables, StudyTables)
+
 KINDS = {
     "trajectory": trajectory.draw,
     "surface": surface.draw,
     "field": field.draw,
     "loss": loss.draw,
+    "evaluation": evaluation.draw,
     "sensitivity": sensitivity.draw,
     "tolerance": sensitivity.draw_tolerance,
     "schedule": schedule.draw,
@@ -70,18 +76,18 @@ OVERALL = ("ranks", "profile", "ecdf")
 JOINED = ("effects", "target", *OVERALL)
 """Kinds that show several runs as one."""
 
-AUTOMATIC = ("trajectory", "loss", "sensitivity")
+AUTOMATIC = ("trajectory", "loss", "evaluation", "sensitivity")
 
 TINY = 1e-100
 """The smallest size of a coordinate that is told from 0."""
 
-SWEPT_VALUES = 3
-"""Values of a hyperparameter from which its sensitivity is drawn unasked."""
+LEAST_POINTS = 3
+"""Values of a hyperparameter, or evaluations, from which a curve through them is drawn unasked."""
 
 
 def kinds_for(tables: RunTables, problem: str) -> list[str]:
     """Return the kinds that ``--kind auto`` draws of a problem."""
-    return [kind for kind in AUTOMATIC if not _obstacle(kind, tables, problem, least=SWEPT_VALUES)]
+    return [kind for kind in AUTOMATIC if not _obstacle(kind, tables, problem, least=LEAST_POINTS)]
 
 
 def drawable(tables: RunTables, problem: str) -> list[str]:
@@ -112,7 +118,7 @@ def draw(
     if obstacle:
         fitting = ", ".join(drawable(tables, problem)) or "nothing"
         raise UsageError(f"cannot draw {kind} of '{problem}': {obstacle}; what fits: {fitting}")
-    return KINDS[kind](tables, problem, options or PlotOptions())
+    return _drawn(KINDS[kind], tables, problem, options or PlotOptions())
 
 
 def _draw_of_study(kind: str, study: StudyTables, problem: str, options: PlotOptions) -> Figure:
@@ -121,7 +127,20 @@ def _draw_of_study(kind: str, study: StudyTables, problem: str, options: PlotOpt
     known = problem_names(study)
     if problem not in known:
         raise UsageError(f"this study has no problem '{problem}'; {nearest(problem, known)}")
-    return STUDY_KINDS[kind](study, problem, options)
+    return _drawn(STUDY_KINDS[kind], study, problem, options)
+
+
+def _drawn(
+    draw_kind: Callable[[Tables, str, PlotOptions], Figure],
+    tables: Tables,
+    problem: str,
+    options: PlotOptions,
+) -> Figure:
+    """Draw a figure for the page that it is for."""
+    with sized_by(options):
+        figure = draw_kind(tables, problem, options)
+        finish(figure)
+    return figure
 
 
 def animate(tables: RunTables, problem: str, place: Path, form: str) -> str:
@@ -151,6 +170,10 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
     if kind == "schedule":
         columns = [name for name in ("hp_schedule", "hp_warmup") if name in lanes]
         return None if lanes[columns].notna().any(axis=None) else "no lane has a schedule"
+    if kind == "evaluation":
+        times = evaluation.evaluations_of(tables, problem)["iteration"].nunique()
+        few = f"fewer than {least} evaluations; optbench run --evaluate-every makes more"
+        return None if times >= least else few
     if kind == "loss" or kind in JOINED:
         begun = rows.loc[rows["iteration"] == 0, "loss"].abs() < float("inf")
         return None if begun.any() else "no lane has a finite loss"

@@ -18,7 +18,8 @@ from optbench.records import RunTables
 from optbench.report.plots import paths
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.report.plots.landscape import draw_contours, landscape
-from optbench.report.plots.style import CROSS, legend_below, literal, new_figure
+from optbench.report.plots.sheet import add_legend, new_figure
+from optbench.report.plots.style import CROSS, literal
 from optbench.report.plots.trajectory import RING
 
 FRAMES_PER_SECOND = 15
@@ -56,7 +57,7 @@ class Race:
         self._axes.set(xlabel=function.variables[0], ylabel=function.variables[1])
         self._runners = [_Runner(self._axes, path, self._domain) for path in self._paths]
         names = [", ".join(filter(None, (path.name, path.notes))) for path in self._paths]
-        legend_below(self.figure, [runner.sample for runner in self._runners], names)
+        add_legend(self.figure, [runner.sample for runner in self._runners], names)
         self.show(0)
 
     @property

@@ -10,20 +10,28 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.typing import ColorType
 
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import literal
+from optbench.report.plots.sheet import add_legend, characters, chosen, columns, in_text
+from optbench.report.plots.style import LineStyle
 
 MANY = 14
 """Curves beyond which a legend can no longer be read against them."""
 
-ROW_INCHES = 0.165
-"""Height that a name takes."""
+ROW_INCHES, CROWD_FRAME_INCHES = 0.165, 1.0
+"""Height that a name takes in a crowd, and what stands above and below all, in usual text."""
 
 NAME_PLACE, LEADER_PLACE = 1.075, 1.065
 """Where names and the lines that lead to them stand beside the axes, in widths of the axes."""
+
+NAME_INCHES, AXES_SHARE = 0.17, 0.75
+"""Height that a name beside its curve takes, and what share of a figure its axes have of it."""
+
+BESIDE_SHARE = 0.4
+"""Share of a figure's width that names beside its axes take at most; else they are a legend."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +42,30 @@ class End:
     color: str
     x: float
     y: float
+    linestyle: LineStyle = "-"
 
 
-def height_inches(curves: int, usual: float) -> float:
-    """Return the height of a figure in which all names have room."""
-    return max(usual, 1.0 + ROW_INCHES * curves)
+def crowd_inches(curves: int) -> float:
+    """Return the height in which the names of so many curves have room, in text of usual size."""
+    return CROWD_FRAME_INCHES + ROW_INCHES * curves
 
 
-def name_ends(axes: Axes, ends: Sequence[End]) -> None:
-    """Write names beside the axes, the largest end at the top, each with a line to its curve."""
+def name_ends(figure: Figure, axes: Axes, ends: Sequence[End]) -> bool:
+    """Write names beside the axes, the largest end at the top, each with a line to its curve.
+
+    Returned is whether they have room there, and the user wants them there; else nothing is done.
+    """
     low, high = axes.get_ylim()
 
     def height(end: End) -> float:
         return float(np.clip(end.y, low, high)) if np.isfinite(end.y) else high
 
     ordered = sorted(ends, key=lambda end: end.y if np.isfinite(end.y) else np.inf)
-    for position, end in zip(np.linspace(0.0, 1.0, len(ordered)), ordered, strict=True):
-        loss = f"{end.y:.3g}" if np.isfinite(end.y) else ""
+    losses = [f"{end.y:.3g}" if np.isfinite(end.y) else "" for end in ordered]
+    names = [f"{end.name}  {loss}" for end, loss in zip(ordered, losses, strict=True)]
+    if not _stand_beside(figure, names):
+        return False
+    for position, name, end in zip(np.linspace(0.0, 1.0, len(names)), names, ordered, strict=True):
         axes.annotate(
             "",
             xy=(end.x, height(end)),
@@ -62,35 +77,40 @@ def name_ends(axes: Axes, ends: Sequence[End]) -> None:
         axes.text(
             NAME_PLACE,
             position,
-            f"{end.name}  {loss}",
+            name,
             transform=axes.transAxes,
             color=end.color,
-            fontsize=7.5,
+            fontsize="small",
             verticalalignment="center",
         )
-
-
-NAME_INCHES, AXES_SHARE = 0.17, 0.75
-"""Height that a name beside its curve takes, and what share of a figure its axes have of it."""
+    return True
 
 
 def name_beside(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
     """Write names beside the only axes, each as near to the end of its curve as the others let it.
 
-    The vertical axis holds all ends; of equal ones the later stands higher.
+    The vertical axis holds all ends; of equal ones the later stands higher. Where they have no room
+    there is a legend.
     """
+    if not _stand_beside(figure, [end.name for end in ends]):
+        looks: list[dict[str, Any]] = [
+            {"color": end.color, "linestyle": end.linestyle} for end in ends[::-1]
+        ]
+        lines = [Line2D([], [], **look) for look in looks]
+        add_legend(figure, lines, [end.name for end in ends[::-1]])
+        return
     shown = axes.yaxis.get_transform().transform([*axes.get_ylim(), *(end.y for end in ends)])
     low, high = shown[:2]
     wanted = (shown[2:] - low) / (high - low)
     height = float(figure.get_size_inches()[1]) * AXES_SHARE
-    for end, place in zip(ends, apart(wanted, NAME_INCHES / height), strict=True):
+    for end, place in zip(ends, apart(wanted, in_text(NAME_INCHES) / height), strict=True):
         axes.annotate(
             end.name,
             xy=(end.x, end.y),
             xytext=(1.035, place),
             textcoords="axes fraction",
             color=end.color,
-            fontsize=9,
+            fontsize="small",
             verticalalignment="center",
             arrowprops={
                 "arrowstyle": "-",
@@ -102,6 +122,13 @@ def name_beside(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
             },
             annotation_clip=False,
         )
+
+
+def _stand_beside(figure: Figure, names: Sequence[str]) -> bool:
+    """Say whether names stand beside the axes: where they have room, or the user wants them."""
+    place = chosen().legend
+    most = characters(BESIDE_SHARE * float(figure.get_size_inches()[0]), "small")
+    return place == "right" or (place is None and max(map(len, names)) <= most)
 
 
 def apart(wanted: np.ndarray, least: float) -> np.ndarray:
@@ -135,16 +162,16 @@ def apart(wanted: np.ndarray, least: float) -> np.ndarray:
 def plain_numbers(axis: Axis) -> None:
     """Write the numbers of a logarithmic axis as they are, once its limits are set."""
     low, high = axis.get_view_interval()
-    few = MaxNLocator(6, steps=[1, 2, 5, 10])
-    many = LogLocator(subs=(1.0, 2.0, 5.0), numticks=12)
+    narrow = columns(2) == 1
+    few = MaxNLocator(4 if narrow else 6, steps=[1, 2, 5, 10])
+    many = LogLocator(
+        subs=(1.0,) if narrow and high > 100.0 * low else (1.0, 2.0, 5.0), numticks=12
+    )
     axis.set_major_locator(few if high < 10.0 * low else many)
     axis.set_minor_locator(NullLocator() if high < 10.0 * low else LogLocator(subs="all"))
     axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
-
-CAPTION_CHARACTERS = 110
-"""Characters of a caption's line."""
 
 PLAIN_DECADES = 2.5
 """Decades of scores up to which their numbers are written as they are."""
@@ -159,20 +186,6 @@ def score_axis(axes: Axes, scores: Sequence[np.ndarray], options: PlotOptions) -
     axes.set_ylim(*(options.ylim or axis_limits(scores, ceiling=np.inf, log=log)))
     if log and _decades(*axes.get_ylim()) < PLAIN_DECADES:
         plain_numbers(axes.yaxis)
-
-
-def wrapped(parts: Iterable[str]) -> list[str]:
-    """Return the lines of a caption that says one thing after another, each in one piece."""
-    lines: list[str] = []
-    for part in parts:
-        longer = f"{lines[-1]}; {part}" if lines else part
-        lines[-1:] = [longer] if len(longer) <= CAPTION_CHARACTERS else [*lines[-1:], part]
-    return lines
-
-
-def caption(figure: Figure, lines: Sequence[str]) -> None:
-    """Write under the axes what a reader must know beside them."""
-    figure.supxlabel("\n".join(map(literal, lines)), fontsize=8, color="#555555")
 
 
 DEPTH = 1e-10
@@ -264,6 +277,6 @@ def mark_floor(axes: Axes) -> None:
         xycoords=("axes fraction", "data"),
         xytext=(0, 3),
         textcoords="offset points",
-        fontsize=8,
+        fontsize="small",
         color="grey",
     )

@@ -11,17 +11,23 @@ from optbench.records import StudyTables
 from optbench.report.budgets import INDEPENDENT, budgets, incumbents, no_curves, score
 from optbench.report.plots.axes import (
     End,
-    caption,
+    crowd_inches,
     floor,
-    height_inches,
     mark_floor,
     name_beside,
     plain_numbers,
     score_axis,
-    wrapped,
 )
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import FAINT, Style, display_name, literal, new_figure, styles
+from optbench.report.plots.sheet import caption, new_figure
+from optbench.report.plots.signs import (
+    SMALL_EDGE,
+    in_words,
+    mark_beyond,
+    mark_edges,
+    reached,
+)
+from optbench.report.plots.style import FAINT, Style, display_name, literal, styles
 from optbench.report.protocol import adaptive, metric, metric_name, protocol, title
 
 HEIGHT = 4.8
@@ -29,9 +35,6 @@ HEIGHT = 4.8
 
 MOST_BANDS = 5
 """Labels up to which each has its band; of more it is that of the best alone."""
-
-HIGHER = 10.0
-"""Where the upper end of a band is drawn that has none, in heights of the axes."""
 
 
 def draw(study: StudyTables, problem: str, options: PlotOptions) -> Figure:
@@ -46,7 +49,7 @@ def draw(study: StudyTables, problem: str, options: PlotOptions) -> Figure:
     of = "incumbent" if why else "median"
     curves = {str(label): own for label, own in rows.groupby("label", sort=False)}
     look = styles(zip(rows["label"], rows["optimizer"], strict=True))
-    figure = new_figure(height_inches(len(curves), HEIGHT))
+    figure = new_figure(HEIGHT, crowd_inches(len(curves)))
     axes = figure.add_subplot()
     axes.set_xscale("log")
     axes.set_xlim(1.0, float(max(2, rows["trials"].max())))
@@ -65,7 +68,8 @@ def draw(study: StudyTables, problem: str, options: PlotOptions) -> Figure:
     axes.set_ylabel(f"best {metric_name(metric(study, problem))} on tuning seeds")
     _add_steps(axes, shown)
     axes.set_title(literal(title(study, problem)))
-    caption(figure, [protocol(study, problem), *wrapped(_says(rows, why))])
+    says = [*_says(rows, why), *in_words(figure)]
+    caption(figure, [protocol(study, problem), "; ".join(says)])
     return figure
 
 
@@ -74,11 +78,11 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, of: str, style: Style, *, band: 
     k, lowest = rows["k"], floor(axes)
     if band and "high" in rows and rows["high"].notna().any():
         low = rows["low"].where(np.isfinite(rows["low"]), rows["median"].min())
-        high = rows["high"].clip(upper=HIGHER * max(map(abs, axes.get_ylim())))
-        axes.fill_between(
-            k, np.maximum(low, lowest), high, color=style.color, alpha=FAINT, linewidth=0
-        )
-    values = np.maximum(rows[of].where(np.isfinite(rows[of])), lowest)
+        ends = [reached(axes, np.maximum(end, lowest)) for end in (low, rows["high"])]
+        axes.fill_between(k, ends[0], ends[1], color=style.color, alpha=FAINT, linewidth=0)
+        mark_edges(axes, [(k.to_numpy(), end) for end in ends], style.color, SMALL_EDGE)
+    values = reached(axes, np.maximum(rows[of].to_numpy(), lowest))
+    mark_edges(axes, [(k.to_numpy(), values)], style.color)
     axes.plot(
         k,
         values,
@@ -92,7 +96,9 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, of: str, style: Style, *, band: 
 def _draw_default(axes: Axes, rows: pd.DataFrame, style: Style) -> None:
     default = float(rows["default"].iloc[0])
     if np.isfinite(default):
-        axes.axhline(max(default, floor(axes)), color=style.color, linestyle=":", linewidth=1.2)
+        height = max(default, floor(axes))
+        axes.axhline(height, color=style.color, linestyle=":", linewidth=1.2)
+        mark_beyond(axes, np.array(axes.get_xlim()[:1]), np.array([height]), style.color)
 
 
 def _ends(axes: Axes, rows: pd.DataFrame, of: str, look: dict[str, Style]) -> list[End]:

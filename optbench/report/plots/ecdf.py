@@ -7,9 +7,10 @@ from optbench.inference.profiles import ecdf, ecdf_area
 from optbench.records import RunTables
 from optbench.report.arrivals import budgets_text, left_out_text, races_seeds
 from optbench.report.overall import RUNGS, ladders
-from optbench.report.plots.axes import End, caption, name_beside, plain_numbers
+from optbench.report.plots.axes import End, name_beside, plain_numbers
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.shares import draw_steps, races_and_looks, share_axes, where
+from optbench.report.plots.sheet import caption
 from optbench.report.plots.style import CROSS, display_name
 
 END = CROSS | {"markersize": 6, "markeredgewidth": 1.6}
@@ -40,7 +41,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         axes.plot(budgets, at_ends, color=look.color, clip_on=False, **END)
         area = float(np.mean([ecdf_area(times[label], budget) for times, budget in climbs]))
         name = f"{display_name(label)}  {area:.2f}"
-        ends.append((area, End(name, look.color, budgets[-1], shares[-1])))
+        ends.append((area, End(name, look.color, budgets[-1], shares[-1], look.linestyle)))
     axes.set_xlim(1.0, budgets[-1])
     plain_numbers(axes.xaxis)
     axes.set_xlabel("steps")

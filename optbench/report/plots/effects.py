@@ -20,7 +20,8 @@ from optbench.report.compare import (
 )
 from optbench.report.configurations import problem_title
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import display_name, literal, new_figure, styles
+from optbench.report.plots.sheet import caption, columns, new_figure
+from optbench.report.plots.style import display_name, literal, styles
 from optbench.report.protocol import contestants
 from optbench.report.verdicts import SHOWN
 
@@ -31,8 +32,10 @@ STRIP = "#e6e6e6"
 
 NEAR_TICKS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7, 2.0, 2.5)
 FAR_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
+NARROW_TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 1.0, 1.4, 2.0, 5.0, 10.0, 20.0, 50.0)
 FAR = 30.0
-"""Ticks of axes that span a factor of 3, and of this; beyond, there are powers of ten."""
+"""Ticks of axes that span a factor of 3, those of narrow figures, and the factor up to which there
+are such; beyond, there are powers of ten."""
 
 MOST_PAIRS = 60
 """Rows that a figure can show."""
@@ -50,7 +53,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         raise UsageError(f"{len(pairs)} pairs are too many for a figure; draw fewer optimizers")
     rules = zip(tables.lanes["label"], tables.lanes["optimizer"], strict=True)
     look = styles(rules, tables.shared)
-    figure = new_figure(FRAME_INCHES + ROW_INCHES * len(pairs))
+    figure = new_figure(0.0, FRAME_INCHES + ROW_INCHES * len(pairs))
     axes = figure.add_subplot()
     is_ratio = any(pair.estimand == RATIO for pair in pairs)
     none = 1.0 if is_ratio else 0.0
@@ -59,34 +62,42 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     strip = (1.0 / (1.0 + margin), 1.0 + margin) if is_ratio else (-margin, margin)
     axes.axvspan(*strip, color=STRIP, linewidth=0)
     axes.axvline(none, color="grey", linewidth=0.8)
-    for place, pair in enumerate(pairs):
-        _draw_pair(axes, pair, place, look[pair.a].color, none)
     axes.set_yticks(
         range(len(pairs)), [f"{display_name(pair.a)} : {display_name(pair.b)}" for pair in pairs]
     )
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.25)
     _label(axes, pairs, strip, is_ratio=is_ratio)
+    for place, pair in enumerate(pairs):
+        _draw_pair(axes, pair, place, look[pair.a].color, none)
     axes.set_title(literal(problem_title(tables, problem)))
     what = SHOWN[pairs[0].metric]
     axes.set_xlabel(
         f"{what}, first over second" if is_ratio else f"{what}, first less second, in points"
     )
-    figure.supxlabel(_caption(found, pairs), fontsize=8, color="#555555")
+    caption(figure, [_caption(found, pairs)])
     return figure
 
 
 def _draw_pair(axes: Axes, pair: Pair, place: int, color: str, none: float) -> None:
-    """Draw a pair's estimate with its interval, and its verdict at the right."""
+    """Draw a pair's estimate with its interval, and its verdict at the right.
+
+    An end of the interval that lies beyond the axis, or nowhere, is a triangle at its edge.
+    """
     axes.text(1.01, place, f"{pair.says}", transform=axes.get_yaxis_transform(), va="center",
-              fontsize=8)  # fmt: skip
+              fontsize="small")  # fmt: skip
     if pair.estimand == WINS:
         axes.plot(none, place, marker="o", color=color, markerfacecolor="white", markersize=6)
         return
-    known = np.isfinite([pair.low, pair.high]).all() and (none == 0.0 or pair.low > 0.0)
-    if known:
-        axes.plot([pair.low, pair.high], [place, place], color=color, linewidth=2.2)
-    axes.plot(pair.estimate, place, marker="o", color=color, markersize=6)
+    if not np.isnan([pair.low, pair.high]).any():
+        edges = axes.get_xlim()
+        ends = np.clip([pair.low, pair.high], *edges)
+        axes.plot(ends, [place, place], color=color, linewidth=2.2)
+        for end, edge, marker in zip((pair.low, pair.high), edges, "<>", strict=True):
+            if (end < edge) if marker == "<" else (end > edge):
+                axes.plot(edge, place, marker=marker, color=color, markersize=6, clip_on=False)
+    if np.isfinite(pair.estimate):
+        axes.plot(pair.estimate, place, marker="o", color=color, markersize=6)
 
 
 def _label(axes: Axes, pairs: list[Pair], strip: tuple[float, float], *, is_ratio: bool) -> None:
@@ -99,6 +110,8 @@ def _label(axes: Axes, pairs: list[Pair], strip: tuple[float, float], *, is_rati
         room = (high / low) ** 0.06
         axes.set_xlim(low / room, high * room)
         wanted = np.array(NEAR_TICKS if high < 3.0 * low else FAR_TICKS)
+        if columns(2) == 1:  # else they would touch
+            wanted = np.array([tick for tick in wanted if tick in NARROW_TICKS])
         shown = wanted[(wanted > low / room) & (wanted < high * room)]
         if high < FAR * low and len(shown):
             axes.set_xticks(shown)

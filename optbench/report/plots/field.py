@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from optbench.records import RunTables
 from optbench.report.plots.landscape import draw_contours, landscape
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import literal, new_figure
+from optbench.report.plots.sheet import new_figure
+from optbench.report.plots.style import literal
 
 ARROWS = 21
 """Arrows along each side."""

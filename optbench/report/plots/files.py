@@ -28,7 +28,7 @@ AUTO = "auto"
 RACE = "trajectory"
 """The kind of figure whose animation a race is."""
 
-TOGETHER = ("loss",)
+TOGETHER = ("loss", "evaluation")
 """Kinds that show a problem of several runs in one figure."""
 
 FORMATS = ("png", "svg", "pdf")

@@ -7,9 +7,10 @@ from optbench.inference.profiles import profile, profile_interval, score
 from optbench.records import RunTables
 from optbench.report.arrivals import aims_text, budgets_text, left_out_text, races_seeds
 from optbench.report.overall import lane_times, median_times
-from optbench.report.plots.axes import End, caption, name_beside
+from optbench.report.plots.axes import End, name_beside
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.shares import draw_steps, races_and_looks, share_axes, where
+from optbench.report.plots.sheet import caption
 from optbench.report.plots.style import FAINT, display_name
 
 LARGEST = 4.0
@@ -52,7 +53,13 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         figure,
         axes,
         [
-            End(names[place], looks[labels[place]].color, LARGEST, shares[-1, place])
+            End(
+                names[place],
+                looks[labels[place]].color,
+                LARGEST,
+                shares[-1, place],
+                looks[labels[place]].linestyle,
+            )
             for place in ordered
         ],
     )

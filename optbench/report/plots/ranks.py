@@ -11,7 +11,8 @@ from optbench.records import RunTables
 from optbench.report.across import Across, across, too_few
 from optbench.report.compare import BETTER, Question, compare
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import display_name, new_figure, styles
+from optbench.report.plots.sheet import caption, new_figure
+from optbench.report.plots.style import display_name, styles
 from optbench.report.protocol import contestants
 
 ROW_INCHES, FRAME_INCHES = 0.3, 1.2
@@ -34,7 +35,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     count = len(found.labels)
     groups = cliques(found)
     rows = ceil(count / 2)
-    figure = new_figure(FRAME_INCHES + ROW_INCHES * (rows + BAR_STEP * (len(groups) + 1)))
+    figure = new_figure(0.0, FRAME_INCHES + ROW_INCHES * (rows + BAR_STEP * (len(groups) + 1)))
     axes = figure.add_subplot()
     look = styles(zip(tables.lanes["label"], tables.lanes["optimizer"], strict=True), tables.shared)
     ranks = [float(rank) for rank in found.labels["mean_rank"]]
@@ -57,7 +58,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     axes.set_xlabel("mean rank, 1 is best")
     for side in ("left", "right", "bottom"):
         axes.spines[side].set_visible(False)
-    figure.supxlabel(_caption(found), fontsize=8, color="#555555")
+    caption(figure, [_caption(found)])
     return figure
 
 
@@ -100,7 +101,7 @@ def _draw_name(
         ha="right" if is_left else "left",
         va="center",
         color=color,
-        fontsize=9,
+        fontsize="small",
         annotation_clip=False,
     )
 

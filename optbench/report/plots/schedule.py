@@ -6,9 +6,11 @@ from matplotlib.figure import Figure
 
 from optbench.records import HYPERPARAMETER_PREFIX, RunTables
 from optbench.report.configurations import configurations, describe, problem_title
-from optbench.report.plots.axes import spans_decades
+from optbench.report.plots.axes import axis_limits, floor, mark_floor, spans_decades
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import display_name, legend_below, literal, new_figure, styles
+from optbench.report.plots.sheet import new_figure
+from optbench.report.plots.signs import explain
+from optbench.report.plots.style import display_name, literal, styles
 from optbench.schedules import learning_rate_factors
 
 SETTINGS = ("schedule", "warmup", "schedule_every", "schedule_decay", "schedule_floor")
@@ -26,21 +28,30 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     rows = table[(table["problem"] == problem) & table["best"]]
     iterations = int(describe(tables, problem)["iterations"])
     updates = np.unique(np.linspace(1, iterations, MOST_POINTS).round().astype(int))
-    style = styles(zip(rows["label"], rows["optimizer"], strict=True))
-    figure = new_figure(4.0)
-    axes = figure.add_subplot()
-    handles, rates = [], []
-    for _, row in rows.iterrows():
-        rates.append(_rates(row, updates, iterations))
-        chosen = style[str(row["label"])]
-        handles += axes.plot(updates, rates[-1], color=chosen.color, linestyle=chosen.linestyle)
+    look = styles(zip(rows["label"], rows["optimizer"], strict=True), tables.shared)
+    rates = [_rates(row, updates, iterations) for _, row in rows.iterrows()]
     positive = np.concatenate(rates)
     positive = positive[positive > 0]
+    figure = new_figure(4.0)
+    axes = figure.add_subplot()
     if options.log_axis(positive.size > 0 and spans_decades(positive, LOG_DECADES)):
         axes.set_yscale("log")
+        axes.set_ylim(*axis_limits([positive], ceiling=np.inf, log=True))
+    bottom = floor(axes)
+    for label, curve in zip(rows["label"], rates, strict=True):
+        style = look[str(label)]
+        axes.plot(
+            updates,
+            np.maximum(curve, bottom),
+            color=style.color,
+            linestyle=style.linestyle,
+            label=display_name(str(label)),
+        )
+    if (np.concatenate(rates) < bottom).any():
+        mark_floor(axes)
     axes.set(xlabel="update", ylabel="learning rate")
     axes.set_title(literal(problem_title(tables, problem)))
-    legend_below(figure, handles, [display_name(str(label)) for label in rows["label"]])
+    explain(figure)
     return figure
 
 

@@ -1,12 +1,12 @@
 """What a label's lanes are ranked by, against each hyperparameter that was swept."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,20 +15,22 @@ from optbench.report.configurations import (
     CRITERIA,
     configurations,
     describe,
+    hyperparameter_text,
     problem_title,
     sensitivity,
+    swept_columns,
     swept_numbers,
 )
 from optbench.report.curves import lane_losses, starting_loss
-from optbench.report.plots.axes import axis_limits, floor, mark_floor, spans_decades
+from optbench.report.plots.axes import AXES_SHARE, axis_limits, floor, mark_floor, spans_decades
 from optbench.report.plots.options import PlotOptions
+from optbench.report.plots.sheet import columns, in_text, new_figure
+from optbench.report.plots.signs import GREY, SMALL_EDGE, explain, mark_edges, reached
 from optbench.report.plots.style import (
     FAINT,
     Style,
     display_name,
-    legend_below,
     literal,
-    new_figure,
     seeds_note,
     styles,
 )
@@ -40,19 +42,21 @@ LOG_DECADES = 2
 ABOVE_START = 1.2
 """A final loss above so many times the loss at the start is shown on the shelf."""
 
-SHELF_ROW = 0.045
-"""Height of one label's row of the shelf, as a fraction of the axes."""
+SHELF_ROW, SHELF_INCHES = 0.045, 0.2
+"""Height of one label's row of the shelf: a fraction of the axes, or inches of text if more."""
 
 MOST_MARKERS = 60
 """Values up to which each has a marker."""
 
-DIVERGED = ("X", "✖ diverged or failed")
-ABOVE = ("^", "▲ ended above the start")
-OUTSIDE = ("D", "◆ ended outside the domain")
-"""Markers of the shelf, and what its title says of them."""
+SHELF = {
+    "diverged or failed": "X",
+    "ended above the start": "^",
+    "ended outside the domain": "D",
+}
+"""What is on the shelf, with its marker."""
 
-BAR_PLACE, BAR_STEP = 0.03, 0.04
-"""Height of the first bar, and between bars, as fractions of the axes."""
+BAR_PLACE, BAR_STEP, BAR_INCHES = 0.03, 0.04, 0.15
+"""Height of the first bar and between bars, as fractions of the axes; inches of text if more."""
 
 BAR: dict[str, Any] = {"linewidth": 4, "solid_capstyle": "butt", "alpha": 0.75}
 
@@ -95,28 +99,43 @@ def draw(tables: RunTables, problem: str, options: PlotOptions, *, bars: bool = 
     names = swept_numbers(table, least=3) or swept_numbers(table)
     look = styles(zip(table["label"], table["optimizer"], strict=True))
     scale = _scale(tables, meta, table, options)
-    columns = min(len(names), 2)
-    rows = ceil(len(names) / columns)
-    figure = new_figure(4.8 * rows)
+    usual = min(len(names), 2)
+    across = columns(usual)
+    rows = ceil(len(names) / across)
+    figure = new_figure(4.8 * rows, narrowed=usual / across)
+    texts = {str(label): _text(str(label), own) for label, own in table.groupby("label")}
     for place, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, place + 1)
+        axes = figure.add_subplot(rows, across, place + 1)
         points = sensitivity(table, name)
-        _draw_panel(axes, points, name, scale, look)
+        _draw_panel(axes, points, name, scale, look, texts)
         if bars:
             _draw_bars(axes, points, name, meta, look)
-        if place % columns:
+        if place % across:
             axes.set_ylabel("")
     figure.suptitle(literal(problem_title(tables, problem)))
-    entries: dict[str, Artist] = {}
-    for axes in figure.axes:
-        handles, texts = axes.get_legend_handles_labels()
-        entries.update(zip(texts, handles, strict=True))
-    note = seeds_note(table["seeds"])
-    bar = "bar: decades within 10 % of it" if bars else ""
-    legend_below(
-        figure, entries.values(), entries, ", ".join(filter(None, ["circled: the best", bar, note]))
-    )
+    explain(figure, "; ".join(_says(table, names, bars=bars)))
     return figure
+
+
+def _text(label: str, rows: pd.DataFrame) -> str:
+    """Return a label with the values of all its hyperparameters that were swept at its best."""
+    best = rows[rows["best"]].iloc[0]
+    swept = hyperparameter_text(best, swept_columns(rows))
+    name = display_name(label)
+    return f"{name}, best at {literal(swept)}" if swept and np.isfinite(best["score"]) else name
+
+
+def _says(table: pd.DataFrame, names: Sequence[str], *, bars: bool) -> Iterator[str]:
+    """Say what is drawn beside the curves."""
+    if np.isfinite(table.loc[table["best"], "score"]).any():
+        yield f"circled: the best by {CRITERIA[table['criterion'].iloc[0]]}"
+    if bars:
+        yield "bar: decades within 10 % of it"
+    if len(names) > 1:
+        yield "each point has the other values that suit it best"
+    note = seeds_note(table["seeds"])
+    if note:
+        yield note
 
 
 def _scale(
@@ -143,7 +162,12 @@ def _scale(
 
 
 def _draw_panel(
-    axes: Axes, points: pd.DataFrame, name: str, scale: _Scale, look: dict[str, Style]
+    axes: Axes,
+    points: pd.DataFrame,
+    name: str,
+    scale: _Scale,
+    look: dict[str, Style],
+    texts: Mapping[str, str],
 ) -> None:
     """Draw the curves of all labels that have a hyperparameter."""
     axes.set_xscale("log" if is_log_spaced(points[name].unique()) else "linear")
@@ -153,30 +177,33 @@ def _draw_panel(
     axes.set_ylabel(scale.name)
     axes.grid(alpha=0.25)
     for label, rows in points.groupby("label", sort=False):
-        _draw_curve(axes, rows, name, scale, look[str(label)])
+        _draw_curve(axes, rows, name, scale, look[str(label)], texts[str(label)])
     if (points.loc[~_is_outside(points), "score"] - scale.minimum < floor(axes)).any():
         mark_floor(axes)
     _draw_shelf(axes, points, name, scale, look)
 
 
-def _draw_curve(axes: Axes, rows: pd.DataFrame, name: str, scale: _Scale, style: Style) -> None:
+def _draw_curve(
+    axes: Axes, rows: pd.DataFrame, name: str, scale: _Scale, style: Style, text: str
+) -> None:
     """Draw one label's curve with its band over seeds, and a ring round its best point."""
-    low, high = scale.limits
-    # What is infinite, or zero on a logarithmic axis, lies on the edge and not in a hole.
-    beyond = 10 * max(abs(low), abs(high))
     value = rows[name].to_numpy()
     score, band_low, band_high = (
         np.clip(rows[column].mask(_is_outside(rows)) - scale.minimum, floor(axes), None).to_numpy()
         for column in ("score", "score_low", "score_high")
     )
     if (rows["seeds"] > 1).any():
-        bottom, top = np.minimum(band_low, beyond), np.minimum(band_high, beyond)
+        bottom, top = reached(axes, band_low), reached(axes, band_high)
         axes.fill_between(value, bottom, top, color=style.color, alpha=FAINT, linewidth=0)
-    score = np.where(np.isfinite(score), score, np.nan)
-    text = display_name(str(rows["label"].iloc[0]))
+        lower, upper = axes.get_ylim()
+        edges = [(value, np.maximum(top, lower)), (value, np.minimum(bottom, upper))]
+        mark_edges(axes, edges, style.color, SMALL_EDGE)
+    score = reached(axes, np.where(np.isfinite(score), score, np.nan))
+    mark_edges(axes, [(value, score)], style.color)
     look = style.line() | ({} if len(rows) <= MOST_MARKERS else {"marker": None})
     axes.plot(value, score, label=text, markersize=4.5, linewidth=1.4, zorder=3, **look)
-    best = rows["best"].to_numpy() & np.isfinite(score)
+    lower, upper = axes.get_ylim()
+    best = rows["best"].to_numpy() & (score >= lower) & (score <= upper)
     axes.plot(value[best], score[best], color=style.color, zorder=4, **RING)
 
 
@@ -185,7 +212,8 @@ def _draw_bars(
 ) -> None:
     """Draw, beside each label's best point, how far its loss stays within 10 % of it."""
     low, high = axes.get_ylim()
-    room = BAR_STEP * (points["label"].nunique() + 1)
+    step = _share(axes, BAR_STEP, BAR_INCHES)
+    room = step * (points["label"].nunique() + 1)
     axes.set_ylim(low * (low / high) ** room if low > 0.0 and axes.get_yscale() == "log"
                   else low - room * (high - low), high)  # fmt: skip
     for place, (label, rows) in enumerate(points.groupby("label", sort=False)):
@@ -193,7 +221,7 @@ def _draw_bars(
         if found is None:
             continue
         within, color = found[0], look[str(label)].color
-        height = BAR_PLACE + BAR_STEP * place
+        height = BAR_PLACE + step * place
         transform = axes.get_xaxis_transform()
         axes.plot(
             [within.low, within.high], [height, height], color=color, transform=transform, **BAR
@@ -201,7 +229,8 @@ def _draw_bars(
         is_open = within.low_open or within.high_open
         text = f"{'≥ ' if is_open else ''}{within.decades:.2g}"
         axes.annotate(text, (within.high, height), xycoords=transform, xytext=(5, 0),
-                      textcoords="offset points", va="center", fontsize=8, color=color)  # fmt: skip
+                      textcoords="offset points", va="center", fontsize="small",
+                      color=color)  # fmt: skip
         best = rows[rows["best"]]
         if not best.empty and np.isfinite(best["level"].iloc[0]):
             axes.plot([best[name].iloc[0]] * 2, [height, height], color=color, transform=transform,
@@ -219,23 +248,30 @@ def _draw_shelf(
     if off.empty:
         return
     labels = [str(label) for label in reversed(off["label"].unique())]
-    height = SHELF_ROW * (len(labels) + 0.6)
+    height = _share(axes, SHELF_ROW, SHELF_INCHES) * (len(labels) + 0.6)
     shelf = axes.inset_axes((0.0, 1.0, 1.0, height), sharex=axes, facecolor="#f2f2f2")
     shelf.set_ylim(-0.8, len(labels) - 0.2)
-    shelf.set_yticks(range(len(labels)), [display_name(label) for label in labels], fontsize=8)
-    shelf.tick_params(which="both", left=False, bottom=False, labelbottom=False)
+    shelf.set_yticks(range(len(labels)), [display_name(label) for label in labels])
+    shelf.tick_params(which="both", left=False, bottom=False, labelbottom=False, labelsize="small")
     row = off["label"].map(labels.index)
     color = off["label"].map({label: look[label].color for label in labels})
-    names = []
-    for which, (marker, text) in ((diverged, DIVERGED), (above, ABOVE), (outside, OUTSIDE)):
+    for which, (text, marker) in zip((diverged, above, outside), SHELF.items(), strict=True):
         chosen = which[off.index]
         if chosen.any():
-            names.append(text)
             shelf.scatter(off.loc[chosen, name], row[chosen], c=color[chosen], marker=marker, s=34)
+            sample: dict[str, Any] = {"marker": marker, "linestyle": "none", "color": GREY}
+            axes.plot([], [], label=text, **sample)
     best = off["best"] & ~diverged[off.index]
     for one in best.index[best]:
         shelf.plot(off.at[one, name], row[one], color=color[one], clip_on=False, **RING)
-    shelf.set_title("     ".join(names), fontsize=9, loc="right")
+
+
+def _share(axes: Axes, least: float, inches: float) -> float:
+    """Return a share of the height of axes in which text of so many inches has room."""
+    spec = axes.get_subplotspec()
+    rows = spec.get_gridspec().nrows if spec else 1
+    height = AXES_SHARE * float(axes.figure.get_figheight()) / rows  # type: ignore[union-attr]
+    return max(least, in_text(inches) / height)
 
 
 def _is_outside(points: pd.DataFrame) -> "pd.Series[bool]":

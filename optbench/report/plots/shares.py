@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from optbench.records import RunTables
 from optbench.report.overall import shared_labels
-from optbench.report.plots.axes import height_inches
+from optbench.report.plots.axes import crowd_inches
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import Style, literal, new_figure, styles
+from optbench.report.plots.sheet import Sheet, new_figure
+from optbench.report.plots.style import Style, literal, styles
 from optbench.report.races import Question, Race, races_of
 
 HEIGHT = 4.8
@@ -25,13 +25,13 @@ def races_and_looks(
     races, left_out = races_of(tables, question)
     labels = shared_labels(races)
     entries = {each.label: each.optimizer for race in races for each in race.entrants}
-    look = styles((label, entries[label]) for label in labels)
+    look = styles(((label, entries[label]) for label in labels), tables.shared)
     return races, {label: look[label] for label in labels}, left_out
 
 
-def share_axes(labels: int, title: str) -> tuple[Figure, Axes]:
+def share_axes(labels: int, title: str) -> tuple[Sheet, Axes]:
     """Return a figure with axes for shares from 0 to 1, with room for the names of labels."""
-    figure = new_figure(height_inches(labels, HEIGHT))
+    figure = new_figure(HEIGHT, crowd_inches(labels))
     axes = figure.add_subplot()
     axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.25)

@@ -6,36 +6,26 @@ line), for the less common optimizers the "muted" scheme of P. Tol, *Colour Sche
 SRON/EPS/TN/09-002, 2021, both of which can be told apart with any colour vision, and three more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import product
-from math import ceil
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
 
 from optbench.inference.times import median_ranks
 from optbench.report.statistics import FEW_SEEDS, INTERVAL_SEEDS, Band
 
 LineStyle: TypeAlias = str | tuple[int, tuple[int, ...]]
 
-WIDTH_INCHES = 8.0
-"""Width of every figure, so that text has the same size beside text in a README."""
+Choice = TypeVar("Choice")
 
 LEGEND_CHARACTERS = 115
 """Characters that a name in a legend, or a title, has at most."""
 
-ROW_CHARACTERS, SAMPLE_CHARACTERS = 100, 10
-"""Characters that fit in a row of a legend, and how many a line sample takes of them."""
-
 NAME_CHARACTERS = 40
 """Characters of a name that fit above a panel or beside an axis."""
-
-LEGEND_ROW_INCHES = 0.22
 
 FAINT = 0.18
 """Opacity of bands over seeds and of configurations that are not the best."""
@@ -45,6 +35,12 @@ TINT = 0.45
 
 SHADE = 0.6
 """How much of its colour a label keeps from run to run."""
+
+MOST_SHADES, PALE = 4, (0.65, 0.45)
+"""Darker shades of a colour, and how much of it paler ones keep, where they have to differ."""
+
+ALIKE = 0.06
+"""Two colours are one where none of their parts, 0 to 1, differs by more."""
 
 CROSS: dict[str, Any] = {
     "marker": "x",
@@ -76,13 +72,19 @@ class Style:
             "markerfacecolor": "white" if self.open else self.color,
         }
 
-    def of_run(self, place: int) -> "Style":
-        """Return the style of the same label in another run; that of the first, 0, is its own."""
+    def of_run(self, place: int, taken: Collection[str] = ()) -> "Style":
+        """Return the style of the same label in another run; that of the first, 0, is its own.
+
+        It is darker, or where one of the taken colours looks the same, paler or of another colour.
+        """
         if place == 0:
             return self
-        red, green, blue = (part * SHADE**place for part in to_rgb(self.color))
+        dark = [SHADE**place, *(SHADE**power for power in range(1, MOST_SHADES))]
+        shades = [_mixed(self.color, 0.0, share) for share in dark]
+        shades += [_mixed(self.color, 1.0, share) for share in PALE]
+        free = (shade for shade in (*shades, *MORE_COLORS) if _is_free(shade, taken))
         dashes = DASHES[(place - 1) % len(DASHES)]
-        return Style(to_hex((red, green, blue)), self.marker, dashes, open=True)
+        return Style(next(free, shades[0]), self.marker, dashes, open=True)
 
 
 KNOWN = {
@@ -121,6 +123,16 @@ COLORS = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000",
     "#882255", "#117733", "#332288", "#999933", "#AA4499", "#44AA99", "#CC6677",
 )  # fmt: skip
+MORE_COLORS = (
+    "#003333", "#775500", "#440044", "#66CC55", "#7788FF", "#DD88FF", "#554466", "#7744BB",
+    "#AA1100", "#226666", "#BBAADD", "#CCAA88", "#004400", "#443300", "#004477", "#885555",
+    "#FF8877", "#771188", "#449900", "#3355CC", "#AA7744", "#FF77CC", "#99BB88", "#332233",
+    "#BB2255", "#AA66DD", "#0099FF", "#00CC99", "#000077", "#BBBB00", "#667744", "#338899",
+    "#6688CC", "#221155", "#FF6688", "#DD4444", "#994400", "#88AABB", "#555544", "#555599",
+    "#00CCCC", "#774488", "#BB8888", "#666677",
+)  # fmt: skip
+"""For crowds: each as far as can be, in the space OKLab, from all before it and from white."""
+
 MARKERS = ("o", "x", "s", "D", "^", "v", "<", ">", "P", "p", "h", "H", "d", "*", "8", "X")
 
 OTHERS = [
@@ -156,8 +168,8 @@ def styles(
     (``adam-torch``), has its colour and marker with a line and filling of its own, or where that
     colour is taken its marker alone; anything else has a combination of its own. "Of its own" is a
     hash of the label. Where two labels of a figure would have one colour, the later in the alphabet
-    takes its next combination of another colour; where all colours are taken, its next one that no
-    other label has. Entries are pairs (label, optimizer).
+    takes its next combination of another colour, in a crowd one of :data:`MORE_COLORS`; where all
+    are taken, its next one that no other label has. Entries are pairs (label, optimizer).
 
     A label that joined runs share looks in each of them like itself, in later ones darker, with a
     broken line and open markers. ``shared`` is that of their :class:`~optbench.records.RunTables`.
@@ -168,15 +180,21 @@ def styles(
     pairs = set(entries)
     owners = {label: (label, 0) for label, _ in pairs} | dict(shared or {})
     look = _styles((owners[label][0], optimizer) for label, optimizer in pairs)
-    return {label: look[owners[label][0]].of_run(owners[label][1]) for label, _ in pairs}
+    taken = {style.color for style in look.values()}
+    result = {}
+    for label in sorted({label for label, _ in pairs}, key=lambda name: (owners[name][1], name)):
+        own, place = owners[label]
+        result[label] = look[own].of_run(place, taken)
+        taken.add(result[label].color)
+    return result
 
 
 def _styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
     """Return the style of each label of one run."""
     taken: set[Style] = set()
     result = {}
-    for renamed, label, optimizer in sorted((lab != opt, lab, opt) for lab, opt in set(entries)):
-        fixed = None if renamed else KNOWN.get(label)
+    for label, optimizer in sorted(set(entries), key=_precedence):
+        fixed = KNOWN.get(label) if label == optimizer else None
         choices = [fixed] if fixed else _choices(label, optimizer)
         colors = {style.color for style in taken}
         unlike = (choice for choice in choices if choice.color not in colors)
@@ -188,55 +206,58 @@ def _styles(entries: Iterable[tuple[str, str]]) -> dict[str, Style]:
     return result
 
 
+def _precedence(entry: tuple[str, str]) -> tuple[bool, bool, str, str]:
+    """Return what labels choose in the order of: first those that have no choice."""
+    label, optimizer = entry
+    renamed = label != optimizer
+    return renamed or label not in KNOWN, renamed, label, optimizer
+
+
 def _choices(label: str, optimizer: str) -> list[Style]:
     """Return the styles that a label without a fixed one may take, the preferred first."""
     family = KNOWN.get(optimizer.partition("-")[0])
+    more = _rotated(list(MORE_COLORS), label)
     if family is None:
-        return _rotated(OTHERS, label)
+        marker = _rotated(list(MARKERS), label)[0]
+        return _rotated(OTHERS, label) + [Style(color, marker) for color in more]
     filling = (False,) if family.marker == "x" else (False, True)
     variants = [
         replace(family, linestyle=dashes, open=hollow)
         for hollow, dashes in product(filling, DASHES)
     ]
-    recolored = [replace(family, color=color, linestyle=DASHES[0]) for color in COLORS]
-    return _rotated(variants, label) + _rotated(recolored, label) + _rotated(OTHERS, label)
+    recolored = _rotated([*COLORS], label) + more
+    return [
+        *_rotated(variants, label),
+        *(replace(family, color=color, linestyle=DASHES[0]) for color in recolored),
+        *_rotated(OTHERS, label),
+    ]
 
 
-def _rotated(choices: list[Style], label: str) -> list[Style]:
+def _rotated(choices: list[Choice], label: str) -> list[Choice]:
     """Return the choices, beginning with the one that the hash of the label points at."""
     start = int.from_bytes(sha256(label.encode()).digest()[:8]) % len(choices)
     return choices[start:] + choices[:start]
+
+
+def _mixed(color: str, other: float, share: float) -> str:
+    """Return a colour with so large a share of it; the rest is black, 0, or white, 1."""
+    red, green, blue = (other + share * (part - other) for part in to_rgb(color))
+    return to_hex((red, green, blue))
+
+
+def _is_free(color: str, taken: Collection[str]) -> bool:
+    """Say whether a colour looks like none of those that are taken."""
+    own = to_rgb(color)
+    return not any(
+        max(abs(one - other) for one, other in zip(own, to_rgb(each), strict=True)) <= ALIKE
+        for each in taken
+    )
 
 
 def tint(color: str) -> tuple[float, float, float]:
     """Return a colour mixed with white."""
     red, green, blue = (1.0 - TINT + TINT * part for part in to_rgb(color))
     return red, green, blue
-
-
-def legend_below(
-    figure: Figure, handles: Iterable[Artist], texts: Iterable[str], title: str | None = None
-) -> None:
-    """Draw a legend under all axes, where it hides nothing, and make room for its rows."""
-    names = list(texts)
-    rows = next((rows for rows in range(1, len(names)) if _fits(names, rows)), len(names))
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + LEGEND_ROW_INCHES * (rows - 1))
-    figure.legend(
-        list(handles),
-        names,
-        loc="outside lower center",
-        ncols=ceil(len(names) / rows),
-        title=title,
-        title_fontsize="small",
-        frameon=False,
-    )
-
-
-def _fits(names: Sequence[str], rows: int) -> bool:
-    """Say whether names have room side by side in so many rows; columns are filled one by one."""
-    columns = np.array_split(np.array([len(name) for name in names]), ceil(len(names) / rows))
-    return sum(int(column.max()) + SAMPLE_CHARACTERS for column in columns) <= ROW_CHARACTERS
 
 
 def seeds_note(seeds: Iterable[int], band: Band = "spread") -> str:
@@ -274,8 +295,3 @@ def _interval_note(counts: Sequence[int]) -> str:
     if len(counts) == 1:
         return f"{what} (ranks {ranks[0]} to {ranks[1]})"
     return f"{what} from {INTERVAL_SEEDS} seeds" if counts[0] < INTERVAL_SEEDS else what
-
-
-def new_figure(height_inches: float, width_inches: float = WIDTH_INCHES) -> Figure:
-    """Return an empty figure that belongs to no window and no global state."""
-    return Figure(figsize=(width_inches, height_inches), layout="constrained")

@@ -11,7 +11,8 @@ from optbench.errors import ResultsError
 from optbench.records import RunTables
 from optbench.report.plots.landscape import PLUS, landscape
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.style import literal, new_figure
+from optbench.report.plots.sheet import new_figure
+from optbench.report.plots.style import literal
 
 FLOOR = 0.5
 """How far below the function its contours lie, as a fraction of its height."""

@@ -11,21 +11,21 @@ from optbench.inference.times import Times, summarise
 from optbench.records import RunTables
 from optbench.report.arrivals import budget_text, goal, seeds_text, time_text, unit_of
 from optbench.report.configurations import problem_title
-from optbench.report.plots.axes import caption, plain_numbers
+from optbench.report.plots.axes import plain_numbers
 from optbench.report.plots.options import PlotOptions
+from optbench.report.plots.sheet import caption, new_figure
 from optbench.report.plots.style import (
     FAINT,
     SMALL_CROSS,
     Style,
     display_name,
     literal,
-    new_figure,
     styles,
 )
 from optbench.report.races import Question, Race, races_of
 
-ROW_INCHES = 0.42
-"""Height of a label's row."""
+ROW_INCHES, FRAME_INCHES = 0.42, 1.6
+"""Height of a label's row, and of what stands above and below all, in text of usual size."""
 
 SPREAD = 0.26
 """How far the seeds of a label lie above and below the middle of its row, in rows."""
@@ -49,8 +49,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     ((race,), _) = races_of(tables, question)
     known = [summarise(times, race.budget) for times in race.times]
     order = sorted(range(len(known)), key=lambda place: known[place].rmst)
-    look = styles((entrant.label, entrant.optimizer) for entrant in race.entrants)
-    figure = new_figure(1.6 + ROW_INCHES * len(order))
+    look = styles(((each.label, each.optimizer) for each in race.entrants), tables.shared)
+    figure = new_figure(0.0, FRAME_INCHES + ROW_INCHES * len(order))
     axes = figure.add_subplot()
     axes.set_xscale("log")
     for row, place in enumerate(order):
@@ -104,7 +104,7 @@ def _draw_label(
         "\n".join(filter(None, [rmst, said])),
         transform=axes.get_yaxis_transform(),
         color=style.color,
-        fontsize=8,
+        fontsize="small",
         verticalalignment="center",
     )
 

@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 
 from optbench.records import RunTables
 from optbench.report.plots.landscape import PLUS, SMALL_PLUS, draw_contours, landscape
-from optbench.report.plots.options import PlotOptions
+from optbench.report.plots.options import WIDTH, PlotOptions
 from optbench.report.plots.paths import Path, best_paths
-from optbench.report.plots.style import CROSS, SMALL_CROSS, WIDTH_INCHES, new_figure
+from optbench.report.plots.sheet import new_figure
+from optbench.report.plots.style import CROSS, SMALL_CROSS
 
 PANEL_ASPECT = 0.82
 """Height of a panel, its title included, as a fraction of its width."""
@@ -40,7 +41,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     paths = best_paths(tables, problem, function.domain)
     rows, columns = _grid(len(paths))
     aspect = PANEL_ASPECT if columns <= 2 else SMALL_PANEL_ASPECT
-    figure = new_figure(rows * aspect * WIDTH_INCHES / max(columns, 2))
+    figure = new_figure(rows * aspect * WIDTH / max(columns, 2))
     panels: list[Axes] = []
     for place, path in enumerate(paths):
         first = panels[0] if panels else None

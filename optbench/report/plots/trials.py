@@ -14,15 +14,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from optbench.errors import UsageError
 from optbench.records import HYPERPARAMETER_PREFIX, STEPS_TO_TARGET, StudyTables
 from optbench.report.configurations import hyperparameter_columns
-from optbench.report.plots.axes import caption, floor, mark_floor, score_axis, wrapped
+from optbench.report.plots.axes import floor, mark_floor, score_axis
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.sensitivity import RING, is_log_spaced
+from optbench.report.plots.sheet import caption, columns, new_figure
+from optbench.report.plots.signs import in_words, mark_beyond, reached
 from optbench.report.plots.style import (
     SMALL_CROSS,
     Style,
     display_name,
     literal,
-    new_figure,
     styles,
 )
 from optbench.report.protocol import (
@@ -95,27 +96,31 @@ def draw(study: StudyTables, problem: str, options: PlotOptions) -> Figure:
     found = searches(study, problem)
     if not any(map(_tuned, found.values())):
         raise UsageError(f"cannot draw trials of '{problem}': no hyperparameter was tuned")
-    places = layout({label: len(_tuned(rows)) for label, rows in found.items()})
-    rows, columns = (1 + max(axis) for axis in zip(*places, strict=True))
-    figure = new_figure(FRAME_INCHES + ROW_INCHES * rows)
+    most = columns(MOST_COLUMNS)
+    places = layout({label: len(_tuned(rows)) for label, rows in found.items()}, most)
+    rows, across = (1 + max(axis) for axis in zip(*places, strict=True))
+    figure = new_figure(FRAME_INCHES + ROW_INCHES * rows, narrowed=MOST_COLUMNS / most)
     scores = [own["score"].to_numpy() for own in found.values()]
     look = styles((label, str(own["optimizer"].iloc[0])) for label, own in found.items())
     won = {label: int(each["trial"]) for label, each in winners(study, problem).items()}
     panels = [(label, name) for label, own in found.items() for name in _tuned(own)]
     for (label, name), (row, column) in zip(panels, places, strict=True):
-        axes = figure.add_subplot(rows, columns, row * columns + column + 1)
+        axes = figure.add_subplot(rows, across, row * across + column + 1)
         score_axis(axes, scores, options)
         space = interval_of(spaces(study, problem, label).get(name))
         _draw_panel(axes, found[label], name, space, look[label], won.get(label))
-        axes.set_title(f"{display_name(label)}: {literal(name)}", fontsize=9)
-        axes.tick_params(labelleft=column == 0, labelsize=8)
+        axes.set_title(f"{display_name(label)}: {literal(name)}", fontsize="small")
+        axes.tick_params(labelleft=column == 0, labelsize="small")
     figure.suptitle(literal(title(study, problem)))
-    figure.supylabel(metric_name(metric(study, problem)), fontsize=10)
+    figure.supylabel(metric_name(metric(study, problem)), fontsize="medium")
     edges = any(
         interval_of(spaces(study, problem, label).get(name)) is not None for label, name in panels
     )
     bad = "missed the target" if metric(study, problem) == STEPS_TO_TARGET else "diverged"
-    caption(figure, [protocol(study, problem), *wrapped(_says(found, bad, edges=edges))])
+    again = any(each["finalist_score"] is not None for each in winners(study, problem).values())
+    seeds = len(study.meta["finalist_seeds"]) if again else 0
+    says = [*_says(found, bad, seeds, edges=edges), *in_words(figure)]
+    caption(figure, [protocol(study, problem), "; ".join(says)])
     return figure
 
 
@@ -125,8 +130,10 @@ def _tuned(rows: pd.DataFrame) -> list[str]:
     return [name.removeprefix(HYPERPARAMETER_PREFIX) for name in names]
 
 
-def layout(counts: Mapping[str, int]) -> list[tuple[int, int]]:
+def layout(counts: Mapping[str, int], across: int = MOST_COLUMNS) -> list[tuple[int, int]]:
     """Return row and column of each panel, of so many of each label, in their order.
+
+    At most so many stand side by side.
 
     The panels of a label stand in one row if they fit into one.
 
@@ -135,9 +142,9 @@ def layout(counts: Mapping[str, int]) -> list[tuple[int, int]]:
     """
     places, taken = [], 0  # places of rows before, whole ones
     for count in counts.values():
-        left = -taken % MOST_COLUMNS
+        left = -taken % across
         taken += left if left < count else 0
-        places += [divmod(taken + place, MOST_COLUMNS) for place in range(count)]
+        places += [divmod(taken + place, across) for place in range(count)]
         taken += count
     return places
 
@@ -156,12 +163,14 @@ def _draw_panel(
     finite, culled = np.isfinite(score), rows["culled_at"].notna().to_numpy()
     shown = np.maximum(score, floor(axes))
     color = style.color
-    axes.plot(values[finite], shown[finite], color=color, **DOT)
+    axes.plot(values[finite], reached(axes, shown[finite]), color=color, **DOT)
+    mark_beyond(axes, values[finite], shown[finite], color)
     top: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
     for which, mark in ((~finite & ~culled, SMALL_CROSS), (culled, CULLED)):
         if which.any():
             axes.plot(values[which], np.ones(which.sum()), color=color, **mark, **top)
-    best = (rows["trial"] == winner).to_numpy() & finite
+    low, high = axes.get_ylim()
+    best = (rows["trial"] == winner).to_numpy() & (shown >= low) & (shown <= high)
     if best.any():
         axes.plot(values[best], shown[best], color=color, zorder=4, clip_on=False, **RING)
     if (score < floor(axes)).any():
@@ -221,10 +230,15 @@ def _kept(depth: np.ndarray) -> np.ndarray:
     return 1.0 - 10.0 ** -np.asarray(depth)
 
 
-def _says(found: Mapping[str, pd.DataFrame], bad: str, *, edges: bool) -> Iterator[str]:
-    """Say what the marks are; ``bad`` is what trials without a score did."""
+def _says(found: Mapping[str, pd.DataFrame], bad: str, seeds: int, *, edges: bool) -> Iterator[str]:
+    """Say what the marks are.
+
+    ``bad`` is what trials without a score did, ``seeds`` on how many more the winner was chosen: it
+    need not be the lowest dot then.
+    """
     rows = pd.concat(found.values())
-    yield "a dot a trial, circled: the winner"
+    chosen = f", chosen among the best on {seeds} more seeds" if seeds else ""
+    yield f"a dot a trial, circled: the winner{chosen}"
     lost = int((np.isposinf(rows["score"]) & rows["culled_at"].isna()).sum())
     if lost:
         yield f"× at the top: {bad}, {lost} of {len(rows)}"

@@ -10,7 +10,7 @@ from matplotlib import font_manager
 from optbench.report.plots import PlotOptions, draw
 from optbench.report.plots.files import write_figure
 from optbench.report.plots.fonts import fit_fonts
-from optbench.report.plots.style import new_figure
+from optbench.report.plots.sheet import new_figure
 from tests.report.runs import Lane, function_problem, tables
 
 

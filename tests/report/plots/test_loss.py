@@ -9,6 +9,7 @@ from optbench.errors import UsageError
 from optbench.records import Status
 from optbench.report.joined import joined
 from optbench.report.plots import PlotOptions, draw
+from optbench.report.plots.signs import BOUNDLESS, LEAVES, OTHERS, SIGNS
 from optbench.report.plots.style import FAINT, KNOWN
 from optbench.report.statistics import smooth
 from tests.report.runs import (
@@ -53,7 +54,13 @@ def bands(axes):
 
 
 def shown_legend(axes):
-    return [text.get_text() for text in axes.figure.legends[0].get_texts()]
+    """Return the names of curves that the legend has; after them it has its signs."""
+    texts = [text.get_text().replace("\n", " ") for text in axes.figure.legends[0].get_texts()]
+    return [text for text in texts if text not in SIGNS]
+
+
+def ylabel(axes):
+    return axes.get_ylabel().replace("\n", " ")
 
 
 def diverging(label, rows, seed=0):
@@ -82,7 +89,7 @@ def test_a_network_has_smoothed_curves_from_0_up_in_the_order_of_the_suite():
     np.testing.assert_array_equal(line.get_xdata(), np.arange(200))
     np.testing.assert_allclose(line.get_ydata(), smooth(network_loss(0.25)))
     assert (line.get_color(), line.get_marker()) == (KNOWN["adam"].color, "D")
-    assert axes.get_ylabel() == "loss, smoothed over 11 iterations"
+    assert ylabel(axes) == ("mean minibatch loss after the update, smoothed over 11 iterations")
     assert axes.get_xlabel() == "iteration"
     assert not bands(axes)
     assert axes.figure.legends[0].get_title().get_text() == ""
@@ -252,11 +259,14 @@ def test_what_falls_below_a_logarithmic_axis_runs_along_its_floor(tail):
     assert not axes_of(of_losses([10.0, 1e-3, 1e-9])).texts
 
 
-def test_a_curve_that_rises_out_of_the_figure_has_a_cross_where_it_leaves():
+def test_a_curve_that_rises_out_of_the_figure_has_a_sign_where_it_leaves():
     axes = axes_of(of_losses([5.0, 6.0, 1e6, 1e9], [5.0, 4.0, 3.0, 2.0]))
-    (cross,) = crosses(axes)
-    np.testing.assert_array_equal(cross.get_xydata(), [[2.0, axes.get_ylim()[1]]])
-    assert cross.get_color() == KNOWN["sgd"].color
+    (sign,) = [line for line in axes.lines if line.get_label() == LEAVES]
+    ((x, y),) = sign.get_xydata()
+    assert 1.0 < x < 2.0
+    assert y == axes.get_ylim()[1]
+    assert sign.get_color() == KNOWN["sgd"].color
+    assert not crosses(axes)
 
 
 def test_a_thousand_lanes_are_few_artists():
@@ -290,6 +300,8 @@ def test_of_a_grid_the_best_stands_out_and_the_rest_is_faint():
     axes = axes_of(swept_run())
     assert shown_legend(axes) == ["SGD, lr=0.1", "Adam, lr=1"]
     assert [len(part.get_segments()) for part in axes.collections] == [4, 4]
+    assert {part.get_label() for part in axes.collections} == {OTHERS}
+    assert "of each grid the best by final loss" in title(axes)
     for part, label in zip(axes.collections, ("adam", "sgd"), strict=True):
         *color, alpha = part.get_color()[0]  # over white as faint as a band
         seen = 1 - alpha * (1 - np.array(color))
@@ -324,6 +336,7 @@ def test_diverged_seeds_are_drawn_one_by_one_and_counted():
     np.testing.assert_allclose(median[40:], each.max(axis=0)[40:])  # the worst of the other two
     bounded, unbounded = bands(axes)
     assert unbounded.get_alpha() < bounded.get_alpha()
+    assert unbounded.get_label() == BOUNDLESS
     assert unbounded.get_paths()[0].vertices[:, 0].min() == 30
     assert np.isfinite(unbounded.get_paths()[0].vertices).all()
     assert unbounded.get_paths()[0].vertices[:, 1].max() > 1.0
@@ -337,16 +350,16 @@ def test_an_interval_whose_end_diverged_is_paler_from_there():
     # Of 11 lanes the ends are the 2nd and the 10th: two diverged lanes take the upper one away.
     assert unbounded.get_paths()[0].vertices[:, 0].min() == 30
     lanes = [network_lane("sgd", seed) for seed in range(10)]
-    bounded, unbounded = bands(
-        axes_of(on_network(*lanes, diverging("sgd", 31, 10)), band="interval")
-    )
-    assert not unbounded.get_paths()  # the 10th is still a finite one
+    # The 10th is still a finite one.
+    assert len(bands(axes_of(on_network(*lanes, diverging("sgd", 31, 10)), band="interval"))) == 1
 
 
 def test_a_median_of_diverged_lanes_ends_with_them():
     lanes = [diverging("sgd", 31, seed=0), diverging("sgd", 21, seed=1), network_lane("sgd", 2)]
     axes = axes_of(on_network(*lanes))
-    assert len(curve(axes, "SGD (2 of 3 diverged)").get_xdata()) == 30
+    median = curve(axes, "SGD (2 of 3 diverged)")
+    assert median.get_xdata()[-1] == 30  # where it is infinite, beyond the edge
+    assert median.get_ydata()[-1] > axes.get_ylim()[1]
 
 
 def test_a_lane_that_failed_at_once_is_in_the_legend_and_has_a_cross():
@@ -408,10 +421,10 @@ def test_rows_that_were_kept_lie_at_their_iterations_and_are_not_smoothed():
     rows = run.trace[run.trace["lane"] == 0]
     assert line.get_xdata().tolist() == rows["iteration"].tolist() == [*range(0, 200, 30), 199]
     np.testing.assert_array_equal(line.get_ydata(), rows["loss"])
-    assert axes.get_ylabel() == "loss, every 30th row"
+    assert ylabel(axes) == "mean minibatch loss after the update, every 30th row"
     (line,) = [each for each in axes_of(run, x="epoch").lines if each.get_label() == "SGD"]
     np.testing.assert_allclose(line.get_xdata(), rows["iteration"] / 40)
-    assert axes_of(run, smooth=1).get_ylabel() == "loss, every 30th row"
+    assert ylabel(axes_of(run, smooth=1)).endswith(", every 30th row")
     with pytest.raises(UsageError, match="the run kept every 30th row of its trace, and smoothing"):
         axes_of(run, smooth=11)
 
@@ -437,6 +450,7 @@ def test_runs_of_which_one_was_thinned_are_drawn_without_smoothing():
     whole = network_run()
     other = replace(with_every(whole, 30), path=whole.path.with_name("other"))
     axes = axes_of(joined([whole, other]))
-    assert axes.get_ylabel() == "loss, every 30th row"
-    lengths = {len(each.get_xdata()) for each in axes.lines if each.get_label()[0] != "_"}
+    assert ylabel(axes).endswith(", every 30th row")
+    curves = [each for each in axes.lines if each.get_label().startswith(("SGD", "Adam"))]
+    lengths = {len(each.get_xdata()) for each in curves}
     assert lengths == {200, 8}

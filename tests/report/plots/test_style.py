@@ -1,15 +1,17 @@
 import random
 
+import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 
+from optbench.optimizers.registry import optimizer_names
 from optbench.report.plots.style import (
+    COLORS,
     KNOWN,
+    MORE_COLORS,
     OTHERS,
     Style,
     display_name,
-    legend_below,
-    new_figure,
     styles,
 )
 
@@ -71,6 +73,40 @@ def test_no_two_labels_of_a_figure_have_one_colour(entries):
     assert styles(entries[::-1]) == found
 
 
+ALL = [(name, name) for name in sorted(optimizer_names())]
+"""Every optimizer that comes with optbench."""
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_of_any_optimizers_no_two_share_a_colour_and_the_known_keep_theirs(seed):
+    chance = random.Random(seed)
+    chosen = chance.sample(ALL, chance.randint(1, len(ALL))) if seed else ALL
+    found = styles(chosen)
+    assert len({style.color for style in found.values()}) == len(chosen)
+    for label, _ in chosen:
+        if label in KNOWN:
+            assert found[label] == KNOWN[label]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_joined_runs_and_variants_no_two_share_a_colour(seed):
+    chance = random.Random(seed)
+    rules = chance.sample([name for name, _ in ALL], chance.randint(1, 10))
+    shared = {f"{name} ({run})": (name, run) for name in rules for run in range(3)}
+    entries = [(label, own) for label, (own, _) in shared.items()]
+    entries += [(f"{name}, swept", name) for name in rules]
+    colors = [to_rgb(style.color) for style in styles(entries, shared).values()]
+    assert len(set(colors)) == len(entries)
+
+
+def test_colours_can_be_told_apart_from_one_another_and_from_paper():
+    known = [style.color for style in KNOWN.values()]
+    every = np.array([to_rgb(color) for color in dict.fromkeys([*known, *COLORS, *MORE_COLORS])])
+    distance = np.abs(every[:, None] - every[None]).max(axis=2) + np.eye(len(every))
+    assert distance.min() > 0.08
+    assert (every @ [0.2126, 0.7152, 0.0722]).max() < 0.75
+
+
 def test_what_is_unknown_has_a_stable_style():
     # A golden value: a new hash would give every plug-in optimizer of old figures a new look.
     assert styles([("my-optimizer", "my-optimizer")])["my-optimizer"] == Style(
@@ -116,29 +152,3 @@ def test_a_label_that_runs_share_is_told_apart_by_line_filling_and_shade():
     assert lines[1] != lines[2]
     assert len({found[f"adam ({run})"].color for run in range(3)}) == 3
     assert found["lion"] == alone["lion"]
-
-
-@pytest.mark.parametrize(
-    ("names", "columns"),
-    [
-        ([f"a rather long label, number {k}" for k in range(9)], 2),
-        (["SGD", "Momentum", "AdaGrad", "Adam"], 4),
-        (["SGD", "Momentum", "AdaGrad", "Adam", "RMSprop", "Nesterov", "AdamW"], 4),
-        (["SGD, lr=0.1", "Momentum, lr=0.001", "AdaGrad, lr=0.3162", "Adam, lr=0.02"], 4),
-        ([f"{name} (b{k}ee7bfc)" for name in ("Momentum", "AdaGrad", "Adam") for k in "90"], 3),
-        (["one"], 1),
-    ],
-)
-def test_a_legend_is_no_wider_than_its_figure_and_makes_room_for_its_rows(names, columns):
-    figure = new_figure(4.0)
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for name in names:
-        axes.plot([0, 1], label=name)
-    legend_below(figure, *axes.get_legend_handles_labels())
-    canvas.draw()
-    (legend,) = figure.legends
-    assert legend._ncols == columns
-    assert legend.get_window_extent(canvas.get_renderer()).width <= figure.bbox.width
-    rows = -(-len(names) // columns)
-    assert figure.get_size_inches()[1] == pytest.approx(4.0 + (rows - 1) * 0.22)

@@ -1,0 +1,298 @@
+"""The sheet that a figure is drawn on: how large it and its text are, and how it is written.
+
+What a user chose of it is in force within :func:`sized_by`; there :func:`new_figure`,
+:func:`add_legend` and :func:`caption` follow it, and :func:`finish` sees to all other text.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import ceil, sqrt
+from os import PathLike
+from pathlib import PurePath
+from textwrap import wrap
+from threading import RLock
+from typing import IO, Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
+from typing_extensions import override
+
+from optbench.errors import UsageError
+from optbench.report.plots.options import FONT_SIZE, WIDTH, LegendPlace, PlotOptions
+from optbench.report.plots.style import literal
+
+SHRINKING = 0.75
+"""A figure of half the width has this power of a half of the height: text keeps its own."""
+
+THINNING = 0.4
+"""And its lines and markers this power of theirs."""
+
+EM = 0.576
+"""Width of a character, in sizes of its font, on average with some room."""
+
+FEWEST_CHARACTERS = 24
+"""Characters of a line that is not broken, however narrow the figure."""
+
+SAMPLE_CHARACTERS = 10
+"""Characters that a line sample of a legend takes the place of."""
+
+LEGEND_ROW_INCHES = 0.22
+"""Height of a row of a legend in text of the usual size."""
+
+BESIDE_SHARE = 0.45
+"""Share of a figure's width that a legend at the right takes at most."""
+
+FRAME_INCHES = 1.1
+"""Height that title and horizontal axis take of a figure in text of the usual size."""
+
+WRITING: dict[Any, Any] = {
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "optbench",
+}
+"""Fonts that journals take, text that can be searched, and the same bytes whenever written."""
+
+UNDATED: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""Metadata by format that leave out when a file was written."""
+
+IMAGE_DPI = 300
+"""Dots per inch of what is an image in a vector format, unless a user chooses."""
+
+_options: ContextVar[PlotOptions | None] = ContextVar("options", default=None)
+_settings = RLock()  # Matplotlib's settings belong to all threads
+
+
+def chosen() -> PlotOptions:
+    """Return what the user chose of the figure that is being drawn."""
+    return _options.get() or PlotOptions()
+
+
+@contextmanager
+def sized_by(options: PlotOptions) -> Iterator[None]:
+    """Draw with what a user chose; other threads that draw wait."""
+    token = _options.set(options)
+    try:
+        with _settings, rc_context({"font.size": options.points}):
+            yield
+    finally:
+        _options.reset(token)
+
+
+class Sheet(Figure):
+    """A figure that is written alike by everybody: see :data:`WRITING`."""
+
+    @override
+    def savefig(self, fname: str | PathLike[str] | IO[Any], **settings: Any) -> None:
+        """Write the figure as :meth:`matplotlib.figure.Figure.savefig` does, without a date."""
+        named = PurePath(fname).suffix[1:] if isinstance(fname, str | PathLike) else ""
+        form = str(settings.get("format") or named).lower()
+        known = UNDATED.get(form, {})
+        settings["metadata"] = {**known, **(settings.get("metadata") or {})} or None
+        if form in UNDATED:
+            settings.setdefault("dpi", max(IMAGE_DPI, round(self.dpi)))
+        with _settings, rc_context(WRITING):
+            super().savefig(fname, **settings)
+
+
+def new_figure(height: float, least: float = 0.0, narrowed: float = 1.0) -> Sheet:
+    """Return an empty figure that belongs to no window and no global state.
+
+    Parameters
+    ----------
+    height
+        Inches that it has if it is as wide as usual; less if it is narrower.
+    least
+        Inches that its rows of text take in text of the usual size.
+    narrowed
+        How many times more panels it would have side by side if it were as wide as usual.
+    """
+    options = chosen()
+    width = options.width_inches
+    own = max(height * (width * sqrt(narrowed) / WIDTH) ** SHRINKING, in_text(least))
+    size = (width, options.height_inches or own)
+    return Sheet(figsize=size, dpi=options.dpi, layout="constrained")
+
+
+def in_text(inches: float) -> float:
+    """Return inches that text of the usual size takes in text of the size that was chosen."""
+    return inches * chosen().points / FONT_SIZE
+
+
+def columns(most: int) -> int:
+    """Return how many of at most so many panels fit side by side."""
+    options = chosen()
+    share = options.width_inches * FONT_SIZE / (WIDTH * options.points)
+    return max(1, min(most, int(most * share + 0.25)))
+
+
+def characters(width_inches: float, size: str = "medium") -> int:
+    """Return how many characters fit into a line of text."""
+    points = FontProperties(size=size).get_size_in_points()
+    return max(FEWEST_CHARACTERS, int(72 * width_inches / (EM * points)))
+
+
+def wrapped(text: str, most: int) -> str:
+    r"""Break the lines of a text that have more characters than so many.
+
+    >>> wrapped("a line\nand another one", 11)
+    'a line\nand another\none'
+    """
+    lines = [
+        part
+        for line in text.split("\n")
+        for part in (wrap(line, most, break_on_hyphens=False) if len(line) > most else [line])
+    ]
+    return "\n".join(lines)
+
+
+def caption(figure: Figure, paragraphs: Iterable[str]) -> None:
+    """Write under the axes what a reader must know beside them."""
+    most = characters(float(figure.get_size_inches()[0]), "small")
+    text = "\n".join(parted(paragraph, most) for paragraph in paragraphs)
+    figure.supxlabel(literal(text, len(text)), fontsize="small", color="#555555")
+
+
+def parted(paragraph: str, most: int) -> str:
+    r"""Break a paragraph of parts between semicolons, between them where it can be.
+
+    >>> parted("one; two; and a third", 11)
+    'one; two\nand a third'
+    """
+    lines: list[str] = []
+    for part in paragraph.split("; "):
+        longer = f"{lines[-1]}; {part}" if lines else part
+        lines[-1:] = [longer] if len(longer) <= most else [*lines[-1:], part]
+    return wrapped("\n".join(lines), most)
+
+
+def add_legend(
+    figure: Figure, handles: Iterable[Artist], texts: Iterable[str], title: str | None = None
+) -> None:
+    """Draw a legend where the user wants it, by default under all axes, where it hides nothing.
+
+    Unless the user chose a height the figure grows with it.
+    """
+    place: LegendPlace = chosen().legend or "below"
+    names = list(texts)
+    if place == "none" or not (names or title):
+        return
+    width = float(figure.get_size_inches()[0]) * (BESIDE_SHARE if place == "right" else 1.0)
+    most = characters(width)
+    names = [wrapped(name, most - SAMPLE_CHARACTERS) for name in names]
+    about = parted(title, characters(width, "small")) if title else None
+    settings: dict[str, Any] = {"title": about, "title_fontsize": "small", "frameon": False}
+    if place == "inside":
+        figure.axes[0].legend(list(handles), names, **settings | {"frameon": True})
+        return
+    across = 1 if place == "right" else _across(names, most)
+    lines = max(sum(map(_lines, part)) for part in _filled(names, across))
+    _make_room(figure, place, lines, _lines(about) if about else 0)
+    where: Any = "outside right upper" if place == "right" else "outside lower center"
+    figure.legend(list(handles), names, loc=where, ncols=across, **settings)
+
+
+def _lines(text: str) -> int:
+    return text.count("\n") + 1
+
+
+def _across(names: Sequence[str], most: int) -> int:
+    """Return how many names have room side by side in a row of so many characters."""
+    for rows in range(1, len(names)):
+        across = ceil(len(names) / rows)
+        widths = [max(_width(name) for name in part) for part in _filled(names, across)]
+        if sum(widths) + SAMPLE_CHARACTERS * len(widths) <= most:
+            return across
+    return 1
+
+
+def _filled(names: Sequence[str], across: int) -> list[list[str]]:
+    """Return names in so many columns, which are filled one by one."""
+    return [[names[place] for place in part] for part in np.array_split(range(len(names)), across)]
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.split("\n")))
+
+
+def _make_room(figure: Figure, place: LegendPlace, lines: int, title_lines: int) -> None:
+    """Make a figure higher for a legend, unless the user chose how high it is."""
+    if chosen().height is not None:
+        return
+    row = in_text(LEGEND_ROW_INCHES)
+    width, height = figure.get_size_inches()
+    if place == "right":
+        height = max(height, row * (lines + title_lines) + FRAME_INCHES)
+    else:
+        height += row * (lines - 1 + max(0, title_lines - 1))
+    figure.set_size_inches(width, height)
+
+
+def finish(figure: Figure) -> None:
+    """Give a figure the title that its user chose, and break what is too long for its place."""
+    title = chosen().title
+    if title is not None:
+        _entitle(figure, title)
+    width, height = map(float, figure.get_size_inches())
+    if figure.get_suptitle():
+        figure.suptitle(wrapped(figure.get_suptitle(), characters(width, "large")))
+    for axes in figure.axes:
+        spec = axes.get_subplotspec()
+        rows, across = spec.get_gridspec().get_geometry() if spec else (1, 1)
+        _break(axes.title, width / across)
+        _break(axes.xaxis.label, width / across)
+        _break(axes.yaxis.label, max(height - FRAME_INCHES, 1.0) / rows)
+        _keep_sizes(axes)
+    _thin(figure, min(1.0, (width / WIDTH) ** THINNING))
+
+
+def _thin(figure: Figure, share: float) -> None:
+    """Make lines and markers of a narrow figure smaller."""
+    legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
+    every = [one for axes in figure.axes for one in (axes, *axes.child_axes)]
+    lines = [line for axes in every for line in axes.lines]
+    lines += [one for each in legends for one in each.legend_handles if isinstance(one, Line2D)]
+    for line in lines:
+        line.set_linewidth(share * line.get_linewidth())
+        line.set_markersize(share * line.get_markersize())
+        line.set_markeredgewidth(share * line.get_markeredgewidth())
+    for dots in (part for axes in every for part in axes.collections):
+        if isinstance(dots, PathCollection):
+            dots.set_sizes(share**2 * dots.get_sizes())
+
+
+def _break(text: Text, inches: float) -> None:
+    most = int(72 * inches / (EM * float(text.get_fontsize())))
+    text.set_text(wrapped(text.get_text(), max(FEWEST_CHARACTERS, most)))
+
+
+def _keep_sizes(axes: Axes) -> None:
+    """Give ticks that come later, as a figure is written, the size of those that are there."""
+    for one in (axes, *axes.child_axes):
+        for axis in (one.xaxis, one.yaxis):
+            size = axis.get_tick_params().get("labelsize", "medium")
+            points = FontProperties(size=size).get_size_in_points()
+            axis.set_tick_params(which="both", labelsize=points)
+
+
+def _entitle(figure: Figure, title: str) -> None:
+    """Put a title in the place of a figure's own; of panels that have one each, above them."""
+    try:
+        MathTextParser("path").parse(title)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"title '{title}' is not what Matplotlib takes: {reason}") from None
+    headed = [axes for axes in figure.axes if axes.get_title()]
+    if not figure.get_suptitle() and len(headed) == 1:
+        headed[0].set_title(title)
+    elif title or figure.get_suptitle():
+        figure.suptitle(title).set_in_layout(bool(title))
