@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, DataDir, Out, complete_run
-from optbench.cli.output import console, say, table, tell
+from optbench.cli.output import console, say, tell
 from optbench.gate.baseline import find, load
 from optbench.gate.save import save_baseline
+from optbench.report.sections import Column, Section
+from optbench.report.terminal import to_rich
 from optbench.store.reader import read_lanes
 
 app = typer.Typer(no_args_is_help=True, help="Keep runs as references for optbench check.")
@@ -57,17 +59,27 @@ def save(
 @app.command("list")
 def list_(out: Out = DEFAULT_OUT) -> None:
     """List the baselines under OUT/baselines."""
-    listed = table("baseline", "suite", "lanes", "saved", "optbench", "processor")
+    columns = [
+        Column("baseline", "name"),
+        Column("suite", "name"),
+        Column("lanes"),
+        Column("saved", "word", spare=1),
+        Column("optbench", "word", spare=3),
+        Column("processor", "prose", spare=2),
+    ]
+    rows = []
     for folder in find([], out):
         baseline = load(folder)
         environment = baseline.meta["environment"]
         saved = str(baseline.meta.get("saved"))[:19].replace("T", " ")
-        listed.add_row(
-            folder.name,
-            baseline.meta["suite"]["name"],
-            str(len(baseline.lanes)),
-            saved,
-            str(environment.get("optbench")),
-            str(environment.get("processor")),
+        rows.append(
+            [
+                folder.name,
+                baseline.meta["suite"]["name"],
+                str(len(baseline.lanes)),
+                saved,
+                str(environment.get("optbench")),
+                str(environment.get("processor")),
+            ]
         )
-    console().print(listed)
+    console().print(to_rich([Section("", columns, rows)]))

@@ -10,8 +10,10 @@ import typer
 from rich.filesize import decimal
 
 from optbench.cli.options import DEFAULT_OUT, Out, complete_run
-from optbench.cli.output import console, say, table, tell
-from optbench.errors import UsageError, printable
+from optbench.cli.output import console, say, tell
+from optbench.errors import UsageError
+from optbench.report.sections import Column, Section
+from optbench.report.terminal import to_rich
 from optbench.store.clean import DeletableRun, choose, delete_runs
 
 
@@ -56,16 +58,24 @@ def clean(
 
 def _confirmed(runs: Sequence[DeletableRun]) -> bool:
     """List the runs and ask whether they may be deleted."""
-    listed = table("run", "suite", "status", "started", "size")
-    for run in runs:
-        started = run.started[:16].replace("T", " ")
-        listed.add_row(
-            printable(run.path.name), run.suite, run.status, started, decimal(run.size_bytes)
-        )
-    for column in listed.columns:
-        column.overflow, column.no_wrap = "fold", column.header in ("status", "started", "size")
-    listed.columns[-1].justify = "right"
-    console(stderr=True).print(listed)
+    columns = [
+        Column("run", "name"),
+        Column("status", "word", spare=2),
+        Column("suite", "name", spare=4),
+        Column("started", "word", spare=3),
+        Column("size", spare=1),
+    ]
+    rows = [
+        [
+            run.path.name,
+            run.status,
+            run.suite,
+            run.started[:16].replace("T", " "),
+            decimal(run.size_bytes),
+        ]
+        for run in runs
+    ]
+    console(stderr=True).print(to_rich([Section("", columns, rows)]))
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     what = f"{count}, {decimal(sum(run.size_bytes for run in runs))}"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):

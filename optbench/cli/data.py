@@ -10,10 +10,12 @@ from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRem
 from rich.progress import Progress as Bars
 
 from optbench import datasets
-from optbench.cli.output import console, say, table, tell
+from optbench.cli.output import console, say, tell
 from optbench.datasets import Verification
 from optbench.datasets.download import Progress
 from optbench.errors import DataError
+from optbench.report.sections import Column, Section
+from optbench.report.terminal import to_rich
 
 SPLITS = ("train", "validation", "test")
 
@@ -39,14 +41,14 @@ DataDir = Annotated[
 @app.command("list")
 def list_(data_dir: DataDir = None) -> None:
     """Show the data sets, their sizes and where they are."""
-    listed = table("data set", *SPLITS, "where")
+    sizes = [Column(split, spare=1) for split in SPLITS]
+    rows = []
     for name in datasets.names():
-        info = datasets.info(name)
-        sizes = [f"{info.splits[split]:,}" if split in info.splits else "" for split in SPLITS]
-        listed.add_row(name, *sizes, _where(name, data_dir))
-    for column in listed.columns[1:-1]:
-        column.justify = "right"
-    console().print(listed)
+        splits = datasets.info(name).splits
+        counts = [f"{splits[split]:,}" if split in splits else "" for split in SPLITS]
+        rows.append([name, *counts, _where(name, data_dir)])
+    columns = [Column("data set", "name"), *sizes, Column("where", "word")]
+    console().print(to_rich([Section("", columns, rows)]))
 
 
 @app.command()
@@ -112,12 +114,18 @@ def _where(name: str, data_dir: Path | None) -> str:
 
 
 def _print_reports(reports: list[Verification]) -> None:
-    listed = table("data set", "file", "sha256", "result")
-    for report in reports:
-        for check in report.checks:
-            result = "good" if check.problem is None else check.problem
-            listed.add_row(report.name, check.name, (check.sha256 or "")[:16], result)
-    console().print(listed)
+    columns = [
+        Column("data set", "name"),
+        Column("file", "word"),
+        Column("sha256", "word", spare=1),
+        Column("result", "prose"),
+    ]
+    rows = [
+        [report.name, check.name, (check.sha256 or "")[:16], check.problem or "good"]
+        for report in reports
+        for check in report.checks
+    ]
+    console().print(to_rich([Section("", columns, rows)]))
 
 
 @contextmanager

@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from optbench.cli import data
 from optbench.cli.options import DEFAULT_OUT, Out
-from optbench.cli.output import console, table
+from optbench.cli.output import console
 from optbench.device.gpu import list_gpus, why_no_gpu
 from optbench.engine.executor import usable_cores
-from optbench.errors import ResultsError, printable
+from optbench.errors import ResultsError
 from optbench.optimizers.modifiers import COMMON
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.problems.registry import PROBLEMS, get_problem_class
 from optbench.records import Status
+from optbench.report.sections import Column, Section
+from optbench.report.terminal import to_rich
 from optbench.store.find import list_runs, list_unbegun
 from optbench.store.reader import read_description
 from optbench.store.studies import is_study, read_tune
@@ -25,6 +26,9 @@ from optbench.suite.format import SuiteFile, builtin_suites, read_suite
 
 MOST_TITLES = 4
 """Up to so many problems or optimizers of a suite are named; more are only counted."""
+
+SETTING = (Column("default", "word"), Column("values", "word"), Column("meaning", "prose"))
+"""Columns of hyperparameters and options, beside their names."""
 
 app = typer.Typer(
     help="List suites, problems, optimizers, data sets, devices or runs.", no_args_is_help=True
@@ -35,17 +39,24 @@ app.command("datasets")(data.list_)
 @app.command()
 def suites() -> None:
     """List the built-in suites."""
-    listed = table("suite", "problems", "optimizers", "iterations", "what it is")
+    columns = [
+        Column("suite", "name"),
+        Column("optimizers", "list"),
+        Column("iterations", spare=1),
+        Column("what it is", "prose"),
+    ]
+    rows = []
     for name in builtin_suites():
         suite = read_suite(name)
-        listed.add_row(
-            name,
-            _titles([entry.title for entry in suite.problem]),
-            _titles([entry.title for entry in suite.optimizer]),
-            _length(suite),
-            suite.description,
-        )
-    console().print(listed)
+        problems = [entry.title for entry in suite.problem]
+        of_others = "" if problems == [name] else f"; problems: {_titles(problems)}"
+        optimizers = _titles([entry.title for entry in suite.optimizer])
+        rows.append([name, optimizers, _length(suite), f"{suite.description}{of_others}"])
+    _print(Section("", columns, rows))
+
+
+def _print(*sections: Section) -> None:
+    console().print(to_rich(sections))
 
 
 def _titles(titles: list[str]) -> str:
@@ -67,44 +78,59 @@ def problems(
 ) -> None:
     """List the problems, or the options of one."""
     if name is None:
-        listed = table("problem", "kind", "iterations", "what it is")
-        for title, problem in PROBLEMS.items():
-            listed.add_row(title, problem.kind, f"{problem.default_iterations}", problem.summary)
+        columns = [
+            Column("problem", "name"),
+            Column("kind", "word", spare=1),
+            Column("iterations", spare=2),
+            Column("what it is", "prose"),
+        ]
+        rows = [
+            [title, problem.kind, f"{problem.default_iterations}", problem.summary]
+            for title, problem in PROBLEMS.items()
+        ]
     else:
-        listed = table("option", "default", "values", "meaning")
-        for option in get_problem_class(name).options:
-            listed.add_row(option.name, option.default_text, option.range, option.meaning)
-    console().print(listed)
+        columns = [Column("option", "name"), *SETTING]
+        rows = [
+            [option.name, option.default_text, option.range, option.meaning]
+            for option in get_problem_class(name).options
+        ]
+    _print(Section("", columns, rows))
 
 
 @app.command()
 def optimizers() -> None:
     """List the optimizers with their hyperparameters, and the presets."""
-    listed = table("optimizer", "default", "range", "meaning")
+    rules: list[list[str]] = []
     for name, optimizer in OPTIMIZERS.items():
-        listed.add_section()
-        listed.add_row(name, "", "", optimizer.summary)
-        for setting in optimizer.hyperparameters:
-            listed.add_row(
-                f"  {setting.name}", setting.default_text, setting.range, setting.meaning
-            )
-    console().print(_with_whole_names(listed))
-    presets = table("preset", "rule", "settings", "what it is")
-    for name, preset in PRESETS.items():
-        settings = ", ".join(f"{key}={_value(value)}" for key, value in preset.settings.items())
-        presets.add_row(name, preset.rule.name, settings, preset.summary)
-    console().print(_with_whole_names(presets))
-    shared = table("any optimizer", "values", "meaning")
-    for common in COMMON.values():
-        shared.add_row(common.name, common.range, common.meaning)
-    console().print(shared)
-
-
-def _with_whole_names(listed: Table) -> Table:
-    """Keep the first two columns of a table whole where the terminal is narrow."""
-    for column in listed.columns[:2]:
-        column.no_wrap = True
-    return listed
+        rules.append([f"{name}: {optimizer.summary}"])
+        rules += [
+            [f"  {setting.name}", setting.default_text, setting.range, setting.meaning]
+            for setting in optimizer.hyperparameters
+        ]
+    presets = [
+        [
+            name,
+            preset.rule.name,
+            ", ".join(f"{key}={_value(value)}" for key, value in preset.settings.items()),
+            preset.summary,
+        ]
+        for name, preset in PRESETS.items()
+    ]
+    common = [[each.name, each.range, each.meaning] for each in COMMON.values()]
+    _print(
+        Section("", [Column("optimizer", "name"), *SETTING], rules),
+        Section(
+            "",
+            [
+                Column("preset", "name"),
+                Column("rule", "name"),
+                Column("settings", "list"),
+                Column("what it is", "prose"),
+            ],
+            presets,
+        ),
+        Section("", [Column("any optimizer", "name"), *SETTING[1:]], common),
+    )
 
 
 def _value(value: float | str) -> str:
@@ -114,37 +140,57 @@ def _value(value: float | str) -> str:
 @app.command()
 def devices() -> None:
     """List the devices, and say why the GPU cannot be used if it cannot."""
-    listed = table("device", "usable", "memory", "what it is")
-    listed.add_row("cpu", "yes", "", f"NumPy on {usable_cores()} cores")
+    columns = [
+        Column("device", "name"),
+        Column("usable", "word"),
+        Column("memory", spare=1),
+        Column("what it is", "prose"),
+    ]
+    rows = [["cpu", "yes", "", f"NumPy on {usable_cores()} cores"]]
     for gpu in list_gpus():
         memory = f"{gpu['memory_bytes'] / 2**30:.0f} GiB"
-        listed.add_row(f"gpu:{gpu['number']}", "yes", memory, gpu["name"])
+        rows.append([f"gpu:{gpu['number']}", "yes", memory, gpu["name"]])
     reason = why_no_gpu()
     if reason is not None:
-        listed.add_row("gpu", "no", "", reason)
-    console().print(listed)
+        rows.append(["gpu", "no", "", reason])
+    _print(Section("", columns, rows))
 
 
 @app.command()
 def runs(out: Out = DEFAULT_OUT) -> None:
     """List the runs and studies under a results directory, oldest first."""
-    listed = table("run", "suite", "status", "started", "invocation")
+    columns = [
+        Column("run", "name"),
+        Column("status", "word", spare=1),
+        Column("suite", "name", spare=3),
+        Column("started", "word", spare=2),
+        Column("invocation", "word", spare=4),
+    ]
+    rows, studies, damaged = [], [], []
     for path in list_runs(out):
         study = is_study(path)
         try:
             meta = read_tune(path) if study else read_description(path)
         except ResultsError as error:
-            listed.add_row(printable(path.name), "", "damaged", "", str(error))
+            rows.append([path.name, "damaged", "", "", ""])
+            damaged.append(str(error))
             continue
-        started = str(meta["started"])[:19].replace("T", " ")
+        invocation = "study" if study else meta["invocation_id"]
         name = meta["suite"]["name"]
-        what = _study(meta, list_runs(path)) if study else meta["invocation_id"]
-        listed.add_row(printable(path.name), name, meta["status"], started, what)
-    for run in list_unbegun(out):
-        started = run.started[:19].replace("T", " ")
-        what = "ended before it began; optbench clean removes it"
-        listed.add_row(printable(run.path.name), run.suite, Status.INTERRUPTED, started, what)
-    console().print(listed)
+        rows.append([path.name, meta["status"], name, _second(meta["started"]), invocation])
+        if study:
+            studies.append(f"{path.name}: {_study(meta, list_runs(path))}")
+    unbegun = [
+        [run.path.name, Status.INTERRUPTED, run.suite, _second(run.started), ""]
+        for run in list_unbegun(out)
+    ]
+    ended = [f"{row[0]} ended before it began; optbench clean removes it" for row in unbegun]
+    _print(Section("", columns, rows + unbegun, facts=studies, warnings=damaged + ended))
+
+
+def _second(started: str) -> str:
+    """Write a time of ISO 8601 down to the second."""
+    return str(started)[:19].replace("T", " ")
 
 
 def _study(meta: Mapping[str, Any], rounds: Sequence[Path]) -> str:
@@ -156,4 +202,4 @@ def _study(meta: Mapping[str, Any], rounds: Sequence[Path]) -> str:
     count = f"{most}" if least == most else f"{least} to {most}"
     round_ = rounds[-1].name if rounds else "not begun"
     metrics = ", ".join(dict.fromkeys(meta["metric"].values()))
-    return f"study: {count} trials each of {_titles([*labels])}, by {metrics}; {round_}"
+    return f"{count} trials each of {_titles([*labels])}, by {metrics}; {round_}"

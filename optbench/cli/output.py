@@ -4,9 +4,7 @@ import sys
 from typing import Any
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
 
@@ -40,14 +38,6 @@ def console(*, stderr: bool = False) -> Console:
     if not screen.is_terminal:
         screen.width = PIPE_COLUMNS
     return screen
-
-
-def table(*headings: str) -> Table:
-    """Return an empty table in the style of all tables; what is too long for its column folds."""
-    empty = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in empty.columns:
-        column.overflow = "fold"
-    return empty
 
 
 class _Debugging:

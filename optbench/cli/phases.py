@@ -9,7 +9,9 @@ from optbench.cli.display import Bars, Pace, has_bars
 from optbench.cli.output import console, say
 from optbench.records import BlockResult, BlockSplit, Record, TraceChunk
 from optbench.report.budgets import score
-from optbench.report.sections import Column, Section, to_rich
+from optbench.report.protocol import metric_name
+from optbench.report.sections import Column, Section
+from optbench.report.terminal import to_rich
 from optbench.runs.pipeline import Plan
 from optbench.store.studies import FINAL
 from optbench.tuning.outlook import FINALISTS, SEARCH, Outlook, Share
@@ -58,7 +60,7 @@ def _expected(outlook: Outlook, problem: str) -> Section:
         ]
         for entrant in entrants
     ]
-    metric = protocol.metrics[problem].replace("_", " ")
+    metric = metric_name(protocol.metrics[problem])
     if problem in protocol.goals:
         metric += f" {protocol.goals[problem].rule}"
     plans = {each.label: _plan_of(done[each.label]) for each in entrants}
@@ -72,9 +74,11 @@ def _expected(outlook: Outlook, problem: str) -> Section:
     return Section(
         f"{problem}: {protocol.sampler}, {protocol.budget} for each optimizer, by {metric}",
         [
-            Column("optimizer", is_name=True),
-            Column("searched", is_text=True),
-            *map(Column, ("trials", "lanes", "steps")),
+            Column("optimizer", "name"),
+            Column("searched", "word"),
+            Column("trials"),
+            Column("lanes", spare=2),
+            Column("steps", spare=1),
         ],
         rows,
         facts=[*_grouped(plans), *_grouped(sources)],

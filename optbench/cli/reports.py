@@ -10,7 +10,8 @@ from optbench.cli.options import check_choice, place
 from optbench.cli.output import console, tell
 from optbench.errors import UsageError
 from optbench.report.formats import format_of
-from optbench.report.sections import Section, to_csv, to_json, to_latex, to_markdown, to_rich
+from optbench.report.sections import Section, to_csv, to_json, to_latex, to_markdown
+from optbench.report.terminal import to_rich
 from optbench.store.files import check_place, write_output
 from optbench.suite.values import seed_list
 

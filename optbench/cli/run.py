@@ -1,6 +1,6 @@
 """``optbench run``: train optimizers side by side."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from json import dumps, loads
 from pathlib import Path
@@ -11,7 +11,7 @@ import typer
 
 from optbench.cli import display
 from optbench.cli.options import DEFAULT_OUT, DataDir, Debug, Out, Version, Workers, complete_suite
-from optbench.cli.output import console, debug, say, table, tell
+from optbench.cli.output import console, debug, say, tell
 from optbench.cli.request import (
     WHAT_TO_RUN,
     BatchSize,
@@ -47,10 +47,11 @@ from optbench.cli.request import (
 from optbench.errors import ExitCode, SuiteError
 from optbench.records import RunTables, Status
 from optbench.report.configurations import RANKED_BY
-from optbench.report.sections import to_json, to_rich
+from optbench.report.sections import Column, Section, to_json
 from optbench.report.summaries import summary
 from optbench.report.tables import duration, sections
-from optbench.runs.estimate import data_bytes, estimate_plan
+from optbench.report.terminal import to_rich
+from optbench.runs.estimate import Estimate, data_bytes, estimate_plan
 from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
@@ -177,27 +178,8 @@ def _print_plans(invocation: Invocation, notice: Callable[[str], None]) -> None:
     """Print what the runs would take."""
     device, plans = plan_runs(invocation, notice)
     for plan in plans:
-        listed = table(
-            *("problem", "optimizers", "lanes", "iterations", "blocks", "largest block", "time")
-        )
         estimates = estimate_plan(plan, device)
-        for estimate in estimates:
-            numbers = (
-                estimate.optimizers,
-                estimate.lanes,
-                estimate.iterations,
-                estimate.blocks,
-            )
-            lanes = f"{estimate.block_lanes:,} lane{'' if estimate.block_lanes == 1 else 's'}"
-            listed.add_row(
-                estimate.problem,
-                *(f"{number:,}" for number in numbers),
-                f"{lanes}, {_memory(estimate.block_bytes)}",
-                duration(estimate.seconds),
-            )
-        for column in listed.columns[1:]:
-            column.justify = "right"
-        console().print(listed)
+        console().print(to_rich([_expected(estimates)]))
         at_work = plan.workers * max((estimate.block_bytes for estimate in estimates), default=0)
         seconds = sum(estimate.seconds for estimate in estimates) / plan.workers
         kind = "worker process" if plan.processes else "worker"
@@ -208,6 +190,27 @@ def _print_plans(invocation: Invocation, notice: Callable[[str], None]) -> None:
             f"{workers} ({device.kind}), about {duration(seconds)}, {_memory(at_work)} of work "
             f"arrays and {_memory(data_bytes(plan))} of data; nothing was run"
         )
+
+
+def _expected(estimates: Sequence[Estimate]) -> Section:
+    """Return the table of what a run would take, a row for each problem."""
+    columns = [
+        Column("problem", "name"),
+        Column("optimizers", spare=3),
+        Column("lanes"),
+        Column("iterations", spare=1),
+        Column("blocks", spare=2),
+        Column("largest block", spare=4),
+        Column("time"),
+    ]
+    rows = []
+    for each in estimates:
+        numbers = (each.optimizers, each.lanes, each.iterations, each.blocks)
+        lanes = f"{each.block_lanes:,} lane{'' if each.block_lanes == 1 else 's'}"
+        block = f"{lanes}, {_memory(each.block_bytes)}"
+        counts = (f"{number:,}" for number in numbers)
+        rows.append([each.problem, *counts, block, duration(each.seconds)])
+    return Section("", columns, rows)
 
 
 def _memory(count: int) -> str:

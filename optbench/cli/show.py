@@ -15,11 +15,13 @@ from optbench.inference.best_of import Estimator
 from optbench.report import budgets as curves
 from optbench.report import studies as found_by
 from optbench.report import tolerance as widths
+from optbench.report.joined import settings_apart
 from optbench.report.protocol import adaptive
 from optbench.report.summaries import summary
 from optbench.report.tables import sections as summary_sections
 from optbench.store.find import find_runs
-from optbench.store.reader import read_run
+from optbench.store.reader import read_description, read_run
+from optbench.store.studies import run_name
 
 
 def show(
@@ -69,9 +71,10 @@ def show(
         tables, sections = (
             (widths.tolerance, widths.sections) if tolerance else (summary, summary_sections)
         )
-        found = [tables(read_run(path)) for path in find_runs(runs or [], out)]
-        rows = pd.concat(found, ignore_index=True)
-        report(rows, sections(rows), format_)
+        paths = find_runs(runs or [], out)
+        rows = pd.concat([tables(read_run(path)) for path in paths], ignore_index=True)
+        apart = settings_apart({run_name(path): read_description(path) for path in paths})
+        report(rows, sections(rows, apart), format_)
 
 
 def _show_budgets(arguments: Sequence[str], estimator: str | None, format_: str, out: Path) -> None:

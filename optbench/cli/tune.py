@@ -53,8 +53,9 @@ from optbench.errors import ExitCode, SuiteError
 from optbench.records import STEPS_TO_TARGET, Status
 from optbench.report.aims import FIXED
 from optbench.report.configurations import RANKED_BY
-from optbench.report.sections import to_json, to_rich
+from optbench.report.sections import to_json
 from optbench.report.studies import results, sections
+from optbench.report.terminal import to_rich
 from optbench.runs.invocation import Execution
 from optbench.runs.pipeline import CHECKPOINT_SECONDS
 from optbench.store.find import find_study

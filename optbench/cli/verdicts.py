@@ -1,26 +1,33 @@
 """How the verdicts of ``optbench check`` are printed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optbench.cli.output import console, table, tell
+from optbench.cli.output import console, tell
 from optbench.errors import ExitCode, printable
 from optbench.gate import formats
+from optbench.report.sections import Column, Section
+from optbench.report.terminal import to_rich
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from optbench.gate.check import CheckedBaseline
     from optbench.gate.verdict import Group
 
 COLORS = {"failure": "red", "warning": "yellow", "regression": "red", "improvement": "green"}
 
-SPARED = ("p", "seeds", "to target", "test error")
-"""Columns that a narrow screen does without, the first ones first."""
-
-ANY_WIDTH = 10_000
-"""Columns in which every table fits."""
+COLUMNS = (
+    Column("problem", "name", gathers=True),
+    Column("optimizer", "name"),
+    Column("verdict", "word"),
+    Column("change"),
+    Column("between", spare=1),
+    Column("detects", spare=2),
+    Column("seeds", spare=5),
+    Column("p", spare=6),
+    Column("test error", spare=3),
+    Column("to target", spare=4),
+)
+"""Columns of the table, of which those are shown in which a group has something."""
 
 
 def print_verdicts(checked: "Sequence[CheckedBaseline]", format_: str) -> None:
@@ -48,36 +55,26 @@ def _print_text(checked: "CheckedBaseline") -> None:
         text = f"  {finding.severity}: {formats.line(finding)}"
         screen.print(text, style=COLORS.get(finding.severity), soft_wrap=True)
     if verdict.groups:
-        _print_groups(verdict.groups, screen)
+        screen.print(to_rich([_section(verdict.groups)]))
     for figure in checked.figures:
         screen.print(f"figure: {figure}", soft_wrap=True)
 
 
-def _print_groups(groups: "Sequence[Group]", screen: "Console") -> None:
-    """Print one row per group, as wide as the screen is, and the notes of groups below it."""
+def _section(groups: "Sequence[Group]") -> Section:
+    """Return a table of one row per group, and the notes of groups below it."""
     rows = formats.used_cells(groups)
-    names = [name for name in rows[0] if name != formats.NOTE]
-    left_out = []
-    unbounded = screen.options.update(width=ANY_WIDTH)
-    for spared in filter(tuple(names).__contains__, SPARED):
-        if screen.measure(_table(groups, rows, names), options=unbounded).maximum <= screen.width:
-            break
-        names.remove(spared)
-        left_out.append(spared)
-    screen.print(_table(groups, rows, names))
-    for note, places in _notes(groups).items():
-        screen.print(f"{', '.join(places)}: {note}", soft_wrap=True)
-    if left_out:
-        screen.print(f"a wider screen also shows: {', '.join(left_out)}", style="dim")
-
-
-def _table(
-    groups: "Sequence[Group]", rows: Sequence[Mapping[str, str]], names: Sequence[str]
-) -> "Table":
-    listed = table(*names)
-    for group, row in zip(groups, rows, strict=True):
-        listed.add_row(*(row[name] for name in names), style=COLORS.get(group.verdict))
-    return listed
+    columns = [column for column in COLUMNS if column.heading in rows[0]]
+    return Section(
+        "",
+        columns,
+        [[row[column.heading] for column in columns] for row in rows],
+        facts=[f"{', '.join(places)}: {note}" for note, places in _notes(groups).items()],
+        colors={
+            place: COLORS[group.verdict]
+            for place, group in enumerate(groups)
+            if group.verdict in COLORS
+        },
+    )
 
 
 def _notes(groups: "Sequence[Group]") -> dict[str, list[str]]:

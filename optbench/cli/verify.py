@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from optbench.cli.options import check_choice, complete_optimizer
-from optbench.cli.output import console, say, table, tell
+from optbench.cli.output import console, say, tell
 from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.device.cpu import NumpyDevice
 from optbench.errors import CheckError, DeviceError, UsageError
+from optbench.report.sections import Column, Section
+from optbench.report.terminal import to_rich
 from optbench.store.files import json_text
 from optbench.suite.values import toml_value
 from optbench.verify.devices import DeviceComparison, verify_devices, worst
@@ -20,7 +22,7 @@ from optbench.verify.optimizers import CheckResult, check_optimizer
 from optbench.verify.problems import check_problem
 
 VERDICTS = {True: "good", False: "wrong", None: "not checked"}
-STYLES = {True: None, False: "red", None: "yellow"}
+COLORS = {False: "red", None: "yellow"}
 
 FORMATS = ("table", "json")
 
@@ -168,13 +170,19 @@ def parse_hyperparameters(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _print_checks(name: str, results: Sequence[CheckResult]) -> None:
-    listed = table("check", "result", "what was seen")
-    for result in results:
-        verdict, style = VERDICTS[result.passed], STYLES[result.passed]
-        listed.add_row(result.check, verdict, result.note, style=style)
-    screen = console()
-    screen.print(f"What every optimizer promises, checked for {name}\n")
-    screen.print(listed)
+    columns = [
+        Column("check", "word"),
+        Column("result", "word"),
+        Column("what was seen", "prose"),
+    ]
+    title = f"What every optimizer promises, checked for {name}"
+    rows = [[result.check, VERDICTS[result.passed], result.note] for result in results]
+    colors = {
+        place: COLORS[result.passed]
+        for place, result in enumerate(results)
+        if result.passed in COLORS
+    }
+    console().print(to_rich([Section(title, columns, rows, colors=colors)]))
 
 
 def _gradients_json(checks: Sequence[GradientCheck]) -> str:
@@ -203,27 +211,34 @@ def _gradients_json(checks: Sequence[GradientCheck]) -> str:
 
 def _print_gradients(checks: Sequence[GradientCheck]) -> None:
     """Print one row per tensor, under the name of its problem."""
-    listed = table("tensor", "entries", "redrawn", "error", "at", "result")
-    listed.columns[0].overflow = "fold"
-    for column in listed.columns[1:-2]:
-        column.justify = "right"
+    columns = [
+        Column("tensor", "name"),
+        Column("entries", spare=2),
+        Column("redrawn", spare=3),
+        Column("error"),
+        Column("at", "word", spare=1),
+        Column("result", "word"),
+    ]
+    rows: list[list[str]] = []
+    colors = {}
     for check in checks:
-        listed.add_section()
-        listed.add_row(check.title, style="bold")
+        rows.append([check.title])
         for tensor in check.tensors:
             verdict = "good" if tensor.passed else "wrong" if tensor.entries else "no derivative"
-            listed.add_row(
-                tensor.tensor,
-                f"{tensor.entries} of {tensor.size}",
-                str(tensor.redrawn or ""),
-                _short(tensor.error),
-                ", ".join(map(str, tensor.worst)),
-                verdict,
-                style=None if tensor.passed else "red",
+            if not tensor.passed:
+                colors[len(rows)] = "red"
+            rows.append(
+                [
+                    tensor.tensor,
+                    f"{tensor.entries} of {tensor.size}",
+                    str(tensor.redrawn or ""),
+                    _short(tensor.error),
+                    ", ".join(map(str, tensor.worst)),
+                    verdict,
+                ]
             )
-    screen = console()
-    screen.print("Largest error of the gradient beside central differences of the loss\n")
-    screen.print(listed)
+    title = "Largest error of the gradient beside central differences of the loss"
+    console().print(to_rich([Section(title, columns, rows, colors=colors)]))
 
 
 def _why(far: TensorCheck) -> str:
@@ -246,26 +261,32 @@ def _devices_json(comparisons: Sequence[DeviceComparison]) -> str:
 def _print_devices(comparisons: Sequence[DeviceComparison], device: Device) -> None:
     """Print one row per problem, optimizer and dtype, under the name of the GPU."""
     steps = dict.fromkeys(comparison.steps for comparison in comparisons)
-    numbers = [heading for count in steps for heading in (f"{count} steps", "tolerance")]
-    listed = table("optimizer", "dtype", *numbers, "result")
-    listed.columns[0].overflow = "fold"
-    for column in listed.columns[2:-1]:
-        column.justify = "right"
+    numbers = [
+        column
+        for count in steps
+        for column in (
+            Column(f"{count} steps"),
+            Column("tolerance", spare=1, called=f"tolerance of {count} steps"),
+        )
+    ]
+    columns = [Column("optimizer", "name"), Column("dtype", "word"), *numbers]
+    columns.append(Column("result", "word"))
+    rows: list[list[str]] = []
+    colors = {}
     for title, of_problem in groupby(comparisons, key=lambda compared: compared.problem):
-        listed.add_section()
-        listed.add_row(title, style="bold")
+        rows.append([title])
         for (name, dtype), group in groupby(
             of_problem, key=lambda compared: (compared.optimizer, compared.dtype)
         ):
             row = list(group)
             cells = [_short(value) for cell in row for value in (cell.difference, cell.tolerance)]
             passed = all(cell.passed for cell in row)
-            verdict, style = ("good", None) if passed else ("beyond", "red")
-            listed.add_row(name, dtype, *cells, verdict, style=style)
-    screen = console()
-    name = device.describe().get("name", device.kind)
-    screen.print(f"Largest relative difference of the traces on {name} from those on the CPU\n")
-    screen.print(listed)
+            if not passed:
+                colors[len(rows)] = "red"
+            rows.append([name, dtype, *cells, "good" if passed else "beyond"])
+    gpu = device.describe().get("name", device.kind)
+    title = f"Largest relative difference of the traces on {gpu} from those on the CPU"
+    console().print(to_rich([Section(title, columns, rows, colors=colors)]))
 
 
 def _short(value: float) -> str:

@@ -25,7 +25,7 @@ Cells = tuple[Column, Callable[[Row], str]]
 
 
 def sections(answer: Answer) -> list[Section]:
-    """Return the tables of an answer; each fits 80 columns."""
+    """Return the tables of an answer."""
     found = []
     for race in answer.races:
         rows = answer.labels[answer.labels["problem"] == race.problem]
@@ -128,27 +128,36 @@ def _race(answer: Answer, race: Race, rows: pd.DataFrame) -> Section:
     several = bool((rows["seeds"] > 1).any())
     unit = unit_of([race])
     cells: list[Cells] = [
-        (Column("optimizer", is_name=True), lambda row: row["label"]),
-        (Column("at", is_text=True), lambda row: _chosen(row["configuration"])),
+        (Column("optimizer", "name"), lambda row: row["label"]),
+        (Column("at", "list"), lambda row: _chosen(row["configuration"])),
     ]
     if several:
         cells += [
             (Column("there"), lambda row: f"{row['reached']} of {row['seeds']}"),
-            (Column("95 %"), lambda row: _span(row, "success", lambda share: f"{100 * share:.0f}")),
+            (
+                Column("95 %", spare=4, called="95 % of there"),
+                lambda row: _span(row, "success", lambda share: f"{100 * share:.0f}"),
+            ),
         ]
     else:
         cells.append((Column(unit[1]), lambda row: _time(row["median"], row, unit)))
     cells += [
         (Column("RMST"), lambda row: _time(row["rmst"], row, unit)),
-        (Column("95 %"), lambda row: _times(row, "rmst", unit)),
+        (Column("95 %", spare=1, called="95 % of RMST"), lambda row: _times(row, "rmst", unit)),
     ]
     if several:
         cells += [
-            (Column("median"), lambda row: _time(row["median"], row, unit)),
-            (Column("95 %"), lambda row: _times(row, "median", unit)),
-            (Column("ERT"), lambda row: "∞" if row["ert"] == inf else time_text(row["ert"], unit)),
+            (Column("median", spare=2), lambda row: _time(row["median"], row, unit)),
+            (
+                Column("95 %", spare=3, called="95 % of the median"),
+                lambda row: _times(row, "median", unit),
+            ),
+            (
+                Column("ERT", spare=5),
+                lambda row: "∞" if row["ert"] == inf else time_text(row["ert"], unit),
+            ),
         ]
-    cells.append((Column("a step"), lambda row: duration(row["step_seconds"])))
+    cells.append((Column("a step", spare=6), lambda row: duration(row["step_seconds"])))
     columns, written = _table(cells, rows)
     title = problem_title(answer.tables, race.problem)
     seeds = f", {seeds_text(rows['seeds'].tolist())}" if several else ""
@@ -158,7 +167,7 @@ def _race(answer: Answer, race: Race, rows: pd.DataFrame) -> Section:
         written,
         facts=list(_facts(answer, race, rows, several=several)),
         warnings=list(_warnings(answer, race)),
-        lost={place for place, reached in enumerate(rows["reached"]) if not reached},
+        colors={place: "red" for place, reached in enumerate(rows["reached"]) if not reached},
         bold={place for place, rmst in enumerate(rows["rmst"]) if rmst == rows["rmst"].min()},
     )
 
@@ -209,15 +218,15 @@ def _against(answer: Answer, race: Race, rows: pd.DataFrame) -> Section:
     """Return how much faster than the reference the labels of a problem are."""
     reference = answer.question.reference
     cells: list[Cells] = [
-        (Column("optimizer", is_name=True), lambda row: row["label"]),
+        (Column("optimizer", "name"), lambda row: row["label"]),
         (Column("speed-up"), lambda row: _ratio(row["speedup"])),
-        (Column("seed by seed"), lambda row: _ratio(row["ratio"])),
-        (Column("95 %"), lambda row: _span(row, "ratio", lambda ratio: f"{ratio:.3g}")),
+        (Column("seed by seed", spare=2), lambda row: _ratio(row["ratio"])),
+        (Column("95 %", spare=3), lambda row: _span(row, "ratio", lambda ratio: f"{ratio:.3g}")),
         (
-            Column("p"),
+            Column("p", spare=1),
             lambda row: MISSING if isnan(row["p_adjusted"]) else f"{row['p_adjusted']:.2g}",
         ),
-        (Column(f"than {reference} it is", is_text=True), lambda row: row["says"]),
+        (Column(f"than {reference} it is", "prose"), lambda row: row["says"]),
     ]
     columns, written = _table(cells, rows)
     family = int((answer.labels["pairs"] > 0).sum())
@@ -236,16 +245,16 @@ def _against(answer: Answer, race: Race, rows: pd.DataFrame) -> Section:
 def _overall(answer: Answer, rows: pd.DataFrame) -> Section:
     """Return what the problems say together."""
     cells: list[Cells] = [
-        (Column("optimizer", is_name=True), lambda row: row["label"]),
+        (Column("optimizer", "name"), lambda row: row["label"]),
         (Column("score"), lambda row: f"{row['score']:.3f}"),
-        (Column("95 %"), lambda row: _span(row, "score", lambda score: f"{score:.3f}")),
+        (Column("95 %", spare=1), lambda row: _span(row, "score", lambda score: f"{score:.3f}")),
     ]
     for ratio in RATIOS:
         heading = "fastest" if ratio == 1.0 else f"≤ {ratio:g}×"
-        cells.append((Column(heading), _within(f"within_{ratio:g}")))
+        cells.append((Column(heading, spare=4), _within(f"within_{ratio:g}")))
     for name, heading in (("algoperf", "AlgoPerf"), ("area", "targets")):
         if name in rows:
-            cells.append((Column(heading), _three_digits(name)))
+            cells.append((Column(heading, spare=2), _three_digits(name)))
     columns, written = _table(cells, rows)
     problems = len(answer.races)
     facts = [

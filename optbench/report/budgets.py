@@ -209,7 +209,7 @@ def shown_budgets(trials: int) -> list[int]:
 
 
 def sections(rows: pd.DataFrame) -> list[Section]:
-    """Return of each problem the curves at some k, then who wins there; each fits 80 columns."""
+    """Return of each problem the curves at some k, then who wins there."""
     parts = []
     for _, of_problem in rows.groupby(["study", "problem"], sort=False):
         parts.append(_curve_section(of_problem))
@@ -222,11 +222,11 @@ def _curve_section(rows: pd.DataFrame) -> Section:
     first = rows.iloc[0]
     has_band, has_test = rows["high"].notna().any(), rows["test_error"].notna().any()
     shown = rows[[k in shown_budgets(T) for k, T in zip(rows["k"], rows["trials"], strict=True)]]
-    columns = [Column("optimizer", is_name=True), Column("trials"), Column("steps")]
+    columns = [Column("optimizer", "name"), Column("trials"), Column("steps", spare=3)]
     columns += [Column("median best")]
-    columns += [Column("95 %")] if has_band else []
-    columns += [Column("expected")]
-    columns += [Column("test error")] if has_test else []
+    columns += [Column("95 %", spare=1)] if has_band else []
+    columns += [Column("expected", spare=2)]
+    columns += [Column("test error", spare=4)] if has_test else []
     cells = []
     for _, row in shown.iterrows():
         of = str(row["metric"])
@@ -294,7 +294,7 @@ def _wins_section(rows: pd.DataFrame) -> Section:
     for a, b in combinations(curves, 2):
         found = curves[a][WINS_OVER.format(b)].reindex(shown)
         cells.append([a, b, *(MISSING if pd.isna(p) else f"{p:.2f}" for p in found)])
-    columns = [Column("a", is_name=True), Column("b", is_name=True)]
+    columns = [Column("a", "name", gathers=True), Column("b", "name")]
     columns += [Column(f"{k}") for k in shown]
     return Section(
         f"{rows['problem'].iloc[0]}: how often a's best of so many trials is better than b's",
@@ -305,7 +305,7 @@ def _wins_section(rows: pd.DataFrame) -> Section:
 
 
 def incumbent_sections(rows: pd.DataFrame) -> list[Section]:
-    """Return of each problem the trials that became the best so far; each fits 80 columns."""
+    """Return of each problem the trials that became the best so far."""
     parts = []
     for _, of_problem in rows.groupby(["study", "problem"], sort=False):
         first = of_problem.iloc[0]
@@ -313,9 +313,9 @@ def incumbent_sections(rows: pd.DataFrame) -> list[Section]:
             Section(
                 str(first["heading"]),
                 [
-                    Column("optimizer", is_name=True),
+                    Column("optimizer", "name"),
                     Column("trial"),
-                    Column("steps"),
+                    Column("steps", spare=1),
                     Column("best so far"),
                 ],
                 [_incumbent_cells(row) for _, row in _steps_down(of_problem).iterrows()],

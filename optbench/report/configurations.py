@@ -23,11 +23,12 @@ EVALUATED = tuple(f"{split}_{measure}" for split in SPLITS for measure in ("loss
 MEASURES = ("final_loss", "best_loss", *EVALUATED)
 """What a lane reached, and what medians over seeds are taken of."""
 
-CRITERIA = {
-    "validation_loss": "validation loss",
-    "train_loss": "train loss",
-    "final_loss": "final loss",
+MEASURE_NAMES = {
+    name: name.replace("train_", "training_").replace("_", " ") for name in ("loss", *MEASURES)
 }
+"""What a reader calls them, and the loss of a trace."""
+
+CRITERIA = {name: MEASURE_NAMES[name] for name in ("validation_loss", "train_loss", "final_loss")}
 """What a problem's lanes are ranked by, and its name: the first of these that any of them has."""
 
 
@@ -202,6 +203,10 @@ def _configurations(lanes: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     medians = {name: quantile(values[name], 0.5) for name in numbers}
     low, high = spread(values["score"])
     seeds_outside = values["outside"].sum(axis=0)
+    iterations, seconds = (
+        lanes[name].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
+        for name in ("iterations", "step_seconds")
+    )
     return table.assign(
         lane_numbers=pd.Series(list(map(tuple, lanes["lane"].to_numpy()[rows].T.tolist()))),
         seeds=len(rows),
@@ -218,12 +223,10 @@ def _configurations(lanes: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
         floor=floor,
         level=np.maximum(medians["score"], floor),
         averaged_rows=lanes["averaged_rows"].to_numpy()[rows].max(axis=0),
-        **{
-            name: pd.DataFrame(
-                lanes[name].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
-            ).median()
-            for name in ("iterations", "step_seconds")
-        },
+        iterations=pd.DataFrame(iterations).median(),
+        step_seconds=pd.DataFrame(seconds).median(),
+        step_seconds_low=pd.DataFrame(seconds).min(),
+        step_seconds_high=pd.DataFrame(seconds).max(),
         standing=np.where(np.isfinite(medians["score"]), 2 * seeds_outside > len(rows), 2),
     )
 

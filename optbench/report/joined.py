@@ -22,6 +22,14 @@ end."""
 MOST_DIFFERENCES = 4
 """Differences that a message names."""
 
+SETTINGS = {
+    "iterations": "{} iterations",
+    "batch_size": "batches of {}",
+    "dtype": "{}",
+    "device": "on a {}",
+}
+"""Settings of a problem that tell runs of it apart at a glance, and how a title has them."""
+
 RUN_NAME = re.compile(r".+-\d{8}T\d{6}Z-([0-9a-f]{8})")
 """The name of a run's directory that nobody has renamed; the group tells it from all others."""
 
@@ -67,6 +75,27 @@ def joined(runs: Sequence[RunTables]) -> RunTables:
     }
     shared = dict(_owners(distinct, parts))
     return RunTables(path=first.path, meta=meta, **tables, runs=tuple(names), shared=shared)
+
+
+def settings_apart(described: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return, by run and problem, those of :data:`SETTINGS` that differ between runs, as text.
+
+    ``described`` has what run.json says of each run, by its name.
+    """
+    settings: dict[str, dict[str, dict[str, Any]]] = {}
+    for run, meta in described.items():
+        device = (meta.get("device") or {}).get("kind")
+        for entry in meta["problems"]:
+            settings.setdefault(str(entry["problem"]), {})[run] = {**entry, "device": device}
+    found = {}
+    for problem, of_runs in settings.items():
+        differ = [
+            name for name in SETTINGS if len({each.get(name) for each in of_runs.values()}) > 1
+        ]
+        for run, each in of_runs.items():
+            known = [(name, each.get(name)) for name in differ if each.get(name) is not None]
+            found[run, problem] = ", ".join(SETTINGS[name].format(value) for name, value in known)
+    return found
 
 
 def of_problems(tables: RunTables, problems: Collection[str]) -> RunTables:

@@ -13,12 +13,11 @@ import pandas as pd
 
 from optbench.records import RunTables, StudyTables
 from optbench.report.compare import METRICS
+from optbench.report.configurations import MEASURE_NAMES, problem_title, ranked_lanes
 from optbench.report.configurations import problem_names as problems_of_run
-from optbench.report.configurations import problem_title, ranked_lanes
 from optbench.report.entrants import entrants
 from optbench.report.joined import of_problems
 from optbench.report.statistics import quantile
-from optbench.report.verdicts import SHOWN
 from optbench.report.watched import at_most
 from optbench.store.studies import is_study
 
@@ -82,7 +81,7 @@ def metric_name(name: str) -> str:
     >>> metric_name("validation_loss"), metric_name("steps_to_target")
     ('validation loss', 'steps to target')
     """
-    return SHOWN.get(name, name.replace("_", " "))
+    return MEASURE_NAMES.get(name, name.replace("_", " "))
 
 
 def scored_by(study: StudyTables, problem: str) -> str:

@@ -1,20 +1,18 @@
-"""Tables that are read, with what stands below them: for the terminal, Markdown and LaTeX.
+"""Tables that are read, with what stands below them, and how Markdown and LaTeX write them.
 
-A table of a report is a list of :class:`Section`; here is all that writes them. For programs there
-are CSV and JSON, which hold a DataFrame's columns and unrounded values.
+A table is a :class:`Section`, wherever it is shown; :mod:`optbench.report.terminal` lays it out
+for a screen. For programs there are CSV and JSON, which hold a DataFrame's columns and unrounded
+values.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import pandas as pd
-from rich import box
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Literal
 
 from optbench.store.files import json_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPECIAL_IN_LATEX = {
     "\\": r"\textbackslash{}",
@@ -35,21 +33,39 @@ SPECIAL_IN_LATEX = {
 """What stands for characters that LaTeX takes otherwise, or that its fonts lack."""
 
 
+Kind = Literal["number", "name", "word", "list", "prose"]
+"""What a column holds. Numbers stand on the right, all else on the left. Names, which are
+emphasised, numbers and words are not broken; lists break after commas, prose between words."""
+
+
 @dataclass(frozen=True)
 class Column:
-    """A heading, and how the cells below it stand."""
+    """A heading, and how the cells below it stand.
+
+    A narrow screen leaves out columns with a ``spare``, the highest first. ``called`` is what it
+    then says of one whose heading would not do. A first column that ``gathers`` may stand above its
+    rows, each of its values once.
+    """
 
     heading: str
-    is_text: bool = False  # on the left, and folded where a line is too narrow
-    is_name: bool = False  # of a row: emphasised, never folded
+    kind: Kind = "number"
+    spare: int = 0
+    called: str = ""
+    gathers: bool = False
+
+    @property
+    def named(self) -> str:
+        """What a line calls it."""
+        return self.called or self.heading
 
 
 @dataclass(frozen=True)
 class Section:
     """One table: its title, cells row by row, and what a reader must know beside them.
 
-    ``facts`` say how numbers came about, ``warnings`` what they do not say. Rows that are ``lost``
-    ended badly, ``bold`` ones are the best, or not told from the best.
+    ``facts`` say how numbers came about, ``warnings`` what they do not say. ``bold`` rows are the
+    best, or not told from the best; ``colors`` are those of rows that say good or bad. A row of one
+    cell is a heading of those below it.
     """
 
     title: str
@@ -57,38 +73,15 @@ class Section:
     rows: Sequence[Sequence[str]]
     facts: Sequence[str] = ()
     warnings: Sequence[str] = ()
-    lost: Collection[int] = field(default_factory=frozenset)
+    colors: Mapping[int, str] = field(default_factory=dict)
     bold: Collection[int] = field(default_factory=frozenset)
-
-
-def to_rich(sections: Sequence[Section]) -> Group:
-    """Return what a terminal shows."""
-    frame: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
-    parts: list[Table | Text] = []
-    for section in sections:
-        table = Table(**frame)
-        for column in section.columns:
-            table.add_column(
-                column.heading,
-                justify="left" if column.is_text or column.is_name else "right",
-                no_wrap=not (column.is_text or column.is_name),
-                overflow="fold",
-                style="bold" if column.is_name else None,
-            )
-        for place, row in enumerate(section.rows):
-            style = "red" if place in section.lost else "bold" if place in section.bold else None
-            table.add_row(*map(Text, row), style=style)
-        parts += [Text(section.title, style="italic"), table]
-        parts += [Text(f"  {line}", style="dim") for line in section.facts]
-        parts += [Text(f"  {line}", style="yellow") for line in section.warnings]
-    return Group(*parts)
 
 
 def to_markdown(sections: Sequence[Section]) -> str:
     """Return each table under a heading, with its lines as a list."""
     parts = []
     for section in sections:
-        headings = [" ".join(column.heading.split()) for column in section.columns]
+        headings = [column.heading for column in section.columns]
         lines = [headings, ["---"] * len(headings)]
         for place, row in enumerate(section.rows):
             cells = map(_escaped, row)
@@ -109,9 +102,8 @@ def to_latex(sections: Sequence[Section]) -> str:
     """
     parts = []
     for section in sections:
-        kinds = "".join("l" if each.is_text or each.is_name else "r" for each in section.columns)
-        headings = [" ".join(column.heading.split()) for column in section.columns]
-        lines = [_latex_row(headings), r"\midrule"]
+        kinds = "".join("r" if each.kind == "number" else "l" for each in section.columns)
+        lines = [_latex_row([each.heading for each in section.columns]), r"\midrule"]
         for place, row in enumerate(section.rows):
             lines.append(_latex_row(row, bold=place in section.bold))
         said = ". ".join([section.title, *section.facts, *section.warnings])
@@ -147,12 +139,12 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def to_csv(table: pd.DataFrame) -> str:
+def to_csv(table: "pd.DataFrame") -> str:
     """Return a table as CSV, a missing value as an empty field."""
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def to_json(table: pd.DataFrame) -> str:
+def to_json(table: "pd.DataFrame") -> str:
     """Return a table as a JSON array of objects, a missing value as null (RFC 8259)."""
     rows = table.astype(object).where(table.notna(), None)
     return json_text(rows.to_dict(orient="records")) + "\n"

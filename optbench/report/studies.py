@@ -6,7 +6,6 @@ Tables of a study in, a table of results out, and the same as it is read.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -285,15 +284,26 @@ def sections(rows: pd.DataFrame) -> list[Section]:
 
 def _section(rows: pd.DataFrame) -> Section:
     first = rows.iloc[0]
-    by = fill(metric_name(str(first["metric"])), 10, break_long_words=False)
     columns: list[tuple[str, Column, Callable[[pd.Series[Any]], str]]] = [
-        ("label", Column("optimizer", is_name=True), lambda row: str(row["label"])),
-        ("label", Column("chosen", is_text=True), _chosen),
-        ("label", Column(by), lambda row: score(row["final"], str(row["metric"]))),
-        ("final_low", Column("95 %"), _interval),
-        ("test_error", Column("test\nerror"), lambda row: score(row["test_error"], "test_error")),
-        ("default", Column("default"), lambda row: score(row["default"], str(row["metric"]))),
-        ("edge", Column("edge", is_text=True), lambda row: _at_edge(row["edge"])),
+        ("label", Column("optimizer", "name"), lambda row: str(row["label"])),
+        ("label", Column("chosen", "list"), _chosen),
+        (
+            "label",
+            Column(metric_name(str(first["metric"]))),
+            lambda row: score(row["final"], str(row["metric"])),
+        ),
+        ("final_low", Column("95 %", spare=1), _interval),
+        (
+            "test_error",
+            Column("test error", spare=3),
+            lambda row: score(row["test_error"], "test_error"),
+        ),
+        (
+            "default",
+            Column("default", spare=2),
+            lambda row: score(row["default"], str(row["metric"])),
+        ),
+        ("edge", Column("edge", "list", spare=4), lambda row: _at_edge(row["edge"])),
     ]
     shown = [(column, cell) for name, column, cell in columns if rows[name].notna().any()]
     return Section(
@@ -302,7 +312,7 @@ def _section(rows: pd.DataFrame) -> Section:
         [[cell(row) for _, cell in shown] for _, row in rows.iterrows()],
         facts=[*(_account(row) for _, row in rows.iterrows()), *_judging(rows)],
         warnings=list(_warnings(rows)),
-        lost=frozenset(np.flatnonzero(np.isposinf(rows["final"])).tolist()),
+        colors=dict.fromkeys(np.flatnonzero(np.isposinf(rows["final"])).tolist(), "red"),
         bold=frozenset(np.flatnonzero(_is_bold(rows)).tolist()),
     )
 

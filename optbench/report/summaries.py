@@ -35,6 +35,7 @@ SUMMARY_COLUMNS = {
     "final_loss": "float64",
     "best_loss": "float64",
     "averaged_rows": "int64",  # rows that final_loss is the mean of, the largest number of a seed
+    "record": "string",  # whether rows are losses before or after updates; null without batches
     "train_loss": "float64",
     "train_error": "float64",  # zero-one errors, fractions from 0 to 1
     "validation_loss": "float64",
@@ -43,15 +44,18 @@ SUMMARY_COLUMNS = {
     "test_error": "float64",
     "iterations": "float64",  # updates made, the median over seeds
     "step_seconds": "float64",
+    "step_seconds_low": "float64",  # the least and the most over seeds
+    "step_seconds_high": "float64",
     "seeds": "int64",
     "seeds_diverged": "int64",  # of the best configuration
+    "seeds_above": "int64",  # ended above where they began, or where there is noise, lanes did
     "outside": "bool",  # whether that ended outside the domain that the function was given
     "configurations": "int64",
     "lanes": "int64",  # of all configurations
     "lanes_diverged": "int64",
     "lanes_failed": "int64",
     "lanes_outside": "int64",  # ended outside the domain
-    "lanes_above": "int64",  # ended above where they began, or where there is noise, lanes did
+    "lanes_above": "int64",
     "lanes_reused": "int64",  # taken over from earlier runs
     "swept": "string",  # its values of the hyperparameters that were swept; null where none was
     "random": "bool",  # whether seeds make any difference
@@ -64,12 +68,14 @@ def _summary_row(tables: RunTables, table: pd.DataFrame) -> dict[str, Any]:
     """Return one row of :func:`summary` from the configurations of one problem and label."""
     best = table[table["best"]].iloc[0]
     swept = swept_columns(table)
+    meta = describe(tables, str(best["problem"]))
     return {
         **{str(name): value for name, value in best.items()},
         "outside": best["standing"] == 1,
         "suite": tables.meta["suite"]["name"],
         "run": run_name(tables.path),
         "heading": problem_title(tables, str(best["problem"])),
+        "record": None if meta["batch_size"] is None else meta["record"],
         "configurations": len(table),
         "lanes": table["seeds"].sum(),
         "lanes_diverged": table["seeds_diverged"].sum(),

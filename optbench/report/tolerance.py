@@ -1,6 +1,6 @@
 """How exactly a swept hyperparameter has to be set: the width of the region that is nearly best."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from optbench.report.configurations import (
     swept_numbers,
 )
 from optbench.report.sections import Column, Section
-from optbench.report.tables import number
+from optbench.report.tables import number, titled
 from optbench.store.studies import run_name
 
 SHARES = (0.1, 1.0)
@@ -118,10 +118,12 @@ def _columns(found: Sequence[Tolerance]) -> dict[str, object]:
     }
 
 
-def sections(rows: pd.DataFrame) -> list[Section]:
-    """Return one table a problem; it fits 80 columns."""
+def sections(
+    rows: pd.DataFrame, settings: Mapping[tuple[str, str], str] | None = None
+) -> list[Section]:
+    """Return one table for each problem of each run, titled as those of the summary."""
     parts = []
-    for _, of_problem in rows.groupby(["run", "problem"], sort=False):
+    for title, of_problem in titled(rows, settings or {}):
         first = of_problem.iloc[0]
         cells = [
             [
@@ -136,10 +138,10 @@ def sections(rows: pd.DataFrame) -> list[Section]:
         coarse = of_problem[of_problem["too_coarse"]]
         parts.append(
             Section(
-                str(first["heading"]),
+                title,
                 [
-                    Column("optimizer", is_name=True),
-                    Column("swept", is_text=True),
+                    Column("optimizer", "name"),
+                    Column("swept", "name"),
                     Column("best at"),
                     Column(CRITERIA[str(first["criterion"])]),
                     *(Column(f"within {100 * share:.0f} %") for share in SHARES),

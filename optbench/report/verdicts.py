@@ -18,24 +18,14 @@ from optbench.report.compare import (
     Contest,
     Pair,
 )
-from optbench.report.configurations import problem_title
+from optbench.report.configurations import MEASURE_NAMES, problem_title
 from optbench.report.sections import Column, Section
 from optbench.report.statistics import band_name, spread
 from optbench.report.tables import MISSING, number, percent
 
-SHOWN = {
-    **{
-        f"{split}_{name}": f"{split} {name}"
-        for split in ("train", "validation", "test")
-        for name in ("loss", "error")
-    },
-    "final_loss": "final loss",
-    "best_loss": "best loss",
-}
-
 
 def sections(tables: RunTables, found: Comparison, together: Across | None) -> list[Section]:
-    """Return the tables of a comparison; each fits 80 columns."""
+    """Return the tables of a comparison."""
     parts: list[Section] = []
     for contest in found.contests:
         pairs = [pair for pair in found.rows if pair.problem == contest.problem]
@@ -53,16 +43,19 @@ def _labels(tables: RunTables, contest: Contest, pairs: Sequence[Pair]) -> Secti
     diverged = [int(np.isposinf(row).sum()) for row in values]
     chosen = [side.chosen for side in contest.sides]
     columns = [
-        (Column("optimizer", is_name=True), contest.labels),
-        (Column(SHOWN[contest.metric]), [_value(float(np.median(row)), contest) for row in values]),
+        (Column("optimizer", "name"), contest.labels),
+        (
+            Column(MEASURE_NAMES[contest.metric]),
+            [_value(float(np.median(row)), contest) for row in values],
+        ),
     ]
     if seeds > 1:
-        columns.append((Column(band_name(seeds)), [_band(row, contest) for row in values]))
+        columns.append((Column(band_name(seeds), spare=1), [_band(row, contest) for row in values]))
     if any(diverged):
         counted = zip(diverged, values, strict=True)
         columns.append((Column("diverged"), [f"{count} of {len(row)}" for count, row in counted]))
     if any(chosen):
-        columns.append((Column("chosen", is_text=True), chosen))
+        columns.append((Column("chosen", "list"), chosen))
     over = f", median of {seeds} seeds" if seeds > 1 else ""
     return Section(
         f"{problem_title(tables, contest.problem)}{over}",
@@ -88,13 +81,13 @@ def _band(values: np.ndarray, contest: Contest) -> str:
 def _pairs(found: Comparison, contest: Contest, pairs: Sequence[Pair]) -> Section:
     """Return the pairs of a problem."""
     columns = [
-        Column("a", is_name=True),
-        Column("b", is_name=True),
+        Column("a", "name", gathers=True),
+        Column("b", "name"),
         Column("a − b, points" if contest.is_error else "a / b"),
-        Column(f"{100 * (1 - found.question.level):g} %"),
-        Column("p"),
-        Column("a wins"),
-        Column("a is", is_text=True),
+        Column(f"{100 * (1 - found.question.level):g} %", spare=1),
+        Column("p", spare=2),
+        Column("a wins", spare=3),
+        Column("a is", "prose"),
     ]
     cells = [
         [
@@ -111,7 +104,7 @@ def _pairs(found: Comparison, contest: Contest, pairs: Sequence[Pair]) -> Sectio
     by_wins = any(pair.estimand == WINS for pair in pairs)
     wins = "where a lane diverged there is no mean: wins are counted, and divergence loses"
     return Section(
-        f"{SHOWN[contest.metric]}, pair by pair",
+        f"{MEASURE_NAMES[contest.metric]}, pair by pair",
         columns,
         cells,
         facts=list(_facts(found, contest, pairs)),
@@ -155,8 +148,8 @@ def _across(found: Across) -> Iterator[Section]:
     """Yield what several problems say together."""
     count, sure = len(found.problems), f"{100 * (1 - found.level):g} %"
     has_scores = "iqm" in found.labels
-    columns = [Column("optimizer", is_name=True), Column("mean rank")]
-    columns += [Column("score (IQM)"), Column(sure)] if has_scores else []
+    columns = [Column("optimizer", "name"), Column("mean rank")]
+    columns += [Column("score (IQM)"), Column(sure, spare=1)] if has_scores else []
     cells = []
     for row in found.labels.to_dict(orient="records"):
         cells.append([row["label"], f"{row['mean_rank']:.2f}"])
@@ -175,13 +168,13 @@ def _across(found: Across) -> Iterator[Section]:
     )
     has_ratio = "ratio" in found.pairs
     columns = [
-        Column("a", is_name=True),
-        Column("b", is_name=True),
-        Column("P(a better)"),
-        Column("a wins"),
-        *([Column("a / b"), Column(sure)] if has_ratio else []),
-        Column("p"),
-        Column("a is", is_text=True),
+        Column("a", "name", gathers=True),
+        Column("b", "name"),
+        Column("P(a better)", spare=4),
+        Column("a wins", spare=3),
+        *([Column("a / b"), Column(sure, spare=1)] if has_ratio else []),
+        Column("p", spare=2),
+        Column("a is", "prose"),
     ]
     cells = []
     for row in found.pairs.to_dict(orient="records"):

@@ -13,6 +13,7 @@ from optbench.inference.times import Record, hitting_times
 from optbench.records import RunTables, averaged_rows_of
 from optbench.report.configurations import (
     EVALUATED,
+    MEASURE_NAMES,
     known_minimum,
     ranked_lanes,
     rounding_unit,
@@ -224,7 +225,7 @@ def at_most(on: str, value: float) -> str:
     ('loss ≤ 0.01', 'validation error ≤ 3.00 %')
     """
     shown = percent(value) if on.endswith("_error") else f"{value:.4g}"
-    return f"{on.replace('_', ' ')} ≤ {shown}"
+    return f"{MEASURE_NAMES.get(on, on)} ≤ {shown}"
 
 
 def recorded(tables: RunTables, problem: str) -> list[str]:

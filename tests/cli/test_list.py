@@ -36,8 +36,11 @@ def test_suites_with_what_they_hold(tmp_path):
     listed = {row[0]: " ".join(row) for row in rows(tmp_path, "suites")}
     assert builtin_suites().keys() <= listed.keys()
     assert "sgd, momentum, adagrad, adam 30 " in listed["anisotropic"]
-    assert " mnist-mlp " in listed["mnist-mlp"]
     assert " 2000 " in listed["mnist-mlp"]
+    assert "problems" not in listed["mnist-mlp"]
+    assert "; problems: 24 of them" in " ".join(
+        optbench("list", "suites", cwd=tmp_path).out.split()
+    )
 
 
 def test_problems_with_what_they_are(tmp_path):
@@ -89,8 +92,8 @@ def test_optimizers_with_defaults_and_ranges_of_every_hyperparameter(tmp_path):
         if entry[0] not in OPTIMIZERS
     ]
     assert ["momentum", "0.9", "[0,", "1)", "share", "of", "the", "velocity", "kept"] in listed
-    assert ["adam", *OPTIMIZERS["adam"].summary.split()] in listed
-    place = [row[0] for row in listed].index("adam")
+    assert ["adam:", *OPTIMIZERS["adam"].summary.split()] in listed
+    place = [row[0] for row in listed].index("adam:")
     assert ["eps_place", "uncorrected", "uncorrected", "|", "corrected"] in [
         row[:5] for row in listed[place : place + 7]
     ]
@@ -118,7 +121,7 @@ def test_names_are_whole_in_a_narrow_terminal(tmp_path, monkeypatch):
     seen = optbench("list", "optimizers", cwd=tmp_path).out
     assert max(cell_len(line) for line in seen.splitlines()) <= 80
     assert "…" not in seen
-    words = set(seen.split())
+    words = set(seen.replace(":", "").split())
     assert OPTIMIZERS.keys() | PRESETS.keys() | COMMON.keys() <= words
     assert {each.name for kind in OPTIMIZERS.values() for each in kind.hyperparameters} <= words
 
@@ -157,8 +160,8 @@ def test_runs_are_listed_oldest_first_and_damaged_ones_named(tmp_path):
     (foreign / "run.json").write_text("{}")
     listed = rows(tmp_path, "runs")
     assert [row[:3] for row in listed[:2]] == [
-        [first.name, "quadratic-1d", "done"],
-        [second.name, "anisotropic", "diverged"],
+        [first.name, "done", "quadratic-1d"],
+        [second.name, "diverged", "anisotropic"],
     ]
     started = meta(first)["started"]
     assert listed[0][3:] == [started[:10], started[11:19], meta(first)["invocation_id"]]
@@ -185,9 +188,9 @@ def test_runs_elsewhere(tmp_path):
 def test_a_run_that_ended_before_it_began_is_listed(tmp_path):
     path = tmp_path / "results" / "short-20260131T235959Z-0123abcd"
     path.mkdir(parents=True)
-    (listed,) = rows(tmp_path, "runs")
-    assert listed[:5] == [path.name, "short", "interrupted", "2026-01-31", "23:59:59"]
-    assert "optbench clean removes it" in folded([listed])
+    listed, note = rows(tmp_path, "runs")
+    assert listed[:5] == [path.name, "interrupted", "short", "2026-01-31", "23:59:59"]
+    assert "optbench clean removes it" in folded([note])
     with locked(path):
         assert rows(tmp_path, "runs") == [], "it is just beginning"
 
@@ -196,15 +199,15 @@ def test_a_study_is_one_line_that_says_what_it_tries_and_how_far_it_is(tmp_path)
     out = tmp_path / "results"
     study = make_study(out, "search-000")
     listed = rows(tmp_path, "runs")
-    assert listed[0][:5] == [NAME, "small", "done", "2026-01-04", "00:00:00"]
-    said = "study: 4 trials each of adam, sgd, by final_loss; search-000"
+    assert listed[0] == [NAME, "done", "small", "2026-01-04", "00:00:00", "study"]
+    said = f"{NAME}: 4 trials each of adam, sgd, by final_loss; search-000"
     assert folded(listed).endswith(said)
     (study / "search-000" / "run.json").unlink()
     budget = META["budget"] | {"trials": {"booth": {"adam": 4}, "beale": {"sgd": 8}}}
     write_tune(study, META | {"status": "running", "budget": budget})
     listed = rows(tmp_path, "runs")
-    assert listed[0][:3] == [NAME, "small", "interrupted"]
-    said = "study: 4 to 8 trials each of adam, sgd, by final_loss; not begun"
+    assert listed[0][:3] == [NAME, "interrupted", "small"]
+    said = f"{NAME}: 4 to 8 trials each of adam, sgd, by final_loss; not begun"
     assert folded(listed).endswith(said)
     (study / "tune.json").write_text("{}")
     assert rows(tmp_path, "runs")[0][:2] == [NAME, "damaged"]

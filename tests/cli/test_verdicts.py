@@ -152,7 +152,7 @@ def test_the_table_fits_the_screen(desk, columns, monkeypatch):
     assert ("to target" in heading) == (columns == 200)
     assert any("a wider screen also shows" in line for line in shown) == (columns == 80)
     assert [line.split()[2] for line in rows] == ["pass", "pass", "pass", "regression"]
-    assert "anisotropic: nothing random, judged by the threshold" in shown
+    assert "  anisotropic: nothing random, judged by the threshold" in shown
 
 
 def test_failed_groups_have_a_figure(desk):

@@ -21,7 +21,8 @@ from optbench.report.budgets import (
     sections,
     shown_budgets,
 )
-from optbench.report.sections import to_csv, to_json, to_latex, to_markdown, to_rich
+from optbench.report.sections import to_csv, to_json, to_latex, to_markdown
+from optbench.report.terminal import to_rich
 from tests.report.runs import Lane, network_loss, network_problem, tables
 from tests.report.studies import Trial, study
 

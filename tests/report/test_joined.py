@@ -5,7 +5,7 @@ import pytest
 from optbench.api import load, run
 from optbench.errors import UsageError
 from optbench.report.configurations import ranked_lanes
-from optbench.report.joined import joined, of_problems
+from optbench.report.joined import joined, of_problems, settings_apart
 from optbench.report.summaries import summary
 
 SMALL = {"problem": "booth", "iterations": 12}
@@ -86,6 +86,19 @@ def test_a_renamed_run_is_told_apart_by_its_whole_name(runs):
     moved = other.path.rename(other.path.with_name("old code"))
     labels = joined([one, load(moved).tables]).lanes["label"].tolist()
     assert labels == [f"adam ({one.path.name[-8:]})", "adam (old code)"]
+
+
+def test_the_settings_of_a_problem_that_differ_between_runs_are_named(runs):
+    metas = {
+        "short": runs(optimizers=["adam"]).meta,
+        "long": runs(optimizers=["adam"], iterations=13, dtype="float32").meta,
+        "other": runs(problem="matyas", optimizers=["adam"], iterations=14).meta,
+    }
+    assert settings_apart(metas) == {
+        ("short", "booth"): "12 iterations, float64",
+        ("long", "booth"): "13 iterations, float32",
+        ("other", "matyas"): "",
+    }
 
 
 def test_a_problem_of_a_run_is_a_run_of_it(runs):

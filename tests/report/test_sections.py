@@ -6,7 +6,7 @@ from optbench.report.sections import Column, Section, to_latex, to_markdown
 
 SECTION = Section(
     "a_title & 100 %",
-    [Column("optimizer", is_name=True), Column("where", is_text=True), Column("final\nloss")],
+    [Column("optimizer", "name"), Column("where", "list"), Column("final loss", spare=1)],
     [["my_rule | x", "lr=1e-3", "0.5–0.6"], ["~adam^2", r"\{b}", "≤ 1 µs"]],
     facts=["5 seeds"],
     warnings=["1 of 2 < 3"],

@@ -12,8 +12,9 @@ from optbench.inference.pairs import interval
 from optbench.records import Status
 from optbench.report.compare import Question, compare
 from optbench.report.protocol import of_winners
-from optbench.report.sections import to_csv, to_json, to_latex, to_markdown, to_rich
+from optbench.report.sections import to_csv, to_json, to_latex, to_markdown
 from optbench.report.studies import RESULT_COLUMNS, results, sections
+from optbench.report.terminal import to_rich
 from tests.report.runs import Lane, function_problem, network_loss, network_problem, tables
 from tests.report.studies import Trial, study
 

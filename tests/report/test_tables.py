@@ -10,8 +10,9 @@ from rich.console import Console
 
 from optbench.records import SCHEMA_VERSION, Status
 from optbench.report import tables as text
-from optbench.report.sections import to_csv, to_json, to_markdown, to_rich
+from optbench.report.sections import to_csv, to_json, to_markdown
 from optbench.report.summaries import SUMMARY_COLUMNS, summary
+from optbench.report.terminal import to_rich
 from tests.report.runs import (
     Lane,
     function_lane,
@@ -54,10 +55,10 @@ def test_a_terminal_shows_a_row_an_optimizer():
     lines = shown(summary(function_run()))
     assert lines[0].strip() == "anisotropic"
     header = next(line for line in lines if "optimizer" in line)
-    assert header.split() == ["optimizer", "final", "loss", "best", "loss", "step", "time"]
+    assert header.split() == ["optimizer", "final", "loss"]
     row = next(line for line in lines if "adagrad" in line)
     expected = 49 * 0.7**60 / 20 + 4 * 0.6**60
-    assert row.split() == ["adagrad", f"{expected:.3e}", f"{expected:.3e}", "10.0", "µs"]
+    assert row.split() == ["adagrad", f"{expected:.3e}"]
     assert not any("edge" in line or "diverged" in line for line in lines)
 
 
@@ -65,11 +66,10 @@ def test_networks_show_the_test_error_in_percent_and_the_spread():
     table = summary(network_run(seeds=3))
     lines = shown(table)
     assert lines[0].strip() == "mnist-mlp, median of 3 seeds"
-    names = [["validation", "final", "test"], ["optimizer", "loss", "min–max", "loss"]]
-    assert [line.split()[:4] for line in lines[2:4]] == names
+    assert " ".join(lines[2].split()) == "optimizer validation loss min–max final loss test error"
     row = row_of(lines, "adam").split()
     final = text.number(table.set_index("label").loc["adam", "final_loss"])
-    assert row == ["adam", "0.2700", "0.260–0.280", final, "3.25", "%", "10.0", "µs"]
+    assert row == ["adam", "0.2700", "0.260–0.280", final, "3.25", "%"]
 
 
 def test_a_heading_says_that_only_some_optimizers_have_several_seeds():
@@ -80,7 +80,7 @@ def test_a_heading_says_that_only_some_optimizers_have_several_seeds():
 def test_without_a_validation_split_networks_show_the_training_loss_first():
     lane = network_lane("sgd", evaluations=[(200, "train", 0.4, 0.1), (200, "test", 0.2, 0.05)])
     written = markdown(summary(tables([lane], [network_problem()])))
-    assert "| optimizer | train loss | final loss | test error | step time |" in written
+    assert "| optimizer | training loss | final loss | test error |" in written
     assert "| sgd | 0.4000 | 0." in written
 
 
@@ -110,7 +110,7 @@ def test_a_long_label_is_folded_and_not_cut_and_no_markup():
 
 def test_divergence_stands_where_the_loss_would():
     row = row_of(shown(summary(diverged_run())), "adam")
-    assert row.split() == ["adam", "diverged", "-", "10.0", "µs"]
+    assert row.split() == ["adam", "diverged"]
 
 
 def test_what_numbers_do_not_say_stands_below_the_table():
@@ -157,7 +157,7 @@ def test_spreads_end_in_failures_and_need_several_seeds():
     failed = Lane("sgd", [2.0], seed=2, status=Status.FAILED)
     assert "1.00–failed" in markdown(of_lanes(*lanes, failed))
     written = markdown(of_lanes(*lanes, Lane("adam", [2.0, 1.5])))
-    assert "| adam | 1.500 | - | 1.500 | 10.0 µs |" in written
+    assert "| adam | 1.500 | - |" in written
 
 
 def test_a_loss_that_nobody_recorded_is_missing():
@@ -173,46 +173,58 @@ def test_markdown_is_a_table_a_problem_with_its_notes():
     assert lines[:4] == [
         "### anisotropic",
         "",
-        "| optimizer | best at | tried | final loss | best loss | step time |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| optimizer | best at | tried | final loss |",
+        "| --- | --- | --- | --- |",
     ]
     assert lines[4].startswith("| a\\|b | lr=0.1 | ")
     assert "- a\\|b: 1 of 5 lanes diverged" in lines
     assert "### mnist-mlp" in lines
 
 
-def summary_after(*updates, evaluated=True, version=SCHEMA_VERSION, **lane):
+WHOLE = "training loss: over the whole split"
+MEAN = "final loss: mean of the last {} batches' losses, each after its update"
+
+
+def summary_after(
+    *updates, evaluated=True, version=SCHEMA_VERSION, record="after", rising=False, **lane
+):
     """Return the summary of a network's lanes that made so many updates each."""
     evaluations = [(1, "train", 0.5, 0.1)] if evaluated else []
+    losses = [np.arange(rows) + 1.0 if rising else np.ones(rows) for rows in updates]
     lanes = [
-        Lane(f"sgd {rows}", np.ones(rows), "mnist-mlp", evaluations=evaluations, **lane)
-        for rows in updates
+        Lane(f"sgd {len(loss)}", loss, "mnist-mlp", evaluations=evaluations, **lane)
+        for loss in losses
     ]
-    run = tables(lanes, [network_problem()])
+    run = tables(lanes, [network_problem(record=record)])
     return summary(replace(run, meta=run.meta | {"schema_version": version}))
 
 
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        (summary_after(200), ["final loss: mean of the last 20 batches"]),
-        (summary_after(2000, 1500), ["final loss: mean of the last 100 batches"]),
-        (summary_after(200, 90), ["final loss: mean of the last 9 to 20 batches"]),
-        (summary_after(19), ["final loss: that of the last batch"]),
+        (summary_after(200), [WHOLE, MEAN.format(20)]),
+        (summary_after(2000, 1500), [WHOLE, MEAN.format(100)]),
+        (summary_after(200, 90), [WHOLE, MEAN.format("9 to 20")]),
+        (summary_after(200, record="before"), [WHOLE, MEAN.format(20).replace("after", "before")]),
+        (summary_after(19), [WHOLE, "final loss: that of the last batch, after its update"]),
+        (summary_after(200, evaluated=False), [MEAN.format(20)]),
         (
-            summary_after(200, evaluated=False),
-            ["final loss: mean of the last 20 batches; best loss: the lowest such mean"],
+            summary_after(200, evaluated=False, rising=True),
+            [f"{MEAN.format(20)}; best loss: the lowest such mean"],
         ),
-        (summary_after(19, evaluated=False), []),
-        (summary_after(60, version=2), ["final loss: mean of the last 60 batches"]),
-        (summary_after(60, status=Status.DIVERGED), []),
+        (
+            summary_after(19, evaluated=False),
+            ["final loss: that of the last batch, after its update"],
+        ),
+        (summary_after(60, version=2), [WHOLE, MEAN.format(60)]),
+        (summary_after(60, status=Status.DIVERGED), [WHOLE]),
         (summary(function_run()), []),
     ],
 )
 def test_the_batches_that_a_final_loss_is_the_mean_of_are_named(table, says):
-    assert text.averaging(table) == says
-    lines = [line.strip() for line in shown(table)]
-    assert [line for line in lines if line.startswith("final loss:")] == says
+    assert text.measured(table) == says
+    lines = [line.strip() for line in shown(table, 120)]
+    assert [line for line in lines if line.startswith(("final loss:", "training loss:"))] == says
     below = [*says, "hyperparameters as given, not tuned"]
     assert [f"- {line}" for line in below] == markdown(table).splitlines()[5 + len(table) :]
 
@@ -273,7 +285,7 @@ def test_stopped_lanes_show_how_far_they_came():
     table.loc[table["label"] == "sgd", "iterations"] = np.nan
     lines = shown(table)
     assert any("iterations" in line for line in lines)
-    assert " 17 " in next(line for line in lines if "adam" in line)
+    assert row_of(lines, "adam ").split()[-1] == "17"
 
 
 def test_a_test_loss_without_an_error_is_shown():
@@ -339,3 +351,72 @@ def test_a_band_is_named_where_it_stands(seeds, heading, band):
     lines = shown(of_lanes(*lanes))
     assert heading in next(line for line in lines if "optimizer" in line)
     assert band in row_of(lines, "sgd ")
+
+
+def test_what_ended_above_its_start_says_so_beside_its_loss():
+    seeds = [Lane("sgd", [2.0, end], seed=seed) for seed, end in enumerate((1.0, 3.0, 12.25))]
+    lanes = [Lane("adam", [2.0, 12.25]), *seeds, Lane("muon", [2.0, 1.5])]
+    lines = shown(of_lanes(*lanes))
+    assert "12.25 above start" in row_of(lines, "adam ")
+    assert "3.000 (2 of 3 above start)" in row_of(lines, "sgd ")
+    assert "above" not in row_of(lines, "muon ")
+    assert not any("ended above" in line for line in lines), "the cells say it"
+
+
+def test_a_few_seeds_above_the_start_are_said_below_alone():
+    lanes = [Lane("sgd", [2.0, end], seed=seed) for seed, end in enumerate((1.0, 1.5, 3.0))]
+    lines = shown(of_lanes(*lanes))
+    assert "start" not in row_of(lines, "sgd ")
+    assert text.notes(of_lanes(*lanes)) == ["sgd: 1 of 3 lanes ended above the start"]
+
+
+def test_a_best_loss_is_shown_where_it_is_another_number():
+    assert "best loss" not in markdown(of_lanes(Lane("sgd", [2.0, 1.00001, 1.0000101])))
+    written = markdown(of_lanes(Lane("sgd", [2.0, 1.0, 1.5]), Lane("adam", [2.0, 0.5])))
+    assert "| optimizer | final loss | best loss |" in written
+    assert "| sgd | 1.500 | 1.000 |" in written
+
+
+def timed(*seconds, updates, problem):
+    """Return the summary of one lane for each time of a step, which made so many updates."""
+    lanes = [
+        Lane("sgd", np.linspace(2.0, 1.0, updates + 1), problem, seed=seed, step_seconds=each)
+        for seed, each in enumerate(seconds)
+    ]
+    return summary(tables(lanes, [function_problem(), network_problem()]))
+
+
+@pytest.mark.parametrize(
+    ("table", "cell"),
+    [
+        (timed(2.6e-4, updates=1000, problem="mnist-mlp"), "260 µs"),
+        (timed(2.6e-4, updates=60, problem="mnist-mlp"), None),
+        (timed(2.6e-4, 2.1e-4, 2.5e-4, updates=1000, problem="mnist-mlp"), "210–260 µs"),
+        (timed(2.5e-4, 2.501e-4, updates=1000, problem="mnist-mlp"), "250 µs"),
+        (timed(2.6e-4, updates=1000, problem="anisotropic"), None),
+        (timed(2.6e-3, updates=1000, problem="anisotropic"), "2.60 ms"),
+        (timed(None, updates=1000, problem="mnist-mlp"), None),
+    ],
+)
+def test_the_time_of_a_step_is_shown_where_lanes_ran_long_enough(table, cell):
+    lines = markdown(table).splitlines()
+    assert lines[2].endswith("| a step |") == (cell is not None)
+    assert cell is None or lines[4].endswith(f"| {cell} |")
+    assert any(line.startswith("- a step: a lane's share") for line in lines) == (cell is not None)
+
+
+def test_of_several_runs_titles_name_the_run_and_what_sets_it_apart():
+    first = function_run()
+    second = replace(first, path=first.path.with_name("another"))
+    rows = pd.concat([summary(first), summary(second)])
+    name = first.path.name
+    assert [section.title for section in text.sections(rows)] == [
+        f"{name}: anisotropic",
+        "another: anisotropic",
+    ]
+    apart = {(name, "anisotropic"): "30 iterations", ("another", "anisotropic"): "60 iterations"}
+    assert [section.title for section in text.sections(rows, apart)] == [
+        f"{name}: anisotropic, 30 iterations",
+        "another: anisotropic, 60 iterations",
+    ]
+    assert text.sections(summary(first), apart)[0].title == "anisotropic"

@@ -18,12 +18,11 @@ from optbench.report.compare import (
     Question,
     compare,
 )
-from optbench.report.configurations import problem_title
+from optbench.report.configurations import MEASURE_NAMES, problem_title
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.sheet import caption, columns, new_figure
 from optbench.report.plots.style import display_name, literal, styles
 from optbench.report.protocol import contestants
-from optbench.report.verdicts import SHOWN
 
 ROW_INCHES, FRAME_INCHES = 0.28, 1.5
 
@@ -71,7 +70,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     for place, pair in enumerate(pairs):
         _draw_pair(axes, pair, place, look[pair.a].color, none)
     axes.set_title(literal(problem_title(tables, problem)))
-    what = SHOWN[pairs[0].metric]
+    what = MEASURE_NAMES[pairs[0].metric]
     axes.set_xlabel(
         f"{what}, first over second" if is_ratio else f"{what}, first less second, in points"
     )

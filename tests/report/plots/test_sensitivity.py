@@ -179,7 +179,7 @@ def test_networks_have_the_plain_loss_that_they_are_ranked_by_and_its_lowest_is_
         )
     ]
     axes = axes_of(tables(lanes, [network_problem()]))
-    assert axes.get_ylabel() == "train loss"
+    assert axes.get_ylabel() == "training loss"
     assert axes.get_yscale() == "linear"
     assert curve(axes, "SGD").get_ydata().tolist() == [1.1, 0.9, 0.6]
     assert [ring.get_xydata().tolist() for ring in rings(axes)] == [[[0.1, 0.6]]]

@@ -141,7 +141,7 @@ def test_a_configuration_that_was_chosen_is_named():
 
 def test_what_is_watched_can_be_chosen():
     axes = axes_of("target", network_run(2), targets=["0.6"], on="train_loss")
-    assert axes.get_xlabel() == "steps to train loss ≤ 0.6"
+    assert axes.get_xlabel() == "steps to training loss ≤ 0.6"
 
 
 # profile and ecdf: all problems of a run.
