@@ -246,10 +246,10 @@ def test_without_a_terminal_the_runs_are_listed_and_nothing_is_deleted(made):
     seen = optbench("clean", "--keep", 2, cwd=made)
     assert (seen.code, seen.out) == (2, "")
     lines = [line.split() for line in seen.err.splitlines() if line.strip()]
-    assert lines[0] == ["run", "suite", "status", "started", "size"]
+    assert lines[0] == ["run", "status", "suite", "started", "size"]
     assert [line[:5] for line in lines[2:4]] == [
-        ["d", "quadratic-1d", "done", "2025-01-31", "23:00"],
-        ["c", "quadratic-1d", "done", "2025-02-01", "00:00"],
+        ["d", "done", "quadratic-1d", "2025-01-31", "23:00"],
+        ["c", "done", "quadratic-1d", "2025-02-01", "00:00"],
     ]
     assert lines[4][0] == "error:"
     assert seen.err.endswith("; give --yes\n")
