@@ -295,7 +295,7 @@ def test_a_winner_that_diverges_in_the_end_is_the_worst():
     assert rows["label"].tolist() == ["sgd", "adam"]
     assert rows["final"][1] == inf
     (section,) = sections(rows)
-    assert section.lost == {1}
+    assert section.colors == {1: "red"}
     assert section.rows[1][2:4] == ["diverged", "diverged–diverged"]
 
 
@@ -341,8 +341,10 @@ def test_without_a_final_run_there_is_what_the_search_found():
     assert section.bold == frozenset()
     assert section.warnings == ["the study is interrupted: these are not its last numbers"]
     assert [column.heading for column in section.columns][:3] == [
-        "optimizer", "chosen", "validation\nloss",
-    ]  # fmt: skip
+        "optimizer",
+        "chosen",
+        "validation loss",
+    ]
 
 
 def test_a_final_run_of_one_label_has_no_verdict():
