@@ -50,7 +50,7 @@ NOT_RUN = {
 """Commands that are shown and not run, with the reason. Their options are checked nevertheless."""
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NUMBER = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}|[-−+]?\d[\d.,]*(?:e[-+]?\d+)?")
+NUMBER = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{8}|[-−+]?\d[\d.,]*(?:e[-+]?\d+)?")
 """A run's time and hash, or a number."""
 
 LEFT_OUT = "…"
@@ -186,9 +186,8 @@ def wrong_with(command: str) -> str | None:
     if program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
         return None if words[0] in targets else f"make has no target {words[0]}"
-    names = tuple(words[:1]) if tuple(words[:1]) in KNOWN else tuple(words[:2])
-    if names[:1] in KNOWN and tuple(words[:2]) in KNOWN:
-        names = tuple(words[:2])
+    is_group = any(len(names) > 1 and names[0] == words[0] for names in KNOWN)
+    names = tuple(words[: 2 if is_group else 1])
     options = {re.sub("=.*", "", word) for word in words if re.match("--?[a-z]", word)}
     if words[0].startswith("-") or words[0].isupper():
         return None if options <= ALL_OPTIONS else f"unknown: {options - ALL_OPTIONS}"
