@@ -112,8 +112,10 @@ SURFACE_COLUMNS = {
     "gradient_x": "float64",
     "gradient_y": "float64",
 }
-"""Columns of surface/*.parquet: a function of two variables on the grid of its plot domain; y
-varies fastest."""
+"""Columns of surface/*.parquet: a function of one or two variables on the grid of its plot domain.
+
+y varies fastest; where there is one variable, y and gradient_y are null.
+"""
 
 UNIT_PREFIX = "u_"
 
@@ -318,9 +320,10 @@ Record: TypeAlias = TraceChunk | LastRows | EvaluationRows | BlockResult | Block
 class RunTables:
     """All that the reporting side knows of one run: run.json and its tables as DataFrames.
 
-    The tables have the columns named in this module; ``surface`` is empty where no problem has two
-    variables. Several runs may be joined into one: ``runs`` are their names, and ``shared`` says of
-    each label that was made different which label it was, and the place of its run.
+    The tables have the columns named in this module; ``surface`` is empty where no problem is a
+    function of one or two variables. Several runs may be joined into one: ``runs`` are their names,
+    and ``shared`` says of each label that was made different which label it was, and the place of
+    its run.
     """
 
     path: Path  # the run's directory

@@ -310,7 +310,9 @@ def swept_numbers(table: pd.DataFrame, least: int = 2) -> list[str]:
     return sorted((name for name in counts if counts[name] >= least), key=lambda n: -counts[n])
 
 
-def hyperparameter_text(configuration: "pd.Series[Any]", columns: Iterable[str]) -> str:
+def hyperparameter_text(
+    configuration: "pd.Series[Any]", columns: Iterable[str], link: str = "="
+) -> str:
     """Write the hyperparameters of a configuration for a reader.
 
     >>> values = pd.Series({"hp_lr": 0.00177827941, "hp_momentum": 0.9})
@@ -319,7 +321,7 @@ def hyperparameter_text(configuration: "pd.Series[Any]", columns: Iterable[str])
     """
     named = ((name.removeprefix(HYPERPARAMETER_PREFIX), configuration[name]) for name in columns)
     return ", ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        f"{name}{link}{value:.4g}" if isinstance(value, float) else f"{name}{link}{value}"
         for name, value in named
         if not pd.isna(value)
     )

@@ -16,7 +16,7 @@ from optbench.engine.block import Block
 from optbench.engine.executor import execute, useful_workers, worker_count
 from optbench.errors import DeviceError, ResultsError
 from optbench.problems.base import Problem
-from optbench.problems.functions.base import Function
+from optbench.problems.functions.base import SURFACE_POINTS, Function
 from optbench.records import (
     NUMERICS_VERSION,
     PENALTY,
@@ -280,7 +280,7 @@ def extra_columns(suite: Suite) -> tuple[str, ...]:
 
 
 def write_surfaces(writer: RunWriter, suite: Suite) -> None:
-    """Write each function of two variables on the grid of its plot domain."""
+    """Write each function of one or two variables on the grid of its plot domain."""
     for label, function in _functions(suite):
         surface = function.surface()
         if surface is not None:
@@ -292,7 +292,7 @@ def grow_surfaces(writer: RunWriter, suite: Suite) -> None:
     growing = [
         (label, function)
         for label, function in _functions(suite)
-        if len(function.variables) == 2 and any(function.guessed)
+        if len(function.variables) in SURFACE_POINTS and any(function.guessed)
     ]
     if not growing:
         return

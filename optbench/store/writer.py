@@ -161,7 +161,8 @@ class RunWriter:
         if problem not in self._surfaces:
             self._surfaces.append(problem)
         count = len(columns["x"])
-        whole = {"problem": [problem] * count, **columns}
+        whole: dict[str, Any] = {name: [None] * count for name in SURFACE_COLUMNS}
+        whole |= {**columns, "problem": [problem] * count}
         name = f"problem-{self._surfaces.index(problem):05d}"
         self._table("surface", name, SURFACE_COLUMNS, [whole])
 

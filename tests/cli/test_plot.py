@@ -72,7 +72,7 @@ def figures(seen):
 @pytest.mark.parametrize(
     ("prefix", "kinds"),
     [
-        ("quadratic-1d", ["loss"]),
+        ("quadratic-1d", ["trajectory", "loss"]),
         ("anisotropic", ["trajectory", "loss"]),
         ("sweep", ["trajectory", "loss", "sensitivity"]),
         ("network", ["loss", "sensitivity"]),
@@ -103,7 +103,7 @@ def test_effects_are_those_of_optimizers_with_a_configuration_each(cwd):
 
 @pytest.mark.parametrize("form", list(MAGIC))
 def test_every_format_is_what_it_says(cwd, form):
-    seen = optbench("plot", "quadratic", "--format", form, cwd=cwd)
+    seen = optbench("plot", "quadratic", "--kind", "loss", "--format", form, cwd=cwd)
     assert figures(seen) == [f"quadratic-1d-loss.{form}"]
     assert seen.path.read_bytes().startswith(MAGIC[form])
 
@@ -111,8 +111,8 @@ def test_every_format_is_what_it_says(cwd, form):
 @pytest.mark.parametrize(
     ("prefix", "kind", "fits"),
     [
-        ("quadratic-1d", "trajectory", "loss"),
-        ("quadratic-1d", "sensitivity", "loss"),
+        ("quadratic-1d", "surface", "trajectory, loss"),
+        ("quadratic-1d", "sensitivity", "trajectory, loss"),
         ("anisotropic", "sensitivity", "trajectory, surface, field, loss"),
         ("network", "surface", "loss, sensitivity, tolerance"),
     ],
@@ -133,7 +133,7 @@ def test_several_kinds_are_drawn_one_after_the_other(cwd, drawn):
 def test_where_one_of_several_kinds_does_not_fit_none_is_drawn(made, drawn):
     kinds = ("--kind", "loss", "--kind", "surface")
     message = optbench("plot", "quadratic-1d", *kinds, cwd=made).message
-    assert message == "none of these runs can be drawn as surface; what fits: loss"
+    assert message == "none of these runs can be drawn as surface; what fits: trajectory, loss"
     assert drawn == []
 
 
@@ -197,9 +197,9 @@ def test_out_is_no_place_for_figures(made):
 
 
 def test_plots_of_a_run_are_drawn_anew(cwd, drawn):
-    path = optbench("plot", "quadratic", cwd=cwd).path
+    path = optbench("plot", "quadratic", "--kind", "loss", cwd=cwd).path
     path.write_text("old")
-    figures(optbench("plot", "quadratic", cwd=cwd))
+    figures(optbench("plot", "quadratic", "--kind", "loss", cwd=cwd))
     assert path.read_text() == "png"
 
 
@@ -212,7 +212,18 @@ def test_figures_are_saved_in_a_folder(cwd, drawn, target):
 
 def test_figures_of_several_runs_in_one_folder_bear_the_names_of_the_runs(cwd, drawn):
     seen = optbench(
-        *("plot", "quadratic", "anisotropic", "--kind", "loss", "--save", "figures"), cwd=cwd
+        *(
+            "plot",
+            "quadratic",
+            "--kind",
+            "loss",
+            "anisotropic",
+            "--kind",
+            "loss",
+            "--save",
+            "figures",
+        ),
+        cwd=cwd,
     )
     assert figures(seen) == [
         f"{name(cwd, 'quadratic-1d')}-quadratic-1d-loss.png",
@@ -222,23 +233,26 @@ def test_figures_of_several_runs_in_one_folder_bear_the_names_of_the_runs(cwd, d
 
 @pytest.mark.parametrize("target", ["figure.pdf", "figure.PDF", "new/figure.pdf"])
 def test_a_figure_is_saved_in_a_file_whose_suffix_is_the_format(cwd, drawn, target):
-    seen = optbench("plot", "quadratic", "--save", target, cwd=cwd)
+    seen = optbench("plot", "quadratic", "--kind", "loss", "--save", target, cwd=cwd)
     figures(seen)
     assert seen.path == cwd / target
     assert seen.path.read_text() == "pdf"
 
 
 def test_a_file_and_another_format_contradict_each_other(made):
-    arguments = ("plot", "quadratic", "--save", "figure.pdf", "--format", "svg")
+    arguments = ("plot", "quadratic", "--kind", "loss", "--save", "figure.pdf", "--format", "svg")
     assert "'figure.pdf' contradicts --format svg" in optbench(*arguments, cwd=made).message
 
 
 @pytest.mark.parametrize("name", ["loss.jpg", "loss.GIF", "figures/loss.eps"])
 def test_a_suffix_that_is_no_format_is_refused_unless_it_is_a_folders(cwd, drawn, name):
-    message = optbench("plot", "quadratic", "--save", name, cwd=cwd).message
+    message = optbench("plot", "quadratic", "--kind", "loss", "--save", name, cwd=cwd).message
     assert message.startswith(f"the suffix of '{name}' names no format; end it in png, svg, pdf")
     (cwd / name).mkdir(parents=True)
-    assert optbench("plot", "quadratic", "--save", name, cwd=cwd).path.parent == cwd / name
+    assert (
+        optbench("plot", "quadratic", "--kind", "loss", "--save", name, cwd=cwd).path.parent
+        == cwd / name
+    )
 
 
 def test_one_file_does_not_hold_two_figures(made):
@@ -255,7 +269,7 @@ def test_what_is_there_is_not_overwritten(cwd, drawn, there):
         place.mkdir()
     else:
         place.symlink_to(cwd / "nowhere")
-    message = optbench("plot", "quadratic", "--save", "mine.png", cwd=cwd).message
+    message = optbench("plot", "quadratic", "--kind", "loss", "--save", "mine.png", cwd=cwd).message
     why = (
         "already exists; give --force, or" if there == "file" else "exists and is not a file; give"
     )
@@ -271,15 +285,17 @@ def test_force_overwrites_files_and_nothing_else(cwd, drawn):
     (cwd / "link.png").symlink_to("real.png")
     (cwd / "folder.png").mkdir()
     for name in ("mine.png", "link.png"):
-        figures(optbench("plot", "quadratic", "--save", name, "--force", cwd=cwd))
+        figures(optbench("plot", "quadratic", "--kind", "loss", "--save", name, "--force", cwd=cwd))
         assert (cwd / name).read_text() == "png"
     assert (cwd / "link.png").is_symlink()
-    message = optbench("plot", "quadratic", "--save", "folder.png", "--force", cwd=cwd).message
+    message = optbench(
+        "plot", "quadratic", "--kind", "loss", "--save", "folder.png", "--force", cwd=cwd
+    ).message
     assert message == "'folder.png' exists and is not a file; give another --save"
 
 
 def test_force_without_a_file_means_nothing(made):
-    message = optbench("plot", "quadratic", "--force", cwd=made).message
+    message = optbench("plot", "quadratic", "--kind", "loss", "--force", cwd=made).message
     assert message.startswith("--force belongs to --save or --animate")
 
 
@@ -410,10 +426,10 @@ def test_many_runs_or_long_names_are_a_number_and_a_digest(pair, drawn):
 
 
 def test_options_reach_the_figure(cwd, drawn):
-    figures(optbench("plot", "quadratic", cwd=cwd))
+    figures(optbench("plot", "quadratic", "--kind", "loss", cwd=cwd))
     options = ("--smooth", 5, "--ylim", "-0.5,2e3", "--x", "seconds")
-    figures(optbench("plot", "quadratic", *options, cwd=cwd))
-    figures(optbench("plot", "quadratic", "--log", "--band", "interval", cwd=cwd))
+    figures(optbench("plot", "quadratic", "--kind", "loss", *options, cwd=cwd))
+    figures(optbench("plot", "quadratic", "--kind", "loss", "--log", "--band", "interval", cwd=cwd))
     assert [call[3] for call in drawn] == [
         PlotOptions(),
         PlotOptions(smooth=5, ylim=(-0.5, 2000.0), x="seconds"),
@@ -422,7 +438,7 @@ def test_options_reach_the_figure(cwd, drawn):
 
 
 def test_a_band_is_one_of_two(made):
-    message = optbench("plot", "quadratic", "--band", "minmax", cwd=made).message
+    message = optbench("plot", "quadratic", "--kind", "loss", "--band", "minmax", cwd=made).message
     assert message == "band = 'minmax' must be spread or interval"
 
 
@@ -485,7 +501,18 @@ def raced(monkeypatch):
 
 
 def test_problem_picks_what_is_drawn(cwd, drawn):
-    figures(optbench("plot", "anisotropic", "quadratic", "--problem", "quadratic-1d", cwd=cwd))
+    figures(
+        optbench(
+            "plot",
+            "anisotropic",
+            "quadratic",
+            "--kind",
+            "loss",
+            "--problem",
+            "quadratic-1d",
+            cwd=cwd,
+        )
+    )
     assert [call[:3] for call in drawn] == [("loss", "quadratic-1d", "quadratic-1d")]
 
 
@@ -502,8 +529,8 @@ def test_animate_writes_a_gif(cwd):
     assert [each.name for each in seen.path.parent.iterdir()] == ["race.gif"]
 
 
-def test_animate_takes_the_one_function_of_two_variables(cwd, raced):
-    figures(optbench("plot", "anisotropic", "quadratic", "--animate", "race.GIF", cwd=cwd))
+def test_animate_takes_the_one_function_of_few_variables(cwd, raced):
+    figures(optbench("plot", "anisotropic", "network", "--animate", "race.GIF", cwd=cwd))
     assert raced == [("anisotropic", "anisotropic", "gif")]
     assert (cwd / "race.GIF").read_text() == "race"
 
@@ -545,9 +572,10 @@ def test_what_contradicts_an_animation_is_refused(made, arguments, says):
     assert says in optbench("plot", "anisotropic", *arguments, cwd=made).message
 
 
-def test_a_race_needs_a_function_of_two_variables(made):
-    message = optbench("plot", "quadratic", "--animate", "race.gif", cwd=made).message
-    assert message == "none of these runs can be drawn as trajectory; what fits: loss"
+def test_a_race_needs_a_function_of_few_variables(made):
+    message = optbench("plot", "network", "--animate", "race.gif", cwd=made).message
+    says = "none of these runs can be drawn as trajectory; what fits: loss, sensitivity, tolerance"
+    assert message == says
 
 
 def test_one_file_shows_one_race(made, raced):

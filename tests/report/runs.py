@@ -45,6 +45,7 @@ def function_problem(problem: str = "anisotropic", **changes: Any) -> dict[str, 
     return {
         "problem": problem,
         "kind": "function",
+        "formula": "x**2/20 + y**2",
         "variables": ["x", "y"],
         "minima": [{"position": [0.0, 0.0], "value": 0.0}],
         "plot": {"domain": DOMAIN, "levels": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]},
@@ -219,19 +220,30 @@ def swept_run(seeds: int = 1) -> RunTables:
     return tables(lanes, [function_problem()], anisotropic_surface())
 
 
-def line_run() -> RunTables:
-    """Return one optimizer on a function of one variable."""
-    k = np.arange(26)
-    x = -0.5 + 20.5 * 0.4**k
-    problem = function_problem(
-        "quadratic-1d",
-        variables=["x"],
-        minima=[{"position": [-0.5], "value": 0.75}],
-        plot=None,
-        iterations=25,
-    )
-    lane = Lane("sgd", loss=x**2 + x + 1, problem="quadratic-1d", position=x[:, None])
-    return tables([lane], [problem])
+def line_run(*ratios: float, **changes: Any) -> RunTables:
+    """Return one optimizer on f(x) = x² + x + 1 from 20, a learning rate for each ratio.
+
+    Each iteration multiplies the distance from the minimum, −½, by the ratio.
+    """
+    known = {
+        "formula": "x**2 + x + 1",
+        "variables": ["x"],
+        "minima": [{"position": [-0.5], "value": 0.75}],
+        "plot": {"domain": [[-21.0, 21.0]], "levels": None},
+        "iterations": 25,
+    }
+    problem = function_problem("quadratic-1d", **(known | changes))
+    lanes = []
+    for ratio in ratios or (0.4,):
+        x = -0.5 + 20.5 * ratio ** np.arange(26)
+        rate = {"lr": (1 - ratio) / 2}
+        lanes.append(
+            Lane("sgd", x**2 + x + 1, "quadratic-1d", hyperparameters=rate, position=x[:, None])
+        )
+    side = np.linspace(-21.0, 21.0, 401)
+    surface = pd.DataFrame({"problem": "quadratic-1d", "x": side, "y": np.nan})
+    surface = surface.assign(value=side**2 + side + 1, gradient_x=2 * side + 1, gradient_y=np.nan)
+    return tables(lanes, [problem], surface)
 
 
 def with_every(run: RunTables, every: int | None) -> RunTables:

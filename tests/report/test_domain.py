@@ -11,7 +11,6 @@ from tests.report.runs import (
     Lane,
     anisotropic_surface,
     function_problem,
-    line_run,
     network_run,
     tables,
 )
@@ -81,7 +80,8 @@ def test_a_configuration_is_outside_where_most_of_its_seeds_are():
 
 def test_problems_without_domain_or_positions_have_no_lane_outside():
     assert lanes_outside(network_run()) == frozenset()
-    assert lanes_outside(line_run()) == frozenset()
+    no_domain = tables([lane(0.1, (30.0, 0.0), 0.1)], [function_problem(plot=None)])
+    assert lanes_outside(no_domain) == frozenset()
     no_positions = tables([Lane("sgd", [1.0, 0.5])], [function_problem()])
     assert lanes_outside(no_positions) == frozenset()
 

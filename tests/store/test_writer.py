@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from optbench.errors import ResultsError
 from optbench.records import (
+    SURFACE_COLUMNS,
     BlockResult,
     BlockSplit,
     EvaluationRows,
@@ -184,6 +186,15 @@ def test_surfaces_are_a_file_a_problem(tmp_path, run):
     surface = pd.read_parquet(tmp_path / "surface")
     assert surface["problem"].tolist() == ["a"] * 3 + ["b"] * 3
     assert surface["value"].tolist() == [0.0, 1.0, 2.0] * 2
+
+
+def test_of_a_curve_the_columns_of_y_are_null(tmp_path, run):
+    run.add_surface("a", {name: np.arange(3.0) for name in ("x", "value", "gradient_x")})
+    surface = pq.read_table(tmp_path / "surface")
+    assert surface.column_names == list(SURFACE_COLUMNS)
+    assert {name: surface[name].null_count for name in ("x", "y", "gradient_x", "gradient_y")} == {
+        "x": 0, "y": 3, "gradient_x": 0, "gradient_y": 3,
+    }  # fmt: skip
 
 
 def test_failures_are_kept_with_their_traceback(tmp_path, run):

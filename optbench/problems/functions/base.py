@@ -22,8 +22,8 @@ from optbench.settings import Option, Setting
 Interval = tuple[float, float]
 Point = tuple[Array, ...]
 
-SURFACE_POINTS = 201
-"""Grid points along each axis of a stored surface."""
+SURFACE_POINTS = {1: 2001, 2: 201}
+"""Grid points along each axis of what is stored of functions of so many variables."""
 
 DTYPE = Option("dtype", "float64", "of parameters and arithmetic", choices=DTYPES)
 
@@ -152,17 +152,19 @@ class Function(Problem):
         }
 
     def surface(self, domain: Sequence[Interval] | None = None) -> dict[str, np.ndarray] | None:
-        """Return a function of two variables, and its gradient, on a grid of a domain, or its own.
+        """Return the function and its gradient on a grid of a domain, or of its own.
 
-        Columns as in :data:`optbench.records.SURFACE_COLUMNS`, without ``problem``; None for
-        functions of another number of variables.
+        Columns as in :data:`optbench.records.SURFACE_COLUMNS`, without ``problem``, and without
+        those of y where there is one variable. None for functions of more than two.
         """
-        if len(self.variables) != 2:
+        points = SURFACE_POINTS.get(len(self.variables))
+        if points is None:
             return None
-        axes = [np.linspace(low, high, SURFACE_POINTS) for low, high in domain or self.domain]
-        x, y = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
-        value, (gradient_x, gradient_y) = self.value_and_grad((x, y), np)
-        return {"x": x, "y": y, "value": value, "gradient_x": gradient_x, "gradient_y": gradient_y}
+        axes = [np.linspace(low, high, points) for low, high in domain or self.domain]
+        grid = tuple(axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
+        value, partials = self.value_and_grad(grid, np)
+        gradient = {f"gradient_{name}": part for name, part in zip("xy", partials, strict=False)}
+        return {**dict(zip("xy", grid, strict=False)), "value": value, **gradient}
 
     @override
     def start(self, seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from matplotlib.figure import Figure
 
 from optbench.errors import UsageError, nearest
-from optbench.records import RunTables, StudyTables
+from optbench.records import POSITION_NAMES, RunTables, StudyTables
 from optbench.report.configurations import describe, swept_numbers
 from optbench.report.plots import (
     animation,
@@ -144,7 +144,7 @@ def _drawn(
 
 
 def animate(tables: RunTables, problem: str, place: Path, form: str) -> str:
-    """Write the race of all optimizers over a function of two variables over what a file holds.
+    """Write the race of all optimizers on a function of one or two variables, over a file.
 
     ``form`` is ``gif``, or ``mp4``, which needs ffmpeg. Returned are the characters of its texts
     that no font has.
@@ -177,13 +177,17 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
     if kind == "loss" or kind in JOINED:
         begun = rows.loc[rows["iteration"] == 0, "loss"].abs() < float("inf")
         return None if begun.any() else "no lane has a finite loss"
-    if meta["kind"] != "function" or len(meta["variables"]) != 2:
-        return "it is not a function of two variables"
+    sizes, said = (
+        ((1, 2), "one or two variables") if kind == "trajectory" else ((2,), "two variables")
+    )
+    if meta["kind"] != "function" or len(meta["variables"]) not in sizes:
+        return f"it is not a function of {said}"
     if meta["plot"] is None or not (tables.surface["problem"] == problem).any():
         return "the run holds no surface of it"
     if not _is_drawable(meta["plot"]["domain"]):
         return "its domain cannot be drawn"
-    if kind == "trajectory" and rows.reindex(columns=["x", "y"]).dropna().empty:
+    positions = list(POSITION_NAMES[: len(meta["variables"])])
+    if kind == "trajectory" and rows.reindex(columns=positions).dropna().empty:
         return "the run holds no positions"
     return None
 

@@ -5,10 +5,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from optbench.records import RunTables
-from optbench.report.plots.landscape import draw_contours, landscape
+from optbench.report.plots.landscape import landscape
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.sheet import new_figure
-from optbench.report.plots.style import literal
 
 ARROWS = 21
 """Arrows along each side."""
@@ -30,7 +29,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     norm = np.ma.masked_equal(np.ma.masked_invalid(np.hypot(*downhill)), 0.0)
     figure = new_figure(6.4)
     axes = figure.add_subplot()
-    draw_contours(axes, function)
+    function.draw(axes, function.domain)
     arrows = axes.quiver(
         x,
         y,
@@ -45,7 +44,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         zorder=2,
     )
     figure.colorbar(arrows, label="norm of the gradient (arrow length: its fourth root)")
-    axes.set(title=literal(problem), xlabel=function.variables[0], ylabel=function.variables[1])
+    axes.set(title=function.title, xlabel=function.labels[0], ylabel=function.labels[1])
     return figure
 
 

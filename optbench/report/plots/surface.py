@@ -12,7 +12,6 @@ from optbench.records import RunTables
 from optbench.report.plots.landscape import PLUS, landscape
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.sheet import new_figure
-from optbench.report.plots.style import literal
 
 FLOOR = 0.5
 """How far below the function its contours lie, as a fraction of its height."""
@@ -31,8 +30,9 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         raise ResultsError(f"'{problem}' has no finite value on its domain; give it another domain")
     low, high = float(np.nanmin(function.value)), float(np.nanmax(function.value))
     floor = low - FLOOR * (high - low)
-    upper = np.linspace(function.levels.max(initial=low), high, UPPER_LEVELS + 2)[1:-1]
-    levels = np.unique(np.r_[function.levels, upper])
+    named = function.levels(function.domain)
+    upper = np.linspace(named.max(initial=low), high, UPPER_LEVELS + 2)[1:-1]
+    levels = np.unique(np.r_[named, upper])
     figure = new_figure(6.0)
     axes: Any = figure.add_subplot(projection="3d", computed_zorder=False)  # Axes3D has no types
     x, y = np.meshgrid(function.x, function.y, indexing="ij")
@@ -44,10 +44,10 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         x, y, function.value, rcount=FACETS, ccount=FACETS, linewidth=0, zorder=2, **color
     )
     depth = np.full(len(function.minima), floor)
-    axes.plot(*function.minima.T, depth, color="black", zorder=3, **PLUS)
-    x_name, y_name = function.variables
+    axes.plot(*function.minima.T, depth, color="black", zorder=1.5, **PLUS)  # below the surface
+    x_name, y_name = function.labels
     axes.set(
-        title=literal(problem),
+        title=function.title,
         xlim=function.domain[0],
         ylim=function.domain[1],
         zlim=(floor, high),

@@ -267,8 +267,16 @@ def test_surfaces_are_finite_and_those_of_lattices_not_below_the_global_minimum(
         assert surface["value"].min() >= function.minima[0].value == 0.0
 
 
-def test_only_functions_of_two_variables_have_a_surface():
-    assert quadratic().surface() is None
+def test_a_function_of_one_variable_has_a_curve_for_a_surface():
+    surface = quadratic().surface()
+    assert list(surface) == ["x", "value", "gradient_x"]
+    side = np.linspace(-21.0, 21.0, 2001)
+    np.testing.assert_array_equal(surface["x"], side)
+    np.testing.assert_allclose(surface["value"], side**2 + side + 1)
+    np.testing.assert_allclose(surface["gradient_x"], 2 * side + 1, atol=1e-12)
+
+
+def test_functions_of_more_variables_have_no_surface():
     assert problem(KINDS["sphere"], dimensions=3).surface() is None
     assert problem(KINDS["sphere"], dimensions=2).surface()["value"].max() == 50.0
 

@@ -1,16 +1,18 @@
 """All optimizers racing on one function."""
 
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from optbench.errors import UsageError
 from optbench.records import Status
 from optbench.report.plots import animate
-from optbench.report.plots.animation import Race, form_of
+from optbench.report.plots.animation import Race, _write_gif, form_of
 from optbench.report.plots.style import KNOWN
 from tests.report.runs import (
     Lane,
@@ -18,6 +20,7 @@ from tests.report.runs import (
     function_problem,
     function_run,
     line_run,
+    swept_run,
     tables,
     with_every,
 )
@@ -96,7 +99,8 @@ def test_a_frame_shows_paths_and_heads_as_far_as_they_are():
 
 def test_optimizers_have_their_colours_and_names():
     race = Race(function_run(), "anisotropic")
-    assert texts(race) == ["SGD", "Momentum", "AdaGrad", "Adam"]
+    names = [f"{name}, lr 0.1" for name in ("SGD", "Momentum", "AdaGrad", "Adam")]
+    assert texts(race) == [*names, "start", "minimum"]
     labels = ("sgd", "momentum", "adagrad", "adam")
     for runner, label in zip(race._runners, labels, strict=True):
         line, head, _ = runner.artists
@@ -106,11 +110,11 @@ def test_optimizers_have_their_colours_and_names():
 
 def test_who_is_outside_has_a_cross_where_it_left():
     race = Race(leaving_run(), "anisotropic")
-    assert texts(race) == [
-        "SGD",
-        "Momentum",
-        "AdaGrad, left the domain",
-        "Adam, diverged at 2",
+    assert texts(race)[:4] == [
+        "SGD, lr 0.1",
+        "Momentum, lr 0.1",
+        "AdaGrad, lr 0.1, left the domain",
+        "Adam, lr 0.1, diverged at 2",
     ]
     crosses = [[cross for *_, cross in shown(race, iteration)] for iteration in range(4)]
     edge = [[-10.0, 2.0]]
@@ -134,7 +138,7 @@ def test_a_lane_without_a_finite_position_only_has_a_place_in_the_legend():
     nowhere = Lane("sgd", [np.nan], position=[[np.nan, np.nan]], status=Status.DIVERGED)
     race = Race(race_of([nowhere]), "anisotropic")
     assert shown(race, 0) == [[[], [], []]]
-    assert texts(race) == ["SGD, diverged at 0"]
+    assert texts(race)[0] == "SGD, lr 0.1, diverged at 0"
 
 
 def test_a_gif_moves_and_holds_its_last_frame(tmp_path):
@@ -147,8 +151,8 @@ def test_a_gif_moves_and_holds_its_last_frame(tmp_path):
             image.seek(number)
             frames.append(np.asarray(image.convert("RGB")))
             durations.append(image.info["duration"])
-    assert durations[-1] == 2000
-    assert all(60 <= each <= 70 for each in durations[:-1])
+    assert (durations[0], durations[-1]) == (1000, 3000)
+    assert all(60 <= each <= 70 for each in durations[1:-1])
     assert frames[0].shape[1] == 640
     assert (frames[0][0, 0] == 255).all()
     assert all((one != other).any() for one, other in pairwise(frames))
@@ -162,7 +166,8 @@ def test_an_mp4_is_what_ffmpeg_makes_of_the_frames(tmp_path, ffmpeg):
     animate(leaving_run(), "anisotropic", place, "mp4")
     size, *arguments = place.read_text().split()
     width, height = map(int, arguments[arguments.index("-s") + 1].split("x"))
-    assert int(size) == (3 + 30) * width * height * 3  # the last frame lasts two seconds
+    # The first frame lasts a second, the last three, and two are between them.
+    assert int(size) == (15 + 2 + 45) * width * height * 3
     assert arguments[-1] == str(place)
     assert form_of(place) == "mp4"
 
@@ -188,10 +193,73 @@ def test_what_cannot_be_written_is_refused_by_its_suffix(name, message, tmp_path
     assert form_of(tmp_path / "RACE.GIF") == "gif"
 
 
-def test_a_function_of_one_variable_has_no_race(tmp_path):
-    message = "cannot show a race on 'quadratic-1d': it is not a function"
-    with pytest.raises(UsageError, match=message):
-        animate(line_run(), "quadratic-1d", tmp_path / "race.gif", "gif")
+def test_a_last_frame_like_the_one_before_is_shown_as_long(tmp_path):
+    pixels = np.full((2, 30, 40, 3), 255, dtype=np.uint8)
+    pixels[0, :10, :, 1:] = pixels[1, 20:, :, 1:] = 0  # red at the top, then at the foot
+    start, end = map(Image.fromarray, pixels)
+    images = [start, end, end]
+    place = tmp_path / "race.gif"
+    _write_gif(images, place)
+    with Image.open(place) as image:
+        assert image.n_frames == 2
+        image.seek(1)
+        assert image.info["duration"] >= 3000
+
+
+def test_of_a_gif_that_is_too_large_every_other_frame_goes(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 60, 80, 3), dtype=np.uint8)
+    images = [Image.fromarray(frame) for frame in noise]
+    place = tmp_path / "race.gif"
+    _write_gif(images, place)
+    whole = place.stat().st_size
+    monkeypatch.setattr("optbench.report.plots.animation.MOST_BYTES", whole // 3)
+    _write_gif(images, place)
+    assert whole // 8 < place.stat().st_size <= whole // 3
+    with Image.open(place) as image:
+        durations = []
+        for number in range(image.n_frames):
+            image.seek(number)
+            durations.append(image.info["duration"])
+    assert (durations[0], durations[-1]) == (1000, 3000)
+    assert durations[1:-1] == [pytest.approx(4000 / 15, abs=10)] * 7  # as long in all
+
+
+def test_a_function_of_one_variable_has_a_race_along_its_curve():
+    race = Race(line_run(0.4, -0.8), "quadratic-1d")
+    assert texts(race) == ["SGD, lr 0.3", "SGD, lr 0.9", "start", "minimum"]
+    for iteration in (0, 3):
+        for ratio, (path, (head,), _) in zip((0.4, -0.8), shown(race, iteration), strict=True):
+            x = -0.5 + 20.5 * ratio**iteration
+            np.testing.assert_allclose(head, [x, x**2 + x + 1])
+            assert len(path) == iteration + 1
+
+
+def test_all_values_of_a_grid_race_and_have_colours_of_their_own():
+    run = swept_run()
+    race = Race(run, "anisotropic")
+    assert texts(race)[0] == "SGD, lr 0.001"
+    assert texts(race)[4] == "SGD, lr 10, diverged at 7"
+    colors = [to_hex(runner.artists[0].get_color()) for runner in race._runners]
+    assert len(set(colors)) == len(colors) == 10
+    assert colors[2] == KNOWN["sgd"].color.lower()
+    one = Race(replace(run, lanes=run.lanes[run.lanes["label"] == "sgd"]), "anisotropic")
+    assert len({to_hex(runner.artists[0].get_color()) for runner in one._runners}) == 5
+
+
+def test_many_values_race_in_colours_of_a_scale_and_of_many_optimizers_the_best():
+    def swept(label):
+        return [
+            Lane(label, [1.0, lr], hyperparameters={"lr": lr}, position=[[1.0, 1.0], [lr, lr]])
+            for lr in np.geomspace(0.01, 0.9, 25)
+        ]
+
+    race = Race(race_of(swept("sgd")), "anisotropic")
+    axes, bar = race.figure.axes
+    assert (len(race._runners), bar.get_ylabel()) == (25, "lr")
+    assert axes.get_title() == "anisotropic, SGD: iteration 0 of 1"
+    assert texts(race) == ["start", "minimum"]
+    race = Race(race_of([*swept("sgd"), *swept("adam")]), "anisotropic")
+    assert texts(race)[:2] == ["SGD, lr 0.01", "Adam, lr 0.01"]
 
 
 def test_a_race_of_rows_that_were_kept_keeps_their_iterations():

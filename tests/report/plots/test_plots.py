@@ -33,7 +33,7 @@ SHAPES = ["trajectory", "surface", "field", "loss"]
             [*SHAPES, "sensitivity", "tolerance"],
         ),
         (network_run(), "mnist-mlp", ["loss"], ["loss"]),
-        (line_run(), "quadratic-1d", ["loss"], ["loss"]),
+        (line_run(), "quadratic-1d", ["trajectory", "loss"], ["trajectory", "loss"]),
     ],
 )
 def test_each_run_has_the_kinds_that_fit(run, problem, automatic, possible):
@@ -61,9 +61,14 @@ def test_every_kind_that_fits_is_drawn_without_a_warning(kind, run, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "run", "message"),
     [
-        ("trajectory", network_run(), "not a function of two variables; what fits: loss$"),
-        ("surface", line_run(), "not a function of two variables; what fits: loss$"),
+        ("trajectory", network_run(), "not a function of one or two variables; what fits: loss$"),
+        ("surface", line_run(), "not a function of two variables; what fits: trajectory, loss$"),
         ("field", replace(function_run(), surface=line_run().surface), "holds no surface"),
+        (
+            "trajectory",  # of an optbench that kept functions of two variables only
+            replace(line_run(), surface=function_run().surface),
+            "holds no surface of it; what fits: loss$",
+        ),
         (
             "trajectory",
             function_run(plot=None),

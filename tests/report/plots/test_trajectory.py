@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from tests.report.runs import (
     function_lane,
     function_problem,
     function_run,
+    line_run,
     swept_run,
     tables,
 )
@@ -58,20 +61,21 @@ NO_LEVELS = {"domain": DOMAIN, "levels": None}
 def test_four_optimizers_make_the_textbooks_two_by_two():
     run = function_run()
     figure = draw("trajectory", run, "anisotropic")
-    assert [axes.get_title() for axes in figure.axes] == ["SGD", "Momentum", "AdaGrad", "Adam"]
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"{name}, lr 0.1" for name in ("SGD", "Momentum", "AdaGrad", "Adam")
+    ]
     assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 2)
     for number, (axes, label) in enumerate(
         zip(figure.axes, ("sgd", "momentum", "adagrad", "adam"), strict=True)
     ):
-        assert axes.get_xlim() == (-10, 10)
-        assert axes.get_ylim() == (-10, 10)
         path = path_of(axes)
         expected = run.trace.loc[run.trace["lane"] == number, ["x", "y"]].to_numpy()
         np.testing.assert_array_equal(path.get_xydata(), expected)
         assert path.get_color() == KNOWN[label].color
         assert path.get_linestyle() == "-"
-    assert figure.get_supxlabel() == "x"
-    assert figure.get_supylabel() == "y"
+    assert figure.get_suptitle() == "anisotropic: f(x, y) = x²/20 + y²"
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "x", "x"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["y", "", "y", ""]
 
 
 def test_contours_and_the_minimum_are_those_of_the_function():
@@ -89,12 +93,16 @@ def test_without_levels_twenty_are_spaced_by_logarithm_above_the_minimum():
         plot=NO_LEVELS,
         minima=[{"position": [0.0, 0.0], "value": -1.0}, {"position": [11.0, 0.0], "value": 6.0}],
     )
-    axes = draw("trajectory", run, "anisotropic").axes[0]
+    figure = draw("trajectory", run, "anisotropic")
+    axes = figure.axes[0]
+    (left, right), (bottom, top) = view(figure)
+    in_view = run.surface["x"].between(left, right) & run.surface["y"].between(bottom, top)
+    value = run.surface.loc[in_view, "value"]
     heights = axes.collections[0].levels + 1.0
     assert len(heights) == 20
     np.testing.assert_allclose(np.diff(np.log(heights)), np.log(heights[1] / heights[0]))
-    assert heights[0] == pytest.approx(np.quantile(run.surface["value"], 0.002) + 1.0)
-    assert heights[-1] * heights[1] / heights[0] == pytest.approx(106.0)
+    assert heights[0] == pytest.approx(np.quantile(value, 0.002) + 1.0)
+    assert heights[-1] * heights[1] / heights[0] == pytest.approx(value.max() + 1.0)
     assert len(line_of(axes, "+").get_xydata()) == 1  # the other lies outside the domain
 
 
@@ -109,7 +117,6 @@ def test_where_a_function_is_level_or_not_finite_there_are_no_contours():
     surface = anisotropic_surface().assign(value=3.0)
     axes = drawn([function_lane("sgd")], surface, minima=[], plot=NO_LEVELS).axes[0]
     assert not axes.collections
-    assert axes.get_xlim() == (-10, 10)
     surface = anisotropic_surface()
     surface.loc[surface["x"] < 0, "value"] = np.inf
     contours = drawn([function_lane("sgd")], surface, plot=NO_LEVELS).axes[0].collections[0]
@@ -130,23 +137,90 @@ def test_all_minima_are_marked_and_local_ones_smaller():
     assert small.get_markersize() < large.get_markersize()
 
 
-def test_a_free_corner_of_the_grid_holds_a_key_to_the_signs_that_are_there():
+def test_a_legend_says_what_the_signs_mean_that_are_there():
     def key(lanes, minima=()):
         figure = drawn(lanes, minima=[{"position": [0, 0], "value": 0.0}, *minima])
-        return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        (legend,) = figure.legends
+        return [text.get_text() for text in legend.get_texts()]
 
     inside = [Lane(f"o{k}", [1.0], position=np.zeros((1, 2))) for k in range(4)]
     away = Lane("away", [2.0, 1.0], position=np.array([[0.0, 0.0], [0.0, 20.0]]))
-    assert key(inside) == []
-    assert key([*inside, inside[0]][:3]) == ["start", "minimum"]
+    assert key(inside) == ["start", "minimum"]
     local = [{"position": [1, 1], "value": 1.0}]
     signs = ["start", "minimum", "local minimum", "leaves the figure", "does not come back"]
     assert key([*inside, away], local) == signs
 
 
+# What part of the plane is shown.
+
+
+def view(figure):
+    """Return the limits of the axes, which are those of all panels, ((x, x), (y, y))."""
+    views = {(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}
+    assert len(views) == 1
+    return np.array(views.pop())
+
+
+def ends(*position, label="sgd", status=Status.DONE):
+    return Lane(label, np.ones(len(position)), position=np.array(position), status=status)
+
+
+def test_all_panels_show_the_same_close_view_of_paths_start_and_minimum_to_scale():
+    run = function_run()
+    figure = draw("trajectory", run, "anisotropic")
+    limits = view(figure)
+    points = run.trace[["x", "y"]].to_numpy()
+    assert (points > limits[:, 0]).all()
+    assert (points < limits[:, 1]).all()
+    assert (limits[:, 0] < 0).all()
+    assert (limits[:, 1] > 0).all()
+    width, height = np.ptp(limits, axis=1)
+    assert width < 1.2 * np.ptp(points[:, 0])
+    assert 0.5 * width <= height <= width
+    assert {axes.get_aspect() for axes in figure.axes} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        ([[-8, 0], [8, 0]], [(-9.28, 9.28), (-4.64, 4.64)]),  # no flatter than 1 : 2
+        ([[9, 9], [9, 8]], [(-0.72, 9.72), (-0.72, 9.72)]),  # the minimum is seen
+        ([[0, 0], [0, 1]], [(-2, 2), (-1.5, 2.5)]),  # a fifth of the domain at least
+        ([[-10, -10], [9, 9]], [(-10, 10), (-10, 10)]),  # the domain at most
+        ([[0, 0], [40, 2], [4, 4]], [(-1.6, 10), (-0.9, 4.9)]),  # though it comes back
+    ],
+)
+def test_a_view_holds_a_path_with_room_and_ends_with_the_domain(position, expected):
+    np.testing.assert_allclose(view(drawn([ends(*position)])), expected, atol=0.1)
+
+
+def test_what_does_not_come_back_makes_the_others_at_most_half_as_small():
+    stays = ends([-4, 2], [4, -2])
+    leaves = ends([-4, 2], [0, 9.9], [0, 20], label="adam")
+    both = view(drawn([stays, leaves]))
+    assert both[1, 1] == pytest.approx(4.0, rel=0.2)
+    assert view(drawn([leaves]))[1, 1] == 10.0
+    (cross,) = crosses(drawn([stays, leaves]).axes[1])
+    assert cross.get_ydata()[0] == pytest.approx(both[1, 1])
+
+
+def test_of_several_global_minima_the_nearest_to_an_end_is_seen():
+    minima = [{"position": [x, 0.0], "value": 0.0} for x in (-9, 9)]
+    low, high = view(drawn([ends([2, 0], [5, 1])], minima=minima))[0]
+    assert -1 < low < 2
+    assert high > 9
+
+
+def test_a_domain_whose_sides_are_not_comparable_is_not_to_scale():
+    surface = anisotropic_surface().assign(x=lambda rows: rows["x"] * 10)
+    figure = drawn([ends([-50, 2], [1, 1])], surface)
+    assert figure.axes[0].get_aspect() == "auto"
+    assert 50 < np.ptp(view(figure)[0]) < 80
+
+
 @pytest.mark.parametrize(
     ("panels", "shape"),
-    [(1, (1, 1)), (2, (1, 2)), (3, (2, 2)), (5, (2, 3)), (9, (3, 3)), (11, (4, 3)), (16, (4, 4))],
+    [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (5, (2, 3)), (9, (3, 3)), (11, (4, 3)), (16, (4, 4))],
 )
 def test_more_optimizers_make_more_panels_and_none_is_empty(panels, shape):
     lanes = [
@@ -169,21 +243,133 @@ def test_ticks_are_labelled_at_the_foot_of_each_column():
     ]  # fmt: skip
 
 
-def test_of_a_grid_the_best_is_drawn_and_of_seeds_the_first():
+# Grids.
+
+
+def grid(values, label="sgd", best=None, **changes):
+    """Return a lane for each learning rate, which walks as far as its rate; one has no loss."""
+    return [
+        Lane(
+            label,
+            [2.0, 0.0 if lr == best else 1.0],
+            position=np.array([[5.0, 5.0], [5.0 - lr, 5.0]]),
+            hyperparameters={"lr": lr},
+            **changes,
+        )
+        for lr in values
+    ]
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.axes if axes.get_title()]
+
+
+def test_values_of_a_grid_have_a_panel_each_and_the_best_is_marked():
+    figure = drawn(grid([0.5, 0.95, 1.05], best=0.95))
+    assert titles(figure) == ["SGD, lr 0.5", "SGD, lr 0.95 (best)", "SGD, lr 1.05"]
+    for axes, lr in zip(figure.axes, (0.5, 0.95, 1.05), strict=True):
+        assert path_of(axes).get_xdata().tolist() == [5.0, 5.0 - lr]
+        assert path_of(axes).get_color() == KNOWN["sgd"].color
+
+
+def test_optimizers_with_grids_have_a_row_each():
+    figure = drawn(
+        [*grid([0.5, 1.0], best=0.5), *grid([1, 2, 3], "adam", best=2), ends([1, 1])][:5]
+    )
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 3)
+    rows = [axes.get_subplotspec().rowspan.start for axes in figure.axes]
+    assert rows == [0, 0, 1, 1, 1]
+    assert titles(figure)[2:] == ["Adam, lr 1", "Adam, lr 2 (best)", "Adam, lr 3"]
+
+
+def test_many_values_share_a_panel_in_colours_of_a_scale_and_the_best_is_bold():
+    values = np.geomspace(0.001, 1.0, 25)
+    figure = drawn(grid(values, best=values[7]))
+    axes, bar = figure.axes
+    assert axes.get_title() == f"SGD, best: lr {values[7]:.4g}"
+    assert bar.get_ylabel() == "lr"
+    assert bar.get_yscale() == "log"
+    shown = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) > 1]
+    assert sorted(line.get_xdata()[1] for line in shown) == sorted(5.0 - values)
+    assert len({tuple(line.get_color()) for line in shown}) == 25
+    boldest = max(shown, key=lambda line: line.get_linewidth())
+    assert boldest.get_xdata()[1] == 5.0 - values[7]
+    assert boldest is shown[-1]  # nothing is drawn over it
+
+
+def test_of_several_hyperparameters_the_one_with_most_values_gives_the_colours():
+    lanes = []
+    for momentum, lr in product((0.5, 0.9), np.linspace(0.1, 1.0, 6)):
+        (lane,) = grid([lr], best=0.1 if momentum == 0.9 else None)
+        lane.hyperparameters = {"lr": lr, "momentum": momentum}
+        lane.loss = [2.0, 2.0 - momentum - lr]
+        lanes.append(lane)
+    axes, bar = drawn(lanes).axes
+    assert axes.get_title() == "SGD, best: lr 1, momentum 0.9"
+    shown = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) > 1]
+    assert (len(shown), bar.get_ylabel()) == (6, "lr")
+
+
+def test_of_hundreds_of_values_fifty_are_drawn_and_the_best_is_one_of_them():
+    values = np.linspace(0.01, 4.0, 400)
+    axes = drawn(grid(values, best=values[201])).axes[0]
+    shown = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) > 1]
+    assert len(shown) == 51
+    assert shown[-1].get_xdata()[1] == 5.0 - values[201]
+
+
+def test_of_seeds_the_first_is_drawn():
     figure = draw("trajectory", swept_run(seeds=3), "anisotropic")
-    assert [axes.get_title() for axes in figure.axes] == ["SGD\nlr=0.1", "Adam\nlr=1"]
-    expected = -7 * 0.5 ** np.arange(31)
-    np.testing.assert_allclose(path_of(figure.axes[0]).get_xdata(), expected)
+    assert titles(figure)[:3] == ["SGD, lr 0.001", "SGD, lr 0.01", "SGD\nlr 0.1 (best)"]
+    np.testing.assert_allclose(path_of(figure.axes[2]).get_xdata(), -7 * 0.5 ** np.arange(31))
 
 
-OUT = "SGD\nleft the domain"
+# Functions of one variable.
+
+
+def test_a_function_of_one_variable_is_a_curve_with_the_iterates_on_it():
+    run = line_run(0.4, -0.8)
+    figure = draw("trajectory", run, "quadratic-1d")
+    assert titles(figure) == ["SGD, lr 0.3 (best)", "SGD, lr 0.9"]
+    assert figure.get_suptitle() == "quadratic-1d: f(x) = x² + x + 1"
+    assert [axes.get_xlabel() for axes in figure.axes] == ["x", "x"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["f(x)", ""]
+    for number, axes in enumerate(figure.axes):
+        x, height = path_of(axes).get_xydata().T
+        expected = run.trace[run.trace["lane"] == number]
+        np.testing.assert_array_equal(x, expected["x"])
+        np.testing.assert_allclose(height, x**2 + x + 1)
+        (curve,) = [line for line in axes.lines if line.get_marker() == "None"]
+        side, value = curve.get_xydata().T
+        np.testing.assert_allclose(value, side**2 + side + 1)
+        assert line_of(axes, "+").get_xydata().tolist() == [[-0.5, 0.75]]
+    (low, high), (bottom, top) = view(figure)
+    assert low < -0.5 - 0.8 * 20.5
+    assert high > 20.0
+    assert bottom < 0.75
+    assert 421 < top < 500
+
+
+def test_of_a_curve_the_lowest_place_between_the_iterates_is_seen():
+    axes = draw("trajectory", line_run(0.9, minima=[]), "quadratic-1d").axes[0]
+    assert axes.get_ylim()[0] < 0.75
+
+
+# Paths that leave.
+
+OUT = "SGD, lr 0.1\nleft the domain"
 
 
 @pytest.mark.parametrize(
     ("path", "left", "lost", "title"),
     [
         ([[0, 0], [4, 8], [8, 16], [12, 24]], [[5, 10]], [5, 10], OUT),
-        ([[0, 0], [0, 16], [0, 4], [-4, 0], [-12, 0], [0, 0]], [[0, 10], [-10, 0]], None, "SGD"),
+        (
+            [[0, 0], [0, 16], [0, 4], [-4, 0], [-12, 0], [0, 0]],
+            [[0, 10], [-10, 0]],
+            None,
+            "SGD, lr 0.1",
+        ),
         ([[0, 0], [0, 16], [0, 5], [-20, 5]], [[0, 10], [-10, 5]], [-10, 5], OUT),
         ([[30, 4], [40, 4]], None, [10, 4], OUT),  # starts outside: at the nearest edge
     ],
@@ -197,24 +383,22 @@ def test_a_path_that_leaves_is_marked_where_it_crosses_the_edge(path, left, lost
     for cross in found:
         np.testing.assert_allclose(cross.get_xydata(), [lost])
         assert not cross.get_clip_on()
-    assert axes.get_ylim() == (-10, 10)
     assert axes.get_title() == title
 
 
-def test_of_a_grid_what_ends_inside_is_drawn_although_what_left_is_lower():
+def test_of_a_grid_what_ends_inside_is_the_best_although_what_left_is_lower():
     def lane(lr, end, loss):
         position = np.array([[0.0, 0.0], end])
         return Lane("sgd", [1.0, loss], hyperparameters={"lr": lr}, position=position)
 
     lanes = [lane(0.1, (1.0, 1.0), 0.5), lane(0.2, (30.0, 0.0), -9.0)]
-    assert drawn(lanes).axes[0].get_title() == "SGD\nlr=0.1"
-    assert drawn(lanes[1:]).axes[0].get_title() == "SGD\nleft the domain"
+    assert titles(drawn(lanes)) == ["SGD, lr 0.1 (best)", "SGD, lr 0.2\nleft the domain"]
 
 
 def test_a_diverged_path_is_drawn_as_far_as_it_is_finite():
     axes = one_path([[1, 1], [2, 2], [np.inf, 1], [3, 3]], Status.DIVERGED)
     np.testing.assert_array_equal(path_of(axes).get_xydata(), [[1, 1], [2, 2]])
-    assert axes.get_title() == "SGD\ndiverged at 3"
+    assert axes.get_title() == "SGD, lr 0.1\ndiverged at 3"
     (cross,) = crosses(axes)
     np.testing.assert_array_equal(cross.get_xydata(), [[2, 2]])
 
@@ -226,5 +410,5 @@ def test_enormous_positions_are_drawn_without_overflow_and_none_as_an_empty_pane
     assert np.abs(path_of(axes).get_xydata()).max() <= 1e100
     nowhere = Lane("adam", [np.nan], position=[[np.nan, np.nan]], status=Status.DIVERGED)
     axes = drawn([function_lane("sgd"), nowhere]).axes[1]
-    assert axes.get_title() == "Adam\ndiverged at 0"
+    assert axes.get_title() == "Adam, lr 0.1\ndiverged at 0"
     assert path_of(axes).get_xydata().size == 0
