@@ -560,7 +560,10 @@ def test_no_value_of_any_kind_raises_anything_else_in_a_study(name, monkeypatch)
         *((optbench.load, name) for name in ("path", "out")),
         *((optbench.export, name) for name in ("runs", "table", "format", "output", "out")),
         *((optbench.save_baseline, name) for name in ("run", "name", "threshold", "out")),
-        *((optbench.check, name) for name in ("baselines", "run", "threshold", "workers", "out")),
+        *(
+            (optbench.check, name)
+            for name in ("baselines", "run", "only", "threshold", "workers", "out")
+        ),
         *((optbench.check_optimizer, name) for name in ("name", "given")),
         *((optbench.positions, name) for name in ("name", "start", "gradients", "lr")),
         *((optbench.check_problem, name) for name in ("name", "seed")),

@@ -6,11 +6,12 @@ import typer
 
 from optbench.cli.options import DEFAULT_OUT, DataDir, Out, complete_run
 from optbench.cli.output import console, say, tell
-from optbench.gate.baseline import find, load
+from optbench.gate.baseline import Baseline, find, load
+from optbench.gate.quality import seeds_needed, untested
 from optbench.gate.save import save_baseline
+from optbench.gate.verdict import Gate
 from optbench.report.sections import Column, Section
 from optbench.report.terminal import to_rich
-from optbench.store.reader import read_lanes
 
 app = typer.Typer(no_args_is_help=True, help="Keep runs as references for optbench check.")
 
@@ -50,10 +51,29 @@ def save(
 ) -> None:
     """Keep a run as a reference under OUT/baselines/NAME, small enough for git."""
     folder = save_baseline(run, name=name, threshold=threshold or [], data_dir=data_dir, out=out)
-    lanes = len(read_lanes(folder))
+    baseline = load(folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
+    lanes = len(baseline.lanes)
     say(f"{lanes} lanes, {size / 1024:.0f} KiB; compare with: optbench check {folder.name}")
+    warn_of_few_seeds(baseline)
     tell(folder)
+
+
+def warn_of_few_seeds(baseline: Baseline) -> None:
+    """Say of which problems a check cannot tell worse losses from noise, and what it still sees."""
+    needed = seeds_needed(Gate())
+    few = untested(baseline.lanes, baseline.meta, needed)
+    if few:
+        counts = ", ".join(
+            f"{problem} has {seeds} seed{'' if seeds == 1 else 's'}"
+            for problem, seeds in few.items()
+        )
+        say(
+            f"warning: {counts} with a final loss, and the test of final losses needs {needed}: "
+            "however much worse they get, a check reports them as inconclusive and does not fail; "
+            "it still fails where settings or the first 50 losses change, or where lanes are "
+            f"missing, fail or diverge; run the suite with --seeds {needed}"
+        )
 
 
 @app.command("list")

@@ -30,20 +30,30 @@ COLUMNS = (
 """Columns of the table, of which those are shown in which a group has something."""
 
 
-def print_verdicts(checked: "Sequence[CheckedBaseline]", format_: str) -> None:
-    """Print verdicts to stdout; ``github`` also writes the job's summary."""
+def print_verdicts(
+    checked: "Sequence[CheckedBaseline]", format_: str, *, update: bool = False
+) -> None:
+    """Print verdicts to stdout, of a refresh what changes; ``github`` also writes a summary."""
     match format_:
         case "json":
             tell(formats.to_json(checked))
         case "github":
-            for annotation in formats.annotations(checked):
+            for annotation in formats.annotations(checked, update=update):
                 tell(annotation)
-            formats.write_summary(checked)
+            formats.write_summary(checked, update=update)
         case "junit":
-            tell(formats.to_junit(checked))
+            tell(formats.to_junit(checked, update=update))
         case _:
             for one in checked:
-                _print_text(one)
+                (_print_changes if update else _print_text)(one)
+
+
+def _print_changes(checked: "CheckedBaseline") -> None:
+    heading, *changes = formats.changed(checked)
+    screen = console()
+    screen.print(heading, style="bold", soft_wrap=True)
+    for change in changes:
+        screen.print(f"  {change}", soft_wrap=True)
 
 
 def _print_text(checked: "CheckedBaseline") -> None:
@@ -51,9 +61,11 @@ def _print_text(checked: "CheckedBaseline") -> None:
     verdict = checked.verdict
     style = "bold green" if verdict.exit_code == ExitCode.DONE else "bold red"
     screen.print(checked.heading, style=style, soft_wrap=True)
-    for finding in verdict.findings:
+    for finding, remedy in formats.told(checked):
         text = f"  {finding.severity}: {formats.line(finding)}"
         screen.print(text, style=COLORS.get(finding.severity), soft_wrap=True)
+        if remedy:
+            screen.print(f"    → {remedy}", soft_wrap=True)
     if verdict.groups:
         screen.print(to_rich([_section(verdict.groups)]))
     for figure in checked.figures:

@@ -1,5 +1,6 @@
 """Checks baselines: runs their suites again, or takes a run that is there, and compares."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import TypeAlias
 from optbench.device.choose import get_device
 from optbench.errors import ExitCode, UsageError, printable
 from optbench.gate.baseline import (
+    FOLDER,
     Baseline,
     Thresholds,
     check_described,
@@ -20,10 +22,22 @@ from optbench.gate.baseline import (
     parse_thresholds,
     titles,
 )
+from optbench.gate.changes import Change, changes_of
 from optbench.gate.compare import compare
 from optbench.gate.integrity import integrity_findings
+from optbench.gate.origin import file_of, origin_findings
+from optbench.gate.remedies import remedy
 from optbench.gate.save import check_whole, save_tables
-from optbench.gate.verdict import LOSS_THRESHOLD, Gate, Severity, Verdict, worst_first
+from optbench.gate.verdict import (
+    LOSS_THRESHOLD,
+    Finding,
+    Gate,
+    Kind,
+    Severity,
+    Verdict,
+    kinds_of,
+    worst_first,
+)
 from optbench.records import Record, RunTables, Status
 from optbench.runs.pipeline import Plan, new_invocation, plan_run, run_plan
 from optbench.runs.resume import device_name
@@ -43,13 +57,17 @@ class CheckedBaseline:
     """A baseline, the run that was compared with it, what was found, and figures of what failed.
 
     ``thresholds`` are those that were applied, by problem; ``""`` holds that of all others.
+    ``left_out`` are the kinds of findings that nobody looked for. ``was_there`` says whether the
+    run was there before the check.
     """
 
     baseline: Baseline
     run: RunTables
     verdict: Verdict
     thresholds: Mapping[str, float]
+    left_out: tuple[Kind, ...] = ()
     figures: tuple[Path, ...] = ()
+    was_there: bool = False
 
     @property
     def name(self) -> str:
@@ -59,25 +77,52 @@ class CheckedBaseline:
     @property
     def heading(self) -> str:
         """The verdict in one line."""
+        left_out = f"; not checked: {', '.join(self.left_out)}" if self.left_out else ""
         if self.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE:
-            return printable(f"{self.name}: no lane of {self.run.path} is in the baseline")
+            return printable(
+                f"{self.name}: no lane of {self.run.path} is in the baseline{left_out}"
+            )
         result = "FAILED" if self.verdict.failed else "passed"
         counts = [_count(self.verdict.matched, "lane") + " compared"]
         for severity in Severity:
             number = sum(finding.severity == severity for finding in self.verdict.findings)
             counts += [_count(number, severity)] if number else []
-        return printable(f"{self.name}: {result}, {', '.join(counts)}{self._thresholds}")
+        return printable(f"{self.name}: {result}, {', '.join(counts)}{self._thresholds}{left_out}")
 
     @property
     def _thresholds(self) -> str:
         """The thresholds that were applied, unless they are the default."""
-        if set(self.thresholds.values()) <= {LOSS_THRESHOLD}:
+        if set(self.thresholds.values()) <= {LOSS_THRESHOLD} or Kind.QUALITY in self.left_out:
             return ""
         shares = [
             f"{100.0 * share:g} %" + (f" for {problem}" if problem else "")
             for problem, share in self.thresholds.items()
         ]
         return f"; threshold {', '.join(shares)}"
+
+    @property
+    def changes(self) -> list[Change]:
+        """What the baseline would hold in another way if the run took its place."""
+        return changes_of(self.baseline, self.run, self.kept_thresholds)
+
+    @property
+    def kept_thresholds(self) -> dict[str, float]:
+        """Those thresholds that mean all problems of the run, or one of them."""
+        return of_problems(self.thresholds, titles(self.run.meta))
+
+    def remedy(self, finding: Finding) -> str:
+        """Return what to do about a failure, in one sentence; nothing for other findings."""
+        if finding.severity != Severity.FAILURE:
+            return ""
+        return printable(remedy(finding.kind, self._update, shlex.quote(str(self.run.path))))
+
+    @property
+    def _update(self) -> str:
+        """The command that puts the run in the place of the baseline."""
+        folder = self.baseline.path
+        place = self.name if folder.parent == Path("results") / FOLDER else str(folder)
+        run = ("--run", str(self.run.path)) if self.was_there else ()
+        return shlex.join(["optbench", "check", place, *run, "--update"])
 
 
 def _count(number: int, noun: str) -> str:
@@ -100,6 +145,7 @@ def check_baselines(
     baselines: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     *,
     run: str | PathLike[str] | None = None,
+    only: str | Sequence[str] = (),
     strict: bool = False,
     fail_on_speed: bool = False,
     threshold: Thresholds = (),
@@ -122,6 +168,9 @@ def check_baselines(
     run
         A run to compare instead of running the baseline's suite: its directory, its name under
         ``out``, the beginning of that name, or ``latest``.
+    only
+        Kinds of findings to look for: "settings", "numerics", "quality" or "speed"; by default
+        all. "baseline" and "presence" are always looked for.
     strict
         Whether a changed bit fails in the environment that the baseline was made in.
     fail_on_speed
@@ -152,6 +201,7 @@ def check_baselines(
         After an interrupt; what was done has been written.
     """
     given = parse_thresholds(threshold)
+    asked = Gate(strict=strict, fail_on_speed=fail_on_speed, kinds=kinds_of(only))
     names = [baselines] if isinstance(baselines, str | PathLike) else baselines
     loaded = [load(folder) for folder in find([str(name) for name in names], Path(out))]
     if run is not None and len(loaded) > 1:
@@ -173,17 +223,28 @@ def check_baselines(
             {**baseline.meta.get("thresholds", {}), **given},
             [*titles(baseline.meta), *titles(tables.meta)],
         )
-        gate = Gate(
-            strict=strict,
-            fail_on_speed=fail_on_speed,
+        gate = replace(
+            asked,
             threshold=thresholds.get("", LOSS_THRESHOLD),
             thresholds={problem: share for problem, share in thresholds.items() if problem},
         )
         verdict = compare(baseline, tables, gate)
         findings = [*integrity_findings(baseline), *verdict.findings]
+        if there is None:
+            findings += origin_findings(baseline)
         verdict = replace(verdict, findings=worst_first(findings))
         drawn = _draw_failed(baseline, tables, verdict) if figures else ()
-        checked.append(CheckedBaseline(baseline, tables, verdict, thresholds, drawn))
+        checked.append(
+            CheckedBaseline(
+                baseline,
+                tables,
+                verdict,
+                thresholds,
+                left_out=gate.left_out,
+                figures=drawn,
+                was_there=there is not None,
+            )
+        )
     if update:
         for one in checked:
             refresh(one, data_dir=data_folder)
@@ -196,7 +257,8 @@ def _run_again(
     """Run a baseline's suite and return the run's directory."""
     file = parse_suite(baseline.meta["suite"]["given"], f"baseline '{baseline.path.name}'")
     device = get_device(device_name(baseline.meta))
-    plan = plan_run(resolve(file, data_dir=data_dir), device, workers)
+    suite = replace(resolve(file, data_dir=data_dir), file=file_of(baseline))
+    plan = plan_run(suite, device, workers)
     with display(plan) as observe:
         result = run_plan(plan, device, out, new_invocation(), observe)
     if result.status is Status.INTERRUPTED:
@@ -236,5 +298,4 @@ def refresh(checked: CheckedBaseline, *, data_dir: Path | None = None) -> None:
             f"'{run.path}' is a run of suite '{suites[1]}', and baseline '{checked.name}' is of "
             f"'{suites[0]}'; to keep it as well, use: optbench baseline save"
         )
-    thresholds = of_problems(checked.thresholds, titles(run.meta))
-    save_tables(run, folder, thresholds, data_dir=data_dir, replace=True)
+    save_tables(run, folder, checked.kept_thresholds, data_dir=data_dir, replace=True)

@@ -17,12 +17,13 @@ from optbench.gate.metric import measure
 from optbench.gate.numerics import numerics_findings
 from optbench.gate.presence import ending_findings, nothing_paired, unmatched_findings
 from optbench.gate.quality import judge, quality_findings
-from optbench.gate.settings import settings_findings
+from optbench.gate.settings import concerned, settings_findings
 from optbench.gate.speed import speed_findings
 from optbench.gate.verdict import (
     Finding,
     Gate,
     Group,
+    Kind,
     Reached,
     Severity,
     Verdict,
@@ -38,7 +39,9 @@ def compare(baseline: Baseline, run: RunTables, gate: Gate | None = None) -> Ver
     if not comparison.matching.pairs:
         return Verdict((nothing_paired(comparison),), (), 0)
     settings = settings_findings(comparison)
-    groups = _with_reported(judge(measure(comparison), comparison.gate), comparison)
+    kinds = comparison.gate.kinds
+    judged = judge(measure(comparison), comparison.gate) if Kind.QUALITY in kinds else []
+    groups = _with_reported(judged, comparison)
     consequences = [
         *numerics_findings(comparison),
         *quality_findings(groups, comparison.gate),
@@ -50,14 +53,16 @@ def compare(baseline: Baseline, run: RunTables, gate: Gate | None = None) -> Ver
         *_explained(consequences, settings),
         *speed_findings(comparison),
     ]
-    return Verdict(worst_first(findings), tuple(groups), len(comparison.matching.pairs))
+    looked_for = [finding for finding in findings if finding.kind in kinds]
+    return Verdict(worst_first(looked_for), tuple(groups), len(comparison.matching.pairs))
 
 
 def _explained(findings: Iterable[Finding], settings: Iterable[Finding]) -> Iterator[Finding]:
     """Yield findings, which say so where settings of their lanes differ: that explains them."""
     changed: dict[tuple[str, str], set[Severity]] = defaultdict(set)  # "" stands for all
     for finding in settings:
-        changed[finding.problem, finding.label].add(finding.severity)
+        for place in concerned(finding):
+            changed[place].add(finding.severity)
     for finding in findings:
         problem, label = finding.problem, finding.label
         places = ((problem, label), (problem, ""), ("", label))

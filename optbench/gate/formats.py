@@ -32,6 +32,33 @@ def line(finding: "Finding") -> str:
     return printable(f"{finding.kind}: {where}{finding.message}")
 
 
+def told(checked: "CheckedBaseline") -> "Iterator[tuple[Finding, str]]":
+    """Yield findings, worst first, the last failure of each kind with what to do about them."""
+    findings = checked.verdict.findings
+    remedies = [checked.remedy(finding) for finding in findings]
+    for finding, remedy, following in zip(findings, remedies, [*remedies[1:], ""], strict=False):
+        yield finding, remedy if remedy != following else ""
+
+
+def changed(checked: "CheckedBaseline") -> list[str]:
+    """Return what changes in a baseline that is refreshed: a heading, and one line per change.
+
+    A suite's file that is not what is run has a line too: who edited it may wait for its effect.
+    """
+    changes = list(map(str, checked.changes))
+    what = (
+        "what changes in the baseline:"
+        if changes
+        else "nothing changes in the baseline but its date and measured times"
+    )
+    warnings = [
+        f"{finding.severity}: {line(finding)}"
+        for finding in checked.verdict.findings
+        if finding.kind == "baseline" and finding.severity == "warning"
+    ]
+    return [printable(text) for text in (f"{checked.name}: {what}", *changes, *warnings)]
+
+
 def titled(what: "Finding | Group") -> str:
     """Return the label, with what tells its configuration from the others."""
     return printable(f"{what.label} ({what.setting})" if what.setting else what.label)
@@ -84,12 +111,17 @@ def to_json(checked: "Sequence[CheckedBaseline]") -> str:
             "exit_code": int(one.verdict.exit_code),
             "failed": one.verdict.failed,
             "lanes": one.verdict.matched,
+            "not_checked": list(one.left_out),
             "thresholds": {
                 title: one.thresholds.get(title, one.thresholds.get("", LOSS_THRESHOLD))
                 for title in titles(one.baseline.meta)
             },
-            "findings": [asdict(finding) for finding in one.verdict.findings],
+            "findings": [
+                {**asdict(finding), "remedy": one.remedy(finding)}
+                for finding in one.verdict.findings
+            ],
             "groups": [asdict(group) for group in one.verdict.groups],
+            "changes": [asdict(change) for change in one.changes],
             "figures": [str(path) for path in one.figures],
         }
         for one in checked
@@ -97,16 +129,21 @@ def to_json(checked: "Sequence[CheckedBaseline]") -> str:
     return json_text({"baselines": baselines})
 
 
-def annotations(checked: "Sequence[CheckedBaseline]") -> Iterator[str]:
-    """Yield workflow commands, which GitHub shows beside the job."""
+def annotations(checked: "Sequence[CheckedBaseline]", *, update: bool = False) -> Iterator[str]:
+    """Yield workflow commands, which GitHub shows beside the job; of a refresh what changes."""
     for one in checked:
         nothing = one.verdict.exit_code == ExitCode.NOTHING_TO_COMPARE
+        if update:
+            heading, *changes = changed(one)
+            yield from (heading, *(f"- {change}" for change in changes))
+            continue
         if nothing:
             yield f"::error title=optbench::{_escaped(one.heading)}"
         for finding in one.verdict.findings:
             title = _escaped(f"optbench {one.name}: {finding.kind}", inside=True)
             text = f"{finding.where}: {finding.message}" if finding.where else finding.message
-            yield f"::{GITHUB_LEVELS[finding.severity]} title={title}::{_escaped(printable(text))}"
+            message = "\n".join(map(printable, filter(None, (text, one.remedy(finding)))))
+            yield f"::{GITHUB_LEVELS[finding.severity]} title={title}::{_escaped(message)}"
         if not nothing:
             yield one.heading
 
@@ -127,12 +164,12 @@ def _escaped(text: str, *, inside: bool = False) -> str:
     return text.replace(":", "%3A").replace(",", "%2C") if inside else text
 
 
-def write_summary(checked: "Sequence[CheckedBaseline]") -> None:
+def write_summary(checked: "Sequence[CheckedBaseline]", *, update: bool = False) -> None:
     """Append Markdown to the summary of the job, if there is a job."""
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if not place:
         return
-    text = "\n".join(_markdown(one) for one in checked)
+    text = "\n".join(_markdown_of_changes(one) if update else _markdown(one) for one in checked)
     try:
         with Path(place).open("a", encoding="utf-8") as file:
             file.write(f"{text}\n")
@@ -143,7 +180,9 @@ def write_summary(checked: "Sequence[CheckedBaseline]") -> None:
 def _markdown(checked: "CheckedBaseline") -> str:
     verdict = checked.verdict
     lines = [f"### optbench: {_cell(checked.heading)}", ""]
-    lines += [f"- **{finding.severity}** {_cell(line(finding))}" for finding in verdict.findings]
+    for finding, remedy in told(checked):
+        lines.append(f"- **{finding.severity}** {_cell(line(finding))}")
+        lines += [f"  - {_cell(remedy)}"] if remedy else []
     if verdict.groups:
         rows = used_cells(verdict.groups)
         lines += ["", f"| {' | '.join(rows[0])} |", f"|{' --- |' * len(rows[0])}"]
@@ -151,13 +190,21 @@ def _markdown(checked: "CheckedBaseline") -> str:
     return "\n".join([*lines, ""])
 
 
+def _markdown_of_changes(checked: "CheckedBaseline") -> str:
+    heading, *changes = map(_cell, changed(checked))
+    return "\n".join([f"### optbench: {heading}", "", *(f"- {each}" for each in changes), ""])
+
+
 def _cell(text: str) -> str:
     """Return a text that Markdown shows as it is."""
     return re.sub(r"([\\|*_`<\[\]])", r"\\\1", text)
 
 
-def to_junit(checked: "Sequence[CheckedBaseline]") -> str:
-    """Return one suite per baseline with one case per group, and one for what concerns no group."""
+def to_junit(checked: "Sequence[CheckedBaseline]", *, update: bool = False) -> str:
+    """Return one suite per baseline with one case per group, and one for what concerns no group.
+
+    What was left out is a case that was skipped.
+    """
     suites = ElementTree.Element("testsuites", name="optbench check")
     for one in checked:
         cases = _cases(one)
@@ -165,23 +212,29 @@ def to_junit(checked: "Sequence[CheckedBaseline]") -> str:
             suites,
             "testsuite",
             name=one.name,
-            tests=str(len(cases)),
+            tests=str(len(cases) + len(one.left_out)),
             failures=str(sum(bool(messages) for messages in cases.values())),
             errors="0",
-            skipped="0",
+            skipped=str(len(one.left_out)),
         )
-        told = [one.heading, *(f"{each.severity}: {line(each)}" for each in one.verdict.findings)]
         for (problem, label), messages in cases.items():
-            name = f"{one.name}.{problem or 'all'}"
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=_xml(name), name=_xml(label or "all")
-            )
+            case = _case(suite, f"{one.name}.{problem or 'all'}", label or "all")
             if messages:
                 failure = ElementTree.SubElement(case, "failure", message=_xml(messages[0]))
                 failure.text = _xml("\n".join(messages))
-        ElementTree.SubElement(suite, "system-out").text = _xml("\n".join(told))
+        for kind in one.left_out:
+            case = _case(suite, f"{one.name}.all", kind)
+            ElementTree.SubElement(case, "skipped", message="--only names other checks")
+        lines = [one.heading, *(changed(one) if update else ())]
+        for finding, remedy in told(one):
+            lines += filter(None, (f"{finding.severity}: {line(finding)}", remedy))
+        ElementTree.SubElement(suite, "system-out").text = _xml("\n".join(lines))
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True)
+
+
+def _case(suite: ElementTree.Element, classname: str, name: str) -> ElementTree.Element:
+    return ElementTree.SubElement(suite, "testcase", classname=_xml(classname), name=_xml(name))
 
 
 def _xml(text: str) -> str:
@@ -198,5 +251,6 @@ def _cases(checked: "CheckedBaseline") -> dict[tuple[str, str], list[str]]:
         failed["", ""] = [checked.heading]
     for finding in verdict.findings:
         if finding.severity == "failure":
-            failed.setdefault((finding.problem, titled(finding)), []).append(line(finding))
-    return failed
+            messages = failed.setdefault((finding.problem, titled(finding)), [])
+            messages += [line(finding), checked.remedy(finding)]
+    return failed or {("", ""): []}

@@ -3,7 +3,6 @@
 A lane, a row or a tolerance that is not there would be let through unseen, so it is a failure.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import inf, isfinite, nan
@@ -22,24 +21,21 @@ def integrity_findings(baseline: Baseline) -> list[Finding]:
     """Return in what a baseline is not what was saved, and what of it cannot be compared."""
     version = baseline.meta["schema_version"]
     if version < OLDEST_VERSION:
-        return [_finding(baseline, f"an earlier optbench saved it (schema_version {version})")]
+        return [_finding(f"an earlier optbench saved it (schema_version {version})")]
     findings = []
     if baseline.changed:
         message = f"{', '.join(baseline.changed)} changed after it was saved (SHA-256 differs)"
-        findings.append(_finding(baseline, message, files=list(baseline.changed)))
+        findings.append(_finding(message, files=list(baseline.changed)))
     incomplete = list(gaps(baseline))
     if incomplete:
         more = f", and {len(incomplete) - 1} more lanes" if incomplete[1:] else ""
         message = f"it is incomplete: {incomplete[0]}{more}"
-        findings.append(_finding(baseline, message, lanes=len(incomplete)))
+        findings.append(_finding(message, lanes=len(incomplete)))
     return findings
 
 
-def _finding(baseline: Baseline, message: str, **values: object) -> Finding:
-    remedy = f"save it anew with: optbench check {shlex.quote(str(baseline.path))} --update"
-    if "files" in values:
-        remedy = f"restore it, or {remedy}"
-    return Finding(Severity.FAILURE, Kind.BASELINE, "", "", f"{message}; {remedy}", values=values)
+def _finding(message: str, **values: object) -> Finding:
+    return Finding(Severity.FAILURE, Kind.BASELINE, "", "", message, values=values)
 
 
 def gaps(baseline: Baseline) -> Iterator[str]:

@@ -9,8 +9,9 @@ the threshold: then it is inconclusive.
 Groups without randomness are judged by the threshold alone: all their seeds are one lane.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, expm1, inf, isfinite, log1p, log2
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from optbench.gate.metric import MeasuredGroup
 from optbench.gate.verdict import Finding, Gate, Group, Kind, Outcome, Severity, share
 from optbench.inference.flips import SignFlips
 from optbench.inference.power import detectable_change
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_SEEDS = 8
 
@@ -50,6 +54,22 @@ def seeds_needed(gate: Gate) -> int:
     (8, 10)
     """
     return max(FEWEST_SEEDS, ceil(-log2(gate.level) - 1e-12))
+
+
+def untested(lanes: "pd.DataFrame", meta: Mapping[str, Any], needed: int) -> dict[str, int]:
+    """Return of which problems the losses cannot be tested, with the number of seeds that count.
+
+    ``lanes`` and ``meta`` are those of a baseline. Seeds count where they have a final loss, and
+    the label of a problem that has the fewest decides. What is not random needs no test.
+    """
+    random = {entry["problem"]: entry["random"] for entry in meta["problems"]}
+    rules = {entry["label"]: entry["random"] for entry in meta["optimizers"]}
+    fewest: dict[str, int] = {}
+    for (problem, label), part in lanes.groupby(["problem", "label"], sort=False):
+        if random[problem] or rules[label]:
+            seeds = part.loc[np.isfinite(part["final_loss"].astype(float)), "seed"].nunique()
+            fewest[str(problem)] = min(seeds, fewest.get(str(problem), needed))
+    return {problem: seeds for problem, seeds in fewest.items() if seeds < needed}
 
 
 def _tested(

@@ -30,6 +30,7 @@ from optbench.gate.baseline import (
 )
 from optbench.gate.compare import test_errors
 from optbench.gate.integrity import gaps
+from optbench.gate.origin import kept_suite
 from optbench.records import SCHEMA_VERSION, RunTables, Status
 from optbench.runs.pipeline import plan_run
 from optbench.runs.resume import device_name
@@ -124,8 +125,8 @@ def save_tables(
     suite = resolve(file, data_dir=data_dir)
     device = get_device(device_name(run.meta))
     check_lanes(run, suite, device)
-    meta = description(run, folder.name, thresholds)
-    trace, tolerance = thinned(run.trace), tolerances(suite, device)
+    meta = description(run, folder, thresholds)
+    trace, tolerance = thinned(run), tolerances(suite, device)
     baseline = Baseline(folder, meta, run.lanes, trace, tolerance)
     for gap in gaps(baseline):
         raise ResultsError(f"'{run.path}' is incomplete: {gap}; run its suite again")
@@ -163,34 +164,50 @@ def check_lanes(run: RunTables, suite: Suite, device: Device) -> None:
         )
 
 
-def description(run: RunTables, name: str, thresholds: Mapping[str, float]) -> dict[str, Any]:
-    """Return what baseline.json is to say of a run."""
+def description(run: RunTables, folder: Path, thresholds: Mapping[str, float]) -> dict[str, Any]:
+    """Return what the baseline.json of a folder is to say of a run."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "name": name,
+        "name": folder.name,
         "saved": datetime.now(UTC).isoformat(timespec="milliseconds"),
         **{key: run.meta[key] for key in KEPT},
-        "targets": _targets(run),
+        "suite": kept_suite(run.meta["suite"], folder),
+        "targets": targets(run),
         "test_error": test_errors(run),
         "thresholds": dict(thresholds),
     }
 
 
-def _targets(run: RunTables) -> dict[str, float]:
+def targets(run: RunTables) -> dict[str, float]:
     """Return for each problem the median over labels of their median final losses."""
     finite = run.lanes[np.isfinite(run.lanes["final_loss"].astype(float))]
     medians = finite.groupby(["problem", "label"])["final_loss"].median()
     return {str(problem): float(part.median()) for problem, part in medians.groupby("problem")}
 
 
-def thinned(trace: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the first rows of each lane's trace, some of the others, and the last one."""
-    last = int(trace["iteration"].max()) if len(trace) else 0
-    spread = np.geomspace(NUMERICS_ITERATIONS, max(last, NUMERICS_ITERATIONS), KEPT_ROWS)
-    kept = trace["iteration"].isin(np.unique(spread.astype(int)))
-    kept |= trace["iteration"] < NUMERICS_ITERATIONS
-    kept |= trace["iteration"] == trace.groupby("lane")["iteration"].transform("max")
+def thinned(run: RunTables) -> "pd.DataFrame":
+    """Return the first rows of each lane's trace, some of the others, and the last one.
+
+    All lanes of a problem have the same rows as long as they last.
+    """
+    trace = run.trace
+    kept = trace["iteration"] == trace.groupby("lane")["iteration"].transform("max")
+    problems = trace["lane"].map(run.lanes.set_index("lane")["problem"])
+    for _, rows in trace["iteration"].groupby(problems):
+        kept[rows.index] |= rows.isin(kept_iterations(int(rows.max())))
     return trace.loc[kept, ["lane", "iteration", "loss"]].reset_index(drop=True)
+
+
+def kept_iterations(last: int) -> np.ndarray:
+    """Return the iterations up to the last whose losses a baseline keeps, in rising order.
+
+    >>> kept_iterations(51).tolist()[-4:]
+    [48, 49, 50, 51]
+    """
+    spread = np.geomspace(NUMERICS_ITERATIONS, max(last, NUMERICS_ITERATIONS), KEPT_ROWS)
+    first = np.arange(NUMERICS_ITERATIONS)
+    kept: np.ndarray = np.unique(np.concatenate([first, spread.astype(int)]))
+    return kept[kept <= last]
 
 
 def tolerances(suite: Suite, device: Device) -> "pd.DataFrame":

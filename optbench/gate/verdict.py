@@ -1,11 +1,11 @@
 """What the gate lets through, and what a comparison with a baseline finds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from optbench.errors import ExitCode
+from optbench.errors import ExitCode, UsageError, nearest
 
 LOSS_THRESHOLD = 0.05
 FAMILY_LEVEL = 0.01
@@ -31,6 +31,23 @@ class Kind(StrEnum):
     SPEED = "speed"
 
 
+ALWAYS = frozenset({Kind.BASELINE, Kind.PRESENCE})
+"""Kinds that every check looks for: what is not there, or diverged, cannot be compared."""
+
+
+def kinds_of(only: str | Sequence[str]) -> frozenset[Kind]:
+    """Return the kinds that a check looks for: all, or those named and :data:`ALWAYS`.
+
+    >>> sorted(kinds_of("quality"))
+    [<Kind.BASELINE: 'baseline'>, <Kind.PRESENCE: 'presence'>, <Kind.QUALITY: 'quality'>]
+    """
+    names = [only] if isinstance(only, str) else only
+    for name in names:
+        if name not in list(Kind):
+            raise UsageError(f"unknown check '{name}'; {nearest(name, Kind)}")
+    return ALWAYS.union(map(Kind, names)) if names else frozenset(Kind)
+
+
 class Outcome(StrEnum):
     """What the losses of a group say."""
 
@@ -48,7 +65,12 @@ class Gate:
     is the relative change of the loss from which a change counts, 0.05 for 5 %, ``thresholds`` the
     same by problem, where it differs. ``level`` is the probability of at least one false alarm
     among all groups whose losses are judged, ``slowdown`` the ratio of step times from which a step
-    counts as slower.
+    counts as slower. Findings of other ``kinds`` are left out.
+
+    Raises
+    ------
+    UsageError
+        If something is to fail that is left out, or if nothing that is asked for can fail.
     """
 
     strict: bool = False
@@ -57,6 +79,23 @@ class Gate:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     level: float = FAMILY_LEVEL
     slowdown: float = SLOWDOWN
+    kinds: frozenset[Kind] = frozenset(Kind)
+
+    def __post_init__(self) -> None:
+        flags = (
+            ("--strict", self.strict, Kind.NUMERICS),
+            ("--fail-on-speed", self.fail_on_speed, Kind.SPEED),
+        )
+        for flag, given, kind in flags:
+            if given and kind not in self.kinds:
+                raise UsageError(f"{flag} needs {kind}, which --only leaves out; add --only {kind}")
+        if self.kinds == ALWAYS | {Kind.SPEED} and not self.fail_on_speed:
+            raise UsageError("--only speed fails nothing without --fail-on-speed; give both")
+
+    @property
+    def left_out(self) -> tuple[Kind, ...]:
+        """Return the kinds that are not looked for."""
+        return tuple(kind for kind in Kind if kind not in self.kinds)
 
     def threshold_of(self, problem: str) -> float:
         """Return the threshold of a problem."""

@@ -14,7 +14,7 @@ from optbench import rng
 from optbench.device.base import Device
 from optbench.engine.block import Block
 from optbench.engine.executor import execute, useful_workers, worker_count
-from optbench.errors import DeviceError, ResultsError
+from optbench.errors import DeviceError, ResultsError, printable
 from optbench.problems.base import Problem
 from optbench.problems.functions.base import SURFACE_POINTS, Function
 from optbench.records import (
@@ -329,6 +329,7 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
     return {
         "suite": {
             "name": suite.name,
+            **({} if suite.file is None else {"file": printable(str(suite.file))}),
             "written": suite.written,
             "given": suite.given,
             "resolved": suite.resolved,

@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -218,9 +219,11 @@ class ProblemEntry(BaseModel):
 
 
 class SuiteFile(BaseModel):
-    """A suite as written."""
+    """A suite as written; ``file`` is where, unless it is built in or written nowhere."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    _file: Path | None = PrivateAttr(None)
 
     name: Name
     description: str = ""
@@ -253,6 +256,11 @@ class SuiteFile(BaseModel):
             if titles.count(title) > 1:
                 raise ValueError(f"there are two called '{title}'; give one of them another label")
         return entries
+
+    @property
+    def file(self) -> Path | None:
+        """The TOML file that holds it, as an absolute path."""
+        return self._file
 
     def as_written(self) -> dict[str, Any]:
         """Return plain data, without what was left out."""
@@ -340,7 +348,10 @@ def read_suite(source: str, resolved: ResolvedSuite | None = None) -> SuiteFile:
         plain = _from_json(text, path, resolved or resolved_suite)
     else:
         plain = toml_table(text, source)
-    return parse_suite({"name": printable(path.stem), **plain}, source)
+    suite = parse_suite({"name": printable(path.stem), **plain}, source)
+    if path.suffix == ".toml" and source not in known:
+        suite._file = path.absolute()
+    return suite
 
 
 def read_text(path: Path, what: str) -> str:

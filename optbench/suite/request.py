@@ -136,7 +136,7 @@ def resolve_request(
     resolved = []
     for before, (file, notices) in zip(written, apply_request(written, request), strict=True):
         suite = resolve(file, written=before.as_written(), data_dir=data_dir)
-        resolved.append(replace(suite, notices=(*notices, *suite.notices)))
+        resolved.append(replace(suite, notices=(*notices, *suite.notices), file=before.file))
     return resolved
 
 

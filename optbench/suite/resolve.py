@@ -71,6 +71,7 @@ class Suite:
     ``written`` is the suite as its author wrote it, ``given`` the same with the request's options,
     to be run with the defaults of another day, and ``resolved`` that with the defaults: plain data,
     and a suite file again. Notices are what the user should know, such as a smaller data set.
+    ``file`` is where it is written, if it is.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Suite:
     resolved: Mapping[str, Any] = field(repr=False)
     notices: tuple[str, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    file: Path | None = None
 
     def seeds_of(self, problem: ResolvedProblem, entry: ResolvedOptimizer) -> tuple[int, ...]:
         """Return the seeds of an optimizer's lanes on a problem: one where nothing is random."""

@@ -28,6 +28,26 @@ def test_saving_keeps_thresholds_and_says_what_to_do_with_it(desk):
     assert seen.err.endswith("KiB; compare with: optbench check v1.2\n")
 
 
+def test_too_few_seeds_for_the_test_are_said_with_what_a_check_still_sees(desk):
+    assert (
+        optbench("baseline", "save", "now", "--name", "enough", cwd=desk.cwd).err.count("\n") == 1
+    )
+    desk.run("--seeds", "7")
+    seen = optbench("baseline", "save", "now", "--name", "few", cwd=desk.cwd)
+    assert seen.code == 0
+    warning = seen.err.splitlines()[1]
+    assert warning.startswith(
+        "warning: net has 7 seeds with a final loss, and the test of final losses needs 8: "
+    )
+    assert warning.endswith("; run the suite with --seeds 8")
+    desk.losses("net", "adam", 50.0)
+    desk.losses("anisotropic", "adam", 50.0)  # where nothing is random, one lane is enough
+    found = desk.check("few", "--run", "now")
+    assert found.code == 3
+    assert "warning: quality: net, adam: inconclusive: final loss" in found.out
+    assert "failure: quality: anisotropic, adam: regression: final loss" in found.out
+
+
 def test_names_that_are_no_folders_are_refused(desk):
     for name in ("", "a/b", "..", ".hidden", "a b", "-x", "a" * 121):
         seen = optbench("baseline", "save", "now", f"--name={name}", cwd=desk.cwd)

@@ -9,6 +9,7 @@ import pytest
 
 from optbench.gate.check import check_baselines
 from tests.cli import gate_changes as do
+from tests.cli.command import run
 from tests.cli.gate import ANEW, FINDING, NOW, Desk, table
 
 NUMERICS, QUALITY = ("failure numerics",), ("failure quality",)
@@ -71,6 +72,27 @@ CASES = [
         3,
         QUALITY,
         arguments=(*NOW, "--threshold", "anisotropic=0.3"),
+    ),
+    Case(
+        "20 % worse, others looked for",
+        do.losses("net", "adam", 1.2),
+        0,
+        says="compared; not checked: quality, speed\n",
+        arguments=(*NOW, "--only", "settings", "--only", "numerics"),
+    ),
+    Case(
+        "another lr, others looked for",
+        do.ran(lr=("lr = 0.01\n", "lr = 0.0105\n")),
+        0,
+        says="compared; not checked: settings, numerics, speed\n",
+        arguments=(*NOW, "--only", "quality"),
+    ),
+    Case(
+        "newly diverged, others looked for",
+        do.diverged_now,
+        3,
+        PRESENCE,
+        arguments=(*NOW, "--only", "quality"),
     ),
     Case(
         "20 % worse, threshold stored",
@@ -170,6 +192,26 @@ CASES = [
     Case(
         "no threshold", do.nothing, 2, says="write 0.05", arguments=(*NOW, "--threshold", "net=x")
     ),
+    Case(
+        *("unknown check", do.nothing, 2),
+        says="unknown check 'qality'; did you mean 'quality'?",
+        arguments=(*NOW, "--only", "qality"),
+    ),
+    Case(
+        *("strict about nothing", do.nothing, 2),
+        says="--strict needs numerics, which --only leaves out; add --only numerics",
+        arguments=(*STRICT, "--only", "quality"),
+    ),
+    Case(
+        *("nothing to fail", do.nothing, 2),
+        says="--only speed fails nothing without --fail-on-speed; give both",
+        arguments=(*NOW, "--only", "speed"),
+    ),
+    Case(
+        *("dry without update", do.nothing, 2),
+        says="--dry-run goes with --update",
+        arguments=(*NOW, "--dry-run"),
+    ),
     Case("unknown run", do.nothing, 2, says="nowhere", arguments=("gate", "--run", "nowhere")),
 ]
 
@@ -206,14 +248,28 @@ def test_all_baselines_are_checked_and_the_worst_counts(desk):
 
 def test_update_shows_what_changes_then_refreshes(desk):
     do.ran(lr=("lr = 0.01\n", "lr = 0.0105\n"))(desk)
-    seen = desk.check(*NOW, "--update", "--threshold", "net=0.5")
-    assert seen.code == 0
-    assert "lr: 0.01 then, 0.0105 now" in seen.out
-    assert "refreshed: results/baselines/gate" in seen.err
+    update = (*NOW, "--update", "--threshold", "net=0.5")
+    before = {path: path.read_bytes() for path in desk.baseline.iterdir()}
+    looked = desk.check(*update, "--dry-run")
+    assert (looked.code, looked.err) == (0, "not refreshed: results/baselines/gate\n")
+    assert {path: path.read_bytes() for path in desk.baseline.iterdir()} == before
+    seen = desk.check(*update)
+    assert (seen.code, seen.out) == (0, looked.out)
+    assert seen.err == "refreshed: results/baselines/gate\n"
+    heading, *changes = seen.out.splitlines()
+    assert heading == "gate: what changes in the baseline:"
+    assert changes[:2] == ["  net, adam: lr: 0.01 → 0.0105", "  net: threshold: nothing → 50 %"]
+    assert re.fullmatch(r"  net, adam: final loss: \S+ → \S+ \(\S+ %, 8 of 8 lanes\)", changes[2])
     after = desk.check("gate", "--strict")
     assert (after.code, FINDING.findall(after.out)) == (0, [])
     description = json.loads((desk.baseline / "baseline.json").read_text())
     assert description["thresholds"] == {"net": 0.5}
+
+
+def test_update_says_where_nothing_changes(desk):
+    seen = desk.check(*NOW, "--update")
+    assert seen.code == 0
+    assert seen.out == "gate: nothing changes in the baseline but its date and measured times\n"
 
 
 def test_update_refreshes_a_baseline_where_it_lies(desk):
@@ -269,6 +325,49 @@ def test_update_keeps_the_baseline_where_a_lane_failed(desk):
 def test_the_suite_of_the_baseline_runs_whatever_became_of_its_file(desk):
     (desk.cwd / "mine.toml").unlink()
     assert desk.check("gate").code == 0
+
+
+def test_a_suite_file_that_was_edited_is_said_and_the_baseline_counts(desk):
+    file = desk.cwd / "mine.toml"
+    text = file.read_text().replace("seeds = 8", "seeds = 9").replace("adam.lr = 0.3\n", "")
+    file.write_text(text.replace("lr = 0.01", "lr = 0.02\neps = 1e-6"))
+    seen = desk.check("gate", "--only", "quality")
+    assert seen.code == 0
+    assert seen.out.splitlines()[1] == (
+        "  warning: baseline: mine.toml differs from the baseline's suite, which is the one that "
+        "is run: seeds is 8 in the baseline, 9 in the file; problem.anisotropic.adam is "
+        '{"lr": 0.3} in the baseline,'
+        " nothing in the file; optimizer.adam.lr is 0.01 in the baseline, 0.02 in the "
+        "file; optimizer.adam.eps is nothing in the baseline, 1e-06 in the file; to take the file, "
+        "run it, then: optbench check gate --run latest --update"
+    )
+    # The run of a refresh is of the baseline's suite too, and knows the file as before.
+    assert "  warning: baseline: mine.toml differs" in desk.check("gate", "--update").out
+    assert "mine.toml differs" in desk.check("gate").out
+    run(file, cwd=desk.cwd)
+    assert desk.check("gate", "--run", "latest", "--update").code == 0
+    assert "mine.toml" not in desk.check("gate").out
+
+
+@pytest.mark.parametrize("text", ["seeds = [", "name = 3"])
+def test_a_suite_file_that_cannot_be_read_is_said_too(desk, text):
+    (desk.cwd / "mine.toml").write_text(text)
+    seen = desk.check("gate")
+    assert seen.code == 0
+    assert seen.out.splitlines()[1].startswith("  warning: baseline: ")
+    assert seen.out.splitlines()[1].endswith("; the suite of the baseline is run")
+
+
+def test_only_can_be_chosen_from_python(desk):
+    do.losses("net", "adam", 1.2)(desk)
+    out = desk.cwd / "results"
+    (checked,) = check_baselines("gate", run="now", out=out, only="numerics")
+    assert not checked.verdict.failed
+    assert checked.verdict.groups == ()
+    assert checked.left_out == ("settings", "quality", "speed")
+    (checked,) = check_baselines("gate", run="now", out=out, only=["numerics", "quality"])
+    assert [change.what for change in checked.changes] == ["final loss", "target"]
+    assert checked.verdict.failed
 
 
 def test_baselines_are_checked_from_python(desk):

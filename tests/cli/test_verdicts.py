@@ -39,6 +39,100 @@ def test_json_holds_all_that_was_found_and_finite_numbers_only(desk):
     assert effects["net", "sgd"] == 0.0
 
 
+UPDATE = "optbench check gate --run results/now --update"
+TO_DO = {
+    "quality": f"if the change is intended: {UPDATE}; else see in the figure where the curves "
+    "part; --threshold lets more through",
+    "settings": f"if the change is intended: {UPDATE}; else put back what the message names",
+}
+
+
+def fails_twice(desk):
+    """Make a run with two failures of one kind, one of another, and a notice."""
+    worse(desk)
+    desk.losses("net", "sgd", 1.3)
+    changes.other_data(desk)
+
+
+def test_text_says_once_per_kind_of_failure_what_to_do(desk):
+    fails_twice(desk)
+    shown = [line for line in desk.check(*NOW).out.splitlines() if line.startswith("  ")]
+    assert [line.split(": ")[1] if line[2] != " " else line for line in shown[:6]] == [
+        "settings",
+        f"    → {TO_DO['settings']}",
+        "quality",
+        "quality",
+        f"    → {TO_DO['quality']}",
+        "numerics",
+    ]
+
+
+def test_every_failure_of_other_formats_ends_in_what_to_do(desk, monkeypatch):
+    summary = desk.cwd / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    fails_twice(desk)
+    (found,) = json.loads(desk.check(*NOW, "--format", "json").out)["baselines"]
+    assert [each["remedy"] for each in found["findings"]] == [
+        *(TO_DO["settings"], TO_DO["quality"], TO_DO["quality"], "")
+    ]
+    errors = [
+        line
+        for line in desk.check(*NOW, "--format", "github").out.splitlines()
+        if line.startswith("::error")
+    ]
+    assert [line.split("%0A")[1] for line in errors] == [
+        *(TO_DO["settings"], TO_DO["quality"], TO_DO["quality"])
+    ]
+    assert summary.read_text().count(f"  - {TO_DO['quality']}") == 1
+    cases = ElementTree.fromstring(desk.check(*NOW, "--format", "junit").out).iter("failure")
+    assert [case.text.splitlines()[-1] for case in cases] == [
+        *(TO_DO["quality"], TO_DO["quality"], TO_DO["settings"])
+    ]
+
+
+def test_every_format_says_what_was_not_checked(desk, monkeypatch):
+    summary = desk.cwd / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    worse(desk)
+    seen = {
+        name: desk.check(*NOW, "--only", "numerics", "--format", name).out
+        for name in ("text", "github", "json", "junit")
+    }
+    heading = "gate: passed, 18 lanes compared, 1 notice; not checked: settings, quality, speed"
+    assert seen["text"].splitlines()[0] == heading
+    assert "optimizer" not in seen["text"]  # no table of what was not judged
+    assert seen["github"].splitlines()[-1] == heading
+    assert summary.read_text().splitlines()[0] == f"### optbench: {heading}"
+    (found,) = json.loads(seen["json"])["baselines"]
+    assert found["not_checked"] == ["settings", "quality", "speed"]
+    (suite,) = ElementTree.fromstring(seen["junit"])
+    skipped = [
+        case.get("name") for case in suite.iter("testcase") if case.find("skipped") is not None
+    ]
+    assert skipped == found["not_checked"]
+    assert (suite.get("tests"), suite.get("skipped"), suite.get("failures")) == ("4", "3", "0")
+
+
+def test_every_format_shows_what_a_refresh_changes(desk, monkeypatch):
+    summary = desk.cwd / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    changes.losses("anisotropic", "sgd", 2.0)(desk)
+    seen = {
+        name: desk.check(*NOW, "--update", "--dry-run", "--format", name)
+        for name in ("text", "github", "json", "junit")
+    }
+    assert {each.code for each in seen.values()} == {0}
+    (change,) = [line for line in seen["text"].out.splitlines() if "final loss" in line]
+    assert change.endswith(" (+100 %)")
+    assert f"-{change[1:]}\n" in seen["github"].out
+    assert "::" not in seen["github"].out
+    assert f"-{change[1:]}\n" in summary.read_text()
+    (found,) = json.loads(seen["json"].out)["baselines"]
+    (told,) = [each for each in found["changes"] if each["what"] == "final loss"]
+    assert change == "  anisotropic, sgd: final loss: {then} → {now} ({note})".format(**told)
+    assert change[2:] in ElementTree.fromstring(seen["junit"].out).findtext(".//system-out")
+
+
 def test_json_of_numbers_that_are_none(desk):
     changes.no_number(desk)
     desk.lanes(lambda lanes: lanes.assign(final_loss=np.inf))

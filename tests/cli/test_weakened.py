@@ -14,7 +14,10 @@ from optbench.store.reader import read_lanes
 from tests.cli.command import optbench
 from tests.cli.gate import NOW, Change, Desk, described, is_lane, table
 
-REMEDY = "save it anew with: optbench check results/baselines/gate --update"
+REMEDY = (
+    "    → if it was changed by mistake, restore it with git; else save it anew: "
+    "optbench check gate --run results/now --update\n"
+)
 
 
 def tolerance(value: float) -> Change:
@@ -118,13 +121,12 @@ def test_a_baseline_that_was_weakened_fails_even_with_checksums_made_anew(desk, 
     seen = desk.check(*NOW)
     assert seen.code == 3
     assert (
-        f"  failure: baseline: {name}.parquet changed after it was saved (SHA-256 differs); "
-        f"restore it, or {REMEDY}\n"
+        f"  failure: baseline: {name}.parquet changed after it was saved (SHA-256 differs)\n"
     ) in seen.out
     desk.seal()
     seen = desk.check(*NOW)
     assert seen.code == 3
-    assert f"  failure: baseline: it is incomplete: {gap}; {REMEDY}\n" in seen.out
+    assert f"  failure: baseline: it is incomplete: {gap}\n{REMEDY}" in seen.out
     assert "SHA-256" not in seen.out
 
 

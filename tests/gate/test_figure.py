@@ -7,6 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from optbench.gate.figure import NOW, THEN, draw_beside
+from optbench.gate.save import thinned
 from optbench.records import Status
 from tests.gate.made import edited, function_lanes, made, network_lanes, saved
 from tests.report.runs import Lane
@@ -31,7 +32,7 @@ def test_each_side_has_its_lanes_and_their_median():
     figure = draw_beside(saved(run), worse, "mnist-mlp", "adam")
     (axes,) = figure.axes
     assert axes.get_title() == "Adam on mnist-mlp"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("iteration", "loss")
+    assert axes.get_xlabel() == "iteration"
     (then, median_then), (now, median_now) = lines(figure, THEN), lines(figure, NOW)
     assert len(then) == len(now) == 8
     np.testing.assert_allclose(median_now.get_ydata(), 1.5 * median_then.get_ydata())
@@ -39,7 +40,8 @@ def test_each_side_has_its_lanes_and_their_median():
     np.testing.assert_allclose(median_then.get_ydata(), middle)
     np.testing.assert_array_equal(median_now.get_xdata(), median_then.get_xdata())
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["baseline, median of 8 lanes", "now, median of 8 lanes"]
+    assert legend == ["baseline, median of 8 lanes", "now, median of 8 lanes", "each lane"]
+    assert axes.get_ylabel() == "loss, mean of 11 neighbouring rows"
 
 
 @pytest.mark.parametrize(
@@ -64,15 +66,68 @@ def test_one_lane_is_drawn_as_it_is():
     np.testing.assert_allclose(line.get_ydata(), 6.45 * 0.8 ** np.arange(31))
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["baseline", "now"]
+    assert figure.axes[0].get_ylabel() == "loss"
     assert lines(figure, NOW)[1].get_linestyle() == "--"
 
 
-@pytest.mark.parametrize(("rows", "scale"), [(61, "log"), (9, "linear")])
-def test_losses_of_more_than_a_decade_have_a_logarithmic_axis(rows, scale):
-    run = made([function_lanes()[0]])
-    run.trace["loss"] = 10.0 ** (-run.trace["iteration"] * (rows - 1) / 300)
-    figure = draw_beside(saved(run), run, "anisotropic", "sgd")
-    assert figure.axes[0].get_yscale() == scale
+def test_what_is_straight_stays_straight_at_the_ends_and_where_rows_lie_farther_apart():
+    run = made([Lane("sgd", 9.0 - 0.02 * np.arange(400), problem="mnist-mlp")])
+    kept = thinned(run)
+    assert set(kept["iteration"].diff().dropna()) > {1, 2, 10}
+    figure = draw_beside(replace(saved(run), trace=kept), run, "mnist-mlp", "sgd")
+    for color in (THEN, NOW):
+        _, line = lines(figure, color)
+        x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        np.testing.assert_allclose(y, 9.0 - 0.02 * x)
+        assert (np.diff(x) > 0.0).all()
+
+
+def test_the_axis_of_iterations_has_no_kink():
+    run = made(function_lanes())
+    (axes,) = draw_beside(saved(run), run, "anisotropic", "sgd").axes
+    x = np.linspace(0.0, 500.0, 50_001)
+    slopes = np.diff(axes.xaxis.get_transform().transform(x))
+    assert (np.diff(slopes) < 0.0).all()
+    assert (slopes[1:] / slopes[:-1] > 0.999).all()
+
+
+def test_of_a_run_that_is_longer_rows_are_drawn_as_a_baseline_would_keep_them():
+    short, long = (
+        made([Lane("sgd", np.linspace(2.0, 1.0, rows), problem="mnist-mlp")]) for rows in (60, 500)
+    )
+    baseline = replace(saved(short), trace=thinned(short))
+    x = np.asarray(lines(draw_beside(baseline, long, "mnist-mlp", "sgd"), NOW)[1].get_xdata())
+    assert x[-1] > 400
+    assert (x[1:] / x[:-1])[x[1:] > 60].max() < 1.1
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [
+        (np.geomspace(1.0, 0.01, 31), "log"),
+        (np.geomspace(1.0, 0.2, 31), "linear"),
+        (np.r_[np.geomspace(1.0, 0.01, 30), 0.0], "log"),
+        (np.r_[np.geomspace(1.0, 0.01, 30), -0.1], "linear"),
+        (np.zeros(31), "linear"),
+    ],
+)
+def test_losses_that_span_decades_and_are_not_below_zero_have_a_logarithmic_axis(losses, scale):
+    run = made([Lane("sgd", losses)])
+    (axes,) = draw_beside(saved(run), run, "anisotropic", "sgd").axes
+    assert axes.get_yscale() == scale
+    low, high = axes.get_ylim()
+    assert low <= losses.max() <= high
+    drawn = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines])
+    assert (low <= drawn).all()
+    assert (drawn <= high).all()
+
+
+def test_a_loss_that_runs_away_does_not_flatten_the_others():
+    lanes = network_lanes(levels={"adam": 0.3}, seeds=range(3))
+    run = made(lanes)
+    away = made([replace(lanes[0], loss=2.3 * 10.0 ** np.arange(120)), *lanes[1:]])
+    (axes,) = draw_beside(saved(run), away, "mnist-mlp", "adam").axes
+    assert 2.3 < axes.get_ylim()[1] < 1e4
 
 
 def test_a_lane_that_diverged_counts_as_worst():

@@ -5,7 +5,7 @@ import pytest
 
 from optbench.gate.compare import compare
 from optbench.gate.metric import MeasuredGroup
-from optbench.gate.quality import judge
+from optbench.gate.quality import judge, seeds_needed, untested
 from optbench.gate.verdict import Gate, Outcome
 from tests.gate.made import (
     curve,
@@ -223,3 +223,28 @@ def test_a_change_of_settings_explains_a_regression_and_does_not_excuse_it():
     assert [f.kind for f in verdict.findings] == ["settings", "settings", "quality"]
     assert verdict.findings[-1].consequence
     assert verdict.findings[-1].message.endswith("; its settings differ too")
+
+
+@pytest.mark.parametrize("level", [0.05, 0.01, 0.002])
+def test_with_one_seed_less_than_needed_no_losses_fail_and_with_so_many_some_do(level):
+    gate = Gate(level=level)
+    needed = seeds_needed(gate)
+    for seeds in range(1, needed + 2):
+        verdicts = {
+            judge([group([change] * seeds)], gate)[0].verdict for change in (0.06, 1.0, 300.0)
+        }
+        assert (Outcome.REGRESSION in verdicts) == (seeds >= needed)
+
+
+def test_seeds_that_count_are_those_with_a_final_loss_where_something_is_random():
+    run = made(network_lanes() + function_lanes())
+    for entry in run.meta["problems"]:
+        entry["random"] = entry["problem"] == "mnist-mlp"
+    for entry in run.meta["optimizers"]:
+        entry["random"] = False
+    assert untested(run.lanes, run.meta, 8) == {}
+    assert untested(run.lanes, run.meta, 10) == {"mnist-mlp": 8}
+    lost = edited(run, "adam", (1, 5), **LOST)
+    assert untested(lost.lanes, lost.meta, 8) == {"mnist-mlp": 6}
+    run.meta["optimizers"][0]["random"] = True  # sgd, which also runs on the function
+    assert untested(run.lanes, run.meta, 8) == {"anisotropic": 1}

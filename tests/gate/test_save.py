@@ -19,6 +19,7 @@ from optbench.problems.networks.classifier import Classifier
 from optbench.problems.registry import make_problem
 from optbench.records import Status
 from tests.gate.made import made, network_lanes
+from tests.report.runs import Lane
 from tests.small import anisotropic, blocks_of, small_network, suite
 
 ROOT = Path(__file__).parents[2]
@@ -180,25 +181,31 @@ def test_a_rule_of_signs_that_starts_at_zero_has_an_envelope(monkeypatch):
     assert (np.abs(losses_of(settled)[0] - then) <= tolerance).all()
 
 
-def test_traces_are_thinned_behind_their_first_rows():
-    lanes, iterations = np.repeat([0, 1], [5001, 301]), [*range(5001), *range(301)]
-    trace = pd.DataFrame({"lane": lanes, "iteration": iterations, "loss": 1.0, "x": 2.0})
-    kept = baseline.thinned(trace)
+def test_traces_are_thinned_behind_their_first_rows_for_each_problem():
+    run = made(
+        [
+            *(Lane("sgd", np.ones(rows), problem="mnist-mlp", seed=rows) for rows in (5001, 301)),
+            Lane("sgd", np.ones(121)),
+        ]
+    )
+    kept = baseline.thinned(run)
     assert list(kept) == ["lane", "iteration", "loss"]
-    for lane, last in ((0, 5000), (1, 300)):
-        rows = kept.loc[kept["lane"] == lane, "iteration"].tolist()
-        assert rows[:NUMERICS_ITERATIONS] == list(range(NUMERICS_ITERATIONS))
-        assert rows[-1] == last
-        assert len(rows) <= NUMERICS_ITERATIONS + baseline.KEPT_ROWS
-        assert len(rows) == len(set(rows))
-    assert baseline.thinned(trace.head(0)).empty
+    rows = [kept.loc[kept["lane"] == lane, "iteration"].tolist() for lane in range(3)]
+    for own, last in zip(rows, (5000, 300, 120), strict=True):
+        assert own[:NUMERICS_ITERATIONS] == list(range(NUMERICS_ITERATIONS))
+        assert own[-1] == last
+        assert len(own) <= NUMERICS_ITERATIONS + baseline.KEPT_ROWS
+        assert len(own) == len(set(own))
+    assert set(rows[1]) <= {*rows[0], 300}  # of one problem, one ended early: the same rows
+    assert np.diff(rows[2]).max() <= 3  # however long another problem is
+    assert baseline.thinned(replace(run, trace=run.trace.head(0))).empty
 
 
 def test_targets_are_medians_over_labels_of_medians_over_seeds():
     levels = {"a": 1.0, "b": 0.5, "c": 0.1}
     run = made(network_lanes(levels), suite={}, calibration_seconds=1.0)
     middle = run.lanes.loc[run.lanes["label"] == "b", "final_loss"].median()
-    told = baseline.description(run, "x", {"": 0.1})
+    told = baseline.description(run, Path("x"), {"": 0.1})
     assert told["targets"] == {"mnist-mlp": pytest.approx(middle)}
     assert (told["name"], told["thresholds"]) == ("x", {"": 0.1})
 

@@ -167,13 +167,61 @@ def test_code_of_a_plug_in_that_changed_is_what_a_gate_is_for_and_only_a_notice(
 
     baseline = saved(with_source(plugin(version="1.0")))
     finding = only(compare(baseline, with_source(plugin("2", version="1.0"))))
-    expected = 'its code has changed: source.sha256: "1" then, "2" now'
-    assert (finding.severity, finding.message) == ("notice", expected)
+    assert (finding.severity, finding.where) == ("notice", "adam")
+    assert finding.message == 'its code has changed: mine.py: "1" then, "2" now'
     assert not finding.consequence
     moved = compare(baseline, with_source(plugin(place="/b/mine.py", version="1.0")))
     assert moved.findings == ()
     finding = only(compare(baseline, RUN))
     assert finding.severity == "failure"  # ours in the place of a plug-in
+
+
+def of_one_file(sha, helper, problems=(), labels=("adam", "sgd")):
+    """Return a run of which labels and problems come from one file that imports another."""
+
+    def edit(meta):
+        source = plugin(sha, modules={"helper": helper})
+        for label in labels:
+            optimizer(meta, label)["source"] = source
+        for name in problems:
+            entry = problem(meta, name)
+            entry["source"] = source
+            entry["fingerprint"] = f"{sha}{helper}"
+            entry["definition"]["plugin"] = {
+                "name": "Mine",
+                "sha256": sha,
+                "modules": {"helper": helper},
+            }
+
+    return changed(edit)
+
+
+def test_a_file_that_changed_is_said_once_whatever_comes_from_it():
+    run = of_one_file("2", "b")
+    verdict = compare(saved(of_one_file("1", "a")), edited(run, final_loss=2.0))
+    code = [finding for finding in verdict.findings if finding.kind == "settings"]
+    assert [(f.severity, f.where, f.message) for f in code] == [
+        ("notice", "", 'the code of sgd, adam has changed: mine.py: "1" then, "2" now'),
+        ("notice", "", 'the code of sgd, adam has changed: modules.helper: "a" then, "b" now'),
+    ]
+    others = [finding for finding in verdict.findings if finding.kind == "quality"]
+    assert len(others) == 3
+    assert all(finding.message.endswith("; its code differs too") for finding in others)
+
+
+def test_a_file_of_problems_that_changed_is_one_failure_and_explains_their_findings():
+    both = ("anisotropic", "mnist-mlp")
+    sides = of_one_file("1", "a", both, ()), of_one_file("2", "a", both, ())
+    verdict = compare(saved(sides[0]), edited(sides[1], final_loss=2.0))
+    (code,) = [finding for finding in verdict.findings if finding.kind == "settings"]
+    assert (code.severity, code.where) == ("failure", "")
+    assert code.message == (
+        'the code of mnist-mlp, anisotropic has changed: mine.py: "1" then, "2" now'
+    )
+    assert code.values["problems"] == ["mnist-mlp", "anisotropic"]
+    others = [finding for finding in verdict.findings if finding is not code]
+    assert {finding.kind for finding in others} == {"quality"}
+    assert all(finding.consequence for finding in others)
 
 
 def test_nothing_is_said_of_settings_where_nothing_is_paired():
