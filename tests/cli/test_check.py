@@ -81,8 +81,8 @@ CASES = [
         arguments=(*NOW, "--only", "settings", "--only", "numerics"),
     ),
     Case(
-        "another lr, others looked for",
-        do.ran(lr=("lr = 0.01\n", "lr = 0.0105\n")),
+        "other data, others looked for",
+        do.other_data,
         0,
         says="compared; not checked: settings, numerics, speed\n",
         arguments=(*NOW, "--only", "quality"),
