@@ -94,7 +94,7 @@ def test_a_run_of_code_that_has_changed_is_refused(desk):
     assert seen.code == 2
     seen = desk.check("own")
     assert seen.code == 3
-    assert "notice: settings: Mine: its code has changed: source." in seen.out
+    assert "notice: settings: Mine: its code has changed: mine.py: " in seen.out
     assert "failure: numerics: anisotropic, Mine, seed 0: loss " in seen.out
     assert "; its code differs too\n" in seen.out
     assert "settings differ" not in seen.out
