@@ -132,7 +132,8 @@ def _as_kept(losses: "pd.DataFrame", kept: "pd.Index") -> "pd.DataFrame":
     last = losses.index.max()
     spread = kept_iterations(last)
     beyond = losses.index.isin(spread) & (losses.index > kept.max())
-    return losses[losses.index.isin(kept) | beyond | (losses.index == last)]
+    chosen: pd.DataFrame = losses[losses.index.isin(kept) | beyond | (losses.index == last)]
+    return chosen
 
 
 def _set_loss_axis(axes: Axes, sides: Sequence[_Side]) -> None:
