@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cupy test-parity docs bench gpu check gate format ci clean
+.PHONY: help demo test test-slow test-cupy test-parity docs notebook bench gpu check gate format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ test-parity: $(PARITY) ## compare with PyTorch, optax, SymPy, optuna, statistics
 
 docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check; takes 2 minutes
 	$(PARITY_VENV)/bin/python -m docs.tools.optimizers_page
+
+notebook: $(DEV) ## run docs/first-steps.ipynb again and keep what it shows
+	$(BIN)/python -m docs.tools.notebook
 
 bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 20 minutes on 2 cores
 	$(BIN)/python -m benchmarks.speed

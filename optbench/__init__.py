@@ -7,6 +7,7 @@ keeps; :func:`export` gives one table of runs, and :func:`compare` says which op
 and whether that is sure, :func:`target` how long each needs to a target. :func:`check_optimizer`
 and :func:`positions` test an optimizer of your own, :func:`check_problem` and
 :func:`loss_and_gradient` a problem. What a user can mend raises :class:`UsageError`.
+:func:`function` makes a problem of a Python function; :func:`show` and :func:`plot` are commands.
 """
 
 from importlib import import_module
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
         compare,
         estimate,
         export,
+        function,
         load,
         loss_and_gradient,
+        plot,
         positions,
         resume,
         run,
         save_baseline,
+        show,
         target,
         tune,
     )
@@ -44,12 +48,15 @@ __all__ = [
     "compare",
     "estimate",
     "export",
+    "function",
     "load",
     "loss_and_gradient",
+    "plot",
     "positions",
     "resume",
     "run",
     "save_baseline",
+    "show",
     "target",
     "tune",
 ]

@@ -330,6 +330,7 @@ WORDS: dict[Any, tuple[str, str]] = {
     str: ("text", "texts"),
     PathLike: ("a path", "paths"),
     Mapping: ("a mapping from names", "mappings from names"),
+    Callable: ("a function", "functions"),
     tuple: ("a pair", "pairs"),
     NoneType: ("None", "None"),
 }
@@ -363,9 +364,7 @@ def check_type(name: str, value: Any, annotation: Any) -> None:
     """
     if _is_a(value, annotation):
         return
-    code = any(map(callable, value if isinstance(value, list | tuple) else [value]))
-    remedy = "; code is given by name, such as 'torch:AdamW' or 'my.py:Rule'" if code else ""
-    raise UsageError(f"{name} = {quoted(value)} must be {_in_words(annotation, 0)}{remedy}")
+    raise UsageError(f"{name} = {quoted(value)} must be {_in_words(annotation, 0)}")
 
 
 def _is_a(value: Any, annotation: Any) -> bool:

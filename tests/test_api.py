@@ -142,16 +142,20 @@ def test_several_suites_are_one_invocation():
     assert isinstance(only, optbench.Results)
 
 
+OF_PYTHON = {"gradient", "vectorized"}
+"""Options of Python functions, which no command line can take."""
+
+
 def test_options_are_written_in_one_place():
     """The signature is that of the definition, and the command line has every option of it."""
     shown = inspect.signature(optbench.run).parameters
-    assert shown == inspect.signature(Invocation).parameters
+    assert shown.keys() == {*inspect.signature(Invocation).parameters, "progress"}
     assert all(each.kind is each.KEYWORD_ONLY for each in [*shown.values()][1:])
     alone = typer.Typer()
     alone.command()(command)
     flags = {option for each in typer.main.get_command(alone).params for option in each.opts}
-    renamed = {"suite": "suites", "optimizers": "--optimizer"}
-    for name in shown:
+    renamed = {"suite": "suites", "optimizers": "--optimizer", "progress": "--quiet"}
+    for name in shown.keys() - OF_PYTHON:
         assert renamed.get(name, f"--{name.replace('_', '-')}") in flags
     with pytest.raises(TypeError, match="seedz"):
         optbench.run("anisotropic", seedz=3)
@@ -159,12 +163,17 @@ def test_options_are_written_in_one_place():
 
 def test_options_of_tune_are_written_in_one_place():
     shown = inspect.signature(optbench.tune).parameters
-    assert shown == inspect.signature(Tuning).parameters
+    assert shown.keys() == {*inspect.signature(Tuning).parameters, "progress"}
     alone = typer.Typer()
     alone.command()(tune_command)
     flags = {option for each in typer.main.get_command(alone).params for option in each.opts}
-    renamed = {"suite": "suite", "optimizers": "--optimizer", "defaults": "--no-defaults"}
-    for name in shown.keys() - {"reuse_diverged"}:
+    renamed = {
+        "suite": "suite",
+        "optimizers": "--optimizer",
+        "defaults": "--no-defaults",
+        "progress": "--quiet",
+    }
+    for name in shown.keys() - {"reuse_diverged", *OF_PYTHON}:
         assert renamed.get(name, f"--{name.replace('_', '-')}") in flags
 
 
@@ -491,6 +500,40 @@ def test_a_check_sees_that_a_plug_in_has_changed(tmp_path):
     assert failed == [False, True]
 
 
+def test_what_commands_print_and_draw_of_several_runs_can_be_had_from_python(tmp_path):
+    given = {"optimizers": ["sgd", "adam"], "start_spread": 0.05, "seeds": 6}
+    first = optbench.run("anisotropic", **given, set={"*.lr": 0.1}, out=tmp_path)
+    second = optbench.run("anisotropic", **given, grid={"*.lr": [0.2, 0.3, 0.4]}, out=tmp_path)
+    runs = [first.path, second.path]
+    table = optbench.show(runs)
+    assert table["run"].tolist() == [path.name for path in runs for _ in range(2)]
+    assert table["final_loss"].tolist()[:2] == first.summary()["final_loss"].tolist()
+    tolerance = optbench.show(second.path, tolerance=True)
+    pd.testing.assert_frame_equal(tolerance, second.tolerance())
+    assert set(tolerance["label"]) == {"sgd", "adam"}
+    (together,) = optbench.plot(runs, "loss", out=tmp_path)
+    assert len(together.axes[0].get_legend_handles_labels()[1] or together.legends[0].texts) == 4
+    assert len(optbench.plot(out=tmp_path)) == 3  # paths, loss, sensitivity
+    assert len(optbench.compare(first.path, problem="anisotropic")) == 1
+    assert len(optbench.target(first.path, target="1.0", problem=["anisotropic"])) == 2
+    assert first.animate(tmp_path / "race.gif").read_bytes().startswith(b"GIF")
+    with pytest.raises(ResultsError, match="already exists"):
+        first.animate(tmp_path / "race.gif")
+
+
+def test_figures_and_tables_of_a_search(tmp_path):
+    study = optbench.tune("anisotropic", optimizers="sgd", budget="8 trials", out=tmp_path)
+    curve = study.budget()
+    assert curve["k"].tolist() == list(range(1, 9))
+    assert curve["expected"].iloc[-1] == study.winners[0]["search_score"]
+    for kind in ("budget", "trials"):
+        assert isinstance(study.plot(kind), Figure)
+        (figure,) = optbench.plot(kind=kind, out=tmp_path)
+        assert isinstance(figure, Figure)
+    with pytest.raises(UsageError, match="unknown kind 'loss' of a study"):
+        study.plot("loss")
+
+
 # Values of every kind, for every argument: they work, or raise what is documented.
 
 
@@ -603,11 +646,9 @@ def test_no_value_of_any_kind_raises_anything_else_in_a_plot(name, results, monk
         ({"stop": 0.1}, "stop = 0.1 must be a mapping from names or None"),
         ({"reuse": 1}, "reuse = 1 must be True or False"),
         ({"out": 3}, "out = 3 must be text or a path"),
-        (
-            {"optimizers": [Thing]},
-            "optimizers = [<class 'tests.test_api.Thing'>] must be text or a list of texts or "
-            "mappings from names; code is given by name, such as 'torch:AdamW' or 'my.py:Rule'",
-        ),
+        ({"optimizers": [3]}, "optimizers = [3] must be text, a function or a list of texts, fun"),
+        ({"optimizers": [Thing]}, "Thing is a class, but no optimizer; give a subclass of optb"),
+        ({"problem": 3}, "problem = 3 must be text, a function or a list of texts or functions"),
     ],
 )
 def test_a_value_of_another_kind_is_told_what_is_right(options, says):

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from optbench.cli.display import display
+
 from benchmarks.speed import ours
 from benchmarks.speed.processes import import_all, part
-from optbench.cli.display import display
 from optbench.device.cpu import NumpyDevice
 from optbench.records import Record
 from optbench.runs.pipeline import new_invocation, run_plan

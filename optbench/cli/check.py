@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from optbench.cli.baseline import Thresholds, warn_of_few_seeds
-from optbench.cli.display import display
 from optbench.cli.options import DEFAULT_OUT, DataDir, Out, Workers, check_choice, complete_run
 from optbench.cli.output import say
 from optbench.cli.verdicts import print_verdicts
+from optbench.display.runs import display
 from optbench.errors import OptbenchError, UsageError
 from optbench.gate.baseline import load
 from optbench.gate.check import check_baselines, exit_code, refresh

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from optbench.cli import display
 from optbench.cli.options import DEFAULT_OUT, DataDir, Debug, Out, Version, Workers, complete_suite
 from optbench.cli.output import console, debug, say, tell
 from optbench.cli.request import (
@@ -44,6 +43,7 @@ from optbench.cli.request import (
     failed,
     out_option,
 )
+from optbench.display.runs import display
 from optbench.errors import ExitCode, SuiteError
 from optbench.records import RunTables, Status
 from optbench.report.configurations import RANKED_BY
@@ -134,7 +134,7 @@ def run(
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
-    progress = partial(display.display, quiet=quiet or json)
+    progress = partial(display, quiet=quiet or json)
     notice = (lambda message: None) if quiet and not json else _note
     if resume is not None:
         check_alone(context, BESIDE_RESUME, "run")

@@ -17,7 +17,6 @@ from optbench.cli.options import (
     complete_suite,
 )
 from optbench.cli.output import console, debug, say, tell
-from optbench.cli.phases import Phases, expected, in_all
 from optbench.cli.request import (
     WHAT_TO_RUN,
     BatchSize,
@@ -49,6 +48,7 @@ from optbench.cli.request import (
     failed,
     out_option,
 )
+from optbench.display.phases import Phases, expected, in_all
 from optbench.errors import ExitCode, SuiteError
 from optbench.records import STEPS_TO_TARGET, Status
 from optbench.report.aims import FIXED

@@ -16,7 +16,8 @@ from typing import Any
 from optbench.errors import SuiteError, nearest
 from optbench.plugins.cache import code_cache, new_code_cache
 from optbench.plugins.dependencies import CodeFiles
-from optbench.plugins.source import Source, blame, complaint, is_path
+from optbench.plugins.handed import hand_over, handed
+from optbench.plugins.source import HANDED, Source, blame, complaint, is_path
 
 __all__ = [
     "LIBRARIES",
@@ -28,6 +29,7 @@ __all__ = [
     "complaint",
     "entry_point_names",
     "first_line",
+    "given_name",
     "is_path",
     "is_spec",
     "is_there",
@@ -121,6 +123,25 @@ def _looked_for(place: Path) -> Path:
     return place if place.name.endswith(".py") else place.parent
 
 
+def given_name(given: Any, name: str, parts: Iterable[Any]) -> str:
+    """Return the name, ``python:NAME``, of an object that a program hands over.
+
+    :func:`load` finds it by that in this process.
+
+    Parameters
+    ----------
+    given, name, parts
+        As :func:`optbench.plugins.handed.hand_over` takes them.
+
+    Raises
+    ------
+    SuiteError
+        If its code cannot be seen, or if another object of this invocation has the name.
+    """
+    code_cache().note(name, hand_over(given, name, parts))
+    return f"{HANDED}:{name}"
+
+
 def load(spec: str) -> Plugin:
     """Return the object that ``path/to/file.py:NAME`` or ``package.module:NAME`` names.
 
@@ -134,6 +155,10 @@ def load(spec: str) -> Plugin:
         If there is no such file, module or name, or if the code raises while it is imported.
     """
     place, _, name = spec.rpartition(":")
+    if place == HANDED:
+        given, source = handed(name)
+        code_cache().note(name, source)
+        return Plugin(given, name, source)
     if spec.endswith(".py") or (place.endswith(".py") and not name):
         raise SuiteError(f"'{spec}' names a file only; add what to take from it: file.py:NAME")
     if not place or not _dotted(name):

@@ -20,6 +20,7 @@ class CodeCache:
     def __init__(self) -> None:
         self.files = FileModules()
         self._modules: dict[str, tuple[ModuleType, Source]] = {}
+        self._handed: dict[str, Source] = {}
         self._made: dict[Any, Any] = {}
         self._sources: dict[Source, None] = {}
 
@@ -50,6 +51,18 @@ class CodeCache:
             _loading.reset(token)
         self._sources[source] = None
         return module, source
+
+    def note(self, name: str, source: Source) -> None:
+        """Remember code that was handed over under a name.
+
+        Raises
+        ------
+        SuiteError
+            If the name has been given to other code.
+        """
+        if self._handed.setdefault(name, source) != source:
+            raise SuiteError(f"two of what was handed over are called {name}; rename one of them")
+        self._sources[source] = None
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """Return what was made for a key, or make it."""

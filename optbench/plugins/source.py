@@ -10,6 +10,9 @@ from typing import Any
 from optbench.errors import UsageError
 from optbench.plugins.dependencies import NOTHING, Dependencies
 
+HANDED = "python"
+"""The place of what was handed over from Python rather than named."""
+
 PACKAGE = Path(__file__).resolve().parents[1]
 """Where optbench itself lies."""
 
@@ -32,6 +35,8 @@ class Source:
     texts
         All of the code that is somebody's own, the file and the modules that it imports, by where
         it lies in a folder. It is left out where sources are compared, and of pickles.
+    file, text
+        Of what was handed over: the file, or what Python calls the cell, and its text.
     """
 
     place: str
@@ -40,6 +45,8 @@ class Source:
     package: str | None = None
     version: str | None = None
     texts: tuple[tuple[str, bytes], ...] = field(default=(), compare=False, repr=False)
+    file: str | None = field(default=None, compare=False)
+    text: str | None = field(default=None, compare=False, repr=False)
 
     def identity(self) -> dict[str, Any]:
         """Return what tells its code from other code, wherever it lies, for fingerprints."""
@@ -58,13 +65,16 @@ class Source:
     @property
     def root(self) -> Path:
         """The folder of its file, or the file of its module: where code counts as its own."""
+        if self.file is not None:
+            return Path(self.file)
         if is_path(self.place):
             return Path(self.place).parent
         return Path(getattr(sys.modules.get(self.place), "__file__", None) or self.place)
 
     def describe(self) -> dict[str, Any]:
         """Return the same with its place, for run.json."""
-        return {"place": _as_text(self.place), **self.identity(), **self._release}
+        text = {} if self.text is None else {"text": _as_text(self.text)}
+        return {"place": _as_text(self.place), **self.identity(), **self._release, **text}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "texts": ()}
@@ -102,6 +112,8 @@ def complaint(error: BaseException, root: Path | None = None) -> str:
     if root is None or not own:
         return text
     path, line = own[-1]
+    if path == root and not path.exists():  # the cell of a notebook, whose name says nothing
+        return f"{text} (line {line})"
     name = path.name if path == root else path.relative_to(root)
     return f"{text} ({name}, line {line})"
 

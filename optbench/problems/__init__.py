@@ -7,7 +7,7 @@ problems are in :mod:`optbench.problems.functions` and :mod:`optbench.problems.n
 
 from optbench.arrays import Array, Buffer, Namespace, Stacked, Tensor, Workspace
 from optbench.problems.base import DTYPES, Losses, Minimum, Problem
-from optbench.problems.stacking import stacked_function
+from optbench.problems.python.function import function
 from optbench.rng import stream
 from optbench.settings import Option
 
@@ -23,6 +23,6 @@ __all__ = [
     "Stacked",
     "Tensor",
     "Workspace",
-    "stacked_function",
+    "function",
     "stream",
 ]

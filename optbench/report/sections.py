@@ -1,4 +1,4 @@
-"""Tables that are read, with what stands below them, and how Markdown and LaTeX write them.
+"""Tables that are read, with what stands below them, and how Markdown, LaTeX and HTML write them.
 
 A table is a :class:`Section`, wherever it is shown; :mod:`optbench.report.terminal` lays it out
 for a screen. For programs there are CSV and JSON, which hold a DataFrame's columns and unrounded
@@ -7,6 +7,7 @@ values.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Literal
 
 from optbench.store.files import json_text
@@ -137,6 +138,46 @@ def _latex(text: str) -> str:
 def _escaped(text: str) -> str:
     """Return text that a Markdown table keeps in its cell."""
     return text.replace("|", "\\|")
+
+
+def to_html(section: Section, marks: Sequence[str | None] = ()) -> str:
+    """Return a table as HTML in the colours of the page around it.
+
+    ``marks`` are the colours of squares in front of the rows, as CSS has them.
+    """
+    title = escape(section.title)
+    lines = [f"<caption {_css('text-align: left; caption-side: top')}>{title}</caption>"]
+    aligned = [
+        f"text-align: {'right' if column.kind == 'number' else 'left'}"
+        for column in section.columns
+    ]
+    headings = zip(section.columns, aligned, strict=True)
+    cells = [f"<th {_css(where)}>{escape(column.heading)}</th>" for column, where in headings]
+    lines.append(f"<tr>{''.join(cells)}</tr>")
+    for place, row in enumerate(section.rows):
+        if len(row) == 1:
+            across = f'colspan="{len(section.columns)}" {_css("text-align: left")}'
+            lines.append(f"<tr><th {across}>{escape(row[0])}</th></tr>")
+            continue
+        mark = marks[place] if place < len(marks) else None
+        square = f"<span {_css(f'color: {mark}')}>&#9632;</span> " if mark else ""
+        color = section.colors.get(place)
+        look = "; font-weight: bold" if place in section.bold else ""
+        look += f"; color: {color}" if color else ""
+        cells = [
+            f"<td {_css(where + look)}>{before}{escape(cell)}</td>"
+            for before, where, cell in zip(
+                [square] + [""] * (len(row) - 1), aligned, row, strict=True
+            )
+        ]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    below = [*section.facts, *section.warnings]
+    notes = [f"<div {_css('font-size: smaller')}>{escape(line)}</div>" for line in below]
+    return "\n".join(["<table>", *lines, "</table>", *notes])
+
+
+def _css(style: str) -> str:
+    return f'style="{style}"'
 
 
 def to_csv(table: "pd.DataFrame") -> str:

@@ -5,12 +5,12 @@ An option counts before what any part of a suite says. ``set`` and ``grid`` name
 that have the hyperparameter. Where no optimizer is meant, problems are, and the key is an option.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.registry import get_optimizer, known_hyperparameters, optimizer_names
@@ -30,6 +30,7 @@ from optbench.suite.format import (
     parse_suite,
     read_suite,
 )
+from optbench.suite.handed import Given, named_optimizers, named_problems
 from optbench.suite.names import as_spelled
 from optbench.suite.resolve import DEFAULT_SUITES, Suite, resolve
 from optbench.suite.shorthand import function_suite, suite_of_problems, with_problems
@@ -46,9 +47,6 @@ Changes = Mapping[str, Any] | Sequence[tuple[str, Any]]
 """Values by ``TARGET.key``. Later ones count more, so that pairs may name a target twice."""
 
 
-Given = TypeVar("Given")
-
-
 @dataclass(frozen=True)
 class RunRequest:
     """What a run is asked for: each option of ``optbench run`` that decides results.
@@ -61,14 +59,22 @@ class RunRequest:
         One or several; the two of the textbook where neither these nor a problem nor a function are
         named.
     problem
-        Problems to run on instead of the suite's: names, or ``FILE.py:NAME``.
-    function, start
-        A formula to minimise, as ``"x**2/20 + y**2"``, and the start of each of its variables, as
-        ``{"x": -7, "y": 2}``.
+        Problems to run on instead of the suite's: names, or ``FILE.py:NAME``. In Python also
+        functions, as :func:`optbench.problems.function` takes them, and problems themselves.
+    function
+        A formula to minimise, as ``"x**2/20 + y**2"``.
+    start
+        Where a formula or a function starts: each variable, as ``{"x": -7, "y": 2}``; of a Python
+        function also the array that it takes, as ``[-7, 2]``.
+    gradient, vectorized
+        Of a Python function: what returns its gradient, and whether both take all lanes at once. A
+        gradient is compared with differences before anything runs; without one, it comes from JAX
+        or PyTorch if the function is theirs, else from central differences.
     optimizers
         Only these entries, by label, else by name, whatever the capitals; one that a suite lacks is
         added with its defaults. In Python also entries as a suite holds them, in the place of the
-        suite's own: ``{"name": "sgd", "points": [{"lr": 0.1}, {"lr": 0.5}]}``.
+        suite's own: ``{"name": "sgd", "points": [{"lr": 0.1}, {"lr": 0.5}]}``, and in the place of
+        a name an update rule, an optimizer of PyTorch or a factory of optax.
     set, grid
         Hyperparameters by target, as ``{"adam.lr": 0.01}``, and values to sweep, as
         ``{"adam.lr": [1e-3, 1e-2]}``, ``{"adam.lr": "1e-4:1e-1:13"}`` or
@@ -94,10 +100,12 @@ class RunRequest:
 
     suite: SuiteSource | Sequence[SuiteSource] = ()
     _: KW_ONLY
-    problem: str | Sequence[str] = ()
+    problem: Given | Sequence[Given] = ()
     function: str | None = None
-    start: Mapping[str, Any] | None = None
-    optimizers: str | Sequence[str | Mapping[str, Any]] = ()
+    start: Mapping[str, Any] | Sequence[float] | None = None
+    gradient: Callable[..., Any] | None = None
+    vectorized: bool = False
+    optimizers: Given | Sequence[Given | Mapping[str, Any]] = ()
     set: Changes = ()
     grid: Changes = ()
     seeds: int | Sequence[int] | str | None = None
@@ -112,12 +120,21 @@ class RunRequest:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        """Turn values of NumPy, and sequences of any kind, into plain ones of the right type."""
+        """Turn values of NumPy, and sequences of any kind, into plain ones of the right type.
+
+        What is handed over in the place of names gets some.
+        """
         for field in fields(self):
             given = getattr(self, field.name)
             value = field.default if given is None else plain_value(given)
             check_type(field.name, value, field.type)
             object.__setattr__(self, field.name, value)
+        object.__setattr__(self, "optimizers", named_optimizers(self.optimizers))
+        if self.function is None:
+            of_function = {key: getattr(self, key) for key in ("start", "gradient", "vectorized")}
+            object.__setattr__(self, "problem", named_problems(self.problem, **of_function))
+            for key in of_function:  # they are part of the problem now
+                object.__setattr__(self, key, RunRequest.__dataclass_fields__[key].default)
 
     @property
     def changes(self) -> "list[tuple[str, Changes]]":
@@ -150,9 +167,12 @@ def requested_suites(
     if request.function is not None:
         if sources or problems:
             raise SuiteError("--function is a suite of its own; leave suites and --problem out")
-        return [parse_suite(function_suite(request.function, request.start or {}), "--function")]
-    if request.start:
-        raise SuiteError("--start belongs to --function; give both")
+        start = request.start or {}
+        if not isinstance(start, Mapping) or request.gradient or request.vectorized:
+            raise SuiteError(
+                "--function is a formula: its start names its variables, its gradient is its own"
+            )
+        return [parse_suite(function_suite(request.function, start), "--function")]
     if problems and not sources:
         return [suite_of_problems(problems, _listed(request.optimizers))]
     suites = [_read(source, resolved_suite) for source in sources or DEFAULT_SUITES]
@@ -165,8 +185,8 @@ def _read(source: SuiteSource, resolved_suite: ResolvedSuite | None) -> SuiteFil
     return read_suite(str(source), resolved_suite)
 
 
-def _listed(given: str | Sequence[Given]) -> list[str | Given]:
-    return [given] if isinstance(given, str) else list(given)
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 @dataclass(frozen=True)

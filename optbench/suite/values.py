@@ -55,6 +55,8 @@ def plain_value(value: Any) -> Any:
     >>> plain_value({"lr": np.float32(0.5), "betas": (0.9, np.arange(2))})
     {'lr': 0.5, 'betas': [0.9, [0, 1]]}
     """
+    if callable(value):
+        return value
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Mapping):

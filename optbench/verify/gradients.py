@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from optbench.arrays import Array, Tensor, stack
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import one_blas_thread
 from optbench.problems.base import Problem
+from optbench.problems.differences import derivatives, scale
 from optbench.problems.registry import PROBLEMS, get_problem_class, make_problem
 from optbench.suite.format import builtin_suites, read_suite
 from optbench.suite.resolve import SHARED_OPTIONS
@@ -38,12 +39,6 @@ FLOOR = 1e-4
 AWAY = 0.01
 """Standard deviation of what each parameter is moved by, times its size, or times 1 if that is
 smaller."""
-
-LARGEST_STEP, STEPS = 0.1, 14
-"""Steps are 0.1, 0.05, … times the parameter's size, or times 1 where that is smaller."""
-
-SHARE_OF_TOLERANCE = 0.25
-"""A derivative counts once its own error is known to be below this share of the tolerance."""
 
 WORK_VALUES = 4_000_000
 """Numbers that the lanes computed together may hold."""
@@ -244,7 +239,7 @@ def _check_tensor(
     while kept.size < min(ENTRIES, tensor.size) and drawn < order.size:
         some = order[drawn : drawn + ENTRIES - kept.size]
         drawn += some.size
-        slopes = _derivatives(some, gradient[some], floor, point)
+        slopes = derivatives(some, gradient[some], floor, point, TOLERANCE)
         good = ~np.isnan(slopes) | ~np.isfinite(gradient[some])
         kept, numeric = np.append(kept, some[good]), np.append(numeric, slopes[good])
     redrawn = drawn - kept.size
@@ -253,7 +248,7 @@ def _check_tensor(
     analytic = gradient[kept]
     apart = np.abs(analytic - numeric)
     with np.errstate(invalid="ignore", divide="ignore"):
-        errors = np.where(apart == 0.0, 0.0, apart / _scale(analytic, numeric, floor))
+        errors = np.where(apart == 0.0, 0.0, apart / scale(analytic, numeric, floor))
     errors = np.where(np.isfinite(analytic), errors, inf)
     worst = int(errors.argmax())
     index = np.unravel_index(kept[worst] - entries.start, tensor.shape) if tensor.shape else ()
@@ -267,88 +262,3 @@ def _check_tensor(
         float(analytic[worst]),
         float(numeric[worst]),
     )
-
-
-def _derivatives(
-    entries: np.ndarray, analytic: np.ndarray, floor: float, point: Point
-) -> np.ndarray:
-    """Return the derivative by each entry from differences; NaN where no step gives one.
-
-    A central difference, (f(θ + h) − f(θ − h))/2h, is extrapolated to h = 0 from steps that halve
-    until its error, as values of neighbouring orders and rounding show it, is small enough. An
-    entry for which it never is, or at which the differences to both sides stay apart as h gets
-    smaller, lies at a kink.
-
-    Parameters
-    ----------
-    entries
-        Places in a row, shape (entries,).
-    analytic
-        The gradient there; together with ``floor`` it only decides what is accurate enough.
-
-    Source: C. J. F. Ridders, "Accurate computation of F′(x) and F′(x)F″(x)", Advances in
-    Engineering Software 4, 1982.
-    """
-    known = np.full(entries.size, np.nan)
-    open_ = np.arange(entries.size)
-    before, bends = np.empty((0, entries.size)), np.full(entries.size, np.nan)
-    for level in range(STEPS):
-        differences = _differences(entries[open_], LARGEST_STEP / 2.0**level, point)
-        best, error, row = _extrapolate(differences.quotient, before)
-        enough = TOLERANCE * _scale(analytic[open_], best, floor)
-        accurate = error + differences.rounding <= SHARE_OF_TOLERANCE * enough
-        # Differences to both sides approach each other with the step, unless a kink is between.
-        bend = np.abs(differences.bend)
-        kinked = (bend > 0.75 * bends) & (bend > 10.0 * enough)
-        done = accurate & ~kinked
-        known[open_[done]] = best[done]
-        open_, before, bends = open_[~done], row[:, ~done], bend[~done]
-        if not open_.size:
-            break
-    return known
-
-
-class _Differences(NamedTuple):
-    """What two points beside the start say of each entry; arrays (entries,)."""
-
-    quotient: np.ndarray  # central difference, divided by 2h
-    bend: np.ndarray  # by how much the differences to both sides lie apart
-    rounding: np.ndarray  # error of the quotient that comes from rounding the losses
-
-
-def _differences(entries: np.ndarray, part: float, point: Point) -> _Differences:
-    """Return differences with steps of ``part`` of each parameter's size, or of 1."""
-    here = point.position[entries]
-    step = part * np.maximum(1.0, np.abs(here))
-    above, below = here + step, here - step
-    losses = point.losses(np.append(entries, entries), np.append(above, below))
-    higher, lower = losses[: entries.size], losses[entries.size :]
-    with np.errstate(all="ignore"):
-        bend = (higher - point.base) / (above - here) - (point.base - lower) / (here - below)
-        rounding = 2.0 * np.finfo(float).eps * (np.abs(higher) + np.abs(lower)) / (above - below)
-        return _Differences((higher - lower) / (above - below), bend, rounding)
-
-
-def _extrapolate(
-    quotient: np.ndarray, before: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the best derivative, its error, and the tableau's next row, (orders, entries).
-
-    Each further order takes the next even power of the step out of two values of the order below,
-    one from this step and one from the step twice as large (``before``).
-    """
-    row, best, error = [quotient], quotient, np.full(quotient.size, inf)
-    with np.errstate(all="ignore"):
-        for order, older in enumerate(before, start=1):
-            newer = row[-1] + (row[-1] - older) / (4.0**order - 1.0)
-            apart = np.maximum(np.abs(newer - row[-1]), np.abs(newer - older))
-            best = np.where(apart < error, newer, best)
-            error = np.fmin(error, apart)
-            row.append(newer)
-    return best, error, np.stack(row)
-
-
-def _scale(analytic: np.ndarray, numeric: np.ndarray, floor: float) -> np.ndarray:
-    """Return what an error is relative to."""
-    larger: np.ndarray = np.maximum(np.maximum(np.abs(analytic), np.abs(numeric)), floor)
-    return larger

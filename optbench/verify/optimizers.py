@@ -22,6 +22,7 @@ from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.plugins import complaint, new_code_cache
 from optbench.settings import Setting, quoted, typed
+from optbench.suite.handed import named_optimizers
 from optbench.verify.descent import Configuration, Descent, Gradient, Quadratic
 
 VALLEY = Quadratic("the function", (Tensor("w", (10,)),), "float64", by_coordinate=True)
@@ -65,13 +66,15 @@ class CheckResult:
 
 @typed
 @new_code_cache()
-def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[CheckResult, ...]:
+def check_optimizer(
+    name: str | Callable[..., Any], given: Mapping[str, Any] | None = None
+) -> tuple[CheckResult, ...]:
     """Check what every optimizer promises.
 
     Parameters
     ----------
     name
-        As a suite or a flag gives it.
+        As a suite or a flag gives it; in Python also a class.
     given
         Hyperparameters that are not to have their defaults; only the optimizer's own.
 
@@ -81,6 +84,7 @@ def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[
         If there is no such optimizer or hyperparameter, or if the optimizer cannot run on any of
         the quadratics.
     """
+    name = named_optimizers(name)
     with one_blas_thread(), NumpyDevice().quiet():
         results: dict[str, CheckResult] = {}
         try:
@@ -99,7 +103,7 @@ def check_optimizer(name: str, given: Mapping[str, Any] | None = None) -> tuple[
 @typed
 @new_code_cache()
 def positions(
-    name: str,
+    name: str | Callable[..., Any],
     start: Sequence[float] | np.ndarray,
     gradients: Sequence[Sequence[float]] | np.ndarray,
     **hyperparameters: Any,
@@ -109,7 +113,7 @@ def positions(
     Parameters
     ----------
     name
-        As a suite or a flag gives it.
+        As a suite or a flag gives it; in Python also a class.
     start, gradients
         Of shape (parameters,) and (updates, parameters).
     hyperparameters
@@ -129,7 +133,7 @@ def positions(
     >>> positions("sgd", [1.0], [[2.0], [1.0]], lr=0.25).tolist()
     [[0.5], [0.25]]
     """
-    optimizer = get_optimizer(name)
+    optimizer = get_optimizer(named_optimizers(name))
     configuration = complete_hyperparameters(optimizer, hyperparameters)
     begin, slopes = _numbers("start", start), _numbers("gradients", gradients)
     if begin.ndim != 1 or not begin.size:

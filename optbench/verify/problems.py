@@ -1,6 +1,6 @@
 """Checks of a problem, and what it computes at a point, for users' own tests as well."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from optbench.problems.base import Problem
 from optbench.problems.plugin import PluginProblem
 from optbench.problems.registry import make_problem
 from optbench.settings import typed
+from optbench.suite.handed import named_problems
 from optbench.suite.values import seed_list
 from optbench.verify.gradients import GradientCheck, Point, check_gradient, problems_to_check
 from optbench.verify.sharing import shared_state
@@ -20,7 +21,7 @@ from optbench.verify.sharing import shared_state
 
 @typed
 @new_code_cache()
-def check_problem(name: str, *, seed: int = 0) -> tuple[GradientCheck, ...]:
+def check_problem(name: str | Callable[..., Any], *, seed: int = 0) -> tuple[GradientCheck, ...]:
     """Compare a problem's gradient with central differences of its loss, in float64.
 
     Of a problem of yours it is also looked at whether lanes, blocks or calls share anything.
@@ -48,7 +49,8 @@ def check_problem(name: str, *, seed: int = 0) -> tuple[GradientCheck, ...]:
     [True]
     """
     (seed,) = seed_list([seed])
-    return tuple(_checked(problem, title, seed) for title, problem in problems_to_check(name))
+    (source,) = named_problems(name)
+    return tuple(_checked(problem, title, seed) for title, problem in problems_to_check(source))
 
 
 def _checked(problem: Problem, title: str, seed: int) -> GradientCheck:

@@ -117,7 +117,7 @@ def test_presets_with_their_rules_and_settings(tmp_path):
 
 
 def test_names_are_whole_in_a_narrow_terminal(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.cli.output.PIPE_COLUMNS", 80)
+    monkeypatch.setattr("optbench.display.screen.PIPE_COLUMNS", 80)
     seen = optbench("list", "optimizers", cwd=tmp_path).out
     assert max(cell_len(line) for line in seen.splitlines()) <= 80
     assert "…" not in seen

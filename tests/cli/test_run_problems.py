@@ -35,7 +35,7 @@ def test_a_mistake_in_a_formula_is_shown_with_a_caret(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--start", "x=1"), "--start belongs to --function; give both"),
+        (("--start", "x=1"), "a start belongs to a function; give --function, or in Python pr"),
         (("--function", "x**2"), "--function needs a start"),
         (("anisotropic", "--function", "x**2", "--start", "x=1"), "is a suite of its own"),
         (("--problem", "beale", "--function", "x", "--start", "x=1"), "is a suite of its own"),
@@ -56,9 +56,9 @@ def test_a_file_that_runs_optbench_itself_is_refused(tmp_path):
 
 MINE = """
 from optbench.optimizers import Elementwise, Hyperparameter
-from optbench.problems import stacked_function
+from optbench.problems import function
 
-@stacked_function(start=[3.0, 4.0], gradient=lambda p: {slope} * p)
+@function(start=[3.0, 4.0], gradient=lambda p: {slope} * p)
 def bowl(p):
     return p @ p
 

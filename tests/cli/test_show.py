@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import optbench as package
-from optbench.cli.output import PIPE_COLUMNS
+from optbench.display.screen import PIPE_COLUMNS
 from optbench.report import tables
 from optbench.report.sections import to_csv, to_json, to_latex, to_markdown
 from optbench.report.terminal import to_rich

@@ -143,8 +143,8 @@ def test_mistakes_are_usage_errors(tmp_path):
 
 def test_code_of_a_users_own_that_raises_has_not_passed(tmp_path):
     (tmp_path / "mine.py").write_text(
-        "from optbench.problems.stacking import stacked_function\n"
-        "@stacked_function(start=[1.0])\n"
+        "from optbench.problems.python.function import function\n"
+        "@function(start=[1.0])\n"
         "def late(p):\n"
         "    assert p[0] == 1.0, 'only at its start'\n"
         "    return p @ p, 2 * p\n"
@@ -156,9 +156,9 @@ def test_code_of_a_users_own_that_raises_has_not_passed(tmp_path):
 
 def test_what_a_users_own_shares_between_calls_ends_with_3(tmp_path):
     (tmp_path / "mine.py").write_text(
-        "from optbench.problems import stacked_function\n"
+        "from optbench.problems import function\n"
         "calls = []\n"
-        "@stacked_function(start=[1.0])\n"
+        "@function(start=[1.0])\n"
         "def counting(p):\n"
         "    calls.append(p)\n"
         "    return float(p @ p) + len(calls), 2 * p\n"

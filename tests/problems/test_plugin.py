@@ -20,9 +20,9 @@ from tests.small import problem, run_suite, suite
 DOCS = Path(__file__).parents[2] / "docs" / "problems.md"
 
 STACKED = """
-from optbench.problems import stacked_function
+from optbench.problems import function
 
-@stacked_function(start=[3.0, 4.0], gradient=lambda p: 2 * p)
+@function(start=[3.0, 4.0], gradient=lambda p: 2 * p)
 def bowl(p):
     return p @ p
 
@@ -90,7 +90,7 @@ def losses(kind, **options):
     return outcome.loss.tolist()
 
 
-def test_a_stacked_function_becomes_a_problem(write):
+def test_a_function_becomes_a_problem(write):
     kind = plugin_problem(write(STACKED, "bowl"))
     assert (kind.name, kind.summary) == ("bowl", "bowl")
     assert losses(kind) == pytest.approx([25.0, 25.0 * 0.64, 25.0 * 0.64**2])
@@ -138,7 +138,7 @@ def test_the_fingerprint_is_that_of_the_code_wherever_it_lies(write, tmp_path):
 
 
 def test_two_functions_of_a_file_differ(write):
-    same = "\n@stacked_function(start=[1.0], gradient=lambda p: p)\ndef {}(p): return p[0]\n"
+    same = "\n@function(start=[1.0], gradient=lambda p: p)\ndef {}(p): return p[0]\n"
     text = STACKED + same.format("one") + same.format("two")
     prints = {problem(plugin_problem(write(text, name))).fingerprint for name in ("one", "two")}
     assert len(prints) == 2

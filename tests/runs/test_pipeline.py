@@ -19,8 +19,8 @@ from optbench.device.cpu import NumpyDevice
 from optbench.errors import DeviceError, ResultsError
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.optimizers.rules.sgd import SGD
+from optbench.problems.python.function import function
 from optbench.problems.registry import make_problem
-from optbench.problems.stacking import stacked_function
 from optbench.records import SCHEMA_VERSION, BlockResult, EvaluationRows, Status, TraceChunk
 from optbench.report.summaries import summary
 from optbench.runs import layout as lanes_module
@@ -286,8 +286,8 @@ def test_the_guessed_domain_of_a_plug_in_grows(tmp_path):
     def far(p):
         return (p[0] - 10) ** 2 + p[1] ** 2, 2 * (p - [10.0, 0.0])
 
-    function = problem(stacked_function(start=[1.0, 1.0])(far))
-    settled = suite(function, optimizers=[("sgd", [{"lr": 0.001}, {"lr": 0.4}])], iterations=50)
+    distant = problem(function(start=[1.0, 1.0])(far))
+    settled = suite(distant, optimizers=[("sgd", [{"lr": 0.001}, {"lr": 0.4}])], iterations=50)
     tables = read_run(carry_out(settled, tmp_path).path)
     assert summary(tables)["swept"].tolist() == ["lr=0.4"]
     assert tables.surface["x"].max() == pytest.approx(10 + 0.1 * (10 + 1.25))
@@ -299,8 +299,8 @@ def test_a_function_that_raises_where_no_lane_has_been_keeps_its_guess(tmp_path)
             raise RuntimeError("too far")
         return (p[0] - 10) ** 2 + p[1] ** 2, 2 * (p - [10.0, 0.0])
 
-    function = problem(stacked_function(start=[1.0, -1.0])(far))
-    settled = suite(function, optimizers=[("sgd", [{"lr": 0.1}])], iterations=30)
+    distant = problem(function(start=[1.0, -1.0])(far))
+    settled = suite(distant, optimizers=[("sgd", [{"lr": 0.1}])], iterations=30)
     made = carry_out(settled, tmp_path)
     assert made.status == Status.DONE
     tables = read_run(made.path)

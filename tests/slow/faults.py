@@ -22,8 +22,9 @@ from typing import Any
 
 import pytest
 
-from optbench.cli import display, invoke
+from optbench.cli import invoke
 from optbench.datasets import folders
+from optbench.display import runs as display
 from optbench.records import BlockResult, EvaluationRows, TraceChunk
 from tests.cli.command import SURROUNDINGS
 

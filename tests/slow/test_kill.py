@@ -62,7 +62,7 @@ name = "schedule-free-sgd"
 DRIVER = """
 import os, sys
 from contextlib import contextmanager
-import optbench.cli.display
+import optbench.cli.run as command
 from optbench.cli import main
 from optbench.records import BlockResult, EvaluationRows, TraceChunk
 from optbench.store import writer
@@ -91,7 +91,7 @@ def display(plan, *, quiet):
     os.write(noted, b"begin\\n")
     yield observe
 
-optbench.cli.display.display = display
+command.display = display
 main()
 """
 """The command line, which notes what it reports, keeps its journal close behind, and writes the

@@ -237,6 +237,6 @@ def test_settings_of_problems(tmp_path):
     ],
 )
 def test_functions_of_one_point(given, body, tmp_path):
-    text = "from optbench.problems.stacking import stacked_function\n"
-    text += f"@stacked_function({given})\ndef Mine(p):\n    {body}\n"
+    text = "from optbench.problems.python.function import function\n"
+    text += f"@function({given})\ndef Mine(p):\n    {body}\n"
     assert answers(text, tmp_path, *PROBLEM_USES)[0].code != ExitCode.DONE

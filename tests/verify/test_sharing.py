@@ -8,9 +8,9 @@ from optbench.verify.sharing import shared_state
 
 HEAD = """
 import numpy as np
-from optbench.problems import stacked_function
+from optbench.problems import function
 
-start = {"x": 3.0, "y": -4.0}
+start = [3.0, -4.0]
 store = {}
 work = np.empty(2)
 """
@@ -142,7 +142,7 @@ def shared(tmp_path, monkeypatch):
     ],
 )
 def test_functions_keep_nothing_from_call_to_call(shared, name, says):
-    text = HEAD + "@stacked_function(start=start)" + FUNCTIONS[name]
+    text = HEAD + "@function(start=start)" + FUNCTIONS[name]
     seen = shared(text, "f")
     assert seen.startswith(says)
     assert bool(seen) is bool(says)

@@ -7,6 +7,7 @@ What a user chose of it is in force within :func:`sized_by`; there :func:`new_fi
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from io import BytesIO
 from math import ceil, sqrt
 from os import PathLike
 from pathlib import PurePath
@@ -68,6 +69,9 @@ UNDATED: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationD
 IMAGE_DPI = 300
 """Dots per inch of what is an image in a vector format, unless a user chooses."""
 
+NOTEBOOK_DPI = 90
+"""Dots per inch in a notebook, where 8 inches are to fit beside text."""
+
 _options: ContextVar[PlotOptions | None] = ContextVar("options", default=None)
 _settings = RLock()  # Matplotlib's settings belong to all threads
 
@@ -89,7 +93,10 @@ def sized_by(options: PlotOptions) -> Iterator[None]:
 
 
 class Sheet(Figure):
-    """A figure that is written alike by everybody: see :data:`WRITING`."""
+    """A figure that is written alike by everybody: see :data:`WRITING`.
+
+    A notebook shows it by itself, without pyplot and whatever that would set up.
+    """
 
     @override
     def savefig(self, fname: str | PathLike[str] | IO[Any], **settings: Any) -> None:
@@ -102,6 +109,12 @@ class Sheet(Figure):
             settings.setdefault("dpi", max(IMAGE_DPI, round(self.dpi)))
         with _settings, rc_context(WRITING):
             super().savefig(fname, **settings)
+
+    def _repr_png_(self) -> bytes:
+        """Return the figure as a notebook asks for it."""
+        image = BytesIO()
+        self.savefig(image, format="png", dpi=NOTEBOOK_DPI)
+        return image.getvalue()
 
 
 def new_figure(height: float, least: float = 0.0, narrowed: float = 1.0) -> Sheet:

@@ -137,10 +137,10 @@ def test_a_share_lies_between_nothing_and_the_whole(share):
 
 
 MINE = '''
-from optbench.problems import stacked_function
+from optbench.problems import function
 
 
-@stacked_function(start=[1.0, 2.0, 3.0]{domain})
+@function(start=[1.0, 2.0, 3.0]{domain})
 def bowl(p):
     """A bowl."""
     return p @ p, 2 * p

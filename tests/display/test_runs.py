@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from optbench.cli import display
-from optbench.cli.display import Bars, Lines, current_loss
-from optbench.cli.output import PIPE_COLUMNS, console
+from optbench.display import runs as display
+from optbench.display.runs import Bars, Lines, current_loss
+from optbench.display.screen import PIPE_COLUMNS, console
 from optbench.optimizers.registry import OPTIMIZERS
 from optbench.records import BlockResult, BlockSplit, EvaluationRows, LaneResult, Status, TraceChunk
 from tests.cli.command import in_terminal, optbench

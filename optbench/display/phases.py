@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from optbench.cli.display import Bars, Pace, has_bars
-from optbench.cli.output import console, say
+from optbench.display.notebook import bar, in_notebook
+from optbench.display.runs import Bars, Pace, has_bars
+from optbench.display.screen import console, say
 from optbench.records import BlockResult, BlockSplit, Record, TraceChunk
 from optbench.report.budgets import score
 from optbench.report.protocol import metric_name
@@ -201,6 +202,7 @@ class Phases:
 
     def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
+        self._talks = not quiet and not in_notebook()  # there the bar says enough
         self._clock = clock
         self._pace = Pace(clock)
         self._time = TimeLeft({}, clock)
@@ -212,7 +214,7 @@ class Phases:
         costs = outlook.step_seconds
         shared = {problem: seconds / outlook.workers for problem, seconds in costs.items()}
         self._time = TimeLeft(shared, self._clock)
-        if not self._quiet:
+        if self._talks:
             console(stderr=True).print(to_rich(expected(outlook)))
             say(in_all(outlook))
 
@@ -220,7 +222,7 @@ class Phases:
         """Show what is best so far, and which round is next."""
         before, self._step = self._step, step
         goes_on = before is not None and before.phase == step.phase
-        if self._quiet or (goes_on and not has_bars(console(stderr=True))):
+        if not self._talks or (goes_on and not has_bars(console(stderr=True))):
             return
         for line in best_so_far(step.best, step.metrics):
             say(f"  {line}")
@@ -238,6 +240,10 @@ class Phases:
         self._lanes = len(plan.lanes)
         self._ended = self._lanes - sum(len(block.lanes) for block in plan.blocks)
         self._time.begin(plan, self._step.later)
+        if in_notebook():
+            with bar(plan, self._state) as shown:
+                yield lambda record: self._observe(record, shown)
+            return
         screen = console(stderr=True)
         if not has_bars(screen):
             yield lambda record: self._observe(record, self._say_how_far)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optbench.cli.blocks import title, titles
+from optbench.display.blocks import title, titles
 from optbench.records import Lane
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from optbench.cli import phases
-from optbench.cli.phases import Phases, TimeLeft, best_so_far, roughly
+from optbench.display import phases
+from optbench.display.phases import Phases, TimeLeft, best_so_far, roughly
 from optbench.records import BlockResult, BlockSplit, LaneResult, Status
 from optbench.tuning.study import Step
-from tests.cli.test_display import Clock, chunk, plan
+from tests.display.test_runs import Clock, chunk, plan
 
 
 def ended(block, *lanes):

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: bars in a terminal, plain lines elsewhere."""
+"""What a run shows while it goes on: bars in a terminal or a notebook, plain lines elsewhere."""
 
 import time
 from collections import Counter
@@ -20,8 +20,9 @@ from rich.progress import (
 from rich.text import Text
 from typing_extensions import override
 
-from optbench.cli.blocks import titles
-from optbench.cli.output import console, say
+from optbench.display.blocks import titles
+from optbench.display.notebook import bar, in_notebook
+from optbench.display.screen import console, say
 from optbench.records import BlockResult, BlockSplit, EvaluationRows, Lane, Record, TraceChunk
 from optbench.runs.pipeline import Plan
 
@@ -42,6 +43,10 @@ def display(plan: Plan, *, quiet: bool) -> Iterator[Callable[[Record], None]]:
     """Yield the function that is to be called with every record of a run."""
     if quiet:
         yield lambda record: None
+        return
+    if in_notebook():
+        with bar(plan) as observe:
+            yield observe
         return
     screen = console(stderr=True)
     if not has_bars(screen):

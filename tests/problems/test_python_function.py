@@ -1,4 +1,4 @@
-"""Functions of one point, stacked over lanes."""
+"""Problems made of Python functions."""
 
 import math
 
@@ -7,25 +7,24 @@ import pytest
 
 from optbench.arrays import Workspace, stack
 from optbench.errors import DeviceError, SuiteError
-from optbench.problems.stacking import StackedFunction, stacked_function
+from optbench.problems.python.function import PythonFunction, function
 from optbench.records import Status
 from tests.refusal import refusal
 from tests.small import anisotropic, problem, run_suite, suite
 from tests.strict import StrictDevice
 
 
-@stacked_function(start={"x": -7.0, "y": 2.0}, minima=[((0, 0), 0)], iterations=30)
-def valley(point):
+@function(start={"x": -7.0, "y": 2.0}, minima=[((0, 0), 0)], iterations=30)
+def valley(x, y):
     """A long valley.
 
     One point at a time.
     """
-    x, y = point
-    return x * x / 20.0 + y * y, np.array([x / 10.0, 2.0 * y])
+    return x * x / 20.0 + y * y, (x / 10.0, 2.0 * y)
 
 
 def bowl(size: int, **options):
-    @stacked_function(start=range(1, size + 1), gradient=lambda p: 2 * p, **options)
+    @function(start=range(1, size + 1), gradient=lambda p: 2 * p, **options)
     def bowl(p):
         return p @ p
 
@@ -35,7 +34,7 @@ def bowl(size: int, **options):
 def raising(error: type[Exception]):
     """A parabola that raises beyond 3, from 1."""
 
-    @stacked_function(start=[1.0])
+    @function(start=[1.0])
     def parabola(p):
         if abs(p[0]) > 3:
             raise error("too far")
@@ -44,7 +43,7 @@ def raising(error: type[Exception]):
     return problem(parabola)
 
 
-def at(function: StackedFunction, points: np.ndarray):
+def at(function: PythonFunction, points: np.ndarray):
     params = stack(points.copy(), function.tensors, np)
     grads = stack(np.full_like(points, 7.0), function.tensors, np)
     with np.errstate(all="ignore"):
@@ -103,7 +102,7 @@ def test_a_lane_alone_has_the_same_bits_as_in_company():
 def test_a_function_may_write_into_its_point_and_return_the_same_array_again():
     gradient = np.zeros(2)
 
-    @stacked_function(start=(3.0, 4.0))
+    @function(start=(3.0, 4.0))
     def rough(p):
         gradient[:] = 2 * p
         p *= p
@@ -115,7 +114,7 @@ def test_a_function_may_write_into_its_point_and_return_the_same_array_again():
 
 
 def test_a_separate_gradient_gets_a_point_of_its_own():
-    @stacked_function(start=[1.0], gradient=lambda p: 2 * p)
+    @function(start=[1.0], gradient=lambda p: 2 * p)
     def rough(p):
         p *= p
         return p[0]
@@ -136,7 +135,7 @@ def test_many_variables_lie_in_one_vector_and_have_no_figure():
 def test_the_domain_is_the_one_given_or_a_box_around_what_is_known():
     assert bowl(2, domain=[(0, 3), (-1, 2.5)]).domain == ((0.0, 3.0), (-1.0, 2.5))
     assert bowl(1, minima=[([-4], 0)]).domain == ((-5.0, 5.0),)
-    assert stacked_function(start=[0.0], gradient=abs)(abs_of_first).domain == ((-1.0, 1.0),)
+    assert function(start=[0.0], gradient=abs)(abs_of_first).domain == ((-1.0, 1.0),)
 
 
 def abs_of_first(p):
@@ -144,7 +143,7 @@ def abs_of_first(p):
 
 
 def test_a_point_of_the_figure_without_a_value_is_nan():
-    @stacked_function(start=[1.0, 1.0], domain=[(-1, 1), (-1, 1)])
+    @function(start=[1.0, 1.0], domain=[(-1, 1), (-1, 1)])
     def root(p):
         return math.sqrt(p[0]) + 1 / (p[1] if p[0] > 0.5 else float(p[1])), p
 
@@ -193,7 +192,7 @@ def test_another_device_is_refused_in_one_line():
 
 
 def returns(value):
-    @stacked_function(start=[1.0, 2.0])
+    @function(start=[1.0, 2.0])
     def mine(p):
         return value(p)
 
@@ -203,14 +202,19 @@ def returns(value):
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (lambda p: 1.0, "returns float, not a loss and a gradient; return both, or give"),
-        (lambda p: (1.0, p, p), "returns tuple, not a loss and a gradient"),
-        (lambda p: (p, p), "the loss of mine has the shape (2,); return a number"),
-        (lambda p: (1.0, 1.0), "the gradient of mine has the shape (); return one of (2,)"),
-        (lambda p: (1.0, [1, 2, 3]), "the gradient of mine has the shape (3,)"),
-        (lambda p: (1j, p), "TypeError: "),
-        (lambda p: 1 / 0, "ZeroDivisionError: division by zero (test_stacking.py, line "),
-        (lambda p: math.exp(1000), "OverflowError: math range error (test_stacking.py, line "),
+        (lambda p: "1.0", "TypeError: its loss is made of str; return a number"),
+        (lambda p: None, "TypeError: its loss is made of NoneType; return a number"),
+        (lambda p: p, "its loss has the shape (2,); return a number"),
+        (lambda p: (1.0, p, p), "it returns a tuple of 3; return a loss, or a loss and its"),
+        (lambda p: (p, p), "its loss has the shape (2,); return a number"),
+        (lambda p: (1.0, 1.0), "its gradient has the shape (); return one of (2,)"),
+        (lambda p: (1.0, [1, 2, 3]), "its gradient has the shape (3,)"),
+        (lambda p: (1j, p), "TypeError: its loss is made of complex; return a number"),
+        (lambda p: 1 / 0, "ZeroDivisionError: division by zero (test_python_function.py, line "),
+        (
+            lambda p: math.exp(1000),
+            "OverflowError: math range error (test_python_function.py, ",
+        ),
     ],
 )
 def test_what_a_function_gets_wrong_is_found_at_its_start(value, says):
@@ -229,7 +233,7 @@ class Callable:
 
 
 def test_an_object_that_is_called_is_a_function_too():
-    made = problem(stacked_function(start=[1.0])(Callable()))
+    made = problem(function(start=[1.0])(Callable()))
     with pytest.raises(SuiteError, match=r"callable fails at its start: ValueError: no$"):
         made.prepare()
 
@@ -248,4 +252,81 @@ def test_an_object_that_is_called_is_a_function_too():
     ],
 )
 def test_what_the_decorator_cannot_take_is_refused(options, says):
-    assert says in refusal(SuiteError, stacked_function, **options)
+    assert says in refusal(SuiteError, function, **options)
+
+
+# Where a gradient comes from.
+
+
+def test_a_loss_alone_is_differentiated_and_says_so():
+    """The slopes of x³ + 2y at (2, 5) are 12 and 2; in float32 the differences still are exact."""
+    made = problem(function(lambda x: x[0] ** 3 + 2 * x[1], start=[2.0, 5.0]))
+    (notice,) = made.prepare()
+    assert notice.startswith("function: its gradient is taken by central differences, 5 losses a s")
+    assert made.definition()["gradient"] == "central differences"
+    assert "gradient" not in problem(valley).definition()
+    _, grads = at(made, np.array([[2.0, 5.0]]))
+    np.testing.assert_allclose(grads, [[12.0, 2.0]], rtol=1e-9)
+    _, grads = at(made, np.array([[2.0, 5.0]], dtype=np.float32))
+    np.testing.assert_allclose(grads, [[12.0, 2.0]], rtol=1e-7)
+
+
+def test_the_surface_of_a_loss_alone_has_its_slopes_between_the_points_of_the_grid():
+    made = problem(function(lambda x, y: x**2 / 20 + y**2, start={"x": -7.0, "y": 2.0}))
+    found, exact = made.surface(), problem(valley).surface()
+    np.testing.assert_array_equal(found["x"], exact["x"])
+    np.testing.assert_allclose(found["value"], exact["value"], rtol=1e-14)
+    inside = (abs(found["x"]) < 8.7) & (abs(found["y"]) < 8.7)
+    for name in ("gradient_x", "gradient_y"):  # central differences of a quadratic are exact
+        np.testing.assert_allclose(found[name][inside], exact[name][inside], atol=1e-9)
+
+
+def stacked(names):
+    calls = []
+
+    def loss(x):
+        calls.append(x.shape)
+        return (x**4).sum(axis=1)
+
+    def loss_of_two(x, y):
+        calls.append(x.shape)
+        return x**4 + y**4
+
+    start = {"x": 1.0, "y": 2.0} if names else [1.0, 2.0]
+    return problem(function(loss_of_two if names else loss, start=start, vectorized=True)), calls
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_a_vectorized_function_is_called_once_for_all_lanes(names):
+    made, calls = stacked(names)
+    made.prepare()
+    assert made.definition()["vectorized"] is True
+    calls.clear()
+    points = np.array([[1.0, 2.0], [np.inf, 0.0], [3.0, -1.0]])
+    loss, grads = at(made, points)
+    np.testing.assert_array_equal(loss, [17.0, np.nan, 82.0])
+    np.testing.assert_allclose(grads, [[4, 32], [np.nan, np.nan], [108, -4]], rtol=1e-8)
+    rows = [2, 2 * 4, 2]  # the losses, the shifted points, and the losses once more
+    assert calls == [(count,) if names else (count, 2) for count in rows]
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "says"),
+    [
+        (lambda x: x.sum(), {}, "its loss has the shape (); return one of (1,)"),
+        (lambda x: (x[:, 0], x[0]), {}, "its gradient has the shape (2,); return one of (1, 2)"),
+        (lambda x: x[:, 0], {"gradient": lambda x: x.T}, "its gradient has the shape (2, 1)"),
+    ],
+)
+def test_a_vectorized_function_returns_what_fits_the_lanes(loss, options, says):
+    made = problem(function(loss, start=[1.0, 2.0], vectorized=True, **options))
+    assert says in refusal(SuiteError, made.prepare)
+
+
+def test_variables_are_given_by_their_names():
+    made = problem(function(lambda b, a: a - b, start={"a": 3.0, "b": 1.0}))
+    loss, grads = at(made, np.array([[3.0, 1.0]]))
+    assert loss.tolist() == [2.0]
+    np.testing.assert_allclose(grads, [[1.0, -1.0]], rtol=1e-9)
+    wrong = problem(function(lambda u: u, start={"a": 3.0}))
+    assert "unexpected keyword argument 'a'" in refusal(SuiteError, wrong.prepare)

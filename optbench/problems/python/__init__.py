@@ -1,0 +1,1 @@
+"""Problems made of Python functions: how they are called, and where their gradients come from."""
