@@ -123,7 +123,7 @@ class Results:
         from optbench.report.plots.files import RACE, check_animation, choose, write_animation
 
         path = Path(file)
-        check_animation(path, kind=RACE)
+        check_animation(path)
         chosen = problem_names(self.tables)[0] if problem is None else problem
         write_animation(choose([self.tables], RACE, [chosen]), path)
         return path

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
+from importlib import import_module
 from typing import Any
 
 from optbench.records import BlockResult, BlockSplit, Record, TraceChunk
@@ -36,20 +37,19 @@ def bar(
     clock
         Tells seconds.
     """
-    from IPython.display import HTML, display
-
+    view: Any = import_module("IPython.display")  # which a kernel has, and nobody else needs
     lanes = f"{len(plan.lanes):,} lane{'s' * (len(plan.lanes) != 1)}"
     shown = Bar(plan, head or (lambda: f"{plan.suite.name}: {lanes}"), clock)
-    place = display(HTML(shown.html()), display_id=True)
+    place = view.display(view.HTML(shown.html()), display_id=True)
 
     def observe(record: Record) -> None:
         if shown.observe(record):
-            place.update(HTML(shown.html()))
+            place.update(view.HTML(shown.html()))
 
     try:
         yield observe
     finally:
-        place.update(HTML(""))
+        place.update(view.HTML(""))
 
 
 class Bar:

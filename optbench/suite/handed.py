@@ -36,7 +36,7 @@ def named_problems(
     SuiteError
         If something is no problem, a function has no start, or its gradient is wrong.
     """
-    each = list(given) if isinstance(given, list | tuple) else [given]
+    each: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
     plain = [one for one in each if not isinstance(one, str) and not _is_problem(one)]
     if start and not plain:
         raise SuiteError("a start belongs to a function; give --function, or in Python problem=f")

@@ -84,11 +84,11 @@ def check_optimizer(
         If there is no such optimizer or hyperparameter, or if the optimizer cannot run on any of
         the quadratics.
     """
-    name = named_optimizers(name)
+    plain = named_optimizers(name)
     with one_blas_thread(), NumpyDevice().quiet():
         results: dict[str, CheckResult] = {}
         try:
-            subject = _subject(name, given or {})
+            subject = _subject(plain, given or {})
         except UnrepeatableError as error:
             differs = CheckResult(DETERMINISTIC, False, str(error))
             return tuple(differs if check == DETERMINISTIC else _unknown(check) for check in CHECKS)

@@ -64,7 +64,7 @@ def test_a_bar_goes_when_the_run_has_ended(place, monkeypatch):
     with display(plan("sgd"), quiet=False) as observe:
         observe(chunk(0, 0, [[1.0]] * 100))
     first, second, last = place.shown
-    assert "anisotropic: 1 lane, 0 %" in first
+    assert "small: 1 lane, 0 %" in first
     assert "50 %" in second
     assert last == ""
 

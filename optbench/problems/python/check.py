@@ -99,7 +99,8 @@ class _Point:
             points[:, entries] = parts
             return self._anywhere(points)
 
-        return central_differences(moved, self.position[None, entries])[0]
+        found: np.ndarray = central_differences(moved, self.position[None, entries])[0]
+        return found
 
     def _anywhere(self, points: np.ndarray) -> np.ndarray:
         """Return losses also at points where the function may have none."""
