@@ -10,7 +10,7 @@ import pytest
 import optbench
 from optbench.errors import SuiteError, UsageError
 from optbench.optimizers import Elementwise, Hyperparameter
-from optbench.plugins import handed as registry
+from optbench.plugins.handed import _known
 from optbench.runs import pipeline
 
 
@@ -131,7 +131,7 @@ def test_a_run_goes_on_where_the_function_is_at_hand_and_is_refused_elsewhere(mo
     resumed = optbench.resume(path)
     pd.testing.assert_frame_equal(resumed.trace, whole.trace)
     path = interrupted(monkeypatch, **given)
-    monkeypatch.setattr(registry, "_known", {})
+    monkeypatch.delitem(_known, "valley")
     with pytest.raises(SuiteError, match=r"'python:valley' was handed over from Python, and"):
         optbench.resume(path)
     with pytest.raises(SuiteError, match="valley"):

@@ -51,7 +51,7 @@ def hand_over(given: Any, name: str, parts: Iterable[Any]) -> Source:
         found.add(name, part, root=True)
     lines = "".join(f"{key}\n{text}\n\n" for key, text in sorted(found.told.items()))
     digest = hashlib.sha256(lines.encode("utf-8", "backslashreplace")).hexdigest()
-    depends_on = CodeFiles().dependencies(found.modules)
+    depends_on = CodeFiles().dependencies(found.modules).depends_on
     source = Source(HANDED, digest, depends_on, file=found.file, text="\n\n".join(found.texts))
     _known[name] = given, source
     return source

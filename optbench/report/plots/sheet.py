@@ -69,7 +69,7 @@ UNDATED: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationD
 IMAGE_DPI = 300
 """Dots per inch of what is an image in a vector format, unless a user chooses."""
 
-NOTEBOOK_DPI = 90
+NOTEBOOK_DPI = 72
 """Dots per inch in a notebook, where 8 inches are to fit beside text."""
 
 _options: ContextVar[PlotOptions | None] = ContextVar("options", default=None)
