@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from optbench.cli.display import display
+from optbench.display.runs import display
 
 from benchmarks.speed import ours
 from benchmarks.speed.processes import import_all, part

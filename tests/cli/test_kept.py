@@ -36,9 +36,9 @@ class Heavy(Elementwise):
 SIZES = "def scale():\n    from deep.inner import half\n    return 2 * half\n"
 
 BOWL = """
-from optbench.problems import stacked_function
+from optbench.problems import function
 
-@stacked_function(start={"x": -7.0, "y": 2.0})
+@function(start={"x": -7.0, "y": 2.0})
 def bowl(point):
     return (point**2).sum() / 2, point
 """

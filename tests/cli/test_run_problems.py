@@ -146,7 +146,7 @@ def test_evaluations_come_at_every_interval(tmp_path):
 
 
 def test_the_latest_evaluation_is_part_of_each_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("optbench.cli.display.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("optbench.display.runs.SECONDS_BETWEEN_LINES", 0.0)
     seen = optbench("run", *NETWORK, "--evaluate-every", 3, cwd=tmp_path)
     told = [line.strip() for line in seen.err.splitlines() if ": iteration " in line]
     assert told
