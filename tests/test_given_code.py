@@ -134,7 +134,7 @@ def test_a_run_goes_on_where_the_function_is_at_hand_and_is_refused_elsewhere(mo
     monkeypatch.delitem(_known, "valley")
     with pytest.raises(SuiteError, match=r"'python:valley' was handed over from Python, and"):
         optbench.resume(path)
-    with pytest.raises(SuiteError, match="valley"):
+    with pytest.raises(UsageError, match="is another one now"):
         optbench.resume(path, problem=optbench.function(renamed(), start=START))
     resumed = optbench.resume(path, problem=problem)
     pd.testing.assert_frame_equal(resumed.trace, whole.trace)

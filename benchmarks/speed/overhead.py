@@ -13,11 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from optbench.display.runs import display
-
 from benchmarks.speed import ours
 from benchmarks.speed.processes import import_all, part
 from optbench.device.cpu import NumpyDevice
+from optbench.display.runs import display
 from optbench.records import Record
 from optbench.runs.pipeline import new_invocation, run_plan
 from optbench.suite.format import read_suite

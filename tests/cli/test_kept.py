@@ -38,7 +38,7 @@ SIZES = "def scale():\n    from deep.inner import half\n    return 2 * half\n"
 BOWL = """
 from optbench.problems import function
 
-@function(start={"x": -7.0, "y": 2.0})
+@function(start=[-7.0, 2.0])
 def bowl(point):
     return (point**2).sum() / 2, point
 """
