@@ -13,14 +13,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from optbench.errors import SuiteError
 from optbench.plugins.dependencies import CodeFiles
 from optbench.plugins.source import HANDED, Source
 from optbench.plugins.texts import class_text, function_text, own_functions
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 """Types of values that tell themselves."""
@@ -199,10 +200,12 @@ def _globals_of(code: CodeType) -> set[str]:
     return names.union(*map(_globals_of, inner))
 
 
-def _as_array(value: Any) -> np.ndarray | None:
+def _as_array(value: Any) -> "np.ndarray | None":
     """Return an array, of any library, as one of NumPy; None where a value is none."""
     if not hasattr(value, "__array__"):
         return None
+    import numpy as np  # slow to import, and the light commands need no array
+
     try:
         array = np.asarray(value.detach() if hasattr(value, "detach") else value)
     except Exception:  # it may lie on a device
