@@ -57,7 +57,7 @@ PANELS = {
         "baseline": ("baseline:app", "Keep runs as references for optbench check."),
         "check": (
             "check:check",
-            "Run baselines' suites again and fail where convergence got worse.",
+            "Run baselines' suites again and fail where convergence got worse or lanes are others.",
         ),
     },
     "Look up and tidy up": {

@@ -121,7 +121,7 @@ def plot(
     ] = None,
     title: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Title instead of the problem's name; '' for none."),
+        typer.Option(metavar="TITLE", help="Title instead of the problem's name; '' for none."),
     ] = None,
     legend: Annotated[
         str | None,

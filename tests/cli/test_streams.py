@@ -80,8 +80,9 @@ def run(command, state, keep):
 
 seen = []
 for command, state in json.loads(sys.argv[1]):
-    if os.path.exists("new.py"):
-        os.unlink("new.py")
+    for written in ("new.py", "test_new.py"):
+        if os.path.exists(written):
+            os.unlink(written)
     child = os.fork()
     if not child:
         run(command, state, ".seen-")

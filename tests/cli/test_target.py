@@ -372,9 +372,9 @@ def test_a_figure_of_all_problems_may_be_of_some_and_of_several_runs(made, tmp_p
         assert (seen.code, seen.err) == (0, "")
         return file.read_text(encoding="utf-8")
 
-    assert "<!-- performance profile, 2 problems -->" in title("noisy", "--target", "1")
+    assert ">performance profile, 2 problems<" in title("noisy", "--target", "1")
     one = title("noisy", "--target", "1", "--problem", "noisy-beale")
-    assert "<!-- performance profile, noisy-beale -->" in one
+    assert ">performance profile, noisy-beale<" in one
     run(
         suite(made, NOISY.replace("100", "100 # again"), "again"), "--out", tmp_path / "r", cwd=made
     )

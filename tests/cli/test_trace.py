@@ -88,7 +88,7 @@ def test_tables_are_those_of_all_rows(how, made):
     def said(command, path):
         seen = optbench(*command, path, "--format", "json", cwd=folder)
         assert (seen.code, seen.err) == (0, ""), seen
-        times = {"run", "step_seconds", "seconds"}
+        times = {"run", "step_seconds", "step_seconds_low", "step_seconds_high", "seconds"}
         return [
             {name: value for name, value in row.items() if name not in times}
             for row in json.loads(seen.out)
@@ -109,9 +109,12 @@ def test_what_needs_all_rows_says_which_were_kept(made):
         ["baseline", "save", thin],
     ):
         assert reason in optbench(*command, cwd=folder).message
-    for kind in ("loss", "trajectory", "auto"):
+    for kind in ("loss", "trajectory"):
         message = optbench("plot", runs["none"], "--kind", kind, cwd=folder).message
-        reason = "of their traces they kept the first and the last row; what fits: surface, field"
+        reason = (
+            "of their traces they kept the first and the last row; "
+            "what fits: surface, field, evaluation"
+        )
         assert message.startswith(f"none of these runs can be drawn as {kind}; {reason}")
 
 
@@ -128,6 +131,7 @@ def test_what_does_not_need_them_is_drawn(made, tmp_path):
         "rosenbrock-trajectory.png",
         "rosenbrock-loss.png",
         "mnist-mlp-loss.png",
+        "mnist-mlp-evaluation.png",
     }
     for arguments in (["--kind", "effects", "--choose-on", "0"], ["--kind", "surface"]):
         seen = optbench("plot", "ends", *arguments, "--save", "figures", cwd=tmp_path)

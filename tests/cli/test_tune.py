@@ -233,7 +233,7 @@ def refused(*arguments, cwd):
         ("anisotropic|--space|sgd.lr=log(0, 1)", "write log(a, b) with 0 < a < b, as in log(1e-4"),
         ("anisotropic|--space|sgd.lr=0.1", "is malformed; write it as one of log(1e-4, 1)"),
         ("anisotropic|--space|sgd.lr", "malformed; write TARGET.key=value, as 'adam.lr=log("),
-        ("anisotropic|--space|lr=log(1, 2)", "malformed; write TARGET.key=value"),
+        ("anisotropic|--space|lr=log(1, 2)", "names no optimizer; write '*.lr=log(1, 2)'"),
         ("anisotropic|--space|lion.lr=log(1, 2)", "there is no optimizer or problem 'lion'"),
         ("anisotropic|--space|sgd.rate=log(1, 2)", "sgd has no hyperparameter 'rate'"),
         ("anisotropic|--spaces|wode", "unknown spaces 'wode'; did you mean 'wide'?"),

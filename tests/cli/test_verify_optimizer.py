@@ -122,7 +122,7 @@ def test_hyperparameters_can_be_given(rules):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("adamm",), "unknown optimizer 'adamm'; did you mean 'adam'?"),
+        (("adamm",), "unknown optimizer 'adamm'; did you mean 'adam', 'radam' or 'nadam'?"),
         (("rules.py",), "'rules.py' names a file only; add what to take from it: file.py:NAME"),
         (("rules.py:None",), "rules.py has no 'None'; known are Plain, Uphill"),
         (("rules.py:function",), "rules.py:function is a function, not an optimizer; "),

@@ -288,7 +288,7 @@ def test_what_is_no_optimizer_is_refused_in_one_line(text, name, says, write):
     [
         ("none.py:Heavy", "there is no file 'none.py'"),
         ("mine.py", "names a file only"),
-        ("adm", "unknown optimizer 'adm'; did you mean 'adam'?"),
+        ("adm", "unknown optimizer 'adm'; did you mean 'adam', 'radam' or 'nadam'?"),
         ("torch:", "'torch:' lacks the name of an optimizer; write torch:NAME"),
         ("no_such_module:Heavy", "there is no module 'no_such_module'"),
     ],

@@ -47,7 +47,7 @@ def test_what_is_given_counts_before_defaults(name):
 @pytest.mark.parametrize(
     ("name", "given", "says"),
     [
-        ("adm", {}, "unknown optimizer 'adm'; did you mean 'adam'?"),
+        ("adm", {}, "unknown optimizer 'adm'; did you mean 'adam', 'radam' or 'nadam'?"),
         ("zzz", {}, "unknown optimizer 'zzz'; known are sgd, momentum, "),
         ("adam", {"beta": 0.9}, "adam has no hyperparameter 'beta'; did you mean 'beta"),
         ("sgd", {"momentum": 0.9}, "sgd has no hyperparameter 'momentum'; known are lr, "),

@@ -30,7 +30,7 @@ def test_the_defaults_of_options_are_values_that_they_take(kind):
 @pytest.mark.parametrize(
     ("name", "given", "says"),
     [
-        ("mnist", {}, "unknown problem 'mnist'; did you mean 'mnist-mlp'?"),
+        ("mnist", {}, "unknown problem 'mnist'; did you mean 'mnist-mlp' or 'mnist-cnn'?"),
         ("zzz", {}, "unknown problem 'zzz'; known are anisotropic, quadratic-1d, "),
         ("anisotropic", {"dtyp": "x"}, "anisotropic has no option 'dtyp'; did you mean 'dtype'?"),
         ("anisotropic", {"batch_size": 4}, "anisotropic has no option 'batch_size'; known are dt"),

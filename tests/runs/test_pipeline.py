@@ -237,9 +237,10 @@ def test_a_run_json_can_be_run_again(tmp_path):
     pd.testing.assert_series_equal(second.lanes["lane_key"], first.lanes["lane_key"])
 
 
-def test_surfaces_are_written_for_functions_of_two_variables(tmp_path, mixed):
-    surface = pd.read_parquet(carry_out(mixed, tmp_path).path / "surface")
-    assert set(surface["problem"]) == {"anisotropic"}
+def test_surfaces_are_written_for_functions_of_one_or_two_variables(tmp_path, mixed):
+    both = pd.read_parquet(carry_out(mixed, tmp_path).path / "surface")
+    assert set(both["problem"]) == {"anisotropic", "quadratic-1d"}
+    surface = both[both["problem"] == "anisotropic"]
     assert len(surface) == 201 * 201
     np.testing.assert_allclose(surface["value"], surface["x"] ** 2 / 20 + surface["y"] ** 2)
 
@@ -314,7 +315,7 @@ def test_no_temporary_file_is_left(tmp_path, mixed):
         "evaluation/block-00000.parquet",
         "lanes.parquet",
         "run.json",
-        "surface/problem-00000.parquet",
+        *(f"surface/problem-{number:05d}.parquet" for number in range(2)),
         *(f"trace/block-{number:05d}.parquet" for number in range(3)),
     ]
 

@@ -123,14 +123,15 @@ class PythonFunction(Function):
         """
         if len(self.variables) != 2 or not self.calls.way.ours:
             return super().surface(domain)
-        axes = [np.linspace(low, high, SURFACE_POINTS) for low, high in domain or self.domain]
+        count = SURFACE_POINTS[2]
+        axes = [np.linspace(low, high, count) for low, high in domain or self.domain]
         points = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
         with np.errstate(all="ignore"):
             values = self._at_once(points)
             if values is None:
                 values = self._losses(points, np, UNDEFINED)
             values[~np.isfinite(values)] = np.nan
-            slopes = np.gradient(values.reshape(SURFACE_POINTS, SURFACE_POINTS), *axes)
+            slopes = np.gradient(values.reshape(count, count), *axes)
         columns = [*points.T, values, *(slope.ravel() for slope in slopes)]
         return dict(zip(("x", "y", "value", "gradient_x", "gradient_y"), columns, strict=True))
 

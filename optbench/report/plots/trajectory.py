@@ -18,7 +18,7 @@ from optbench.records import RunTables
 from optbench.report.plots.landscape import Ground, ground_of
 from optbench.report.plots.options import WIDTH, PlotOptions
 from optbench.report.plots.paths import Family, Path, Paths, value_colors, view_of
-from optbench.report.plots.sheet import add_legend, new_figure
+from optbench.report.plots.sheet import add_legend, chosen, columns, new_figure
 from optbench.report.plots.style import CROSS, SMALL_CROSS
 
 MOST_VALUES = 5
@@ -49,6 +49,9 @@ COLOR_BAR_INCHES = 1.2
 
 SMALL, USUAL = 9, 11
 """Sizes of titles: in more than two columns, and in others."""
+
+LEAST_INCHES = 0.6
+"""Height of the function in a panel, however narrow the figure."""
 
 CHARACTER_WIDTH = 0.55
 """Width of a character of a title, in sizes of its font."""
@@ -125,11 +128,14 @@ def _figure(
     down, across = places.max(axis=0) + 1
     size = USUAL if across <= 2 else SMALL
     width = (WIDTH - SIDE_INCHES - COLOR_BAR_INCHES * room) / across - TICKS_INCHES
-    titles = [panel.title(int(72 * width / size / CHARACTER_WIDTH)) for panel in panels]
+    fitting = 72 * width * chosen().width_inches / WIDTH / size / CHARACTER_WIDTH
+    titles = [panel.title(max(1, int(fitting))) for panel in panels]
     lines = 1 + max(title.count("\n") for title in titles)
     aspect = ground.aspect(view) or CURVE_ASPECT
-    height = min(width * aspect, TALLEST_INCHES) + LINE_INCHES * lines + TICKS_INCHES
-    figure = new_figure(FRAME_INCHES + down * height)
+    rows_of_text = LINE_INCHES * lines + TICKS_INCHES
+    height = min(width * aspect, TALLEST_INCHES) + rows_of_text
+    least = FRAME_INCHES + down * (LEAST_INCHES + rows_of_text)
+    figure = new_figure(FRAME_INCHES + down * height, least)
     figure.set_layout_engine("compressed")
     for title, (row, column) in zip(titles, places.tolist(), strict=True):
         axes = figure.add_subplot(down, across, row * across + column + 1)
@@ -146,8 +152,8 @@ def _is_crowded(counts: Sequence[int]) -> bool:
     """Say whether labels have more configurations than can have a panel each."""
     most = max(counts)
     if len(counts) == 1:
-        return most > MOST_VALUES_ALONE
-    return most > MOST_VALUES or (most > 1 and most * len(counts) > MOST_PANELS)
+        return most > columns(MOST_VALUES_ALONE)
+    return most > columns(MOST_VALUES) or (most > 1 and most * len(counts) > MOST_PANELS)
 
 
 def _apart(family: Family) -> list[_Panel]:
