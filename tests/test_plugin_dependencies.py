@@ -258,7 +258,7 @@ def test_reuse_resume_and_the_gate_see_that_a_module_of_the_package_has_changed(
     assert second.lanes["final_loss"].item() > first.lanes["final_loss"].item()
 
     (checked,) = optbench.check(**runs)
-    assert "source.modules.hb: " in "".join(map(str, checked.verdict.findings))
+    assert "hb" in "".join(finding.message for finding in checked.verdict.findings)
     meta = json.loads((first.path / "run.json").read_text())
     (first.path / "run.json").write_text(json.dumps({**meta, "status": "interrupted"}))
     with pytest.raises(optbench.UsageError, match=r"'hb\.rule:Damped' has changed"):

@@ -110,13 +110,18 @@ def test_a_folder_that_has_moved_with_its_runs_keeps_its_code(made, tmp_path):
 
 def test_a_run_whose_code_is_gone_says_where_it_was_looked_for(made, tmp_path):
     (tmp_path / "there" / "code" / "mine.py").unlink()
-    assert run(made, cwd=tmp_path / "here").is_dir()  # which has another of that name
-    seen = optbench("run", made, cwd=tmp_path)
-    assert (seen.code, seen.err) == (
-        2,
-        f"error: {made}: there is no file 'code/mine.py' in '{tmp_path / 'there'}', where the run "
-        f"was made, nor in '{tmp_path}'\n",
+    keys = lanes(made.parent)["lane_key"].tolist()
+    seen = optbench("run", made, cwd=tmp_path / "here")  # which has another of that name
+    assert (
+        "'code/mine.py:bowl' has changed since the run was made; --trust executes" in seen.message
     )
+    seen = optbench("run", made, cwd=tmp_path)
+    assert "'code/mine.py:bowl'" in seen.message
+    assert "--trust executes" in seen.message
+    for cwd in (tmp_path / "here", tmp_path):
+        again = optbench("run", made, "--trust", "--quiet", cwd=cwd)
+        assert again.code == 0
+        assert lanes(again.paths[0])["lane_key"].tolist() == keys
     seen = optbench("run", "--problem", "code/mine.py:bowl", "-o", "sgd", cwd=tmp_path)
     assert f"there is no file 'code/mine.py' in '{tmp_path}'" in seen.err
 

@@ -276,10 +276,10 @@ def test_python_has_the_same_table(made, monkeypatch):
     assert list(by_key.index) == list(rows)
     assert by_key["rmst"].tolist() == [float(row["rmst"]) for row in rows.values()]
     assert "score" in package.target(["noisy"], profile=True, algoperf=True, rungs=5)
-    chosen = package.target("sweep", choose_on=[0, 1], problems="noisy-beale", on="loss")
+    chosen = package.target("sweep", choose_on=[0, 1], problem="noisy-beale", on="loss")
     assert chosen["seeds"].tolist() == [2]
     assert package.target("two", unit="seconds")["unit"].tolist() == ["seconds"] * 2
-    with pytest.raises(package.UsageError, match="targets = 1 must be text"):
+    with pytest.raises(package.UsageError, match="target = 1 must be text or a list of texts"):
         package.target("two", 1)
     with pytest.raises(package.UsageError, match="unit = 'hours' must be"):
         package.target("two", unit="hours")

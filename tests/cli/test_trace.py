@@ -113,7 +113,7 @@ def test_what_needs_all_rows_says_which_were_kept(made):
         message = optbench("plot", runs["none"], "--kind", kind, cwd=folder).message
         reason = (
             "of their traces they kept the first and the last row; "
-            "what fits: surface, field, evaluation"
+            "what fits: surface, field, sensitivity, evaluation"
         )
         assert message.startswith(f"none of these runs can be drawn as {kind}; {reason}")
 

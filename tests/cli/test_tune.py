@@ -285,6 +285,7 @@ def test_only_what_changes_nothing_may_stand_beside_resume():
     names = {str(parameter.name) for parameter in typer.main.get_command(app).params}
     called = {"optimizers": "optimizer", "set": "set_", "defaults": "no_defaults"}
     fields = {called.get(field.name, field.name) for field in fields_of(study.TuneRequest)}
+    fields -= {"gradient", "vectorized"}  # of functions of Python
     decisive = fields | {"seed", "device", "dry_run", "trace"}
     assert names == decisive | BESIDE_RESUME
     assert not decisive & BESIDE_RESUME

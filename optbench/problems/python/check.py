@@ -3,7 +3,7 @@
 import numpy as np
 
 from optbench import rng
-from optbench.errors import SuiteError
+from optbench.errors import OptbenchError, SuiteError
 from optbench.problems.differences import central_differences, derivatives, scale
 from optbench.problems.python.calls import Calls
 from optbench.problems.python.function import PythonFunction
@@ -30,10 +30,18 @@ def check_gradient(kind: type[PythonFunction]) -> None:
     Raises
     ------
     SuiteError
-        If a derivative is wrong; the message says by which variable, where, and by how much.
+        If a derivative is wrong; the message says by which variable, where, and by how much. Also
+        if the function cannot be called at its start.
     """
     calls = kind.calls
-    if calls.way.ours:
+    try:
+        ours = calls.way.ours
+    except OptbenchError:
+        raise
+    except Exception as error:  # a user's code may raise anything
+        said = f"{type(error).__name__}: {error}"
+        raise SuiteError(f"{kind.name} fails at its start: {said}") from error
+    if ours:
         return
     start = np.array(kind.origin)
     way = rng.stream(0, "gradient/way").standard_normal(start.size)
