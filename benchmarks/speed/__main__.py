@@ -23,6 +23,7 @@ from benchmarks.speed import (
 )
 from benchmarks.speed.contenders import missing, set_threads
 from benchmarks.speed.report import document, to_json, to_text
+from optbench.store.files import write_beside
 
 SECTIONS = {
     "network": network.run,
@@ -83,19 +84,19 @@ def main() -> None:
             f"note: {name}={value} decides how a library computes here; unset it for its own choice"
         )
     begun, load = time.perf_counter(), machine.load()
+    described = {**machine.describe(threads), "load_before": load}
+    out = asked.out or FOLDER / file_name(described, quick=asked.quick)
+    out.parent.mkdir(parents=True, exist_ok=True)
     sections: dict[str, Any] = {}
     for name in asked.only or SECTIONS:
         with threadpool_limits(limits=threads, user_api="blas"):
             sections[name] = SECTIONS[name](
                 asked.rounds, quick=asked.quick, say=lambda line, name=name: _say(f"{name}: {line}")
             )
-    described = machine.describe(threads)
-    described["load_before"] = load
-    described["benchmark_seconds"] = round(time.perf_counter() - begun, 1)
-    out = asked.out or FOLDER / file_name(described, quick=asked.quick)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    whole = document(described, sections, rounds=asked.rounds, quick=asked.quick)
-    out.write_text(to_json(whole), encoding="utf-8")
+        described["benchmark_seconds"] = round(time.perf_counter() - begun, 1)
+        whole = document(described, sections, rounds=asked.rounds, quick=asked.quick)
+        # After each section, so that what fails or is stopped later takes nothing with it.
+        write_beside(out, lambda beside, whole=whole: beside.write_text(to_json(whole), "utf-8"))
     sys.stdout.write(to_text(described, sections) + "\n")
     _say(f"written: {out}")
 

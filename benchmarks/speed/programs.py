@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.speed.contenders import has
@@ -33,6 +32,9 @@ ALIKE_ROWS, ALIKE = 20, ("sgd", "momentum")
 """Rows, and optimizers, whose losses have to be alike. AdaGrad and Adam divide gradients that are
 nearly zero by their own size, so that rounding, and where eps is added, soon show."""
 
+TOLERANCE = 1e-4
+"""Relative difference up to which losses are alike."""
+
 
 def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Time all programs; return the seconds that each took, by number of seeds."""
@@ -42,29 +44,32 @@ def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, An
         table: dict[str, dict[str, Timed]] = {}
         for seeds in SEEDS:
             case = f"{seeds} seed{'' if seeds == 1 else 's'}"
-            inputs = folder / f"inputs-{seeds}.npz"
-            Workload().save(inputs, seeds, iterations)
-            for program, command in _commands(inputs, seeds, iterations, folder).items():
+            say(f"checking that all do the same work: {case}")
+            _check_alike(folder / f"alike-{seeds}", seeds)
+            for program, command in _commands(folder / case, seeds, iterations).items():
                 table.setdefault(program, {})[case] = lambda command=command: timed(command, 1)
         seconds = interleave(table, min(rounds, ROUNDS), say)
-        _check_alike(folder)
     return {"iterations": iterations, "seconds": seconds}
 
 
-def _commands(
-    inputs: Path, seeds: int, iterations: int, folder: Path
-) -> dict[str, Callable[[], None]]:
-    """Return what runs each program; results go into the folder, one file or folder for each."""
+def _commands(folder: Path, seeds: int, iterations: int) -> dict[str, Callable[[], None]]:
+    """Return what runs each program.
+
+    Results go into the folder, which is made: one file or folder for each.
+    """
+    folder.mkdir()
+    inputs = folder / "inputs.npz"
+    Workload().save(inputs, seeds, iterations)
     suite = ["run", "mnist-mlp", "--seeds", str(seeds), "--iterations", str(iterations)]
 
     def ours(*options: str) -> Callable[[], None]:
-        out = str(folder / f"{OPTBENCH}-{seeds}")
+        out = str(folder / OPTBENCH)
         return lambda: _start("-c", COMMAND, *suite, "--quiet", "--out", out, *options)
 
     found = {OPTBENCH: ours(), ONE_WORKER: ours("--workers", "1")}
     for program, (library, module) in SCRIPTS.items():
         if has(library):
-            out = str(folder / f"{program}-{seeds}.parquet")
+            out = str(folder / f"{program}.parquet")
             arguments = ("-m", f"benchmarks.speed.{module}", str(inputs), out)
             found[program] = lambda arguments=arguments: _start(*arguments)
     return found
@@ -81,20 +86,34 @@ def _start(*arguments: str) -> None:
     )
 
 
-def _check_alike(folder: Path) -> None:
-    """Make sure that all programs did the same work: their first losses are those of optbench."""
-    for seeds in SEEDS:
-        run = sorted((folder / f"{OPTBENCH}-{seeds}").iterdir())[0]
-        lanes = pd.read_parquet(run / "lanes.parquet", columns=["lane", "label", "seed"])
-        losses = pd.read_parquet(run / "trace", columns=["lane", "iteration", "loss"])
-        ours = losses[losses["iteration"] < ALIKE_ROWS].merge(
-            lanes[lanes["label"].isin(ALIKE)], on="lane"
-        )
-        for program in SCRIPTS:
-            file = folder / f"{program}-{seeds}.parquet"
-            if file.exists():
-                both = ours.merge(pd.read_parquet(file), on=["label", "seed", "iteration"])
-                if len(both) != len(ours) or not np.allclose(
-                    both["loss_x"], both["loss_y"], rtol=1e-4
-                ):
-                    raise RuntimeError(f"{program} has other losses than optbench")
+def _check_alike(folder: Path, seeds: int) -> None:
+    """Make sure that all programs do the same work: their first losses are those of optbench.
+
+    Raises
+    ------
+    RuntimeError
+        If one of them has others, with the first and the largest difference.
+    """
+    commands = _commands(folder, seeds, ALIKE_ROWS)
+    del commands[ONE_WORKER]
+    for command in commands.values():
+        command()
+    (run,) = (folder / OPTBENCH).iterdir()
+    lanes = pd.read_parquet(run / "lanes.parquet", columns=["lane", "label", "seed"])
+    trace = pd.read_parquet(run / "trace", columns=["lane", "iteration", "loss"])
+    ours = trace.merge(lanes[lanes["label"].isin(ALIKE)], on="lane")
+    for program in commands:
+        if program == OPTBENCH:
+            continue
+        theirs = pd.read_parquet(folder / f"{program}.parquet")
+        both = ours.merge(theirs, on=["label", "seed", "iteration"], suffixes=("", "_theirs"))
+        apart = (both["loss_theirs"] / both["loss"] - 1.0).abs()
+        if len(both) != len(ours):
+            raise RuntimeError(f"{program} wrote {len(both)} of {len(ours)} losses")
+        if not (apart <= TOLERANCE).all():
+            first = both[~(apart <= TOLERANCE)].sort_values("iteration").iloc[0]
+            raise RuntimeError(
+                f"{program} has other losses than optbench: {first['label']} with seed "
+                f"{first['seed']} has {first['loss_theirs']:.7g} at iteration "
+                f"{first['iteration']}, not {first['loss']:.7g}"
+            )
