@@ -56,6 +56,10 @@ def choose(
         whole = out.resolve()
     except (OSError, RuntimeError):
         raise UsageError(f"'{out}' is a link to itself; give another --out") from None
+    except ValueError:
+        raise UsageError(
+            f"'{out}' names no folder, since it holds NUL; give another --out"
+        ) from None
     if whole.name == BASELINES:
         raise UsageError(f"'{out}' holds baselines, not runs; give another --out")
     if is_study(whole):

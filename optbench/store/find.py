@@ -86,7 +86,7 @@ class UnbegunRun:
 
 def list_unbegun(out: Path) -> list[UnbegunRun]:
     """Return the runs directly in ``out`` that were killed before they had a run.json."""
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # of a name with NUL, which no folder has
         return [run for path in sorted(out.iterdir()) if (run := _unbegun(path))]
     return []
 

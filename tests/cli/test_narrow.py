@@ -99,7 +99,7 @@ SENTENCE = re.compile(r"(kept|error|a-suite-with-a-long-name): ")
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("command", SHOWN)
 def test_names_are_whole_and_no_line_is_wider(made, monkeypatch, command, columns):
-    monkeypatch.setattr("optbench.cli.output.PIPE_COLUMNS", columns)
+    monkeypatch.setattr("optbench.display.screen.PIPE_COLUMNS", columns)
     seen = optbench(*command.split(), cwd=made)
     lines = (seen.out + seen.err * command.startswith("clean")).splitlines()
     assert len(lines) > 3, seen
