@@ -206,6 +206,9 @@ class Reporter:
         for line in said:
             self._child.tell("reported", line)
 
+    def end(self) -> None:
+        """Nothing is left to tell."""
+
 
 class _Steps:
     """Counts the steps of this process, and lets something happen at one of them."""

@@ -206,12 +206,14 @@ BASELINES = "results/baselines"
 
 
 def content(folder: Path) -> dict[str, object]:
-    """What a baseline holds, but for when it was saved."""
+    """What a baseline holds, but for when it was saved and where its suite's file is from there."""
     found = baselines.load(folder)
     assert found.changed == ()
+    assert Path(found.meta["suite"]["file"]).name == "short.toml"
     names = ("lanes", "trace", "tolerance")
     tables = {name: getattr(found, name).to_csv() for name in names}
-    return {**tables, "meta": {**found.meta, "saved": "", "checksums": ""}}
+    suite = {**found.meta["suite"], "file": ""}
+    return {**tables, "meta": {**found.meta, "suite": suite, "saved": "", "checksums": ""}}
 
 
 @pytest.fixture(scope="module")
