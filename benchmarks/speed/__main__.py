@@ -37,7 +37,7 @@ SECTIONS = {
     "programs": programs.run,
 }
 FOLDER = Path(__file__).parents[2] / "results" / "speed"
-ROUNDS, QUICK_ROUNDS = 5, 2
+ROUNDS, QUICK_ROUNDS = 3, 2
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:

@@ -25,15 +25,14 @@ ITERATIONS, QUICK_ITERATIONS = 2000, 200
 SEEDS = (1, 5)
 SCRIPTS = {"PyTorch": ("torch", "pytorch_program"), "JAX": ("jax", "jax_program")}
 OPTBENCH, ONE_WORKER = "optbench", "optbench, 1 worker"
-ROUNDS = 3
-"""At most: a round takes minutes."""
-
-ALIKE_ROWS, ALIKE = 20, ("sgd", "momentum")
+ALIKE_ROWS, ALIKE = 8, ("sgd", "momentum")
 """Rows, and optimizers, whose losses have to be alike. AdaGrad and Adam divide gradients that are
-nearly zero by their own size, so that rounding, and where eps is added, soon show."""
+nearly zero by their own size, so that rounding, and where eps is added, soon show. After more rows
+rounding decides whether a unit's ReLU is open: then one lane's losses move 1e-4 away (beside
+float64, JAX's first did at iteration 10, ours and PyTorch's stayed within 6e-7 for 20)."""
 
-TOLERANCE = 1e-4
-"""Relative difference up to which losses are alike."""
+TOLERANCE = 1e-5
+"""Relative difference up to which losses are alike; what was seen in these rows is 6.4e-7."""
 
 
 def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, An
             _check_alike(folder / f"alike-{seeds}", seeds)
             for program, command in _commands(folder / case, seeds, iterations).items():
                 table.setdefault(program, {})[case] = lambda command=command: timed(command, 1)
-        seconds = interleave(table, min(rounds, ROUNDS), say)
+        seconds = interleave(table, rounds, say)
     return {"iterations": iterations, "seconds": seconds}
 
 
