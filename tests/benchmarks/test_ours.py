@@ -74,7 +74,7 @@ def test_what_is_not_installed_is_named_with_the_extra(monkeypatch):
 
 
 def test_arguments():
-    assert (arguments([]).rounds, arguments(["--quick"]).rounds) == (5, 2)
+    assert (arguments([]).rounds, arguments(["--quick"]).rounds) == (3, 2)
     asked = arguments(["--only", "memory", "--only", "parquet", "--rounds", "7"])
     assert (asked.only, asked.rounds) == (["memory", "parquet"], 7)
     with pytest.raises(SystemExit):
