@@ -173,5 +173,6 @@ def test_memory_does_not_grow_with_the_rows(name, rules):
         assert sum(array.nbytes for array in book.state.values()) < 300 * lanes * 8
         return used
 
-    few, many = peak(3000), peak(30_000)
-    assert many < 1.1 * few
+    few, many = 3000, 30_000
+    # Not even a bit of each row stays. Other threads of the tests' process allocate something too.
+    assert peak(many) - peak(few) < (many - few) * lanes / 8
