@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from functools import partial
+from inspect import cleandoc
 from typing import Any
 
 OTHER = "Other"
@@ -10,6 +11,8 @@ OTHER = "Other"
 
 def arranged(command: Any, panels: Mapping[str, Collection[str]]) -> Any:
     """Return a command whose help shows its options in panels, and no types beside any of them.
+
+    Its paragraphs fill the screen; of all but the first, typer would keep the source's lines.
 
     Parameters
     ----------
@@ -31,6 +34,9 @@ def arranged(command: Any, panels: Mapping[str, Collection[str]]) -> Any:
         return sorted(found, key=lambda each: places.get(each.name, len(places)))
 
     command.get_params = get_params
+    if command.help:
+        paragraphs = cleandoc(command.help).split("\n\n")
+        command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
     for each in getattr(command, "commands", {}).values():
         arranged(each, {})
     return command

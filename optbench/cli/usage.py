@@ -1,5 +1,6 @@
 """What is said of wrong usage: one line, which names the help of the command."""
 
+import re
 import sys
 from collections.abc import Container
 from difflib import get_close_matches
@@ -29,7 +30,17 @@ def complaint(error: BaseException, commands: Container[str]) -> str | None:
     return f"{message} (see: {command} --help)"
 
 
+PLAIN = {
+    r"Input should be a valid integer, unable to parse .*": "it must be a whole number",
+    r"Input should be a valid number, unable to parse .*": "it must be a number",
+    r"Input should be greater than or equal to ": "it must be at least ",
+}
+"""What is said in place of a validator's messages."""
+
+
 def _one_line(message: str) -> str:
+    for wordy, plain in PLAIN.items():
+        message = re.sub(wordy, plain, message)
     text = " ".join(message.replace("Value error, ", "").split()) or "no command given"
     return f"{text[0].lower()}{text[1:].rstrip('.')}"
 

@@ -49,10 +49,14 @@ def shown(value: Any) -> str:
     """Return a value as a message quotes it: on one line, and not too long.
 
     >>> shown(0.1), shown("x" * 64), shown("0123456789abcdef" * 4)
-    ('0.1', '"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…', '"0123456789ab…')
+    ('0.1', '"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"', '0123456789ab…')
     """
     if value is MISSING:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False, default=str)
-    longest = HASH_DIGITS + 2 if SHA256.fullmatch(text) else LONGEST
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    if SHA256.fullmatch(text):
+        return f"{text[1 : HASH_DIGITS + 1]}…"
+    if len(text) <= LONGEST:
+        return text
+    end = '…"' if isinstance(value, str) else "…"
+    return f"{text[: LONGEST - len(end)]}{end}"

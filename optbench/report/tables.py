@@ -113,10 +113,7 @@ def _score(row: "pd.Series[Any]") -> str:
 
 def _above(row: "pd.Series[Any]") -> str:
     """Say that a row ended above its start, where more than half of its seeds did."""
-    above, seeds = row["seeds_above"], row["seeds"]
-    if 2 * above <= seeds:
-        return ""
-    return "above start" if above == seeds else f"({above} of {seeds} above start)"
+    return "above start" if 2 * row["seeds_above"] > row["seeds"] else ""
 
 
 def _loss(row: "pd.Series[Any]", name: str) -> str:
@@ -264,7 +261,7 @@ def notes(summary: pd.DataFrame) -> list[str]:
             # Of a single lane the table says it already.
             if row[column] and row["lanes"] > 1:
                 lines.append(f"{name}: {row[column]} of {row['lanes']} lanes {word}")
-        if row["lanes_above"] and not (_above(row) and row["lanes"] == row["seeds"]):
+        if row["lanes_above"] and not row["lanes"] == row["seeds"] == row["seeds_above"]:
             lines.append(
                 f"{name}: {row['lanes_above']} of {row['lanes']} lanes ended above the start"
             )

@@ -329,6 +329,16 @@ def builtin_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
+def _suite_meant(source: str, known: Mapping[str, Path]) -> str:
+    """Return the end of a message: a problem of that name, or which suite was probably meant."""
+    from optbench.problems.plugin import offered
+    from optbench.problems.registry import PROBLEMS
+
+    if source in PROBLEMS or source in offered():
+        return f"it is a problem: run it with --problem {source}"
+    return f"{nearest(source, known)} (or give a .toml)"
+
+
 ResolvedSuite = Callable[[Mapping[str, Any], Path], dict[str, Any]]
 """Returns the resolved suite of a run.json in a run's directory, to be run from here."""
 
@@ -342,7 +352,7 @@ def read_suite(source: str, resolved: ResolvedSuite | None = None) -> SuiteFile:
     known = builtin_suites()
     path = known.get(source, Path(source))
     if source not in known and path.suffix not in (".toml", ".json"):
-        raise SuiteError(f"unknown suite '{source}'; {nearest(source, known)} (or give a .toml)")
+        raise SuiteError(f"unknown suite '{source}'; {_suite_meant(source, known)}")
     text = read_text(path, f"suite file '{source}'")
     if path.suffix == ".json":
         plain = _from_json(text, path, resolved or resolved_suite)

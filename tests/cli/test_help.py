@@ -1,6 +1,7 @@
 """What the help shows, and how."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -63,3 +64,13 @@ def test_options_have_no_types_of_python_beside_them(tmp_path, name):
         for parameter in command.params:
             is_option = parameter.param_type_name == "option"
             assert not is_option or parameter.metavar or parameter.is_bool_flag, parameter.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_paragraphs_of_the_help_are_as_wide_as_the_screen(tmp_path, name):
+    for path, _ in commands(load_command(name)):
+        prose = optbench(*path, "--help", cwd=tmp_path).out.split("╭─")[0]
+        for paragraph in re.split(r"\n\s*\n", prose):
+            lines = paragraph.strip().splitlines()
+            for line, following in pairwise(lines):
+                assert len(f" {line.strip()} {following.split()[0]}") > 78, (path, line)

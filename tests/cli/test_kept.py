@@ -317,7 +317,9 @@ def test_what_is_too_large_is_not_kept_and_that_is_said(home, monkeypatch):
     assert f"note: the code of heavy.py:Heavy is not kept with the run: {reason}" in noticed
     assert_repeats(again(seen.path, cwd=home), seen.path)
     (home / "heavy.py").unlink()
-    assert "there is no file 'heavy.py'" in again(seen.path, "--trust", cwd=home).message
+    message = again(seen.path, "--trust", cwd=home).message
+    assert f"there is no file 'heavy.py' in '{home}', where the run was made" in message
+    assert "nor in" not in message, "one folder is named once"
 
 
 def damaged(made: Path, home: Path) -> str:

@@ -78,7 +78,7 @@ def test_other_data_are_named_by_their_checksum():
     data = {"checksums": {"mnist": "b" * 64}}
     run = redefined(lambda definition: definition.update(data=data))
     messages = [f.message for f in compare(BASELINE, run).findings]
-    assert messages[0].startswith('definition.data.checksums.mnist-5k: "aaaa')
+    assert messages[0].startswith("definition.data.checksums.mnist-5k: aaaa")
     assert messages[0].endswith("now")
     assert messages[1].startswith("definition.data.checksums.mnist: nothing then")
     assert all(len(message) < 160 for message in messages)
