@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cupy test-parity docs notebook bench gpu check gate format ci clean
+.PHONY: help demo test test-slow test-cupy test-parity docs notebook bench gpu check coverage gate format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,11 +72,14 @@ bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; half an hour on 
 gpu: ## test and time optbench on this machine's GPU, within 8 minutes; installs nothing
 	PYTHONPATH=. $(firstword $(PYTHON) $(wildcard $(CUPY_VENV)/bin/python) python3) -m benchmarks.gpu
 
-check: $(DEV) ## check format, lint, types, imports, tests and their coverage
+check: $(DEV) ## check format, lint, types, imports and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(PYTEST)
+
+coverage: $(DEV) ## say which lines the tests do not reach; takes twice as long as test
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 gate: $(PACKAGE) ## fail where an optimizer got worse than results/baselines/ci; about 10 seconds

@@ -11,6 +11,7 @@ import pytest
 
 import optbench as package
 from optbench.cli.run import BESIDE_RESUME
+from optbench.display import screen
 from optbench.report.aims import EXAMPLES
 from optbench.report.plots import PlotOptions
 from optbench.runs import alone
@@ -285,6 +286,13 @@ def test_python_has_the_same_table(made, monkeypatch):
         package.target("two", unit="hours")
 
 
+def in_columns(columns, *arguments, cwd):
+    """Return the lines of a table on so many columns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(screen, "PIPE_COLUMNS", columns)
+        return table_lines(told(cwd, *arguments))
+
+
 def table_lines(shown):
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     return [line.rstrip() for line in plain.splitlines()]
@@ -302,10 +310,8 @@ def table_lines(shown):
     ],
     ids=lambda arguments: arguments[0] + str(len(arguments)),
 )
-def test_a_terminal_shows_each_row_on_a_line_of_its_own(made, arguments, columns):
-    code, _, shown = in_terminal("target", *arguments, cwd=made, COLUMNS=str(columns))
-    assert code == 0
-    lines = table_lines(shown)
+def test_each_row_is_on_a_line_of_its_own(made, arguments, columns):
+    lines = in_columns(columns, *arguments, cwd=made)
     assert max(map(len, lines)) <= columns
     assert_each_row_on_a_line(lines)
 
@@ -320,8 +326,13 @@ def assert_each_row_on_a_line(lines):
     assert [line for line in lines if line and line[0] != " " and not titles.match(line)] == []
 
 
+def test_a_terminal_has_the_columns_that_it_says(made):
+    _, _, shown = in_terminal("target", "two", cwd=made, COLUMNS="80")
+    assert table_lines(shown) == in_columns(80, "two", cwd=made)
+
+
 @pytest.mark.parametrize("slower", [0.02, 0.3, 1.0, 7.0, 50.0])
-def test_a_terminal_has_room_for_times_of_any_size(made, slower, tmp_path):
+def test_there_is_room_for_times_of_any_size(made, slower, tmp_path):
     """What is measured is as it comes, and labels may differ by orders of magnitude."""
     shutil.copytree(made / "results", tmp_path / "results")
     for file in tmp_path.glob("results/noisy*/lanes.parquet"):
@@ -330,8 +341,7 @@ def test_a_terminal_has_room_for_times_of_any_size(made, slower, tmp_path):
             known = {"adam": 3.7e-6, "adagrad": 3.7e-6 * slower}
             lanes["step_seconds"] = lanes["label"].map(known) * 10**scale
             lanes.to_parquet(file, index=False)
-            shown = in_terminal("target", "noisy", "--in", "seconds", cwd=tmp_path, COLUMNS="80")[2]
-            assert_each_row_on_a_line(table_lines(shown))
+            assert_each_row_on_a_line(in_columns(80, "noisy", "--in", "seconds", cwd=tmp_path))
 
 
 def test_the_help_shows_the_rules_as_they_are_written(made):

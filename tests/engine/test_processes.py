@@ -33,6 +33,8 @@ from tests.small import (
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
+KILLED = "its worker process was ended by SIGKILL, as systems do that lack memory"
+
 
 class Greedy(SGD):
     """Has memory for one lane only."""
@@ -121,21 +123,24 @@ def test_a_lane_that_raises_there_fails_alone():
     assert "that is wrong" in told.traceback
 
 
+@POSIX
+def test_a_lane_whose_process_ends_fails_alone():
+    assert_only_the_third_fails(*swept(Deadly(-9)), KILLED)
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        pytest.param(
-            -9,
-            "its worker process was ended by SIGKILL, as systems do that lack memory",
-            marks=POSIX,
-        ),
+        pytest.param(-9, KILLED, marks=POSIX),
         pytest.param(-15, "its worker process was ended by SIGTERM", marks=POSIX),
         pytest.param(-40, "its worker process was ended by signal 40", marks=POSIX),
         (7, "its worker process ended with exit code 7"),
     ],
 )
-def test_a_lane_whose_process_ends_fails_alone(code, message):
-    assert_only_the_third_fails(*swept(Deadly(code)), message)
+def test_how_a_process_ended_is_told(code, message):
+    (block,) = blocks_of(suite(anisotropic(), optimizers=[("sgd", RATES[2:3])], iterations=9))
+    (end,) = run([ruled_by(Deadly(code), block)])
+    assert end.message == message
 
 
 def test_blocks_that_lack_memory_there_are_halved_without_a_word():

@@ -2,7 +2,7 @@
 
 Each runs the real command line in a process of its own, which notes every record that it reports.
 Whatever ends it, what was reported is read; resumed, it ends with the tables of a run that nothing
-ended. :mod:`tests.slow.test_faults` tries every step of one worker; here, moments are drawn from
+ended. :mod:`tests.slow.test_faults` goes through the steps of one worker; here, moments are drawn from
 fixed seeds and printed: how many records have been reported, and how many seconds later.
 """
 
