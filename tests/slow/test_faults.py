@@ -1,8 +1,8 @@
 """Whatever ends a command at any step on its files: nothing reported is lost, nothing is twice.
 
 Each command is run again and again with a fault at its first, second, third step and every third
-one after them, until it comes to its end without one. What it leaves is read, and then it is run or resumed to its end, which is that of
-a command that nothing disturbed.
+one after them, until it comes to its end without one. What it leaves is read, and then it is run or
+resumed to its end, which is that of a command that nothing disturbed.
 """
 
 import os
@@ -64,7 +64,7 @@ name = "adam"
 OPTIONS = ("--workers", 1, "--checkpoint-every", 0)
 
 EVERY = 3
-"""Steps from one fault to the next; at 1 there is one at each step, which takes three times as long."""
+"""Steps from one fault to the next; with 1 they take three times as long."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,8 +2,8 @@
 
 Each runs the real command line in a process of its own, which notes every record that it reports.
 Whatever ends it, what was reported is read; resumed, it ends with the tables of a run that nothing
-ended. :mod:`tests.slow.test_faults` goes through the steps of one worker; here, moments are drawn from
-fixed seeds and printed: how many records have been reported, and how many seconds later.
+ended. :mod:`tests.slow.test_faults` goes through the steps of one worker; here, moments are drawn
+from fixed seeds and printed: how many records have been reported, and how many seconds later.
 """
 
 import os
