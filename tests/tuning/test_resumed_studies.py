@@ -230,6 +230,8 @@ def test_a_protocol_that_was_changed_does_not_fit_the_rounds_that_are_there(step
 
 def test_seconds_of_a_step_are_measured_once(monkeypatch):
     measured: Callable[..., Any] = study.step_seconds
+    # What the machine measures, while others use it too, may buy no trial.
+    monkeypatch.setattr(study, "step_seconds", lambda *given: dict.fromkeys(measured(*given), 1e-4))
     path = killed_at("finalists", budget="0.01 s", suite={**SUITE, "optimizer": [{"name": "sgd"}]})
     monkeypatch.setattr(study, "step_seconds", lambda *given: pytest.fail("measured again"))
     before = json.loads((path / "tune.json").read_text())["budget"]
@@ -239,4 +241,3 @@ def test_seconds_of_a_step_are_measured_once(monkeypatch):
     trials = pd.read_parquet(path / "trials.parquet").query("phase == 'search'")
     counts = trials.groupby("problem").size().to_dict()
     assert counts == {problem: labels["sgd"] for problem, labels in before["trials"].items()}
-    assert measured is not study.step_seconds
