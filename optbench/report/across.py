@@ -133,7 +133,8 @@ def _pairs(
             "wins": float(np.mean([_wins(each, labels[a], labels[b]) for each in contests])),
             "verdict": BETTER if not few and adjusted[place] <= level else UNDECIDED,
         }
-        d = y[:, a] - y[:, b]
+        with np.errstate(invalid="ignore"):  # of two that diverged there is no difference
+            d = y[:, a] - y[:, b]
         if not contests[0].is_error and np.isfinite(d).all():
             ratio, low, high = geometric_mean_ratio(d, 1.0 - level)
             row |= {"ratio": ratio, "low": low, "high": high}

@@ -15,7 +15,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from matplotlib.typing import ColorType
 
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.sheet import add_legend, characters, chosen, columns, in_text
+from optbench.report.plots.sheet import (
+    add_legend,
+    caption,
+    characters,
+    chosen,
+    columns,
+    grow,
+    in_text,
+)
 from optbench.report.plots.style import LineStyle
 
 MANY = 14
@@ -27,8 +35,8 @@ ROW_INCHES, CROWD_FRAME_INCHES = 0.165, 1.0
 NAME_PLACE, LEADER_PLACE = 1.075, 1.065
 """Where names and the lines that lead to them stand beside the axes, in widths of the axes."""
 
-NAME_INCHES, AXES_SHARE = 0.17, 0.75
-"""Height that a name beside its curve takes, and what share of a figure its axes have of it."""
+NAME_INCHES = 0.17
+"""Height that a name beside its curve takes, in text of usual size."""
 
 BESIDE_SHARE = 0.4
 """Share of a figure's width that names beside its axes take at most; else they are a legend."""
@@ -65,6 +73,8 @@ def name_ends(figure: Figure, axes: Axes, ends: Sequence[End]) -> bool:
     names = [f"{end.name}  {loss}" for end, loss in zip(ordered, losses, strict=True)]
     if not _stand_beside(figure, names):
         return False
+    missing = in_text(crowd_inches(len(ends))) - float(figure.get_figheight())
+    grow(figure, max(0.0, missing))
     for position, name, end in zip(np.linspace(0.0, 1.0, len(names)), names, ordered, strict=True):
         axes.annotate(
             "",
@@ -86,24 +96,29 @@ def name_ends(figure: Figure, axes: Axes, ends: Sequence[End]) -> bool:
     return True
 
 
-def name_beside(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
+def name_beside(figure: Figure, axes: Axes, ends: Sequence[End], says: Iterable[str] = ()) -> None:
     """Write names beside the only axes, each as near to the end of its curve as the others let it.
 
     The vertical axis holds all ends; of equal ones the later stands higher. Where they have no room
-    there is a legend.
+    there is a legend. ``says`` are the paragraphs of the figure's caption.
     """
-    if not _stand_beside(figure, [end.name for end in ends]):
+    beside = _stand_beside(figure, [end.name for end in ends])
+    if not beside:
         looks: list[dict[str, Any]] = [
             {"color": end.color, "linestyle": end.linestyle} for end in ends[::-1]
         ]
         lines = [Line2D([], [], **look) for look in looks]
         add_legend(figure, lines, [end.name for end in ends[::-1]])
+    caption(figure, says)
+    if not beside:
         return
     shown = axes.yaxis.get_transform().transform([*axes.get_ylim(), *(end.y for end in ends)])
     low, high = shown[:2]
     wanted = (shown[2:] - low) / (high - low)
-    height = float(figure.get_size_inches()[1]) * AXES_SHARE
-    for end, place in zip(ends, apart(wanted, in_text(NAME_INCHES) / height), strict=True):
+    row = in_text(NAME_INCHES)
+    grow(figure, max(0.0, row * len(ends) - _inches_high(figure, axes)))
+    least = row / _inches_high(figure, axes)
+    for end, place in zip(ends, apart(wanted, least), strict=True):
         axes.annotate(
             end.name,
             xy=(end.x, end.y),
@@ -122,6 +137,12 @@ def name_beside(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
             },
             annotation_clip=False,
         )
+
+
+def _inches_high(figure: Figure, axes: Axes) -> float:
+    """Return the height of axes once all that is there has its place."""
+    figure.draw_without_rendering()
+    return float(axes.get_position().height * figure.get_size_inches()[1])
 
 
 def _stand_beside(figure: Figure, names: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ from optbench.report.plots.axes import (
     score_axis,
 )
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.sheet import caption, new_figure
+from optbench.report.plots.sheet import new_figure
 from optbench.report.plots.signs import (
     SMALL_EDGE,
     in_words,
@@ -61,7 +61,6 @@ def draw(study: StudyTables, problem: str, options: PlotOptions) -> Figure:
         _draw_curve(axes, own, of, look[label], band=label in banded)
     if (rows[of] < floor(axes)).any():
         mark_floor(axes)
-    name_beside(figure, axes, _ends(axes, shown, of, look))
     plain_numbers(axes.xaxis)
     axes.grid(alpha=0.25)
     axes.set_xlabel("trials")
@@ -69,7 +68,8 @@ def draw(study: StudyTables, problem: str, options: PlotOptions) -> Figure:
     _add_steps(axes, shown)
     axes.set_title(literal(title(study, problem)))
     says = [*_says(rows, why), *in_words(figure)]
-    caption(figure, [protocol(study, problem), "; ".join(says)])
+    ends = _ends(axes, shown, of, look)
+    name_beside(figure, axes, ends, [protocol(study, problem), "; ".join(says)])
     return figure
 
 

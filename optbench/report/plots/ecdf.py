@@ -10,7 +10,6 @@ from optbench.report.overall import RUNGS, ladders
 from optbench.report.plots.axes import End, name_beside, plain_numbers
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.shares import draw_steps, races_and_looks, share_axes, where
-from optbench.report.plots.sheet import caption
 from optbench.report.plots.style import CROSS, display_name
 
 END = CROSS | {"markersize": 6, "markeredgewidth": 1.6}
@@ -46,9 +45,10 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     plain_numbers(axes.xaxis)
     axes.set_xlabel("steps")
     axes.set_ylabel("share of targets reached")
-    name_beside(figure, axes, [end for _, end in sorted(ends, key=lambda pair: pair[0])])
-    caption(
+    name_beside(
         figure,
+        axes,
+        [end for _, end in sorted(ends, key=lambda pair: pair[0])],
         [
             "targets from the start to where the best label ends, chosen from these runs; "
             f"{races_seeds(races)}, at most {budgets_text(races)} (×)",

@@ -5,7 +5,7 @@ from math import log1p
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from optbench.errors import UsageError
 from optbench.records import RunTables
@@ -20,11 +20,15 @@ from optbench.report.compare import (
 )
 from optbench.report.configurations import MEASURE_NAMES, problem_title
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.sheet import caption, columns, new_figure
+from optbench.report.plots.sheet import caption, characters, chosen, columns, new_figure, wrapped
 from optbench.report.plots.style import display_name, literal, styles
 from optbench.report.protocol import contestants
 
-ROW_INCHES, FRAME_INCHES = 0.28, 1.5
+ROW_INCHES, LINE_INCHES, FRAME_INCHES = 0.28, 0.17, 1.5
+"""Height of a row, of each more line in it, and of what stands above and below all."""
+
+NAMES_SHARE, VERDICT_SHARE = 0.4, 0.3
+"""Shares of the width that names and verdicts take at most; longer ones are broken."""
 
 STRIP = "#e6e6e6"
 """Colour of the differences that do not matter."""
@@ -52,7 +56,12 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         raise UsageError(f"{len(pairs)} pairs are too many for a figure; draw fewer optimizers")
     rules = zip(tables.lanes["label"], tables.lanes["optimizer"], strict=True)
     look = styles(rules, tables.shared)
-    figure = new_figure(0.0, FRAME_INCHES + ROW_INCHES * len(pairs))
+    names = [_name(display_name(pair.a), display_name(pair.b)) for pair in pairs]
+    most = characters(VERDICT_SHARE * chosen().width_inches, "small", least=1)
+    verdicts = [wrapped(f"{pair.says}", most) for pair in pairs]
+    more = max(text.count("\n") for text in (*names, *verdicts))
+    row_inches = ROW_INCHES + LINE_INCHES * more
+    figure = new_figure(0.0, FRAME_INCHES + row_inches * len(pairs))
     axes = figure.add_subplot()
     is_ratio = any(pair.estimand == RATIO for pair in pairs)
     none = 1.0 if is_ratio else 0.0
@@ -61,13 +70,13 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     strip = (1.0 / (1.0 + margin), 1.0 + margin) if is_ratio else (-margin, margin)
     axes.axvspan(*strip, color=STRIP, linewidth=0)
     axes.axvline(none, color="grey", linewidth=0.8)
-    axes.set_yticks(
-        range(len(pairs)), [f"{display_name(pair.a)} : {display_name(pair.b)}" for pair in pairs]
-    )
+    axes.set_yticks(range(len(pairs)), names)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.25)
     _label(axes, pairs, strip, is_ratio=is_ratio)
-    for place, pair in enumerate(pairs):
+    for place, (pair, verdict) in enumerate(zip(pairs, verdicts, strict=True)):
+        axes.text(1.01, place, verdict, transform=axes.get_yaxis_transform(), va="center",
+                  fontsize="small")  # fmt: skip
         _draw_pair(axes, pair, place, look[pair.a].color, none)
     axes.set_title(literal(problem_title(tables, problem)))
     what = MEASURE_NAMES[pairs[0].metric]
@@ -78,13 +87,18 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     return figure
 
 
+def _name(a: str, b: str) -> str:
+    """Return the name of a pair, in two lines if one is too long."""
+    whole = f"{a} : {b}"
+    fits = len(whole) <= characters(NAMES_SHARE * chosen().width_inches, least=1)
+    return whole if fits else f"{a} :\n{b}"
+
+
 def _draw_pair(axes: Axes, pair: Pair, place: int, color: str, none: float) -> None:
-    """Draw a pair's estimate with its interval, and its verdict at the right.
+    """Draw a pair's estimate with its interval.
 
     An end of the interval that lies beyond the axis, or nowhere, is a triangle at its edge.
     """
-    axes.text(1.01, place, f"{pair.says}", transform=axes.get_yaxis_transform(), va="center",
-              fontsize="small")  # fmt: skip
     if pair.estimand == WINS:
         axes.plot(none, place, marker="o", color=color, markerfacecolor="white", markersize=6)
         return
@@ -116,6 +130,8 @@ def _label(axes: Axes, pairs: list[Pair], strip: tuple[float, float], *, is_rati
             axes.set_xticks(shown)
             axes.xaxis.set_major_formatter(ScalarFormatter())
             axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.xaxis.set_major_locator(LogLocator(numticks=columns(5)))
         return
     room = 0.06 * (high - low)
     axes.set_xlim(low - room, high + room)

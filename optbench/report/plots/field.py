@@ -28,6 +28,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     downhill = -np.stack([function.gradient_x[chosen], function.gradient_y[chosen]])
     norm = np.ma.masked_equal(np.ma.masked_invalid(np.hypot(*downhill)), 0.0)
     figure = new_figure(6.4)
+    figure.set_layout_engine("compressed")  # the bar is no higher than the axes
     axes = figure.add_subplot()
     function.draw(axes, function.domain)
     arrows = axes.quiver(
@@ -44,7 +45,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         zorder=2,
     )
     figure.colorbar(arrows, label="norm of the gradient (arrow length: its fourth root)")
-    axes.set(title=function.title, xlabel=function.labels[0], ylabel=function.labels[1])
+    figure.suptitle(function.title)
+    axes.set(xlabel=function.labels[0], ylabel=function.labels[1])
     return figure
 
 

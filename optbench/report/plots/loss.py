@@ -13,7 +13,6 @@ from optbench.report.curves import lane_losses, leading_finite, median_curve, st
 from optbench.report.plots.axes import (
     MANY,
     axis_limits,
-    crowd_inches,
     floor,
     mark_floor,
     name_ends,
@@ -73,7 +72,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     look = styles(zip(table["label"], table["optimizer"], strict=True), tables.shared)
     best = best_lines(tables, table, losses, look, meta, options, window)
     log = _is_log(meta, best, options, crowded=crowded)
-    figure = new_figure(HEIGHT, crowd_inches(len(best)) if crowded else 0.0)
+    figure = new_figure(HEIGHT)
     axes = figure.add_subplot()
     axes.set_yscale("log" if log else "linear")
     axes.set_ylim(*(options.ylim or _limits(meta, best, log=log)))

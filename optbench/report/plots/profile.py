@@ -10,7 +10,6 @@ from optbench.report.overall import lane_times, median_times
 from optbench.report.plots.axes import End, name_beside
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.shares import draw_steps, races_and_looks, share_axes, where
-from optbench.report.plots.sheet import caption
 from optbench.report.plots.style import FAINT, display_name
 
 LARGEST = 4.0
@@ -62,9 +61,6 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
             )
             for place in ordered
         ],
-    )
-    caption(
-        figure,
         [
             f"{aims_text(races)}; {races_seeds(races)}, at most {budgets_text(races)}",
             f"number: area from 1 to {LARGEST:g}, depends on who was entered; "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from optbench.records import HYPERPARAMETER_PREFIX, RunTables
 from optbench.report.configurations import (
@@ -22,7 +23,7 @@ from optbench.report.configurations import (
     swept_numbers,
 )
 from optbench.report.curves import lane_losses, starting_loss
-from optbench.report.plots.axes import AXES_SHARE, axis_limits, floor, mark_floor, spans_decades
+from optbench.report.plots.axes import axis_limits, floor, mark_floor, spans_decades
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.sheet import columns, in_text, new_figure
 from optbench.report.plots.signs import GREY, SMALL_EDGE, explain, mark_edges, reached
@@ -42,8 +43,14 @@ LOG_DECADES = 2
 ABOVE_START = 1.2
 """A final loss above so many times the loss at the start is shown on the shelf."""
 
-SHELF_ROW, SHELF_INCHES = 0.045, 0.2
-"""Height of one label's row of the shelf: a fraction of the axes, or inches of text if more."""
+SHELF_INCHES = 0.2
+"""Height of one label's row of the shelf in text of usual size.
+
+It has no share of the axes: their height follows from the room that the shelf leaves.
+"""
+
+PANEL_INCHES = 3.0
+"""Height of a panel without its shelf, in text of usual size, however narrow the figure."""
 
 MOST_MARKERS = 60
 """Values up to which each has a marker."""
@@ -57,6 +64,9 @@ SHELF = {
 
 BAR_PLACE, BAR_STEP, BAR_INCHES = 0.03, 0.04, 0.15
 """Height of the first bar and between bars, as fractions of the axes; inches of text if more."""
+
+AXES_SHARE = 0.75
+"""What share of a figure its axes have of its height, about."""
 
 BAR: dict[str, Any] = {"linewidth": 4, "solid_capstyle": "butt", "alpha": 0.75}
 
@@ -102,7 +112,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions, *, bars: bool = 
     usual = min(len(names), 2)
     across = columns(usual)
     rows = ceil(len(names) / across)
-    figure = new_figure(4.8 * rows, narrowed=usual / across)
+    least = PANEL_INCHES + SHELF_INCHES * table["label"].nunique()
+    figure = new_figure(4.8 * rows, rows * least, narrowed=usual / across)
     texts = {str(label): _text(str(label), own) for label, own in table.groupby("label")}
     for place, name in enumerate(names):
         axes = figure.add_subplot(rows, across, place + 1)
@@ -204,7 +215,7 @@ def _draw_curve(
     axes.plot(value, score, label=text, markersize=4.5, linewidth=1.4, zorder=3, **look)
     lower, upper = axes.get_ylim()
     best = rows["best"].to_numpy() & (score >= lower) & (score <= upper)
-    axes.plot(value[best], score[best], color=style.color, zorder=4, **RING)
+    axes.plot(value[best], score[best], color=style.color, zorder=4, clip_on=False, **RING)
 
 
 def _draw_bars(
@@ -248,8 +259,12 @@ def _draw_shelf(
     if off.empty:
         return
     labels = [str(label) for label in reversed(off["label"].unique())]
-    height = _share(axes, SHELF_ROW, SHELF_INCHES) * (len(labels) + 0.6)
-    shelf = axes.inset_axes((0.0, 1.0, 1.0, height), sharex=axes, facecolor="#f2f2f2")
+    height = in_text(SHELF_INCHES) * (len(labels) + 0.6)
+    inside: Any = axes.transAxes  # typed too narrowly by Matplotlib
+    inches_above = axes.figure.dpi_scale_trans + ScaledTranslation(0.0, 1.0, inside)
+    place = blended_transform_factory(axes.transAxes, inches_above)
+    bounds = (0.0, 0.0, 1.0, height)
+    shelf = axes.inset_axes(bounds, transform=place, sharex=axes, facecolor="#f2f2f2")
     shelf.set_ylim(-0.8, len(labels) - 0.2)
     shelf.set_yticks(range(len(labels)), [display_name(label) for label in labels])
     shelf.tick_params(which="both", left=False, bottom=False, labelbottom=False, labelsize="small")

@@ -37,6 +37,9 @@ SHRINKING = 0.75
 THINNING = 0.4
 """And its lines and markers this power of theirs."""
 
+CAPTION = "#555555"
+"""Colour of a caption."""
+
 EM = 0.576
 """Width of a character, in sizes of its font, on average with some room."""
 
@@ -51,6 +54,9 @@ LEGEND_ROW_INCHES = 0.22
 
 BESIDE_SHARE = 0.45
 """Share of a figure's width that a legend at the right takes at most."""
+
+CAPTION_LINES, CAPTION_ROW_INCHES = 2, 0.17
+"""Lines of a caption that a figure has room for, and the height of each more in usual text."""
 
 FRAME_INCHES = 1.1
 """Height that title and horizontal axis take of a figure in text of the usual size."""
@@ -148,10 +154,10 @@ def columns(most: int) -> int:
     return max(1, min(most, int(most * share + 0.25)))
 
 
-def characters(width_inches: float, size: str = "medium") -> int:
-    """Return how many characters fit into a line of text."""
+def characters(width_inches: float, size: str = "medium", least: int = FEWEST_CHARACTERS) -> int:
+    """Return how many characters fit into a line of text, at least so many."""
     points = FontProperties(size=size).get_size_in_points()
-    return max(FEWEST_CHARACTERS, int(72 * width_inches / (EM * points)))
+    return max(least, int(72 * width_inches / (EM * points)))
 
 
 def wrapped(text: str, most: int) -> str:
@@ -169,10 +175,28 @@ def wrapped(text: str, most: int) -> str:
 
 
 def caption(figure: Figure, paragraphs: Iterable[str]) -> None:
-    """Write under the axes what a reader must know beside them."""
+    """Write under the axes what a reader must know beside them: over the legend if one is there.
+
+    Unless the user chose a height the figure grows with it.
+    """
     most = characters(float(figure.get_size_inches()[0]), "small")
     text = "\n".join(parted(paragraph, most) for paragraph in paragraphs)
-    figure.supxlabel(literal(text, len(text)), fontsize="small", color="#555555")
+    shown = literal(text, len(text))
+    legend = next(iter(figure.legends), None)
+    if legend is None:
+        figure.supxlabel(shown, fontsize="small", color=CAPTION)
+    else:  # both would stand at the foot
+        legend.set_title(shown, prop=FontProperties(size="small"))
+        legend.get_title().set(color=CAPTION, multialignment="center")
+    more = _lines(text) - (CAPTION_LINES if legend is None else 0)
+    grow(figure, in_text(CAPTION_ROW_INCHES) * max(0, more))
+
+
+def grow(figure: Figure, inches: float) -> None:
+    """Make a figure higher, unless the user chose how high it is."""
+    if chosen().height is None:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + inches)
 
 
 def parted(paragraph: str, most: int) -> str:

@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from optbench.errors import ResultsError
 from optbench.records import RunTables
 from optbench.report.plots.landscape import PLUS, landscape
-from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.sheet import new_figure
+from optbench.report.plots.options import WIDTH, PlotOptions
+from optbench.report.plots.sheet import chosen, in_text, new_figure
 
 FLOOR = 0.5
 """How far below the function its contours lie, as a fraction of its height."""
@@ -21,6 +21,11 @@ FACETS = 60
 
 UPPER_LEVELS = 6
 """Contours between the highest level that the problem names and the highest value."""
+
+
+ZOOM, TEXT_POWER = 1.1, 0.45
+"""Size of the box in its axes, and how it shrinks where text takes a larger share: its labels stand
+outside of the box, where no layout sees to them."""
 
 
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
@@ -59,5 +64,6 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         axis.set_major_locator(MaxNLocator(4))
     axes.set_zticks(MaxNLocator(5).tick_values(low, high))
     axes.set_zlim(floor, high)
-    axes.set_box_aspect(None, zoom=1.1)
+    room = min(1.0, chosen().width_inches / in_text(WIDTH))
+    axes.set_box_aspect(None, zoom=ZOOM * room**TEXT_POWER)
     return figure

@@ -18,7 +18,7 @@ from optbench.records import RunTables
 from optbench.report.plots.landscape import Ground, ground_of
 from optbench.report.plots.options import WIDTH, PlotOptions
 from optbench.report.plots.paths import Family, Path, Paths, value_colors, view_of
-from optbench.report.plots.sheet import add_legend, chosen, columns, new_figure
+from optbench.report.plots.sheet import add_legend, chosen, columns, in_text, new_figure
 from optbench.report.plots.style import CROSS, SMALL_CROSS
 
 MOST_VALUES = 5
@@ -48,7 +48,7 @@ FRAME_INCHES = 1.1
 COLOR_BAR_INCHES = 1.2
 
 SMALL, USUAL = 9, 11
-"""Sizes of titles: in more than two columns, and in others."""
+"""Sizes of titles in text of usual size: in more than two columns, and in others."""
 
 LEAST_INCHES = 0.6
 """Height of the function in a panel, however narrow the figure."""
@@ -128,7 +128,7 @@ def _figure(
     down, across = places.max(axis=0) + 1
     size = USUAL if across <= 2 else SMALL
     width = (WIDTH - SIDE_INCHES - COLOR_BAR_INCHES * room) / across - TICKS_INCHES
-    fitting = 72 * width * chosen().width_inches / WIDTH / size / CHARACTER_WIDTH
+    fitting = 72 * width * chosen().width_inches / WIDTH / in_text(size) / CHARACTER_WIDTH
     titles = [panel.title(max(1, int(fitting))) for panel in panels]
     lines = 1 + max(title.count("\n") for title in titles)
     aspect = ground.aspect(view) or CURVE_ASPECT
@@ -139,7 +139,7 @@ def _figure(
     figure.set_layout_engine("compressed")
     for title, (row, column) in zip(titles, places.tolist(), strict=True):
         axes = figure.add_subplot(down, across, row * across + column + 1)
-        axes.set_title(title, fontsize=size)
+        axes.set_title(title, fontsize=in_text(size))
         is_last = [row + 1, column] not in places.tolist()
         axes.set_xlabel(ground.labels[0] if is_last else "")
         axes.set_ylabel(ground.labels[1] if column == 0 else "")
@@ -174,6 +174,8 @@ def _together(family: Family) -> _Panel:
     lost = sum(bool(path.ending) for path in family.paths)
     if lost and len(family.paths) > 1:
         notes.append(f"{lost} of {len(family.paths)} do not come back")
+    if len(family.paths) < family.configurations:
+        notes.append(f"{len(family.paths)} of {family.configurations} are shown")
     notes = list(filter(None, notes))
     return _Panel(family.paths, family.style.color, family.name, notes)
 
@@ -181,14 +183,16 @@ def _together(family: Family) -> _Panel:
 def _places(counts: Sequence[int]) -> np.ndarray:
     """Return row and column of every panel, (panels, 2), where labels have so many each.
 
-    Several labels with several panels have a row each; otherwise the grid is nearly square.
+    Several labels with several panels have a row each; otherwise the grid is nearly square, but
+    narrower in a narrow figure.
     """
     if len(counts) > 1 and max(counts) > 1:
         return np.array(
             [(row, column) for row, count in enumerate(counts) for column in range(count)]
         )
-    _, columns = _grid(sum(counts))
-    return np.array([divmod(place, columns) for place in range(sum(counts))])
+    _, wanted = _grid(sum(counts))
+    across = max(min(wanted, 2), columns(wanted))
+    return np.array([divmod(place, across) for place in range(sum(counts))])
 
 
 def _grid(panels: int) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from PIL import Image
 
 from optbench.errors import UsageError
 from optbench.report.plots import KINDS, PlotOptions, draw, drawable
-from optbench.report.plots.sheet import add_legend, new_figure, wrapped
+from optbench.report.plots.axes import End, name_beside
+from optbench.report.plots.sheet import add_legend, new_figure, sized_by, wrapped
 from tests.report.runs import function_run, network_run, swept_run
 
 PAPER = {"width": "3.25in", "font_size": 8}
@@ -109,6 +110,42 @@ def test_at_a_columns_width_no_text_leaves_the_figure_or_lies_on_another(kind, r
     for one, other in combinations(framed, 2):
         overlap = one.get_window_extent().overlaps(other.get_window_extent())
         assert not overlap, (one.get_text(), other.get_text())
+
+
+def test_at_a_columns_width_the_axes_of_a_surface_have_their_names_inside():
+    figure = figure_of("surface", RUNS[0], **PAPER)
+    FigureCanvasAgg(figure).draw()
+    axes = figure.axes[0]
+    for label in (axes.xaxis.label, axes.yaxis.label, axes.zaxis.label):
+        box = label.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, label
+
+
+def test_at_a_columns_width_a_caption_stands_over_the_legend_and_the_axes_keep_their_height():
+    names = [f"schedule-free-adamw-torch-{k}" for k in range(6)]
+    with sized_by(PlotOptions(**PAPER)):
+        figure = new_figure(4.8)
+        axes = figure.add_subplot()
+        ends = [End(name, "black", 1.0, k / 5) for k, name in enumerate(names)]
+        name_beside(figure, axes, ends, ["one line; " * 12])
+    FigureCanvasAgg(figure).draw()
+    assert figure.get_supxlabel() == ""
+    legend = figure.legends[0]
+    assert legend.get_title().get_text().startswith("one line; one line")
+    assert axes.get_window_extent().height / figure.dpi > 1.2
+
+
+def test_names_beside_curves_do_not_touch_however_much_a_caption_takes():
+    with sized_by(PlotOptions(**PAPER)):
+        figure = new_figure(4.8)
+        axes = figure.add_subplot()
+        name_beside(figure, axes, [End(f"o{k}", "black", 1.0, 0.0) for k in range(6)],
+                    ["; ".join(["a part of a caption"] * 20)])  # fmt: skip
+    FigureCanvasAgg(figure).draw()
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the leaders
+    assert len(boxes) == 6
+    for one, other in combinations(boxes, 2):
+        assert abs(one.y0 - other.y0) >= 0.9 * other.height
 
 
 @pytest.mark.parametrize(("title", "shown"), [(None, "mnist-mlp"), ("Ours", "Ours"), ("", "")])

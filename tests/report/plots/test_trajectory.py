@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optbench.records import Status
-from optbench.report.plots import draw
+from optbench.report.plots import PlotOptions, draw
 from optbench.report.plots.style import CROSS, KNOWN, SMALL_CROSS
 from tests.report.runs import (
     DOMAIN,
@@ -305,7 +305,7 @@ def test_of_several_hyperparameters_the_one_with_most_values_gives_the_colours()
         lane.loss = [2.0, 2.0 - momentum - lr]
         lanes.append(lane)
     axes, bar = drawn(lanes).axes
-    assert axes.get_title() == "SGD, best: lr 1, momentum 0.9"
+    assert axes.get_title() == "SGD, best: lr 1, momentum 0.9\n6 of 12 are shown"
     shown = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) > 1]
     assert (len(shown), bar.get_ylabel()) == (6, "lr")
 
@@ -315,6 +315,7 @@ def test_of_hundreds_of_values_fifty_are_drawn_and_the_best_is_one_of_them():
     axes = drawn(grid(values, best=values[201])).axes[0]
     shown = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) > 1]
     assert len(shown) == 51
+    assert axes.get_title().endswith("51 of 400 are shown")
     assert shown[-1].get_xdata()[1] == 5.0 - values[201]
 
 
@@ -412,3 +413,12 @@ def test_enormous_positions_are_drawn_without_overflow_and_none_as_an_empty_pane
     axes = drawn([function_lane("sgd"), nowhere]).axes[1]
     assert axes.get_title() == "Adam, lr 0.1\ndiverged at 0"
     assert path_of(axes).get_xydata().size == 0
+
+
+@pytest.mark.parametrize(("panels", "shape"), [(2, (1, 2)), (3, (2, 2)), (16, (8, 2))])
+def test_a_narrow_figure_has_fewer_panels_side_by_side_under_titles_of_its_size(panels, shape):
+    lanes = [Lane(f"o{k}", [1.0], position=np.zeros((1, 2))) for k in range(panels)]
+    run = tables(lanes, [function_problem()], anisotropic_surface())
+    figure = draw("trajectory", run, "anisotropic", PlotOptions(width="3.25in", font_size=8))
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == shape
+    assert {axes.title.get_fontsize() for axes in figure.axes} == {0.8 * 11}
