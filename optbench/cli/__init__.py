@@ -52,6 +52,10 @@ PANELS = {
             "export:export",
             "Write a table of runs as CSV, JSON or Parquet, for programs of your own.",
         ),
+        "pack": (
+            "pack:pack",
+            "Write a run or a study into one file, which other commands take in place of a run.",
+        ),
     },
     "Notice regressions": {
         "baseline": ("baseline:app", "Keep runs as references for optbench check."),
@@ -151,6 +155,8 @@ def main(loaded: Callable[[], object] | None = None) -> NoReturn:
             say(f"error: {lost}")
             code = code or ExitCode.USAGE
     if code == ExitCode.INTERRUPTED:  # a worker may be in the midst of a chunk that nobody needs
+        if packs := sys.modules.get("optbench.store.pack"):
+            packs.remove_unfolded()
         os._exit(code)
     sys.exit(code)
 

@@ -81,7 +81,7 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="SUITE|FILE.toml",
-            help="Built-in suites, TOML files, or the run.json of a run to repeat. "
+            help="Built-in suites, TOML files, or the run.json or pack of a run to repeat. "
             "Without one: anisotropic and mnist-mlp.",
             autocompletion=complete_suite,
             show_default=False,

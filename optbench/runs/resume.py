@@ -40,6 +40,7 @@ from optbench.store.environment import describe_environment
 from optbench.store.find import find_entries
 from optbench.store.journal import Journal
 from optbench.store.lock import locked
+from optbench.store.pack import refuse_pack
 from optbench.store.reader import check_file, read_description, read_lanes
 from optbench.store.studies import is_study
 from optbench.store.writer import RunWriter
@@ -72,6 +73,7 @@ def resume_run(
     :class:`~optbench.runs.invocation.Invocation`.
     """
     (path,) = find_entries([run], Path(execution.out))
+    refuse_pack(path, f"to repeat the run: optbench run {quote(run)}")
     if is_study(path):
         raise ResultsError(f"'{path}' is a study; use: optbench tune --resume {quote(str(path))}")
     device = get_device(device_name(read_description(path)))

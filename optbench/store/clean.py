@@ -17,6 +17,7 @@ from optbench.errors import ResultsError, UsageError
 from optbench.records import Status
 from optbench.store.find import UnbegunRun, find_entries, list_runs, list_unbegun
 from optbench.store.lock import is_locked
+from optbench.store.pack import refuse_pack
 from optbench.store.reader import read_description
 from optbench.store.studies import is_study, read_tune
 
@@ -79,6 +80,7 @@ def _named(arguments: Sequence[str], out: Path) -> list[DeletableRun]:
     paths = {}
     unbegun = list_unbegun(out)
     for path in find_entries(arguments, out, unbegun=unbegun):
+        refuse_pack(path, "delete the file itself")
         if path.is_symlink():
             raise UsageError(f"'{path}' is a link; name the run itself, or remove the link by hand")
         whole = path.resolve()

@@ -19,6 +19,7 @@ from optbench.records import Status
 from optbench.store.files import PART
 from optbench.store.kept import FOLDER as CODE
 from optbench.store.lock import LOCK, is_locked
+from optbench.store.pack import is_pack, unfold
 from optbench.store.places import DEFAULT_OUT
 from optbench.store.reader import read_meta
 from optbench.store.studies import FINAL, TUNE, is_study, read_tune
@@ -114,8 +115,9 @@ def _modified(file: Path) -> int:
 def find_runs(arguments: Sequence[str], out: Path) -> list[Path]:
     """Return the directories of the runs that RUN arguments mean.
 
-    Each is a path, a directory name under ``out``, an unambiguous prefix of one, or ``latest``;
-    none at all means every run of the latest invocation. A study means its final run.
+    Each is a path, of a directory or a pack, a directory name under ``out``, an unambiguous prefix
+    of one, or ``latest``; none at all means every run of the latest invocation. A study means its
+    final run.
 
     Raises
     ------
@@ -170,6 +172,8 @@ def _find(argument: str, out: Path, kind: Kind, more: Sequence[Path] = ()) -> Pa
     if argument == LATEST:
         return _readable(out, kind)[-1][0]
     for path in (Path(argument), out / argument):
+        if is_pack(path):
+            path = unfold(path)
         if path in more or any(isfile(path / name) for name in kind.files):
             return path
         if path.name in kind.files and isfile(path):

@@ -33,6 +33,8 @@ from optbench.errors import (
     printable,
 )
 from optbench.plugins import anchored
+from optbench.store.find import find_runs
+from optbench.store.pack import is_pack
 
 ENTRIES = ("problem", "optimizer")
 
@@ -344,13 +346,15 @@ ResolvedSuite = Callable[[Mapping[str, Any], Path], dict[str, Any]]
 
 
 def read_suite(source: str, resolved: ResolvedSuite | None = None) -> SuiteFile:
-    """Return a built-in suite by name, a TOML file, or the resolved suite in a run.json.
+    """Return a built-in suite by name, a TOML file, or the resolved suite in a run.json or a pack.
 
     ``resolved`` returns the latter, given the run.json and the run's directory; by default
     :func:`resolved_suite`.
     """
     known = builtin_suites()
     path = known.get(source, Path(source))
+    if source not in known and is_pack(path):
+        path = find_runs([source], path.parent)[0] / "run.json"
     if source not in known and path.suffix not in (".toml", ".json"):
         raise SuiteError(f"unknown suite '{source}'; {_suite_meant(source, known)}")
     text = read_text(path, f"suite file '{source}'")

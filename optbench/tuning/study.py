@@ -55,6 +55,7 @@ from optbench.runs.reuse import Reused, find_reusable
 from optbench.store.environment import describe_environment
 from optbench.store.journal import clear
 from optbench.store.lock import locked
+from optbench.store.pack import refuse_pack
 from optbench.store.reader import read_description, read_run
 from optbench.store.studies import (
     FINAL,
@@ -288,6 +289,7 @@ def resume_study(
     ResultsError
         If it has ended, or another process tunes it.
     """
+    refuse_pack(path, "resume the study itself")
     with locked(path, notice):
         meta = read_tune_as_written(path)
         device = get_device(device_name(meta))

@@ -19,6 +19,7 @@ from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.report.protocol import problem_names as problems_of_study
 from optbench.store.files import check_place, file_name, write_output
+from optbench.store.pack import pack_of
 from optbench.store.studies import run_name
 from optbench.store.thinning import BEYOND, every_of, in_words
 
@@ -157,11 +158,12 @@ def places(
     """Return a file for each figure.
 
     ``target`` is a folder, or the file for the only figure, and nothing there is overwritten but
-    by ``force``; by default figures go to ``plots/`` of each run.
+    by ``force``; by default figures go to ``plots/`` of each run, and of a pack
+    ``FILE.zip`` to ``FILE-plots/`` beside it.
     """
     suffix = format_ or FORMATS[0]
     if target is None:
-        folders = [subject.tables.path / "plots" for subject in subjects]
+        folders = [_plots_of(subject.tables.path) for subject in subjects]
         named = zip(folders, subjects, strict=True)
         return _distinct(folder / f"{subject.name}.{suffix}" for folder, subject in named)
     if _is_file(target):
@@ -180,6 +182,11 @@ def places(
     for place in chosen:
         check_place(place, "--save", force=force)
     return chosen
+
+
+def _plots_of(run: Path) -> Path:
+    packed = pack_of(run)
+    return packed.with_name(f"{packed.stem}-plots") if packed else run / "plots"
 
 
 def _is_file(target: Path) -> bool:
