@@ -74,8 +74,9 @@ REQUESTS = {
 }
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-@pytest.mark.parametrize("files", [3, 17, 29, 41])
+@pytest.mark.parametrize(
+    ("name", "files"), [("function", 3), ("network", 17), ("function", 29), ("network", 41)]
+)
 def test_a_study_that_is_killed_every_so_many_files_ends_as_if_it_were_not(name, files, tmp_path):
     request = REQUESTS[name](tmp_path)
     options = {"workers": 2, "checkpoint_every": 0.0}
