@@ -230,13 +230,14 @@ def _against(answer: Answer, race: Race, rows: pd.DataFrame) -> Section:
     ]
     columns, written = _table(cells, rows)
     family = int((answer.labels["pairs"] > 0).sum())
+    adjusted = f"; p by Holm over {family} rows" if family > 1 else ""
     return Section(
         f"{problem_title(answer.tables, race.problem)}: speed-up over {reference}",
         columns,
         written,
         facts=[
             "speed-up: ratio of RMST; seed by seed: geometric mean of ratios of times",
-            f"95 % and p of the latter, by sign flips; p by Holm over {family} rows",
+            f"95 % and p of the latter, by sign flips{adjusted}",
         ],
         bold={place for place, verdict in enumerate(rows["verdict"]) if verdict == FASTER},
     )

@@ -137,10 +137,12 @@ def _facts(found: Comparison, contest: Contest, pairs: Sequence[Pair]) -> Iterat
         yield "nothing random: each optimizer has one lane, and the ratios are exact"
         return
     family = sum(pair.random for pair in found.rows)
-    yield f"interval and p: sign flips of paired seeds; p by Holm over {family} pairs"
+    adjusted = f"; p by Holm over {family} pairs" if family > 1 else ""
+    yield f"interval and p: sign flips of paired seeds{adjusted}"
     finds = [pair.detects for pair in tested if not np.isnan(pair.detects)]
     if finds and isfinite(size := float(np.median(finds))):
-        text = f"{size:.2g} points" if contest.is_error else f"{100 * (size - 1):.2g} %"
+        change, unit = (size, "points") if contest.is_error else (100 * (size - 1), "%")
+        text = f"{np.format_float_positional(change, 2, fractional=False, trim='-')} {unit}"
         yield f"a difference of {text} is found 9 times in 10, typically"
 
 

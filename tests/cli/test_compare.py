@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+from math import log
 
 import pytest
 
 import optbench as package
+from optbench.report import compare as comparing
 from tests.cli.command import optbench, run
 
 
@@ -34,6 +36,19 @@ def test_the_table_names_pairs_and_verdicts(made):
     assert lines[0] == "mnist-mlp on mnist-5k, median of 6 seeds"
     assert any(line.split()[:4] == ["a", "b", "a", "/"] for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_one_pair_needs_no_adjustment_and_three_are_adjusted(made):
+    assert "p: sign flips of paired seeds\n" in told(made, "one")
+    assert "p: sign flips of paired seeds; p by Holm over 3 pairs\n" in told(made, "one", "two")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(1.099, "9.9 %"), (2.32, "130 %"), (17.2, "1600 %"), (1.00123, "0.12 %")]
+)
+def test_what_is_found_is_written_with_two_digits(made, monkeypatch, size, text):
+    monkeypatch.setattr(comparing, "detects", lambda *given: log(size))
+    assert f"a difference of {text} is found 9 times in 10" in told(made, "one")
 
 
 def test_formats_hold_the_rows_that_python_gives(made):
