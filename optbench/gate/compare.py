@@ -5,7 +5,7 @@ iterations to a target are reported and not judged.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -103,13 +103,18 @@ def _with_reported(groups: Sequence[Group], comparison: Comparison) -> list[Grou
     return [
         replace(
             group,
-            test_error_then=errors_then.get(group.problem, {}).get(group.label),
-            test_error_now=errors_now.get(group.problem, {}).get(group.label),
+            test_error_then=_of_label(errors_then, group),
+            test_error_now=_of_label(errors_now, group),
             reached_then=reached[group.problem, group.label, group.configuration][0],
             reached_now=reached[group.problem, group.label, group.configuration][1],
         )
         for group in groups
     ]
+
+
+def _of_label(errors: Mapping[str, Mapping[str, float]], group: Group) -> float | None:
+    """Return a label's error; one of several configurations of a label has none of its own."""
+    return None if group.setting else errors.get(group.problem, {}).get(group.label)
 
 
 def _iterations(

@@ -11,20 +11,24 @@ from tests.gate.made import curve, function_lanes, made, network_lanes, saved
 from tests.report.runs import Lane
 
 
-def evaluated(errors):
+def evaluated(errors, rate=0.1):
     """Return a run of Adam with one lane an error."""
+    return made(lanes_of(errors, rate))
+
+
+def lanes_of(errors, rate):
     first, train = (60, "test", 0.5, 0.9), (120, "train", 0.1, 0.01)
-    lanes = [
+    return [
         Lane(
             "adam",
             curve(0.3, seed),
             problem="mnist-mlp",
             seed=seed,
+            hyperparameters={"lr": rate},
             evaluations=[first, train, (120, "test", 0.4, error)],
         )
         for seed, error in enumerate(errors)
     ]
-    return made(lanes)
 
 
 def test_test_errors_are_means_of_the_last_evaluations_that_have_one():
@@ -49,6 +53,13 @@ def test_errors_then_and_now_stand_in_the_groups_and_are_not_judged():
     assert verdict.findings == ()
     (group,) = compare(saved(then), now).groups
     assert group.test_error_then is None
+
+
+def test_a_mean_over_configurations_stands_at_none_of_them():
+    run = made([*lanes_of([0.1] * 8, 0.001), *lanes_of([0.3] * 8, 0.01)])
+    groups = compare(saved(run, test_error=mean_test_errors(run)), run).groups
+    assert [group.setting for group in groups] == ["lr=0.001", "lr=0.01"]
+    assert {(group.test_error_then, group.test_error_now) for group in groups} == {(None, None)}
 
 
 def reached(then, now, target=1.0):
