@@ -37,7 +37,7 @@ demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figur
 	for figure in $$figures $$surface $$field; do \
 	    case "$$figure" in \
 	    *-trajectory.png) shows='the steps of each optimizer on x²/20 + y², from the ring to the minimum at the plus' ;; \
-	    *-surface.png) shows='the same steps on the surface of x²/20 + y²' ;; \
+	    *-surface.png) shows='x²/20 + y² as a surface, over its contours' ;; \
 	    *-field.png) shows='the gradients of x²/20 + y², which they follow' ;; \
 	    *anisotropic-loss.png) shows='x²/20 + y² after each step' ;; \
 	    *) shows='the loss on training batches of MNIST, smoothed; the table ranks by validation loss' ;; \

@@ -244,7 +244,7 @@ def refused(*arguments, cwd):
         ("anisotropic|--batch|0", "--batch 0: it must be 1 to "),
         (
             "anisotropic|--batch|many",
-            "invalid value for '--batch': Input should be a valid integer",
+            "invalid value for '--batch': it must be a whole number",
         ),
         ("anisotropic|--budget|3 trials", "at least 4 are needed"),
         ("anisotropic|--budget|64", "budget '64' is malformed; write '64 trials', '2e6 steps'"),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from optbench.errors import ResultsError
 from optbench.records import RunTables
@@ -22,6 +22,9 @@ FACETS = 60
 UPPER_LEVELS = 6
 """Contours between the highest level that the problem names and the highest value."""
 
+
+LONG = 10_000.0
+"""Values from which on ticks are labelled 20k and the like: the axis has room for four digits."""
 
 ZOOM, TEXT_POWER = 1.1, 0.45
 """Size of the box in its axes, and how it shrinks where text takes a larger share: its labels stand
@@ -63,6 +66,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4))
     axes.set_zticks(MaxNLocator(5).tick_values(low, high))
+    if max(abs(low), abs(high)) >= LONG:
+        axes.zaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_zlim(floor, high)
     room = min(1.0, chosen().width_inches / in_text(WIDTH))
     axes.set_box_aspect(None, zoom=ZOOM * room**TEXT_POWER)

@@ -65,6 +65,14 @@ def test_a_grid_with_unequal_sides_keeps_its_orientation():
     np.testing.assert_allclose(arrows.V / arrows.U, 100.0)
 
 
+@pytest.mark.parametrize(("scale", "label"), [(1.0, "100"), (1000.0, "100k")])
+def test_heights_of_a_surface_take_four_digits_at_most(scale, label):
+    surface = anisotropic_surface(points=21)
+    run = run_with(0, surface.assign(value=scale * surface["value"]))
+    axes = draw("surface", run, "anisotropic").axes[0]
+    assert label in axes.zaxis.get_major_formatter().format_ticks(axes.get_zticks())
+
+
 @pytest.mark.parametrize("kind", ["surface", "field", "trajectory"])
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
 def test_where_a_function_is_not_finite_it_has_a_hole(kind, hole, tmp_path):
