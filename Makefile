@@ -47,7 +47,7 @@ demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figur
 	@printf '\nWhat to ask next: docs/recipes.md\n'
 
 test: $(DEV) ## run the tests but the slow ones
-	@echo 'Running about 10,000 tests on all cores; this takes 7 minutes on 2 cores'
+	@echo 'Running about 10,000 tests on all cores; this takes 7 to 13 minutes on 2 cores'
 	$(PYTEST)
 
 test-slow: $(DEV) ## run the slow tests: statistics, kills, damage, malformed input, long pages
