@@ -355,6 +355,24 @@ def typed(function: Callable[Parameters, Result]) -> Callable[Parameters, Result
     return checked
 
 
+def call_with(kind: Callable[..., Result], *args: Any, **options: Any) -> Result:
+    """Call something that takes options, and refuse those that it does not have.
+
+    >>> def steps(*, seeds: int = 1, iterations: int = 9) -> int:
+    ...     return seeds * iterations
+    >>> call_with(steps, seeds=2)
+    18
+    >>> call_with(steps, iteration=2)
+    Traceback (most recent call last):
+    TypeError: there is no option 'iteration'; did you mean 'iterations'?
+    """
+    known = signature(kind).parameters
+    for name in options:
+        if name not in known:
+            raise TypeError(f"there is no option '{name}'; {nearest(name, known)}")
+    return kind(*args, **options)
+
+
 def check_type(name: str, value: Any, annotation: Any) -> None:
     """Refuse a value that is not what an annotation says.
 

@@ -157,7 +157,7 @@ def test_options_are_written_in_one_place():
     renamed = {"suite": "suites", "optimizers": "--optimizer", "progress": "--quiet"}
     for name in shown.keys() - OF_PYTHON:
         assert renamed.get(name, f"--{name.replace('_', '-')}") in flags
-    with pytest.raises(TypeError, match="seedz"):
+    with pytest.raises(TypeError, match="no option 'seedz'; did you mean 'seeds'"):
         optbench.run("anisotropic", seedz=3)
 
 

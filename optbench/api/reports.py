@@ -16,7 +16,7 @@ from optbench.report.races import Question as TargetQuestion
 from optbench.report.summaries import summary
 from optbench.report.targets import reach
 from optbench.report.tolerance import tolerance as tolerance_of
-from optbench.settings import typed
+from optbench.settings import call_with, typed
 from optbench.store.find import find_runs, find_study
 from optbench.store.reader import read_run
 from optbench.store.studies import read_study
@@ -94,7 +94,7 @@ def plot(
     from optbench.report.plots.files import choose, choose_of_studies
     from optbench.report.plots.fonts import fit_fonts
 
-    wanted, names = PlotOptions(**options), _names(runs)
+    wanted, names = call_with(PlotOptions, **options), _names(runs)
     if kind in STUDY_KINDS:
         studies = [read_study(find_study(name, Path(out))) for name in names or ["latest"]]
         drawn = [

@@ -16,7 +16,7 @@ from optbench.report.protocol import problem_names as problems_of_study
 from optbench.report.studies import results as study_results
 from optbench.report.summaries import summary
 from optbench.report.tolerance import tolerance
-from optbench.settings import typed
+from optbench.settings import call_with, typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -229,6 +229,6 @@ def _figure(
     from optbench.report.plots import PlotOptions, draw  # these load Matplotlib
     from optbench.report.plots.fonts import fit_fonts
 
-    figure = draw(kind, tables, problem, PlotOptions(**options))
+    figure = draw(kind, tables, problem, call_with(PlotOptions, **options))
     fit_fonts(figure)
     return figure

@@ -20,7 +20,7 @@ from optbench.runs.estimate import Estimate, estimate_plan
 from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
-from optbench.settings import typed
+from optbench.settings import call_with, typed
 from optbench.store.find import find_entries
 from optbench.store.reader import read_run
 from optbench.store.studies import is_study, read_study
@@ -111,7 +111,7 @@ def run(suite: Any = (), **options: Any) -> "Results | list[Results]":
     KeyboardInterrupt
         After an interrupt; what was done has been written.
     """
-    call = _asking_for_something(RunCall(suite, **options))
+    call = _asking_for_something(call_with(RunCall, suite, **options))
     shown = watched(call.progress)
     notice = _note if shown else _ignore
     made = run_all(call, notice, partial(display, quiet=not shown))
@@ -142,7 +142,7 @@ def tune(suite: Any = (), **options: Any) -> Study:
     KeyboardInterrupt
         After an interrupt; what was done has been written, and :func:`resume` goes on.
     """
-    call = TuneCall(suite, **options)
+    call = call_with(TuneCall, suite, **options)
     shown = watched(call.progress)
     phases = Phases(quiet=not shown)
     expect = phases.expect if shown else None
@@ -156,7 +156,7 @@ def estimate(suite: Any = (), **options: Any) -> list[Estimate]:
 
     There is one estimate for each optimizer on each problem, from a few of its steps.
     """
-    device, plans = plan_runs(_asking_for_something(Invocation(suite, **options)))
+    device, plans = plan_runs(_asking_for_something(call_with(Invocation, suite, **options)))
     return [group for plan in plans for group in estimate_plan(plan, device)]
 
 
