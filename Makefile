@@ -66,7 +66,7 @@ docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check;
 notebook: $(DEV) ## run docs/first-steps.ipynb again and keep what it shows
 	$(BIN)/python -m docs.tools.notebook
 
-bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; half an hour on 2 cores
+bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 40 minutes on 2 slow cores
 	$(BIN)/python -m benchmarks.speed
 
 gpu: ## test and time optbench on this machine's GPU, within 8 minutes; installs nothing
