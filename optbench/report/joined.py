@@ -30,9 +30,8 @@ SETTINGS = {
 }
 """Settings of a problem that tell runs of it apart at a glance, and how a title has them."""
 
-RUN_NAME = re.compile(r"(.+)-\d{8}T\d{6}Z-([0-9a-f]{8})")
-"""The name of a run's directory that nobody has renamed: what was named, and what tells it from all
-others."""
+RUN_NAME = re.compile(r".+-\d{8}T\d{6}Z-([0-9a-f]{8})")
+"""The name of a run's directory that nobody has renamed; the group tells it from all others."""
 
 
 def joined(runs: Sequence[RunTables]) -> RunTables:
@@ -152,14 +151,11 @@ def _asked(problem: str, run: RunTables) -> dict[str, Any]:
 
 
 def _run_names(runs: Sequence[RunTables]) -> list[str]:
-    """Return what tells runs apart: the first part of their names, the last one, or their paths."""
+    """Return what tells runs apart: the last part of their names, or all of it."""
     named = [run_name(run.path) for run in runs]
     found = [RUN_NAME.fullmatch(name) for name in named]
-    for part in (1, 2):
-        short = [match[part] if match else name for match, name in zip(found, named, strict=True)]
-        if len(set(short)) == len(short):
-            return short
-    return [str(run.path) for run in runs]
+    short = [match[1] if match else name for match, name in zip(found, named, strict=True)]
+    return short if len(set(short)) == len(short) else [str(run.path) for run in runs]
 
 
 def _told_apart(runs: Sequence[RunTables], names: Iterable[str]) -> Iterator[RunTables]:
