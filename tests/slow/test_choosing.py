@@ -20,7 +20,7 @@ from optbench.tuning.scores import Outcome, best, over_both, winner
 
 pytestmark = pytest.mark.slow
 
-STUDIES = 2_000
+STUDIES = 4_000
 
 TRIALS, SEARCH_SEEDS, FINALISTS, FINALIST_SEEDS, JUDGING_SEEDS = 64, 3, 4, 5, 10
 

@@ -22,7 +22,6 @@ FACETS = 60
 UPPER_LEVELS = 6
 """Contours between the highest level that the problem names and the highest value."""
 
-
 LONG = 10_000.0
 """Values from which on ticks are labelled 20k and the like: the axis has room for four digits."""
 
