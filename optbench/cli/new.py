@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from os.path import lexists
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -218,18 +219,17 @@ def write_new_files(texts: Mapping[Path, str]) -> None:
 
 
 def write_new(file: Path, text: str) -> None:
-    """Write a Python file that is not there yet."""
+    """Write a Python file that is not there yet, and make its folders."""
     if file.suffix != ".py":
         raise UsageError(f"'{file}' is not a Python file; give a name that ends in .py")
+    if lexists(file):
+        raise UsageError(f"'{file}' already exists; give another name")
     begun = False
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as target:
             begun = True
             target.write(text)
-    except FileExistsError:
-        raise UsageError(f"'{file}' already exists; give another name") from None
-    except FileNotFoundError:
-        raise UsageError(f"the folder '{file.parent}' does not exist; make it first") from None
     except (OSError, ValueError) as error:
         if begun:
             file.unlink(missing_ok=True)

@@ -111,6 +111,31 @@ def test_figures_and_tables(made, arguments, says):
 # Damaged runs.
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compare", "-O", "a/b/pairs.csv"),
+        ("target", "-O", "a/b/steps.csv"),
+        ("export", "-O", "a/b/trace.csv"),
+        ("plot", "anisotropic-again", "--kind", "loss", "--save", "a/b/loss.svg"),
+        ("plot", "anisotropic-again", "--animate", "a/b/race.gif"),
+        ("pack", "latest", "a/b/run.zip"),
+        ("new", "optimizer", "a/b/mine.py"),
+        ("new", "problem", "a/b/mine.py"),
+    ],
+    ids=" ".join,
+)
+def test_folders_of_files_that_are_written_are_made(made, tmp_path, command):
+    *words, file = command
+    out = () if "new" in command else ("--out", made / "results")
+    assert optbench(*words, tmp_path / file, *out, cwd=tmp_path).code == 0
+    assert (tmp_path / file).is_file()
+    (tmp_path / "file").write_text("mine")
+    below = tmp_path / "file" / file
+    assert str(below) in optbench(*words, below, *out, cwd=tmp_path).message
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def whole(text):
     return lambda path: (path / "run.json").write_text(text)
 
