@@ -25,6 +25,9 @@ from typing import Any
 MOST_NAMES = 12
 """Names that a message lists at most, so that it stays one readable line."""
 
+MOST_QUOTED = 60
+"""Characters that a message quotes of a value."""
+
 LONGEST_NAME = 255
 """Characters of a name, as file systems have it, that are shown of one that somebody else wrote."""
 
@@ -46,6 +49,12 @@ def shown(name: str) -> str:
     """Return a name that a file holds as it is shown: :func:`printable`, and not without end."""
     text = printable(name)
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+
+
+def quoted(value: Any) -> str:
+    """Return a value short enough for a message."""
+    text = f"{value!r}"
+    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
 
 
 def encoding_complaint(content: bytes) -> str | None:
@@ -159,16 +168,57 @@ def did_you_mean(names: Sequence[str]) -> str:
     return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
 
 
+NEEDED = {
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a table"),
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "greater_than": "more than {gt:.12g}",
+    "greater_than_equal": "at least {ge:.12g}",
+    "less_than_equal": "at most {le:.12g}",
+    "literal_error": "{expected}",
+    "too_short": "at least {min_length} long",
+    "too_long": "at most {max_length} long",
+}
+"""What a value must be, by the kind of a pydantic error, which names its bounds."""
+
+SAID = {
+    "missing": "it is missing",
+    "union_tag_not_found": "its {discriminator} is missing",
+    "union_tag_invalid": "its {discriminator} must be one of {expected_tags}, not '{tag}'",
+}
+"""What else a pydantic error says, by its kind."""
+
+BRANCHES = {"int", "constrained-int", "float", "constrained-float", "str", "list[int]"}
+"""Steps of a pydantic location that name no place, but a type out of several."""
+
+
 def first_complaint(error: Any) -> tuple[list[int | str], str]:
     """Return where the first mistake is that a pydantic ``ValidationError`` tells, and what it is.
 
     >>> from pydantic import TypeAdapter, ValidationError
     >>> try:
-    ...     TypeAdapter(dict[str, list[int]]).validate_python({"seeds": [1, "x"]})
+    ...     TypeAdapter(dict[str, int | list[int]]).validate_python({"seeds": [1, "x"]})
     ... except ValidationError as error:
     ...     first_complaint(error)
-    (['seeds', 1], 'input should be a valid integer, unable to parse string as an integer')
+    (['seeds', 1], "it must be a whole number, not 'x'")
     """
-    first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
-    return list(first["loc"]), f"{message[0].lower()}{message[1:]}"
+    errors = error.errors()
+    places = [[step for step in each["loc"] if step not in BRANCHES] for each in errors]
+    inside = [each for each in places if each[: len(places[0])] == places[0]]
+    place = max(inside, key=len)  # of the types that a value may have, the one that fits furthest
+    first, *others = (each for each, at in zip(errors, places, strict=True) if at == place)
+    if first["type"] in SAID:
+        return place, SAID[first["type"]].format(**first.get("ctx", {}))
+    if first["type"] not in NEEDED:
+        message = first["msg"].removeprefix("Value error, ")
+        return place, f"{message[0].lower()}{message[1:]}"
+    needs = [
+        NEEDED[each["type"]].format(**each.get("ctx", {}))
+        for each in (first, *others)
+        if each["type"] in NEEDED
+    ]
+    return place, f"it must be {' or '.join(dict.fromkeys(needs))}, not {quoted(first['input'])}"

@@ -18,10 +18,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from typing_extensions import override
 
-from optbench.errors import SuiteError, UsageError, nearest
-
-MOST_QUOTED = 60
-"""Characters that a message quotes of a value."""
+from optbench.errors import SuiteError, UsageError, nearest, quoted
 
 
 @dataclass(frozen=True)
@@ -82,12 +79,6 @@ class Setting(ABC):
         """
         default = f"; the default is {self.default_text}" if self.default_text else ""
         return SuiteError(f"{self.name} = {quoted(value)} must be {right}{default}")
-
-
-def quoted(value: Any) -> str:
-    """Return a value short enough for a message."""
-    text = f"{value!r}"
-    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
 
 
 def _text(number: float) -> str:

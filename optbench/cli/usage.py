@@ -1,6 +1,5 @@
 """What is said of wrong usage: one line, which names the help of the command."""
 
-import re
 import sys
 from collections.abc import Container
 from difflib import get_close_matches
@@ -8,7 +7,7 @@ from itertools import pairwise
 from shlex import quote
 from typing import Any
 
-from optbench.errors import did_you_mean
+from optbench.errors import did_you_mean, first_complaint
 
 
 def complaint(error: BaseException, commands: Container[str]) -> str | None:
@@ -26,22 +25,15 @@ def complaint(error: BaseException, commands: Container[str]) -> str | None:
     if context is not None and hasattr(error, "possibilities"):
         message = _unknown_option(str(getattr(error, "option_name", "")), context)
     else:
+        refused = error.__cause__
+        if hasattr(error, "message") and hasattr(refused, "errors"):
+            error.message = first_complaint(refused)[1]  # in place of the validator's own words
         message = _one_line(said())
     return f"{message} (see: {command} --help)"
 
 
-PLAIN = {
-    r"Input should be a valid integer, unable to parse .*": "it must be a whole number",
-    r"Input should be a valid number, unable to parse .*": "it must be a number",
-    r"Input should be greater than or equal to ": "it must be at least ",
-}
-"""What is said in place of a validator's messages."""
-
-
 def _one_line(message: str) -> str:
-    for wordy, plain in PLAIN.items():
-        message = re.sub(wordy, plain, message)
-    text = " ".join(message.replace("Value error, ", "").split()) or "no command given"
+    text = " ".join(message.split()) or "no command given"
     return f"{text[0].lower()}{text[1:].rstrip('.')}"
 
 

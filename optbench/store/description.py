@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
-from optbench.errors import ResultsError, first_complaint
-from optbench.store.thinning import ALL, PATTERN
+from optbench.errors import ResultsError, UsageError, first_complaint
+from optbench.store.thinning import ALL, kept_every
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -93,6 +93,14 @@ class _Failure(_Part):
     traceback: str
 
 
+def _kept(trace: str) -> str:
+    try:
+        kept_every(trace)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return trace
+
+
 class _Description(_Part):
     started: str
     status: str
@@ -103,7 +111,7 @@ class _Description(_Part):
     device: dict[str, Any] = {}
     failures: list[_Failure] = []
     calibration_seconds: Annotated[Finite, Field(gt=0.0)] | None = None
-    trace: Annotated[str, Field(pattern=rf"^(?:{PATTERN.pattern})$")] = ALL
+    trace: Annotated[str, AfterValidator(_kept)] = ALL
     problems: list[Annotated[_Function | _Network, Field(discriminator="kind")]]
 
 

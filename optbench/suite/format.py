@@ -6,7 +6,7 @@ This module knows the shape only; names and ranges are checked against the regis
 
 import json
 import tomllib
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from importlib.resources import files
 from os.path import normpath
 from pathlib import Path
@@ -17,7 +17,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveInt,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
@@ -41,8 +40,12 @@ ENTRIES = ("problem", "optimizer")
 MAX_ITERATIONS = 2**31 - 1
 """The largest int32, the type of the columns that hold iterations."""
 
+Count = Annotated[int, Field(ge=1)]
+
 
 def _printable(label: str) -> str:
+    if not label:
+        raise ValueError("it is empty; give a name, or leave it out")
     if not label.isprintable():
         raise ValueError(f"{label!r} contains characters that cannot be printed")
     if len(label) > LONGEST_NAME:
@@ -56,7 +59,7 @@ def _no_star(label: str) -> str:
     return label
 
 
-Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+Name = Annotated[str, AfterValidator(_printable)]
 """What a suite is called."""
 
 Label = Annotated[Name, AfterValidator(_no_star)]
@@ -167,7 +170,7 @@ class StopTable(BaseModel):
 
     loss: float | None = None
     grad_norm: Annotated[float, Field(ge=0.0)] | None = None
-    patience: Annotated[int, Field(gt=0, le=MAX_ITERATIONS)] | None = None
+    patience: Annotated[Count, Field(le=MAX_ITERATIONS)] | None = None
     patience_increase: Annotated[float, Field(ge=1.0)] | None = None
     improvement_threshold: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
 
@@ -190,11 +193,11 @@ class ProblemEntry(BaseModel):
     name: str
     label: Label | None = None
     variant_of: Label | None = None
-    iterations: PositiveInt | None = None
-    epochs: PositiveInt | None = None
-    evaluate_every: PositiveInt | str | None = None
+    iterations: Count | None = None
+    epochs: Count | None = None
+    evaluate_every: Count | str | None = None
     stop: StopTable = StopTable()
-    pause_at: PositiveInt | None = None
+    pause_at: Count | None = None
     grid: dict[str, Any] = {}
 
     @property
@@ -230,9 +233,9 @@ class SuiteFile(BaseModel):
     name: Name
     description: str = ""
     seeds: int | list[int] = 1
-    iterations: PositiveInt | None = None
-    epochs: PositiveInt | None = None
-    evaluate_every: PositiveInt | str | None = None
+    iterations: Count | None = None
+    epochs: Count | None = None
+    evaluate_every: Count | str | None = None
     stop: StopTable = StopTable()
     batch_size: int | str | None = None
     data: str | None = None
@@ -273,6 +276,10 @@ class SuiteFile(BaseModel):
         return parse_suite({**self.as_written(), **changes}, f"suite '{self.name}'")
 
 
+KEYS = {"": SuiteFile.model_fields, "stop": StopTable.model_fields}
+"""The keys of tables that take no others."""
+
+
 def meant_by(optimizers: Sequence[OptimizerEntry], target: str) -> tuple[str, ...]:
     """Return the titles of the optimizers that a target means.
 
@@ -308,20 +315,21 @@ def parse_suite(plain: Mapping[str, Any], place: str) -> SuiteFile:
     except UnicodeEncodeError:
         raise SuiteError(f"{place}: it holds a name that is not valid UTF-8") from None
     except ValidationError as error:
-        raise SuiteError(f"{place}: {_complaint(error)}") from None
+        raise SuiteError(f"{place}: {shape_complaint(error, KEYS)}") from None
 
 
-def _complaint(error: ValidationError) -> str:
+def shape_complaint(error: ValidationError, tables: Mapping[str, Iterable[str]]) -> str:
+    """Say what the first mistake is in what TOML holds, and where; entries are counted from 1.
+
+    ``tables`` are the keys of the tables that take no others, by name; "" is the file itself.
+    """
     location, reason = first_complaint(error)
     steps = [str(step + 1) if isinstance(step, int) else step for step in location]
-    union_branches = {"int", "constrained-int", "float", "str", "list[int]"}
-    where = " ".join(step for step in steps if step not in union_branches)
+    where = " ".join(steps)
     kind = error.errors()[0]["type"]
     if kind == "extra_forbidden":
-        known = StopTable if "stop" in steps else SuiteFile
-        return f"unknown key '{where}'; {nearest(steps[-1], known.model_fields)}"
-    if kind == "string_unicode":
-        return f"{where} is not valid UTF-8"
+        table = next((step for step in reversed(steps[:-1]) if step in tables), "")
+        return f"unknown key '{where}'; {nearest(steps[-1], tables[table])}"
     return f"{where} is missing" if kind == "missing" else f"{where}: {reason}"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from optbench.errors import SuiteError, first_complaint, nearest
+from optbench.errors import SuiteError, nearest
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import (
@@ -25,7 +25,7 @@ from optbench.optimizers.registry import (
     optimizer_names,
 )
 from optbench.plugins import is_spec, label
-from optbench.suite.format import read_text, toml_table
+from optbench.suite.format import read_text, shape_complaint, toml_table
 from optbench.tuning.spaces import Space, check, parse
 
 OTHERS = "*"
@@ -135,6 +135,9 @@ class _Table(BaseModel):
     optimizer: list[_Entry] = []
 
 
+KEYS = {"": _Table.model_fields, "optimizer": _Entry.model_fields}
+
+
 def space_set(source: str) -> SpaceSet:
     """Return a built-in set by name, or the set in a TOML file.
 
@@ -172,7 +175,7 @@ def _made(name: str, plain: Mapping[str, Any]) -> SpaceSet:
     try:
         table = _Table.model_validate(plain)
     except ValidationError as error:
-        raise SuiteError(_complaint(error)) from None
+        raise SuiteError(shape_complaint(error, KEYS)) from None
     entries: dict[str, Searched] = {}
     for entry in table.optimizer:
         spaces = dict(_parsed(entry))
@@ -215,14 +218,3 @@ def _added(base: Mapping[str, Searched], key: str, own: Searched) -> Searched:
         return own
     below = base[key]
     return Searched({**below.spaces, **own.spaces}, f"{below.source}; {own.source}")
-
-
-def _complaint(error: ValidationError) -> str:
-    location, reason = first_complaint(error)
-    steps = [str(step + 1) if isinstance(step, int) else step for step in location]
-    where = " ".join(steps)
-    kind = error.errors()[0]["type"]
-    if kind == "extra_forbidden":
-        known = _Entry if "optimizer" in steps else _Table
-        return f"unknown key '{where}'; {nearest(steps[-1], known.model_fields)}"
-    return f"{where} is missing" if kind == "missing" else f"{where}: {reason}"

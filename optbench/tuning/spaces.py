@@ -25,8 +25,8 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from optbench.errors import SuiteError
-from optbench.settings import Setting, quoted
+from optbench.errors import SuiteError, quoted
+from optbench.settings import Setting
 from optbench.suite.values import grid_values, toml_value
 
 EDGE = 0.05

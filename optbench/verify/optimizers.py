@@ -17,11 +17,11 @@ import numpy as np
 from optbench.arrays import Tensor
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.executor import one_blas_thread
-from optbench.errors import SuiteError, UnrepeatableError, UsageError, nearest
+from optbench.errors import SuiteError, UnrepeatableError, UsageError, nearest, quoted
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.plugins import complaint, new_code_cache
-from optbench.settings import Setting, quoted, typed
+from optbench.settings import Setting, typed
 from optbench.suite.handed import named_optimizers
 from optbench.verify.descent import Configuration, Descent, Gradient, Quadratic
 

@@ -85,9 +85,9 @@ def test_numbers_that_json_has_not_are_not_written(folder):
     ("change", "told"),
     [
         ({"suite": "x"}, "suite: "),
-        ({"suite": {"given": {}}}, "suite.resolved: field required"),
+        ({"suite": {"given": {}}}, "suite.resolved: it is missing"),
         ({"seeds": [0.5]}, "seeds.0: "),
-        ({"optimizers": [{}]}, "optimizers.0.label: field required"),
+        ({"optimizers": [{}]}, "optimizers.0.label: it is missing"),
         ({"environment": None}, "environment: "),
         ({"targets": {"mnist-mlp": "x"}}, "targets.mnist-mlp: "),
         ({"thresholds": {"mnist-mlp": "x"}}, "thresholds.mnist-mlp: "),

@@ -148,9 +148,9 @@ def test_what_is_no_study_is_said_to_be_none(study, finished):
     [
         ({"schema_version": None}, "was not written by optbench: it has no schema_version"),
         ({"schema_version": SCHEMA_VERSION + 1}, "install a newer optbench"),
-        ({"budget": {"given": "4 trials", "amount": 4}}, "is damaged: budget.unit: field required"),
-        ({"rounds": [{"phase": "search"}]}, "is damaged: rounds.0.run: field required"),
-        ({"sampler": 3}, "is damaged: sampler: input should be a valid string"),
+        ({"budget": {"given": "4 trials", "amount": 4}}, "is damaged: budget.unit: it is missing"),
+        ({"rounds": [{"phase": "search"}]}, "is damaged: rounds.0.run: it is missing"),
+        ({"sampler": 3}, "is damaged: sampler: it must be text"),
         ({"halving": {"eta": float("nan")}}, "is damaged: it holds a number that is not finite"),
     ],
 )

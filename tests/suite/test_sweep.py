@@ -114,8 +114,11 @@ def test_an_entry_from_python_takes_the_place_of_the_suites():
     ("entry", "says"),
     [
         ({"label": "x"}, "optimizers: optimizer 1 name is missing"),
-        ({"name": "sgd", "points": 3}, "optimizers: optimizer 1 points: input should be a valid l"),
-        ({"name": "sgd", "points": [3]}, "optimizers: optimizer 1 points 1: input should be a val"),
+        ({"name": "sgd", "points": 3}, "optimizers: optimizer 1 points: it must be a list, not 3"),
+        (
+            {"name": "sgd", "points": [3]},
+            "optimizers: optimizer 1 points 1: it must be a table, not 3",
+        ),
     ],
 )
 def test_an_entry_from_python_of_another_shape_is_refused(entry, says):

@@ -187,7 +187,7 @@ def test_a_study_of_an_earlier_optbench_or_one_that_has_ended_does_not_go_on():
 @pytest.mark.parametrize(
     ("steps", "to", "reason"),
     [
-        (["spaces"], None, "spaces: field required"),
+        (["spaces"], None, "spaces: it is missing"),
         (["spaces", "anisotropic", "sgd", "lr"], 3, "spaces.anisotropic.sgd.lr: "),
         (["spaces", "anisotropic", "sgd"], None, "spaces does not fit its suite"),
         (["space_sources", "anisotropic"], None, "space_sources does not fit its suite"),
@@ -201,7 +201,7 @@ def test_a_study_of_an_earlier_optbench_or_one_that_has_ended_does_not_go_on():
         (["tuning_seeds"], [], "tuning_seeds: "),
         (["finalists"], -1, "finalists: "),
         (["batch"], 0, "batch: "),
-        (["suite", "resolved"], None, "suite.resolved: field required"),
+        (["suite", "resolved"], None, "suite.resolved: it is missing"),
     ],
 )
 def test_a_tune_json_that_is_damaged_is_told(steps, to, reason):

@@ -236,7 +236,7 @@ ENTRY = "[[optimizer]]\nname = 'adam'\n"
             "extends = 'narrow'",
             "own.toml: extends = 'narrow' is no set; known are wide, full, algop",
         ),
-        ("extends = 1", "own.toml: extends: input should be a valid string"),
+        ("extends = 1", "own.toml: extends: it must be text"),
         ("optimiser = []", "own.toml: unknown key 'optimiser'; did you mean 'optimizer'?"),
         (f"{ENTRY}spaces.lr = 'log(1, 2)'", "own.toml: optimizer 1 space is missing"),
         (
@@ -245,7 +245,7 @@ ENTRY = "[[optimizer]]\nname = 'adam'\n"
         ),
         (
             f"{ENTRY}space = {{}}",
-            "own.toml: optimizer 1 space: dictionary should have at least 1 it",
+            "own.toml: optimizer 1 space: it must be at least 1 long, not {}",
         ),
         (f"{ENTRY}space.lr = 0.1", "own.toml: adam: space.lr: space 0.1 is malformed; write it as"),
         (f"{ENTRY}space.lr = 'log(1)'", "own.toml: adam: space.lr: space 'log(1)' is malformed; "),

@@ -316,9 +316,9 @@ def test_a_protocol_is_read_as_it_was_written(done):
     [
         ({"target": {}}, "target does not fit its metric"),
         ({"metric": {"anisotropic": "final_loss"}}, "target does not fit its metric"),
-        ({"on": "test_loss"}, "target.anisotropic.on: input should be 'loss'"),
+        ({"on": "test_loss"}, "target.anisotropic.on: it must be 'loss', 'validation_loss' or"),
         ({"value": None}, "target does not fit its metric"),
-        ({"value": "low"}, "target.anisotropic.value: input should be a valid number"),
+        ({"value": "low"}, "target.anisotropic.value: it must be a number"),
     ],
 )
 def test_a_target_that_was_changed_by_hand_is_refused(done, changes, said):

@@ -9,9 +9,9 @@ from unicodedata import normalize
 import numpy as np
 from typing_extensions import override
 
-from optbench.errors import SuiteError
+from optbench.errors import SuiteError, quoted
 from optbench.problems.expressions import RESERVED
-from optbench.settings import Setting, quoted
+from optbench.settings import Setting
 
 LARGEST = 1e100
 """Tables hold no larger numbers."""
