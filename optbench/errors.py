@@ -17,9 +17,12 @@ was probably meant.
 """
 
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from enum import IntEnum
+from shlex import quote
 from typing import Any
 
 MOST_NAMES = 12
@@ -49,6 +52,36 @@ def shown(name: str) -> str:
     """Return a name that a file holds as it is shown: :func:`printable`, and not without end."""
     text = printable(name)
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+
+
+_in_python = ContextVar("in_python", default=False)
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Let messages name options as arguments of Python, not as flags of the command line."""
+    token = _in_python.set(True)
+    try:
+        yield
+    finally:
+        _in_python.reset(token)
+
+
+def argument(name: str, value: object = None) -> str:
+    """Return what a message calls an option, with a value where it names one.
+
+    >>> argument("force", True), argument("grid", {"sgd.lr": "1e-3:10:25"}), argument("data_dir")
+    ('--force', '--grid sgd.lr=1e-3:10:25', '--data-dir')
+    >>> with in_python():
+    ...     argument("force", True), argument("grid", {"sgd.lr": [0.1, 1]}), argument("data_dir")
+    ('force=True', "grid={'sgd.lr': [0.1, 1]}", 'data_dir')
+    """
+    if _in_python.get():
+        return name if value is None else f"{name}={value!r}"
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{flag} {quote(f'{key}={each}')}" for key, each in value.items())
+    return flag if value is None or value is True else f"{flag} {quote(str(value))}"
 
 
 def quoted(value: Any) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from typing_extensions import override
 
-from optbench.errors import SuiteError, UsageError, nearest, quoted
+from optbench.errors import SuiteError, UsageError, in_python, nearest, quoted
 
 
 @dataclass(frozen=True)
@@ -331,6 +331,8 @@ WORDS: dict[Any, tuple[str, str]] = {
 def typed(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Make a function refuse arguments that are not what their annotations say.
 
+    What it refuses later names options as arguments of Python, too.
+
     The annotations may be made of the types in :data:`WORDS`, unions and sequences of them, and
     literals; arguments of any other type are not looked at.
     """
@@ -341,7 +343,8 @@ def typed(function: Callable[Parameters, Result]) -> Callable[Parameters, Result
         given = declared.bind(*args, **kwargs).arguments
         for name, value in given.items():
             check_type(name, value, declared.parameters[name].annotation)
-        return function(*args, **kwargs)
+        with in_python():
+            return function(*args, **kwargs)
 
     return checked
 

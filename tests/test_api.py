@@ -24,6 +24,7 @@ from optbench.report import plots
 from optbench.runs import estimate as estimates
 from optbench.runs import pipeline
 from optbench.runs.invocation import Invocation
+from optbench.suite.request import RunRequest, resolve_request
 from optbench.tuning.study import Tuning, outlook
 from optbench.verify import optimizers as verified
 
@@ -368,9 +369,43 @@ def test_what_would_exit_with_two_raises(tmp_path, arguments, error, says):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_refusals_name_arguments_of_python_and_flags_of_the_command_line(tmp_path):
+    run = optbench.run("anisotropic", iterations=4, trace="every:2", out=tmp_path)
+    whole = optbench.run("anisotropic", iterations=2, out=tmp_path)
+    file = whole.animate(tmp_path / "race.gif")
+    whole.animate(file, force=True)
+    for call, says in (
+        (lambda: optbench.run("anisotropic", set={"lr": 1}), "set 'lr' names no optimizer"),
+        (lambda: optbench.run("anisotropic", grid={"booth.lr": [1]}), "grid booth.lr: there is no"),
+        (lambda: optbench.run("anisotropic", iterations=0), "iterations=0: it must be at least 1"),
+        (
+            lambda: optbench.estimate("anisotropic", epochs=2, iterations=2),
+            "iterations and epochs exclude",
+        ),
+        (lambda: optbench.run(function="x**2"), "as start={'x': -7, 'y': [1, 2]}"),
+        (
+            lambda: optbench.tune("anisotropic", metric="test_loss"),
+            "metric='test_loss': the test split",
+        ),
+        (lambda: optbench.tune("anisotropic", batch=0), "batch=0: it must be 1 to"),
+        (lambda: optbench.check(only="speed"), "only='speed' fails nothing without fail_on_speed"),
+        (lambda: optbench.save_baseline(run.path), "run its suite with trace='all'"),
+        (lambda: optbench.target(run.path), "as on='train_loss', or run with trace='all'"),
+        (lambda: run.tolerance(), "such as grid={'sgd.lr': '1e-3:10:25'}"),
+        (lambda: run.plot("loss", smooth=5), "leave out smooth, or run with trace='all'"),
+        (lambda: whole.animate(file), "give force=True, or another name"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            call()
+        assert says in str(caught.value)
+        assert "--" not in str(caught.value)
+    with pytest.raises(SuiteError, match="--iterations 0: it must be at least 1"):
+        resolve_request(RunRequest("anisotropic", iterations=0))
+
+
 def test_a_place_that_cannot_be_written_raises(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ResultsError, match="choose another --out"):
+    with pytest.raises(ResultsError, match="choose another out"):
         optbench.run("quadratic-1d", out="file")
     with pytest.raises(ResultsError, match="is not a run"):
         optbench.load(tmp_path)
@@ -474,7 +509,7 @@ def test_tables_of_runs_are_exported_from_python(tmp_path):
     trace = optbench.export(run.path, output=file, out=tmp_path)
     assert trace["loss"].tolist() == run.trace["loss"].tolist()
     assert pd.read_csv(file)["loss"].tolist() == run.trace["loss"].tolist()
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(UsageError, match="give force=True, or another name"):
         optbench.export(run.path, output=file, out=tmp_path)
     assert optbench.export(table="lanes", out=tmp_path)["label"].tolist() == ["sgd"]
 

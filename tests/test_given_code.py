@@ -190,7 +190,7 @@ def test_a_problem_is_checked():
         ({"problem": valley, "start": {}}, "valley needs a start"),
         ({"problem": valley, "start": {"x": "a"}}, "start = ['a'] must be finite numbers"),
         ({"problem": valley, "start": [1.0, 2.0]}, "valley fails at its start: TypeError: "),
-        ({"problem": "booth", "start": [1.0]}, "a start belongs to a function; give --func"),
+        ({"problem": "booth", "start": [1.0]}, "a start belongs to a function; give func"),
         ({"problem": "booth", "gradient": slopes}, "gradient is that of one function; give it"),
         ({"problem": "booth", "vectorized": True}, "vectorized is said of a function; give it"),
         ({"function": "x**2", "start": [1.0]}, "its start names its variables"),

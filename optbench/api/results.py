@@ -74,6 +74,7 @@ class Results:
         """Return one row per optimizer: its best configuration, medians over its seeds."""
         return summary(self.tables)
 
+    @typed
     def tolerance(self) -> "pd.DataFrame":
         """Return how exactly each hyperparameter that was swept has to be set."""
         return tolerance(self.tables)
@@ -105,7 +106,9 @@ class Results:
         return _figure(self.tables, kind, chosen, options)
 
     @typed
-    def animate(self, file: str | PathLike[str], *, problem: str | None = None) -> Path:
+    def animate(
+        self, file: str | PathLike[str], *, problem: str | None = None, force: bool = False
+    ) -> Path:
         """Write an animation of all optimizers racing over a function of two variables.
 
         Parameters
@@ -114,6 +117,8 @@ class Results:
             A new ``.gif``, or an ``.mp4``, which needs ffmpeg.
         problem
             Which problem of the run, by default the first.
+        force
+            Whether a file may be overwritten.
 
         Raises
         ------
@@ -123,7 +128,7 @@ class Results:
         from optbench.report.plots.files import RACE, check_animation, choose, write_animation
 
         path = Path(file)
-        check_animation(path)
+        check_animation(path, force=force)
         chosen = problem_names(self.tables)[0] if problem is None else problem
         write_animation(choose([self.tables], RACE, [chosen]), path)
         return path

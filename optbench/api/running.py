@@ -13,7 +13,7 @@ from optbench.display.interactive import watched
 from optbench.display.phases import Phases
 from optbench.display.runs import display
 from optbench.display.screen import say
-from optbench.errors import SuiteError, UsageError
+from optbench.errors import SuiteError, UsageError, in_python
 from optbench.plugins import new_code_cache
 from optbench.records import Status
 from optbench.runs.estimate import Estimate, estimate_plan
@@ -89,6 +89,7 @@ def _taking(
 
 
 @_with_options(RunCall)
+@in_python()
 @new_code_cache()
 def run(suite: Any = (), **options: Any) -> "Results | list[Results]":
     """Run a suite, or several, and return the results.
@@ -120,6 +121,7 @@ def run(suite: Any = (), **options: Any) -> "Results | list[Results]":
 
 
 @_taking(TuneCall)
+@in_python()
 @new_code_cache()
 def tune(suite: Any = (), **options: Any) -> Study:
     """Tune optimizers alike, and judge the winners on seeds that chose nothing.
@@ -150,6 +152,7 @@ def tune(suite: Any = (), **options: Any) -> Study:
     return _study(studies.tune(call, call, notice, phases.show, phases.announce, expect))
 
 
+@in_python()
 @new_code_cache()
 def estimate(suite: Any = (), **options: Any) -> list[Estimate]:
     """Return what :func:`run` would take with these arguments; nothing is run, nothing written.

@@ -88,7 +88,7 @@ def check_format(format_: str, output: Path | None = None, *, force: bool = Fals
     if output is None:
         return format_
     written_as = format_of(output, None if format_ == "table" else format_, SUFFIXES)
-    check_place(output, "--output", force=force)
+    check_place(output, force=force)
     return written_as
 
 
@@ -109,5 +109,5 @@ def report(
     if output is None:
         tell(text, end="")
     else:
-        write_output(output, "--output", lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_output(output, lambda beside: beside.write_text(text, encoding="utf-8"))
         tell(output)

@@ -6,7 +6,7 @@ from pathlib import Path
 import platformdirs
 
 from optbench.datasets.collection import Collection, Location, locate
-from optbench.errors import DataError
+from optbench.errors import DataError, argument
 
 VARIABLE = "OPTBENCH_DATA_DIR"
 
@@ -45,7 +45,7 @@ def require(collection: Collection, data_dir: Path | None) -> Location:
     if folder is None:
         raise DataError(
             f"{name} is not in the cache ({cache_folder()}): `optbench data fetch {name}` "
-            f"downloads it, --data-dir or {VARIABLE} names a folder that holds it"
+            f"downloads it, {argument('data_dir')} or {VARIABLE} names a folder that holds it"
         )
     given = f"{folder}" if data_dir is not None else f"{folder}, which {VARIABLE} names,"
     if not os.path.isdir(folder):

@@ -3,7 +3,7 @@
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.device.gpu import CupyDevice, why_no_gpu
-from optbench.errors import DeviceError, nearest
+from optbench.errors import DeviceError, argument, nearest
 
 DEVICE_NAMES = ("cpu", "gpu", "auto")
 
@@ -28,4 +28,4 @@ def get_device(name: str) -> Device:
         return CupyDevice(wanted)
     if kind == "auto":
         return NumpyDevice()
-    raise DeviceError(f"no GPU can be used: {reason}; or run with --device cpu")
+    raise DeviceError(f"no GPU can be used: {reason}; or run with {argument('device', 'cpu')}")

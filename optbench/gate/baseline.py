@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, FiniteFloat, PositiveFloat
 
-from optbench.errors import NothingToCompareError, ResultsError, UsageError, nearest, shown
+from optbench.errors import (
+    NothingToCompareError,
+    ResultsError,
+    UsageError,
+    argument,
+    nearest,
+    shown,
+)
 from optbench.records import LANE_COLUMNS, TRACE_COLUMNS
 from optbench.store.description import check_description, check_shape
 from optbench.store.files import arrow_type, write_beside, write_json, write_tables
@@ -173,7 +180,8 @@ def check_free(folder: Path) -> None:
     if folder.exists():
         name = folder.name
         raise ResultsError(
-            f"there is already a baseline '{name}'; give another --name, or refresh it with: "
+            f"there is already a baseline '{name}'; give another {argument('name')}, or refresh "
+            "it with: "
             f"optbench check {name} --update"
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from optbench.device.choose import get_device
-from optbench.errors import ExitCode, UsageError, printable
+from optbench.errors import ExitCode, UsageError, argument, printable
 from optbench.gate.baseline import (
     FOLDER,
     Baseline,
@@ -206,7 +206,9 @@ def check_baselines(
     loaded = [load(folder) for folder in find([str(name) for name in names], Path(out))]
     if run is not None and len(loaded) > 1:
         known = ", ".join(baseline.path.name for baseline in loaded)
-        raise UsageError(f"--run is compared with a single baseline; name one of {known}")
+        raise UsageError(
+            f"{argument('run')} is compared with a single baseline; name one of {known}"
+        )
     there = None if run is None else read_run(find_runs([str(run)], Path(out))[0])
     if there is not None:
         check_whole(there)

@@ -16,7 +16,7 @@ from optbench.engine.executor import one_blas_thread
 from optbench.engine.ledger import Ledger
 from optbench.engine.nudge import nudged_problem
 from optbench.engine.stepper import Stepper
-from optbench.errors import ResultsError, UsageError
+from optbench.errors import ResultsError, UsageError, argument
 from optbench.gate.baseline import (
     FOLDER,
     NUMERICS_ITERATIONS,
@@ -150,7 +150,7 @@ def check_whole(run: RunTables) -> None:
     if every > 1:
         raise ResultsError(
             f"'{run.path}' kept {in_words(every)} of its trace, and a baseline is compared with "
-            "all; run its suite with --trace all"
+            f"all; run its suite with {argument('trace', 'all')}"
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from optbench.errors import ExitCode, UsageError, nearest
+from optbench.errors import ExitCode, UsageError, argument, nearest
 
 LOSS_THRESHOLD = 0.05
 FAMILY_LEVEL = 0.01
@@ -83,14 +83,20 @@ class Gate:
 
     def __post_init__(self) -> None:
         flags = (
-            ("--strict", self.strict, Kind.NUMERICS),
-            ("--fail-on-speed", self.fail_on_speed, Kind.SPEED),
+            ("strict", self.strict, Kind.NUMERICS),
+            ("fail_on_speed", self.fail_on_speed, Kind.SPEED),
         )
-        for flag, given, kind in flags:
+        for name, given, kind in flags:
             if given and kind not in self.kinds:
-                raise UsageError(f"{flag} needs {kind}, which --only leaves out; add --only {kind}")
+                raise UsageError(
+                    f"{argument(name)} needs {kind}, which {argument('only')} leaves out; add "
+                    f"{argument('only', str(kind))}"
+                )
         if self.kinds == ALWAYS | {Kind.SPEED} and not self.fail_on_speed:
-            raise UsageError("--only speed fails nothing without --fail-on-speed; give both")
+            raise UsageError(
+                f"{argument('only', 'speed')} fails nothing without {argument('fail_on_speed')}; "
+                "give both"
+            )
 
     @property
     def left_out(self) -> tuple[Kind, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
+from optbench.errors import argument
 from optbench.plugins import Plugin
 from optbench.settings import Setting
 
@@ -176,7 +177,7 @@ class Optimizer(ABC):
         if self.full_batch and task.minibatch:
             return (
                 f"{task.label} on {task.problem} is meant for the full batch, "
-                "not for minibatches; give --batch-size full",
+                f"not for minibatches; give {argument('batch_size', 'full')}",
             )
         return ()
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.errors import UsageError, nearest
+from optbench.errors import UsageError, argument, nearest
 from optbench.report.statistics import quantile
 from optbench.report.watched import Watched
 
@@ -193,7 +193,7 @@ def target_of(aim: Aim, watched: Watched) -> Target | None:
             if not isfinite(watched.start):
                 raise UsageError(
                     f"'{watched.problem}' has no {watched.on} at the start; run it with "
-                    "--evaluate-every, or give another target"
+                    f"{argument('evaluate_every')}, or give another target"
                 )
             value = watched.zero + (watched.start - watched.zero) / aim.number
             return Target(value, aim.text, f"the start / {aim.number:g}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from optbench.errors import UsageError
+from optbench.errors import UsageError, argument
 from optbench.records import RunTables
 from optbench.report.configurations import (
     configurations,
@@ -58,7 +58,8 @@ def _entrants(tables: RunTables, problem: str, choose_on: Sequence[int]) -> Iter
         if several and is_random and not choose_on:
             raise UsageError(
                 f"'{label}' has {len(rows)} configurations on '{problem}', chosen on the seeds "
-                "that it would be judged on; give --choose-on with the seeds that choose, "
+                f"that it would be judged on; give {argument('choose_on')} with the seeds that "
+                "choose, "
                 "such as 0-4"
             )
         numbers = [number for numbers in rows["lane_numbers"] for number in numbers]

@@ -69,7 +69,7 @@ def check_export(
     if output is None:
         return format_ or FORMATS[0]
     written_as = format_of(output, format_, {form: form for form in FORMATS})
-    check_place(output, "--output", force=force)
+    check_place(output, force=force)
     return written_as
 
 
@@ -133,7 +133,7 @@ def _write(contents: Iterator[bytes], file: Path) -> None:
         with beside.open("wb") as target:
             target.writelines(contents)
 
-    write_output(file, "--output", write)
+    write_output(file, write)
 
 
 def pieces(rows: pd.DataFrame, format_: str) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from optbench.errors import UsageError
+from optbench.errors import UsageError, argument
 
 
 def suffix_of(file: Path) -> str:
@@ -31,7 +31,11 @@ def format_of(file: Path, given: str | None, formats: Mapping[str, str]) -> str:
     said = formats.get(suffix_of(file))
     if given is None and said is None:
         choices = "|".join(dict.fromkeys(formats.values()))
-        raise UsageError(f"the suffix of '{file}' names no format; give --format {choices}")
+        raise UsageError(
+            f"the suffix of '{file}' names no format; give {argument('format')} ({choices})"
+        )
     if given is not None and said not in (None, given):
-        raise UsageError(f"'{file}' contradicts --format {given}; leave one out or make them agree")
+        raise UsageError(
+            f"'{file}' contradicts {argument('format', given)}; leave one out or make them agree"
+        )
     return given or str(said)

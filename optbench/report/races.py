@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.errors import NothingToCompareError, UsageError, nearest
+from optbench.errors import NothingToCompareError, UsageError, argument, nearest
 from optbench.records import REUSED_FROM, RunTables
 from optbench.report.aims import (
     DEFAULT,
@@ -229,6 +229,7 @@ def _step_seconds(tables: RunTables, watched: Watched) -> tuple[list[float], boo
     if not alike or reused or not all(each > 0.0 for each in seconds):
         raise UsageError(
             f"seconds of '{watched.problem}' cannot be compared: its lanes ran in blocks of "
-            "different sizes, with different workers or in another run; run it with --time-alone"
+            "different sizes, with different workers or in another run; run it with "
+            + argument("time_alone", True)
         )
     return seconds, False

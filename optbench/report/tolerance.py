@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optbench.errors import UsageError
+from optbench.errors import UsageError, argument
 from optbench.inference.tolerance import Tolerance, width
 from optbench.records import HYPERPARAMETER_PREFIX, RunTables
 from optbench.report.configurations import (
@@ -69,7 +69,7 @@ def tolerance(tables: RunTables) -> pd.DataFrame:
     if not rows:
         raise UsageError(
             f"{run_name(tables.path)} swept no numeric hyperparameter over {FEWEST_VALUES} values "
-            "or more; run a sweep, such as --grid sgd.lr=1e-3:10:25"
+            "or more; run a sweep, such as " + argument("grid", {"sgd.lr": "1e-3:10:25"})
         )
     return pd.DataFrame(rows, columns=list(TOLERANCE_COLUMNS)).astype(TOLERANCE_COLUMNS)
 

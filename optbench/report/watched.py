@@ -7,7 +7,7 @@ from math import inf, isfinite, nan
 import numpy as np
 from numpy.typing import ArrayLike
 
-from optbench.errors import UsageError
+from optbench.errors import UsageError, argument
 from optbench.inference.metric import FUNCTION_UNITS, log_losses
 from optbench.inference.times import Record, hitting_times
 from optbench.records import RunTables, averaged_rows_of
@@ -182,7 +182,8 @@ def watch_lanes(tables: RunTables, problem: str, on: str = LOSS) -> Watched | No
     if on == LOSS and kept > 1:
         raise UsageError(
             f"the run kept {in_words(kept)} of its trace, and when its loss was at a target takes "
-            "all; watch evaluations, as --on train_loss, or run with --trace all"
+            f"all; watch evaluations, as {argument('on', 'train_loss')}, or run with "
+            + argument("trace", "all")
         )
     tables = of_problems(tables, [problem])
     (meta,) = tables.meta["problems"]

@@ -14,7 +14,7 @@ from optbench import rng
 from optbench.device.base import Device
 from optbench.engine.block import Block
 from optbench.engine.executor import execute, useful_workers, worker_count
-from optbench.errors import DeviceError, ResultsError, printable
+from optbench.errors import DeviceError, ResultsError, argument, printable
 from optbench.problems.base import Problem
 from optbench.problems.functions.base import SURFACE_POINTS, Function
 from optbench.records import (
@@ -132,7 +132,8 @@ def _check_device(suite: Suite, device: Device) -> None:
     for resolved in suite.problems:
         if resolved.problem.cpu_only and device.kind != "cpu":
             raise DeviceError(
-                f"{resolved.label} is stacked NumPy code and runs on the CPU only; use --device cpu"
+                f"{resolved.label} is stacked NumPy code and runs on the CPU only; use "
+                + argument("device", "cpu")
             )
         if spare is not None and spare < NETWORK_BYTES and resolved.problem.kind == "network":
             raise DeviceError(

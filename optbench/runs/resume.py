@@ -14,7 +14,7 @@ from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.engine.block import Block
 from optbench.engine.executor import useful_workers, worker_count
-from optbench.errors import ResultsError
+from optbench.errors import ResultsError, argument
 from optbench.records import (
     EVALUATION_COLUMNS,
     NUMERICS_VERSION,
@@ -135,7 +135,7 @@ def check_environment(
     if changed and not force:
         raise ResultsError(
             f"'{path}' was begun in another environment ({changed[0]}); its numbers may change "
-            "midway: --force resumes it anyway and records that"
+            f"midway: {argument('force', True)} resumes it anyway and records that"
         )
     return changed
 

@@ -19,7 +19,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 
-from optbench.errors import ResultsError
+from optbench.errors import ResultsError, argument
 from optbench.records import SCHEMA_VERSION
 from optbench.store.lock import hold
 from optbench.store.places import make_folder, sync, writing
@@ -81,23 +81,22 @@ PART = ".optbench-{}.part"
 """Name of a file that is being written, beside the one that it becomes."""
 
 
-def check_place(file: Path, option: str, *, force: bool) -> None:
-    """Refuse a file's place where something is already; ``force`` lets a file be overwritten.
-
-    ``option`` is what gave the place on the command line.
-    """
+def check_place(file: Path, *, force: bool) -> None:
+    """Refuse a file's place where something is already; ``force`` lets a file be overwritten."""
     if lexists(file) and not isfile(file):
-        raise ResultsError(f"'{file}' exists and is not a file; give another {option}")
+        raise ResultsError(f"'{file}' exists and is not a file; give another name")
     if lexists(file) and not force:
-        raise ResultsError(f"'{file}' already exists; give --force, or another {option}")
+        raise ResultsError(
+            f"'{file}' already exists; give {argument('force', True)}, or another name"
+        )
 
 
-def write_output(file: Path, option: str, write: Callable[[Path], Any]) -> None:
+def write_output(file: Path, write: Callable[[Path], Any]) -> None:
     """Write a file where the user wants it, and make its folders.
 
-    A link stays, and what it names changes. ``option`` is what gave the place on the command line.
+    A link stays, and what it names changes.
     """
-    with writing(file, option):
+    with writing(file, "name"):
         file.parent.mkdir(parents=True, exist_ok=True)
         _replace(Path(realpath(file)), write)
 

@@ -51,7 +51,7 @@ def pack(path: Path, file: Path, *, force: bool = False) -> None:
     """
     if file.suffix != SUFFIX:
         raise UsageError(f"'{file}' is no name of a pack; end it in {SUFFIX}")
-    check_place(file, "FILE", force=force)
+    check_place(file, force=force)
     _check_ended(path)
     root = run_name(path).replace("/", "-")
     members = {f"{root}/{each.relative_to(path).as_posix()}": each for each in path.rglob("*")}
@@ -74,7 +74,7 @@ def pack(path: Path, file: Path, *, force: bool = False) -> None:
                 with each.open("rb") as source, archive.open(info, "w") as target:
                     shutil.copyfileobj(source, target)
 
-    write_output(file, "FILE", write)
+    write_output(file, write)
 
 
 def _check_ended(path: Path) -> None:

@@ -6,24 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from optbench.errors import ResultsError
+from optbench.errors import ResultsError, argument
 
 DEFAULT_OUT = Path("results")
 """The results directory where nobody names another."""
 
 
 @contextmanager
-def writing(place: Path, option: str = "--out") -> Iterator[None]:
+def writing(place: Path, remedy: str = "") -> Iterator[None]:
     """Turn what the system says about a place that cannot be written into one line.
 
-    ``option`` is what names another place on the command line.
+    ``remedy`` is what another place is chosen by, where that is not the results directory.
     """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise ResultsError(
-            f"cannot write results to '{place}': {reason}; free it or choose another {option}"
+            f"cannot write results to '{place}': {reason}; free it or choose another "
+            f"{remedy or argument('out')}"
         ) from None
 
 

@@ -26,6 +26,7 @@ from pydantic import (
 from optbench.errors import (
     LONGEST_NAME,
     SuiteError,
+    argument,
     encoding_complaint,
     first_complaint,
     nearest,
@@ -345,7 +346,7 @@ def _suite_meant(source: str, known: Mapping[str, Path]) -> str:
     from optbench.problems.registry import PROBLEMS
 
     if source in PROBLEMS or source in offered():
-        return f"it is a problem: run it with --problem {source}"
+        return f"it is a problem: run it with {argument('problem', source)}"
     return f"{nearest(source, known)} (or give a .toml)"
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from optbench.errors import SuiteError
+from optbench.errors import SuiteError, argument
 from optbench.optimizers.base import Optimizer
 from optbench.plugins import given_name
 from optbench.problems.base import Problem
@@ -39,7 +39,9 @@ def named_problems(
     each: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
     plain = [one for one in each if not isinstance(one, str) and not _is_problem(one)]
     if start and not plain:
-        raise SuiteError("a start belongs to a function; give --function, or in Python problem=f")
+        raise SuiteError(
+            f"a start belongs to a function; give {argument('function')}, or in Python problem=f"
+        )
     if gradient is not None and len(plain) != 1:
         raise SuiteError("gradient is that of one function; give it with problem=f")
     if vectorized and not plain:

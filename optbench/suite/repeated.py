@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from optbench.errors import ResultsError, SuiteError
+from optbench.errors import ResultsError, SuiteError, argument
 from optbench.optimizers.plugin import offered as offered_optimizers
 from optbench.optimizers.registry import get_optimizer
 from optbench.plugins import Plugin, anchored, is_path, is_there, new_code_cache, parts, texts_now
@@ -67,7 +67,8 @@ def repeated_suite(
         where = f"{run / code.folder} ({code.summary})"
         if not trust:
             raise SuiteError(
-                f"'{name}' {difference}; --trust executes the copy that the run kept: {where}"
+                f"'{name}' {difference}; {argument('trust', True)} executes the copy that the "
+                f"run kept: {where}"
             )
         notice(f"'{name}' {difference}: executing the copy that the run kept: {where}")
         beside = {file for other in codes.values() for file in other.files_in(code.folder)}

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError, argument, nearest
 from optbench.optimizers.registry import get_optimizer, known_hyperparameters, optimizer_names
 from optbench.problems.registry import get_problem_class
 from optbench.settings import check_type
@@ -139,7 +139,7 @@ class RunRequest:
     @property
     def changes(self) -> "list[tuple[str, Changes]]":
         """Values and sweeps by the options that they are given with."""
-        return [("--set", self.set), ("--grid", self.grid)]
+        return [("set", self.set), ("grid", self.grid)]
 
 
 def resolve_request(
@@ -166,13 +166,17 @@ def requested_suites(
     problems = _listed(request.problem)
     if request.function is not None:
         if sources or problems:
-            raise SuiteError("--function is a suite of its own; leave suites and --problem out")
+            raise SuiteError(
+                f"{argument('function')} is a suite of its own; leave suites and "
+                f"{argument('problem')} out"
+            )
         start = request.start or {}
         if not isinstance(start, Mapping) or request.gradient or request.vectorized:
             raise SuiteError(
-                "--function is a formula: its start names its variables, its gradient is its own"
+                f"{argument('function')} is a formula: its start names its variables, its "
+                "gradient is its own"
             )
-        return [parse_suite(function_suite(request.function, start), "--function")]
+        return [parse_suite(function_suite(request.function, start), argument("function"))]
     if problems and not sources:
         return [suite_of_problems(problems, _listed(request.optimizers))]
     suites = [_read(source, resolved_suite) for source in sources or DEFAULT_SUITES]
@@ -199,23 +203,25 @@ class _Change:
     value: Any
 
     def __str__(self) -> str:
-        return f"{self.option} {self.target}.{self.key}"
+        return f"{argument(self.option)} {self.target}.{self.key}"
 
     def merged(self, entry: OptimizerEntry) -> OptimizerEntry:
         """Return an entry with this change."""
         change = {self.key: self.value}
-        return entry.merged(change if self.option == "--set" else {self.option[2:]: change})
+        return entry.merged(change if self.option == "set" else {self.option: change})
 
 
 def _changes(option: str, changes: Changes) -> Iterable[_Change]:
     for name, value in changes.items() if isinstance(changes, Mapping) else changes:
         target, _, key = name.rpartition(".")
         if name and "." not in name:
-            raise SuiteError(f"{option} '{name}' {without_target(name)}")
+            raise SuiteError(f"{argument(option)} '{name}' {without_target(name)}")
         if not (target and key):
-            raise SuiteError(f"{option} '{name}' is malformed; write TARGET.key, as adam.lr")
+            raise SuiteError(
+                f"{argument(option)} '{name}' is malformed; write TARGET.key, as adam.lr"
+            )
         change = _Change(option, target, key, value)
-        if option == "--grid":
+        if option == "grid":
             try:
                 change = replace(change, value=grid_values(change.value))
             except SuiteError as error:
@@ -273,11 +279,11 @@ class _Draft:
         places = [] if titles else self._problem_hits(change)
         if titles:
             self._change(change, titles)
-        if places and change.option == "--space":
+        if places and change.option == "space":
             raise SuiteError(f"{change}: only hyperparameters of optimizers have spaces")
         for place in places:
             check_option(self.file.problem[place], change.key)
-            _give(self.problems[place], change.key, change.value, grid=change.option == "--grid")
+            _give(self.problems[place], change.key, change.value, grid=change.option == "grid")
         return bool(titles or places)
 
     def _hits(self, change: _Change) -> tuple[str, ...]:
@@ -401,17 +407,22 @@ def _unmet(change: _Change, drafts: Sequence[_Draft]) -> str:
 def _check_numbers(suites: Sequence[SuiteFile], request: RunRequest) -> None:
     """Refuse options that fit none of the suites."""
     if request.name is not None and len(suites) > 1:
-        raise SuiteError(f"--name takes one suite, not {len(suites)}; run them one by one")
+        raise SuiteError(
+            f"{argument('name')} takes one suite, not {len(suites)}; run them one by one"
+        )
     if request.iterations is not None and request.epochs is not None:
-        raise SuiteError("--iterations and --epochs exclude each other; give one of them")
+        raise SuiteError(
+            f"{argument('iterations')} and {argument('epochs')} exclude each other; give one of "
+            "them"
+        )
     for key in ("iterations", "epochs"):
         count = getattr(request, key)
         if count is not None and count < 1:
-            raise SuiteError(f"--{key} {count}: it must be at least 1")
+            raise SuiteError(f"{argument(key, count)}: it must be at least 1")
     entries = [entry for suite in suites for entry in suite.problem]
     for key in (*PROBLEM_OPTIONS, "epochs", "evaluate_every"):
         needed = key if key in PROBLEM_OPTIONS else "batch_size"
         given = getattr(request, key) is not None
         if given and not any(_takes(entry, needed) for entry in entries):
             names = ", ".join(entry.title for entry in entries)
-            raise SuiteError(f"--{key.replace('_', '-')} means nothing to {names}; leave it out")
+            raise SuiteError(f"{argument(key)} means nothing to {names}; leave it out")

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optbench.errors import SuiteError, shown
-from optbench.suite.flags import START_EXAMPLE
+from optbench.errors import SuiteError, argument, shown
 from optbench.suite.format import (
     OptimizerEntry,
     SuiteFile,
@@ -32,7 +31,8 @@ def function_suite(expression: str, start: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not start:
         raise SuiteError(
-            f"--function needs a start; give each variable a value, as {START_EXAMPLE}"
+            f"{argument('function')} needs a start; give each variable a value, as "
+            + argument("start", {"x": -7, "y": [1, 2]})
         )
     return {
         "name": FUNCTION_SUITE,
@@ -81,4 +81,4 @@ def suite_of_problems(
     title = entries[0].get("label", entries[0]["name"])
     optimizer = [entry.model_dump(exclude_unset=True) for entry in chosen]
     suite = {"name": shown(title), "problem": entries, "optimizer": optimizer}
-    return parse_suite(suite, "--problem")
+    return parse_suite(suite, argument("problem"))

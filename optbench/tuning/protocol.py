@@ -93,7 +93,7 @@ class TuneRequest(RunRequest):
     @property
     def changes(self) -> list[tuple[str, Changes]]:
         """Values, sweeps and spaces by the options that they are given with."""
-        return [*super().changes, ("--space", self.space)]
+        return [*super().changes, ("space", self.space)]
 
     @property
     def targets(self) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError, argument, nearest
 from optbench.optimizers.base import Optimizer
 from optbench.optimizers.presets import PRESETS
 from optbench.optimizers.registry import (
@@ -89,7 +89,8 @@ class SpaceSet:
 
 
 def _remedy(optimizer: str, key: str) -> str:
-    return f"give --space '{label(optimizer)}.{key}=log(1e-4, 1)', or other spaces"
+    space = argument("space", {f"{label(optimizer)}.{key}": "log(1e-4, 1)"})
+    return f"give {space}, or other spaces"
 
 
 def check_spaces(optimizer: Optimizer, spaces: Mapping[str, Space]) -> None:

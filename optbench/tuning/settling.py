@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError, argument, nearest
 from optbench.inference.multiplicity import least_seeds
 from optbench.records import STEPS_TO_TARGET
 from optbench.schedules import DECAYING
@@ -126,10 +126,14 @@ def _check(request: TuneRequest) -> None:
             f"unknown sampler '{request.sampler}'; {nearest(request.sampler, SAMPLERS)}"
         )
     if request.halving is None and (request.halving_anyway or request.first_rung != FIRST_RUNG):
-        raise SuiteError("--first-rung and --halving-anyway mean nothing without --halving")
+        raise SuiteError(
+            f"{argument('first_rung')} and {argument('halving_anyway')} mean nothing without "
+            f"{argument('halving')}"
+        )
     if request.halving is not None and request.sampler == "tpe":
         raise SuiteError(
-            "--halving with --sampler tpe: tpe learns from the scores of whole trials, which those "
+            f"{argument('halving')} with {argument('sampler', 'tpe')}: tpe learns from the "
+            "scores of whole trials, which those "
             "that halving ends do not have; take random, sobol, halton or grid"
         )
     if request.sampler == "tpe":
@@ -138,27 +142,36 @@ def _check(request: TuneRequest) -> None:
     for name, bound in least.items():
         given = getattr(request, name)
         if given != "auto" and not bound <= given <= MAX_SEEDS:
-            option, or_auto = name.replace("_", "-"), ", or auto" * (name == "eval_seeds")
-            raise SuiteError(f"--{option} {given}: it must be {bound} to {MAX_SEEDS}{or_auto}")
+            or_auto = ", or auto" * (name == "eval_seeds")
+            raise SuiteError(f"{argument(name, given)}: it must be {bound} to {MAX_SEEDS}{or_auto}")
     if request.eval_seeds != "auto" and request.seeds is not None:
-        raise SuiteError("--eval-seeds and --seeds both say which seeds judge; give one of them")
+        raise SuiteError(
+            f"{argument('eval_seeds')} and {argument('seeds')} both say which seeds judge; give "
+            "one of them"
+        )
     metric = request.metric
     if metric is not None and metric.startswith("test_"):
         instead = metric.replace("test_", "validation_")
-        raise SuiteError(f"--metric {metric}: the test split never chooses; take {instead}")
+        raise SuiteError(
+            f"{argument('metric', metric)}: the test split never chooses; take {instead}"
+        )
     if metric is not None and metric not in METRICS:
         raise SuiteError(f"unknown metric '{metric}'; {nearest(metric, METRICS)}")
     if request.targets and metric != STEPS_TO_TARGET:
-        raise SuiteError(f"--target means nothing without --metric {STEPS_TO_TARGET}")
+        raise SuiteError(
+            f"{argument('target')} means nothing without {argument('metric', STEPS_TO_TARGET)}"
+        )
     if metric == STEPS_TO_TARGET and not request.targets:
         raise SuiteError(
-            f"--metric {metric} needs a --target: a value as 0.1, published, start/100, or one of "
+            f"{argument('metric', metric)} needs {argument('target')}: a value as 0.1, "
+            "published, start/100, or one of "
             "these for each problem as PROBLEM=0.1"
         )
     if metric == STEPS_TO_TARGET and request.halving is not None:
         raise SuiteError(
-            f"--halving with --metric {metric}: of two lanes that are not there by a rung none is "
-            "ahead; leave out --halving, or take another metric"
+            f"{argument('halving')} with {argument('metric', metric)}: of two lanes that are not "
+            "there by a rung none is "
+            f"ahead; leave out {argument('halving')}, or take another metric"
         )
 
 
@@ -241,7 +254,7 @@ def _metrics(
             notice(
                 f"{base.problem[place].title} has no validation split to choose by, so a part "
                 f'of its training data becomes one (split = "{VALIDATED}"); '
-                "--metric final_loss keeps the split"
+                f"{argument('metric', 'final_loss')} keeps the split"
             )
         suite = resolve(base.changed(problem=plain), data_dir=data_dir)
     metrics = {}
@@ -250,7 +263,8 @@ def _metrics(
         validated = "validation" in problem.problem.split_sizes()
         if request.metric is not None and on.startswith("validation_") and not validated:
             raise SuiteError(
-                f"--metric {on}: {problem.label} has no validation split; take final_loss"
+                f"{argument('metric', on)}: {problem.label} has no validation split; take "
+                "final_loss"
             )
         metrics[problem.label] = request.metric or (on if validated else "final_loss")
     return suite, metrics, goals
@@ -328,7 +342,8 @@ def _check_schedules(suite: Suite, entrants: Sequence[Entrant]) -> None:
                     raise SuiteError(
                         f"{entry.label} on {problem.label}: a learning rate that decays (schedule "
                         f"= {schedule}) turns rankings over, so a rung says little of the end; "
-                        "leave out --halving, or give --halving-anyway"
+                        f"leave out {argument('halving')}, or give "
+                        f"{argument('halving_anyway', True)}"
                     )
 
 
@@ -362,7 +377,8 @@ def _spaces(entry: OptimizerEntry, kept: set[str], found: SpaceSet) -> tuple[dic
     spaces = {key: space for key, space in found.of(entry.name).items() if key not in kept}
     if not spaces:
         raise SuiteError(
-            f"{entry.title}: --set leaves nothing to tune; give --space '{entry.title}.KEY=…'"
+            f"{entry.title}: {argument('set')} leaves nothing to tune; give "
+            + argument("space", {f"{entry.title}.KEY": "…"})
         )
     return spaces, found.source(entry.name)
 

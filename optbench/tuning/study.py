@@ -21,7 +21,7 @@ from optbench.device.base import Device
 from optbench.device.choose import get_device
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
-from optbench.errors import ResultsError, SuiteError
+from optbench.errors import ResultsError, SuiteError, argument
 from optbench.records import (
     NUMERICS_VERSION,
     SCHEMA_VERSION,
@@ -194,8 +194,9 @@ def begin(
     every = kept_every(execution.kept)  # it refuses what is malformed
     if request.metric == STEPS_TO_TARGET and every > 1:
         raise SuiteError(
-            f"--trace {execution.trace} with --metric {STEPS_TO_TARGET}: when a lane was at its "
-            "target takes all rows; leave out --trace"
+            f"{argument('trace', execution.trace)} with {argument('metric', STEPS_TO_TARGET)}: "
+            "when a lane was at its "
+            f"target takes all rows; leave out {argument('trace')}"
         )
     device = get_device(execution.device)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from optbench.errors import SuiteError, UsageError
+from optbench.errors import SuiteError, UsageError, argument
 from optbench.records import STEPS_TO_TARGET, RunTables
 from optbench.report.aims import FIXED, Aim, aims_of, parse_aim, published_for, target_of
 from optbench.report.statistics import ENDED_WORST
@@ -48,7 +48,9 @@ def goals_of(texts: Sequence[str], suite: Suite) -> dict[str, Goal]:
         aims = aims_of(texts, [*problems], who=f"{suite.name} has", fixed=True)
         for label in problems:
             if label not in aims:
-                raise SuiteError(f"{label} has no target; give --target '{label}=RULE': {FIXED}")
+                raise SuiteError(
+                    f"{label} has no target; give {argument('target', f'{label}=RULE')}: {FIXED}"
+                )
         return {label: _goal(aims[label], problem) for label, problem in problems.items()}
     except UsageError as error:
         raise SuiteError(str(error)) from None
@@ -74,7 +76,7 @@ def _goal(aim: Aim, problem: ResolvedProblem) -> Goal:
     if problem.rules.evaluate_every is None:
         raise SuiteError(
             f"the published target of {problem.label} is a {published.on}, which only evaluations "
-            "see; give --evaluate-every"
+            f"see; give {argument('evaluate_every')}"
         )
     return Goal(aim.text, published.on, published.value)
 

@@ -90,7 +90,7 @@ def test_a_file_is_overwritten_only_by_force(made, tmp_path):
     assert written.startswith("problem,metric,a,b,")
     place.write_text("mine", encoding="utf-8")
     message = optbench("compare", "one", "-O", place, cwd=made).message
-    assert message == f"'{place}' already exists; give --force, or another --output"
+    assert message == f"'{place}' already exists; give --force, or another name"
     assert place.read_text(encoding="utf-8") == "mine"
     told(made, "one", "-O", place, "--force")
     assert place.read_text(encoding="utf-8") == written
@@ -105,7 +105,7 @@ def test_a_file_is_overwritten_only_by_force(made, tmp_path):
         (("one", "--reference", "adamw"), 2, "has no optimizer 'adamw'; did you mean 'adam'?"),
         (("one", "--margin", "wide"), 2, "--margin 'wide' is malformed; write 1%"),
         (("one", "--format", "html"), 2, "unknown format 'html'"),
-        (("one", "-O", "x.txt"), 2, "'x.txt' names no format; give --format md|latex|csv|json"),
+        (("one", "-O", "x.txt"), 2, "'x.txt' names no format; give --format (md|latex|csv|json)"),
         (("one", "-O", "x.tex", "--format", "md"), 2, "'x.tex' contradicts --format md"),
         (("one", "--force"), 2, "--force belongs to --output; give both"),
         (("one", "--level", "0"), 2, "level = 0 must lie between 0 and 1"),

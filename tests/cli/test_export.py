@@ -303,7 +303,7 @@ def test_a_file_is_overwritten_only_by_force(made, tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text("mine")
     message = optbench("export", "sweep", "-O", file, cwd=made).message
-    assert message == f"'{file}' already exists; give --force, or another --output"
+    assert message == f"'{file}' already exists; give --force, or another name"
     assert file.read_text() == "mine"
     exported(made, "sweep", "-O", file, "--force")
     assert file.read_text("utf-8") == exported(made, "sweep")
@@ -328,7 +328,7 @@ def test_a_file_is_whole_or_not_there(made, tmp_path, monkeypatch):
         message = optbench("export", "-O", tmp_path / name, "--force", cwd=made).message
         assert message == (
             f"cannot write results to '{tmp_path / name}': No space left on device; "
-            "free it or choose another --output"
+            "free it or choose another name"
         )
     assert {each.name for each in tmp_path.iterdir()} == {"old.csv"}
     assert (tmp_path / "old.csv").read_text() == "mine"
@@ -342,7 +342,10 @@ def test_a_file_is_whole_or_not_there(made, tmp_path, monkeypatch):
         ("--format|CSV", "did you mean 'csv'?"),
         ("--table|", "unknown table ''; known are trace, lanes, evaluation, summary"),
         ("--table|lane", "unknown table 'lane'; did you mean 'lanes'?"),
-        ("-O|rows.txt", "the suffix of 'rows.txt' names no format; give --format csv|json|parquet"),
+        (
+            "-O|rows.txt",
+            "the suffix of 'rows.txt' names no format; give --format (csv|json|parquet)",
+        ),
         ("-O|rows", "the suffix of 'rows' names no format"),
         ("-O|", "it is empty; write . for this folder"),
         ("-O|rows.csv|--format|json", "'rows.csv' contradicts --format json; leave one out"),

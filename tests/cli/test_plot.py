@@ -273,7 +273,7 @@ def test_what_is_there_is_not_overwritten(cwd, drawn, there):
     why = (
         "already exists; give --force, or" if there == "file" else "exists and is not a file; give"
     )
-    assert message == f"'mine.png' {why} another --save"
+    assert message == f"'mine.png' {why} another name"
     assert drawn == []
     assert there != "file" or place.read_text() == "mine"
     assert there != "link" or place.is_symlink()
@@ -291,7 +291,7 @@ def test_force_overwrites_files_and_nothing_else(cwd, drawn):
     message = optbench(
         "plot", "quadratic", "--kind", "loss", "--save", "folder.png", "--force", cwd=cwd
     ).message
-    assert message == "'folder.png' exists and is not a file; give another --save"
+    assert message == "'folder.png' exists and is not a file; give another name"
 
 
 def test_force_without_a_file_means_nothing(made):
@@ -598,7 +598,7 @@ def test_of_several_functions_one_is_named(tmp_path, raced):
 def test_an_animation_is_overwritten_only_by_force(cwd, raced):
     (cwd / "race.gif").write_text("mine")
     message = optbench("plot", "sweep", "--animate", "race.gif", cwd=cwd).message
-    assert message == "'race.gif' already exists; give --force, or another --animate"
+    assert message == "'race.gif' already exists; give --force, or another name"
     assert (cwd / "race.gif").read_text() == "mine"
     assert raced == []
     figures(optbench("plot", "sweep", "--animate", "race.gif", "--force", cwd=cwd))

@@ -211,7 +211,7 @@ def refused(*arguments, cwd):
         ("anisotropic|--metric|test_error", "the test split never chooses; take validation_error"),
         ("anisotropic|--metric|loss", "unknown metric 'loss'"),
         ("anisotropic|--metric|validation_loss", "has no validation split; take final_loss"),
-        ("anisotropic|--metric|steps_to_target", "needs a --target: a value as 0.1, published, st"),
+        ("anisotropic|--metric|steps_to_target", "needs --target: a value as 0.1, published, st"),
         ("anisotropic|--target|0.1", "--target means nothing without --metric steps_to_target"),
         (
             "anisotropic|--metric|steps_to_target|--target|best:5%",

@@ -148,7 +148,7 @@ def test_bad_starts_are_refused_in_one_line(starts, says):
     [
         (
             {"function": "x**2"},
-            "--function needs a start; give each variable a value, as --start x=-7,y=2",
+            "--function needs a start; give each variable a value, as --start x=-7",
         ),
         ({"start": {"x": 1}}, "a start belongs to a function; give --function, or"),
         ({"suite": "anisotropic", "function": "x**2"}, "--function is a suite of its own"),

@@ -231,7 +231,7 @@ def test_where_no_lane_has_a_finite_row_there_is_no_start_and_all_miss():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"target": ()}, "--metric steps_to_target needs a --target: a value as 0.1, published"),
+        ({"target": ()}, "--metric steps_to_target needs --target: a value as 0.1, published"),
         ({"metric": None}, "--target means nothing without --metric steps_to_target"),
         ({"metric": "final_loss"}, "--target means nothing without --metric steps_to_target"),
         ({"target": "best:5%"}, "'best:5%' depends on the runs that are compared; write 0.1, st"),
@@ -244,7 +244,7 @@ def test_where_no_lane_has_a_finite_row_there_is_no_start_and_all_miss():
         ({"target": "1", "halving": 3}, "--halving with --metric steps_to_target: of two lanes"),
         (
             {"target": "anisotropic=1", "problem": ["anisotropic", "booth"]},
-            "booth has no target; give --target 'booth=RULE': 0.1, start/100 or published",
+            "booth has no target; give --target booth=RULE: 0.1, start/100 or published",
         ),
         (
             {"target": "start/10", "suite": NETWORK},

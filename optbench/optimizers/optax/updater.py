@@ -7,7 +7,7 @@ import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array
-from optbench.errors import SuiteError
+from optbench.errors import SuiteError, argument
 from optbench.optimizers.base import HostColumns, Lanes, Updater
 from optbench.optimizers.optax.factory import Factory, jax_on
 from optbench.optimizers.optax.noise import is_key, noise_of
@@ -197,7 +197,7 @@ def _device_of(array: Array) -> Any:
     except (RuntimeError, IndexError):
         raise SuiteError(
             "this JAX cannot use the GPU; install it with CUDA (pip install 'jax[cuda13]'), "
-            "or run with --device cpu"
+            f"or run with {argument('device', 'cpu')}"
         ) from None
 
 

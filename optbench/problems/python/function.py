@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
-from optbench.errors import DeviceError, SuiteError
+from optbench.errors import DeviceError, SuiteError, argument
 from optbench.plugins import complaint, first_line
 from optbench.problems.base import Arrays, Losses, Minimum
 from optbench.problems.functions.base import SURFACE_POINTS, Function, Interval
@@ -188,7 +188,7 @@ class PythonFunction(Function):
         if xp is not np:
             raise DeviceError(
                 f"{self.name} is written for Python on the CPU and runs on the CPU only; "
-                "use --device cpu"
+                f"use {argument('device', 'cpu')}"
             )
         finite = np.flatnonzero(np.isfinite(points).all(axis=1))
         if self.calls.vectorized:

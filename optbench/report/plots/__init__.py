@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from optbench.errors import UsageError, nearest
+from optbench.errors import UsageError, argument, nearest
 from optbench.records import POSITION_NAMES, RunTables, StudyTables
 from optbench.report.configurations import describe, swept_numbers
 from optbench.report.plots import (
@@ -172,7 +172,7 @@ def _obstacle(kind: str, tables: RunTables, problem: str, least: int = 2) -> str
         return None if lanes[columns].notna().any(axis=None) else "no lane has a schedule"
     if kind == "evaluation":
         times = evaluation.evaluations_of(tables, problem)["iteration"].nunique()
-        few = f"fewer than {least} evaluations; optbench run --evaluate-every makes more"
+        few = f"fewer than {least} evaluations; run with {argument('evaluate_every')} for more"
         return None if times >= least else few
     if kind == "loss" or kind in JOINED:
         begun = rows.loc[rows["iteration"] == 0, "loss"].abs() < float("inf")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from optbench.errors import UsageError
+from optbench.errors import UsageError, argument
 from optbench.records import RunTables
 from optbench.report.configurations import (
     CRITERIA,
@@ -101,7 +101,7 @@ def best_lines(
     if options.x == "seconds" and tables.runs:
         raise UsageError(
             "seconds of several runs are not alike: other machines, workers and blocks; leave out "
-            "--x seconds, or draw these runs one by one"
+            f"{argument('x', 'seconds')}, or draw these runs one by one"
         )
     if options.x == "seconds" and best["step_seconds"].isna().all():
         raise UsageError(f"no step time of '{meta['problem']}' is recorded; x must be iteration")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from optbench.errors import UsageError, nearest
+from optbench.errors import UsageError, argument, nearest
 from optbench.records import RunTables, StudyTables
 from optbench.report.configurations import problem_names
 from optbench.report.formats import format_of, suffix_of
@@ -180,7 +180,7 @@ def places(
         ]
         chosen = _distinct(target / f"{name}.{suffix}" for name in names)
     for place in chosen:
-        check_place(place, "--save", force=force)
+        check_place(place, force=force)
     return chosen
 
 
@@ -226,16 +226,14 @@ def write_figure(figure: Figure, place: Path) -> str:
     """
     lacking = fit_fonts(figure)
     with boxes_allowed():
-        write_output(
-            place, "--save", lambda beside: figure.savefig(beside, format=suffix_of(place))
-        )
+        write_output(place, lambda beside: figure.savefig(beside, format=suffix_of(place)))
     return lacking
 
 
 def check_animation(place: Path, *, force: bool = False) -> None:
     """Refuse an animation that cannot be written, before anything is read or drawn."""
     form_of(place)
-    check_place(place, "--animate", force=force)
+    check_place(place, force=force)
 
 
 def write_animation(races: Sequence[Subject], place: Path) -> str:
@@ -245,7 +243,7 @@ def write_animation(races: Sequence[Subject], place: Path) -> str:
     """
     if len(races) > 1:
         several = len({race.problem for race in races}) > 1
-        remedy = "choose one with --problem" if several else "name one run"
+        remedy = f"choose one with {argument('problem')}" if several else "name one run"
         raise UsageError(f"'{place}' shows one race and there are {len(races)}; {remedy}")
     (race,) = races
     lacking: list[str] = []
@@ -253,5 +251,5 @@ def write_animation(races: Sequence[Subject], place: Path) -> str:
     def write(beside: Path) -> None:
         lacking.append(animate(race.tables, race.problem, beside, form_of(place)))
 
-    write_output(place, "--animate", write)
+    write_output(place, write)
     return lacking[0]

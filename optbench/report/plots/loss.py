@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from optbench.errors import UsageError
+from optbench.errors import UsageError, argument
 from optbench.records import RunTables
 from optbench.report.configurations import configurations, describe, problem_title
 from optbench.report.curves import lane_losses, leading_finite, median_curve, starting_loss
@@ -113,7 +113,7 @@ def _window(meta: dict[str, Any], options: PlotOptions, every: int, *, crowded: 
         if (options.smooth or 1) > 1:
             raise UsageError(
                 f"the run kept {in_words(every)} of its trace, and smoothing needs them all; leave "
-                "out --smooth, or run with --trace all"
+                f"out {argument('smooth')}, or run with {argument('trace', 'all')}"
             )
         return 1
     window = options.window(meta["batch_size"])
