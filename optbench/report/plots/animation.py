@@ -21,7 +21,7 @@ from PIL import Image
 from optbench.errors import UsageError
 from optbench.records import RunTables
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
-from optbench.report.plots.landscape import ground_of
+from optbench.report.plots.landscape import ground_of, within
 from optbench.report.plots.options import WIDTH
 from optbench.report.plots.paths import (
     COLORS,
@@ -31,7 +31,6 @@ from optbench.report.plots.paths import (
     exits_of,
     value_colors,
     view_of,
-    within,
 )
 from optbench.report.plots.sheet import add_legend, new_figure
 from optbench.report.plots.style import CROSS, literal
@@ -89,6 +88,7 @@ class Race:
         height = min(TALLEST_INCHES, aspect * (WIDTH - SIDE_INCHES))
         self.figure = new_figure(FRAME_INCHES + height)
         self.figure.set_dpi(DOTS_PER_INCH)
+        self.figure.set_layout_engine("compressed")  # a bar of colours is no higher than the axes
         self._axes: Axes = self.figure.add_subplot()
         self._title = literal(problem)
         ground.draw(self._axes, view)
@@ -105,7 +105,9 @@ class Race:
         else:
             self._title += f", {families[0].name}"
             self.figure.colorbar(scale, ax=self._axes, label=paths.swept_name)
-        signs = {"start": RING, **ground.signs()}
+        signs = {"start": RING, **ground.signs(view)}
+        if any(runner.leaves for runner in self._runners):
+            signs["out of view, or lost"] = CROSS
         samples |= {name: sample_of(sign) for name, sign in signs.items()}
         add_legend(self.figure, samples.values(), samples)
         self.show(0)
@@ -182,6 +184,7 @@ class _Runner:
         self.artists = (self._line, self._head, self._cross)
         self.sample = Line2D([], [], markersize=8, **look)
         self.name = ", ".join(filter(None, (family.name, path.setting, path.ending)))
+        self.leaves = path.lost(view) is not None or len(path.exits(view)) > 0
         self.end = int(path.iterations[-1]) if path.iterations.size else -1
 
     def show(self, iteration: int) -> None:

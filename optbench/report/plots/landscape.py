@@ -15,6 +15,7 @@ from optbench.errors import ResultsError
 from optbench.records import RunTables
 from optbench.report.configurations import describe
 from optbench.report.curves import LARGEST
+from optbench.report.plots.sheet import NO_BREAK
 from optbench.report.plots.style import NAME_CHARACTERS, literal
 
 CONTOURS = 20
@@ -73,6 +74,9 @@ SMALL_PLUS: dict[str, Any] = {**PLUS, "markersize": 7, "markeredgewidth": 1.0}
 LONGEST_FORMULA = 64
 """Characters of the longest formula that a title shows."""
 
+SIGNS = ("+ ", "− ")
+"""What begins a term of a formula that has others before it."""
+
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -113,10 +117,11 @@ class Ground(ABC):
                 axes.plot(*self.minima[chosen].T, color="black", zorder=6, **sign)
         axes.set(xlim=view[0], ylim=view[1])
 
-    def signs(self) -> dict[str, dict[str, Any]]:
-        """Return the signs that stand for minima, by their names."""
+    def signs(self, view: np.ndarray) -> dict[str, dict[str, Any]]:
+        """Return the signs that stand for minima in view, by their names."""
+        seen = within(self.minima, view)
         named = {"minimum": (self.lowest, PLUS), "local minimum": (~self.lowest, SMALL_PLUS)}
-        return {name: sign for name, (chosen, sign) in named.items() if chosen.any()}
+        return {name: sign for name, (chosen, sign) in named.items() if (chosen & seen).any()}
 
 
 @dataclass(frozen=True)
@@ -201,6 +206,12 @@ class Curve(Ground):
     @override
     def draw_function(self, axes: Axes, view: np.ndarray) -> None:
         axes.plot(self.x, self.value, **CURVE)
+
+
+def within(points: np.ndarray, view: np.ndarray) -> np.ndarray:
+    """Say which points, (points, 2), lie in a view: booleans, shape (points,)."""
+    inside: np.ndarray = np.all((points >= view[:, 0]) & (points <= view[:, 1]), axis=1)
+    return inside
 
 
 def _seen(side: np.ndarray, limits: np.ndarray | tuple[float, float]) -> np.ndarray:
@@ -310,20 +321,34 @@ def _thinned(levels: np.ndarray) -> np.ndarray:
 
 
 def _title(problem: str, meta: dict[str, Any]) -> str:
-    """Return the name of a function, with its formula unless that is long."""
+    """Return the name of a function, with its formula unless that is long.
+
+    It can be broken before the formula and between its terms.
+    """
     formula = typeset(meta.get("formula") or "")
     if not 0 < len(formula) <= LONGEST_FORMULA:
         return literal(problem)
-    return literal(f"{problem}: f({', '.join(meta['variables'])}) = {formula}")
+    value = f"f({', '.join(meta['variables'])}) =".replace(" ", NO_BREAK)
+    return literal(f"{problem}: {value} {_between_terms(formula)}")
+
+
+def _between_terms(formula: str) -> str:
+    """Return a formula that is broken before a + or a − outside of parentheses, or not at all."""
+    depth, parts = 0, []
+    for place, character in enumerate(formula):
+        depth += (character in "([") - (character in ")]")
+        is_break = character == " " and depth == 0 and formula[place + 1 : place + 3] in SIGNS
+        parts.append(NO_BREAK if character == " " and not is_break else character)
+    return "".join(parts)
 
 
 def typeset(formula: str) -> str:
     """Return a formula in Python as it is written by hand.
 
-    >>> typeset("(1 - x)**2 + 100*(y - x**2)**2"), typeset("x**4/4 - x*y")
-    ('(1 − x)² + 100(y − x²)²', 'x⁴/4 − x·y')
+    >>> typeset("(1 - x)**2 + 100*(y - x**2)**2"), typeset("x**4/4 - x*y/(4*pi**2)")
+    ('(1 − x)² + 100(y − x²)²', 'x⁴/4 − x·y/(4π²)')
     """
-    text = re.sub(r"\*\*(\d+)(?![\d.])", lambda power: power[1].translate(SUPERSCRIPTS), formula)
-    text = re.sub(r"\bpi\b", "π", text)
+    text = re.sub(r"\bpi\b", "π", formula)
+    text = re.sub(r"\*\*(\d+)(?![\d.])", lambda power: power[1].translate(SUPERSCRIPTS), text)
     text = re.sub(r"(?<![\w.])(?<!e-)(\d+(?:\.\d+)?)\*(?=[(a-zπ])", r"\1", text)
     return text.replace("**", "^").replace("*", "·").replace("-", "−")

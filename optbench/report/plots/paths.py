@@ -20,7 +20,7 @@ from optbench.report.configurations import (
     swept_numbers,
 )
 from optbench.report.domain import lanes_outside
-from optbench.report.plots.landscape import FARTHEST, Ground
+from optbench.report.plots.landscape import FARTHEST, Ground, within
 from optbench.report.plots.sensitivity import is_log_spaced
 from optbench.report.plots.style import Style, display_name, literal, styles
 
@@ -226,9 +226,3 @@ def exits_of(path: np.ndarray, view: np.ndarray) -> np.ndarray:
     np.divide(edge - start, step, out=share, where=step != 0)
     crossing: np.ndarray = start + step * share.min(axis=1, keepdims=True)
     return crossing
-
-
-def within(path: np.ndarray, view: np.ndarray) -> np.ndarray:
-    """Say which positions, (rows, 2), lie in a view: booleans, shape (rows,)."""
-    inside: np.ndarray = np.all((path >= view[:, 0]) & (path <= view[:, 1]), axis=1)
-    return inside

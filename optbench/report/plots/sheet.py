@@ -46,7 +46,13 @@ EM = 0.576
 FEWEST_CHARACTERS = 24
 """Characters of a line that is not broken, however narrow the figure."""
 
-SAMPLE_CHARACTERS = 10
+NO_BREAK = "\N{NO-BREAK SPACE}"
+"""Joins words that stand in one line if they can."""
+
+TITLE_ROW_INCHES = 0.2
+"""Height of a line of a figure's title in text of the usual size."""
+
+SAMPLE_CHARACTERS = 9
 """Characters that a line sample of a legend takes the place of."""
 
 LEGEND_ROW_INCHES = 0.22
@@ -135,10 +141,14 @@ def new_figure(height: float, least: float = 0.0, narrowed: float = 1.0) -> Shee
     narrowed
         How many times more panels it would have side by side if it were as wide as usual.
     """
+    share = (chosen().width_inches * sqrt(narrowed) / WIDTH) ** SHRINKING
+    return figure_of(max(height * share, in_text(least)))
+
+
+def figure_of(height_inches: float) -> Sheet:
+    """Return an empty figure of this height, unless the user chose another."""
     options = chosen()
-    width = options.width_inches
-    own = max(height * (width * sqrt(narrowed) / WIDTH) ** SHRINKING, in_text(least))
-    size = (width, options.height_inches or own)
+    size = (options.width_inches, options.height_inches or height_inches)
     return Sheet(figsize=size, dpi=options.dpi, layout="constrained")
 
 
@@ -163,15 +173,36 @@ def characters(width_inches: float, size: str = "medium", least: int = FEWEST_CH
 def wrapped(text: str, most: int) -> str:
     r"""Break the lines of a text that have more characters than so many.
 
+    What no-break spaces join is broken where it is longer than a line.
+
     >>> wrapped("a line\nand another one", 11)
     'a line\nand another\none'
     """
     lines = [
         part
         for line in text.split("\n")
-        for part in (wrap(line, most, break_on_hyphens=False) if len(line) > most else [line])
+        for part in (_parts(line, most) if len(line) > most else [line])
     ]
-    return "\n".join(lines)
+    return "\n".join(lines).replace(NO_BREAK, " ")
+
+
+def _parts(line: str, most: int) -> list[str]:
+    words = line.split(" ")
+    shorter = [word.replace(NO_BREAK, " ") if len(word) > most else word for word in words]
+    return wrap(" ".join(shorter), most, break_on_hyphens=False)
+
+
+def evenly_wrapped(text: str, most: int) -> str:
+    r"""Break a text into as few lines, but of about the same length.
+
+    >>> evenly_wrapped("a title that leaves a word", 24)
+    'a title that\nleaves a word'
+    """
+    whole = wrapped(text, most)
+    lines = _lines(whole)
+    longest = max(map(len, text.replace("\n", " ").split(" ")))  # no word is broken for it
+    shorter = (wrapped(text, width) for width in range(max(longest, len(text) // lines), most))
+    return next((found for found in shorter if _lines(found) == lines), whole)
 
 
 def caption(figure: Figure, paragraphs: Iterable[str]) -> None:
@@ -281,7 +312,9 @@ def finish(figure: Figure) -> None:
         _entitle(figure, title)
     width, height = map(float, figure.get_size_inches())
     if figure.get_suptitle():
-        figure.suptitle(wrapped(figure.get_suptitle(), characters(width, "large")))
+        text = evenly_wrapped(figure.get_suptitle(), characters(width, "large"))
+        figure.suptitle(text)
+        grow(figure, in_text(TITLE_ROW_INCHES) * (_lines(text) - 1))
     for axes in figure.axes:
         spec = axes.get_subplotspec()
         rows, across = spec.get_gridspec().get_geometry() if spec else (1, 1)
@@ -309,7 +342,7 @@ def _thin(figure: Figure, share: float) -> None:
 
 def _break(text: Text, inches: float) -> None:
     most = int(72 * inches / (EM * float(text.get_fontsize())))
-    text.set_text(wrapped(text.get_text(), max(FEWEST_CHARACTERS, most)))
+    text.set_text(evenly_wrapped(text.get_text(), max(FEWEST_CHARACTERS, most)))
 
 
 def _keep_sizes(axes: Axes) -> None:

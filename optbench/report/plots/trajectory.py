@@ -1,6 +1,6 @@
 """The paths of optimizers over a function of one or two variables, side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from textwrap import wrap
@@ -12,13 +12,22 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import ColorType
 
 from optbench.records import RunTables
 from optbench.report.plots.landscape import Ground, ground_of
-from optbench.report.plots.options import WIDTH, PlotOptions
+from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.paths import Family, Path, Paths, value_colors, view_of
-from optbench.report.plots.sheet import add_legend, chosen, columns, in_text, new_figure
+from optbench.report.plots.sheet import (
+    NO_BREAK,
+    add_legend,
+    caption,
+    chosen,
+    columns,
+    figure_of,
+    in_text,
+)
 from optbench.report.plots.style import CROSS, SMALL_CROSS
 
 MOST_VALUES = 5
@@ -36,22 +45,34 @@ CURVE_ASPECT = 0.75
 TALLEST_INCHES = 4.6
 """Height of axes at most, lest a panel that is alone fills a screen."""
 
+LEAST_INCHES = 0.6
+"""Width and height of axes at least."""
+
 SIDE_INCHES, TICKS_INCHES = 0.7, 0.25
-"""Width left of all panels, and what each takes beside and below its axes."""
+"""Width left of all panels, and what each takes beside and below its axes, in usual text."""
 
-LINE_INCHES = 0.17
-"""Height of a line of a title."""
+LINE_INCHES = 0.19
+"""Height of a line of a panel's title in usual text."""
 
-FRAME_INCHES = 1.1
-"""Height that no panel takes: the figure's title, the name of the axis, the legend."""
+FRAME_INCHES = 1.2
+"""Height that no panel takes in usual text: the figure's title, the axis' name, the legend."""
 
-COLOR_BAR_INCHES = 1.2
+PAD_INCHES = 0.08
+"""What is left empty over and under each row of panels in usual text."""
+
+LABEL_INCHES = 0.35
+"""Height of the numbers and the name of an axis that stands over an empty place."""
+
+BAR_WIDTH_INCHES, BAR_HEIGHT_INCHES = 1.2, 0.7
+"""What a bar of colours takes beside the panels, or below them."""
+
+NARROW_INCHES = 5.5
+"""Width of figures in usual text that have it below."""
 
 SMALL, USUAL = 9, 11
-"""Sizes of titles in text of usual size: in more than two columns, and in others."""
+"""Sizes of titles in text of usual size: of narrow panels, and of others."""
 
-LEAST_INCHES = 0.6
-"""Height of the function in a panel, however narrow the figure."""
+NARROW_PANEL_INCHES = 2.5
 
 CHARACTER_WIDTH = 0.55
 """Width of a character of a title, in sizes of its font."""
@@ -70,6 +91,12 @@ RING: dict[str, Any] = {"marker": "o", "markersize": 8, "fillstyle": "none"}
 
 FINE: dict[str, Any] = {"markersize": 1.2, "linewidth": 0.7, "alpha": 0.6}
 """A path among many."""
+
+OFTEN = 15.0
+"""Widths of the view from whose length on a path would cover what lies below it."""
+
+FAINTEST = 0.08
+"""Opacity of such a path among many at least."""
 
 
 @dataclass(frozen=True)
@@ -103,49 +130,74 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     colors = value_colors(families) if together and paths.swept else None
     rows = [[_together(family)] if together else _apart(family) for family in families]
     view = view_of(families, ground, crowded=together)
-    figure = _figure(rows, ground, view, room=colors is not None)
+    figure = _figure(rows, ground, view, colored=colors is not None)
     panels = [panel for row in rows for panel in row]
     for axes, panel in zip(figure.axes, panels, strict=True):
         for path in sorted(panel.paths, key=lambda each: (each.best, -each.value)):
             color = panel.color if colors is None else _color(path, panel, colors)
             _draw_path(axes, path, view, color, company=len(panel.paths) > 1)
     if colors is not None:
-        figure.colorbar(colors, ax=figure.axes, label=paths.swept_name, aspect=40)
+        place: Any = {"location": "bottom", "pad": 0.02} if _is_narrow() else {}
+        figure.colorbar(colors, ax=figure.axes, label=paths.swept_name, aspect=40, **place)
     figure.suptitle(ground.title)
     _draw_key(figure, ground, view, [path for panel in panels for path in panel.paths])
+    if together:
+        caption(figure, ["; ".join(_words(families, view))])
     return figure
 
 
 def _figure(
-    rows: Sequence[Sequence[_Panel]], ground: Ground, view: np.ndarray, *, room: bool
+    rows: Sequence[Sequence[_Panel]], ground: Ground, view: np.ndarray, *, colored: bool
 ) -> Figure:
     """Return a figure with the function for the panels of all labels, under their titles.
 
-    ``room`` leaves some for a bar of colours.
+    If they are ``colored`` there is room for a bar of colours.
     """
     panels = [panel for row in rows for panel in row]
     places = _places([len(row) for row in rows])
     down, across = places.max(axis=0) + 1
-    size = USUAL if across <= 2 else SMALL
-    width = (WIDTH - SIDE_INCHES - COLOR_BAR_INCHES * room) / across - TICKS_INCHES
-    fitting = 72 * width * chosen().width_inches / WIDTH / in_text(size) / CHARACTER_WIDTH
-    titles = [panel.title(max(1, int(fitting))) for panel in panels]
+    beside, below = (0.0, BAR_HEIGHT_INCHES) if _is_narrow() else (BAR_WIDTH_INCHES, 0.0)
+    free = chosen().width_inches - in_text(SIDE_INCHES + colored * beside)
+    width = max(LEAST_INCHES, free / across - in_text(TICKS_INCHES))
+    size = in_text(USUAL if width >= in_text(NARROW_PANEL_INCHES) else SMALL)
+    titles = [panel.title(max(1, int(72 * width / size / CHARACTER_WIDTH))) for panel in panels]
     lines = 1 + max(title.count("\n") for title in titles)
     aspect = ground.aspect(view) or CURVE_ASPECT
-    rows_of_text = LINE_INCHES * lines + TICKS_INCHES
-    height = min(width * aspect, TALLEST_INCHES) + rows_of_text
-    least = FRAME_INCHES + down * (LEAST_INCHES + rows_of_text)
-    figure = new_figure(FRAME_INCHES + down * height, least)
-    figure.set_layout_engine("compressed")
+    height = max(LEAST_INCHES, min(width * aspect, TALLEST_INCHES))
+    row = height + in_text(LINE_INCHES * lines + TICKS_INCHES)
+    labels = LABEL_INCHES * (len(places) < down * across)
+    figure = figure_of(in_text(FRAME_INCHES + labels + colored * below) + down * row)
+    figure.set_layout_engine("compressed", h_pad=in_text(PAD_INCHES))
     for title, (row, column) in zip(titles, places.tolist(), strict=True):
         axes = figure.add_subplot(down, across, row * across + column + 1)
-        axes.set_title(title, fontsize=in_text(size))
+        axes.set_title(title, fontsize=size)
         is_last = [row + 1, column] not in places.tolist()
         axes.set_xlabel(ground.labels[0] if is_last else "")
         axes.set_ylabel(ground.labels[1] if column == 0 else "")
+        for axis in (axes.xaxis, axes.yaxis):  # 2.5 is wider than what the layout made room for
+            axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
         axes.tick_params(labelbottom=is_last, labelleft=column == 0)
         ground.draw(axes, view)
     return figure
+
+
+def _is_narrow() -> bool:
+    return chosen().width_inches < in_text(NARROW_INCHES)
+
+
+def _words(families: Sequence[Family], view: np.ndarray) -> Iterator[str]:
+    """Say what panels of several configurations each have in common."""
+    counts = {(len(family.paths), family.configurations) for family in families}
+    shown, several = counts.pop()
+    best = "bold, and named above: the best"
+    if counts:
+        yield best
+    else:
+        thinned = f", of which {shown} are shown" if shown < several else ""
+        yield f"{best} of {several}{thinned}"
+    others = [path for family in families for path in family.paths if not path.best]
+    if any(_length(path, view) > OFTEN for path in others):
+        yield "pale: paths that cross the figure many times"
 
 
 def _is_crowded(counts: Sequence[int]) -> bool:
@@ -169,15 +221,11 @@ def _apart(family: Family) -> list[_Panel]:
 
 
 def _together(family: Family) -> _Panel:
-    """Return one panel for all paths of a label."""
-    notes = [f"best: {family.best.setting}", family.best.ending]
+    """Return one panel for all paths of a label, its title that of the best."""
     lost = sum(bool(path.ending) for path in family.paths)
-    if lost and len(family.paths) > 1:
-        notes.append(f"{lost} of {len(family.paths)} do not come back")
-    if len(family.paths) < family.configurations:
-        notes.append(f"{len(family.paths)} of {family.configurations} are shown")
-    notes = list(filter(None, notes))
-    return _Panel(family.paths, family.style.color, family.name, notes)
+    counted = f"{lost} lost".replace(" ", NO_BREAK) if lost and len(family.paths) > 1 else ""
+    notes = filter(None, [family.best.setting, family.best.ending, counted])
+    return _Panel(family.paths, family.style.color, family.name, [", ".join(notes)])
 
 
 def _places(counts: Sequence[int]) -> np.ndarray:
@@ -214,7 +262,8 @@ def _draw_path(
 ) -> None:
     """Draw dots and line, a ring round the start, and a cross at the end that was lost.
 
-    In company of others of its label only the best path is bold.
+    In company of others of its label only the best path is bold. One that is as long as to cover
+    the function is a thin line, in company a pale one.
     """
     seen, exits, lost = path.seen(view), path.exits(view), path.lost(view)
     dots = 3.5 if len(seen) <= FEW_DOTS else 2.0 if len(seen) <= MANY_DOTS else 1.0
@@ -225,26 +274,39 @@ def _draw_path(
         "linewidth": 1.2,
         "zorder": 4,
     }
-    if company and not path.best:
+    is_fine = company and not path.best
+    length = _length(path, view)
+    if is_fine:
         look |= FINE
-    elif company:
+    elif company and length <= OFTEN:
         axes.plot(*seen.T, color="white", linewidth=3.5, zorder=4)
+    if length > OFTEN:
+        look |= {"marker": "", "linewidth": FINE["linewidth"]}
+    if is_fine and length > OFTEN:
+        look |= {"alpha": max(FAINTEST, FINE["alpha"] * OFTEN / length), "zorder": 3}
     axes.plot(*seen.T, **look)
-    if path.best or not company:
+    if not is_fine:
         axes.plot(*seen[:1].T, color="black" if company else color, zorder=4, **RING)
     if len(exits):
-        axes.plot(*exits.T, color=color, clip_on=False, zorder=5, **SMALL_CROSS)
+        opacity = look.get("alpha", 1.0) if length > OFTEN else 1.0
+        axes.plot(*exits.T, color=color, alpha=opacity, clip_on=False, zorder=5, **SMALL_CROSS)
     if lost is not None:
         axes.plot(*lost, color=color, clip_on=False, zorder=5, **CROSS)
 
 
+def _length(path: Path, view: np.ndarray) -> float:
+    """Return how long a path is in view, in widths and heights of the view."""
+    places = np.clip(path.positions, *view.T) / np.ptp(view, axis=1)
+    return float(np.hypot(*np.diff(places, axis=0).T).sum())
+
+
 def _draw_key(figure: Figure, ground: Ground, view: np.ndarray, paths: Sequence[Path]) -> None:
     """Say below the panels what the signs mean that are there."""
-    signs = {"start": RING, **ground.signs()}
+    signs = {"start": RING, **ground.signs(view)}
     if any(len(path.exits(view)) for path in paths):
         signs["leaves the figure"] = SMALL_CROSS
     if any(path.lost(view) is not None for path in paths):
-        signs["does not come back"] = CROSS
+        signs["lost: does not come back"] = CROSS
     add_legend(figure, map(sample_of, signs.values()), signs)
 
 

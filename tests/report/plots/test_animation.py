@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from PIL import Image
 
@@ -116,6 +117,7 @@ def test_who_is_outside_has_a_cross_where_it_left():
         "AdaGrad, lr 0.1, left the domain",
         "Adam, lr 0.1, diverged at 2",
     ]
+    assert texts(race)[-1] == "out of view, or lost"
     crosses = [[cross for *_, cross in shown(race, iteration)] for iteration in range(4)]
     edge = [[-10.0, 2.0]]
     assert crosses[0] == [[], [], [], []]
@@ -232,6 +234,41 @@ def test_a_function_of_one_variable_has_a_race_along_its_curve():
             x = -0.5 + 20.5 * ratio**iteration
             np.testing.assert_allclose(head, [x, x**2 + x + 1])
             assert len(path) == iteration + 1
+
+
+def test_frames_of_a_function_of_one_variable_hold_its_curve_and_all_their_text(tmp_path):
+    run = line_run(0.4, -0.8)
+    race = Race(run, "quadratic-1d")
+    FigureCanvasAgg(race.figure).draw()
+    (axes,) = race.figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "f(x)")
+    assert axes.get_title() == "quadratic-1d: iteration 0 of 25"
+    (curve,) = [line for line in axes.lines if len(line.get_xdata()) > 50]
+    side, value = curve.get_xydata().T
+    np.testing.assert_allclose(value, side**2 + side + 1)
+    (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    x = run.trace["x"]
+    assert low < x.min() < x.max() < high
+    assert bottom < 0.75 < run.trace["loss"].max() < top
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *race.figure.legends):
+        box = text.get_window_extent()
+        assert race.figure.bbox.x0 <= box.x0 < box.x1 <= race.figure.bbox.x1
+        assert race.figure.bbox.y0 <= box.y0 < box.y1 <= race.figure.bbox.y1
+    place = tmp_path / "race.gif"
+    animate(run, "quadratic-1d", place, "gif")
+    with Image.open(place) as image:
+        assert image.n_frames == 26
+
+
+def test_a_bar_of_colours_is_as_high_as_the_axes_of_the_race():
+    lanes = [
+        Lane("sgd", [1.0, lr], hyperparameters={"lr": lr}, position=[[-7.0, 1.0], [lr, lr]])
+        for lr in np.geomspace(0.01, 0.9, 25)
+    ]
+    race = Race(race_of(lanes), "anisotropic")
+    FigureCanvasAgg(race.figure).draw()
+    axes, bar = (each.get_window_extent() for each in race.figure.axes)
+    assert bar.height == pytest.approx(axes.height, rel=0.02)
 
 
 def test_all_values_of_a_grid_race_and_have_colours_of_their_own():

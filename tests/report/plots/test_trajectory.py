@@ -1,7 +1,8 @@
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from optbench.records import Status
 from optbench.report.plots import PlotOptions, draw
@@ -147,7 +148,8 @@ def test_a_legend_says_what_the_signs_mean_that_are_there():
     away = Lane("away", [2.0, 1.0], position=np.array([[0.0, 0.0], [0.0, 20.0]]))
     assert key(inside) == ["start", "minimum"]
     local = [{"position": [1, 1], "value": 1.0}]
-    signs = ["start", "minimum", "local minimum", "leaves the figure", "does not come back"]
+    signs = ["start", "minimum", "local minimum", "leaves the figure"]
+    signs.append("lost: does not come back")
     assert key([*inside, away], local) == signs
 
 
@@ -260,6 +262,11 @@ def grid(values, label="sgd", best=None, **changes):
     ]
 
 
+def foot(figure):
+    """Return the caption, which stands over the legend."""
+    return figure.legends[0].get_title().get_text()
+
+
 def titles(figure):
     return [axes.get_title() for axes in figure.axes if axes.get_title()]
 
@@ -286,7 +293,8 @@ def test_many_values_share_a_panel_in_colours_of_a_scale_and_the_best_is_bold():
     values = np.geomspace(0.001, 1.0, 25)
     figure = drawn(grid(values, best=values[7]))
     axes, bar = figure.axes
-    assert axes.get_title() == f"SGD, best: lr {values[7]:.4g}"
+    assert axes.get_title() == f"SGD, lr {values[7]:.4g}"
+    assert foot(axes.figure) == "bold, and named above: the best of 25"
     assert bar.get_ylabel() == "lr"
     assert bar.get_yscale() == "log"
     shown = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) > 1]
@@ -305,7 +313,8 @@ def test_of_several_hyperparameters_the_one_with_most_values_gives_the_colours()
         lane.loss = [2.0, 2.0 - momentum - lr]
         lanes.append(lane)
     axes, bar = drawn(lanes).axes
-    assert axes.get_title() == "SGD, best: lr 1, momentum 0.9\n6 of 12 are shown"
+    assert axes.get_title() == "SGD, lr 1, momentum 0.9"
+    assert foot(axes.figure).endswith("the best of 12, of which 6 are shown")
     shown = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) > 1]
     assert (len(shown), bar.get_ylabel()) == (6, "lr")
 
@@ -315,8 +324,61 @@ def test_of_hundreds_of_values_fifty_are_drawn_and_the_best_is_one_of_them():
     axes = drawn(grid(values, best=values[201])).axes[0]
     shown = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) > 1]
     assert len(shown) == 51
-    assert axes.get_title().endswith("51 of 400 are shown")
+    assert foot(axes.figure).endswith("the best of 400, of which 51 are shown")
     assert shown[-1].get_xdata()[1] == 5.0 - values[201]
+
+
+@pytest.mark.parametrize("points", [8, 10])
+def test_a_crowd_in_a_columns_width_has_short_titles_that_touch_nothing(points):
+    lanes = []
+    for label in ("sgd", "momentum", "adagrad", "rmsprop", "adam"):
+        lanes += grid(np.geomspace(0.001, 1.0, 8), label, best=0.001)
+        lanes += grid([0.00215], label, status=Status.DIVERGED)
+    formula = "(y - 5.1/(4*pi**2)*x**2 + 5/pi*x - 6)**2 + 10*cos(x) + 10"
+    run = tables(lanes, [function_problem(formula=formula)], anisotropic_surface())
+    options = PlotOptions(width="3.25in", font_size=points)
+    figure = draw("trajectory", run, "anisotropic", options)
+    FigureCanvasAgg(figure).draw()
+    *panels, bar = figure.axes
+    shown = [axes.get_title() for axes in panels]
+    assert all(title.replace("\n", " ").endswith("lr 0.001, 1 lost") for title in shown)
+    assert max(title.count("\n") for title in shown) <= 2
+    assert bar.get_xlabel() == "lr"  # it lies below the panels
+    assert bar.get_position().y1 < min(axes.get_position().y0 for axes in panels)
+    framed = [axes.title for axes in panels] + figure.texts
+    boxes = [text.get_window_extent() for text in framed]
+    for one, other in combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for axes, box in product(panels, boxes):
+        assert not axes.get_window_extent().overlaps(box)
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.x1
+    for line in figure.get_suptitle().split("\n"):
+        assert line.count("(") == line.count(")"), "a formula is broken between its terms"
+
+
+def test_paths_that_would_cover_the_function_are_thin_and_in_a_crowd_pale():
+    def bouncing(lr, rows=400):
+        return Lane(
+            "sgd",
+            np.ones(rows),
+            position=[[0.0, 0.0], *[[-8.0, -8.0], [8.0, 8.0]] * (rows // 2 - 1), [1.0, 0.0]],
+            hyperparameters={"lr": lr},
+        )
+
+    alone = path_line(drawn([bouncing(0.1)]).axes[0], 400)
+    assert (alone.get_marker(), alone.get_alpha()) == ("", None)
+    figure = drawn([*grid(np.geomspace(0.001, 0.8, 12), best=0.001), bouncing(1.0)])
+    pale = path_line(figure.axes[0], 400)
+    assert pale.get_marker() == ""
+    assert pale.get_alpha() < 0.1
+    others = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert all(line.get_alpha() in (None, 0.6) for line in others)
+    assert foot(figure).endswith("pale: paths that cross the figure many times")
+
+
+def path_line(axes, rows):
+    return next(line for line in axes.lines if len(line.get_xdata()) == rows)
 
 
 def test_of_seeds_the_first_is_drawn():
@@ -421,4 +483,4 @@ def test_a_narrow_figure_has_fewer_panels_side_by_side_under_titles_of_its_size(
     run = tables(lanes, [function_problem()], anisotropic_surface())
     figure = draw("trajectory", run, "anisotropic", PlotOptions(width="3.25in", font_size=8))
     assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == shape
-    assert {axes.title.get_fontsize() for axes in figure.axes} == {0.8 * 11}
+    assert {axes.title.get_fontsize() for axes in figure.axes} == {0.8 * 9}
