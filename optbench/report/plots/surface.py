@@ -62,8 +62,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         ylabel=y_name,
         zlabel=f"f({x_name}, {y_name})",
     )
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(4))
+    for axis, prune in ((axes.xaxis, "upper"), (axes.yaxis, "lower")):  # these meet in a corner
+        axis.set_major_locator(MaxNLocator(4, prune=prune))
     axes.set_zticks(MaxNLocator(5).tick_values(low, high))
     if max(abs(low), abs(high)) >= LONG:
         axes.zaxis.set_major_formatter(EngFormatter(sep=""))

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from optbench.errors import ResultsError
-from optbench.report.plots import draw
+from optbench.report.plots import PlotOptions, draw
 from tests.report.runs import DOMAIN, anisotropic_surface, function_lane, function_problem, tables
 
 
@@ -50,6 +51,74 @@ def test_arrows_point_down_the_gradient():
     np.testing.assert_allclose(length.max(), 1.0)
     np.testing.assert_allclose(length, (np.hypot(*downhill) / np.hypot(1, 20))[away] ** 0.25)
     assert [len(each.get_xydata()) for each in axes.lines] == [1]
+
+
+def test_one_tiny_gradient_does_not_take_the_colours_of_all_others():
+    surface = anisotropic_surface(points=21)
+    surface.loc[220, ["gradient_x", "gradient_y"]] = 1e-14, 0.0
+    figure = draw("field", run_with(0, surface), "anisotropic")
+    arrows = figure.axes[0].collections[-1]
+    largest = np.hypot(surface["gradient_x"], surface["gradient_y"]).max()
+    assert arrows.norm.vmin == pytest.approx(largest / 1e6)
+    assert arrows.norm.vmax == pytest.approx(largest)
+    assert arrows.colorbar.extend == "min"
+    usual = draw("field", run_with(21), "anisotropic").axes[0].collections[-1]
+    assert usual.colorbar.extend == "neither"
+
+
+def test_norms_of_one_decade_have_plain_numbers_beside_their_colours():
+    level = anisotropic_surface(points=5).assign(gradient_x=1.2, gradient_y=0.0)
+    level.loc[0, "gradient_x"] = 2.6
+    figure = draw("field", run_with(5, level), "anisotropic")
+    FigureCanvasAgg(figure).draw()
+    bar = figure.axes[1]
+    low, high = bar.get_ylim()
+    numbers = [float(text.get_text()) for text in bar.get_yticklabels()]
+    assert sum(low <= number <= high for number in numbers) >= 3
+    assert not any(text.get_text() for text in bar.get_yticklabels(minor=True))
+
+
+def test_a_flat_domain_has_a_flat_field_whose_arrows_do_not_reach_the_next_row():
+    surface = anisotropic_surface(points=41).assign(y=lambda rows: rows["y"] / 2)
+    figure = draw("field", run_with(0, surface), "anisotropic")
+    FigureCanvasAgg(figure).draw()
+    axes, arrows = figure.axes[0], figure.axes[0].collections[-1]
+    width, height = axes.get_window_extent().size
+    assert height / width == pytest.approx(0.5, rel=0.01)
+    assert height > 0.6 * figure.bbox.height
+    length = np.hypot(arrows.U, arrows.V)[~np.asarray(arrows.Umask)].max() / arrows.scale * height
+    assert 0.9 * height / 20 < length < height / 20
+
+
+def test_a_formula_is_broken_between_terms_where_it_does_not_fit():
+    formula = "(1.5 - x + x*y)**2 + (2.25 - x + x*y**2)**2 - (2.625 - x)**2"
+    problem = function_problem(formula=formula)
+    run = tables([function_lane("sgd")], [problem], anisotropic_surface(points=5))
+    for kind, inches in (("surface", 3.25), ("field", 3.25), ("field", 1.5)):
+        figure = draw(kind, run, "anisotropic", PlotOptions(width=inches, font_size=8))
+        first, *others = (figure.get_suptitle() or figure.axes[0].get_title()).split("\n")
+        assert first.startswith("anisotropic:")
+        assert " ".join([first, *others]) == (
+            "anisotropic: f(x, y) = (1.5 − x + x·y)² + (2.25 − x + x·y²)² − (2.625 − x)²"
+        )
+        if inches > 2:
+            assert {line[:2] for line in others} <= {"+ ", "− ", "(1"}
+
+
+def test_at_a_corner_of_a_surface_the_numbers_of_two_axes_do_not_meet():
+    figure = draw("surface", run_with(21), "anisotropic")
+    FigureCanvasAgg(figure).draw()
+    axes = figure.axes[0]
+    assert axes.get_xticks().max() < 10.0
+    assert axes.get_yticks().min() > -10.0
+
+
+def test_only_minima_in_view_are_explained():
+    minima = [{"position": [0.0, 0.0], "value": 0.0}, {"position": [9.0, 9.0], "value": 1.0}]
+    surface = anisotropic_surface(points=21)
+    run = tables([function_lane("sgd")], [function_problem(minima=minima)], surface)
+    (legend,) = draw("trajectory", run, "anisotropic").legends
+    assert [text.get_text() for text in legend.get_texts()] == ["start", "minimum"]
 
 
 def test_a_coarse_grid_has_an_arrow_a_point():
