@@ -192,7 +192,7 @@ def _facts(answer: Answer, race: Race, rows: pd.DataFrame, *, several: bool) -> 
     if several:
         unit = unit_of([race])[1]
         yield f"RMST: mean, misses counted as {budget_text(race)}; ERT: all {unit} / lanes there"
-        yield "95 % of there, in %: Clopper–Pearson; of the median: order statistics"
+        yield "95 % of there: Clopper–Pearson, in %; 95 % of the median: order statistics"
         narrow = f", too narrow below {NARROW}" if rows["seeds"].max() < NARROW else ""
         yield f"95 % of RMST: bootstrap over seeds{narrow}"
     else:

@@ -64,9 +64,10 @@ class Column:
 class Section:
     """One table: its title, cells row by row, and what a reader must know beside them.
 
-    ``facts`` say how numbers came about, ``warnings`` what they do not say. ``bold`` rows are the
-    best, or not told from the best; ``colors`` are those of rows that say good or bad. A row of one
-    cell is a heading of those below it.
+    ``facts`` say how numbers came about, ``warnings`` what they do not say. A clause of a fact that
+    begins with what a line calls a column, and a colon, is left out with that column. ``bold`` rows
+    are the best, or not told from the best; ``colors`` are those of rows that say good or bad. A
+    row of one cell is a heading of those below it.
     """
 
     title: str

@@ -61,12 +61,23 @@ def _lines(section: Section, width: int) -> Iterator[Text]:
     yield Text()
     left_out = [each.column.named for each in columns if each not in shown]
     also = [f"a wider screen also shows: {', '.join(left_out)}"] if left_out else []
+    facts = filter(None, (_without(fact, left_out) for fact in section.facts))
     for text, style in (
-        *((text, "dim") for text in (*section.facts, *also)),
+        *((text, "dim") for text in (*facts, *also)),
         *((text, "yellow") for text in section.warnings),
     ):
         for line in _broken(text, "prose", width - GAP):
             yield Text(f"  {line}", style=style)
+
+
+def _without(fact: str, left_out: Sequence[str]) -> str:
+    """Return a fact without the clauses that explain columns which are left out.
+
+    >>> _without("RMST: a mean; ERT: a ratio", ["ERT"]), _without("ERT: a ratio", ["ERT"])
+    ('RMST: a mean', '')
+    """
+    clauses = fact.split("; ")
+    return "; ".join(each for each in clauses if each.partition(": ")[0] not in left_out)
 
 
 class _Measured:

@@ -194,5 +194,5 @@ def _across(found: Across) -> Iterator[Section]:
         f"{count} problems together, pair by pair",
         columns,
         cells,
-        facts=["p of signed ranks over problems, by Holm; a / b: geometric mean over problems"],
+        facts=["p: of signed ranks over problems, by Holm; a / b: geometric mean over problems"],
     )

@@ -78,6 +78,28 @@ def test_what_can_be_spared_is_left_out_in_its_order_and_named():
         assert all(word in whole for word in ("middle", "95 ", "last", "1" * 10))
 
 
+def test_what_explains_a_column_is_left_out_with_it():
+    section = table(
+        Column("optimizer", "name"),
+        Column("RMST"),
+        Column("95 %", spare=1, called="95 % of RMST"),
+        Column("ERT", spare=2),
+        Column("a step", spare=3),
+        rows=[["an-optimizer", "10", "9 to 11", "12", "5 ms"]],
+        facts=["RMST: a mean; ERT: a ratio", "95 % of RMST: bootstrap", "a step: timed alone"],
+    )
+
+    def below(width):
+        *_, last = "\n".join(shown(section, width)).split("\n\n")
+        return " ".join(last.split())
+
+    assert below(60) == " ".join(section.facts)
+    spared = "a wider screen also shows: "
+    assert below(38) == " ".join([*section.facts[:2], f"{spared}a step"])
+    assert below(26) == f"RMST: a mean {spared}95 % of RMST, ERT, a step"
+    assert "- a step: timed alone" in to_markdown([section])
+
+
 def test_headings_fold_before_anything_is_left_out():
     section = table(Column("x", "name"), Column("validation loss", spare=1), rows=[["sgd", "0.25"]])
     assert shown(section, 21)[2] == " x    validation loss"
