@@ -30,14 +30,16 @@ SETTINGS = {
 }
 """Settings of a problem that tell runs of it apart at a glance, and how a title has them."""
 
-RUN_NAME = re.compile(r".+-\d{8}T\d{6}Z-([0-9a-f]{8})")
-"""The name of a run's directory that nobody has renamed; the group tells it from all others."""
+RUN_NAME = re.compile(r"(.+)-\d{8}T\d{6}Z-([0-9a-f]{8})$")
+"""The name of a run's directory that nobody has moved: what people call it, and what tells it from
+all others."""
 
 
 def joined(runs: Sequence[RunTables]) -> RunTables:
     """Return the tables of all runs as those of one; lanes are numbered anew.
 
-    Labels that several runs have of one problem become ``label (run)``.
+    Labels that several runs have of one problem become ``label (run)``, with what people call the
+    runs where no two have the same name.
 
     Raises
     ------
@@ -54,7 +56,7 @@ def joined(runs: Sequence[RunTables]) -> RunTables:
             first = problems.setdefault(str(entry["problem"]), run)
             _check_same(str(entry["problem"]), first, run)
     names = _run_names(distinct)
-    parts = list(_renumbered(_told_apart(distinct, names)))
+    parts = list(_renumbered(_told_apart(distinct, _spoken_names(distinct) or names)))
     tables = {
         name: pd.concat([getattr(part, name) for part in parts], ignore_index=True)
         for name in ("lanes", "trace", "evaluation", "surface")
@@ -151,11 +153,17 @@ def _asked(problem: str, run: RunTables) -> dict[str, Any]:
 
 
 def _run_names(runs: Sequence[RunTables]) -> list[str]:
-    """Return what tells runs apart: the last part of their names, or all of it."""
+    """Return what tells runs from all others: the last part of their names, or all of it."""
     named = [run_name(run.path) for run in runs]
     found = [RUN_NAME.fullmatch(name) for name in named]
-    short = [match[1] if match else name for match, name in zip(found, named, strict=True)]
+    short = [match[2] if match else name for match, name in zip(found, named, strict=True)]
     return short if len(set(short)) == len(short) else [str(run.path) for run in runs]
+
+
+def _spoken_names(runs: Sequence[RunTables]) -> list[str] | None:
+    """Return what people call runs, unless two of them have the same name."""
+    names = [RUN_NAME.sub(r"\1", run_name(run.path)) for run in runs]
+    return names if len(set(names)) == len(names) else None
 
 
 def _told_apart(runs: Sequence[RunTables], names: Iterable[str]) -> Iterator[RunTables]:

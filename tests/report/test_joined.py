@@ -85,7 +85,18 @@ def test_a_renamed_run_is_told_apart_by_its_whole_name(runs):
     one, other = runs(optimizers=["adam"]), runs(optimizers=["adam"])
     moved = other.path.rename(other.path.with_name("old code"))
     labels = joined([one, load(moved).tables]).lanes["label"].tolist()
-    assert labels == [f"adam ({one.path.name[-8:]})", "adam (old code)"]
+    assert labels == ["adam (booth)", "adam (old code)"]
+
+
+def test_labels_have_the_names_of_runs_that_have_different_ones_and_files_their_marks(runs):
+    named = [runs(optimizers=["adam"], name=name) for name in ("before", "after")]
+    both = joined(named)
+    assert both.lanes["label"].tolist() == ["adam (before)", "adam (after)"]
+    marks = tuple(each.path.name[-8:] for each in named)
+    assert both.runs == marks
+    again = runs(optimizers=["adam"], name="after")
+    every = joined([*named, again]).lanes["label"].tolist()
+    assert every == [f"adam ({mark})" for mark in (*marks, again.path.name[-8:])]
 
 
 def test_the_settings_of_a_problem_that_differ_between_runs_are_named(runs):
