@@ -100,11 +100,6 @@ class Common:
             if setting.name in names
         }
 
-    @property
-    def changes_gradients(self) -> bool:
-        """Whether there is anything for :meth:`apply_to_gradients` to do."""
-        return bool(self._numbers)
-
     def scheduled(self, hyperparameters: HostColumns, updates: range) -> HostColumns:
         """Return hyperparameters, (1, lanes, 1) each, with the learning rate of each update."""
         if not self._scheduled:

@@ -11,8 +11,22 @@ from optbench.arrays import Array, Buffer, Tensor
 from optbench.problems.networks.nn.base import Layer, Mode, Pass, Shape
 
 
+class _Scaled(Layer):
+    """A layer whose output is scaled by gamma and shifted by beta."""
+
+    @property
+    def gamma(self) -> str:
+        """Name of the scale."""
+        return f"{self.name}.gamma"
+
+    @property
+    def beta(self) -> str:
+        """Name of the shift."""
+        return f"{self.name}.beta"
+
+
 @dataclass(frozen=True)
-class BatchNorm(Layer):
+class BatchNorm(_Scaled):
     """Batch normalisation: y = gamma·(x − mean)/√(var + eps) + beta.
 
     In training and scoring mean and var are those of the batch, var the biased one, Σ(x − mean)²/n.
@@ -44,16 +58,6 @@ class BatchNorm(Layer):
     def features(self) -> int:
         """Means and variances that there are."""
         return self._groups[0]
-
-    @property
-    def gamma(self) -> str:
-        """Name of the scale."""
-        return f"{self.name}.gamma"
-
-    @property
-    def beta(self) -> str:
-        """Name of the shift."""
-        return f"{self.name}.beta"
 
     @property
     def running_mean(self) -> str:
@@ -160,7 +164,7 @@ class BatchNorm(Layer):
 
 
 @dataclass(frozen=True)
-class LayerNorm(Layer):
+class LayerNorm(_Scaled):
     """Layer normalisation: y = gamma·(x − mean)/√(var + eps) + beta, each example on its own.
 
     Mean and var are those of all features of an example, var the biased one; gamma and beta have
@@ -178,16 +182,6 @@ class LayerNorm(Layer):
     eps: float = 1e-5
     affine: bool = True
     has_bias: bool = True
-
-    @property
-    def gamma(self) -> str:
-        """Name of the scale."""
-        return f"{self.name}.gamma"
-
-    @property
-    def beta(self) -> str:
-        """Name of the shift."""
-        return f"{self.name}.beta"
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
