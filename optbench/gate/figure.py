@@ -23,7 +23,8 @@ from optbench.report.plots.axes import (
 )
 from optbench.report.plots.options import SMOOTHING_ROWS
 from optbench.report.plots.sheet import add_legend, new_figure
-from optbench.report.plots.style import display_name, literal
+from optbench.report.plots.signs import SMALL_EDGE, mark_edges, reached, signs_of
+from optbench.report.plots.style import display_name, literal, tint
 from optbench.report.statistics import ENDED_WORST
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
     figure = new_figure(HEIGHT)
     axes = figure.add_subplot()
     _set_loss_axis(axes, sides)
+    axes.set_xscale("asinh", linear_width=LINEAR_ITERATIONS)  # smooth, where symlog has a kink
     bottom = floor(axes)
     lines = [
         _draw(axes, side, color, style, bottom)
@@ -77,7 +79,6 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
     ]
     if any((side.lanes < bottom).any() for side in sides):
         mark_floor(axes)
-    axes.set_xscale("asinh", linear_width=LINEAR_ITERATIONS)  # smooth, where symlog has a kink
     last = max(then.index.max(), now.index.max())
     subs = (1, 2, 5) if last <= FEW_ITERATIONS else (1,)
     ticks = SymmetricalLogLocator(base=10, linthresh=LINEAR_ITERATIONS, subs=subs)
@@ -87,7 +88,9 @@ def draw_beside(baseline: Baseline, tables: RunTables, problem: str, label: str)
     smoothed = f", mean of {window} neighbouring rows" if window > 1 else ""
     axes.set(xlabel="iteration", ylabel=f"loss{smoothed}")
     axes.set_title(f"{display_name(label)} on {literal(problem)}")
-    add_legend(figure, *_legend(lines, [side.lanes.shape[1] for side in sides]))
+    handles, names = _legend(lines, [side.lanes.shape[1] for side in sides])
+    signs = signs_of(axes.get_legend_handles_labels()[1])
+    add_legend(figure, [*handles, *signs.values()], [*names, *signs])
     return figure
 
 
@@ -156,8 +159,10 @@ def _draw(axes: Axes, side: _Side, color: str, style: str, bottom: float) -> Art
     if side.lanes.shape[1] > 1:
         lanes = [np.stack([side.x, lane], axis=1) for lane in np.maximum(side.lanes, bottom).T]
         axes.add_collection(many_lines(lanes, color, alpha=FAINT), autolim=False)
+        mark_edges(axes, [(lane[:, 0], lane[:, 1]) for lane in lanes], tint(color), SMALL_EDGE)
     median = np.maximum(side.median, bottom)
     (line,) = axes.plot(side.x, median, color=color, linestyle=style, linewidth=1.8)
+    mark_edges(axes, [(side.x, reached(axes, median))], color)
     return line
 
 

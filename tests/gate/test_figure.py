@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 from optbench.gate.figure import NOW, THEN, draw_beside
 from optbench.gate.save import thinned
 from optbench.records import Status
+from optbench.report.plots.signs import LEAVES
 from tests.gate.made import edited, function_lanes, made, network_lanes, saved
 from tests.report.runs import Lane
 
@@ -16,7 +17,9 @@ from tests.report.runs import Lane
 def lines(figure, color):
     """Return the points of a side's lanes, and the line of its median."""
     (axes,) = figure.axes
-    (median,) = [line for line in axes.lines if line.get_color() == color]
+    (median,) = [
+        line for line in axes.lines if line.get_color() == color and line.get_label() != LEAVES
+    ]
     lanes = [
         segment
         for part in axes.collections
@@ -148,3 +151,16 @@ def test_nothing_is_drawn_of_a_side_that_has_nothing():
     other = made(network_lanes(levels={"sgd": 0.8}))
     assert draw_beside(saved(run), other, "mnist-mlp", "adam") is None
     assert draw_beside(saved(other), run, "mnist-mlp", "adam") is None
+
+
+def test_a_run_that_runs_away_leaves_through_the_edge_and_the_legend_says_so():
+    run = made(function_lanes())
+    worse = replace(run, trace=run.trace.assign(loss=6.45 * 10.0 ** run.trace["iteration"]))
+    figure = draw_beside(saved(run), worse, "anisotropic", "sgd")
+    (axes,) = figure.axes
+    (sign,) = [line for line in axes.lines if line.get_label() == LEAVES]
+    assert sign.get_color() == NOW
+    assert 3.0 <= sign.get_xdata()[0] < 5.0
+    assert sign.get_ydata()[0] == axes.get_ylim()[1]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["baseline", "now", LEAVES]

@@ -1,8 +1,9 @@
 """Figures of many curves: names stand at the ends of the curves, ordered as they end."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import log10, sqrt
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 from matplotlib.typing import ColorType
 
-from optbench.report.plots.options import PlotOptions
+from optbench.report.plots.options import WIDTH, PlotOptions
 from optbench.report.plots.sheet import (
     add_legend,
     caption,
@@ -23,6 +25,7 @@ from optbench.report.plots.sheet import (
     columns,
     grow,
     in_text,
+    lay_out,
 )
 from optbench.report.plots.style import LineStyle
 
@@ -32,8 +35,8 @@ MANY = 14
 ROW_INCHES, CROWD_FRAME_INCHES = 0.165, 1.0
 """Height that a name takes in a crowd, and what stands above and below all, in usual text."""
 
-NAME_PLACE, LEADER_PLACE = 1.075, 1.065
-"""Where names and the lines that lead to them stand beside the axes, in widths of the axes."""
+NAME_PLACE, LEADER_PLACE = 0.4, 0.35
+"""Inches from axes to the names of a crowd, and to the ends of the lines that lead to them."""
 
 NAME_INCHES = 0.17
 """Height that a name beside its curve takes, in text of usual size."""
@@ -58,42 +61,64 @@ def crowd_inches(curves: int) -> float:
     return CROWD_FRAME_INCHES + ROW_INCHES * curves
 
 
-def name_ends(figure: Figure, axes: Axes, ends: Sequence[End]) -> bool:
-    """Write names beside the axes, the largest end at the top, each with a line to its curve.
+def name_ends(figure: Figure, panels: Sequence[tuple[Axes, Sequence[End]]]) -> bool:
+    """Write names beside each axes, the largest end at the top, each with a line to its curve.
 
-    Returned is whether they have room there, and the user wants them there; else nothing is done.
+    Where all have room for it each name has the value at its end. Returned is whether the names
+    have room, and the user wants them there; else nothing is done.
     """
-    low, high = axes.get_ylim()
-
-    def height(end: End) -> float:
-        return float(np.clip(end.y, low, high)) if np.isfinite(end.y) else high
-
-    ordered = sorted(ends, key=lambda end: end.y if np.isfinite(end.y) else np.inf)
-    losses = [f"{end.y:.3g}" if np.isfinite(end.y) else "" for end in ordered]
-    names = [f"{end.name}  {loss}" for end, loss in zip(ordered, losses, strict=True)]
-    if not _stand_beside(figure, names):
+    spec = panels[0][0].get_subplotspec()
+    rows, across = spec.get_gridspec().get_geometry() if spec else (1, 1)
+    ordered = [sorted(ends, key=_height) for _, ends in panels]
+    bare = [[end.name for end in ends] for ends in ordered]
+    valued = [
+        [f"{end.name}  {end.y:.3g}" if np.isfinite(end.y) else end.name for end in ends]
+        for ends in ordered
+    ]
+    share = BESIDE_SHARE / across
+    fitting = (
+        texts for texts in (valued, bare) if _stand_beside(figure, list(chain(*texts)), share)
+    )
+    written = next(fitting, None)
+    if written is None:
         return False
-    missing = in_text(crowd_inches(len(ends))) - float(figure.get_figheight())
-    grow(figure, max(0.0, missing))
-    for position, name, end in zip(np.linspace(0.0, 1.0, len(names)), names, ordered, strict=True):
+    most = max(map(len, ordered))
+    grow(figure, max(0.0, rows * in_text(crowd_inches(most)) - float(figure.get_figheight())))
+    for (axes, _), ends, names in zip(panels, ordered, written, strict=True):
+        _write_names(axes, ends, names)
+    return True
+
+
+def _height(end: End) -> float:
+    return end.y if np.isfinite(end.y) else np.inf
+
+
+def _write_names(axes: Axes, ends: Sequence[End], names: Sequence[str]) -> None:
+    """Write names from the bottom of axes to their top, each with a line to its end."""
+    low, high = axes.get_ylim()
+    inside: Any = axes.transAxes  # typed too narrowly by Matplotlib
+    root: Any = axes.get_figure(root=True)
+    size = sqrt(float(root.get_figwidth()) / WIDTH)  # of a narrow figure curves need the room
+    beside = root.dpi_scale_trans + ScaledTranslation(1.0, 0.0, inside)
+    place = blended_transform_factory(beside, axes.transAxes)
+    for position, name, end in zip(np.linspace(0.0, 1.0, len(names)), names, ends, strict=True):
         axes.annotate(
             "",
-            xy=(end.x, height(end)),
-            xytext=(LEADER_PLACE, position),
-            textcoords="axes fraction",
+            xy=(end.x, float(np.clip(_height(end), low, high))),
+            xytext=(size * LEADER_PLACE, position),
+            textcoords=place,
             arrowprops={"arrowstyle": "-", "color": end.color, "linewidth": 0.6, "shrinkB": 0},
             annotation_clip=False,
         )
         axes.text(
-            NAME_PLACE,
+            size * NAME_PLACE,
             position,
             name,
-            transform=axes.transAxes,
+            transform=place,
             color=end.color,
             fontsize="small",
             verticalalignment="center",
         )
-    return True
 
 
 def name_beside(figure: Figure, axes: Axes, ends: Sequence[End], says: Iterable[str] = ()) -> None:
@@ -141,14 +166,14 @@ def name_beside(figure: Figure, axes: Axes, ends: Sequence[End], says: Iterable[
 
 def _inches_high(figure: Figure, axes: Axes) -> float:
     """Return the height of axes once all that is there has its place."""
-    figure.draw_without_rendering()
+    lay_out(figure)
     return float(axes.get_position().height * figure.get_size_inches()[1])
 
 
-def _stand_beside(figure: Figure, names: Sequence[str]) -> bool:
-    """Say whether names stand beside the axes: where they have room, or the user wants them."""
+def _stand_beside(figure: Figure, names: Sequence[str], share: float = BESIDE_SHARE) -> bool:
+    """Say whether names stand beside axes: where a share of the width holds them, or if wanted."""
     place = chosen().legend
-    most = characters(BESIDE_SHARE * float(figure.get_size_inches()[0]), "small")
+    most = characters(share * float(figure.get_size_inches()[0]), "small")
     return place == "right" or (place is None and max(map(len, names)) <= most)
 
 
@@ -198,15 +223,47 @@ PLAIN_DECADES = 2.5
 """Decades of scores up to which their numbers are written as they are."""
 
 
+BULK_QUARTILES, BULK_DECADES, BULK_DESCENTS = 4.0, 3.0, 3.0
+"""What belongs to the bulk: all that is above the middle by at most so many times what the lower
+quartile is below it, by so many decades, or on a linear axis by so many times what the best is.
+"""
+
+
 def score_axis(axes: Axes, scores: Sequence[np.ndarray], options: PlotOptions) -> None:
-    """Set a vertical axis that holds all finite scores: logarithmic unless one is below zero."""
+    """Set a vertical axis that holds the bulk of all finite scores, and the best of them.
+
+    It is logarithmic unless a score is below zero.
+    """
     known = np.concatenate(scores)
     known = known[np.isfinite(known)]
     log = options.log_axis(bool((known >= 0.0).all() and (known > 0.0).any()))
     axes.set_yscale("log" if log else "linear")
-    axes.set_ylim(*(options.ylim or axis_limits(scores, ceiling=np.inf, log=log)))
+    limits = options.ylim or axis_limits(scores, ceiling=largest_of_bulk(known, log=log), log=log)
+    axes.set_ylim(*limits)
     if log and _decades(*axes.get_ylim()) < PLAIN_DECADES:
         plain_numbers(axes.yaxis)
+
+
+def largest_of_bulk(scores: np.ndarray, *, log: bool) -> float:
+    """Return the largest finite score that does not lie far above the others.
+
+    What does is left out, and the middle of the others is taken anew, until nothing does.
+
+    >>> largest_of_bulk(np.array([1.0, 2.0, 2.0, 3.0, 1e79]), log=True)
+    3.0
+    """
+    kept = np.sort(scores[scores > 0.0] if log else scores)
+    if not kept.size:
+        return np.inf
+    places = np.log10(kept) if log else kept / max(1.0, np.abs(kept).max())
+    while True:
+        quartile, middle = np.quantile(places, [0.25, 0.5])
+        least = BULK_DECADES if log else BULK_DESCENTS * (middle - places[0])
+        room = max(BULK_QUARTILES * (middle - quartile), least)
+        size = int((places <= middle + room).sum()) if room > 0.0 else places.size
+        if size == places.size:
+            return float(kept[size - 1])
+        places = places[:size]
 
 
 DEPTH = 1e-10
@@ -272,7 +329,7 @@ def axis_limits(curves: Iterable[np.ndarray], *, ceiling: float, log: bool) -> t
     high = max(low, min(max(float(values.max()) for values in shown if values.size), ceiling))
     if log:
         low = max(low, DEPTH * lowest[min(1, len(lowest) - 1)], SMALLEST)
-        high = max(low, high)
+        high = max(low, min(high, 1.0 / SMALLEST))
         factor = 10 ** (PADDING * max(_decades(low, high), 1.0))
         return low / factor, high * factor
     room = PADDING * ((high - low) or abs(high) or 1.0)
@@ -286,7 +343,7 @@ def floor(axes: Axes) -> float:
 
 
 def _decades(low: float, high: float) -> float:
-    return math.log10(high) - math.log10(low)
+    return log10(high) - log10(low)
 
 
 def mark_floor(axes: Axes) -> None:

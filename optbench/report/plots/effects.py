@@ -1,11 +1,12 @@
 """How much better each optimizer of a problem is than each other, with intervals and verdicts."""
 
-from math import log1p
+from collections.abc import Iterator, Sequence
+from math import ceil, floor, log1p, log10
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogFormatterMathtext, NullFormatter, ScalarFormatter
 
 from optbench.errors import UsageError
 from optbench.records import RunTables
@@ -19,8 +20,16 @@ from optbench.report.compare import (
     compare,
 )
 from optbench.report.configurations import MEASURE_NAMES, problem_title
-from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.sheet import caption, characters, chosen, columns, new_figure, wrapped
+from optbench.report.plots.options import FONT_SIZE, PlotOptions
+from optbench.report.plots.sheet import (
+    caption,
+    characters,
+    chosen,
+    in_text,
+    lay_out,
+    new_figure,
+    wrapped,
+)
 from optbench.report.plots.style import display_name, literal, styles
 from optbench.report.protocol import contestants
 
@@ -36,9 +45,15 @@ STRIP = "#e6e6e6"
 NEAR_TICKS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.7, 2.0, 2.5)
 FAR_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
 NARROW_TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 1.0, 1.4, 2.0, 5.0, 10.0, 20.0, 50.0)
-FAR = 30.0
-"""Ticks of axes that span a factor of 3, those of narrow figures, and the factor up to which there
-are such; beyond, there are powers of ten."""
+NEAR, FAR, PLAIN = 3.0, 30.0, 1e3
+"""Ticks of axes that span less than a factor of 3, those of 30, and fewer for narrow figures; up to
+a factor of 1000 numbers are written as they are, beyond there are powers of ten."""
+
+STRIDES = (1, 2, 3, 4, 5, 10, 20, 50, 100)
+"""Decades from one power of ten to the next that has a tick."""
+
+TICK_EM = 0.7
+"""Width that a digit of a tick takes, with room to the next tick, in sizes of its font."""
 
 MOST_PAIRS = 60
 """Rows that a figure can show."""
@@ -73,7 +88,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     axes.set_yticks(range(len(pairs)), names)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.25)
-    _label(axes, pairs, strip, is_ratio=is_ratio)
+    _limit(axes, pairs, strip, is_ratio=is_ratio)
     for place, (pair, verdict) in enumerate(zip(pairs, verdicts, strict=True)):
         axes.text(1.01, place, verdict, transform=axes.get_yaxis_transform(), va="center",
                   fontsize="small")  # fmt: skip
@@ -84,6 +99,8 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         f"{what}, first over second" if is_ratio else f"{what}, first less second, in points"
     )
     caption(figure, [_caption(found, pairs)])
+    if is_ratio:
+        _set_ticks(figure, axes)
     return figure
 
 
@@ -113,8 +130,8 @@ def _draw_pair(axes: Axes, pair: Pair, place: int, color: str, none: float) -> N
         axes.plot(pair.estimate, place, marker="o", color=color, markersize=6)
 
 
-def _label(axes: Axes, pairs: list[Pair], strip: tuple[float, float], *, is_ratio: bool) -> None:
-    """Set limits that hold all estimates and intervals, and ticks that can be read as ratios."""
+def _limit(axes: Axes, pairs: list[Pair], strip: tuple[float, float], *, is_ratio: bool) -> None:
+    """Set limits that hold all estimates and intervals."""
     ends = [end for pair in pairs if pair.estimand in (RATIO, DIFFERENCE)
             for end in (pair.low, pair.high, pair.estimate)]  # fmt: skip
     known = [end for end in (*ends, *strip) if np.isfinite(end) and (end > 0.0 or not is_ratio)]
@@ -122,19 +139,50 @@ def _label(axes: Axes, pairs: list[Pair], strip: tuple[float, float], *, is_rati
     if is_ratio:
         room = (high / low) ** 0.06
         axes.set_xlim(low / room, high * room)
-        wanted = np.array(NEAR_TICKS if high < 3.0 * low else FAR_TICKS)
-        if columns(2) == 1:  # else they would touch
-            wanted = np.array([tick for tick in wanted if tick in NARROW_TICKS])
-        shown = wanted[(wanted > low / room) & (wanted < high * room)]
-        if high < FAR * low and len(shown):
-            axes.set_xticks(shown)
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        else:
-            axes.xaxis.set_major_locator(LogLocator(numticks=columns(5)))
-        return
-    room = 0.06 * (high - low)
-    axes.set_xlim(low - room, high + room)
+    else:
+        room = 0.06 * (high - low)
+        axes.set_xlim(low - room, high + room)
+
+
+def _set_ticks(figure: Figure, axes: Axes) -> None:
+    """Set ticks that can be read as ratios: as many as the axis, which has its place, can label."""
+    lay_out(figure)
+    inches = float(axes.get_position().width * figure.get_figwidth())
+    low, high = axes.get_xlim()
+    axes.set_xticks(ratio_ticks(low, high, inches / in_text(FONT_SIZE / 72)))
+    plain = ScalarFormatter() if high < PLAIN * low else LogFormatterMathtext()
+    axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def ratio_ticks(low: float, high: float, ems: float) -> list[float]:
+    """Return the densest ticks of an axis of ratios, so many sizes of its font long, that fit.
+
+    >>> ratio_ticks(0.5, 1.1, 40), ratio_ticks(0.02, 1.2, 20), ratio_ticks(1e-5, 2.0, 12)
+    ([0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1], [0.03, 0.1, 0.3, 1.0], [0.0001, 0.01, 1.0])
+    """
+    shown: list[float] = []
+    for ticks in _choices(low, high):
+        shown = [tick for tick in ticks if low <= tick <= high]
+        plain = high < PLAIN * low
+        sizes = [len(f"{tick:g}" if plain else f"10{log10(tick):.0f}") for tick in shown]
+        places = [ems * log10(tick / low) / log10(high / low) for tick in shown]
+        room = TICK_EM * np.convolve(sizes, [0.5, 0.5], "valid") if len(shown) > 1 else np.empty(0)
+        if len(shown) > 1 and (np.diff(places) >= room).all():
+            return shown
+    return shown
+
+
+def _choices(low: float, high: float) -> Iterator[Sequence[float]]:
+    """Yield sets of ticks, the densest first."""
+    if high < FAR * low:
+        yield NEAR_TICKS if high < NEAR * low else FAR_TICKS
+        yield NARROW_TICKS
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    if high < PLAIN * low:
+        yield [float(f"{digit}e{decade}") for decade in decades for digit in (1, 3)]
+    for stride in STRIDES:
+        yield [float(f"1e{decade}") for decade in decades if decade % stride == 0]
 
 
 def _caption(found: Comparison, pairs: list[Pair]) -> str:
@@ -144,10 +192,12 @@ def _caption(found: Comparison, pairs: list[Pair]) -> str:
     if not tested:
         return "nothing is random: ratios are exact"
     level = 100 * (1 - found.question.level)
+    is_open = any(np.isinf(pair.high) for pair in pairs if pair.estimand != WINS)
+    bars = f"bars: {level:g} % by sign flips" + ", with a triangle where they have no end" * is_open
     margin = 100 * (np.exp(log1p(found.question.margin)) - 1)
     strip = f"±{found.question.points:g} points" if pairs[0].metric.endswith("_error") else (
         f"±{margin:.3g} %")  # fmt: skip
     return (
-        f"{seeds} paired seeds; bars: {level:g} % by sign flips; grey: {strip}; "
+        f"{seeds} paired seeds; {bars}; grey: {strip}; "
         f"verdicts by Holm over {sum(pair.random for pair in pairs)} pairs"
     )

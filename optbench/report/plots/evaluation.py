@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from optbench.records import BEST_AT, RunTables
 from optbench.report.configurations import SPLITS, configurations, describe, problem_title
 from optbench.report.curves import LaneLoss, lane_values, leading_finite, starting_loss
-from optbench.report.plots.axes import axis_limits, floor, mark_floor, spans_decades
+from optbench.report.plots.axes import (
+    MANY,
+    axis_limits,
+    floor,
+    mark_floor,
+    name_ends,
+    spans_decades,
+)
 from optbench.report.plots.curves import AXIS_NAMES, Line, about, best_lines, draw_best
 from optbench.report.plots.options import PlotOptions
 from optbench.report.plots.sheet import columns, new_figure
@@ -20,6 +27,9 @@ from optbench.report.plots.style import literal, styles
 
 HEIGHT = 4.2
 """Height of a row of panels, in inches."""
+
+CROWD_SPLITS = ("validation", "test", "train")
+"""Which split is drawn of a crowd: the first that was evaluated."""
 
 MEASURES = {"loss": "loss", "error": "zero-one error"}
 """What is evaluated, and its name on an axis: a panel each."""
@@ -45,7 +55,9 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     """Draw the best configuration of each label, which the test split has no part in choosing.
 
     Splits differ by their lines. Where early stopping chose parameters, a dot for each lane stands
-    on the validation split at the iteration that it chose.
+    on the validation split at the iteration that it chose. Of more than
+    :data:`~optbench.report.plots.axes.MANY` labels one split alone is drawn, and names stand at the
+    ends of the curves.
     """
     meta = describe(tables, problem)
     table = configurations(tables)
@@ -53,26 +65,41 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     rows = evaluations_of(tables, problem)
     measures = [name for name in MEASURES if np.isfinite(rows[name]).any()]
     look = styles(zip(table["label"], table["optimizer"], strict=True), tables.shared)
+    crowded = table["label"].nunique() > MANY
+    splits = [split for split in SPLITS if (rows["split"] == split).any()]
+    shown = [next(split for split in CROWD_SPLITS if split in splits)] if crowded else splits
     across = columns(len(measures))
     down = -(-len(measures) // across)
     figure = new_figure(HEIGHT * down, narrowed=len(measures) / across)
+    panels = []
     for place, measure in enumerate(measures):
         axes = figure.add_subplot(down, across, place + 1)
-        splits = {split: own for split in SPLITS if len(own := rows[rows["split"] == split])}
         lines = {
             split: best_lines(
-                tables, table, lane_values(tables, problem, own, measure), look, meta, options
+                tables,
+                table,
+                lane_values(tables, problem, rows[rows["split"] == split], measure),
+                look,
+                meta,
+                options,
             )
-            for split, own in splits.items()
+            for split in shown
         }
-        _draw_panel(axes, lines, options, is_loss=measure == "loss")
+        _draw_panel(axes, lines, options, is_loss=measure == "loss", crowded=crowded)
         if BEST_AT in tables.lanes:
             _mark_chosen(axes, tables.lanes, lines.get("validation", ()))
         axes.set_xlabel(AXIS_NAMES[options.x])
-        axes.set_ylabel(f"{MEASURES[measure]} over the whole split")
+        whole = f"whole {shown[0]} split" if crowded else "whole split"
+        axes.set_ylabel(f"{MEASURES[measure]} over the {whole}")
         axes.grid(alpha=0.25)
+        panels.append((axes, [line.end for line in lines[shown[0]]]))
     figure.suptitle(literal(problem_title(tables, problem)))
-    explain(figure, about(table, lines[next(iter(lines))], options) or None)
+    beside = crowded and name_ends(figure, panels)
+    notes = [about(table, lines[shown[0]], options)]
+    if len(shown) < len(splits):
+        others = " and ".join(split for split in splits if split not in shown)
+        notes.append(f"up to {MANY} labels have {others} too")
+    explain(figure, "; ".join(filter(None, notes)) or None, named=not beside)
     return figure
 
 
@@ -84,7 +111,12 @@ def evaluations_of(tables: RunTables, problem: str) -> pd.DataFrame:
 
 
 def _draw_panel(
-    axes: Axes, lines: Mapping[str, Sequence[Line]], options: PlotOptions, *, is_loss: bool
+    axes: Axes,
+    lines: Mapping[str, Sequence[Line]],
+    options: PlotOptions,
+    *,
+    is_loss: bool,
+    crowded: bool,
 ) -> None:
     """Draw the curves of all splits on one axis; options of the loss axis concern the loss."""
     every = [line for own in lines.values() for line in own]
@@ -95,17 +127,14 @@ def _draw_panel(
     own_limits = options.ylim if is_loss else None
     axes.set_ylim(*(own_limits or _limits(every, log=log)))
     bottom = -np.inf if own_limits else floor(axes)
-    for line in next(iter(lines.values())):
+    for line in () if crowded else next(iter(lines.values())):
         axes.plot([], [], color=line.style.color, linewidth=1.4, label=line.text)
     for split, own in lines.items():
+        look: dict[str, Any] = {"linestyle": SPLIT_LINES[split], "marker": None, "label": "_"}
         for line in own:
-            look: dict[str, Any] = {
-                "linestyle": SPLIT_LINES[split],
-                "marker": None,
-                "label": "_",
-            }
-            draw_best(axes, line, bottom, **look)
-        axes.plot([], [], color="none", label=split)  # the legend shows its line
+            draw_best(axes, line, bottom, marked=not crowded, **({} if crowded else look))
+        if not crowded:
+            axes.plot([], [], color="none", label=split)  # the legend shows its line
     if (medians < bottom).any():
         mark_floor(axes)
 

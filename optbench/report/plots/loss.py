@@ -33,8 +33,8 @@ from optbench.report.plots.signs import explain
 from optbench.report.plots.style import literal, styles
 from optbench.store.thinning import every_of, in_words
 
-HEIGHT = 4.6
-"""Height of the figure in inches, unless there is a crowd."""
+HEIGHT, LEAST_INCHES = 4.6, 3.0
+"""Height of the figure in inches, unless there is a crowd, and at least, in text of usual size."""
 
 CROWD_WINDOWS = 15
 """Smoothing windows that a run is divided into where there is a crowd."""
@@ -72,7 +72,7 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
     look = styles(zip(table["label"], table["optimizer"], strict=True), tables.shared)
     best = best_lines(tables, table, losses, look, meta, options, window)
     log = _is_log(meta, best, options, crowded=crowded)
-    figure = new_figure(HEIGHT)
+    figure = new_figure(HEIGHT, LEAST_INCHES)
     axes = figure.add_subplot()
     axes.set_yscale("log" if log else "linear")
     axes.set_ylim(*(options.ylim or _limits(meta, best, log=log)))
@@ -90,10 +90,11 @@ def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
         draw_best(axes, line, bottom, window, marked=not crowded)
     if any((rows < bottom).any() for rows in drawn):
         mark_floor(axes)
-    axes.set_title(literal(problem_title(tables, problem)))
     axes.set_xlabel(AXIS_NAMES[options.x])
     axes.set_ylabel(_what(meta, window, every))
-    beside = crowded and name_ends(figure, axes, [line.end for line in best])
+    beside = crowded and name_ends(figure, [(axes, [line.end for line in best])])
+    title = figure.suptitle if beside else axes.set_title  # axes beside names may be narrow
+    title(literal(problem_title(tables, problem)))
     explain(figure, about(table, best, options) or None, named=not beside)
     return figure
 

@@ -28,6 +28,7 @@ from matplotlib.text import Text
 from typing_extensions import override
 
 from optbench.errors import UsageError
+from optbench.report.plots.fonts import boxes_allowed
 from optbench.report.plots.options import FONT_SIZE, WIDTH, LegendPlace, PlotOptions
 from optbench.report.plots.style import literal
 
@@ -52,11 +53,29 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 TITLE_ROW_INCHES = 0.2
 """Height of a line of a figure's title in text of the usual size."""
 
-SAMPLE_CHARACTERS = 9
-"""Characters that a line sample of a legend takes the place of."""
+MANY_ENTRIES = 14
+"""Entries beyond which a legend is written small."""
 
-LEGEND_ROW_INCHES = 0.22
-"""Height of a row of a legend in text of the usual size."""
+SAMPLE_CHARACTERS, SMALL_SAMPLE_CHARACTERS = 9, 5
+"""Characters that a line sample of a legend takes the place of, and of a small legend."""
+
+SMALL: dict[str, Any] = {
+    "fontsize": "small",
+    "handlelength": 1.3,
+    "handletextpad": 0.5,
+    "columnspacing": 1.2,
+    "labelspacing": 0.35,
+}
+"""How a small legend is laid out."""
+
+LEGEND_ROW_INCHES, SMALL_ROW_INCHES = 0.22, 0.165
+"""Height of a row of a legend, and of a small one, in text of the usual size."""
+
+TOP = 10.0
+"""Where a legend inside the axes lies: above all curves, marks and signs."""
+
+TEXT_SHARE = 0.96
+"""Share of a figure's width that lines of captions and of legends' titles take at most."""
 
 BESIDE_SHARE = 0.45
 """Share of a figure's width that a legend at the right takes at most."""
@@ -210,7 +229,7 @@ def caption(figure: Figure, paragraphs: Iterable[str]) -> None:
 
     Unless the user chose a height the figure grows with it.
     """
-    most = characters(float(figure.get_size_inches()[0]), "small")
+    most = characters(TEXT_SHARE * float(figure.get_size_inches()[0]), "small")
     text = "\n".join(parted(paragraph, most) for paragraph in paragraphs)
     shown = literal(text, len(text))
     legend = next(iter(figure.legends), None)
@@ -221,6 +240,12 @@ def caption(figure: Figure, paragraphs: Iterable[str]) -> None:
         legend.get_title().set(color=CAPTION, multialignment="center")
     more = _lines(text) - (CAPTION_LINES if legend is None else 0)
     grow(figure, in_text(CAPTION_ROW_INCHES) * max(0, more))
+
+
+def lay_out(figure: Figure) -> None:
+    """Give all that a figure has so far its place, before texts have their fonts."""
+    with boxes_allowed():
+        figure.draw_without_rendering()
 
 
 def grow(figure: Figure, inches: float) -> None:
@@ -248,37 +273,46 @@ def add_legend(
 ) -> None:
     """Draw a legend where the user wants it, by default under all axes, where it hides nothing.
 
-    Unless the user chose a height the figure grows with it.
+    Without entries its title is a caption. Unless the user chose a height the figure grows with it.
     """
     place: LegendPlace = chosen().legend or "below"
     names = list(texts)
     if place == "none" or not (names or title):
         return
-    width = float(figure.get_size_inches()[0]) * (BESIDE_SHARE if place == "right" else 1.0)
-    most = characters(width)
-    names = [wrapped(name, most - SAMPLE_CHARACTERS) for name in names]
-    about = parted(title, characters(width, "small")) if title else None
-    settings: dict[str, Any] = {"title": about, "title_fontsize": "small", "frameon": False}
-    if place == "inside":
-        figure.axes[0].legend(list(handles), names, **settings | {"frameon": True})
+    if not names:
+        caption(figure, filter(None, [title]))
         return
-    across = 1 if place == "right" else _across(names, most)
+    small = len(names) > MANY_ENTRIES
+    sample = SMALL_SAMPLE_CHARACTERS if small else SAMPLE_CHARACTERS
+    width = float(figure.get_size_inches()[0]) * (BESIDE_SHARE if place == "right" else 1.0)
+    most = characters(width, "small" if small else "medium")
+    names = [wrapped(name, most - sample) for name in names]
+    about = parted(title, characters(TEXT_SHARE * width, "small")) if title else None
+    settings: dict[str, Any] = {"title": about, "title_fontsize": "small", "frameon": False}
+    settings |= SMALL if small else {}
+    if place == "inside":
+        inside = figure.axes[0].legend(list(handles), names, **settings | {"frameon": True})
+        inside.set_zorder(TOP)
+        return
+    across = 1 if place == "right" else _across(names, most, sample)
     lines = max(sum(map(_lines, part)) for part in _filled(names, across))
-    _make_room(figure, place, lines, _lines(about) if about else 0)
+    row = in_text(SMALL_ROW_INCHES if small else LEGEND_ROW_INCHES)
+    _make_room(figure, place, row, lines, _lines(about) if about else 0)
     where: Any = "outside right upper" if place == "right" else "outside lower center"
-    figure.legend(list(handles), names, loc=where, ncols=across, **settings)
+    legend = figure.legend(list(handles), names, loc=where, ncols=across, **settings)
+    legend.get_title().set_multialignment("center")
 
 
 def _lines(text: str) -> int:
     return text.count("\n") + 1
 
 
-def _across(names: Sequence[str], most: int) -> int:
+def _across(names: Sequence[str], most: int, sample: int) -> int:
     """Return how many names have room side by side in a row of so many characters."""
     for rows in range(1, len(names)):
         across = ceil(len(names) / rows)
         widths = [max(_width(name) for name in part) for part in _filled(names, across)]
-        if sum(widths) + SAMPLE_CHARACTERS * len(widths) <= most:
+        if sum(widths) + sample * len(widths) <= most:
             return across
     return 1
 
@@ -292,11 +326,12 @@ def _width(text: str) -> int:
     return max(map(len, text.split("\n")))
 
 
-def _make_room(figure: Figure, place: LegendPlace, lines: int, title_lines: int) -> None:
-    """Make a figure higher for a legend, unless the user chose how high it is."""
+def _make_room(
+    figure: Figure, place: LegendPlace, row: float, lines: int, title_lines: int
+) -> None:
+    """Make a figure higher for a legend with rows of so many inches, unless a height was chosen."""
     if chosen().height is not None:
         return
-    row = in_text(LEGEND_ROW_INCHES)
     width, height = figure.get_size_inches()
     if place == "right":
         height = max(height, row * (lines + title_lines) + FRAME_INCHES)
@@ -311,6 +346,7 @@ def finish(figure: Figure) -> None:
     if title is not None:
         _entitle(figure, title)
     width, height = map(float, figure.get_size_inches())
+    foot = _foot_inches(figure)
     if figure.get_suptitle():
         text = evenly_wrapped(figure.get_suptitle(), characters(width, "large"))
         figure.suptitle(text)
@@ -320,9 +356,18 @@ def finish(figure: Figure) -> None:
         rows, across = spec.get_gridspec().get_geometry() if spec else (1, 1)
         _break(axes.title, width / across)
         _break(axes.xaxis.label, width / across)
-        _break(axes.yaxis.label, max(height - FRAME_INCHES, 1.0) / rows)
+        _break(axes.yaxis.label, max(height - FRAME_INCHES - foot, 1.0) / rows)
         _keep_sizes(axes)
     _thin(figure, min(1.0, (width / WIDTH) ** THINNING))
+
+
+def _foot_inches(figure: Figure) -> float:
+    """Return the height of a legend under the axes, beyond its first row."""
+    if chosen().legend == "right":
+        return 0.0
+    with boxes_allowed():
+        heights = [float(legend.get_window_extent().height) for legend in figure.legends]
+    return max(0.0, sum(heights) / figure.dpi - in_text(LEGEND_ROW_INCHES))
 
 
 def _thin(figure: Figure, share: float) -> None:

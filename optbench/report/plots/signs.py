@@ -5,7 +5,7 @@ followed to its edge and marked there. The text of a sign is the label of the ar
 so that the legend says what each of them means.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -86,9 +86,13 @@ def explain(figure: Figure, title: str | None = None, *, named: bool = True) -> 
         for handle, text in zip(handles, texts, strict=True):
             entries.setdefault(text, handle)
     names = {text: entries[text] for text in entries if text not in SIGNS and named}
-    signs = {text: made() for text, made in SIGNS.items() if text in entries}
-    shown = names | signs
+    shown = names | signs_of(entries)
     add_legend(figure, shown.values(), shown, title)
+
+
+def signs_of(texts: Container[str]) -> dict[str, Artist]:
+    """Return, as a legend shows them, the signs that are among the labels of a figure's artists."""
+    return {text: made() for text, made in SIGNS.items() if text in texts}
 
 
 def in_words(figure: Figure) -> Iterator[str]:

@@ -4,17 +4,18 @@ import io
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from optbench.report.plots import PlotOptions, draw
-from optbench.report.plots.axes import MANY, axis_limits, thinned
+from optbench.report.plots.axes import MANY, axis_limits, largest_of_bulk, thinned
 from tests.report.runs import Lane, network_problem, tables
 
 
-def crowd(count):
+def crowd(count, name="rule"):
     """Return a run whose curves end at 1/1, 1/2, … in a shuffled order."""
     rows = 150
     lanes = [
-        Lane(f"rule{place}", np.geomspace(2.3, 1 / (1 + place), rows), problem="mnist-mlp")
+        Lane(f"{name}{place}", np.geomspace(2.3, 1 / (1 + place), rows), problem="mnist-mlp")
         for place in np.random.default_rng(0).permutation(count).tolist()
     ]
     return tables(lanes, [network_problem()])
@@ -47,6 +48,42 @@ def test_beyond_the_names_stand_beside_the_axes_ordered_as_the_curves_end():
     boxes = sorted((text.get_window_extent() for text in named), key=lambda box: box.y0)
     assert all(one.y1 <= other.y0 + 1 for one, other in pairwise(boxes))
     assert all(box.x1 <= axes.figure.bbox.x1 for box in boxes)
+
+
+@pytest.mark.parametrize(("width", "valued"), [(None, True), ("3.25in", False)])
+def test_where_a_crowds_names_and_values_have_no_room_names_stand_alone(width, valued):
+    run = crowd(MANY + 20, "schedule-free-rule")
+    figure = draw("loss", run, "mnist-mlp", PlotOptions(width=width))
+    (axes,) = figure.axes
+    figure.savefig(io.BytesIO())
+    named = [text for text in axes.texts if text.get_text()]
+    assert len(named) == MANY + 20
+    assert all((" " in text.get_text()) == valued for text in named)
+    assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in named)
+    assert figure.get_suptitle() == "mnist-mlp"
+    assert axes.get_window_extent().width > 0.25 * figure.bbox.width
+
+
+BULK = np.geomspace(0.01, 6.0, 20)
+
+
+@pytest.mark.parametrize(
+    ("scores", "log", "largest"),
+    [
+        (BULK, True, 6.0),
+        (np.r_[BULK, 1e79, 1e152], True, 6.0),
+        (np.r_[BULK, np.geomspace(1e5, 1e150, 25)], True, 6.0),
+        (np.geomspace(1e-14, 1e6, 50), True, 1e6),
+        (np.r_[0.0, 2.0, 2.0, 2.0, 500.0], True, 500.0),
+        (np.r_[-BULK, 1e79], False, -0.01),
+        (np.r_[-1.0, -1.0, -1.0, 1e79], False, 1e79),
+        (np.full(3, 1e300), True, 1e300),
+        (np.array([-1e308, 0.0, 1e308]), False, 1e308),
+        (np.empty(0), True, np.inf),
+    ],
+)
+def test_the_bulk_of_scores_ends_below_those_that_ran_away(scores, log, largest):
+    assert largest_of_bulk(scores, log=log) == pytest.approx(largest)
 
 
 def test_a_thinned_curve_keeps_its_ends_and_every_peak():

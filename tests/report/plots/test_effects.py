@@ -1,5 +1,7 @@
 """Figures of comparisons: what is drawn is what the tables say."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,42 @@ def test_seeds_that_choose_can_be_named():
     assert texts(figure) == ["better"]
 
 
+@pytest.mark.parametrize("factor", [1.3, 20.0, 200.0, 1e4, 1e9])
+@pytest.mark.parametrize("options", [{}, {"width": "3.25in"}, {"width": "3.25in", "font_size": 8}])
+def test_an_axis_of_ratios_has_three_ticks_that_do_not_touch(factor, options):
+    figure = draw("effects", run_of({"a": 1.0, "b": factor}), "p0", PlotOptions(**options))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert len(axes.get_xticks()) >= 3
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert all(box.width > 0 for box in boxes)
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
+@pytest.mark.parametrize(("seeds", "open_"), [(3, True), (8, False)])
+def test_an_interval_without_an_end_has_triangles_and_the_caption_says_so(seeds, open_):
+    figure = draw("effects", run_of({"a": 1.0, "b": 1.5}, seeds=seeds), "p0")
+    markers = {line.get_marker() for line in figure.axes[0].lines}
+    assert ({"<", ">"} <= markers) == open_
+    said = figure.get_supxlabel().replace("\n", " ")
+    assert ("with a triangle where they have no end" in said) == open_
+
+
+def test_at_a_columns_width_names_and_verdicts_are_broken_and_rows_do_not_touch():
+    long = {"schedule-free-adamw": 1.0, "schedule-free-sgd": 1.02, "rmsprop-centered": 1.5}
+    figure = draw("effects", run_of(long, noise=0.5), "p0", PlotOptions(width="3.25in"))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert all(" :\n" in name for name in names)
+    assert any("\n" in verdict for verdict in texts(figure))
+    for column in (axes.get_yticklabels(), axes.texts):
+        boxes = [each.get_window_extent() for each in column]
+        assert len(boxes) == 3
+        assert all(lower.y1 < upper.y0 for upper, lower in pairwise(boxes))
+        assert all(figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1 for box in boxes)
+
+
 FACTORS = {"a": 1.0, "b": 1.3, "c": 1.3, "d": 3.0}
 
 
@@ -89,6 +127,18 @@ def test_few_problems_have_ranks_that_none_can_tell_apart():
     found = across(compare(run, Question()).contests, 0.05)
     assert cliques(found) == [range(4)]
     assert "no pair can differ at 5 % with 3 problems" in draw("ranks", run, "p0").get_supxlabel()
+
+
+def test_of_two_that_diverged_or_are_enormous_ranks_are_drawn_without_a_warning():
+    run = run_of(FACTORS, problems=6)
+    on_first = run.lanes["problem"] == "p0"
+    run.lanes.loc[on_first & run.lanes["label"].isin(["a", "b"]), "final_loss"] = np.inf
+    run.lanes.loc[on_first & run.lanes["label"].isin(["a", "b"]), "status"] = "diverged"
+    run.lanes.loc[on_first & (run.lanes["label"] == "c"), "final_loss"] = 1e300
+    found = across(compare(run, Question()).contests, 0.05)
+    pairs = found.pairs.set_index(["a", "b"])
+    assert np.isnan(pairs.loc[("a", "b"), "ratio"])
+    assert draw("ranks", run, "p0").get_supxlabel().startswith("6 problems, 4 optimizers")
 
 
 def test_one_problem_has_no_ranks():

@@ -1,5 +1,8 @@
 """Loss and error over whole splits."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
@@ -7,6 +10,7 @@ from matplotlib.collections import PolyCollection
 from optbench.errors import UsageError
 from optbench.records import Status
 from optbench.report.plots import PlotOptions, draw, drawable, kinds_for
+from optbench.report.plots.axes import MANY
 from optbench.report.plots.signs import CHOSEN, LEAVES, LOST
 from optbench.report.plots.style import KNOWN
 from tests.report.runs import network_lane, network_loss, network_problem, network_run, tables
@@ -137,6 +141,34 @@ def test_it_is_drawn_unasked_from_three_points_on():
     assert "evaluation" in drawable(two, "mnist-mlp")
     with pytest.raises(UsageError, match="fewer than 2 evaluations; optbench run --evaluate-every"):
         figure_of(network_run())
+
+
+@pytest.mark.parametrize("width", [None, "3.25in"])
+def test_of_a_crowd_one_split_is_drawn_and_names_stand_at_the_ends_of_its_curves(width):
+    count = MANY + 10
+    lanes = [replace(lane("sgd", scale=1 + k), label=f"o{k}") for k in range(count)]
+    figure = figure_of(run_of(*lanes), width=width)
+    figure.draw_without_rendering()
+    assert len(figure.axes) == 2
+    for axes in figure.axes:
+        assert axes.get_ylabel().replace("\n", " ").endswith("over the whole validation split")
+        assert sum(len(line.get_xdata()) > 1 for line in axes.lines) == count
+        named = [text for text in axes.texts if text.get_text()]
+        assert [text.get_text().split()[0] for text in named] == [f"o{k}" for k in range(count)]
+        boxes = [text.get_window_extent() for text in named]
+        assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes))
+        assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+    first, second = (axes.get_tightbbox() for axes in figure.axes)
+    assert first.x1 <= second.x0 or first.y0 >= second.y1
+    assert figure.get_supxlabel().endswith(f"up to {MANY} labels have train and test too")
+    assert figure.legends == []
+
+
+def test_a_crowd_without_a_validation_split_shows_the_test_split():
+    own = lane("sgd", splits=("train", "test"))
+    figure = figure_of(run_of(*(replace(own, label=f"o{k}") for k in range(MANY + 1))))
+    assert "whole test split" in figure.axes[0].get_ylabel()
+    assert figure.get_supxlabel() == f"up to {MANY} labels have train too"
 
 
 def test_splits_that_were_not_evaluated_are_not_in_the_legend():

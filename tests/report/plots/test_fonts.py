@@ -64,10 +64,11 @@ def test_fonts_that_have_what_the_usual_one_lacks_stand_in_for_it(install, tmp_p
         figure.savefig(tmp_path / "figure.png")
 
 
-def test_what_no_font_has_is_returned_and_drawn_without_a_warning(install, tmp_path):
+@pytest.mark.parametrize("kind", ["loss", "effects"])
+def test_what_no_font_has_is_returned_and_drawn_without_a_warning(kind, install, tmp_path):
     install("One Sign", UNKNOWN[1])
-    lane = Lane(UNKNOWN, [2.0, 1.0], optimizer="sgd")
-    figure = draw("loss", tables([lane], [function_problem()]), "anisotropic", PlotOptions())
+    lanes = [Lane(UNKNOWN, [2.0, 1.0], optimizer="sgd"), Lane("b", [2.0, 1.5])]
+    figure = draw(kind, tables(lanes, [function_problem()]), "anisotropic", PlotOptions())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert write_figure(figure, tmp_path / "figure.png") == UNKNOWN[0] + UNKNOWN[2]

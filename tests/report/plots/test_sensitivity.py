@@ -3,7 +3,7 @@ import pytest
 
 from optbench.records import Status
 from optbench.report.plots import PlotOptions, draw
-from optbench.report.plots.sensitivity import is_log_spaced
+from optbench.report.plots.sensitivity import SHELF_INCHES, is_log_spaced
 from optbench.report.plots.style import KNOWN
 from tests.report.runs import (
     Lane,
@@ -113,6 +113,32 @@ def test_what_diverged_or_ended_above_the_start_is_on_the_shelf():
     assert set(texts_of(axes.figure)[2:]) == {"diverged or failed", "ended above the start"}
     assert axes.get_shared_x_axes().joined(axes, figure_axes := axes.figure.axes[0])
     assert figure_axes.get_ylim()[1] < (49 / 20 + 4) * 1.2**60
+
+
+@pytest.mark.parametrize("options", [{}, {"width": "3.25in", "font_size": 8}, {"height": "8in"}])
+def test_the_shelf_stands_on_the_axes_with_a_row_of_text_for_each_label(options):
+    figure = figure_of(swept_run(seeds=2), **options)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    above = shelf(axes)
+    box, below = above.get_window_extent(), axes.get_window_extent()
+    assert (box.x0, box.x1, box.y0) == pytest.approx((below.x0, below.x1, below.y1))
+    inches = SHELF_INCHES * options.get("font_size", 10) / 10 * (2 + 0.6)
+    assert box.height / figure.dpi == pytest.approx(inches)
+    assert below.height > 1.2 * figure.dpi
+    upper, lower = sorted((label.get_window_extent() for label in above.get_yticklabels()),
+                          key=lambda each: -each.y0)  # fmt: skip
+    assert lower.y1 <= upper.y0
+    assert box.y1 < figure._suptitle.get_window_extent().y0 + 1
+
+
+def test_a_ring_at_an_edge_is_whole_and_one_beyond_the_limits_is_not_drawn():
+    run = run_of({0.1: 4.0, 0.2: 1.0, 0.3: 2.0})
+    (ring,) = rings(axes_of(run, ylim=(1.0, 5.0)))
+    assert ring.get_xydata().tolist() == [[0.2, 1.0]]
+    assert not ring.get_clip_on()
+    (ring,) = rings(axes_of(run, ylim=(1.5, 5.0)))
+    assert ring.get_xydata().size == 0
 
 
 def test_without_anything_diverged_there_is_no_shelf_and_options_choose_the_loss_axis():

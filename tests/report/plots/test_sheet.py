@@ -3,6 +3,7 @@
 import io
 import re
 import zlib
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -16,7 +17,14 @@ from optbench.errors import UsageError
 from optbench.report.plots import KINDS, PlotOptions, draw, drawable
 from optbench.report.plots.axes import End, name_beside
 from optbench.report.plots.sheet import add_legend, new_figure, sized_by, wrapped
-from tests.report.runs import function_run, network_run, swept_run
+from tests.report.runs import (
+    function_run,
+    network_lane,
+    network_problem,
+    network_run,
+    swept_run,
+    tables,
+)
 
 PAPER = {"width": "3.25in", "font_size": 8}
 RUNS = [function_run(), swept_run(seeds=2), network_run(2)]
@@ -243,6 +251,47 @@ def test_a_legend_is_no_wider_than_its_figure_and_makes_room_for_its_rows(names,
     assert legend.get_window_extent(canvas.get_renderer()).width <= figure.bbox.width
     rows = -(-len(names) // columns)
     assert figure.get_size_inches()[1] == pytest.approx(4.0 + (rows - 1) * 0.22)
+
+
+@pytest.mark.parametrize(("width", "columns"), [(8.0, 5), (3.25, 2)])
+def test_a_legend_of_many_is_small_and_has_columns_at_any_width(width, columns):
+    names = [f"schedule-free-sgd{k}" for k in range(36)]
+    with sized_by(PlotOptions(width=width)):
+        figure = new_figure(4.0, 4.0)
+        axes = figure.add_subplot()
+        for name in names:
+            axes.plot([0, 1], label=name)
+        add_legend(figure, *axes.get_legend_handles_labels())
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    assert legend._ncols == columns
+    box = legend.get_window_extent()
+    assert (box.x0, box.y0) >= (figure.bbox.x0, figure.bbox.y0)
+    assert box.x1 <= figure.bbox.x1
+    assert box.y1 < axes.get_window_extent().y0
+    assert axes.get_window_extent().height / figure.dpi > 2.5
+
+
+def test_a_legend_without_entries_is_a_caption():
+    figure = new_figure(4.0)
+    add_legend(figure, [], [], "median of 2 seeds")
+    assert figure.legends == []
+    assert figure.get_supxlabel() == "median of 2 seeds"
+
+
+def test_a_legend_inside_lies_above_all_that_is_drawn():
+    axes = figure_of(legend="inside").axes[0]
+    others = [artist for artist in axes.get_children() if artist is not axes.get_legend()]
+    assert axes.get_legend().get_zorder() > max(artist.get_zorder() for artist in others)
+
+
+def test_a_label_beside_an_axis_is_broken_to_its_height_whatever_the_legend_takes():
+    lanes = [replace(network_lane("sgd"), label=f"a rather long label {k}") for k in range(14)]
+    figure = figure_of(run=tables(lanes, [network_problem()]), width="3.25in")
+    FigureCanvasAgg(figure).draw()
+    box = figure.axes[0].yaxis.label.get_window_extent()
+    assert figure.legends[0].get_window_extent().y1 < box.y0
+    assert box.y1 <= figure.bbox.y1
 
 
 def test_a_name_too_long_for_a_narrow_legend_is_broken():

@@ -14,6 +14,7 @@ from optbench.report.plots import KINDS, STUDY_KINDS, PlotOptions, draw
 from optbench.report.plots.axes import End, name_beside
 from optbench.report.plots.budget import MOST_BANDS
 from optbench.report.plots.sheet import new_figure, parted
+from optbench.report.plots.signs import BEYOND
 from optbench.report.plots.style import KNOWN
 from optbench.report.plots.trials import SHADE, Interval, interval_of
 from tests.report.runs import Lane, function_run, network_problem, tables
@@ -239,6 +240,25 @@ def test_every_trial_is_a_dot_or_a_cross_at_the_top_and_the_winner_is_ringed():
     assert aimed.get_supylabel() == "steps to target"
     missed = said.replace("diverged", "missed the target")
     assert " ".join(aimed.get_supxlabel().splitlines()[1:]) == missed
+
+
+@pytest.mark.parametrize("worst", [1e79, 1e300])
+def test_a_trial_that_ran_away_does_not_stretch_the_axis_and_is_marked_at_its_edge(worst):
+    figure = figure_of("trials", study([*tried(), Trial(worst, "sgd", hyperparameters={"lr": 7.0})],
+                                       spaces=SPACES))  # fmt: skip
+    assert {axes.get_ylim() for axes in figure.axes} == {figure.axes[0].get_ylim()}
+    assert figure.axes[0].get_ylim()[1] < 1.0
+    signs = [line for line in figure.axes[0].lines if line.get_label() == BEYOND]
+    assert [sign.get_xdata().tolist() for sign in signs] == [[7.0]]
+    assert signs[0].get_ydata().tolist() == [figure.axes[0].get_ylim()[1]]
+    assert "filled triangle: beyond the figure" in figure.get_supxlabel()
+
+
+def test_an_incumbent_that_began_far_away_does_not_stretch_the_axis():
+    scores = [1e79, 0.5, 0.6, 0.3, 0.2, 0.2]
+    figure = figure_of("budget", study(of_scores(scores), sampler="tpe"))
+    assert figure.axes[0].get_ylim()[1] < 1.0
+    assert "open triangle: enters the figure" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_axes_have_the_scale_of_the_space_and_its_edges_are_shaded():
