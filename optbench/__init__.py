@@ -2,7 +2,8 @@
 
 :func:`run` runs suites and returns :class:`Results`; :func:`tune` tunes optimizers alike and
 returns a :class:`Study`; :func:`resume` continues either, :func:`load` loads one. :func:`estimate`
-says what a run would take. :func:`check` compares with the baselines that :func:`save_baseline`
+says what a run would take. :func:`merge` makes one run of several, :func:`pack` one file of a run
+or a study. :func:`check` compares with the baselines that :func:`save_baseline`
 keeps; :func:`export` gives one table of runs, and :func:`compare` says which optimizer is better
 and whether that is sure, :func:`target` how long each needs to a target. :func:`check_optimizer`
 and :func:`positions` test an optimizer of your own, :func:`check_problem` and
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
         function,
         load,
         loss_and_gradient,
+        merge,
+        pack,
         plot,
         positions,
         resume,
@@ -51,6 +54,8 @@ __all__ = [
     "function",
     "load",
     "loss_and_gradient",
+    "merge",
+    "pack",
     "plot",
     "positions",
     "resume",

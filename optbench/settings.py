@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, signature
 from numbers import Integral, Real
 from os import PathLike
 from types import NoneType, UnionType
@@ -342,7 +342,9 @@ def typed(function: Callable[Parameters, Result]) -> Callable[Parameters, Result
     def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         given = declared.bind(*args, **kwargs).arguments
         for name, value in given.items():
-            check_type(name, value, declared.parameters[name].annotation)
+            parameter = declared.parameters[name]
+            for each in value if parameter.kind is Parameter.VAR_POSITIONAL else (value,):
+                check_type(name, each, parameter.annotation)
         with in_python():
             return function(*args, **kwargs)
 

@@ -20,7 +20,7 @@
 
 from optbench.api.reports import compare, export, plot, show, target
 from optbench.api.results import Results, Study
-from optbench.api.running import estimate, load, resume, run, tune
+from optbench.api.running import estimate, load, merge, pack, resume, run, tune
 from optbench.errors import UsageError
 from optbench.gate import check as gate_check
 from optbench.gate import save as gate_save
@@ -43,6 +43,8 @@ __all__ = [
     "function",
     "load",
     "loss_and_gradient",
+    "merge",
+    "pack",
     "plot",
     "positions",
     "resume",

@@ -18,10 +18,12 @@ from optbench.plugins import new_code_cache
 from optbench.records import Status
 from optbench.runs.estimate import Estimate, estimate_plan
 from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
+from optbench.runs.merge import merge as merge_runs
 from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
 from optbench.runs.resume import resume_run
 from optbench.settings import call_with, typed
 from optbench.store.find import find_entries
+from optbench.store.pack import pack as pack_run
 from optbench.store.reader import read_run
 from optbench.store.studies import is_study, read_study
 from optbench.suite.handed import Given, named_optimizers, named_problems
@@ -247,6 +249,61 @@ def load(path: str | PathLike[str], *, out: str | PathLike[str] = "results") -> 
     """
     (found,) = [Path(path)] if Path(path).is_dir() else find_entries([str(path)], Path(out))
     return Study(read_study(found)) if is_study(found) else Results(read_run(found))
+
+
+@typed
+def merge(
+    *runs: str | PathLike[str],
+    name: str | None = None,
+    out: str | PathLike[str] = "results",
+) -> Results:
+    """Make one new run of runs that belong together, such as other seeds or optimizers.
+
+    Parameters
+    ----------
+    runs
+        Two or more, each as for :func:`load`.
+    name
+        What to call the new run; by default as its runs, or ``"merged"``.
+    out
+        The results directory.
+
+    Raises
+    ------
+    ResultsError
+        If they cannot be one run; the message names the places that differ, one a line.
+    """
+    notice = _note if watched(None) else _ignore
+    return Results(read_run(merge_runs([*map(str, runs)], Path(out), name=name, notice=notice)))
+
+
+@typed
+def pack(
+    run: str | PathLike[str],
+    file: str | PathLike[str],
+    *,
+    force: bool = False,
+    out: str | PathLike[str] = "results",
+) -> Path:
+    """Write a run or a study into one zip file, which is read like it, and return its path.
+
+    Parameters
+    ----------
+    run
+        As for :func:`load`.
+    file
+        Its name ends in ``.zip``.
+    force
+        Whether a file may be overwritten.
+
+    Raises
+    ------
+    UsageError
+        For whatever ``optbench pack`` would exit with code 2.
+    """
+    (path,) = find_entries([str(run)], Path(out))
+    pack_run(path, Path(file), force=force)
+    return Path(file)
 
 
 def _note(message: str) -> None:

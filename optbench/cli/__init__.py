@@ -52,6 +52,10 @@ PANELS = {
             "export:export",
             "Write a table of runs as CSV, JSON or Parquet, for programs of your own.",
         ),
+        "merge": (
+            "merge:merge",
+            "Make one new run of runs that belong together, such as other seeds or optimizers.",
+        ),
         "pack": (
             "pack:pack",
             "Write a run or a study into one file, which other commands take in place of a run.",

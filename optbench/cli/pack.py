@@ -10,7 +10,6 @@ from optbench.cli.output import tell
 from optbench.cli.reports import Force
 from optbench.store.find import find_entries
 from optbench.store.pack import pack as write_pack
-from optbench.store.pack import refuse_pack
 
 
 def pack(
@@ -38,6 +37,5 @@ def pack(
     same bytes.
     """
     (path,) = find_entries([run], out)
-    refuse_pack(path, "copy it")
     write_pack(path, file, force=force)
     tell(file)

@@ -19,7 +19,6 @@ from optbench.gate.comparison import (
     Comparison,
     Pair,
     averaged_alike,
-    seeds_text,
     share_of_lanes,
 )
 from optbench.gate.metric import measure
@@ -29,6 +28,7 @@ from optbench.gate.settings import settings_findings
 from optbench.gate.verdict import Gate, share
 from optbench.records import RunTables
 from optbench.report.differences import differences, shown
+from optbench.suite.values import seeds_text
 
 NOTHING = "nothing"
 

@@ -1,7 +1,7 @@
 """A baseline beside a run: which lanes belong together, and what both say of them."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -281,19 +281,3 @@ def share_of_lanes(count: int, total: int) -> str:
     ('; 2 of 8 lanes', '')
     """
     return "" if total == 1 else f"; {count} of {total} lanes"
-
-
-def seeds_text(seeds: Iterable[int]) -> str:
-    """Return seeds with their runs drawn together.
-
-    >>> seeds_text([0, 1, 2, 5, 7, 8]), seeds_text([4])
-    ('seeds 0–2, 5, 7–8', 'seed 4')
-    """
-    ordered = sorted(set(seeds))
-    starts = [seed for seed in ordered if seed - 1 not in ordered]
-    ends = [seed for seed in ordered if seed + 1 not in ordered]
-    parts = [
-        str(start) if start == end else f"{start}–{end}"
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    return f"{'seed' if len(ordered) == 1 else 'seeds'} {', '.join(parts)}"

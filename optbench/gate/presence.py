@@ -14,12 +14,12 @@ from optbench.gate.comparison import (
     MatchKey,
     Pair,
     Row,
-    seeds_text,
     share_of_lanes,
 )
 from optbench.gate.verdict import Finding, Kind, Severity
 from optbench.records import Status
 from optbench.report.statistics import ENDED_WORST
+from optbench.suite.values import seeds_text
 
 UNFINISHED = (Status.RUNNING, Status.INTERRUPTED)
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from optbench.gate.comparison import Comparison, Pair, seeds_text, share_of_lanes
+from optbench.gate.comparison import Comparison, Pair, share_of_lanes
 from optbench.gate.verdict import Finding, Kind, Severity
 from optbench.report.differences import MISSING, Difference, differences, shown
+from optbench.suite.values import seeds_text
 
 MOST_DIFFERENCES = 8
 """Differences of one problem's definition that have a finding each."""

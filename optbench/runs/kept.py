@@ -44,7 +44,7 @@ def keep_code(
             if origins[name] == origin and others | files == files | others
         )
         called = "modules" if origin is None else file_name(origin.name)
-        folder = next(together, None) or _free(called, folders)
+        folder = next(together, None) or free_name(called, folders)
         folders[folder] = folders.get(folder, {}) | files
         origins[folder] = origin
         spec = f"{parts(name)[0]}{place}:{plugin.name}"
@@ -90,7 +90,7 @@ def _why_not(files: dict[str, bytes]) -> str:
     return ""
 
 
-def _free(name: str, taken: Collection[str]) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
     """Return a name, with a number where it is taken."""
     numbered = (f"{name}-{number}" for number in count(2))
     return name if name not in taken else next(free for free in numbered if free not in taken)

@@ -239,9 +239,12 @@ def carry_out(
         return RunResult(writer.path, status, writer.failures, cancelled.is_set())
 
 
-def working_directory(run: Path) -> str:
-    """Return where relative paths of a suite begin, as seen from the run's directory."""
-    here = Path.cwd().resolve()
+def working_directory(run: Path, folder: Path | None = None) -> str:
+    """Return where relative paths of a suite begin, as seen from the run's directory.
+
+    By default they begin in the working directory.
+    """
+    here = (folder or Path.cwd()).resolve()
     try:
         return Path(relpath(here, run.resolve())).as_posix()
     except ValueError:  # on another drive

@@ -152,15 +152,42 @@ def lane_table(
         column = HYPERPARAMETER_PREFIX + name
         values = [lane.hyperparameters.get(name) for lane in lanes]
         extra_kinds[column], columns[column] = hyperparameter_column(values)
-    kinds: dict[str, str] = {}
-    for name, kind in LANE_COLUMNS.items():
-        kinds[name] = kind
-        if name == "seed":
-            kinds |= extra_kinds
+    kinds = _lane_kinds(extra_kinds)
     for name, kind in RARE_COLUMNS.items():
         if any(getattr(end, name) is not None for end in ends):
             kinds[name], columns[name] = kind, [getattr(end, name) for end in ends]
     return kinds, columns
+
+
+def _lane_kinds(hyperparameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the types of the columns that every lanes.parquet with these hyperparameters has."""
+    kinds: dict[str, str] = {}
+    for name, kind in LANE_COLUMNS.items():
+        kinds[name] = kind
+        if name == "seed":
+            kinds |= hyperparameters
+    return kinds
+
+
+def copied_lanes(parts: "Sequence[pd.DataFrame]") -> Table:
+    """Return the lanes of several runs' tables in the order of their numbers, as one table."""
+    import pandas as pd
+
+    rows = pd.concat(parts, ignore_index=True).sort_values("lane")
+    extra_kinds: dict[str, str] = {}
+    columns: dict[str, Any] = {}
+    known = LANE_COLUMNS | RARE_COLUMNS
+    for name in rows.columns:
+        values = _nulled(rows[name])
+        if name.startswith(HYPERPARAMETER_PREFIX):
+            extra_kinds[name], columns[name] = hyperparameter_column(values)
+        elif known.get(name, "").startswith("int"):  # pandas has floats where one is missing
+            columns[name] = [None if value is None else int(value) for value in values]
+        elif name in known:
+            columns[name] = values
+    return _lane_kinds(extra_kinds) | {
+        name: kind for name, kind in RARE_COLUMNS.items() if name in columns
+    }, columns
 
 
 def hyperparameter_column(values: Sequence[float | str | None]) -> tuple[str, list[Any]]:

@@ -52,7 +52,8 @@ def pack(path: Path, file: Path, *, force: bool = False) -> None:
     if file.suffix != SUFFIX:
         raise UsageError(f"'{file}' is no name of a pack; end it in {SUFFIX}")
     check_place(file, force=force)
-    _check_ended(path)
+    refuse_pack(path, "copy it")
+    check_ended(path)
     root = run_name(path).replace("/", "-")
     members = {f"{root}/{each.relative_to(path).as_posix()}": each for each in path.rglob("*")}
     members = {
@@ -77,7 +78,8 @@ def pack(path: Path, file: Path, *, force: bool = False) -> None:
     write_output(file, write)
 
 
-def _check_ended(path: Path) -> None:
+def check_ended(path: Path) -> None:
+    """Refuse a run or a study that has not ended."""
     study = is_study(path)
     status = (read_tune(path) if study else read_description(path))["status"]
     command = f"optbench {'tune' if study else 'run'} --resume {quote(str(path))}"

@@ -157,12 +157,12 @@ def _read_as(meta: dict[str, Any], path: Path, keep: Mapping[str, Keep]) -> RunT
     lanes = read_lanes(path)
     if (lanes["status"] == Status.RUNNING).any():
         lanes = fill_in(lanes, path, meta["status"])
-    written = {name: {file.stem for file in _tables(path / name)} for name in TABLES}
+    written = {name: {file.stem for file in tables_in(path / name)} for name in TABLES}
     # A block that ends is first a file and then no longer in the journal, so that is read first.
     unfinished = journaled(path, written)
     found = {}
     for name, kinds in TABLES.items():
-        files = _tables(path / name)
+        files = tables_in(path / name)
         if not written[name] <= {file.stem for file in files}:  # the run is being resumed
             return _read_as(meta, path, keep)
         more = _without(unfinished[name], files)
@@ -182,7 +182,7 @@ def _read_as(meta: dict[str, Any], path: Path, keep: Mapping[str, Keep]) -> RunT
         lanes=lanes,
         trace=found["trace"],
         evaluation=found["evaluation"],
-        surface=read_table(_tables(path / "surface"), SURFACE_COLUMNS),
+        surface=read_table(tables_in(path / "surface"), SURFACE_COLUMNS),
     )
 
 
@@ -205,7 +205,8 @@ def _without(tables: Mapping[str, Table], files: Sequence[Path]) -> list[Table]:
     return [table for name, table in tables.items() if name not in written]
 
 
-def _tables(folder: Path) -> list[Path]:
+def tables_in(folder: Path) -> list[Path]:
+    """Return the parquet files of a folder of a run, in the order of their names."""
     return sorted(folder.glob("*.parquet"))
 
 
@@ -235,7 +236,7 @@ def _read_some(
     """Return what is kept of files, then more tables, reading one piece at a time."""
     import pandas as pd
 
-    pieces = (_joined([piece], files, ()) for file in files for piece in _read_pieces(file, kinds))
+    pieces = (_joined([piece], files, ()) for file in files for piece in read_pieces(file, kinds))
     rest = (_joined([], files, [table]) for table in more)
     kept = None
     for piece in chain(pieces, rest):
@@ -277,12 +278,19 @@ def _read_file(file: Path, kinds: Mapping[str, str], *, by_lane: bool) -> "pa.Ta
 
 def check_file(file: Path, kinds: Mapping[str, str]) -> None:
     """Refuse a file that is missing or damaged."""
-    for _ in _read_pieces(file, kinds):
+    for _ in read_pieces(file, kinds):
         pass
 
 
-def _read_pieces(file: Path, kinds: Mapping[str, str]) -> Iterator["pa.Table"]:
-    """Yield one table in pieces, each as :func:`_read_file` returns all of it."""
+def column_names(files: Sequence[Path]) -> Iterator[str]:
+    """Yield the names of the columns of all files, each as often as files have it."""
+    for file in files:
+        with _opened(file) as (_, flat):
+            yield from flat
+
+
+def read_pieces(file: Path, kinds: Mapping[str, str]) -> Iterator["pa.Table"]:
+    """Yield one table in pieces, each with the columns in the types that they should have."""
     import pyarrow as pa
 
     with _opened(file) as (opened, flat):
@@ -383,10 +391,10 @@ def _tamed_text(chunk: "pa.DictionaryArray") -> "pa.Array":
 
 def _field(field: "pa.Field", kinds: Mapping[str, str]) -> "pa.Field":
     """Return a column's field as it should be; columns that optbench does not know stay."""
-    number = field.name in POSITION_NAMES or (
+    number = field.name in (*POSITION_NAMES, PENALTY) or (
         field.name.startswith((HYPERPARAMETER_PREFIX, UNIT_PREFIX)) and not _is_text(field)
     )
-    kind = kinds.get(field.name, "float64" if number else None)
+    kind = kinds.get(field.name, RARE_COLUMNS.get(field.name, "float64" if number else None))
     return field if kind is None else field.with_type(arrow_type(kind))
 
 

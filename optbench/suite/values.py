@@ -211,3 +211,20 @@ def seed_list(given: Any) -> tuple[int, ...]:
             f"seeds {given!r} are malformed; write different whole numbers from 0 up, as 0-4,7"
         )
     return tuple(seeds)
+
+
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Return seeds with their runs drawn together.
+
+    >>> seeds_text([0, 1, 2, 5, 7, 8]), seeds_text([4])
+    ('seeds 0–2, 5, 7–8', 'seed 4')
+    """
+    known = set(seeds)
+    ordered = sorted(known)
+    starts = [seed for seed in ordered if seed - 1 not in known]
+    ends = [seed for seed in ordered if seed + 1 not in known]
+    parts = [
+        str(start) if start == end else f"{start}–{end}"
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    return f"{'seed' if len(ordered) == 1 else 'seeds'} {', '.join(parts)}"

@@ -476,7 +476,7 @@ def test_a_run_without_a_row_is_read(stage):
     assert set(found.lanes["status"]) == {"interrupted"}
 
 
-@pytest.mark.parametrize("place", ["journaled", "fill_in", "_tables", "read_lanes"])
+@pytest.mark.parametrize("place", ["journaled", "fill_in", "tables_in", "read_lanes"])
 def test_what_ends_while_a_run_is_read_is_there_once(place, tmp_path, monkeypatch):
     """A block ends, or the whole run, before any of the steps of reading it."""
     whole = []
@@ -539,14 +539,14 @@ def test_a_block_that_is_split_while_it_is_read_is_there_once(tmp_path, monkeypa
     block = stage.plan.blocks[0]
     records = [each for each in stage.records() if each.block == block.number]
     stage.write(records[:-1])
-    real, part = reader._tables, len(stage.plan.blocks)
+    real, part = reader.tables_in, len(stage.plan.blocks)
 
     def tables(folder):
-        monkeypatch.setattr(reader, "_tables", real)
+        monkeypatch.setattr(reader, "tables_in", real)
         lanes = tuple(lane.number for lane in block.lanes)
         stage.write([BlockSplit(block.number, ((part, lanes),), "no memory")])
         stage.write(replace(record, block=part) for record in records)
         return real(folder)
 
-    monkeypatch.setattr(reader, "_tables", tables)
+    monkeypatch.setattr(reader, "tables_in", tables)
     same(ordered(read_run(stage.path).trace), rows_of(records))
