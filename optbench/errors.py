@@ -48,6 +48,17 @@ def printable(text: str) -> str:
     )
 
 
+CALLED: dict[str, str] = {}
+"""What messages call folders that are none of the user's, such as those of unfolded packs."""
+
+
+def called(text: str) -> str:
+    """Return a message that says :data:`CALLED` in place of folders."""
+    for folder, name in CALLED.items():
+        text = text.replace(folder, name)
+    return text
+
+
 def shown(name: str) -> str:
     """Return a name that a file holds as it is shown: :func:`printable`, and not without end."""
     text = printable(name)
@@ -129,7 +140,8 @@ class UsageError(OptbenchError):
     exit_code = ExitCode.USAGE
 
     def __str__(self) -> str:
-        return printable(" ".join(super().__str__().splitlines()))  # as quoted names may not be
+        text = called(super().__str__())
+        return printable(" ".join(text.splitlines()))  # as quoted names may not be
 
 
 class SuiteError(UsageError):

@@ -96,8 +96,9 @@ def tune(
         list[str] | None,
         typer.Argument(
             metavar="SUITE|FILE.toml",
-            help="A built-in suite, a TOML file, or the run.json of a run. Without one: mnist-mlp "
-            "with 1,000 iterations, which takes two cores about five minutes.",
+            help="A built-in suite, a TOML file, or the run.json or pack of a run, whose plug-ins "
+            "have to be here. Without one: mnist-mlp with 1,000 iterations, which takes two cores "
+            "about five minutes.",
             autocompletion=complete_suite,
             show_default=False,
         ),

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 from typing_extensions import override
 
-from optbench.errors import printable
+from optbench.errors import called, printable
 
 PIPE_COLUMNS = 160
 """Width of tables where the output is not a terminal, which has no width of its own."""
@@ -42,5 +42,5 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(message: str) -> None:
     """Print a message for the user to stderr."""
-    sys.stderr.write(f"{printable_lines(message)}\n")
+    sys.stderr.write(f"{printable_lines(called(message))}\n")
     sys.stderr.flush()

@@ -97,10 +97,9 @@ def anchored(name: str, folder: Path) -> str:
     if is_there(here):
         return name
     kind = "file" if place.endswith(".py") else "folder of a module"
-    elsewhere = "" if folder.resolve() == Path.cwd() else f", nor in '{Path.cwd()}'"
-    raise SuiteError(
-        f"there is no {kind} '{place}' in '{folder}', where the run was made{elsewhere}"
-    )
+    here_too = folder.resolve() == Path.cwd()
+    elsewhere = "" if here_too else f", where the run was made, nor in '{Path.cwd()}'"
+    raise SuiteError(f"there is no {kind} '{place}' in '{folder}'{elsewhere}")
 
 
 def parts(name: str) -> tuple[str, str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
-from optbench.errors import ResultsError, UsageError, printable
+from optbench.errors import ResultsError, UsageError, called, printable
 from optbench.records import REUSED_FROM, SCHEMA_VERSION, Status
 from optbench.report.differences import differences, shown
 from optbench.runs.kept import free_name
@@ -105,7 +105,8 @@ class UnlikeRunsError(ResultsError):
     @override
     def __str__(self) -> str:
         more = [f"and {len(self.lines) - MOST_LINES} more"] * (len(self.lines) > MOST_LINES)
-        return "\n  ".join(map(printable, [f"{self.reason}:", *self.lines[:MOST_LINES], *more]))
+        lines = map(called, [f"{self.reason}:", *self.lines[:MOST_LINES], *more])
+        return "\n  ".join(map(printable, lines))
 
 
 def merge(
@@ -488,14 +489,9 @@ def _named(source: Source, names: Mapping[str, str]) -> "pd.DataFrame":
 
 def _made_in(sources: Sequence[Source]) -> Path:
     """Return where all the runs were made, or else this folder: paths of plug-ins begin there."""
-    folders = {
-        None
-        if pack_of(source.path) or not isinstance(source.meta.get("directory"), str)
-        else made_in(source.meta, source.path)
-        for source in sources
-    }
-    (folder,) = folders if len(folders) == 1 else [None]
-    return Path.cwd() if folder is None else folder
+    known = [source for source in sources if isinstance(source.meta.get("directory"), str)]
+    folders = {made_in(source.meta, source.path) for source in known}
+    return folders.pop() if len(folders) == 1 else Path.cwd()
 
 
 def _describe(

@@ -75,11 +75,11 @@ class KeptCode(BaseModel):
         """Return where its files lie in a folder; none if they are in another one."""
         return list(self.files) if folder == self.folder else []
 
-    @property
-    def summary(self) -> str:
-        """The names of its files, or some of them."""
+    def place(self, run: Path) -> str:
+        """Say where its files are, and which they are, or some of them."""
         some, more = [*self.files][:MOST_NAMED], len(self.files) - MOST_NAMED
-        return ", ".join(some) + (f" and {more} more" if more > 0 else "")
+        names = ", ".join(some) + (f" and {more} more" if more > 0 else "")
+        return f"{run / self.folder} ({names})"
 
 
 def write_code(run: Path, folders: Mapping[str, Mapping[str, bytes]]) -> None:

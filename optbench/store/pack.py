@@ -5,6 +5,7 @@ bytes on every machine, and nothing can unfold to more than the file is long. A 
 anybody, so all its names are checked before the first byte is written.
 """
 
+import os
 import re
 import shutil
 import stat
@@ -15,7 +16,7 @@ from shlex import quote
 from tempfile import TemporaryDirectory
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from optbench.errors import ResultsError, UsageError, shown
+from optbench.errors import CALLED, ResultsError, UsageError, shown
 from optbench.records import Status
 from optbench.store.files import check_place, write_output
 from optbench.store.kept import is_place
@@ -120,6 +121,8 @@ def unfold(file: Path) -> Path:
         reason = (str(error).splitlines() or ["it ends early"])[0]
         raise ResultsError(f"'{file}' cannot be read as a pack: {shown(reason)}") from None
     _unfolded[folder] = file
+    for place in (folder, folder.resolve()):  # the longer one first: run.json stands for the run
+        CALLED[f"{place}{os.sep}run.json"] = CALLED[str(place)] = str(file)
     return folder
 
 
@@ -131,6 +134,7 @@ def remove_unfolded() -> None:
     """Remove what packs have been unfolded to, for a process that ends without Python's ado."""
     _unfold.cache_clear()
     _unfolded.clear()
+    CALLED.clear()
     while _folders:
         _folders.pop().cleanup()
 

@@ -34,7 +34,8 @@ from optbench.errors import (
 )
 from optbench.plugins import anchored
 from optbench.store.find import find_runs
-from optbench.store.pack import is_pack
+from optbench.store.kept import kept_codes
+from optbench.store.pack import is_pack, pack_of
 
 ENTRIES = ("problem", "optimizer")
 
@@ -445,10 +446,21 @@ def resolved_suite(
     if not isinstance(meta.get("directory"), str):
         return suite  # an earlier optbench's
     folder = made_in(meta, run)
+
+    def find(kind: str, name: str) -> str:
+        try:
+            return anchored(name, folder)
+        except SuiteError as error:
+            code = kept_codes(meta, run).get((kind, name))
+            if code is None:
+                raise
+            raise SuiteError(f"{error}; the run kept a copy: {code.place(run)}") from None
+
+    rename = rename or find
     groups = {key: suite[key] for key in ENTRIES if isinstance(suite.get(key), list)}
     names = {
         key: {
-            entry["name"]: rename(key, entry["name"]) if rename else anchored(entry["name"], folder)
+            entry["name"]: rename(key, entry["name"])
             for entry in group
             if isinstance(entry, dict) and isinstance(entry.get("name"), str)
         }
@@ -463,7 +475,12 @@ def resolved_suite(
 
 
 def made_in(meta: Mapping[str, Any], run: Path) -> Path:
-    """Return the folder that a run was made in, as its run.json tells from the run's directory."""
+    """Return the folder that a run was made in, as its run.json tells from the run's directory.
+
+    Of a run in a pack nobody knows; it is this one.
+    """
+    if pack_of(run) is not None:
+        return Path.cwd()
     return Path(normpath(run.resolve() / meta["directory"]))
 
 

@@ -64,7 +64,7 @@ def repeated_suite(
             difference = _difference(kind, original, code)
         if not difference:
             return original
-        where = f"{run / code.folder} ({code.summary})"
+        where = code.place(run)
         if not trust:
             raise SuiteError(
                 f"'{name}' {difference}; {argument('trust', True)} executes the copy that the "

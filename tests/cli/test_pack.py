@@ -1,8 +1,11 @@
 """``optbench pack``, and packs in place of runs."""
 
+import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -62,6 +65,56 @@ def test_a_pack_is_repeated_to_the_bit(away, original):
     assert list(lanes(again)["lane_key"]) == list(lanes(original)["lane_key"])
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("target {} --target best:50% --format json", "compare {} --format json"),
+        *("export {} --table evaluation", "export {} --table summary", "show {} --format md"),
+    ],
+)
+def test_reports_of_a_pack_are_those_of_the_run(command, away, original):
+    here = optbench(*command.format("run.zip").split(), cwd=away)
+    there = optbench(*command.format(original).split(), cwd=away)
+    assert (here.code, here.out, here.err) == (there.code, there.out, there.err)
+    assert here.code == 0
+
+
+def test_a_pack_is_drawn_beside_another_run(away):
+    other = run("--problem", *SMALL, "--name", "other", cwd=away)
+    seen = optbench("plot", "run.zip", other, "--kind", "loss", "--save", "figures", cwd=away)
+    assert (seen.code, seen.path.parent) == (0, away / "figures")
+
+
+def test_a_pack_is_kept_as_a_baseline_and_checked(away):
+    assert optbench("baseline", "save", "run.zip", "--name", "kept", cwd=away).code == 0
+    for options in (("--run", "run.zip", "--strict"), ("--strict",)):
+        seen = optbench("check", "kept", "-q", *options, cwd=away)
+        assert seen.code == 0, seen
+    other = run("--problem", *SMALL, "--set", "adam.lr=0.5", cwd=away)
+    optbench("pack", other, "other.zip", cwd=away)
+    assert optbench("check", "kept", "-q", "--run", "other.zip", cwd=away).code == 3
+
+
+def test_the_suite_of_a_pack_is_tuned(away, original):
+    options = ("--budget", "4 trials", "--finalists", 0, "--eval-seeds", 1, "-q")
+    seen = optbench("tune", "run.zip", *options, cwd=away)
+    assert seen.code == 0, seen
+    again = optbench("tune", original / "run.json", *options, "--reuse", cwd=away)
+    for name in ("search-000", "final"):
+        assert list(lanes(again.path / name)["lane_key"]) == list(
+            lanes(seen.path / name)["lane_key"]
+        )
+
+
+def test_python_takes_packs(away, original):
+    pd.testing.assert_frame_equal(api.show(away / "run.zip"), api.show(original))
+    pd.testing.assert_frame_equal(api.compare(away / "run.zip"), api.compare(original))
+    pd.testing.assert_frame_equal(api.export([away / "run.zip"]), api.export([original]))
+    pd.testing.assert_frame_equal(api.target(away / "run.zip"), api.target(original))
+    with pytest.raises(api.UsageError, match="optbench run"):
+        api.resume(away / "run.zip")
+
+
 def test_figures_go_beside_the_pack(away):
     seen = optbench("plot", "run.zip", "--kind", "loss", cwd=away)
     assert seen.out.startswith("run-plots" + os.sep)
@@ -85,6 +138,70 @@ def test_a_study_is_packed_with_its_rounds(tmp_path):
     shown = optbench("show", study, cwd=tmp_path)
     study.rename(tmp_path / "gone")
     assert optbench("show", "study.zip", cwd=tmp_path).out == shown.out
+
+
+def test_a_packed_study_is_not_resumed(tmp_path):
+    study = make_study(tmp_path / "results", status="interrupted")
+    assert "is interrupted" in optbench("pack", study, "study.zip", cwd=tmp_path).message
+    study = make_study(tmp_path / "ended")
+    optbench("pack", study, "study.zip", cwd=tmp_path)
+    message = optbench("tune", "--resume", "study.zip", cwd=tmp_path).message
+    assert message == (
+        "'study.zip' is a pack, which nothing is written into; resume the study itself"
+    )
+
+
+# Code of plug-ins.
+
+
+def alone(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, as on another machine."""
+    done = subprocess.run(
+        [sys.executable, "-m", "optbench", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_a_packed_run_is_shown_compared_and_repeated_without_the_original(tmp_path):
+    """Its plug-in leaves a mark wherever it is executed; without --trust it leaves none."""
+    home, away = tmp_path / "home", tmp_path / "away"
+    mark = "open('mark', 'a').close()\n"
+    write(home, {**FILES, "heavy.py": mark + FILES["heavy.py"]})
+    away.mkdir()
+    alone("run", "--problem", "bowl.py:bowl", "-o", "heavy.py:Heavy", "-o", "adam", "--iterations",
+          7, "-q", "--name", "mine", cwd=home)  # fmt: skip
+    assert (home / "mark").exists()
+    alone("pack", "latest", away / "mine.zip", cwd=home)
+    before = table_of(home)
+    shutil.rmtree(home)
+    shown = alone("show", "mine.zip", cwd=away).stdout
+    assert "Heavy" in shown
+    assert "adam" in shown
+    assert "Heavy" in alone("compare", "mine.zip", cwd=away).stdout
+    alone("plot", "mine.zip", "--kind", "loss", cwd=away)
+    alone("export", "mine.zip", "-O", "trace.csv", cwd=away)
+    for command in ("run mine.zip -q", "tune mine.zip --dry-run", "baseline save mine.zip"):
+        said = alone(*command.split(), cwd=away, code=2).stderr
+        assert "mine.zip/plugins/home (" in said
+        assert "bowl.py" in said
+        assert tempfile.gettempdir() not in said.replace(str(away), "")
+    assert not (away / "mark").exists()
+    alone("run", "mine.zip", "--trust", "-q", cwd=away)
+    assert (away / "mark").exists()
+    pd.testing.assert_frame_equal(table_of(away), before, check_exact=True)
+    both = alone("compare", "mine.zip", "latest", "--format", "csv", cwd=away).stdout
+    assert "Heavy (" in both
+
+
+def table_of(folder: Path) -> pd.DataFrame:
+    """Return the trace of the only run in a folder."""
+    (path,) = (folder / "results").glob("*/run.json")
+    return trace(path.parent)
 
 
 @pytest.mark.usefixtures("forget")
@@ -226,6 +343,53 @@ def test_a_zip_file_without_a_run_is_refused(away):
     with ZipFile(away / "run.zip", "w") as archive:
         archive.writestr("whole/lanes.parquet", b"x")
     assert_refused(away, "neither run.json nor tune.json")
+
+
+def replaced(file: Path, place: str, content: bytes) -> None:
+    """Put something else in the place of a file of the run in a pack."""
+    with ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = (name for name in members if name.split("/", 1)[1] == place)
+    with ZipFile(file, "w", ZIP_STORED) as archive:
+        for each, text in {**members, name: content}.items():
+            archive.writestr(each, text)
+
+
+@pytest.mark.parametrize(
+    ("place", "commands"),
+    [
+        ("run.json", ("show {}", "run {}", "tune {} --dry-run", "merge {} other")),
+        ("lanes.parquet", ("show {}", "compare {}", "baseline save {}", "merge {} other")),
+        ("trace/block-00000.parquet", ("export {}", "plot {} --kind loss", "merge {} other")),
+    ],
+)
+def test_what_is_wrong_in_a_pack_is_said_of_the_pack(place, commands, away):
+    run("--problem", "booth", "-o", "momentum", "--iterations", 5, "--name", "other", cwd=away)
+    replaced(away / "run.zip", place, b"{")
+    for command in commands:
+        message = optbench(*command.format("run.zip").split(), cwd=away).message
+        assert ("run.zip" if place == "run.json" else f"'run.zip/{place}'") in message
+        assert tempfile.gettempdir() not in message
+    with pytest.raises(api.UsageError) as raised:
+        api.load(away / "run.zip")
+    assert f"{away / 'run.zip'}" in str(raised.value)
+
+
+def test_what_is_to_be_run_again_is_the_pack_itself(away):
+    replaced(away / "run.zip", "run.json", json.dumps(json.loads(read(away)) | OLD).encode())
+    message = optbench("baseline", "save", "run.zip", cwd=away).message
+    assert tempfile.gettempdir() not in message
+    assert "'run.zip' was made by an earlier optbench" in message
+
+
+OLD = {"schema_version": 2}
+
+
+def read(away: Path) -> bytes:
+    """Return the run.json in run.zip."""
+    with ZipFile(away / "run.zip") as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/run.json"))
+        return archive.read(name)
 
 
 def test_nothing_of_a_pack_stays_behind(away, tmp_path, monkeypatch):

@@ -8,11 +8,14 @@ import copy
 import json
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from functools import cache
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
@@ -82,8 +85,11 @@ def answered(*arguments: object, cwd: Path) -> Seen:
         assert len(errors) == 1, seen
         assert len(errors[0]) > len("error: "), seen
         after = lines[lines.index(errors[0]) + 1 :]
-        # A mistake in an expression is shown below its line, with a caret.
-        assert not after or (len(after) == 2 and after[1].strip() == "^"), seen
+        # A mistake in an expression is shown below its line, with a caret; places at which runs
+        # differ stand below that they do.
+        caret = len(after) == 2 and after[1].strip() == "^"
+        places = errors[0].endswith(":") and all(line.startswith("  ") for line in after)
+        assert not after or caret or places, seen
     return seen
 
 
@@ -93,6 +99,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("made")
     name = suite(cwd, MINE)
     run(name, "--iterations", 6, cwd=cwd).rename(cwd / "results" / "whole")
+    shutil.copytree(cwd / "results" / "whole", cwd / "results" / "again")
     seen = interrupted(1, "run", name, "-q", "--workers", 1, "--checkpoint-every", 0, cwd=cwd)
     assert seen.code == ExitCode.INTERRUPTED
     seen.path.rename(cwd / "results" / "cut")
@@ -219,6 +226,67 @@ def test_any_text_that_hypothesis_thinks_of(odd, command, data):
     answered(*command, option, data.draw(st.text(max_size=8)), cwd=odd)
 
 
+# Packs.
+
+OF_PACKS = (
+    *("show {}", "compare {}", "target {}", "export {}", "plot {} --kind loss --save figures"),
+    *("run {} --dry-run", "tune {} --dry-run", "check kept --run {} -q", "merge {} whole"),
+    *("baseline save {} --name x", "pack {} other.zip", "clean {}", "run --resume {} -q"),
+)
+
+
+@pytest.fixture(scope="module")
+def packed(made: Path) -> bytes:
+    """Return a pack of a run."""
+    assert optbench("pack", "whole", "whole.zip", cwd=made).code == 0
+    return (made / "whole.zip").read_bytes()
+
+
+@given(st.data())
+@settings(parent=EXAMPLES)
+def test_any_other_byte_in_a_pack(packed, made, tmp_path, data):
+    cwd = fresh(made, tmp_path)
+    place = data.draw(st.integers(0, len(packed) - 1))
+    old = packed[place : place + 1]
+    new = data.draw(st.binary(max_size=4).filter(old.__ne__))
+    (cwd / "bad.zip").write_bytes(packed[:place] + new + packed[place + 1 :])
+    answered(*data.draw(st.sampled_from(OF_PACKS)).format("bad.zip").split(), cwd=cwd)
+
+
+@given(st.data())
+@settings(parent=EXAMPLES)
+def test_any_end_of_a_pack(packed, made, tmp_path, data):
+    cwd = fresh(made, tmp_path)
+    end = data.draw(st.integers(0, len(packed) - 1))
+    (cwd / "bad.zip").write_bytes(packed[:end] + data.draw(st.binary(max_size=64)))
+    answered(*data.draw(st.sampled_from(OF_PACKS)).format("bad.zip").split(), cwd=cwd)
+
+
+@given(st.data())
+@settings(parent=EXAMPLES, max_examples=90)
+def test_any_other_file_in_a_pack(packed, made, tmp_path, data):
+    """Its checksums are right, as those of a pack that somebody has made."""
+    cwd = fresh(made, tmp_path)
+    with ZipFile(BytesIO(packed)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = data.draw(st.sampled_from([*members]))
+    if name.endswith("run.json") and data.draw(st.booleans()):
+        meta = json.loads(members[name])
+        where = data.draw(st.sampled_from(list(steps(meta))))
+        members[name] = json.dumps(
+            changed(meta, where, data.draw(st.sampled_from(OTHERS)))
+        ).encode()
+    else:
+        place = data.draw(st.integers(0, len(members[name])))
+        new = data.draw(st.binary(max_size=8))
+        members[name] = members[name][:place] + new + members[name][place + len(new) :]
+    with ZipFile(cwd / "bad.zip", "w") as archive:
+        for each, content in members.items():
+            archive.writestr(each, content)
+    seen = answered(*data.draw(st.sampled_from(OF_PACKS)).format("bad.zip").split(), cwd=cwd)
+    assert f"{tempfile.gettempdir()}/optbench-" not in seen.err
+
+
 # Files of runs and baselines.
 
 
@@ -256,6 +324,7 @@ READERS = {
         *("show whole", "check kept --run whole -q", "baseline save whole --name x", "list runs"),
         *("run results/whole/run.json --dry-run", "export whole --table summary", "clean"),
         *("plot whole --kind loss --save figures", "run mine.toml --reuse --dry-run"),
+        *("merge whole again", "pack whole whole.zip"),
     ),
     "cut/run.json": ("run --resume cut --force -q", "show cut"),
     "baselines/kept/baseline.json": (
@@ -283,8 +352,11 @@ TABLES = {
     "whole/trace/block-00000.parquet": (
         *("export whole", "check kept --run whole -q", "baseline save whole --name x"),
         *("plot whole --kind loss --save figures", "run mine.toml --iterations 6 --reuse -q"),
+        "merge whole again",
     ),
-    "whole/evaluation/block-00000.parquet": ("export whole --table evaluation", "show whole"),
+    "whole/evaluation/block-00000.parquet": (
+        *("export whole --table evaluation", "show whole", "merge whole again"),
+    ),
     "cut/lanes.parquet": READERS["cut/run.json"],
     "baselines/kept/lanes.parquet": READERS["baselines/kept/baseline.json"],
     "baselines/kept/trace.parquet": READERS["baselines/kept/baseline.json"],
