@@ -197,7 +197,7 @@ def test_lanes_that_repeat_are_reused(made, home, tmp_path):
 def test_python_is_asked_alike(made, home, tmp_path):
     shutil.rmtree(home / "deep")
     out = tmp_path / "again"
-    with pytest.raises(api.UsageError, match="--trust executes the copy"):
+    with pytest.raises(api.UsageError, match="trust=True executes the copy"):
         api.run(made / "run.json", out=out)
     results = api.run(made / "run.json", trust=True, out=out)
     assert results.lanes["lane_key"].tolist() == lanes(made)["lane_key"].tolist()
