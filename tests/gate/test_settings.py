@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from optbench.gate.compare import compare
-from optbench.gate.comparison import seeds_text
 from optbench.report.differences import differences
+from optbench.suite.values import seeds_text
 from tests.gate.made import edited, function_lanes, made, network_lanes, only, saved, told
 
 RUN = made(network_lanes() + function_lanes())
