@@ -27,7 +27,7 @@ help: ## list the targets
 	@echo
 	@echo 'PYTHON=python3.12 picks the Python that .venv is made with; make clean lets go of the old one.'
 
-demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figures
+demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figures and write a report
 	$(BIN)/optbench run
 	@echo 'Drawing the figures'
 	@figures=$$($(BIN)/optbench plot) && \
@@ -44,6 +44,8 @@ demo: $(PACKAGE) ## install optbench, run both textbook suites, draw their figur
 	    esac; \
 	    printf '\n%s:\n  %s\n' "$$shows" "$$figure"; \
 	done
+	@printf '\nAll of it in one page, to read and to send:\n  '
+	@$(BIN)/optbench report --output results/report.html --force
 	@printf '\nWhat to ask next: docs/recipes.md\n'
 
 test: $(DEV) ## run the tests but the slow ones

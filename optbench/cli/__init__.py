@@ -48,6 +48,10 @@ PANELS = {
             "Show how many steps, or seconds, optimizers need to a target, and how many get there.",
         ),
         "plot": ("plot:plot", "Draw figures of runs and print the paths of the files."),
+        "report": (
+            "report:report",
+            "Write runs and studies into one HTML file: what won, how sure, and how to repeat it.",
+        ),
         "export": (
             "export:export",
             "Write a table of runs as CSV, JSON or Parquet, for programs of your own.",

@@ -168,8 +168,14 @@ def _race(answer: Answer, race: Race, rows: pd.DataFrame) -> Section:
         facts=list(_facts(answer, race, rows, several=several)),
         warnings=list(_warnings(answer, race)),
         colors={place: "red" for place, reached in enumerate(rows["reached"]) if not reached},
-        bold={place for place, rmst in enumerate(rows["rmst"]) if rmst == rows["rmst"].min()},
+        bold=_fastest(rows),
     )
+
+
+def _fastest(rows: pd.DataFrame) -> set[int]:
+    """Return the places of the labels with the smallest RMST, unless nobody was there."""
+    is_best = (rows["rmst"] == rows["rmst"].min()) & (rows["reached"] > 0)
+    return {place for place, best in enumerate(is_best) if best}
 
 
 def _facts(answer: Answer, race: Race, rows: pd.DataFrame, *, several: bool) -> Iterator[str]:

@@ -246,7 +246,7 @@ def sentence(pair: Pair, question: Question) -> str:
 
     For instance "adam is better than sgd: 0.36 × its loss (0.33–0.39), sure at 5 % over 10 seeds".
     """
-    a, b, seeds = pair.a, pair.b, f"over {pair.seeds} seeds"
+    a, b, seeds = pair.a, pair.b, f"over {pair.seeds} seed{'s' * (pair.seeds > 1)}"
     effect = _effect(pair)
     if pair.verdict in (BETTER, WORSE):
         return (

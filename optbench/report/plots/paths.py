@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.lines import Line2D
 
 from optbench.records import HYPERPARAMETER_PREFIX, RunTables
 from optbench.report.configurations import (
@@ -38,6 +39,14 @@ COLORS = ListedColormap(colormaps["plasma"](np.linspace(0.0, 0.85, 256)))
 
 AWAY = 2.0
 """How many times larger a view is at most for paths that end badly or are some of a crowd."""
+
+
+class PathLine(Line2D):
+    """A path as it is drawn; it knows the iterations of its points, shape (rows,)."""
+
+    def __init__(self, positions: np.ndarray, iterations: np.ndarray, **look: Any) -> None:
+        super().__init__(*positions.T, **look)
+        self.iterations = iterations
 
 
 @dataclass(frozen=True)

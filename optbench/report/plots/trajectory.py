@@ -18,7 +18,7 @@ from matplotlib.typing import ColorType
 from optbench.records import RunTables
 from optbench.report.plots.landscape import Ground, ground_of
 from optbench.report.plots.options import PlotOptions
-from optbench.report.plots.paths import Family, Path, Paths, value_colors, view_of
+from optbench.report.plots.paths import Family, Path, PathLine, Paths, value_colors, view_of
 from optbench.report.plots.sheet import (
     NO_BREAK,
     add_legend,
@@ -284,7 +284,7 @@ def _draw_path(
         look |= {"marker": "", "linewidth": FINE["linewidth"]}
     if is_fine and length > OFTEN:
         look |= {"alpha": max(FAINTEST, FINE["alpha"] * OFTEN / length), "zorder": 3}
-    axes.plot(*seen.T, **look)
+    axes.add_line(PathLine(seen, path.iterations[: len(seen)], **look))
     if not is_fine:
         axes.plot(*seen[:1].T, color="black" if company else color, zorder=4, **RING)
     if len(exits):

@@ -1,0 +1,153 @@
+"""Figures as SVG that stands in a page: small, themed by its style sheet, alone with its names."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from io import BytesIO
+
+import numpy as np
+from matplotlib.collections import FillBetweenPolyCollection, PolyCollection
+from matplotlib.contour import ContourSet
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from optbench.report.page.thinning import extremes
+from optbench.report.plots.fonts import boxes_allowed, fit_fonts
+from optbench.report.plots.paths import PathLine
+
+MOST_MARKS = 200
+"""Points of a line from which it has no markers: each would be an element of the page."""
+
+RASTER_DPI = 150
+"""Dots per inch of what is an image: the filled contours, whose outlines are hundreds of kB."""
+
+OF_A_FILE = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL)
+"""What only a file by itself needs. A style in it would hold for the whole page."""
+
+SIZE = re.compile(r'(<svg [^>]*?)width="[^"]*" height="[^"]*" ')
+
+NAMED_PARTS = re.compile(r' id="(?!path|[pmCi][0-9a-f]+)[^"]*"')
+"""Names that Matplotlib gives the parts of every figure alike, and nothing refers to."""
+
+OWN_NAME = re.compile(r'(id="|url\(#|href="#)(?!path)')
+
+NUMBER = re.compile(r"-?\d+\.\d+")
+
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that show nothing, or turn what follows round."""
+
+OUTLINE = re.compile(r'\bd="([^"]*)"')
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page: SVG, and whether curves were thinned to fit."""
+
+    svg: str
+    thinned: bool
+
+
+def picture(figure: Figure, name: str, title: str, most: int) -> Picture:
+    """Return a figure as SVG for a page, its curves with at most so many points.
+
+    Parameters
+    ----------
+    name
+        What tells the names in it from those in other pictures of the page.
+    title
+        What a screen reader says.
+    most
+        Of each stretch of a longer curve the lowest and the highest point stay.
+    """
+    thinned = _thin(figure, most)
+    for part in figure.findobj(ContourSet):
+        part.set_rasterized(True)
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+    fit_fonts(figure)
+    paths = dict(_named_paths(figure))
+    written = BytesIO()
+    with boxes_allowed():
+        figure.savefig(written, format="svg", dpi=RASTER_DPI)
+    return Picture(_inline(written.getvalue().decode(), name, title, paths), thinned)
+
+
+def _named_paths(figure: Figure) -> Iterator[tuple[str, str]]:
+    """Name the paths of a figure, and yield with each name the iterations of its points."""
+    paths = (line for axes in figure.axes for line in axes.lines if isinstance(line, PathLine))
+    for number, line in enumerate(paths):
+        line.set_gid(f"path{number}")
+        yield f"path{number}", " ".join(map(str, line.iterations.tolist()))
+
+
+def _thin(figure: Figure, most: int) -> bool:
+    """Leave of long curves and bands what is seen, and say whether anything was left out."""
+    thinned = False
+    for axes in figure.axes:
+        for line in axes.lines:
+            thinned |= _thin_line(line, most)
+        for part in axes.collections:
+            if isinstance(part, FillBetweenPolyCollection):
+                thinned |= _thin_band(part, most)
+    return thinned
+
+
+def _thin_line(line: Line2D, most: int) -> bool:
+    points = np.column_stack(line.get_data()).astype(np.float64)
+    if len(points) > MOST_MARKS and line.get_linestyle() != "None":
+        line.set_marker("")
+    if len(points) <= most:
+        return False
+    moving = (0, 1) if isinstance(line, PathLine) else (1,)
+    of_each = most // len(moving)
+    kept = np.unique(np.concatenate([extremes(points[:, of], of_each) for of in moving]))
+    line.set_data(*points[kept].T)
+    if isinstance(line, PathLine):
+        line.iterations = line.iterations[kept]
+    return True
+
+
+def _thin_band(band: PolyCollection, most: int) -> bool:
+    """Thin the two sides of each part of a band: the lower one to its lowest points."""
+    outlines, thinned = [], False
+    for path in band.get_paths():
+        points = np.asarray(path.vertices)
+        if len(points) > 2 * most:
+            turn = int(points[:, 0].argmax())
+            sides = points[: turn + 1], points[turn + 1 :]
+            points = np.concatenate([side[extremes(side[:, 1], most)] for side in sides])
+            thinned = True
+        outlines.append(points)
+    if thinned:
+        band.set_verts(outlines)
+    return thinned
+
+
+def _inline(svg: str, name: str, title: str, paths: Mapping[str, str]) -> str:
+    """Return SVG that a page holds among others: without what is for files, with own names."""
+    svg = SIZE.sub(r"\1", OF_A_FILE.sub("", svg[svg.index("<svg") :]))
+    svg = NAMED_PARTS.sub("", svg)
+    svg = OWN_NAME.sub(rf"\g<1>{name}-", svg)
+    svg = OUTLINE.sub(lambda found: f'd="{_shorter(found[1])}"', svg)
+    for path, iterations in paths.items():
+        svg = svg.replace(f'<g id="{path}">', f'<g class="path" data-iterations="{iterations}">')
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
+    return UNSEEN.sub("", "\n".join(_lines(svg)))
+
+
+def _lines(svg: str) -> Iterator[str]:
+    for line in svg.splitlines():
+        if stripped := line.strip():
+            yield stripped
+
+
+def _shorter(outline: str) -> str:
+    """Write an outline with a tenth of a point; on a wall it is still finer than its lines."""
+    return " ".join(NUMBER.sub(_rounded, outline).split())
+
+
+def _rounded(number: re.Match[str]) -> str:
+    text = f"{float(number[0]):.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text

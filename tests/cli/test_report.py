@@ -1,0 +1,47 @@
+"""``optbench report``: which runs and studies it takes, and where it writes."""
+
+import pytest
+
+from tests.cli.command import optbench, run
+from tests.forget import forget  # noqa: F401
+from tests.studies import make_study
+
+SMALL = ("--problem", "booth", "-o", "sgd", "-o", "adam", "--iterations", 5)
+
+
+def test_runs_and_a_pack_are_reported_together(tmp_path):
+    made = run(*SMALL, cwd=tmp_path)
+    assert optbench("pack", made, "run.zip", cwd=tmp_path).code == 0
+    seen = optbench("report", "--title", "A < B", cwd=tmp_path)
+    assert (seen.code, seen.out, seen.err) == (0, "report.html\n", "")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<title>A &lt; B</title>" in text
+    assert f"optbench run results/{made.name}/run.json" in text
+    assert optbench("report", "run.zip", "-O", "packed.html", cwd=tmp_path).code == 0
+    assert "On booth, " in (tmp_path / "packed.html").read_text(encoding="utf-8")
+
+
+def test_a_study_without_a_final_run_is_reported(tmp_path):
+    make_study(tmp_path / "results")
+    seen = optbench("report", "latest", cwd=tmp_path)
+    assert (seen.code, seen.err) == (0, "")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "booth, tuned" in text
+    assert "adam: lr: the best may lie beyond its space" in text
+
+
+def test_nothing_is_overwritten_unless_asked(tmp_path):
+    run(*SMALL, cwd=tmp_path)
+    (tmp_path / "report.html").write_text("mine")
+    seen = optbench("report", cwd=tmp_path)
+    assert seen.code == 2
+    assert "report.html" in seen.err
+    assert (tmp_path / "report.html").read_text() == "mine"
+    assert optbench("report", "--force", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("arguments", [("--output", ""), ("--choose-on", "x")])
+def test_what_cannot_be_meant_is_refused_before_anything_is_read(arguments, tmp_path):
+    seen = optbench("report", *arguments, cwd=tmp_path)
+    assert seen.code == 2
+    assert seen.err.count("\n") == 1
