@@ -139,7 +139,9 @@ def test_it_is_drawn_unasked_from_three_points_on():
     two = run_of(lane("adam", times=TIMES[:2]))
     assert kinds_for(two, "mnist-mlp") == ["loss"]
     assert "evaluation" in drawable(two, "mnist-mlp")
-    with pytest.raises(UsageError, match="fewer than 2 evaluations; run with --evaluate-every for more"):
+    with pytest.raises(
+        UsageError, match="fewer than 2 evaluations; run with --evaluate-every for more"
+    ):
         figure_of(network_run())
 
 
