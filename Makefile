@@ -58,7 +58,7 @@ test-slow: $(DEV) ## run the slow tests: statistics, kills, damage, malformed in
 test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no GPU
 	$(CUPY_VENV)/bin/python -m pytest --noconftest tests/test_no_gpu.py
 
-test-parity: $(PARITY) ## compare with PyTorch, optax, SymPy, optuna, statistics packages
+test-parity: $(PARITY) ## compare with PyTorch, optax, SymPy, optuna, statistics packages; read trackers
 	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/problems/expressions/test_sympy.py tests/inference tests/tuning
 	$(PARITY_VENV)/bin/python -m pytest -m slow tests/slow/test_studies.py -k tpe
 
@@ -145,9 +145,9 @@ $(CUPY): pyproject.toml | $(BIN)/pip
 
 # PyTorch comes first, so that its version is this one whatever else asks for it.
 $(PARITY): pyproject.toml | $(BIN)/pip
-	@echo 'Installing optbench, PyTorch, optax, optuna and packages of statistics in $(PARITY_VENV)'
+	@echo 'Installing optbench, PyTorch, optax, optuna, trackers and packages of statistics in $(PARITY_VENV)'
 	@$(BIN)/python -m venv $(PARITY_VENV)
 	@$(PARITY_VENV)/bin/python -m pip install --quiet 'pip>=25.1'
 	@$(PARITY_VENV)/bin/python -m pip install --quiet torch==2.13.0
-	@$(PARITY_VENV)/bin/python -m pip install --quiet --editable '.[parity]' --group dev --group oracles
+	@$(PARITY_VENV)/bin/python -m pip install --quiet --editable '.[parity,tensorboard,wandb,mlflow]' --group dev --group oracles
 	@touch $@

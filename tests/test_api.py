@@ -638,7 +638,10 @@ def test_no_value_of_any_kind_raises_anything_else_in_a_study(name, monkeypatch)
         *((optbench.resume, name) for name in ("run", "workers", "data_dir", "out", "force")),
         (optbench.resume, "checkpoint_every"),
         *((optbench.load, name) for name in ("path", "out")),
-        *((optbench.export, name) for name in ("runs", "table", "format", "output", "out")),
+        *(
+            (optbench.export, name)
+            for name in ("runs", "table", "to", "lanes", "format", "output", "out")
+        ),
         *((optbench.save_baseline, name) for name in ("run", "name", "threshold", "out")),
         *(
             (optbench.check, name)

@@ -45,6 +45,8 @@ NOT_RUN = {
     r"make \w+": "make is what runs these tests; its targets are looked for in the Makefile",
     r"optbench data fetch .+": "it needs the network",
     r"optbench .*\b(torch|optax):.+": "it needs PyTorch or optax: planned where they are installed",
+    r"optbench export .*--to (tensorboard|wandb|mlflow).*": "it needs that tracker's library: what "
+    "it writes is read back in tests/parity/test_trackers.py",
     r"optbench run --resume .+": "it needs a run that was interrupted (tests/cli/test_resume.py)",
 }
 """Commands that are shown and not run, with the reason. Their options are checked nevertheless."""

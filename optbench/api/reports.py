@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from optbench.records import RunTables
 from optbench.report.compare import Question
 from optbench.report.compare import compare as compare_labels
-from optbench.report.export import check_export
+from optbench.report.export import TABLES, check_export
 from optbench.report.export import export as export_table
 from optbench.report.joined import joined
 from optbench.report.protocol import contestants
@@ -16,6 +16,7 @@ from optbench.report.races import Question as TargetQuestion
 from optbench.report.summaries import summary
 from optbench.report.targets import reach
 from optbench.report.tolerance import tolerance as tolerance_of
+from optbench.report.trackers import check_target, export_to
 from optbench.settings import call_with, typed
 from optbench.store.find import find_runs, find_study
 from optbench.store.reader import read_run
@@ -30,14 +31,16 @@ if TYPE_CHECKING:
 @typed
 def export(
     runs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
-    table: str = "trace",
+    table: str | None = None,
     *,
+    to: str | None = None,
+    lanes: str | Sequence[int] | None = None,
     format: str | None = None,
     output: str | PathLike[str] | None = None,
     force: bool = False,
     out: str | PathLike[str] = "results",
 ) -> "pd.DataFrame":
-    """Return one table of runs, and write it to a file if ``output`` names one.
+    """Return one table of runs, and write it to a file if ``output`` names one; or fill a tracker.
 
     Parameters
     ----------
@@ -45,20 +48,32 @@ def export(
         Directories, names under ``out``, or ``"latest"``; without any, those of the latest
         invocation.
     table
-        ``"trace"``, ``"lanes"``, ``"evaluation"`` or ``"summary"``.
+        ``"trace"``, ``"lanes"``, ``"evaluation"`` or ``"summary"``; by default the trace.
+    to
+        ``"tensorboard"``, ``"wandb"`` or ``"mlflow"``: the lanes are written into the folder
+        ``output``, by default one of that name in each run's directory, and returned as a table.
+        With ``"iohanalyzer"`` the table is what IOHanalyzer reads.
+    lanes
+        Which lanes go there: ``"best"``, ``"all"``, numbers, or text such as ``"0-9,12"``.
     format
         ``"csv"``, ``"json"`` or ``"parquet"``; by default what the file's suffix says.
     force
-        Whether a file may be overwritten.
+        Whether a file, or the folder of an earlier export, may be overwritten.
 
     Raises
     ------
     UsageError
         For whatever ``optbench export`` would exit with code 2.
     """
-    file = None if output is None else Path(output)
-    check_export(table, format, file, force=force)
-    return export_table(_tables(runs, out), table, format, file, force=force)
+    place = None if output is None else Path(output)
+    wanted = lanes if isinstance(lanes, str | None) else ",".join(map(str, lanes))
+    check_target(to, wanted, table, format, place, force=force)
+    if to is not None:
+        paths = find_runs(_names(runs), Path(out))
+        return export_to(to, paths, wanted, place, force=force).rows
+    chosen = TABLES[0] if table is None else table
+    check_export(chosen, format, place, force=force)
+    return export_table(_tables(runs, out), chosen, format, place, force=force)
 
 
 @typed

@@ -39,19 +39,25 @@ def export(
     ranked by; the first column is the name of the run. Arguments are those of :func:`check_export`.
     """
     written_as = check_export(table, format_, output, force=force)
-    by_name = {run_name(run.path.resolve()): run for run in runs}
-    if len(by_name) < len(runs):
-        by_name = {str(run.path): run for run in runs}
+    by_name = named(runs)
     if table == "summary":
-        rows = _concatenate([_named(name, summary(run)) for name, run in by_name.items()])
+        rows = _concatenate([_with_name(name, summary(run)) for name, run in by_name.items()])
     elif table == "lanes":
-        rows = _concatenate([_named(name, _with_score(run)) for name, run in by_name.items()])
+        rows = _concatenate([_with_name(name, _with_score(run)) for name, run in by_name.items()])
     else:
-        rows = _concatenate([_named(name, _integers(run.lanes)) for name, run in by_name.items()])
+        rows = _concatenate(
+            [_with_name(name, _integers(run.lanes)) for name, run in by_name.items()]
+        )
         rows = _with_lanes(runs, rows, table)
     if output is not None:
-        _write(pieces(rows, written_as), output)
+        write_table(rows, written_as, output)
     return rows
+
+
+def named(runs: Sequence[RunTables]) -> dict[str, RunTables]:
+    """Return runs by their names, or by their paths where two have the same name."""
+    by_name = {run_name(run.path.resolve()): run for run in runs}
+    return by_name if len(by_name) == len(runs) else {str(run.path): run for run in runs}
 
 
 def check_export(
@@ -73,7 +79,7 @@ def check_export(
     return written_as
 
 
-def _named(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+def _with_name(name: str, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(run=name)[["run", *rows.columns.drop("run", errors="ignore")]]
 
 
@@ -128,10 +134,12 @@ def _positions(run: RunTables, rows: pd.DataFrame, table: str) -> Any:
     return lanes.get_indexer(rows["lane"])
 
 
-def _write(contents: Iterator[bytes], file: Path) -> None:
+def write_table(rows: pd.DataFrame, format_: str, file: Path) -> None:
+    """Write a table into a file in a format."""
+
     def write(beside: Path) -> None:
         with beside.open("wb") as target:
-            target.writelines(contents)
+            target.writelines(pieces(rows, format_))
 
     write_output(file, write)
 

@@ -99,6 +99,12 @@ def pack_of(path: Path) -> Path | None:
     return next((_unfolded[place] for place in (path, *path.parents) if place in _unfolded), None)
 
 
+def beside(run: Path, name: str) -> Path:
+    """Return a folder for what is made of a run: in it, or ``FILE-name`` beside a pack."""
+    packed = pack_of(run)
+    return packed.with_name(f"{packed.stem}-{name}") if packed else run / name
+
+
 def refuse_pack(path: Path, instead: str) -> None:
     """Refuse to change a run that has been unfolded from a pack."""
     packed = pack_of(path)

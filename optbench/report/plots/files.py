@@ -19,7 +19,7 @@ from optbench.report.plots.animation import form_of
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.report.protocol import problem_names as problems_of_study
 from optbench.store.files import check_place, file_name, write_output
-from optbench.store.pack import pack_of
+from optbench.store.pack import beside
 from optbench.store.studies import run_name
 from optbench.store.thinning import BEYOND, every_of, in_words
 
@@ -163,7 +163,7 @@ def places(
     """
     suffix = format_ or FORMATS[0]
     if target is None:
-        folders = [_plots_of(subject.tables.path) for subject in subjects]
+        folders = [beside(subject.tables.path, "plots") for subject in subjects]
         named = zip(folders, subjects, strict=True)
         return _distinct(folder / f"{subject.name}.{suffix}" for folder, subject in named)
     if _is_file(target):
@@ -182,11 +182,6 @@ def places(
     for place in chosen:
         check_place(place, force=force)
     return chosen
-
-
-def _plots_of(run: Path) -> Path:
-    packed = pack_of(run)
-    return packed.with_name(f"{packed.stem}-plots") if packed else run / "plots"
 
 
 def _is_file(target: Path) -> bool:
