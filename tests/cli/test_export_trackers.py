@@ -136,7 +136,8 @@ def test_a_folder_is_whole_or_not_there(here, monkeypatch):
             *("export", "--to", "tensorboard", "-O", name, "--force", "--lanes", "all"), cwd=here
         ).message
         assert message == (
-            f"cannot write results to '{name}': No space left on device; free it or choose another name"
+            f"cannot write results to '{name}': No space left on device; "
+            "free it or choose another name"
         )
     assert (path / "lanes").read_text() == titles
     assert {each.name for each in here.iterdir()} == {"logs", "results"}

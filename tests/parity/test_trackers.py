@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+for library in ("tensorboard", "wandb", "mlflow"):
+    pytest.importorskip(library)
+
 from tests.cli.command import lanes, run, trace
 
 WILD = 'a/b: "β₁" <x>; 100 %'
@@ -109,7 +112,6 @@ def summary_of(lane):
 
 
 def test_tensorboard(made):
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
     from tensorboard.plugins.hparams.api_pb2 import Status
@@ -171,7 +173,6 @@ def values_of(items):
 
 
 def test_wandb(made):
-    pytest.importorskip("wandb")
     folder = exported(made, "wandb")
     files = list(folder.glob("wandb/offline-run-*/*.wandb"))
     known = expected(made)
@@ -209,7 +210,6 @@ def test_wandb(made):
 
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow(made):
-    pytest.importorskip("mlflow")
     folder = exported(made, "mlflow")
     from mlflow import MlflowClient
 
