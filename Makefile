@@ -1,5 +1,6 @@
 # Everything runs in .venv, which the targets make and fill as they need it; what needs CuPy, and so
-# must not share it, in .venv-cupy, and what is compared with PyTorch in .venv-parity.
+# must not share it, in .venv-cupy, what is compared with PyTorch in .venv-parity, and what builds the
+# site in .venv-docs.
 
 PYTHON ?=
 VENV := .venv
@@ -11,6 +12,9 @@ CUPY_VENV := .venv-cupy
 CUPY := $(CUPY_VENV)/.installed
 PARITY_VENV := .venv-parity
 PARITY := $(PARITY_VENV)/.installed
+DOCS_VENV := .venv-docs
+DOCS := $(DOCS_VENV)/.installed
+DOCS_BUILD := build/docs-site
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 
@@ -20,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cupy test-parity docs notebook bench gpu check coverage gate format ci clean
+.PHONY: help demo test test-slow test-cupy test-parity docs docs-site notebook bench gpu check coverage gate format ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +69,14 @@ test-parity: $(PARITY) ## compare with PyTorch, optax, SymPy, optuna, statistics
 docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check; takes 2 minutes
 	$(PARITY_VENV)/bin/python -m docs.tools.optimizers_page
 
+docs-site: $(DOCS) ## build the documentation as a site, with an example report; takes 20 seconds
+	rm -rf $(DOCS_BUILD)
+	@echo 'Writing the report that the site has as an example'
+	@$(DOCS_VENV)/bin/optbench run anisotropic --start-spread 0.05 --seeds 8 --out $(DOCS_BUILD) --quiet
+	@$(DOCS_VENV)/bin/optbench report --out $(DOCS_BUILD) --output $(DOCS_BUILD)/report.html
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	@echo 'The site begins at site/index.html; its search needs a server: python3 -m http.server -d site'
+
 notebook: $(DEV) ## run docs/first-steps.ipynb again and keep what it shows
 	$(BIN)/python -m docs.tools.notebook
 
@@ -91,10 +103,10 @@ format: $(DEV) ## mend format and lint where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ci: check gate test-slow test-cupy test-parity ## run what continuous integration runs
+ci: check gate test-slow test-cupy test-parity docs-site ## run what continuous integration runs
 
 clean: ## remove all .venv*, caches and build outputs; results/ stays
-	rm -rf $(VENV) $(CUPY_VENV) $(PARITY_VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov build dist
+	rm -rf $(VENV) $(CUPY_VENV) $(PARITY_VENV) $(DOCS_VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv installs: without it the environment is half made.
@@ -150,4 +162,12 @@ $(PARITY): pyproject.toml | $(BIN)/pip
 	@$(PARITY_VENV)/bin/python -m pip install --quiet 'pip>=25.1'
 	@$(PARITY_VENV)/bin/python -m pip install --quiet torch==2.13.0
 	@$(PARITY_VENV)/bin/python -m pip install --quiet --editable '.[parity,tensorboard,wandb,mlflow]' --group dev --group oracles
+	@touch $@
+
+# pip reads dependency groups from 25.1 on.
+$(DOCS): pyproject.toml | $(BIN)/pip
+	@echo 'Installing optbench and MkDocs in $(DOCS_VENV)'
+	@$(BIN)/python -m venv $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install --quiet 'pip>=25.1'
+	@$(DOCS_VENV)/bin/python -m pip install --quiet --editable . --group docs-site
 	@touch $@
