@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import count
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from optbench.errors import NothingToCompareError, UsageError
 from optbench.records import RunTables, StudyTables
@@ -14,12 +15,13 @@ from optbench.report import arrivals, budgets, studies, tolerance, verdicts
 from optbench.report.across import Across, across
 from optbench.report.compare import BETTER, Comparison, Pair, Question, compare
 from optbench.report.configurations import problem_names, problem_title, swept_numbers
+from optbench.report.entrants import entrants
 from optbench.report.joined import joined, of_problems
 from optbench.report.page.parts import Chapter, Drawing, Lines, Part, Table
 from optbench.report.page.pictures import picture
 from optbench.report.page.series import losses, targets
 from optbench.report.page.thinning import points_for
-from optbench.report.plots import OVERALL, PlotOptions, draw, fits
+from optbench.report.plots import OVERALL, PlotOptions, draw, draw_effects, fits
 from optbench.report.plots.style import Style, styles
 from optbench.report.protocol import adaptive, of_winners
 from optbench.report.protocol import problem_names as problems_of_study
@@ -31,7 +33,7 @@ from optbench.report.watched import LOSS, recorded
 from optbench.store.files import file_name
 from optbench.store.studies import run_name
 
-MOST_DRAWN = 12
+MOST_DRAWN = 8
 """Problems of which there are figures; of the others there are tables."""
 
 UNDRAWN = "there are figures of the problems above alone; optbench plot draws the others"
@@ -95,23 +97,19 @@ class Subject:
 
     @cached_property
     def _compared(self) -> tuple[Comparison | None, Mapping[str, str]]:
-        if self.tables is None:
-            return None, {}
-        known = problem_names(self.tables)
-        try:
-            return self._compare(known), {}
-        except REFUSED:
-            why_not = {}
+        why_not = {}
+        known = problem_names(self.tables) if self.tables else []
         for problem in known:
             try:
-                self._compare([problem])
-            except REFUSED as error:
+                entrants(self.run, problem, self.choose_on)
+            except UsageError as error:
                 why_not[problem] = str(error)
         rest = [problem for problem in known if problem not in why_not]
-        return self._compare(rest) if rest else None, why_not
-
-    def _compare(self, problems: Sequence[str]) -> Comparison:
-        return compare(self.run, Question(problems=problems, choose_on=self.choose_on))
+        try:
+            question = Question(problems=rest, choose_on=self.choose_on)
+            return compare(self.run, question) if rest else None, why_not
+        except NothingToCompareError as error:
+            return None, why_not | dict.fromkeys(rest, str(error))
 
     @cached_property
     def together(self) -> Across | None:
@@ -163,7 +161,7 @@ class Subject:
         """Return when labels were at the usual target, by evaluations where the trace is thin."""
         on = next(iter(recorded(self.run, problem)), LOSS)
         question = TargetQuestion(on=on, problems=[problem], choose_on=self.choose_on)
-        return reach([self.run], question)
+        return reach([of_problems(self.run, [problem])], question)
 
     def overall(self) -> Answer:
         """Return what times to targets on all problems say together."""
@@ -259,9 +257,7 @@ class Chapters:
             return
         contests = [each for each in found.contests if each.problem == problem]
         pairs = found.pairs[found.pairs["problem"] == problem]
-        yield from self._figure(
-            "effects", subject, subject.tables, problem, choose_on=subject.choose_on
-        )
+        yield from self._figure("effects", subject, subject.tables, problem)
         of_problem = replace(found, contests=contests)
         for section in verdicts.sections(subject.run, of_problem, None)[1:]:
             yield Table(section, pairs, f"{problem}-pairs")
@@ -301,12 +297,14 @@ class Chapters:
         (race,) = answer.races
         data = targets(race, answer.labels) or {}
         on = {"on": race.watched.on, "choose_on": subject.choose_on}
-        yield from self._figure("target", subject, subject.tables, problem, data=data, **on)
+        tables = of_problems(subject.run, [problem])
+        yield from self._figure("target", subject, tables, problem, data=data, **on)
         for section in arrivals.sections(answer):
             yield Table(section, answer.labels, f"{problem}-target")
 
     def _paths(self, subject: Subject, problem: str) -> Iterator[Part]:
-        yield from self._figure("trajectory", subject, subject.tables, problem)
+        tables = of_problems(subject.run, [problem])
+        yield from self._figure("trajectory", subject, tables, problem)
 
     def _together(self, subject: Subject) -> Iterator[Part]:
         found, together = subject.comparison, subject.together
@@ -351,7 +349,7 @@ class Chapters:
             return
         try:
             wanted = PlotOptions(width=INCHES, **options)  # type: ignore[arg-type]
-            figure = draw(kind, tables, problem, wanted)
+            figure = self._drawn_as(kind, subject, tables, problem, wanted)
         except REFUSED:
             return
         number = next(self._numbers)
@@ -361,6 +359,20 @@ class Chapters:
         found = picture(figure, f"f{number}", alternative, self.most)
         thinned = f"at most {self.most} points a curve: of each stretch the lowest and the highest"
         yield Drawing(kind, found.svg, [thinned] if found.thinned else [], data or {})
+
+    @staticmethod
+    def _drawn_as(
+        kind: str,
+        subject: Subject,
+        tables: RunTables | StudyTables,
+        problem: str,
+        options: PlotOptions,
+    ) -> Figure:
+        """Draw a figure; that of effects has the verdicts of the page's tables."""
+        found = subject.comparison
+        if kind == "effects" and found is not None and isinstance(tables, RunTables):
+            return draw_effects(found, tables, problem, options)
+        return draw(kind, tables, problem, options)
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -1,7 +1,7 @@
 """Figures as SVG that stands in a page: small, themed by its style sheet, alone with its names."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -12,14 +12,17 @@ from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from optbench.report.page.thinning import extremes
+from optbench.report.page.thinning import FEWEST_POINTS, extremes
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
 from optbench.report.plots.paths import PathLine
 
-MOST_MARKS = 200
-"""Points of a line from which it has no markers: each would be an element of the page."""
+MOST_MARKS = 600
+"""Points of lines in a figure from which they have no markers: each is an element of the page."""
 
-RASTER_DPI = 150
+ALL_POINTS = 8000
+"""Points of all lines of a figure together, as far as each has its fewest."""
+
+RASTER_DPI = 120
 """Dots per inch of what is an image: the filled contours, whose outlines are hundreds of kB."""
 
 OF_A_FILE = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL)
@@ -85,6 +88,9 @@ def _named_paths(figure: Figure) -> Iterator[tuple[str, str]]:
 def _thin(figure: Figure, most: int) -> bool:
     """Leave of long curves and bands what is seen, and say whether anything was left out."""
     thinned = False
+    lines = [line for axes in figure.axes for line in axes.lines]
+    most = max(FEWEST_POINTS, min(most, ALL_POINTS // max(1, len(lines))))
+    _unmark(lines)
     for axes in figure.axes:
         for line in axes.lines:
             thinned |= _thin_line(line, most)
@@ -94,10 +100,20 @@ def _thin(figure: Figure, most: int) -> bool:
     return thinned
 
 
+def _unmark(lines: Sequence[Line2D]) -> None:
+    """Take the markers from lines that have many; what is only markers keeps them."""
+    marked = [
+        line
+        for line in lines
+        if line.get_marker() not in ("", "None") and line.get_linestyle() != "None"
+    ]
+    if sum(np.size(line.get_xdata()) for line in marked) > MOST_MARKS:
+        for line in marked:
+            line.set_marker("")
+
+
 def _thin_line(line: Line2D, most: int) -> bool:
     points = np.column_stack(line.get_data()).astype(np.float64)
-    if len(points) > MOST_MARKS and line.get_linestyle() != "None":
-        line.set_marker("")
     if len(points) <= most:
         return False
     moving = (0, 1) if isinstance(line, PathLine) else (1,)

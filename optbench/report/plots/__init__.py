@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from optbench.errors import UsageError, argument, nearest
 from optbench.records import POSITION_NAMES, RunTables, StudyTables
+from optbench.report.compare import Comparison
 from optbench.report.configurations import describe, swept_numbers
 from optbench.report.plots import (
     animation,
@@ -43,6 +44,7 @@ __all__ = [
     "PlotOptions",
     "animate",
     "draw",
+    "draw_effects",
     "drawable",
     "fits",
     "kinds_for",
@@ -119,6 +121,18 @@ def draw(
         fitting = ", ".join(drawable(tables, problem)) or "nothing"
         raise UsageError(f"cannot draw {kind} of '{problem}': {obstacle}; what fits: {fitting}")
     return _drawn(KINDS[kind], tables, problem, options or PlotOptions())
+
+
+def draw_effects(
+    found: Comparison, tables: RunTables, problem: str, options: PlotOptions
+) -> Figure:
+    """Draw the pairs of a problem with verdicts that may be those of more problems together."""
+    return _drawn(
+        lambda tables, problem, _: effects.draw_found(found, tables, problem),
+        tables,
+        problem,
+        options,
+    )
 
 
 def _draw_of_study(kind: str, study: StudyTables, problem: str, options: PlotOptions) -> Figure:

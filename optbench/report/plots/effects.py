@@ -60,13 +60,17 @@ MOST_PAIRS = 60
 
 
 def draw(tables: RunTables, problem: str, options: PlotOptions) -> Figure:
+    """Draw what is known of the pairs of a problem, the only ones that are asked about."""
+    question = Question(problems=(problem,), choose_on=tuple(options.choose_on))
+    return draw_found(compare(contestants(tables), question), tables, problem)
+
+
+def draw_found(found: Comparison, tables: RunTables, problem: str) -> Figure:
     """Draw a row for each pair: estimate, interval, the margin as a strip, the verdict beside it.
 
     An open marker in the middle stands for a pair that is judged by wins, as a lane diverged.
     """
-    question = Question(problems=(problem,), choose_on=tuple(options.choose_on))
-    found = compare(contestants(tables), question)
-    pairs = list(found.rows)
+    pairs = [pair for pair in found.rows if pair.problem == problem]
     if len(pairs) > MOST_PAIRS:
         raise UsageError(f"{len(pairs)} pairs are too many for a figure; draw fewer optimizers")
     rules = zip(tables.lanes["label"], tables.lanes["optimizer"], strict=True)
@@ -199,5 +203,5 @@ def _caption(found: Comparison, pairs: list[Pair]) -> str:
         f"±{margin:.3g} %")  # fmt: skip
     return (
         f"{seeds} paired seeds; {bars}; grey: {strip}; "
-        f"verdicts by Holm over {sum(pair.random for pair in pairs)} pairs"
+        f"verdicts by Holm over {sum(pair.random for pair in found.rows)} pairs"
     )
