@@ -103,7 +103,9 @@ format: $(DEV) ## mend format and lint where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ci: check gate test-slow test-cupy test-parity docs-site ## run what continuous integration runs
+ci: ## run what continuous integration runs; what it needs is installed at once
+	@$(MAKE) --no-print-directory -j4 $(DEV) $(CUPY) $(PARITY) $(DOCS)
+	@$(MAKE) --no-print-directory check gate test-slow test-cupy test-parity docs-site
 
 clean: ## remove all .venv*, caches and build outputs; results/ stays
 	rm -rf $(VENV) $(CUPY_VENV) $(PARITY_VENV) $(DOCS_VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov build dist site

@@ -5,7 +5,8 @@ returns a :class:`Study`; :func:`resume` continues either, :func:`load` loads on
 says what a run would take. :func:`merge` makes one run of several, :func:`pack` one file of a run
 or a study. :func:`check` compares with the baselines that :func:`save_baseline`
 keeps; :func:`export` gives one table of runs, and :func:`compare` says which optimizer is better
-and whether that is sure, :func:`target` how long each needs to a target. :func:`check_optimizer`
+and whether that is sure, :func:`target` how long each needs to a target; :func:`write_report`
+writes it all into one HTML file. :func:`check_optimizer`
 and :func:`positions` test an optimizer of your own, :func:`check_problem` and
 :func:`loss_and_gradient` a problem. What a user can mend raises :class:`UsageError`.
 :func:`function` makes a problem of a Python function; :func:`show` and :func:`plot` are commands.
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         show,
         target,
         tune,
+        write_report,
     )
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "show",
     "target",
     "tune",
+    "write_report",
 ]
 
 __version__ = "0.1.0"

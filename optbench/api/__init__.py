@@ -18,7 +18,7 @@
 ['done', 'stopped']
 """
 
-from optbench.api.reports import compare, export, plot, show, target
+from optbench.api.reports import compare, export, plot, show, target, write_report
 from optbench.api.results import Results, Study
 from optbench.api.running import estimate, load, merge, pack, resume, run, tune
 from optbench.errors import UsageError
@@ -53,6 +53,7 @@ __all__ = [
     "show",
     "target",
     "tune",
+    "write_report",
 ]
 
 check = typed(new_code_cache()(gate_check.check_baselines))

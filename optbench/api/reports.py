@@ -18,7 +18,7 @@ from optbench.report.targets import reach
 from optbench.report.tolerance import tolerance as tolerance_of
 from optbench.report.trackers import check_target, export_to
 from optbench.settings import call_with, typed
-from optbench.store.find import find_runs, find_study
+from optbench.store.find import find_entries, find_runs, find_study
 from optbench.store.reader import read_run
 from optbench.store.studies import read_study
 from optbench.suite.values import plain_value, seed_list
@@ -246,13 +246,53 @@ def target(
         on=on,
         reference=reference,
         problems=_listed(problem),
-        choose_on=() if choose_on == () else seed_list(plain_value(choose_on)),
+        choose_on=_seeds(choose_on),
         unit=unit,
         profile=profile,
         algoperf=algoperf,
         rungs=rungs,
     )
     return reach(_tables(runs, out), question).table
+
+
+@typed
+def write_report(
+    runs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    file: str | PathLike[str] = "report.html",
+    *,
+    title: str | None = None,
+    choose_on: int | str | Sequence[int] = (),
+    force: bool = False,
+    out: str | PathLike[str] = "results",
+) -> Path:
+    """Write runs and studies into one HTML file that needs nothing else, and return its path.
+
+    Parameters
+    ----------
+    runs
+        As for :func:`export`; a study is reported with its search.
+    title
+        What stands at the top.
+    choose_on
+        Seeds that choose the configuration of each label, where it has several.
+    force
+        Whether the file may be overwritten.
+
+    Raises
+    ------
+    UsageError
+        For whatever ``optbench report`` would exit with code 2.
+    """
+    from optbench.report.page import write_page  # it loads Matplotlib
+
+    entries = find_entries(_names(runs), Path(out))
+    seeds = _seeds(choose_on)
+    write_page(entries, Path(file), title=title, choose_on=seeds, force=force)
+    return Path(file)
+
+
+def _seeds(given: int | str | Sequence[int]) -> Sequence[int]:
+    return () if given == () else seed_list(plain_value(given))
 
 
 def _listed(given: str | Sequence[str]) -> list[str]:

@@ -8,11 +8,9 @@ import typer
 from optbench.cli.options import DEFAULT_OUT, Out, Runs, place
 from optbench.cli.output import tell
 from optbench.cli.reports import ChooseOn, Force, choosing_seeds
-from optbench.report.page import page
-from optbench.store.files import check_place, write_output
+from optbench.report.page import write_page
+from optbench.store.files import check_place
 from optbench.store.find import find_entries
-from optbench.store.reader import read_run
-from optbench.store.studies import is_study, read_study
 
 
 def report(
@@ -37,12 +35,5 @@ def report(
     """
     check_place(output, force=force)
     seeds = choosing_seeds(choose_on)
-    found = find_entries(runs or [], out)
-    text = page(
-        [read_run(path) for path in found if not is_study(path)],
-        [read_study(path) for path in found if is_study(path)],
-        title=title,
-        choose_on=seeds,
-    )
-    write_output(output, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_page(find_entries(runs or [], out), output, title=title, choose_on=seeds, force=force)
     tell(output)

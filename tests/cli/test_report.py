@@ -2,6 +2,7 @@
 
 import pytest
 
+import optbench as api
 from tests.cli.command import optbench, run
 from tests.forget import forget  # noqa: F401
 from tests.studies import make_study
@@ -28,6 +29,15 @@ def test_a_study_without_a_final_run_is_reported(tmp_path):
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "booth, tuned" in text
     assert "adam: lr: the best may lie beyond its space" in text
+
+
+def test_python_writes_the_same(tmp_path):
+    made = run(*SMALL, cwd=tmp_path)
+    assert optbench("report", made.name, "--title", "T", cwd=tmp_path).code == 0
+    file = api.write_report(made, tmp_path / "python.html", title="T")
+    assert file.read_bytes() == (tmp_path / "report.html").read_bytes()
+    with pytest.raises(api.UsageError, match="force=True"):
+        api.write_report(made, file)
 
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):

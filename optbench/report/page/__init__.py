@@ -6,6 +6,7 @@ any kind; its own security policy forbids them. Text of runs is untrusted: Jinja
 
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,9 @@ from optbench.report.page.contents import Chapters, subjects_of
 from optbench.report.page.methods import citations, methods
 from optbench.report.page.telling import lanes, repeats, settings, winners, wrongs
 from optbench.report.sections import to_csv
+from optbench.store.files import check_place, write_output
+from optbench.store.reader import read_run
+from optbench.store.studies import is_study, read_study
 
 SAFE = " ,;:/?@!$&'()*+=~[]{}|^"
 """What may stand in an address within a page as it is; it keeps tables short."""
@@ -74,6 +78,31 @@ def page(
         points=chapters.most,
         own=_own,
     )
+
+
+def write_page(
+    paths: Sequence[Path],
+    file: Path,
+    *,
+    title: str | None = None,
+    choose_on: Sequence[int] = (),
+    force: bool = False,
+) -> None:
+    """Write the page of the runs and studies in some directories; see :func:`page`.
+
+    Raises
+    ------
+    ResultsError
+        If one of them cannot be read, or the file is there already and may not be overwritten.
+    """
+    check_place(file, force=force)
+    text = page(
+        [read_run(path) for path in paths if not is_study(path)],
+        [read_study(path) for path in paths if is_study(path)],
+        title=title,
+        choose_on=choose_on,
+    )
+    write_output(file, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _visible(value: Any) -> Any:
