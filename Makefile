@@ -56,7 +56,7 @@ test: $(DEV) ## run the tests but the slow ones
 	@echo 'Running about 10,000 tests on all cores; this takes 7 to 13 minutes on 2 cores'
 	$(PYTEST)
 
-test-slow: $(DEV) ## run the slow tests: statistics, kills, damage, malformed input, long pages
+test-slow: $(DEV) ## run the slow tests: statistics, kills, damage, malformed input, reports in Chromium
 	$(PYTEST) -m slow
 
 test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no GPU

@@ -12,6 +12,24 @@
   };
   const short = (value) => (value == null ? "–" : Number(value.toPrecision(4)).toString());
 
+  // A logarithmic axis. The ticks that uPlot itself would set never end below 1e-16.
+  const logRange = (_, low, high) => {
+    if (low == null) return [null, null];
+    const room = Math.max(1.1, (high / low) ** 0.03);
+    return [Math.max(Number.MIN_VALUE, low / room), Math.min(Number.MAX_VALUE, high * room)];
+  };
+  const logTicks = (_, axis, low, high) => {
+    const first = Math.floor(Math.log10(low));
+    const powers = Math.ceil(Math.log10(high)) - first;
+    const step = Math.ceil(powers / 8);
+    const digits = powers > 4 ? [1] : [1, 2, 5];
+    const ticks = [];
+    for (let power = first; power <= first + powers; power += step) {
+      ticks.push(...digits.map((digit) => Number(`${digit}e${power}`)));
+    }
+    return ticks.filter((tick) => low <= tick && tick <= high);
+  };
+
   // Loss: a cursor that all charts share, linear or logarithmic, smoothed or as recorded.
   const charts = new Map(); // by chapter
 
@@ -72,7 +90,7 @@
           const box = plot.over.getBoundingClientRect();
           target.moved(plot.posToVal(moved.clientY - box.top, "y"));
         };
-        handle.onpointerup = () => { handle.onpointermove = null; };
+        handle.onpointerup = handle.onpointercancel = () => { handle.onpointermove = null; };
       });
       handle.addEventListener("mousedown", (event) => event.stopPropagation());
       plot.over.append(handle);
@@ -92,15 +110,23 @@
         series.push({ label: `${label}, high`, show, stroke: "transparent", points });
         bands.push({ series: [3 * at + 3, 3 * at + 2], fill: `${stroke}2e` });
       });
-      const axis = { stroke: "#222", grid: { stroke: "#0000000f" }, ticks: { stroke: "#00000030" } };
+      const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+      const font = `${0.78 * rem}px system-ui, sans-serif`;
+      const axis = {
+        font, labelFont: font, stroke: "#222", grid: { stroke: "#0000000f" }, ticks: { stroke: "#00000030" },
+      };
+      const logarithmic = { splits: logTicks, filter: (_, ticks) => ticks };
       const words = (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick)));
       chart = new uPlot({
         width: Math.max(260, place.clientWidth),
-        height: Math.max(240, Math.min(420, place.clientWidth * 0.62)),
+        height: Math.max(15 * rem, Math.min(26 * rem, place.clientWidth * 0.62)),
         series,
         bands,
-        scales: { x: { time: false }, y: { distr: state.log ? 3 : 1 } },
-        axes: [{ ...axis, label: "iteration", labelSize: 22 }, { ...axis, size: 64, values: words }],
+        scales: { x: { time: false }, y: state.log ? { distr: 3, range: logRange } : {} },
+        axes: [
+          { ...axis, label: "iteration", labelSize: 1.5 * rem, size: 2 * rem },
+          { ...axis, size: 4.2 * rem, values: words, ...(state.log ? logarithmic : {}) },
+        ],
         cursor: { sync: { key: "iterations", scales: ["x", null] }, points: { show: false } },
         hooks: { draw: [drawTarget], ready: [addHandle], setCursor: [(plot) => tell(plot.cursor.idx)] },
       }, seriesOf(data, data.windows[state.window]), place);
@@ -126,8 +152,8 @@
       controls.append(element("label", {}, box, mark, element("bdi", { textContent: label })));
     });
     const fixed = figure.querySelector(".static");
-    const live = element("div", { className: "live" }, controls, place, readout,
-      element("p", { className: "note", textContent: data.note }));
+    const live = element("div", { className: "live" }, controls, place, readout);
+    if (data.note) live.append(element("p", { className: "note", textContent: data.note }));
     fixed.before(live);
     place.setAttribute("role", "img");
     place.setAttribute("aria-label", fixed.querySelector("svg").getAttribute("aria-label"));
@@ -178,7 +204,8 @@
       element("label", {}, chart ? "target, which can also be dragged in the chart of losses" : "target"),
       range, goal);
     controls.firstChild.append(range);
-    figure.append(element("div", { className: "live target" }, controls, table));
+    const scroll = element("div", { className: "scroll", tabIndex: 0, role: "group", ariaLabel: "times to the target" }, table);
+    figure.append(element("div", { className: "live target" }, controls, scroll));
     chart?.follow(data.targets[data.chosen], (value) => {
       const scale = data.targets.every((each) => each > 0) && value > 0 ? Math.log : (each) => each;
       const away = data.targets.map((each) => Math.abs(scale(each) - scale(value)));

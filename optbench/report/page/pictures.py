@@ -1,7 +1,7 @@
 """Figures as SVG that stands in a page: small, themed by its style sheet, alone with its names."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -42,6 +42,14 @@ UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u206
 
 OUTLINE = re.compile(r'\bd="([^"]*)"')
 
+DOT = re.compile(r'(<use .*?\bx=")[^"]*(".*?\by=")[^"]*("[^>]*/>)')
+
+FAR = 1e6
+"""Points of length beyond which browsers could not draw a line."""
+
+POINTS_PER_INCH = 72
+"""The unit of lengths in SVG that Matplotlib writes."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -70,19 +78,58 @@ def picture(figure: Figure, name: str, title: str, most: int) -> Picture:
     for axes in figure.axes:
         axes.patch.set_visible(False)
     fit_fonts(figure)
-    paths = dict(_named_paths(figure))
+    paths = _named_paths(figure)
     written = BytesIO()
     with boxes_allowed():
         figure.savefig(written, format="svg", dpi=RASTER_DPI)
-    return Picture(_inline(written.getvalue().decode(), name, title, paths), thinned)
+    svg = written.getvalue().decode()
+    for path, line in paths.items():
+        svg = _with_every_point(svg, path, line)
+    return Picture(_inline(svg, name, title), thinned)
 
 
-def _named_paths(figure: Figure) -> Iterator[tuple[str, str]]:
-    """Name the paths of a figure, and yield with each name the iterations of its points."""
+def _named_paths(figure: Figure) -> dict[str, PathLine]:
+    """Name the paths of a figure, and return them by their names."""
     paths = (line for axes in figure.axes for line in axes.lines if isinstance(line, PathLine))
-    for number, line in enumerate(paths):
-        line.set_gid(f"path{number}")
-        yield f"path{number}", " ".join(map(str, line.iterations.tolist()))
+    named = {f"path{number}": line for number, line in enumerate(paths)}
+    for name, line in named.items():
+        line.set_gid(name)
+    return named
+
+
+def _with_every_point(svg: str, name: str, line: PathLine) -> str:
+    """Return SVG in which a path has all its points, and the iteration of each.
+
+    Matplotlib leaves out points on a straight line and those beyond the figure, and adds others
+    where the path crosses its edge.
+    """
+    places = [(f"{x:.1f}", f"{y:.1f}") for x, y in _points_of(line).tolist()]
+    outline = " L ".join(map(" ".join, places))
+
+    def every(found: re.Match[str]) -> str:
+        dots = DOT.findall(found["dots"])
+        before, between, after = dots[0] if dots else ("", "", "")
+        every_dot = [f"{before}{x}{between}{y}{after}" for x, y in places] if dots else []
+        return "".join([start, f'<path d="M {outline}"', found["rest"], *every_dot, "</g>"])
+
+    start = f'<g class="path" data-iterations="{" ".join(map(str, line.iterations.tolist()))}">'
+    group = rf'<g id="{name}">\s*<path d="[^"]*"(?P<rest>.*?)(?P<dots>(?:<use [^>]*/>\s*)*)</g>'
+    return re.sub(group, every, svg, count=1, flags=re.DOTALL)
+
+
+def _points_of(line: Line2D) -> np.ndarray:
+    """Return where the points of a line are in SVG, (points, 2); one far away in its direction."""
+    figure = line.get_figure(root=True)
+    if figure is None:
+        raise AssertionError("only lines in a figure are written")
+    points = line.get_transform().transform(line.get_xydata()) * (POINTS_PER_INCH / figure.dpi)
+    points[:, 1] = figure.get_figheight() * POINTS_PER_INCH - points[:, 1]
+    steps = np.diff(points, axis=0, prepend=points[:1])
+    is_far = np.abs(points).max(axis=1) > FAR
+    lengths = np.maximum(1.0, np.abs(steps).max(axis=1, keepdims=True))
+    nearer = points - steps + FAR * (steps / lengths)
+    found: np.ndarray = np.clip(np.where(is_far[:, None], nearer, points), -2 * FAR, 2 * FAR)
+    return found
 
 
 def _thin(figure: Figure, most: int) -> bool:
@@ -141,14 +188,12 @@ def _thin_band(band: PolyCollection, most: int) -> bool:
     return thinned
 
 
-def _inline(svg: str, name: str, title: str, paths: Mapping[str, str]) -> str:
+def _inline(svg: str, name: str, title: str) -> str:
     """Return SVG that a page holds among others: without what is for files, with own names."""
     svg = SIZE.sub(r"\1", OF_A_FILE.sub("", svg[svg.index("<svg") :]))
     svg = NAMED_PARTS.sub("", svg)
     svg = OWN_NAME.sub(rf"\g<1>{name}-", svg)
     svg = OUTLINE.sub(lambda found: f'd="{_shorter(found[1])}"', svg)
-    for path, iterations in paths.items():
-        svg = svg.replace(f'<g id="{path}">', f'<g class="path" data-iterations="{iterations}">')
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
     return UNSEEN.sub("", "\n".join(_lines(svg)))
 
