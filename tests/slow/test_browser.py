@@ -33,6 +33,11 @@ ROWS = """[...document.querySelectorAll(".target tbody tr")].map(
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
+BROKEN = """[...document.querySelectorAll(".number bdi, .parts th.name bdi")].filter((each) =>
+  each.getBoundingClientRect().height > 2 * parseFloat(getComputedStyle(each).fontSize))
+  .map((each) => each.textContent)"""
+"""Numbers and names that do not stand on one line."""
+
 LEFT, RIGHT = ("ArrowLeft", 37), ("ArrowRight", 39)
 
 
@@ -88,6 +93,7 @@ def test_it_is_silent_asks_for_nothing_and_fits(width, browser, report):
     assert browser.requests == [report.as_uri()]
     assert browser.ask(OVERFLOW) == 0
     assert browser.ask("document.querySelectorAll('.live canvas').length") == 2
+    assert browser.ask(BROKEN) == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)

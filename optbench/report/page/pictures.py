@@ -5,12 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.collections import FillBetweenPolyCollection, PolyCollection
+from matplotlib.colors import to_rgb
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from optbench.report.page.thinning import FEWEST_POINTS, extremes
 from optbench.report.plots.fonts import boxes_allowed, fit_fonts
@@ -43,6 +46,11 @@ UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u206
 OUTLINE = re.compile(r'\bd="([^"]*)"')
 
 DOT = re.compile(r'(<use .*?\bx=")[^"]*(".*?\by=")[^"]*("[^>]*/>)')
+
+RGB: TypeAlias = tuple[float, float, float]
+
+DARK_ENOUGH = 1.05 / 4.5 - 0.05
+"""The luminance whose contrast with white is 4.5."""
 
 FAR = 1e6
 """Points of length beyond which browsers could not draw a line."""
@@ -78,6 +86,8 @@ def picture(figure: Figure, name: str, title: str, most: int) -> Picture:
     for axes in figure.axes:
         axes.patch.set_visible(False)
     fit_fonts(figure)
+    for text in figure.findobj(Text):
+        text.set_color(_readable(to_rgb(text.get_color())))
     paths = _named_paths(figure)
     written = BytesIO()
     with boxes_allowed():
@@ -86,6 +96,21 @@ def picture(figure: Figure, name: str, title: str, most: int) -> Picture:
     for path, line in paths.items():
         svg = _with_every_point(svg, path, line)
     return Picture(_inline(svg, name, title), thinned)
+
+
+def _readable(color: RGB) -> RGB:
+    """Return a colour in which text can be read on white: dark enough for WCAG's AA."""
+    shade = np.array(color)
+    while _luminance(shade) > DARK_ENOUGH:
+        shade *= 0.97
+    red, green, blue = shade.tolist()
+    return red, green, blue
+
+
+def _luminance(color: np.ndarray) -> float:
+    """Return the relative luminance of a colour of sRGB, as WCAG defines it."""
+    linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def _named_paths(figure: Figure) -> dict[str, PathLine]:

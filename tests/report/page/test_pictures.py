@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from optbench.report.page.pictures import picture
@@ -25,6 +26,28 @@ def drawn(positions, **look):
     dots = re.findall(r'<use [^>]*x="([^"]*)" y="([^"]*)"', group)
     places = np.array([each.split() for each in outline], dtype=float)
     return iterations, places, np.array(dots, dtype=float)
+
+
+def luminance(color):
+    """Repeat WCAG's definition: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(
+    "color", ["#000000", "#e69f00", "#56b4e9", "#f0e442", "#888888", "#0072b2"]
+)
+def test_text_can_be_read_on_white(color):
+    figure = Figure(figsize=(4, 3))
+    figure.text(0.5, 0.5, "momentum", color=color)
+    with rc_context({"svg.fonttype": "none"}):
+        svg = picture(figure, "f1", "a text", 500).svg
+    (text,) = re.findall(r"<text [^>]*>", svg)
+    seen = (re.findall(r"fill: (#[0-9a-f]{6})", text) or ["#000000"])[0]
+    assert 1.05 / (luminance(seen) + 0.05) >= 4.45
+    if 1.05 / (luminance(color) + 0.05) >= 4.5:
+        assert seen == color
 
 
 @pytest.mark.parametrize(
