@@ -78,15 +78,17 @@ def _counted(subject: Subject) -> str:
     first = Counter(contest.labels[0] for contest in found.contests)
     named = ", ".join(f"{label} on {count}" for label, count in first.most_common(4))
     pairs = [subject.best_pair(contest.problem) for contest in found.contests]
-    sure = sum(pair is not None and pair.verdict == BETTER for pair in pairs)
-    equal = sum(pair is not None and pair.verdict == EQUIVALENT for pair in pairs)
-    alike = f", and {equal} are equivalent to it" if equal else ""
+    random = [pair for pair in pairs if pair is not None and pair.random]
+    sure = sum(pair.verdict == BETTER for pair in random)
+    told = f"{sure} of these firsts {'is' if sure == 1 else 'are'} surely better than the next"
+    if equal := sum(pair.verdict == EQUIVALENT for pair in random):
+        told += f", {equal} equivalent to it"
+    if not random:
+        told = "nothing is random, so differences are exact"
+    elif len(random) < len(pairs):
+        told += f"; on {len(pairs) - len(random)} problems nothing is random"
     where = f" of study {subject.name}" if subject.study else ""
-    return (
-        f"On {len(pairs)} problems{where}, the lowest values are those of {named}; "
-        f"{sure} of these firsts {'is' if sure == 1 else 'are'} surely better than the next"
-        f"{alike}."
-    )
+    return f"On {len(pairs)} problems{where}, the lowest values are those of {named}; {told}."
 
 
 def settings(subjects: Sequence[Subject]) -> list[Table]:
@@ -181,9 +183,9 @@ def _wrongs(subject: Subject) -> Iterator[str]:
         yield f"{subject.title(problem)}: not compared: {why}"
     for _, row in subject.rows.iterrows():
         name = f"{subject.title(str(row['problem']))}, {row['label']}"
-        for column, what in LOST.items():
-            if row[column]:
-                yield f"{name}: {row[column]} of {row['lanes']} lanes {what}"
+        lost = [f"{row[column]} {what}" for column, what in LOST.items() if row[column]]
+        if lost:
+            yield f"{name}: of {row['lanes']} lane{'s' * (row['lanes'] > 1)} {', '.join(lost)}"
         if not pd.isna(row["edge"]):
             yield f"{name}: {row['edge']}"
     yield from _too_few(subject)
@@ -198,7 +200,7 @@ def _wrongs(subject: Subject) -> Iterator[str]:
 LOST = {
     "lanes_diverged": "diverged",
     "lanes_failed": "failed",
-    "lanes_outside": "ended outside the function's domain, which ranks last",
+    "lanes_outside": "ended outside the function's domain",
     "lanes_above": "ended above the start",
 }
 """Columns of the summary that count lanes, and what became of these."""

@@ -109,6 +109,14 @@ def test_many_problems_are_counted_and_put_together():
     assert second == "Over all problems together adam is better than sgd, sure at 5 %."
 
 
+def test_where_nothing_is_random_firsts_are_exact():
+    run = two(seeds=1, problems=[f"p{place}" for place in range(4)])
+    for problem in run.meta["problems"]:
+        problem["random"] = False
+    said = winners(subjects_of([run], []))[0]
+    assert said.endswith("those of adam on 4; nothing is random, so differences are exact.")
+
+
 def test_problems_are_put_together(without_figures):
     seen = Page(page([two(seeds=2, problems=("a", "b"))]))
     assert "All problems together" in seen.text("h2")
@@ -225,7 +233,7 @@ def test_extremes_are_kept_in_order(most):
 def test_what_went_wrong_is_said(without_figures):
     lost = Lane("lion", [1.0, 5.0, np.inf], problem="a", status=Status.DIVERGED)
     text = Page(page([two(lanes=[lost])])).text("section")
-    assert "a, lion: 1 of 1 lanes diverged" in text
+    assert "a, lion: of 1 lane 1 diverged" in text
 
 
 def test_a_grid_without_choosing_seeds_has_the_remedy(without_figures):
