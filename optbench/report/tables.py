@@ -18,6 +18,9 @@ from optbench.report.statistics import band_name
 MISSING = "-"
 """What stands for a missing value."""
 
+NOT_TUNED = "hyperparameters as given, not tuned"
+"""Said of the lanes of a run; a study's final run is one whose lanes were tuned."""
+
 LOST = (Status.DIVERGED, Status.FAILED)
 """Statuses of rows that the terminal shows in red."""
 
@@ -242,7 +245,7 @@ def tuning(rows: pd.DataFrame) -> list[str]:
     """Say in a line who chose the hyperparameters."""
     swept = rows["configurations"] > 1
     if not swept.any():
-        return ["hyperparameters as given, not tuned"]
+        return [NOT_TUNED]
     if not (rows["random"] & swept).any():
         return []
     return ["the best of those tried, chosen on these seeds: on others it may be worse"]

@@ -1,5 +1,7 @@
 """``optbench report``: which runs and studies it takes, and where it writes."""
 
+import re
+
 import pytest
 
 import optbench as api
@@ -29,6 +31,18 @@ def test_a_study_without_a_final_run_is_reported(tmp_path):
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "booth, tuned" in text
     assert "adam: lr: the best may lie beyond its space" in text
+
+
+def test_a_study_is_reported_with_its_final_run(tmp_path):
+    seen = optbench("tune", *SMALL, "--budget", "4 trials", "--seeds", 2, cwd=tmp_path)
+    assert seen.code == 0, seen.err
+    assert optbench("report", "latest", cwd=tmp_path).code == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    headings = re.findall(r"<h3>(.*?)</h3>", text)
+    chosen, budget = ["What was chosen", "Trials", "What they reached", "Effects", "Loss"], "Budget"
+    assert headings[: len(chosen) + 1] == [*chosen, budget]
+    assert "optimizers were tuned by the same procedure: random search" in text
+    assert "hyperparameters as given, not tuned" not in text
 
 
 def test_python_writes_the_same(tmp_path):

@@ -27,6 +27,7 @@ from optbench.report.protocol import adaptive, of_winners
 from optbench.report.protocol import problem_names as problems_of_study
 from optbench.report.races import Question as TargetQuestion
 from optbench.report.summaries import summary
+from optbench.report.tables import NOT_TUNED
 from optbench.report.tables import sections as summary_sections
 from optbench.report.targets import Answer, reach
 from optbench.report.watched import LOSS, recorded
@@ -222,7 +223,8 @@ class Chapters:
 
     def _groups(self, subject: Subject, problem: str) -> Iterator[tuple[str, Iterator[Part]]]:
         if subject.study is not None:
-            yield "What was chosen", self._chosen(subject, subject.study, problem)
+            yield "What was chosen", self._chosen(subject.study, problem)
+            yield "Trials", self._figure("trials", subject, subject.study, problem)
         if subject.tables is not None and problem in problem_names(subject.tables):
             yield "What they reached", self._reached(subject, problem)
             yield "Effects", self._effects(subject, problem)
@@ -234,19 +236,20 @@ class Chapters:
             yield "Steps to a target", self._targets(subject, problem)
             yield "Paths", self._paths(subject, problem)
 
-    def _chosen(self, subject: Subject, study: StudyTables, problem: str) -> Iterator[Part]:
+    @staticmethod
+    def _chosen(study: StudyTables, problem: str) -> Iterator[Part]:
         rows = studies.results(study)
         rows = rows[rows["problem"] == problem]
         for section in studies.sections(rows):
             yield Table(section, rows, f"{problem}-study")
-        yield from self._figure("trials", subject, study, problem)
 
     def _reached(self, subject: Subject, problem: str) -> Iterator[Part]:
         rows = subject.rows[subject.rows["problem"] == problem]
         look = subject.look(problem)
         marks = [look[str(label)].color for label in rows["label"]]
         for section in summary_sections(rows):
-            yield Table(section, rows, f"{problem}-summary", marks)
+            facts = [fact for fact in section.facts if not (subject.study and fact == NOT_TUNED)]
+            yield Table(replace(section, facts=facts), rows, f"{problem}-summary", marks)
 
     def _effects(self, subject: Subject, problem: str) -> Iterator[Part]:
         if problem in subject.why_not:
