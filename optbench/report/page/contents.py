@@ -34,7 +34,7 @@ from optbench.report.watched import LOSS, recorded
 from optbench.store.files import file_name
 from optbench.store.studies import run_name
 
-MOST_DRAWN = 8
+MOST_DRAWN = 6
 """Problems of which there are figures; of the others there are tables."""
 
 UNDRAWN = "there are figures of the problems above alone; optbench plot draws the others"

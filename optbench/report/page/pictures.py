@@ -25,7 +25,7 @@ MOST_MARKS = 600
 ALL_POINTS = 8000
 """Points of all lines of a figure together, as far as each has its fewest."""
 
-RASTER_DPI = 120
+RASTER_DPI = 90
 """Dots per inch of what is an image: the filled contours, whose outlines are hundreds of kB."""
 
 OF_A_FILE = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL)
