@@ -50,11 +50,12 @@ PANELS = {
         "plot": ("plot:plot", "Draw figures of runs and print the paths of the files."),
         "report": (
             "report:report",
-            "Write runs and studies into one HTML file: what won, how sure, and how to repeat it.",
+            "Write runs and studies into one HTML file: what won, how sure that is, and how to "
+            "repeat it.",
         ),
         "export": (
             "export:export",
-            "Write a table of runs as CSV, JSON or Parquet, for programs of your own.",
+            "Write a table of runs as CSV, JSON or Parquet, or lanes for an experiment tracker.",
         ),
         "merge": (
             "merge:merge",

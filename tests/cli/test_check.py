@@ -174,7 +174,7 @@ CASES = [
         "JSON without a part",
         do.text_in("baseline.json", '{"schema_version": 1}'),
         2,
-        says="suite: field",
+        says="suite: it is missing",
     ),
     Case("no suite", do.described_as(suite={"name": "x"}), 2, says="is damaged: suite"),
     Case(

@@ -176,7 +176,7 @@ def test_a_run_json_that_lacks_something_is_damaged(tmp_path, key):
     (path / "run.json").write_text(json.dumps(lacking))
     listed = rows(tmp_path, "runs")
     assert listed[0][:2] == [path.name, "damaged"]
-    assert f"is damaged: {key}: field required" in folded(listed)
+    assert f"is damaged: {key}: it is missing" in folded(listed)
 
 
 def test_runs_elsewhere(tmp_path):

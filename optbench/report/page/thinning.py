@@ -39,7 +39,7 @@ def extremes(values: np.ndarray, most: int) -> np.ndarray:
     stretch has no other.
 
     >>> extremes(np.array([0.0, 5.0, 1.0, 2.0, -3.0, 2.0]), 4)
-    array([0, 1, 4, 5])
+    array([0, 1, 3, 4])
     """
     if len(values) <= most:
         return np.arange(len(values))
