@@ -1,7 +1,7 @@
 """Figures as SVG that stands in a page: small, themed by its style sheet, alone with its names."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -39,6 +39,12 @@ NAMED_PARTS = re.compile(r' id="(?!path|[pmCi][0-9a-f]+)[^"]*"')
 OWN_NAME = re.compile(r'(id="|url\(#|href="#)(?!path)')
 
 NUMBER = re.compile(r"-?\d+\.\d+")
+
+PATH = re.compile(
+    r'<g id="(?P<name>path\d+)">\s*<path d="[^"]*"(?P<rest>.*?)(?P<dots>(?:<use [^>]*/>\s*)*)</g>',
+    re.DOTALL,
+)
+"""A path as it is written: its outline and, where it has markers, one of them at each point."""
 
 UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that show nothing, or turn what follows round."""
@@ -89,13 +95,20 @@ def picture(figure: Figure, name: str, title: str, most: int) -> Picture:
     for text in figure.findobj(Text):
         text.set_color(_readable(to_rgb(text.get_color())))
     paths = _named_paths(figure)
+    _lay_out(figure)
     written = BytesIO()
     with boxes_allowed():
         figure.savefig(written, format="svg", dpi=RASTER_DPI)
     svg = written.getvalue().decode()
-    for path, line in paths.items():
-        svg = _with_every_point(svg, path, line)
-    return Picture(_inline(svg, name, title), thinned)
+    return Picture(_inline(_with_every_point(svg, paths), name, title), thinned)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Lay a figure out for good; to write one that has still to be, Matplotlib draws it twice."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def _readable(color: RGB) -> RGB:
@@ -122,24 +135,25 @@ def _named_paths(figure: Figure) -> dict[str, PathLine]:
     return named
 
 
-def _with_every_point(svg: str, name: str, line: PathLine) -> str:
-    """Return SVG in which a path has all its points, and the iteration of each.
+def _with_every_point(svg: str, lines: Mapping[str, PathLine]) -> str:
+    """Return SVG in which paths have all their points, and the iteration of each.
 
     Matplotlib leaves out points on a straight line and those beyond the figure, and adds others
     where the path crosses its edge.
     """
-    places = [(f"{x:.1f}", f"{y:.1f}") for x, y in _points_of(line).tolist()]
-    outline = " L ".join(map(" ".join, places))
 
     def every(found: re.Match[str]) -> str:
+        line = lines[found["name"]]
+        places = [(f"{x:.1f}", f"{y:.1f}") for x, y in _points_of(line).tolist()]
+        outline = " L ".join(map(" ".join, places))
         dots = DOT.findall(found["dots"])
         before, between, after = dots[0] if dots else ("", "", "")
         every_dot = [f"{before}{x}{between}{y}{after}" for x, y in places] if dots else []
+        iterations = " ".join(map(str, line.iterations.tolist()))
+        start = f'<g class="path" data-iterations="{iterations}">'
         return "".join([start, f'<path d="M {outline}"', found["rest"], *every_dot, "</g>"])
 
-    start = f'<g class="path" data-iterations="{" ".join(map(str, line.iterations.tolist()))}">'
-    group = rf'<g id="{name}">\s*<path d="[^"]*"(?P<rest>.*?)(?P<dots>(?:<use [^>]*/>\s*)*)</g>'
-    return re.sub(group, every, svg, count=1, flags=re.DOTALL)
+    return PATH.sub(every, svg)
 
 
 def _points_of(line: Line2D) -> np.ndarray:
