@@ -95,9 +95,9 @@ def picture(figure: Figure, name: str, title: str, most: int) -> Picture:
     for text in figure.findobj(Text):
         text.set_color(_readable(to_rgb(text.get_color())))
     paths = _named_paths(figure)
-    _lay_out(figure)
     written = BytesIO()
     with boxes_allowed():
+        _lay_out(figure)
         figure.savefig(written, format="svg", dpi=RASTER_DPI)
     svg = written.getvalue().decode()
     return Picture(_inline(_with_every_point(svg, paths), name, title), thinned)
