@@ -129,6 +129,8 @@ class Desk:
 
         def action(child: Child) -> int:
             seen = moment or Moment()
+            # A shell lets what it starts in the background ignore Ctrl-C, and so does Python then.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.addaudithook(seen.hear)
             code = self.work(child, seen)
             child.tell("events", seen.events)
