@@ -75,7 +75,6 @@ def page(
         methods=methods(subjects),
         citations=citations(subjects),
         repeats=repeats(runs, studies),
-        points=chapters.most,
         own=_own,
     )
 

@@ -341,8 +341,8 @@ class Chapters:
         problem: str,
         data: dict[str, object] | None = None,
         **options: object,
-    ) -> Iterator[Drawing]:
-        """Yield a figure of a kind if there can be one, and there are not too many problems.
+    ) -> Iterator[Part]:
+        """Yield a figure of a kind, or why there is none, unless there are too many problems.
 
         Its alternative text is the verdict on the problem, or of all of them what they say.
         """
@@ -353,7 +353,8 @@ class Chapters:
         try:
             wanted = PlotOptions(width=INCHES, **options)  # type: ignore[arg-type]
             figure = self._drawn_as(kind, subject, tables, problem, wanted)
-        except REFUSED:
+        except REFUSED as error:
+            yield Lines([str(error)])
             return
         number = next(self._numbers)
         where = "all problems" if kind in OVERALL else problem

@@ -147,14 +147,9 @@ def _spaces(study: StudyTables) -> Table:
     problems = dict.fromkeys(row["problem"] for row in rows)
     section = Section(
         f"Study {run_name(study.path)}",
-        [Column("optimizer", "name"), Column("hyperparameter", "word"), Column("space", "word")],
-        [
-            [row["optimizer"], row["hyperparameter"], row["space"]]
-            for row in rows
-            if row["problem"] == next(iter(problems))
-        ],
+        [Column(name, "word") for name in ("problem", "optimizer", "hyperparameter", "space")],
+        [[*row.values()] for row in rows],
         facts=[f"{problem}: {protocol(study, problem)}" for problem in problems],
-        warnings=["other problems may have other spaces"] if len(problems) > 1 else [],
     )
     return Table(section, pd.DataFrame(rows), f"{run_name(study.path)}-spaces")
 
@@ -324,6 +319,7 @@ def repeats(runs: Sequence[RunTables], found: Sequence[StudyTables]) -> list[Tab
 
 REPEATED = (
     "repeat with: the run.json holds the suite with every default; of a study that of its final",
+    "results/ is the folder that holds the run; of a pack: optbench run FILE.zip",
 )
 
 

@@ -5,6 +5,8 @@ import re
 from html.parser import HTMLParser
 from importlib.resources import files
 from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 
 from optbench.optimizers.rules import RULES
 from optbench.records import Status
-from optbench.report.page import contents, page
+from optbench.report.page import contents, page, telling
 from optbench.report.page.contents import subjects_of
 from optbench.report.page.methods import DATA, OPTIMIZERS, TOLD, entries
 from optbench.report.page.series import losses
@@ -278,3 +280,23 @@ def test_vendored_code_has_its_licence(usual):
     licence = files("optbench.report.page") / "vendor" / "uplot-license.txt"
     assert "The MIT License" in licence.read_text(encoding="utf-8")
     assert licence.read_text(encoding="utf-8") in usual
+
+
+def test_why_a_figure_is_missing_is_said():
+    lanes = [
+        Lane(f"rule{number}", fall(1.0 + number, seed, 4), problem="a", seed=seed)
+        for number in range(12)
+        for seed in range(2)
+    ]
+    text = Page(page([made(lanes)])).text("section")
+    assert "66 pairs are too many for a figure; draw fewer optimizers" in text
+
+
+def test_spaces_of_all_problems_are_shown():
+    study = SimpleNamespace(
+        path=Path("s"), meta={"spaces": {name: {"sgd": {"lr": f"log(1, {name})"}} for name in "23"}}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(telling, "protocol", lambda study, problem: "4 trials")
+        section = telling._spaces(study).section
+    assert section.rows == [["2", "sgd", "lr", "log(1, 2)"], ["3", "sgd", "lr", "log(1, 3)"]]
