@@ -206,6 +206,16 @@ class TraceChunk:
         return sum(array.nbytes for array in arrays if array is not None)
 
     @property
+    def last_loss(self) -> float:
+        """Median of the last row of the lanes that ran.
+
+        Lanes that diverge in the chunk count as infinitely bad.
+        """
+        ran = np.flatnonzero(self.rows)
+        last = self.loss[self.rows[ran] - 1, ran]
+        return float(np.median(np.where(np.isfinite(last), last, np.inf)))
+
+    @property
     def next_iteration(self) -> int:
         """The iteration of the row that follows its last one."""
         return self.first_iteration + len(self.loss) * self.every
@@ -302,6 +312,32 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Underway:
+    """How far a block is that runs elsewhere.
+
+    Rows before ``next_iteration`` lie on the disk. ``last_loss`` is as of a :class:`TraceChunk`,
+    NaN before there is a row.
+    """
+
+    block: int
+    next_iteration: int
+    last_loss: float
+    worker: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A block has ended, and has been written where it ran."""
+
+    result: BlockResult
+
+    @property
+    def block(self) -> int:
+        """The number of the block."""
+        return self.result.block
+
+
+@dataclass(frozen=True)
 class Failure:
     """Something that was raised while lanes ran.
 
@@ -313,7 +349,16 @@ class Failure:
     traceback: str = field(repr=False)
 
 
-Record: TypeAlias = TraceChunk | LastRows | EvaluationRows | BlockResult | BlockSplit | Checkpoint
+Record: TypeAlias = (
+    TraceChunk
+    | LastRows
+    | EvaluationRows
+    | BlockResult
+    | BlockSplit
+    | Checkpoint
+    | Underway
+    | Receipt
+)
 
 
 @dataclass(frozen=True)

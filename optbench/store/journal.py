@@ -24,6 +24,7 @@ from optbench.records import (
     LastRows,
     Status,
     TraceChunk,
+    Underway,
 )
 from optbench.store.files import read_arrays, write_arrays, write_json
 from optbench.store.places import make_folder, remove_folder, writing
@@ -41,6 +42,12 @@ EVALUATION = "evaluation/"
 
 LAST = "last/"
 """What names of arrays with each lane's last row begin with, where only some rows are kept."""
+
+NEWEST = (
+    *("lanes", "first_iteration", "loss", "rows", "every"),
+    *(f"{LAST}iteration", f"{LAST}loss"),
+)
+"""Names of the arrays that say how far a block is."""
 
 
 class Journal:
@@ -101,6 +108,11 @@ class Journal:
         remove_folder(self._folder)
 
     @property
+    def folder(self) -> Path:
+        """The block's folder, which need not be there."""
+        return self._folder
+
+    @property
     def exists(self) -> bool:
         """Whether the block has one."""
         return self._folder.is_dir()
@@ -109,6 +121,14 @@ class Journal:
     def ended(self) -> bool:
         """Whether the block has ended: its tables are files then."""
         return (self._folder / "result.json").exists()
+
+    @property
+    def kept_at(self) -> float | None:
+        """When the block's last checkpoint was written, in seconds; None before there is one."""
+        try:
+            return (self._folder / "checkpoint.npz").stat().st_mtime
+        except FileNotFoundError:
+            return None
 
     @property
     def has_checkpoint(self) -> bool:
@@ -159,6 +179,28 @@ class Journal:
             return int(last.iteration.max()) + 1
         return sum(len(chunk.loss) for chunk in self.chunks())
 
+    def latest(self, known: int = 0) -> tuple[int, Underway | None]:
+        """Return how many parts there are, and how far the newest rows in them are.
+
+        Only the newest part with rows is read, none of the ``known`` first ones. What goes
+        meanwhile, as the parts of a block that ends do, says nothing.
+        """
+        try:
+            parts = self._parts()
+            for part in reversed(parts[known:]):
+                arrays = read_arrays(part, lambda name: name in NEWEST)
+                if f"{LAST}loss" in arrays:
+                    reached, loss = _newest(arrays[f"{LAST}iteration"], arrays[f"{LAST}loss"])
+                    return len(parts), Underway(self.block, reached, loss, "")
+                if "loss" in arrays:
+                    chunk = self._chunk(arrays)
+                    return len(parts), Underway(
+                        self.block, chunk.next_iteration, chunk.last_loss, ""
+                    )
+        except (OSError, ResultsError):
+            return known, None
+        return max(known, len(parts)), None
+
     def evaluations(self) -> Iterator[EvaluationRows]:
         """Yield all evaluations, each once, part after part."""
         count = 0
@@ -181,6 +223,29 @@ class Journal:
         if "checkpoint" not in arrays:
             raise ResultsError(f"'{file}' is damaged: it does not say how far it goes")
         return Checkpoint(self.block, int(arrays.pop("checkpoint")), arrays)
+
+    def progress(self, lanes: Sequence[int]) -> Mapping[str, np.ndarray] | None:
+        """Return the arrays that a block of some lanes goes on from, None from its start.
+
+        Raises
+        ------
+        ResultsError
+            If the journal is damaged, or that of another block.
+        """
+        checkpoint = self.checkpoint()
+        if checkpoint is None:
+            return None
+        run = self._folder.parent.parent
+        for chunk in self.chunks():
+            if chunk.lanes.tolist() != list(lanes):
+                raise ResultsError(f"'{run}' is damaged: {self.name} holds lanes of another block")
+        rows = self.rows()
+        if rows < checkpoint.rows:
+            raise ResultsError(
+                f"'{run}' is damaged: {self.name} has {rows} rows in its journal, "
+                f"and its checkpoint follows {checkpoint.rows}"
+            )
+        return checkpoint.arrays
 
     def result(self) -> BlockResult | None:
         """Return what became of the block, or None before its end."""
@@ -237,6 +302,13 @@ class Journal:
             )
             for number in numbers
         ]
+
+
+def _newest(iteration: np.ndarray, loss: np.ndarray) -> tuple[int, float]:
+    """Return how far a block is by the last row of each lane, and the median loss of that row."""
+    newest = int(iteration.max())
+    there = loss[iteration == newest]
+    return newest + 1, float(np.median(np.where(np.isfinite(there), there, np.inf)))
 
 
 def _arrays(record: TraceChunk | LastRows, names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -1,13 +1,16 @@
 """Who writes a folder: one process at a time.
 
 A run that is being written is locked by a lock of the operating system on ``.lock`` in its folder,
-which ends with the process, however that ends; the file goes when the run is left in order.
+which ends with the process, however that ends; the file goes when the run is left in order. It says
+which process that is, on which machine: not every file system shows a lock to other machines.
 """
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import lock_descriptor
@@ -21,6 +24,19 @@ LOOK_SECONDS = 0.2
 """How long a writer waits for those who only look whether the lock is taken."""
 
 POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The process that writes a folder, or did when it was killed, and its machine."""
+
+    pid: int
+    host: str
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its lock may not be seen here."""
+        return self.host != socket.gethostname()
 
 
 def hold(opened: int) -> bool:
@@ -74,6 +90,8 @@ def _take(folder: Path, place: Path, until: float, notice: Callable[[str], objec
             )
             return opened
         if held and _is(place, opened):
+            os.ftruncate(opened, 0)
+            os.write(opened, f"{os.getpid()} {socket.gethostname()}\n".encode())
             return opened
         os.close(opened)  # taken, or removed by who had it before
         if time.monotonic() > until:
@@ -81,6 +99,15 @@ def _take(folder: Path, place: Path, until: float, notice: Callable[[str], objec
                 f"'{folder}' is being written by another process; wait for its end"
             ) from None
         time.sleep(POLL_SECONDS)
+
+
+def writer_of(folder: Path) -> Writer | None:
+    """Return who writes a folder, or was killed while it did; None where nothing says so."""
+    try:
+        pid, host = (folder / LOCK).read_text(encoding="utf-8").split()
+        return Writer(int(pid), host)
+    except (OSError, ValueError):
+        return None
 
 
 def _is(place: Path, opened: int) -> bool:
@@ -110,3 +137,13 @@ def is_locked(folder: Path) -> bool:
     finally:
         os.close(opened)
     return False
+
+
+def await_free(folder: Path, seconds: float) -> bool:
+    """Wait until no process writes a folder; say whether that came about in so many seconds."""
+    until = time.monotonic() + seconds
+    while is_locked(folder):
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

@@ -32,7 +32,7 @@ from optbench.records import (
 from optbench.store.columns import RARE_COLUMNS, Table, evaluation_table, last_table, trace_table
 from optbench.store.files import VERSION_KEY, arrow_table, arrow_type
 from optbench.store.journal import journals
-from optbench.store.lock import is_locked
+from optbench.store.lock import is_locked, writer_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,24 @@ def read_state(file: Path, kind: str) -> dict[str, Any]:
     if meta.get("status") == Status.RUNNING and not is_locked(file.parent):
         meta["status"] = Status.INTERRUPTED.value
     return meta
+
+
+def status_now(file: Path, kind: str) -> Status:
+    """Return what the JSON file of a folder says, as :func:`read_state` takes it, at this moment.
+
+    It is running also where its process is on another machine, whose lock may not be seen here.
+    """
+    status = read_json(file, kind).get("status")
+    if status == Status.RUNNING and not is_locked(file.parent):
+        writer = writer_of(file.parent)
+        if writer is None or not writer.is_elsewhere:
+            # It may have ended in order since: the lock goes last.
+            status = read_json(file, kind).get("status")
+            status = Status.INTERRUPTED if status == Status.RUNNING else status
+    try:
+        return Status(str(status))
+    except ValueError:
+        raise ResultsError(f"'{file}' is damaged: its status is '{shown(str(status))}'") from None
 
 
 def read_json(file: Path, kind: str) -> dict[str, Any]:

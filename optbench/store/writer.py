@@ -2,15 +2,13 @@
 
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from optbench.records import (
-    EVALUATION_COLUMNS,
     HALVING,
     SCHEMA_VERSION,
     SURFACE_COLUMNS,
@@ -22,36 +20,27 @@ from optbench.records import (
     Lane,
     LaneResult,
     LastRows,
+    Receipt,
     Record,
     Status,
     TraceChunk,
+    Underway,
 )
+from optbench.store.block_writer import BlockWriter
 from optbench.store.columns import (
-    evaluation_table,
     lane_table,
-    last_table,
-    trace_kinds,
-    trace_table,
 )
 from optbench.store.files import file_name, write_json, write_parquet
-from optbench.store.journal import Journal, after, clear, journals, stretches
+from optbench.store.journal import Journal, clear, journals
+from optbench.store.lock import await_free, is_locked
 from optbench.store.places import sync, writing
-from optbench.store.thinning import every_of, latest, thinned
-
-JOURNAL_SECONDS = 1.0
-"""How much of a run may be lost with the machine, as time."""
+from optbench.store.thinning import every_of
 
 WAITING_BYTES = 64 * 2**20
 """How much of a run waits to be put into the journal, over all its blocks, at most."""
 
-PART_BYTES = 16 * 2**20
-"""How much of a block's trace is one file of its journal, at most."""
-
-PIECE_BYTES = 32 * 2**20
-"""How much of a block's trace is put in order and written together, at most."""
-
-EVALUATION_BYTES = 1024
-"""What an evaluation takes in memory beside its numbers."""
+WORKERS_SECONDS = 60.0
+"""How long workers may take to let go of a block whose client, or scheduler, has gone."""
 
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
@@ -73,13 +62,13 @@ def new_run_directory(out: Path, name: str, kind: str = "") -> Path:
 class RunWriter:
     """Writes one run into its own directory, from :func:`new_run_directory`.
 
-    What it has taken lies in the run's journal within :data:`JOURNAL_SECONDS`, and only then does
-    :meth:`add` give it back as recorded. A block that ends becomes one file of the trace and one of
-    the evaluations, piece by piece, however long it is. ``meta`` is what run.json is to hold beside
-    schema_version, status and times; ``extra`` names the columns of the trace beside those that
-    every trace has: positions and penalty. ``meta["trace"]`` says which rows of it are kept
+    Each of its blocks has a :class:`~optbench.store.block_writer.BlockWriter`, here or where the
+    block runs. ``meta`` is what run.json is to hold beside schema_version, status and times;
+    ``extra`` names the columns of the trace beside those that every trace has: positions and
+    penalty. ``meta["trace"]`` says which rows of it are kept
     (:mod:`optbench.store.thinning`), by default all. ``resumed`` takes up the journal of a run that
-    goes on.
+    goes on. ``elsewhere`` says that blocks are written where they run: of such a block nothing is
+    kept here until it has ended, or the run.
     """
 
     def __init__(
@@ -91,17 +80,19 @@ class RunWriter:
         workers: int,
         extra: Sequence[str],
         resumed: bool = False,
+        elsewhere: bool = False,
     ) -> None:
         self.path = path
-        self._extra = tuple(extra)
-        self._every = every_of(meta)
+        self._elsewhere = elsewhere
+        self.extra = tuple(extra)
+        self.every = every_of(meta)
         self._meta = {"schema_version": SCHEMA_VERSION, "started": _now(), **meta}
         self._lanes = lanes
         self._workers = workers
         self._clock = time.perf_counter()
         self._results: dict[int, LaneResult] = {}
         self._failures: dict[str, Failure] = {}
-        self._open: dict[int, _OpenBlock] = {}
+        self._open: dict[int, BlockWriter] = {}
         self._surfaces: list[str] = []
         if resumed:
             self._take_up()
@@ -127,22 +118,29 @@ class RunWriter:
             result = journal.result()
             if result is not None:
                 self._enter(result)
-            else:
-                self._open[journal.block] = _OpenBlock(journal, self._every)
+            elif not self._elsewhere:
+                self._open[journal.block] = self._block_writer(journal.block)
+
+    def _block_writer(self, block: int) -> BlockWriter:
+        return BlockWriter(self.path, block, self.every, self.extra)
 
     def add(self, record: Record) -> Sequence[Record]:
         """Take a record, and return those that lie on the disk now and did not before."""
+        if isinstance(record, Underway):
+            self._open.pop(record.block, None)  # it is written elsewhere from now on
+            return [record]
+        if isinstance(record, Receipt):
+            self._open.pop(record.result.block, None)
+            self._enter(record.result)
+            return [record.result]
+        if self._elsewhere and isinstance(record, BlockResult):
+            return self._end_elsewhere(record)
         if record.block not in self._open:
-            self._open[record.block] = _OpenBlock(Journal(self.path, record.block), self._every)
+            self._open[record.block] = self._block_writer(record.block)
         block = self._open[record.block]
         match record:
-            case TraceChunk() | LastRows() | EvaluationRows():
-                block.take(record)
-                return block.flush() if block.due else self._flush_if_much_waits()
-            case Checkpoint():
-                recorded = block.flush()
-                block.journal.keep(record)
-                return recorded
+            case TraceChunk() | LastRows() | EvaluationRows() | Checkpoint():
+                return block.add(record) or self._flush_if_much_waits()
             case BlockResult():
                 return self._end_block(block, record)
             case BlockSplit():
@@ -171,6 +169,10 @@ class RunWriter:
         (entry,) = (entry for entry in self._meta["problems"] if entry["problem"] == problem)
         entry["plot"]["domain"] = [list(interval) for interval in domain]
 
+    def describe(self, **facts: Any) -> None:
+        """Say more in run.json from now on."""
+        self._meta |= facts
+
     def set_alone_seconds(self, problem: str, label: str, seconds: float) -> None:
         """Say from now on what a step of a label takes alone on a problem."""
         (entry,) = (entry for entry in self._meta["problems"] if entry["problem"] == problem)
@@ -181,9 +183,12 @@ class RunWriter:
 
         The journal goes, unless lanes that are interrupted or paused are to go on from it.
         """
+        for journal in journals(self.path) if self._elsewhere else ():
+            if not (journal.ended or is_locked(journal.folder)):
+                self._open.setdefault(journal.block, self._block_writer(journal.block))
         for block in list(self._open.values()):
             block.flush()
-            self._write_block(block)
+            block.write_tables()
         self._write_state(status)
         if status is not Status.INTERRUPTED and Status.PAUSED not in self.statuses:
             clear(self.path)
@@ -198,18 +203,27 @@ class RunWriter:
         """What was raised so far."""
         return tuple(self._failures.values())
 
-    def _end_block(self, block: "_OpenBlock", result: BlockResult) -> Sequence[Record]:
-        interrupted = any(lane.status is Status.INTERRUPTED for lane in result.lanes)
-        recorded = block.flush() if interrupted else block.waiting
-        self._write_block(block)
-        if not interrupted:
-            block.journal.end(result)
+    def _end_block(self, block: BlockWriter, result: BlockResult) -> Sequence[Record]:
+        recorded = block.end(result)
         self._enter(result)
         del self._open[result.block]  # before it is thinned: an interrupt must find it whole
-        paused = any(lane.status is Status.PAUSED for lane in result.lanes)
-        if not (interrupted or paused):
-            block.journal.thin()
-        return [*recorded, result]
+        block.thin_after(result)
+        return recorded
+
+    def _end_elsewhere(self, result: BlockResult) -> Sequence[Record]:
+        """Write the end of a block that its worker has not told of: it has gone, or was to stop.
+
+        A worker that is at the block all the same, or has ended it, has the last word.
+        """
+        journal = Journal(self.path, result.block)
+        free = await_free(journal.folder, WORKERS_SECONDS)
+        ended = journal.result()
+        if ended is None and free:
+            self._open[result.block] = self._block_writer(result.block)
+            return self._end_block(self._open[result.block], result)
+        self._open.pop(result.block, None)
+        self._enter(ended or result)
+        return [ended or result]
 
     def _enter(self, result: BlockResult) -> None:
         self._results |= {lane.lane: lane for lane in result.lanes}
@@ -233,15 +247,6 @@ class RunWriter:
         others = [block for block in self._meta.get("blocks", []) if block["block"] != split.block]
         self._meta["blocks"] = [*others, *parts]
         self._write_description(Status.RUNNING)
-
-    def _write_block(self, block: "_OpenBlock") -> None:
-        name, extra = block.journal.name, self._extra
-        if block.rows:
-            pieces = chain(_trace_pieces(block.chunks(), extra), block.last_pieces(extra))
-            self._table("trace", name, trace_kinds(extra), pieces)
-        if block.evaluations:
-            evaluated = _evaluation_pieces(block.evaluated())
-            self._table("evaluation", name, EVALUATION_COLUMNS, evaluated)
 
     def _table(
         self, folder: str, name: str, kinds: Mapping[str, str], pieces: Iterable[Mapping[str, Any]]
@@ -281,120 +286,6 @@ def stop_paused(run: Path, lanes: Sequence[Lane], culled: Collection[int], worke
         )
     kinds, columns = lane_table(lanes, results, Status.INTERRUPTED, workers)
     write_parquet(run / "lanes.parquet", kinds, [columns])
-
-
-class _OpenBlock:
-    """What a block that has not ended has recorded; ``waiting`` is not on the disk yet.
-
-    ``rows`` and ``evaluations`` count what was ever taken; of the rows those ``every`` so many
-    iterations are kept, and where that is not all of them, the last of each lane.
-    """
-
-    def __init__(self, journal: Journal, every: int) -> None:
-        self.journal = journal
-        self.rows = journal.rows()
-        self.evaluations = sum(1 for _ in journal.evaluations())
-        self._every = every
-        self._last = journal.last()
-        self._clear()
-
-    def _clear(self) -> None:
-        self.waiting: list[Record] = []
-        self.waiting_bytes = 0
-        self._chunks: list[TraceChunk] = []
-        self._evaluated: list[EvaluationRows] = []
-        self._written_last = self._last
-        self._flushed = time.monotonic()
-
-    @property
-    def due(self) -> bool:
-        """Whether the journal lags behind."""
-        return time.monotonic() - self._flushed >= JOURNAL_SECONDS
-
-    def take(self, record: TraceChunk | LastRows | EvaluationRows) -> None:
-        """Take a record; what a resumed block records once more is not kept twice."""
-        self.waiting.append(record)
-        match record:
-            case TraceChunk():
-                self.waiting_bytes += record.nbytes
-                chunk = after(record, self.rows)
-                if chunk is not None:
-                    self.rows = chunk.next_iteration
-                    self._keep(chunk)
-            case LastRows():
-                self._last = record
-            case EvaluationRows():
-                self.waiting_bytes += _evaluation_bytes(record)
-                if record.number >= self.evaluations:
-                    self._evaluated.append(record)
-                    self.evaluations = record.number + 1
-
-    def _keep(self, chunk: TraceChunk) -> None:
-        if self._every > 1:
-            self._last = latest(self._last, chunk)
-            chunk = thinned(chunk, self._every)
-        if len(chunk.loss):
-            self._chunks.append(chunk)
-
-    def flush(self) -> list[Record]:
-        """Bring all that was taken into the journal, and return it."""
-        if self._every > 1:
-            last = None if self._last is self._written_last else self._last
-            self.journal.append(self._chunks, self._evaluated, last)
-        else:
-            parts = list(stretches(self._chunks, PART_BYTES)) or [[]]
-            for part in parts[:-1]:
-                self.journal.append(part, [])
-            self.journal.append(parts[-1], self._evaluated)
-        recorded = self.waiting
-        self._clear()
-        return recorded
-
-    def chunks(self) -> Iterator[TraceChunk]:
-        """Yield all trace rows that were ever taken and kept."""
-        yield from self.journal.chunks()
-        yield from self._chunks
-
-    def last_pieces(self, extra: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        """Yield the columns of the last rows that are not among those of :meth:`chunks`."""
-        table = None if self._last is None else last_table(self._last, self._every, extra)
-        if table is not None:
-            yield table[1]
-
-    def evaluated(self) -> Iterator[EvaluationRows]:
-        """Yield all evaluations that were ever taken."""
-        yield from self.journal.evaluations()
-        yield from self._evaluated
-
-
-def _evaluation_bytes(rows: EvaluationRows) -> int:
-    """Return about what an evaluation takes in memory."""
-    return EVALUATION_BYTES + rows.lanes.nbytes + rows.loss.nbytes + rows.error.nbytes
-
-
-def _trace_pieces(
-    chunks: Iterable[TraceChunk], extra: Sequence[str]
-) -> Iterator[Mapping[str, Any]]:
-    """Yield the columns of a block's trace, each piece by lane, then iteration."""
-    for stretch in stretches(chunks, PIECE_BYTES):
-        _, columns = trace_table(stretch, extra)
-        stretch.clear()  # the columns are copies
-        yield columns
-        del columns  # before the next ones are made
-
-
-def _evaluation_pieces(evaluations: Iterable[EvaluationRows]) -> Iterator[Mapping[str, Any]]:
-    """Yield the columns of a block's evaluations."""
-    piece: list[EvaluationRows] = []
-    size = 0
-    for rows in evaluations:
-        piece.append(rows)
-        size += _evaluation_bytes(rows)
-        if size >= PIECE_BYTES:
-            yield evaluation_table(piece)[1]
-            piece, size = [], 0
-    if piece:
-        yield evaluation_table(piece)[1]
 
 
 def _now() -> str:

@@ -20,7 +20,7 @@ from optbench.engine import loop as engine
 from optbench.gate import baseline as baselines
 from optbench.problems.registry import PROBLEMS
 from optbench.runs import pipeline, resume
-from optbench.store import lock, writer
+from optbench.store import block_writer, lock
 from optbench.store.find import list_runs
 from optbench.store.reader import read_meta, read_run
 from tests.cli.command import optbench, run, suite
@@ -75,8 +75,8 @@ def quick() -> Iterator[None]:
         patch.setitem(PROBLEMS, SmallNetwork.name, SmallNetwork)
         patch.setitem(COLLECTIONS, "mnist", tiny_collection())
         patch.setattr(engine, "CHUNK_ROWS", 6)
-        patch.setattr(writer, "JOURNAL_SECONDS", 3600.0)  # it is written with each checkpoint
-        patch.setattr(writer, "PIECE_BYTES", 100)  # of a block's file there are several
+        patch.setattr(block_writer, "JOURNAL_SECONDS", 3600.0)  # it is written with each checkpoint
+        patch.setattr(block_writer, "PIECE_BYTES", 100)  # of a block's file there are several
         for module in (pipeline, resume):
             patch.setattr(module, "describe_environment", lambda: environment)
         patch.setattr(pipeline, "calibration_seconds", lambda: seconds)

@@ -14,7 +14,7 @@ import pytest
 from optbench.engine import loop
 from optbench.runs import layout
 from optbench.runs.invocation import Execution
-from optbench.store import writer
+from optbench.store import block_writer
 from optbench.store.studies import read_study, read_tune
 from optbench.tuning.study import resume_study
 from tests.slow import LEFT_BY_THE_KILLED, assert_same_run
@@ -31,7 +31,7 @@ def much_is_written(monkeypatch):
     """Journal every chunk, keep checkpoints, and give two workers blocks of their own."""
     monkeypatch.setattr(layout, "WORTH_SHARING", 0)
     monkeypatch.setattr(loop, "CHUNK_ROWS", 8)
-    monkeypatch.setattr(writer, "JOURNAL_SECONDS", 0.0)
+    monkeypatch.setattr(block_writer, "JOURNAL_SECONDS", 0.0)
 
 
 def killed(action, files: int) -> bool:

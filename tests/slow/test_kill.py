@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from optbench.store import writer
+from optbench.store import block_writer
 from optbench.store.reader import read_run
 from tests.cli.command import meta, optbench, suite
 from tests.slow import assert_reported, assert_same_run
@@ -65,10 +65,10 @@ from contextlib import contextmanager
 import optbench.cli.run as command
 from optbench.cli import main
 from optbench.records import BlockResult, EvaluationRows, TraceChunk
-from optbench.store import writer
+from optbench.store import block_writer, writer
 
-writer.JOURNAL_SECONDS = 0.05
-writer.WAITING_BYTES, writer.PART_BYTES, writer.PIECE_BYTES = 2**14, 2**13, 2**12
+block_writer.JOURNAL_SECONDS = 0.05
+writer.WAITING_BYTES, block_writer.PART_BYTES, block_writer.PIECE_BYTES = 2**14, 2**13, 2**12
 noted = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 def observe(record):
@@ -201,7 +201,7 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture(autouse=True)
 def many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write as the others do what is resumed here."""
-    monkeypatch.setattr(writer, "PIECE_BYTES", 2**12)
+    monkeypatch.setattr(block_writer, "PIECE_BYTES", 2**12)
 
 
 def say(line: str) -> None:

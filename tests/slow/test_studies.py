@@ -27,7 +27,7 @@ from optbench.records import Record, Status
 from optbench.runs import pipeline, resume
 from optbench.runs.invocation import Execution
 from optbench.runs.pipeline import Plan
-from optbench.store import lock, writer
+from optbench.store import block_writer, lock
 from optbench.store.find import list_unbegun
 from optbench.store.studies import is_study, read_study
 from optbench.tuning import study
@@ -283,7 +283,7 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PROBLEMS, SmallNetwork.name, SmallNetwork)
         patch.setattr(engine, "CHUNK_ROWS", 6)
-        patch.setattr(writer, "JOURNAL_SECONDS", 3600.0)  # it is written with each checkpoint
+        patch.setattr(block_writer, "JOURNAL_SECONDS", 3600.0)  # it is written with each checkpoint
         patch.setattr(lock, "LOOK_SECONDS", 0.02)
         for module in (pipeline, resume, study):
             patch.setattr(module, "describe_environment", lambda: environment)

@@ -14,7 +14,7 @@ from filelock import lock_descriptor
 
 from optbench.errors import ResultsError
 from optbench.store import lock
-from optbench.store.lock import LOCK, is_locked, locked
+from optbench.store.lock import LOCK, Writer, is_locked, locked, writer_of
 
 HOLD = """
 import sys, time
@@ -173,3 +173,26 @@ def test_a_file_system_without_locks_is_written_and_that_is_said_once(
     )
     assert notices == [expected]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_writes_is_told_while_it_does(tmp_path, holder):
+    writer = writer_of(tmp_path)
+    assert (writer.pid, writer.is_elsewhere) == (holder.pid, False)
+    holder.kill()
+    holder.wait()
+    assert writer_of(tmp_path) == writer  # who it was
+    with locked(tmp_path):
+        assert writer_of(tmp_path).pid == os.getpid()
+    assert writer_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "4711", "none here\n", "1 2 3"])
+def test_a_lock_that_says_nothing_is_nobodys(text, tmp_path):
+    (tmp_path / LOCK).write_text(text, encoding="utf-8")
+    assert writer_of(tmp_path) is None
+
+
+def test_a_writer_is_elsewhere_by_the_name_of_its_machine(tmp_path):
+    (tmp_path / LOCK).write_text("4711 another-machine\n", encoding="utf-8")
+    assert writer_of(tmp_path) == Writer(4711, "another-machine")
+    assert writer_of(tmp_path).is_elsewhere

@@ -28,7 +28,7 @@ from optbench.records import (
     TraceChunk,
 )
 from optbench.runs.pipeline import extra_columns, plan_run, run_plan
-from optbench.store import files, reader, writer
+from optbench.store import block_writer, files, reader, writer
 from optbench.store.find import find_runs
 from optbench.store.journal import FOLDER, Journal
 from optbench.store.lock import locked
@@ -82,7 +82,7 @@ class Stage:
     """A run that is written record by record, as by a process that may end at any moment."""
 
     def __init__(self, path, script, monkeypatch, seconds=0.0, trace="all"):
-        monkeypatch.setattr(writer, "JOURNAL_SECONDS", seconds)
+        monkeypatch.setattr(block_writer, "JOURNAL_SECONDS", seconds)
         path.mkdir()
         self.path, self.plan, self._script = path, script.plan, script
         problems = [
@@ -212,8 +212,8 @@ def test_a_journal_is_not_read_anew_with_every_record(stage, monkeypatch):
 
 
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(writer, "PART_BYTES", 150)
-    monkeypatch.setattr(writer, "PIECE_BYTES", 400)
+    monkeypatch.setattr(block_writer, "PART_BYTES", 150)
+    monkeypatch.setattr(block_writer, "PIECE_BYTES", 400)
     monkeypatch.setattr(reader, "PIECE_ROWS", 7)
 
 
@@ -237,7 +237,7 @@ def test_a_long_trace_is_written_in_pieces_and_read_in_order(trace, tmp_path, mo
         killed = Stage(tmp_path / f"killed {last}", mixed(), monkeypatch, 0.0, trace)
         killed.write(records[: marks[last + 1]])
         killed.go_on()
-        monkeypatch.setattr(writer, "JOURNAL_SECONDS", 3600.0)
+        monkeypatch.setattr(block_writer, "JOURNAL_SECONDS", 3600.0)
         rest = records[marks[last] + 1 :]
         killed.write(each for each in rest if not isinstance(each, Checkpoint))
         others.append(killed)
@@ -287,7 +287,7 @@ def test_a_journal_of_few_rows_holds_few_and_says_how_far_it_is(tmp_path, monkey
 def test_no_more_waits_for_the_journal_than_fits_into_memory(tmp_path, monkeypatch):
     stage = Stage(tmp_path / "run", mixed(), monkeypatch, 3600.0)
     monkeypatch.setattr(writer, "WAITING_BYTES", 2000)
-    monkeypatch.setattr(writer, "PART_BYTES", 300)
+    monkeypatch.setattr(block_writer, "PART_BYTES", 300)
     taken, told = [], []
     by_block = sorted(stage.records(), key=lambda record: isinstance(record, BlockResult))
     for record in by_block:
@@ -312,8 +312,8 @@ def test_no_more_waits_for_the_journal_than_fits_into_memory(tmp_path, monkeypat
 
 @pytest.mark.parametrize("name", ["trace", "evaluation"])
 def test_the_memory_of_writing_a_block_does_not_grow_with_its_rows(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "JOURNAL_SECONDS", 0.0)
-    monkeypatch.setattr(writer, "PIECE_BYTES", 10_000)
+    monkeypatch.setattr(block_writer, "JOURNAL_SECONDS", 0.0)
+    monkeypatch.setattr(block_writer, "PIECE_BYTES", 10_000)
     lanes, height = np.arange(200, dtype=np.int32), 5
 
     def peak(count: int) -> int:
