@@ -20,6 +20,7 @@ from optbench.plugins.handed import hand_over, handed
 from optbench.plugins.source import HANDED, Source, blame, complaint, is_path
 
 __all__ = [
+    "HANDED",
     "LIBRARIES",
     "Plugin",
     "Source",
@@ -174,15 +175,24 @@ def load(spec: str) -> Plugin:
 def load_unchanged(spec: str, source: Source, name: str) -> Plugin:
     """Load what was taken from some code earlier, such as what a pickle has left out.
 
+    Code that has come from another machine is taken from where it lies here.
+
     Raises
     ------
     SuiteError
-        If it cannot be loaded, or the code has changed, or that of a module which it imports.
+        If it cannot be loaded, or the code has changed, or that of a module which it imports, or
+        the version of a package.
     """
-    plugin = load(spec)
-    if (plugin.source.sha256, plugin.source.depends_on) != (source.sha256, source.depends_on):
-        raise SuiteError(f"{source.place} has changed since {name} was taken from it")
-    return replace(plugin, source=source)  # it may name the package that offered the code
+    moved = code_cache().moved.get(source)
+    plugin = load(spec if moved is None else f"{moved}:{spec.rpartition(':')[2]}")
+    differences = "; ".join(plugin.source.differences(source))
+    if differences:
+        raise SuiteError(
+            f"{source.place} has changed since {name} was taken from it: {differences}"
+        )
+    file = source.file if moved is None else str(plugin.source.root)
+    # The earlier source may name the package that offered the code.
+    return replace(plugin, source=replace(source, file=file))
 
 
 def texts_now(place: str, modules: Iterable[str]) -> dict[str, bytes]:

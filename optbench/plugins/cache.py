@@ -1,6 +1,6 @@
 """What has been loaded of users' code, for as long as one invocation needs it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
@@ -15,9 +15,16 @@ T = TypeVar("T")
 
 
 class CodeCache:
-    """Plug-in code that is read once, and what has been made of it."""
+    """Plug-in code that is read once, and what has been made of it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    moved
+        Where code lies here that has come from another machine, by what it was there.
+    """
+
+    def __init__(self, moved: Mapping[Source, str] | None = None) -> None:
+        self.moved = dict(moved or {})
         self.files = FileModules()
         self._modules: dict[str, tuple[ModuleType, Source]] = {}
         self._handed: dict[str, Source] = {}
@@ -84,6 +91,16 @@ def code_cache() -> CodeCache:
 
 
 @contextmanager
+def using(cache: CodeCache) -> Iterator[None]:
+    """Let a cache be that of this thread within this context; it stays as it is at its end."""
+    token = _current.set(cache)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
 def new_code_cache() -> Iterator[CodeCache]:
     """Read plug-in code anew within this context, and free it at its end.
 
@@ -100,11 +117,10 @@ def new_code_cache() -> Iterator[CodeCache]:
             "it calls optbench while it is imported; put the call below if __name__ == '__main__':"
         )
     outer, cache = _current.get(), CodeCache()
-    token = _current.set(cache)
     try:
-        yield cache
+        with using(cache):
+            yield cache
     finally:
-        _current.reset(token)
         cache.files.release()
         if outer is not _process:
             outer._sources |= cache._sources

@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from optbench.plugins.dependencies import NOTHING, Dependencies
 
 HANDED = "python"
 """The place of what was handed over from Python rather than named."""
+
+SHA256_DIGITS = 64
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """Where optbench itself lies."""
@@ -36,7 +38,8 @@ class Source:
         All of the code that is somebody's own, the file and the modules that it imports, by where
         it lies in a folder. It is left out where sources are compared, and of pickles.
     file, text
-        Of what was handed over: the file, or what Python calls the cell, and its text.
+        Of what was handed over: the file, or what Python calls the cell, and its text. Of what has
+        come from another machine: the file or folder here whose code counts as its own.
     """
 
     place: str
@@ -71,6 +74,18 @@ class Source:
             return Path(self.place).parent
         return Path(getattr(sys.modules.get(self.place), "__file__", None) or self.place)
 
+    def differences(self, earlier: "Source") -> Iterator[str]:
+        """Say in what this code, loaded again, differs from what it was."""
+        if self.package == earlier.package and self.version != earlier.version:
+            yield f"{self.package} is {self.version} here, not {earlier.version}"
+        for was, here in zip(earlier.depends_on, self.depends_on, strict=True):
+            before, now = dict(was), dict(here)
+            for name in sorted({*before, *now}):
+                if before.get(name) != now.get(name):
+                    yield f"{name} is {_short(now.get(name))} here, not {_short(before.get(name))}"
+        if self.sha256 != earlier.sha256:
+            yield f"its SHA-256 is {_short(self.sha256)} here, not {_short(earlier.sha256)}"
+
     def describe(self) -> dict[str, Any]:
         """Return the same with its place, for run.json."""
         text = {} if self.text is None else {"text": _as_text(self.text)}
@@ -78,6 +93,13 @@ class Source:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "texts": ()}
+
+
+def _short(told: str | None) -> str:
+    """Return what tells code from other code, a version or the beginning of a SHA-256."""
+    if told is None:
+        return "absent"
+    return f"{told[:12]}…" if len(told) == SHA256_DIGITS else told
 
 
 def is_path(place: str) -> bool:

@@ -21,7 +21,6 @@ from typing_extensions import override
 from optbench.errors import ResultsError, UsageError, called, printable
 from optbench.records import REUSED_FROM, SCHEMA_VERSION, Status
 from optbench.report.differences import differences, shown
-from optbench.runs.kept import free_name
 from optbench.runs.pipeline import new_invocation, working_directory
 from optbench.runs.resume import CHANGES_NOTHING
 from optbench.store.copying import row_digests, write_lanes, write_rows, write_surfaces
@@ -36,6 +35,7 @@ from optbench.store.studies import run_name
 from optbench.store.thinning import ALL
 from optbench.store.writer import new_run_directory
 from optbench.suite.format import OptimizerEntry, SuiteFile, adjusted, made_in, parse_suite
+from optbench.suite.gather import free_name
 from optbench.suite.sweep import Sweep
 from optbench.suite.values import seed_list, seeds_text
 
@@ -56,7 +56,7 @@ ENDS = ("evaluate_every", "stop", "pause_at", "variant_of")
 
 ORIGIN = (
     *("started", "ended", "status", "timings", "device", "environment", "calibration_seconds"),
-    *("workers", "processes", "resumes", "merged"),
+    *("workers", "processes", "cluster", "resumes", "merged"),
 )
 """What a merged run's run.json keeps of that of each run."""
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import optbench as api
-from optbench.runs import kept
+from optbench.suite import gather
 from tests.cli.command import Seen, lanes, meta, optbench, run, trace
 from tests.cli.test_resume import interrupted
 from tests.forget import forget  # noqa: F401
@@ -306,7 +306,7 @@ def test_a_file_is_kept_byte_by_byte_whatever_its_encoding_and_as_a_file_where_i
 
 
 def test_what_is_too_large_is_not_kept_and_that_is_said(home, monkeypatch):
-    monkeypatch.setattr(kept, "MOST_BYTES", 1000)
+    monkeypatch.setattr(gather, "MOST_BYTES", 1000)
     write(home, {"deep/unused.py": "#" * 1000})
     seen = optbench("run", *ARGUMENTS, "-q", cwd=home)
     size = sum(len(FILES[name]) for name in ("heavy.py", "sizes.py", "deep/inner.py")) + 1000

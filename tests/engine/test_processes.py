@@ -1,5 +1,6 @@
 """Blocks run in worker processes: the records of threads, and nothing left behind."""
 
+import hashlib
 import io
 import os
 import pickle
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from threading import Event
@@ -21,6 +23,8 @@ from optbench.optimizers.rules.sgd import SGD
 from optbench.records import BlockResult, BlockSplit, Checkpoint, Status, TraceChunk
 from tests.engine.test_executor import RATES, Broken
 from tests.small import (
+    IMAGES,
+    SmallNetwork,
     anisotropic,
     blocks_of,
     collect,
@@ -162,6 +166,30 @@ def test_data_that_have_changed_meanwhile_are_refused():
     (end,) = run([replace(block, groups=(group,))])
     assert end.message == "the data of anisotropic have changed since the run was planned"
     assert [lane.status for lane in end.lanes] == [Status.FAILED]
+
+
+class ReadNetwork(SmallNetwork):
+    """One whose data are told by a file."""
+
+    def __init__(self, options, data_dir):
+        super().__init__(options)
+        self.data_dir = data_dir
+
+    @cached_property
+    def dataset(self):
+        digest = hashlib.sha256((self.data_dir / "images").read_bytes()).hexdigest()
+        return replace(IMAGES, checksums={"images": digest})
+
+
+def test_a_process_tells_a_networks_data_from_what_it_loads_itself(tmp_path):
+    (tmp_path / "images").write_bytes(b"as planned")
+    network = ReadNetwork(small_network().settings, tmp_path)
+    blocks = blocks_of(suite(network, optimizers=["sgd"], iterations=9))
+    assert run(blocks)[-1].lanes[0].status is Status.DONE
+    (tmp_path / "images").write_bytes(b"changed")
+    assert network.fingerprint == blocks[0].lanes[0].fingerprint
+    (end,) = run(blocks)
+    assert end.message == "the data of small-network have changed since the run was planned"
 
 
 def test_what_code_prints_goes_to_standard_error(capfd):
