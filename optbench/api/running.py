@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from optbench.api.results import Results, Study
+from optbench.cluster import SHARED
 from optbench.display.interactive import watched
 from optbench.display.phases import Phases
 from optbench.display.runs import display
@@ -161,8 +162,9 @@ def estimate(suite: Any = (), **options: Any) -> list[Estimate]:
 
     There is one estimate for each optimizer on each problem, from a few of its steps.
     """
-    device, plans = plan_runs(_asking_for_something(call_with(Invocation, suite, **options)))
-    return [group for plan in plans for group in estimate_plan(plan, device)]
+    call = _asking_for_something(call_with(Invocation, suite, **options))
+    with plan_runs(call) as (device, plans):
+        return [group for plan in plans for group in estimate_plan(plan, device)]
 
 
 @typed
@@ -175,6 +177,8 @@ def resume(
     data_dir: str | PathLike[str] | None = None,
     checkpoint_every: float = CHECKPOINT_SECONDS,
     time_alone: bool = False,
+    cluster: str | None = None,
+    cluster_records: str = SHARED,
     force: bool = False,
     trust: bool = False,
     problem: Given | Sequence[Given] = (),
@@ -188,7 +192,8 @@ def resume(
     run
         Its directory, the name of one under ``out``, the beginning of that name, or ``"latest"``.
     force
-        Whether the environment may be another one than the run began in.
+        Whether the environment may be another one than the run began in, and that of a cluster's
+        workers another than here.
     problem, optimizers
         What the run was handed of functions, as :func:`optbench.problems.function` makes problems
         of them, and classes, where this process has not handed them over already.
@@ -208,6 +213,9 @@ def resume(
         out=out,
         checkpoint_every=checkpoint_every,
         time_alone=time_alone,
+        cluster=cluster,
+        cluster_records=cluster_records,
+        force=force,
     )
     named_problems(problem)
     named_optimizers(optimizers)

@@ -74,7 +74,10 @@ PANELS = {
         ),
     },
     "Look up and tidy up": {
-        "list": ("list_:app", "List suites, problems, optimizers, data sets, devices or runs."),
+        "list": (
+            "list_:app",
+            "List suites, problems, optimizers, data sets, devices, a cluster's workers, or runs.",
+        ),
         "data": ("data:app", "List, fetch and verify data sets."),
         "clean": (
             "clean:clean",

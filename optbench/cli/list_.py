@@ -8,7 +8,9 @@ import typer
 
 from optbench.cli import data
 from optbench.cli.options import DEFAULT_OUT, Out
-from optbench.cli.output import console
+from optbench.cli.output import console, say, tell
+from optbench.cli.request import OnDevice
+from optbench.cluster import open_cluster
 from optbench.device.gpu import list_gpus, why_no_gpu
 from optbench.engine.executor import usable_cores
 from optbench.errors import ResultsError
@@ -27,11 +29,15 @@ from optbench.suite.format import SuiteFile, builtin_suites, read_suite
 MOST_TITLES = 4
 """Up to so many problems or optimizers of a suite are named; more are only counted."""
 
+MOST_WAITED = 60.0
+"""Seconds that the workers of a cluster are waited for."""
+
 SETTING = (Column("default", "word"), Column("values", "word"), Column("meaning", "prose"))
 """Columns of hyperparameters and options, beside their names."""
 
 app = typer.Typer(
-    help="List suites, problems, optimizers, data sets, devices or runs.", no_args_is_help=True
+    help="List suites, problems, optimizers, data sets, devices, a cluster's workers, or runs.",
+    no_args_is_help=True,
 )
 app.command("datasets")(data.list_)
 
@@ -154,6 +160,63 @@ def devices() -> None:
     if reason is not None:
         rows.append(["gpu", "no", "", reason])
     _print(Section("", columns, rows))
+
+
+@app.command()
+def cluster(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="local:N|ADDRESS|FILE.toml",
+            help="A cluster as --cluster takes it; jobs are asked for, and let go of again.",
+            show_default=False,
+        ),
+    ],
+    device: OnDevice = "cpu",
+) -> None:
+    """List the workers of a cluster, and say why one cannot be used if it cannot."""
+    with open_cluster(name, device, notice=say) as opened:
+        opened.wait(MOST_WAITED)
+        members = opened.members()
+    columns = [
+        Column("worker", "name"),
+        Column("host", "name", spare=3),
+        Column("cores", spare=4),
+        Column("memory", spare=5),
+        Column("optbench", "word", spare=6),
+        Column("Python", "word", spare=7),
+        Column("NumPy", "word", spare=2),
+        Column("BLAS", "word", spare=1),
+        Column("usable", "word"),
+        Column("why not", "prose"),
+    ]
+    rows = []
+    for member in sorted(members, key=lambda each: each.name):
+        verdict = "no" if member.refused else "yes"
+        rows.append([member.name, *_worker(member.facts), verdict, "; ".join(member.refused)])
+    _print(Section("", columns, rows))
+    slots = sum(member.slots for member in members if not member.refused)
+    tell(f"{opened.where}: {slots} block{'' if slots == 1 else 's'} at a time")
+
+
+def _worker(facts: Mapping[str, Any]) -> list[str]:
+    """Write what a worker tells of itself, nothing for one that cannot."""
+    if not facts:
+        return [""] * 7
+    memory = facts["limit_bytes"] or facts["memory_bytes"]
+    blas = ", ".join(
+        " ".join(str(library[key]) for key in ("internal_api", "architecture") if library[key])
+        for library in facts["blas"]
+    )
+    return [
+        facts["host"],
+        f"{facts['threads']}",
+        f"{memory / 2**30:.0f} GiB" if memory else "",
+        facts["optbench"],
+        facts["python"],
+        facts["packages"].get("numpy", ""),
+        blas,
+    ]
 
 
 @app.command()

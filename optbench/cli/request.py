@@ -143,7 +143,36 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only where the
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
 Force = Annotated[
-    bool, typer.Option("--force", help="With --resume: even if the environment has changed.")
+    bool,
+    typer.Option(
+        "--force",
+        help="With --resume or --cluster: even if the environment, or that of workers, differs.",
+    ),
+]
+
+OnCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="local:N|ADDRESS|FILE.toml",
+        help="Run blocks on N processes, on a Dask scheduler such as tcp://HOST:8786, or in jobs "
+        "of a queueing system. See docs/cluster.md.",
+        show_default=False,
+    ),
+]
+
+ClusterRecords = Annotated[
+    str,
+    typer.Option(
+        "--cluster-records",
+        metavar="shared|stream",
+        help="Workers write into --out, which they share, or send their records here.",
+    ),
+]
+
+Detach = Annotated[
+    bool,
+    typer.Option("--detach", help="Go on in the background, and print how to look at it."),
 ]
 
 Trust = Annotated[
@@ -214,6 +243,11 @@ def check_alone(context: typer.Context, beside: Collection[str], what: str) -> N
 def out_option(out: Path) -> str:
     """Return what makes another command look for runs in the same folder."""
     return "" if out == DEFAULT_OUT else f" --out {quote(str(out))}"
+
+
+def cluster_option(cluster: str | None) -> str:
+    """Return what makes another command run blocks in the same place."""
+    return "" if cluster is None else f" --cluster {quote(cluster)}"
 
 
 def failed(failure: Failure, tables: RunTables) -> str:

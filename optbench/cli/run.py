@@ -9,13 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from optbench.cli.detach import Detached, check_detachable, go_on_detached, is_detached
 from optbench.cli.options import DEFAULT_OUT, DataDir, Debug, Out, Version, Workers, complete_suite
 from optbench.cli.output import console, debug, say, tell
 from optbench.cli.request import (
     WHAT_TO_RUN,
     BatchSize,
     CheckpointEvery,
+    ClusterRecords,
     Data,
+    Detach,
     Dtype,
     Epochs,
     EvaluateEvery,
@@ -25,6 +28,7 @@ from optbench.cli.request import (
     Iterations,
     Json,
     Name,
+    OnCluster,
     OnDevice,
     OnProblems,
     Optimizers,
@@ -40,9 +44,12 @@ from optbench.cli.request import (
     Trust,
     asked,
     check_alone,
+    cluster_option,
     failed,
     out_option,
 )
+from optbench.cluster import SHARED
+from optbench.device.base import Device
 from optbench.display.runs import display
 from optbench.errors import ExitCode, SuiteError
 from optbench.records import RunTables, Status
@@ -52,8 +59,8 @@ from optbench.report.summaries import summary
 from optbench.report.tables import duration, sections
 from optbench.report.terminal import to_rich
 from optbench.runs.estimate import Estimate, data_bytes, estimate_plan
-from optbench.runs.invocation import Execution, Invocation, plan_runs, run_all
-from optbench.runs.pipeline import CHECKPOINT_SECONDS, RunResult
+from optbench.runs.invocation import Execution, Invocation, ShowProgress, plan_runs, run_all
+from optbench.runs.pipeline import CHECKPOINT_SECONDS, Plan, RunResult
 from optbench.runs.resume import resume_run
 from optbench.store.reader import read_run
 from optbench.store.studies import run_name
@@ -62,6 +69,7 @@ PANELS = {
     **WHAT_TO_RUN,
     "Output": ("out", "name", "quiet", "json", "dry_run", "trace"),
     "Machine": ("device", "workers", "data_dir"),
+    "Cluster": ("cluster", "cluster_records", "detach"),
     "Resume and reuse": (
         *("resume", "force", "trust", "reuse", "reuse_diverged", "checkpoint_every"),
     ),
@@ -71,6 +79,7 @@ PANELS = {
 BESIDE_RESUME = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out"),
     *("quiet", "json", "debug", "version", "time_alone", "trust"),
+    *("cluster", "cluster_records", "detach"),
 }
 """Options that may stand beside --resume: none changes what is computed."""
 
@@ -130,11 +139,19 @@ def run(
     time_alone: TimeAlone = False,
     trace: Trace = None,
     trust: Trust = False,
+    cluster: OnCluster = None,
+    cluster_records: ClusterRecords = SHARED,
+    detach: Detach = False,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
     """Train optimizers side by side and keep every iteration's loss."""
-    progress = partial(display, quiet=quiet or json)
+    progress: ShowProgress = partial(display, quiet=quiet or json)
+    if detach:
+        check_detachable(cluster, dry_run=dry_run, json=json)
+        if not is_detached():
+            raise typer.Exit(go_on_detached(out, quiet=quiet))
+        progress = Detached().telling(progress)
     notice = (lambda message: None) if quiet and not json else _note
     if resume is not None:
         check_alone(context, BESIDE_RESUME, "run")
@@ -144,11 +161,14 @@ def run(
             out=out,
             checkpoint_every=checkpoint_every,
             time_alone=time_alone,
+            cluster=cluster,
+            cluster_records=cluster_records,
+            force=force,
         )
         resumed = resume_run(resume, execution, notice, progress, force=force, trust=trust)
-        raise typer.Exit(_report([resumed], out, quiet=quiet, json=json))
-    if force:
-        raise SuiteError("--force belongs to --resume; give both")
+        raise typer.Exit(_report([resumed], out, cluster=cluster, quiet=quiet, json=json))
+    if force and cluster is None:
+        raise SuiteError("--force belongs to --resume or --cluster; give one of them")
     invocation = Invocation(
         suites or (),
         **asked(context),
@@ -162,12 +182,15 @@ def run(
         time_alone=time_alone,
         trace=trace,
         trust=trust,
+        cluster=cluster,
+        cluster_records=cluster_records,
+        force=force,
     )
     if dry_run:
         _print_plans(invocation, notice)
     else:
         results = run_all(invocation, notice, progress)
-        raise typer.Exit(_report(results, out, quiet=quiet, json=json))
+        raise typer.Exit(_report(results, out, cluster=cluster, quiet=quiet, json=json))
 
 
 def _note(message: str) -> None:
@@ -176,20 +199,26 @@ def _note(message: str) -> None:
 
 def _print_plans(invocation: Invocation, notice: Callable[[str], None]) -> None:
     """Print what the runs would take."""
-    device, plans = plan_runs(invocation, notice)
-    for plan in plans:
-        estimates = estimate_plan(plan, device)
-        console().print(to_rich([_expected(estimates)]))
-        at_work = plan.workers * max((estimate.block_bytes for estimate in estimates), default=0)
-        seconds = sum(estimate.seconds for estimate in estimates) / plan.workers
-        kind = "worker process" if plan.processes else "worker"
-        plural = "es" if plan.processes else "s"
-        workers = f"{plan.workers} {kind}{'' if plan.workers == 1 else plural}"
-        tell(
-            f"{plan.suite.name}: {len(plan.lanes):,} lanes in {len(plan.blocks):,} blocks on "
-            f"{workers} ({device.kind}), about {duration(seconds)}, {_memory(at_work)} of work "
-            f"arrays and {_memory(data_bytes(plan))} of data; nothing was run"
-        )
+    with plan_runs(invocation, notice) as (device, plans):
+        for plan in plans:
+            _print_plan(plan, device)
+
+
+def _print_plan(plan: Plan, device: Device) -> None:
+    """Print what a run would take."""
+    estimates = estimate_plan(plan, device)
+    console().print(to_rich([_expected(estimates)]))
+    at_work = plan.workers * max((estimate.block_bytes for estimate in estimates), default=0)
+    seconds = sum(estimate.seconds for estimate in estimates) / plan.workers
+    kind = "worker process" if plan.processes else "worker"
+    where = device.kind if plan.cluster is None else plan.cluster.place.text
+    plural = "es" if plan.processes else "s"
+    workers = f"{plan.workers} {kind}{'' if plan.workers == 1 else plural}"
+    tell(
+        f"{plan.suite.name}: {len(plan.lanes):,} lanes in {len(plan.blocks):,} blocks on "
+        f"{workers} ({where}), about {duration(seconds)}, {_memory(at_work)} of work "
+        f"arrays and {_memory(data_bytes(plan))} of data; nothing was run"
+    )
 
 
 def _expected(estimates: Sequence[Estimate]) -> Section:
@@ -225,14 +254,17 @@ def _memory(count: int) -> str:
     return f"{count / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
 
 
-def _report(results: Iterable[RunResult], out: Path, *, quiet: bool, json: bool) -> int:
+def _report(
+    results: Iterable[RunResult], out: Path, *, cluster: str | None, quiet: bool, json: bool
+) -> int:
     """Print each run's table when it has ended, at last where they are; return the exit code."""
     codes: list[int] = []
     finished: list[RunTables] = []
     for result in results:
         codes.append(_exit_code(result.status))
         if codes[-1] == ExitCode.INTERRUPTED and not (quiet or json):
-            command = f"optbench run --resume {quote(run_name(result.path))}{out_option(out)}"
+            name = quote(run_name(result.path))
+            command = f"optbench run --resume {name}{out_option(out)}{cluster_option(cluster)}"
             say(f"interrupted: what was done is kept; go on with: {command}")
         tables = read_run(result.path, RANKED_BY)
         finished.append(tables)

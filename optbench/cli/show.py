@@ -8,9 +8,10 @@ import pandas as pd
 import typer
 
 from optbench.cli.options import DEFAULT_OUT, Out, Runs, check_choice
+from optbench.cli.output import say
 from optbench.cli.reports import Format, check_format, report
 from optbench.cli.studies import mean_studies, named_studies
-from optbench.errors import UsageError
+from optbench.errors import ExitCode, UsageError
 from optbench.inference.best_of import Estimator
 from optbench.report import budgets as curves
 from optbench.report import studies as found_by
@@ -19,7 +20,7 @@ from optbench.report.joined import settings_apart
 from optbench.report.protocol import adaptive
 from optbench.report.summaries import summary
 from optbench.report.tables import sections as summary_sections
-from optbench.store.find import find_runs
+from optbench.store.find import LATEST, find_entries, find_runs
 from optbench.store.reader import read_description, read_run
 from optbench.store.studies import run_name
 
@@ -48,6 +49,13 @@ def show(
             show_default=False,
         ),
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Of a run or a study that goes on: first show how far it is, until it ends.",
+        ),
+    ] = False,
     format_: Format = "table",
     out: Out = DEFAULT_OUT,
 ) -> None:
@@ -62,6 +70,8 @@ def show(
             raise UsageError("--estimator goes with --budget")
     if budget and tolerance:
         raise UsageError("--budget and --tolerance are two tables; give one of them")
+    if follow:
+        runs = [_followed(runs or (LATEST,), out)]
     if budget:
         _show_budgets(runs or (), estimator, format_, out)
     elif not tolerance and mean_studies(runs or (), out):
@@ -75,6 +85,21 @@ def show(
         rows = pd.concat([tables(read_run(path)) for path in paths], ignore_index=True)
         apart = settings_apart({run_name(path): read_description(path) for path in paths})
         report(rows, sections(rows, apart), format_)
+
+
+def _followed(arguments: Sequence[str], out: Path) -> str:
+    """Show how far a run or a study is until it ends, and return its path."""
+    from optbench.display.follow import follow
+
+    found = find_entries(arguments, out)
+    if len(found) > 1:
+        raise UsageError(f"--follow is for one run at a time, and these are {len(found)}")
+    try:
+        follow(found[0])
+    except KeyboardInterrupt:
+        say("it goes on; look again with the same command")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    return str(found[0])
 
 
 def _show_budgets(arguments: Sequence[str], estimator: str | None, format_: str, out: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from optbench.cli.detach import Detached, check_detachable, go_on_detached, is_detached
 from optbench.cli.options import (
     DEFAULT_OUT,
     DataDir,
@@ -21,7 +22,9 @@ from optbench.cli.request import (
     WHAT_TO_RUN,
     BatchSize,
     CheckpointEvery,
+    ClusterRecords,
     Data,
+    Detach,
     Dtype,
     Epochs,
     EvaluateEvery,
@@ -31,6 +34,7 @@ from optbench.cli.request import (
     Iterations,
     Json,
     Name,
+    OnCluster,
     OnDevice,
     OnProblems,
     Optimizers,
@@ -45,9 +49,11 @@ from optbench.cli.request import (
     Trace,
     asked,
     check_alone,
+    cluster_option,
     failed,
     out_option,
 )
+from optbench.cluster import SHARED
 from optbench.display.phases import Phases, expected, in_all
 from optbench.errors import ExitCode, SuiteError
 from optbench.records import STEPS_TO_TARGET, Status
@@ -56,7 +62,7 @@ from optbench.report.configurations import RANKED_BY
 from optbench.report.sections import to_json
 from optbench.report.studies import results, sections
 from optbench.report.terminal import to_rich
-from optbench.runs.invocation import Execution
+from optbench.runs.invocation import Execution, ShowProgress
 from optbench.runs.pipeline import CHECKPOINT_SECONDS
 from optbench.store.find import find_study
 from optbench.store.reader import read_run
@@ -79,6 +85,7 @@ PANELS = {
     **{panel: names for panel, names in WHAT_TO_RUN.items() if panel != "What to run"},
     "Output": ("out", "name", "quiet", "json", "dry_run", "trace"),
     "Machine": ("device", "workers", "data_dir"),
+    "Cluster": ("cluster", "cluster_records", "detach"),
     "Resume and reuse": ("resume", "force", "reuse", "checkpoint_every"),
 }
 """Options that the help shows together."""
@@ -86,6 +93,7 @@ PANELS = {
 BESIDE_RESUME = {
     *("resume", "force", "workers", "checkpoint_every", "data_dir", "out", "reuse"),
     *("quiet", "json", "strict", "debug", "version", "time_alone"),
+    *("cluster", "cluster_records", "detach"),
 }
 """Options that may stand beside --resume: none changes what is computed."""
 
@@ -240,6 +248,9 @@ def tune(
     force: Force = False,
     checkpoint_every: CheckpointEvery = CHECKPOINT_SECONDS,
     time_alone: TimeAlone = False,
+    cluster: OnCluster = None,
+    cluster_records: ClusterRecords = SHARED,
+    detach: Detach = False,
     debug: Debug = False,
     version: Version = False,
 ) -> None:
@@ -250,6 +261,12 @@ def tune(
     """
     notice = (lambda message: None) if quiet and not json else _note
     phases = Phases(quiet=quiet or json)
+    show: ShowProgress = phases.show
+    if detach:
+        check_detachable(cluster, dry_run=dry_run, json=json)
+        if not is_detached():
+            raise typer.Exit(go_on_detached(out, quiet=quiet))
+        show = Detached().telling(show)
     execution = Execution(
         device=device,
         workers=workers,
@@ -259,14 +276,19 @@ def tune(
         checkpoint_every=checkpoint_every,
         trace=trace,
         time_alone=time_alone,
+        cluster=cluster,
+        cluster_records=cluster_records,
+        force=force,
     )
     if resume is not None:
         check_alone(context, BESIDE_RESUME, "study")
         path = find_study(resume, out)
-        result = resume_study(path, execution, notice, phases.show, phases.announce, force=force)
-        raise typer.Exit(_report(result, out, strict=strict, quiet=quiet, json=json))
-    if force:
-        raise SuiteError("--force belongs to --resume; give both")
+        result = resume_study(path, execution, notice, show, phases.announce, force=force)
+        raise typer.Exit(
+            _report(result, out, strict=strict, cluster=cluster, quiet=quiet, json=json)
+        )
+    if force and cluster is None:
+        raise SuiteError("--force belongs to --resume or --cluster; give one of them")
     request = TuneRequest(
         suite or (),
         **asked(context),
@@ -291,8 +313,8 @@ def tune(
         console().print(to_rich(expected(foreseen)))
         tell(f"{in_all(foreseen)}; nothing was run")
         return
-    result = made(request, execution, notice, phases.show, phases.announce, phases.expect)
-    raise typer.Exit(_report(result, out, strict=strict, quiet=quiet, json=json))
+    result = made(request, execution, notice, show, phases.announce, phases.expect)
+    raise typer.Exit(_report(result, out, strict=strict, cluster=cluster, quiet=quiet, json=json))
 
 
 def _seed_count(text: str) -> int | Literal["auto"]:
@@ -308,7 +330,15 @@ def _note(message: str) -> None:
     say(f"note: {message}")
 
 
-def _report(result: StudyResult, out: Path, *, strict: bool, quiet: bool, json: bool) -> int:
+def _report(
+    result: StudyResult,
+    out: Path,
+    *,
+    strict: bool,
+    cluster: str | None,
+    quiet: bool,
+    json: bool,
+) -> int:
     """Print what a study found, at last where it is; return the exit code."""
     path = result.path
     for name, failures in result.failures.items():
@@ -318,7 +348,8 @@ def _report(result: StudyResult, out: Path, *, strict: bool, quiet: bool, json: 
             debug(failure.traceback)
     code = _judged(result, strict=strict)
     if code == ExitCode.INTERRUPTED and not (quiet or json):
-        command = f"optbench tune --resume {quote(path.name)}{out_option(out)}"
+        where = out_option(out) + cluster_option(cluster)
+        command = f"optbench tune --resume {quote(path.name)}{where}"
         say(f"interrupted: what was done is kept; go on with: {command}")
     if quiet and not json:
         tell(path)

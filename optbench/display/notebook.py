@@ -8,7 +8,7 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
-from optbench.records import BlockResult, BlockSplit, Record, TraceChunk
+from optbench.records import BlockResult, BlockSplit, Record, TraceChunk, Underway
 from optbench.runs.pipeline import Plan
 
 SECONDS_BETWEEN_UPDATES = 0.25
@@ -67,9 +67,9 @@ class Bar:
     def observe(self, record: Record) -> bool:
         """Move the bar on; say whether it is time to show it."""
         match record:
-            case TraceChunk():
-                left = self._totals[record.block] - record.first_iteration - len(record.loss)
-                self._left[record.block] = max(0, left)
+            case TraceChunk() | Underway():
+                left = max(0, self._totals[record.block] - record.next_iteration)
+                self._left[record.block] = min(left, self._left[record.block])
             case BlockResult():
                 self._left[record.block] = 0
             case BlockSplit():

@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isnan
 
+from optbench.display.crew import Crew
 from optbench.display.notebook import bar, in_notebook
-from optbench.display.runs import Bars, Pace, has_bars
+from optbench.display.runs import Bars, Pace, beside, has_bars
 from optbench.display.screen import console, say
-from optbench.records import BlockResult, BlockSplit, Record, TraceChunk
+from optbench.records import BlockResult, BlockSplit, Record, TraceChunk, Underway
 from optbench.report.budgets import score
 from optbench.report.protocol import metric_name
 from optbench.report.sections import Column, Section
@@ -162,6 +164,12 @@ class TimeLeft:
                 made = record.first_iteration + len(record.loss)
                 block.left = block.cost * going_on * max(0, block.iterations - made)
                 self._worked += 0.0 if began is None else block.cost * float(record.rows.sum())
+            case Underway():
+                block = self._blocks[record.block]
+                left = block.cost * block.lanes * max(0, block.iterations - record.next_iteration)
+                if not isnan(record.last_loss):  # else it has only begun
+                    self._worked += 0.0 if began is None else max(0.0, block.left - left)
+                block.left = min(block.left, left)
             case BlockResult():
                 self._blocks[record.block].left = 0.0
             case BlockSplit():
@@ -186,11 +194,12 @@ class _Block:
 
     cost: float
     iterations: int
+    lanes: int = 0
     left: float = 0.0
 
     def whole(self, lanes: int) -> "_Block":
         """Return a block of so many lanes that has not begun."""
-        return _Block(self.cost, self.iterations, self.cost * self.iterations * lanes)
+        return _Block(self.cost, self.iterations, lanes, self.cost * self.iterations * lanes)
 
 
 class Phases:
@@ -208,6 +217,7 @@ class Phases:
         self._time = TimeLeft({}, clock)
         self._step: Step | None = None
         self._lanes = self._ended = 0
+        self._crew: Crew | None = None
 
     def expect(self, outlook: Outlook) -> None:
         """Show what a study is going to do, and how long that takes."""
@@ -240,15 +250,16 @@ class Phases:
         self._lanes = len(plan.lanes)
         self._ended = self._lanes - sum(len(block.lanes) for block in plan.blocks)
         self._time.begin(plan, self._step.later)
+        self._crew = None if plan.cluster is None else Crew(plan.blocks, plan.cluster)
         if in_notebook():
-            with bar(plan, self._state) as shown:
+            with bar(plan, self._head) as shown:
                 yield lambda record: self._observe(record, shown)
             return
         screen = console(stderr=True)
         if not has_bars(screen):
             yield lambda record: self._observe(record, self._say_how_far)
             return
-        bars = Bars(plan, screen, self._state)
+        bars = Bars(plan, screen, self._head)
         with bars.progress:
             yield lambda record: self._observe(record, bars.observe)
 
@@ -256,11 +267,16 @@ class Phases:
         self._time.observe(record)
         if isinstance(record, BlockResult):
             self._ended += len(record.lanes)
-        shown(record)
+        beside(self._crew, shown)(record)
 
     def _say_how_far(self, record: Record) -> None:
         if self._pace.is_due():
-            say(f"  {self._state()}")
+            crew = "" if self._crew is None else f" ({self._crew.line()})"
+            say(f"  {self._state()}{crew}")
+
+    def _head(self) -> str:
+        """Say what stands above the bars."""
+        return self._state() if self._crew is None else f"{self._state()}\n{self._crew.head()}"
 
     def _state(self) -> str:
         """Say how much of the round is done; a trial counts by the share of its lanes."""

@@ -1,14 +1,16 @@
 """One invocation: from a request, through its suites and their plans, to runs on disk."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from optbench.cluster import SHARED, Cluster, open_cluster
 from optbench.device.base import Device
 from optbench.device.choose import get_device
+from optbench.errors import UsageError, argument
 from optbench.records import Lane, Record, Status
 from optbench.runs.pipeline import (
     CHECKPOINT_SECONDS,
@@ -55,6 +57,14 @@ class Execution:
         Which rows of the trace are kept: ``"all"``; ``"every:N"``, those of the iterations 0, N, 2N
         … and each lane's last; or ``"none"``, only the first and the last. By default all; of the
         search of a study about 200.
+    cluster
+        What runs the blocks instead of this machine: ``"local:4"`` (processes), the address of a
+        Dask scheduler, or a TOML file that says what jobs to ask for.
+    cluster_records
+        ``"shared"`` if its workers see ``out`` and write there, ``"stream"`` if they are to send
+        their records.
+    force
+        Whether workers of the cluster, or the environment of a run that is resumed, may be others.
     """
 
     device: str = "cpu"
@@ -66,6 +76,54 @@ class Execution:
     checkpoint_every: float = CHECKPOINT_SECONDS
     time_alone: bool = False
     trace: str | None = None
+    cluster: str | None = None
+    cluster_records: str = SHARED
+    force: bool = False
+
+    @contextmanager
+    def opened(
+        self,
+        device: str | None = None,
+        notice: Callable[[str], object] = lambda message: None,
+        *,
+        planning: bool = False,
+    ) -> Iterator[tuple[Device, Cluster | None]]:
+        """Open what blocks are to run on: a device of this machine, or a cluster.
+
+        Parameters
+        ----------
+        device
+            The device's name, instead of the one asked for.
+        notice
+            Gets what the user should know.
+        planning
+            Whether nothing is going to be run: no process is started then.
+
+        Raises
+        ------
+        UsageError
+            If it cannot be used.
+        """
+        name = self.device if device is None else device
+        if self.cluster is None:
+            yield get_device(name), None
+            return
+        if self.time_alone:
+            raise UsageError(
+                f"{argument('time_alone', True)} times steps on this machine, and "
+                f"{argument('cluster', self.cluster)} runs them elsewhere; leave one of them out"
+            )
+        with open_cluster(
+            self.cluster,
+            name,
+            self.cluster_records,
+            force=self.force,
+            notice=notice,
+            planning=planning,
+        ) as cluster:
+            if not planning:
+                cluster.check()
+            yield cluster.device, cluster
 
     @property
     def kept(self) -> str:
@@ -101,23 +159,31 @@ class Invocation(Execution, RunRequest):
     trust: bool = False
 
 
+@contextmanager
 def plan_runs(
-    invocation: Invocation, notice: Callable[[str], None] = lambda message: None
-) -> tuple[Device, Iterator[Plan]]:
-    """Resolve all suites of an invocation, and return their device and, one by one, their plans.
+    invocation: Invocation,
+    notice: Callable[[str], None] = lambda message: None,
+    *,
+    planning: bool = True,
+) -> Iterator[tuple[Device, Iterator[Plan]]]:
+    """Resolve all suites of an invocation, and yield their device and, one by one, their plans.
 
     Everything that is wrong with a suite is found before the first plan is made. ``notice`` gets
-    what the user should know.
+    what the user should know; ``planning`` is as of :meth:`Execution.opened`.
     """
     kept_every(invocation.kept)  # it refuses what is malformed
-    device = get_device(invocation.device)
-    repeated = partial(repeated_suite, trust=invocation.trust, notice=notice)
-    suites = resolve_request(invocation, invocation.data_folder, repeated)
-    for message in dict.fromkeys(message for suite in suites for message in suite.notices):
-        notice(message)
-    return device, (
-        plan_run(suite, device, invocation.workers, invocation.reusable) for suite in suites
-    )
+    with invocation.opened(notice=notice, planning=planning) as (device, cluster):
+        repeated = partial(repeated_suite, trust=invocation.trust, notice=notice)
+        suites = resolve_request(invocation, invocation.data_folder, repeated)
+        for message in dict.fromkeys(message for suite in suites for message in suite.notices):
+            notice(message)
+        yield (
+            device,
+            (
+                plan_run(suite, device, invocation.workers, invocation.reusable, cluster)
+                for suite in suites
+            ),
+        )
 
 
 def run_all(
@@ -134,25 +200,25 @@ def run_all(
     KeyboardInterrupt
         If an interrupt came when a run had all but ended, and there are more.
     """
-    device, plans = plan_runs(invocation, notice)
-    shared_id = new_invocation()
-    cancelled = False
-    for plan in plans:
-        if cancelled:
-            raise KeyboardInterrupt
-        with progress(plan) as observe:
-            result = run_plan(
-                plan,
-                device,
-                Path(invocation.out),
-                shared_id,
-                observe,
-                invocation.checkpoint_every,
-                notice,
-                trace=invocation.kept,
-                time_alone=invocation.time_alone,
-            )
-        yield result
-        cancelled = result.cancelled
-        if result.status is Status.INTERRUPTED:
-            return
+    with plan_runs(invocation, notice, planning=False) as (device, plans):
+        shared_id = new_invocation()
+        cancelled = False
+        for plan in plans:
+            if cancelled:
+                raise KeyboardInterrupt
+            with progress(plan) as observe:
+                result = run_plan(
+                    plan,
+                    device,
+                    Path(invocation.out),
+                    shared_id,
+                    observe,
+                    invocation.checkpoint_every,
+                    notice,
+                    trace=invocation.kept,
+                    time_alone=invocation.time_alone,
+                )
+            yield result
+            cancelled = result.cancelled
+            if result.status is Status.INTERRUPTED:
+                return

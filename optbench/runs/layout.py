@@ -21,6 +21,20 @@ WORTH_SHARING = 2**16
 so few take less time than two threads lose waiting for the interpreter's lock."""
 
 
+CALL_SECONDS, COST_SECONDS = 50e-6, 0.25e-9
+"""About what a step takes on a core of a current CPU: for its calls, and for each unit of cost."""
+
+CLUSTER_SECONDS = 10.0
+"""About how long a block on a cluster takes at least."""
+
+CLUSTER_SHARE = 10.0
+"""How many times as long as its calls alone a block on a cluster takes at least: each block has
+these for itself, however few its lanes are."""
+
+CLUSTER_BLOCKS = 1024
+"""Into how many blocks a problem's lanes are cut for a cluster, at most, if not for memory."""
+
+
 def lay_out(suite: Suite, device_kind: str) -> tuple[Lane, ...]:
     """Return all lanes of a suite: by problem, optimizer entry, grid point, then seed."""
     lanes: list[Lane] = []
@@ -60,7 +74,12 @@ def _canonical(plain: Mapping[str, Any]) -> str:
 
 
 def plan_blocks(
-    suite: Suite, lanes: Iterable[Lane], block_bytes: int, workers: int = 1
+    suite: Suite,
+    lanes: Iterable[Lane],
+    block_bytes: int,
+    workers: int = 1,
+    *,
+    by_time: bool = False,
 ) -> tuple[Block, ...]:
     """Group lanes into blocks; a function of the lanes and of what the device gives a block.
 
@@ -69,6 +88,10 @@ def plan_blocks(
     multiple of ``workers``. Blocks of a problem cost about the same, and lanes of one seed, which
     take the same batches, stay together where they can. Users' code runs in one worker at a time,
     so that among several workers lanes of users' rules get blocks of their own.
+
+    Blocks for the CPUs of a cluster are cut ``by_time``: so that each takes about ten seconds,
+    whatever number of workers there are, since these come and go. Users' code has blocks of its
+    own there too: it may end a worker, and its block then fails as a whole.
     """
     optimizers = {
         (resolved.label, entry.label): entry.optimizer
@@ -105,13 +128,20 @@ def plan_blocks(
     for resolved in suite.problems:
         problem = resolved.problem
         of_problem = sorted((lane for lane in lanes if lane.problem == resolved.label), key=by_seed)
-        for members, sharing in _by_owner(of_problem, problem, optimizer_of, workers):
+        several = workers > 1 or by_time
+        for members, shares in _by_owner(of_problem, problem, optimizer_of, several=several):
+            sharing = workers if shares else 1
             shared = len(members) * problem.parameters > WORTH_SHARING
+            costs = np.array([lane_cost(problem, optimizer_of(lane)) for lane in members])
+            if by_time:
+                updates = resolved.rules.pause_at or resolved.iterations
+                sharing = _parts_by_time(updates, float(costs.sum()))
             for part in _cut(
-                np.array([lane_cost(problem, optimizer_of(lane)) for lane in members]),
+                costs,
                 np.array([lane_bytes(problem, optimizer_of(lane)) for lane in members]),
                 block_bytes,
                 sharing if shared else 1,
+                exactly=not by_time,
             ):
                 parts.append((resolved, sorted((members[place] for place in part), key=by_group)))
     return tuple(
@@ -160,26 +190,40 @@ def block_seconds(block: Block) -> float:
     A step has a time of its own, which is that of calls, and one that grows with what is computed.
     """
     costs = (len(group.lanes) * lane_cost(block.problem, group.optimizer) for group in block.groups)
-    return block.planned_updates * (50e-6 + 0.25e-9 * sum(costs))
+    return block.planned_updates * (CALL_SECONDS + COST_SECONDS * sum(costs))
+
+
+def _parts_by_time(updates: int, cost: float) -> int:
+    """Return into how many blocks lanes are cut for a cluster, from the cost of their step.
+
+    >>> _parts_by_time(1000, 1e8), _parts_by_time(1_000_000, 1e6), _parts_by_time(100_000, 1e3)
+    (2, 1, 1)
+    """
+    least = max(CLUSTER_SECONDS, CLUSTER_SHARE * CALL_SECONDS * updates)
+    return max(1, min(CLUSTER_BLOCKS, int(updates * COST_SECONDS * cost / least)))
 
 
 def _by_owner(
     lanes: Sequence[Lane],
     problem: Problem,
     optimizer_of: Callable[[Lane], Optimizer],
-    workers: int,
-) -> Iterator[tuple[list[Lane], int]]:
-    """Yield the lanes that share the workers, and those that run in one of them: users' code."""
+    *,
+    several: bool,
+) -> Iterator[tuple[list[Lane], bool]]:
+    """Yield the lanes that ``several`` workers share, and those that run in one of them at a time.
+
+    These are the lanes of users' code.
+    """
     users = [is_users(problem) or is_users(optimizer_of(lane)) for lane in lanes]
-    if workers == 1 or all(users):
-        yield list(lanes), 1
+    if not several or all(users):
+        yield list(lanes), False
         return
-    yield [lane for lane, is_own in zip(lanes, users, strict=True) if not is_own], workers
-    yield [lane for lane, is_own in zip(lanes, users, strict=True) if is_own], 1
+    yield [lane for lane, is_own in zip(lanes, users, strict=True) if not is_own], True
+    yield [lane for lane, is_own in zip(lanes, users, strict=True) if is_own], False
 
 
 def _cut(
-    costs: np.ndarray, sizes: np.ndarray, most: int, multiple: int
+    costs: np.ndarray, sizes: np.ndarray, most: int, multiple: int, *, exactly: bool
 ) -> Iterator[tuple[int, ...]]:
     """Cut lanes in order into parts of about equal cost, as few as will do.
 
@@ -190,12 +234,14 @@ def _cut(
     most
         The largest sum of sizes of a part that has several lanes.
     multiple
-        Of what the number of parts is one, unless there are fewer lanes.
+        Of what the number of parts is one, unless there are fewer lanes; if not ``exactly``, it is
+        only the least number.
     """
     lanes = len(costs)
     ends = np.cumsum(costs)
     least = ceil(sizes.sum() / most)
-    for count in range(multiple * ceil(least / multiple), lanes, multiple):
+    counts = range(multiple * ceil(least / multiple), lanes, multiple)
+    for count in counts if exactly else range(max(multiple, least), lanes):
         part_of_lane = ((ends - costs / 2) / ends[-1] * count).astype(np.int64)
         fits = np.bincount(part_of_lane, weights=sizes) <= most
         if (fits | (np.bincount(part_of_lane) == 1)).all():

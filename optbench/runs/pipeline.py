@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from optbench import rng
+from optbench.cluster import Cluster
 from optbench.device.base import Device
 from optbench.engine.block import Block
 from optbench.engine.executor import execute, useful_workers, worker_count
@@ -39,6 +40,7 @@ from optbench.store.studies import run_name
 from optbench.store.thinning import ALL
 from optbench.store.writer import RunWriter, new_run_directory
 from optbench.suite.resolve import Suite
+from optbench.suite.travel import pack
 
 CHECKPOINT_SECONDS = 30.0
 """Time from one checkpoint of a block to the next."""
@@ -61,7 +63,7 @@ class Plan:
     splitting are numbered from ``first_new``, by default from the one after all of these. Lanes
     that an earlier run has finished become a block of the number beside them; what an earlier run
     recorded of lanes that it has paused is copied before they go on. Workers are threads, or
-    ``processes``.
+    ``processes``, or those of a ``cluster``.
     """
 
     suite: Suite
@@ -72,6 +74,12 @@ class Plan:
     reused: tuple[tuple[int, Reused], ...] = ()
     taken_up: tuple[TakenUp, ...] = ()
     processes: bool = False
+    cluster: Cluster | None = None
+
+    @property
+    def writes_elsewhere(self) -> bool:
+        """Whether blocks are written where they run."""
+        return self.cluster is not None and self.cluster.writes
 
 
 @dataclass(frozen=True)
@@ -98,32 +106,76 @@ def plan_run(
     device: Device,
     workers: int | None = None,
     reusable: Callable[[Sequence[Lane]], Sequence[Reused]] = lambda lanes: (),
+    cluster: Cluster | None = None,
 ) -> Plan:
     """Lay out the lanes of a suite and plan its blocks.
 
     ``workers`` is the number of worker threads, by default as many as suit the device and never
-    more than have work. ``reusable`` says which lanes need not be run again.
+    more than have work; on a ``cluster``, whose device that is, it has its own. ``reusable`` says
+    which lanes need not be run again.
     """
     _check_device(suite, device)
     lanes = lay_out(suite, device.kind)
-    workers = worker_count(device, workers)
     reused = reusable(lanes)
     finished = {number for part in reused for number in part.lanes}
     rest = [lane for lane in lanes if lane.number not in finished]
-    # Lanes on a GPU are the same to the bit for one plan only, so workers have no say in it there.
-    sharing = 1 if device.kind == "gpu" else workers
-    blocks = plan_blocks(suite, rest, device.block_bytes, workers=sharing) if rest else ()
+    if cluster is not None:
+        check_that_code_travels(suite)
+    blocks = planned_blocks(suite, rest, device, workers, cluster) if rest else ()
     numbered = tuple(enumerate(reused, start=len(blocks)))
     first_new = len(blocks) + len(reused)
-    useful = useful_workers(blocks, workers)
-    apart = in_processes(blocks, device, useful)
-    return Plan(suite, lanes, blocks, useful, first_new, numbered, processes=apart)
+    return Plan(
+        suite,
+        lanes,
+        blocks,
+        first_new=first_new,
+        reused=numbered,
+        **staffed(blocks, device, workers, cluster),
+    )
+
+
+def check_that_code_travels(suite: Suite) -> None:
+    """Refuse a suite with code that workers of a cluster cannot have."""
+    for resolved in suite.problems:
+        pack([resolved.problem, *(entry.optimizer for entry in resolved.optimizers)])
+
+
+def planned_blocks(
+    suite: Suite,
+    lanes: Sequence[Lane],
+    device: Device,
+    workers: int | None,
+    cluster: Cluster | None,
+) -> tuple[Block, ...]:
+    """Return the blocks of some lanes of a suite."""
+    if device.kind == "gpu":
+        # Lanes are the same to the bit for one plan only, so workers here have no say in it.
+        sharing = 1 if cluster is None else cluster.workers
+    else:
+        sharing = 1 if cluster is not None else worker_count(device, workers)
+    by_time = cluster is not None and device.kind == "cpu"
+    return plan_blocks(suite, lanes, device.block_bytes, workers=sharing, by_time=by_time)
+
+
+def staffed(
+    blocks: Sequence[Block], device: Device, workers: int | None, cluster: Cluster | None
+) -> dict[str, Any]:
+    """Return who is to run blocks, as a :class:`Plan` takes it."""
+    if cluster is not None:
+        return {"workers": max(1, min(len(blocks), cluster.workers)), "cluster": cluster}
+    useful = useful_workers(blocks, worker_count(device, workers))
+    return {"workers": useful, "processes": in_processes(blocks, device, useful)}
 
 
 def in_processes(blocks: Sequence[Block], device: Device, workers: int) -> bool:
     """Say whether each worker is to be a process: where several take long enough to repay that."""
-    seconds = sum(block_seconds(block) for block in blocks if not block.runs_users_code)
+    seconds = _seconds([block for block in blocks if not block.runs_users_code])
     return device.kind == "cpu" and workers > 1 and seconds / workers >= PROCESSES_AFTER
+
+
+def _seconds(blocks: Sequence[Block]) -> float:
+    """Return about how long one worker takes for some blocks."""
+    return sum(block_seconds(block) for block in blocks)
 
 
 def _check_device(suite: Suite, device: Device) -> None:
@@ -189,7 +241,14 @@ def run_plan(
             **keep_code(path, plan.suite, notice),
         }
         extra = extra_columns(plan.suite)
-        writer = RunWriter(path, meta, plan.lanes, workers=plan.workers, extra=extra)
+        writer = RunWriter(
+            path,
+            meta,
+            plan.lanes,
+            workers=plan.workers,
+            extra=extra,
+            elsewhere=plan.writes_elsewhere,
+        )
         write_surfaces(writer, plan.suite)
         return carry_out(plan, device, writer, observe, checkpoint_seconds, time_alone=time_alone)
 
@@ -212,17 +271,11 @@ def carry_out(
             for taken_up in plan.taken_up:
                 for record in taken_up.records():
                     writer.add(record)
-            for record in execute(
-                plan.blocks,
-                device,
-                plan.workers,
-                cancelled,
-                checkpoint_seconds,
-                plan.first_new,
-                processes=plan.processes,
-            ):
+            for record in _records(plan, device, writer, cancelled, checkpoint_seconds):
                 for written in writer.add(record):
                     observe(written)
+            if plan.cluster is not None:
+                writer.describe(cluster=plan.cluster.describe())
             if Status.INTERRUPTED not in writer.statuses:  # else the run that resumes it does so
                 grow_surfaces(writer, plan.suite)
                 if time_alone:
@@ -237,6 +290,36 @@ def carry_out(
             status = worse if worse in statuses else status
         writer.finish(status)
         return RunResult(writer.path, status, writer.failures, cancelled.is_set())
+
+
+def _records(
+    plan: Plan,
+    device: Device,
+    writer: RunWriter,
+    cancelled: threading.Event,
+    checkpoint_seconds: float,
+) -> Iterator[Record]:
+    """Run the blocks of a plan, here or on its cluster."""
+    if plan.cluster is None:
+        return execute(
+            plan.blocks,
+            device,
+            plan.workers,
+            cancelled,
+            checkpoint_seconds,
+            plan.first_new,
+            processes=plan.processes,
+        )
+    return plan.cluster.execute(
+        plan.blocks,
+        writer.path,
+        cancelled,
+        checkpoint_seconds,
+        len(plan.blocks) if plan.first_new is None else plan.first_new,
+        every=writer.every,
+        extra=writer.extra,
+        long=_seconds(plan.blocks) / plan.workers >= PROCESSES_AFTER,
+    )
 
 
 def working_directory(run: Path, folder: Path | None = None) -> str:
@@ -372,6 +455,7 @@ def _describe(plan: Plan, device: Device) -> dict[str, Any]:
         ],
         "workers": plan.workers,
         "processes": plan.processes,
+        **({} if plan.cluster is None else {"cluster": plan.cluster.describe()}),
         "numerics_version": NUMERICS_VERSION,
         "device": device.describe(),
         "environment": describe_environment(),

@@ -10,10 +10,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from optbench.cluster import Cluster
 from optbench.device.base import Device
-from optbench.device.choose import get_device
 from optbench.engine.block import Block
-from optbench.engine.executor import useful_workers, worker_count
 from optbench.errors import ResultsError, argument
 from optbench.records import (
     EVALUATION_COLUMNS,
@@ -32,18 +31,19 @@ from optbench.runs.pipeline import (
     RunResult,
     carry_out,
     extra_columns,
-    in_processes,
+    planned_blocks,
+    staffed,
     write_surfaces,
 )
 from optbench.runs.taken_up import TakenUp, paused_lanes, take_up
-from optbench.store.environment import describe_environment
+from optbench.store.environment import describe_environment, same_environment
 from optbench.store.find import find_entries
-from optbench.store.journal import Journal
-from optbench.store.lock import locked
+from optbench.store.journal import Journal, journals
+from optbench.store.lock import await_free, locked
 from optbench.store.pack import refuse_pack
 from optbench.store.reader import check_file, read_description, read_lanes
 from optbench.store.studies import is_study
-from optbench.store.writer import RunWriter
+from optbench.store.writer import WORKERS_SECONDS, RunWriter
 from optbench.suite.format import read_suite
 from optbench.suite.repeated import repeated_suite
 from optbench.suite.resolve import Suite, resolve
@@ -76,24 +76,31 @@ def resume_run(
     refuse_pack(path, f"to repeat the run: optbench run {quote(run)}")
     if is_study(path):
         raise ResultsError(f"'{path}' is a study; use: optbench tune --resume {quote(str(path))}")
-    device = get_device(device_name(read_description(path)))
-    check_resumable(path, device, force=force)
-    repeated = partial(repeated_suite, trust=trust, notice=notice)
-    file = read_suite(str(path / "run.json"), repeated)
-    suite = resolve(file, data_dir=execution.data_folder)
-    for message in suite.notices:
-        notice(message)
-    plan = plan_rest(path, suite, device, execution.workers)
-    with progress(plan) as observe:
-        return resume(
-            path,
-            plan,
-            device,
-            observe,
-            execution.checkpoint_every,
-            notice,
-            time_alone=execution.time_alone,
-        )
+    asked = device_on(execution, read_description(path))
+    with execution.opened(asked, notice) as (device, cluster):
+        check_resumable(path, device, force=force)
+        repeated = partial(repeated_suite, trust=trust, notice=notice)
+        file = read_suite(str(path / "run.json"), repeated)
+        suite = resolve(file, data_dir=execution.data_folder)
+        for message in suite.notices:
+            notice(message)
+        plan = plan_rest(path, suite, device, execution.workers, cluster)
+        with progress(plan) as observe:
+            return resume(
+                path,
+                plan,
+                device,
+                observe,
+                execution.checkpoint_every,
+                notice,
+                time_alone=execution.time_alone,
+            )
+
+
+def device_on(execution: Execution, meta: Mapping[str, object]) -> str:
+    """Return what the device is called that a run began on, here or on a cluster."""
+    name = device_name(meta)
+    return name if execution.cluster is None else name.partition(":")[0]
 
 
 def device_name(meta: Mapping[str, object]) -> str:
@@ -150,28 +157,28 @@ def environment_changes(meta: Mapping[str, Any], device: Device) -> list[str]:
     return [
         f"{name}: {_short(then.get(name))} then, {_short(now.get(name))} now"
         for name in dict.fromkeys((*then, *now))
-        if name not in CHANGES_NOTHING and not _same(name, then.get(name), now.get(name))
+        if name not in CHANGES_NOTHING and not same_environment(name, then.get(name), now.get(name))
     ]
-
-
-def _same(name: str, then: Any, now: Any) -> bool:
-    """Say whether something is as it was; BLAS libraries may come later, with other packages."""
-    if name == "blas" and isinstance(then, list) and isinstance(now, list):
-        return all(library in then for library in now) or all(library in now for library in then)
-    return bool(then == now)
 
 
 def _short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = None) -> Plan:
+def plan_rest(
+    run: Path,
+    suite: Suite,
+    device: Device,
+    workers: int | None = None,
+    cluster: Cluster | None = None,
+) -> Plan:
     """Return what is left of a run: the blocks that have not ended, from their checkpoints on."""
     lanes = lay_out(suite, device.kind)
     with locked(run):  # what another process is writing would seem to be damaged
         meta = read_description(run)
         check_lanes(run, lanes)
         entries = _block_entries(run, meta, lanes)
+        _await_workers(run)
         present = [entry for entry in entries if not _was_never_copied(run, entry)]
         blocks = [
             _from_checkpoint(run, _recorded_block(run, entry, suite, lanes))
@@ -181,12 +188,20 @@ def plan_rest(run: Path, suite: Suite, device: Device, workers: int | None = Non
     first_new = 1 + max(entry["block"] for entry in entries)
     missing = [lanes[lane] for entry in entries if entry not in present for lane in entry["lanes"]]
     if missing:
-        added = plan_blocks(suite, missing, device.block_bytes)
+        added = planned_blocks(suite, missing, device, 1, cluster)
         blocks += [replace(block, number=first_new + block.number) for block in added]
         first_new += len(added)
-    useful = useful_workers(blocks, worker_count(device, workers))
-    apart = in_processes(blocks, device, useful)
-    return Plan(suite, lanes, tuple(blocks), useful, first_new, processes=apart)
+    staff = staffed(blocks, device, workers, cluster)
+    return Plan(suite, lanes, tuple(blocks), first_new=first_new, **staff)
+
+
+def _await_workers(run: Path) -> None:
+    """Wait for workers of a cluster whose client has gone: they let go of their blocks soon."""
+    for journal in journals(run):
+        if not await_free(journal.folder, WORKERS_SECONDS):
+            raise ResultsError(
+                f"'{run}': {journal.name} is still being written by a worker; wait for its end"
+            )
 
 
 def resume(
@@ -206,6 +221,7 @@ def resume(
         resumption: dict[str, Any] = {
             "resumed": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "workers": plan.workers,
+            **({} if plan.cluster is None else {"cluster": plan.cluster.describe()}),
         }
         if environment_changes(meta, device):
             resumption |= {"environment": describe_environment(), "device": device.describe()}
@@ -213,7 +229,15 @@ def resume(
         kept["blocks"] = blocks
         kept["resumes"] = [*kept.get("resumes", []), resumption]
         extra = extra_columns(plan.suite)
-        writer = RunWriter(run, kept, plan.lanes, workers=plan.workers, extra=extra, resumed=True)
+        writer = RunWriter(
+            run,
+            kept,
+            plan.lanes,
+            workers=plan.workers,
+            extra=extra,
+            resumed=True,
+            elsewhere=plan.writes_elsewhere,
+        )
         write_surfaces(writer, plan.suite)  # what ended it may have come before their last
         return carry_out(plan, device, writer, observe, checkpoint_seconds, time_alone=time_alone)
 
@@ -341,17 +365,5 @@ def _has_ended(run: Path, entry: Mapping[str, Any]) -> bool:
 
 def _from_checkpoint(run: Path, block: Block) -> Block:
     """Return a block that goes on from its checkpoint, if it has one."""
-    journal = Journal(run, block.number)
-    checkpoint = journal.checkpoint()
-    if checkpoint is None:
-        return block
-    rows = journal.rows()
-    for chunk in journal.chunks():
-        if chunk.lanes.tolist() != [lane.number for lane in block.lanes]:
-            raise ResultsError(f"'{run}' is damaged: {journal.name} holds lanes of another block")
-    if rows < checkpoint.rows:
-        raise ResultsError(
-            f"'{run}' is damaged: {journal.name} has {rows} rows in its journal, "
-            f"and its checkpoint follows {checkpoint.rows}"
-        )
-    return replace(block, progress=checkpoint.arrays)
+    lanes = [lane.number for lane in block.lanes]
+    return replace(block, progress=Journal(run, block.number).progress(lanes))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optbench.cluster import Cluster
 from optbench.device.base import Device
 from optbench.records import Lane
 from optbench.runs.estimate import estimate_plan
@@ -131,7 +132,11 @@ def steps_after(
 
 
 def first_plan(
-    protocol: Protocol, device: Device, workers: int | None, data_dir: Path | None
+    protocol: Protocol,
+    device: Device,
+    workers: int | None,
+    data_dir: Path | None,
+    cluster: Cluster | None = None,
 ) -> Plan:
     """Return the plan of the first round, once it is sure that the last can be run too.
 
@@ -144,7 +149,7 @@ def first_plan(
     winners = {key: trials[0] for key, trials in tried.items()}
     resolve(final_suite(protocol, winners), data_dir=data_dir)
     suite = search_suite(protocol, SEARCH, tried, protocol.tuning_seeds)
-    return plan_run(resolve(suite, data_dir=data_dir), device, workers)
+    return plan_run(resolve(suite, data_dir=data_dir), device, workers, cluster=cluster)
 
 
 def foresee(

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from optbench.cluster import Cluster
 from optbench.device.base import Device
-from optbench.device.choose import get_device
 from optbench.engine.executor import one_blas_thread
 from optbench.engine.stepper import Stepper
 from optbench.errors import ResultsError, SuiteError, argument
@@ -46,7 +46,7 @@ from optbench.runs.resume import (
     check_environment,
     check_lanes,
     check_resumable,
-    device_name,
+    device_on,
     going_on,
     plan_rest,
     resume,
@@ -185,9 +185,11 @@ class StudyResult:
 def begin(
     request: TuneRequest,
     execution: Execution,
+    device: Device,
+    cluster: Cluster | None = None,
     notice: Notice = lambda message: None,
-) -> tuple[Device, Protocol, Plan]:
-    """Return the device and the protocol of a new study and the plan of its first round.
+) -> tuple[Protocol, Plan]:
+    """Return the protocol of a new study and the plan of its first round.
 
     Nothing is written, and what could not be run later is refused here.
     """
@@ -198,13 +200,13 @@ def begin(
             "when a lane was at its "
             f"target takes all rows; leave out {argument('trace')}"
         )
-    device = get_device(execution.device)
 
     def measure(suite: Suite) -> dict[Key, float]:
         return step_seconds(suite, device, execution.workers)
 
     protocol = settle(request, execution.data_folder, measure, notice)
-    return device, protocol, first_plan(protocol, device, execution.workers, execution.data_folder)
+    workers, data = execution.workers, execution.data_folder
+    return protocol, first_plan(protocol, device, workers, data, cluster)
 
 
 def outlook(
@@ -213,8 +215,9 @@ def outlook(
     notice: Notice = lambda message: None,
 ) -> Outlook:
     """Return what a study would take; nothing is written, and only a few steps are made."""
-    device, protocol, plan = begin(request, execution, notice)
-    return _foreseen(device, protocol, plan, execution)
+    with execution.opened(notice=notice, planning=True) as (device, cluster):
+        protocol, plan = begin(request, execution, device, cluster, notice)
+        return _foreseen(device, protocol, plan, execution)
 
 
 def _foreseen(device: Device, protocol: Protocol, plan: Plan, execution: Execution) -> Outlook:
@@ -252,24 +255,27 @@ def tune(
     SuiteError
         For whatever ``optbench tune`` exits with code 2.
     """
-    device, protocol, plan = begin(request, execution, notice)
-    if expect is not None:
-        expect(_foreseen(device, protocol, plan, execution))
-    path = new_study_directory(Path(execution.out), protocol.base.name)
-    meta = {
-        "started": _now(),
-        "status": Status.RUNNING,
-        "directory": working_directory(path),
-        **_surroundings(device, protocol.sampler),
-        **protocol.as_meta(),
-        "trace": _trace(execution, protocol),
-        "rounds": [],
-        "winners": [],
-    }
-    with locked(path, notice):
-        write_tune(path, meta)
-        study = _Study(path, meta, protocol, device, execution, notice, progress, announce)
-        return study.carry_on()
+    with execution.opened(notice=notice) as (device, cluster):
+        protocol, plan = begin(request, execution, device, cluster, notice)
+        if expect is not None:
+            expect(_foreseen(device, protocol, plan, execution))
+        path = new_study_directory(Path(execution.out), protocol.base.name)
+        meta = {
+            "started": _now(),
+            "status": Status.RUNNING,
+            "directory": working_directory(path),
+            **_surroundings(device, protocol.sampler),
+            **protocol.as_meta(),
+            "trace": _trace(execution, protocol),
+            "rounds": [],
+            "winners": [],
+        }
+        with locked(path, notice):
+            write_tune(path, meta)
+            study = _Study(
+                path, meta, protocol, device, cluster, execution, notice, progress, announce
+            )
+            return study.carry_on()
 
 
 def resume_study(
@@ -293,26 +299,28 @@ def resume_study(
     refuse_pack(path, "resume the study itself")
     with locked(path, notice):
         meta = read_tune_as_written(path)
-        device = get_device(device_name(meta))
-        changed = _check_resumable(path, meta, device, force=force)
-        protocol = read_protocol(meta, path, execution.data_folder)
-        resumption = {
-            "resumed": _now(),
-            **(_surroundings(device, protocol.sampler) if changed else {}),
-        }
-        meta["resumes"] = [*meta.get("resumes", []), resumption]
-        study = _Study(
-            path,
-            {**meta, "status": Status.RUNNING},
-            protocol,
-            device,
-            execution,
-            notice,
-            progress,
-            announce,
-            force=force,
-        )
-        return study.carry_on()
+        name = device_on(execution, meta)
+        with execution.opened(name, notice) as (device, cluster):
+            changed = _check_resumable(path, meta, device, force=force)
+            protocol = read_protocol(meta, path, execution.data_folder)
+            resumption = {
+                "resumed": _now(),
+                **(_surroundings(device, protocol.sampler) if changed else {}),
+            }
+            meta["resumes"] = [*meta.get("resumes", []), resumption]
+            study = _Study(
+                path,
+                {**meta, "status": Status.RUNNING},
+                protocol,
+                device,
+                cluster,
+                execution,
+                notice,
+                progress,
+                announce,
+                force=force,
+            )
+            return study.carry_on()
 
 
 def _surroundings(device: Device, sampler: str) -> dict[str, Any]:
@@ -360,6 +368,7 @@ class _Study:
     meta: dict[str, Any]
     protocol: Protocol
     device: Device
+    cluster: Cluster | None
     execution: Execution
     notice: Notice
     progress: ShowProgress
@@ -543,7 +552,8 @@ class _Study:
         time_alone = self.execution.time_alone and path.name == FINAL
         if isfile(path / "run.json"):
             check_resumable(path, self.device, force=self.force)
-            plan = self._going_on(plan_rest(path, suite, self.device, self.execution.workers))
+            rest = plan_rest(path, suite, self.device, self.execution.workers, self.cluster)
+            plan = self._going_on(rest)
             with self.progress(plan) as observe:
                 return resume(
                     path,
@@ -560,7 +570,8 @@ class _Study:
         execution = _reusing_all(self.execution, trace)
         halves = self.protocol.halving is not None and path.name not in (FINALISTS, FINAL)
         reusable = self._ended_earlier if halves else execution.reusable
-        plan = self._going_on(plan_run(suite, self.device, execution.workers, reusable))
+        workers, cluster = execution.workers, self.cluster
+        plan = self._going_on(plan_run(suite, self.device, workers, reusable, cluster))
         with self.progress(plan) as observe:
             return run_plan(
                 plan,

@@ -339,9 +339,10 @@ def test_optimizers_of_a_resumed_run_can_be_timed_alone(cut, monkeypatch):
         assert list(entry["alone_seconds"]) == ["sgd", "adam"]
 
 
-def test_force_belongs_to_resume(tmp_path):
+def test_force_belongs_to_resume_or_a_cluster(tmp_path):
     assert (
-        refused("anisotropic", "--force", cwd=tmp_path) == "--force belongs to --resume; give both"
+        refused("anisotropic", "--force", cwd=tmp_path)
+        == "--force belongs to --resume or --cluster; give one of them"
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 import optbench as package
+from optbench.display import follow as following
 from optbench.display.screen import PIPE_COLUMNS
 from optbench.report import tables
 from optbench.report.sections import to_csv, to_json, to_latex, to_markdown
@@ -77,3 +78,33 @@ def test_runs_are_looked_for_under_out(made, tmp_path):
     assert (seen.code, seen.err) == (0, "")
     assert "mnist-mlp on mnist-5k, median of 2 seeds" in seen.out
     assert "there are no runs under 'results'" in optbench("show", cwd=tmp_path).message
+
+
+# Of what goes on.
+
+
+def test_a_run_that_has_ended_is_shown_at_once_also_where_it_was_to_be_followed(made):
+    seen = optbench("show", "sweep", "--follow", cwd=made)
+    assert seen.code == 0
+    assert seen.out == told(made, "table", "sweep")
+    (name,) = (path.name for path in made.glob("results/sweep-*"))
+    assert seen.err == f"{name} is not running: it is done\n"
+
+
+def test_without_a_run_the_latest_is_followed(made):
+    assert optbench("show", "--follow", cwd=made).out == told(made, "table", "sweep")
+
+
+def test_one_run_is_followed_at_a_time(made):
+    seen = optbench("show", "network", "sweep", "--follow", cwd=made)
+    assert seen.message == "--follow is for one run at a time, and these are 2"
+
+
+def test_an_interrupt_ends_the_looking_alone(made, monkeypatch):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(following, "follow", interrupted)
+    seen = optbench("show", "sweep", "--follow", cwd=made)
+    assert (seen.code, seen.out) == (130, "")
+    assert seen.err == "it goes on; look again with the same command\n"

@@ -262,7 +262,7 @@ def refused(*arguments, cwd):
         ("anisotropic|--seed|1000001", "seed 1000001 would choose and judge: tuning seeds are"),
         ("anisotropic|quadratic-1d", "a study tunes one suite, not 2; tune them one by one"),
         ("anisotropc", "did you mean 'anisotropic'?"),
-        ("anisotropic|--force", "--force belongs to --resume; give both"),
+        ("anisotropic|--force", "--force belongs to --resume or --cluster; give one of them"),
         ("anisotropic|--resume|x", "--resume continues a study as it began; leave a suite out"),
         ("--resume|x|--budget|8 trials", "continues a study as it began; leave --budget out"),
         (

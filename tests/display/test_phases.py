@@ -136,7 +136,7 @@ def test_the_final_counts_lanes_and_those_that_were_kept(capsys):
     made = Phases(quiet=False, clock=clock)
     made.announce(step("final"))
     whole = plan("sgd", "adam")
-    rest = SimpleNamespace(lanes=whole.lanes, blocks=whole.blocks[1:])
+    rest = SimpleNamespace(lanes=whole.lanes, blocks=whole.blocks[1:], cluster=None)
     with made.show(rest) as observe:
         clock.now += 10.0
         observe(chunk(1, 0, [[1.0]]))

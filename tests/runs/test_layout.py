@@ -17,7 +17,14 @@ from optbench.optimizers.base import host_columns
 from optbench.optimizers.registry import get_optimizer
 from optbench.problems.registry import make_problem
 from optbench.runs import layout as lanes_module
-from optbench.runs.layout import block_bytes, lane_bytes, lane_cost, lay_out, plan_blocks
+from optbench.runs.layout import (
+    block_bytes,
+    block_seconds,
+    lane_bytes,
+    lane_cost,
+    lay_out,
+    plan_blocks,
+)
 from optbench.runs.pipeline import plan_run
 from tests.small import (
     TEXTBOOK,
@@ -284,6 +291,38 @@ def test_lanes_too_small_to_share_stay_together(count, sizes, monkeypatch):
     monkeypatch.setattr(lanes_module, "WORTH_SHARING", 64)  # parameters, two for each lane
     settled = suite(anisotropic(), optimizers=[("sgd", [{}] * count)])
     assert block_sizes(plan_run(settled, cpu(), 2).blocks) == sizes
+
+
+def blocks_for_a_cluster(iterations, seeds=40):
+    network, _ = make_problem("mnist-mlp", {"data": "mnist-5k"})
+    settled = suite(network, optimizers=["sgd", "adam"], seeds=range(seeds), iterations=iterations)
+    return plan_blocks(settled, lay_out(settled, "cpu"), 2**40, by_time=True)
+
+
+def test_blocks_for_a_cluster_take_about_ten_seconds_each():
+    blocks = blocks_for_a_cluster(iterations=2000)
+    assert len(blocks) > 5
+    assert all(7 < block_seconds(block) < 20 for block in blocks)
+
+
+def test_what_takes_less_is_one_block_on_a_cluster():
+    assert len(blocks_for_a_cluster(iterations=10)) == 1
+
+
+@pytest.mark.parametrize("memory", [2**40, 10 * 2**20])
+def test_a_cluster_cuts_lanes_no_finer_than_they_fit(memory):
+    network, _ = make_problem("mnist-mlp", {"data": "mnist-5k"})
+    settled = suite(network, optimizers=["sgd", "adam"], seeds=range(9), iterations=10)
+    lanes = lay_out(settled, "cpu")
+    here, there = (plan_blocks(settled, lanes, memory, by_time=way) for way in (False, True))
+    assert [block.lanes for block in there] == [block.lanes for block in here]
+
+
+def test_users_code_has_blocks_of_its_own_on_a_cluster(monkeypatch):
+    monkeypatch.setattr(lanes_module, "is_users", lambda part: part.name == "adam")
+    settled = suite(anisotropic(), optimizers=["sgd", "adam"])
+    blocks = plan_blocks(settled, lay_out(settled, "cpu"), 2**40, by_time=True)
+    assert [[lane.label for lane in block.lanes] for block in blocks] == [["sgd"], ["adam"]]
 
 
 @given(st.integers(2, 9), st.integers(0, 5))
