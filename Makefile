@@ -80,7 +80,7 @@ docs-site: $(DOCS) ## build the documentation as a site, with an example report;
 notebook: $(DEV) ## run docs/first-steps.ipynb again and keep what it shows
 	$(BIN)/python -m docs.tools.notebook
 
-bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX; about 40 minutes on 2 slow cores
+bench: $(BENCH) ## time optbench beside NumPy, PyTorch and JAX, and on a cluster; about an hour on 2 slow cores
 	$(BIN)/python -m benchmarks.speed
 
 gpu: ## test and time optbench on this machine's GPU, within 8 minutes; installs nothing

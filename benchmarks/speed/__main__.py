@@ -10,6 +10,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from benchmarks.speed import (
+    cluster,
     function,
     machine,
     memory,
@@ -31,6 +32,7 @@ SECTIONS = {
     "rules": rules.run,
     "parquet": parquet.run,
     "processes": processes.run,
+    "cluster": cluster.run,
     "overhead": overhead.run,
     "tuning": tuning.run,
     "memory": memory.run,

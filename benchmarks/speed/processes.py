@@ -26,19 +26,18 @@ def run(rounds: int, *, quick: bool, say: Callable[[str], None]) -> dict[str, An
     """Time both commands; return the seconds that a process took."""
     with tempfile.TemporaryDirectory() as folder:
         table = {
-            HELP: {"process": lambda: timed(lambda: _optbench("--help"), 1)},
+            HELP: {"process": lambda: timed(lambda: optbench("--help"), 1)},
             RUN: {
-                "process": lambda: timed(
-                    lambda: _optbench("run", "anisotropic", "--out", folder), 1
-                )
+                "process": lambda: timed(lambda: optbench("run", "anisotropic", "--out", folder), 1)
             },
         }
-        _optbench("run", "anisotropic", "--out", folder)
+        optbench("run", "anisotropic", "--out", folder)
         samples = interleave(table, rounds * (1 if quick else REPEATS))
     return {"seconds": {name: each["process"] for name, each in samples.items()}}
 
 
-def _optbench(*arguments: str) -> None:
+def optbench(*arguments: str) -> None:
+    """Run a command in a process of its own, without what it prints."""
     subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments],
         cwd=ROOT,

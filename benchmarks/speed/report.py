@@ -173,6 +173,9 @@ def _lines(sections: Sections) -> list[str]:
         lines.append(f"{name}: {_range(spread(seconds))} s")
     if shares := sections.get("overhead", {}).get("shares"):
         lines.append(f"Logging and display: {_range(spread(shares), 100)} % of the CPU time")
+    for place, ways in sections.get("cluster", {}).get("seconds", {}).items():
+        for workers, seconds in ways.items():
+            lines.append(f"{workers} {place}: {_range(spread(seconds))} s")
     for name, each in sections.get("tuning", {}).get("studies", {}).items():
         lines.append(
             f"Study of the {name}, 4 optimizers of 64 trials and 3 seeds: "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks.speed import function, network, processes
+from benchmarks.speed import cluster, function, network, processes
 from benchmarks.speed.measure import pooled
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -92,7 +92,17 @@ def _whole_runs(sections: Sections) -> list[Target]:
     own = sections.get("tuning", {}).get("studies", {}).get("network", {}).get("share")
     seconds = sections.get("processes", {}).get("seconds", {})
     limits = {processes.HELP: 0.25, processes.RUN: 0.9}
+    on_cluster = sections.get("cluster", {}).get("seconds", {})
+    times = {
+        place: {name: median(each) for name, each in ways.items()}
+        for place, ways in on_cluster.items()
+    }
+    there, here = times.get(cluster.CLUSTER), times.get(cluster.HERE)
+    faster = there and there[cluster.ONE] / there[cluster.TWO]
+    dask = there and here and there[cluster.TWO] / here[cluster.TWO] - 1
     return [
+        Target("cluster: two workers over one", 1.85, faster),
+        Target("cluster: Dask with two workers beside none", 0.03, dask, "share", at_most=True),
         Target("logging and display", 0.02, shares and median(shares), "share", at_most=True),
         Target("a study's own work beside its lanes", 0.05, own, "share", at_most=True),
         Target("peak memory, 64 lanes of Adam", 1.3, memory.get("ratio"), "×", at_most=True),

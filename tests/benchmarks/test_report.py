@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from benchmarks.speed import function, network, processes
+from benchmarks.speed import cluster, function, network, processes
 from benchmarks.speed.report import digits, document, ratio_table, table, to_json, to_text
 from benchmarks.speed.targets import Target, share_of_product_rate, targets
 
@@ -52,6 +52,13 @@ def sections():
         },
         "parquet": {"rows_per_second": [9e6]},
         "processes": {"seconds": {processes.HELP: [0.2], processes.RUN: [1.5]}},
+        "cluster": {
+            "lanes": 32,
+            "seconds": {
+                cluster.HERE: {cluster.ONE: [100.0], cluster.TWO: [50.0, 51.0, 52.0]},
+                cluster.CLUSTER: {cluster.ONE: [102.0, 103.0, 104.0], cluster.TWO: [52.02]},
+            },
+        },
         "programs": {
             "iterations": 2000,
             "seconds": {"optbench": {"1 seed": [8.0, 9.0, 10.0]}, "JAX": {"1 seed": [6.0]}},
@@ -147,8 +154,17 @@ def test_the_slowest_rule_counts_beside_adam():
 
 def test_what_was_not_measured_is_null_and_not_missed():
     everything = targets({})
-    assert len(everything) == 14
+    assert len(everything) == 16
     assert {(each.found, each.reached) for each in everything} == {(None, None)}
+
+
+def test_a_cluster_is_compared_with_one_worker_and_with_none_of_it(sections):
+    figures = found(sections)
+    assert figures["cluster: two workers over one"].found == pytest.approx(103 / 52.02)
+    dask = figures["cluster: Dask with two workers beside none"]
+    assert dask.found == pytest.approx(0.02)
+    assert dask.reached
+    assert "two workers on a cluster: 52.0" in to_text(MACHINE, sections)
 
 
 def test_libraries_that_are_not_there_leave_their_targets_open(sections):
