@@ -37,6 +37,7 @@ LONG = {"ci.md", "functions.md", "recipes.md"}
 SHORTER = {
     "optbench run functions": "--iterations 20",
     "optbench run mnist-mlp": "--iterations 100",
+    "optbench run mnist-mlp --seeds 8 --cluster local:2": "--iterations 20",
     "optbench run mnist-mlp -o adam -o adagrad --seeds 6 --iterations 100": "--iterations 20",
 }
 """What tests add to commands that would take minutes: of two options the later one counts."""
@@ -47,6 +48,10 @@ NOT_RUN = {
     r"optbench .*\b(torch|optax):.+": "it needs PyTorch or optax: planned where they are installed",
     r"optbench export .*--to (tensorboard|wandb|mlflow).*": "it needs that tracker's library: what "
     "it writes is read back in tests/parity/test_trackers.py",
+    r"pip install .+": "it needs the network",
+    r".*dask (scheduler|worker) .+": "it goes on until it is ended (tests/cluster/test_guide.py)",
+    r"optbench run .+ slurm\.toml --out .+": "it needs sbatch (tests/slow/test_jobs.py)",
+    r"optbench .+ tcp://HOST:8786.*": "it needs a scheduler (tests/cluster/test_guide.py)",
     r"optbench run --resume .+": "it needs a run that was interrupted (tests/cli/test_resume.py)",
 }
 """Commands that are shown and not run, with the reason. Their options are checked nevertheless."""
