@@ -14,12 +14,19 @@ import typer
 from optbench.cli.options import DEFAULT_OUT, complete_optimizer, complete_problem
 from optbench.errors import SuiteError
 from optbench.records import Failure, RunTables
-from optbench.suite.flags import parse_count, parse_grid, parse_set, parse_starts, parse_stops
+from optbench.suite.flags import (
+    parse_count,
+    parse_domains,
+    parse_grid,
+    parse_set,
+    parse_starts,
+    parse_stops,
+)
 
 WHAT_TO_RUN = {
     "What to run": (
-        *("optimizer", "problem", "function", "start", "data", "batch_size", "dtype"),
-        *("start_spread", "seeds", "seed"),
+        *("optimizer", "problem", "function", "start", "domain", "minimum", "start_spread"),
+        *("data", "batch_size", "dtype", "seeds", "seed"),
     ),
     "Hyperparameters": ("set_", "grid"),
     "Length and evaluation": ("iterations", "epochs", "evaluate_every", "stop", "time_alone"),
@@ -62,6 +69,24 @@ Start = Annotated[
     typer.Option(
         metavar="VARIABLE=VALUE",
         help="Where the function's variables start: x=-7,y=2, or a vector: 'x=[1, 2, 3]'.",
+    ),
+]
+
+Domain = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="VARIABLE=LOW:HIGH",
+        help="What figures show of the function's variables, and where lanes may end: "
+        "x=-5:15,y=-5:5.",
+    ),
+]
+
+KnownMinimum = Annotated[
+    float | None,
+    typer.Option(
+        "--minimum",
+        metavar="VALUE",
+        help="The function's smallest value, where it is known; targets measure from it.",
     ),
 ]
 
@@ -122,7 +147,11 @@ OnDevice = Annotated[
 
 Data = Annotated[
     str | None,
-    typer.Option(metavar="NAME|auto", help="Data set; auto: mnist if it can be found."),
+    typer.Option(
+        metavar="NAME|FILE|auto",
+        help="Data set, or a file of your own: .npz, .csv, .parquet or IDX; auto: mnist if it "
+        "can be found.",
+    ),
 ]
 
 StartSpread = Annotated[
@@ -212,11 +241,14 @@ def asked(context: typer.Context) -> dict[str, Any]:
     given = context.params
     if given["seeds"] is not None and given["seed"] is not None:
         raise SuiteError("--seeds and --seed exclude each other; give one of them")
-    as_they_are = ("function", "iterations", "epochs", "dtype", "data", "start_spread", "name")
+    as_they_are = (
+        *("function", "minimum", "iterations", "epochs", "dtype", "data", "start_spread", "name"),
+    )
     return {
         **{key: given[key] for key in as_they_are},
         "problem": given["problem"] or (),
         "start": parse_starts(given["start"] or ()),
+        "domain": parse_domains(given["domain"] or ()) or None,
         "optimizers": given["optimizer"] or (),
         "set": [parse_set(text) for text in given["set_"] or ()],
         "grid": [parse_grid(text) for text in given["grid"] or ()],

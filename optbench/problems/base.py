@@ -41,9 +41,9 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class Minimum:
-    """A known minimum: where, and the value there."""
+    """A known minimum: where, if that is known, and the value there."""
 
-    position: tuple[float, ...]
+    position: tuple[float, ...] | None
     value: float
 
 

@@ -52,7 +52,7 @@ class _Network(_Problem):
 
 
 class _Minimum(_Part):
-    position: list[Finite]
+    position: list[Finite] | None
     value: Finite
 
 
@@ -70,7 +70,8 @@ class _Function(_Problem):
 
     @model_validator(mode="after")
     def _dimensions_agree(self) -> Self:
-        counts = [len(minimum.position) for minimum in self.minima]
+        positions = [minimum.position for minimum in self.minima]
+        counts = [len(position) for position in positions if position is not None]
         if self.plot:
             counts += [len(self.plot.domain), len(self.plot.guessed or self.plot.domain)]
         if any(count != len(self.variables) for count in counts):

@@ -10,6 +10,9 @@ from optbench.suite.values import toml_value
 START_EXAMPLE = "--start x=-7,y=2 (a vector: --start 'x=[1, 2, 3]')"
 
 
+DOMAIN_EXAMPLE = "--domain x=-5:15,y=-5:5"
+
+
 def parse_set(text: str) -> tuple[str, Any]:
     """Read the ``TARGET.key=value`` of ``--set``; values are TOML.
 
@@ -86,6 +89,28 @@ def parse_starts(texts: Sequence[str]) -> dict[str, Any]:
                 raise SuiteError(f"--start gives '{name}' twice; one value is needed")
         start |= part
     return start
+
+
+def parse_domains(texts: Sequence[str]) -> dict[str, Any]:
+    """Read the ``VARIABLE=LOW:HIGH`` of each ``--domain``.
+
+    >>> parse_domains(["x=-5:15,y=-5:5", "z=0:1e3"])
+    {'x': [-5.0, 15.0], 'y': [-5.0, 5.0], 'z': [0.0, 1000.0]}
+    """
+    domain: dict[str, Any] = {}
+    for text in texts:
+        for part in text.split(","):
+            name, _, interval = (side.strip() for side in part.partition("="))
+            try:
+                low, high = map(float, interval.split(":"))
+            except ValueError:
+                name = ""
+            if not name:
+                raise SuiteError(f"--domain '{text}' is malformed; write {DOMAIN_EXAMPLE}")
+            if name in domain:
+                raise SuiteError(f"--domain gives '{name}' twice; one interval is needed")
+            domain[name] = [low, high]
+    return domain
 
 
 def parse_count(text: str | None) -> int | str | None:

@@ -37,7 +37,7 @@ from optbench.suite.shorthand import function_suite, suite_of_problems, with_pro
 from optbench.suite.sweep import check_option
 from optbench.suite.values import grid_values, plain_value, seed_list
 
-PROBLEM_OPTIONS = ("batch_size", "data", "dtype", "start_spread")
+PROBLEM_OPTIONS = ("batch_size", "data", "domain", "dtype", "minimum", "start_spread")
 """Options of a request that every problem gets which takes them."""
 
 SuiteSource = str | PathLike[str] | Mapping[str, Any]
@@ -91,7 +91,10 @@ class RunRequest:
     stop
         What ends lanes early, as ``{"loss": 0.01}``; see :class:`optbench.engine.stopping.Rules`.
     dtype, data
-        Precision, and the data set.
+        Precision, and the data set: its name, or the path of a file of one's own.
+    domain, minimum
+        Of a formula: what figures show of each variable, and where lanes may end, as
+        ``{"x": [-5, 15]}``; and its smallest value, from which targets and scores then measure.
     start_spread
         How far starts of a function lie apart, as a share of its domain's width.
     name
@@ -116,6 +119,8 @@ class RunRequest:
     stop: Mapping[str, Any] | None = None
     dtype: str | None = None
     data: str | None = None
+    domain: Mapping[str, Any] | None = None
+    minimum: float | None = None
     start_spread: float | None = None
     name: str | None = None
 

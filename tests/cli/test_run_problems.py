@@ -23,6 +23,28 @@ def test_a_function_given_as_a_formula_is_the_built_in_one(tmp_path):
     assert lanes(mine)["problem"].tolist() == ["function"]
 
 
+def test_a_formula_has_the_domain_and_the_minimum_that_flags_give(tmp_path):
+    arguments = ("--function", "(x - 1)**2 + y**2 + 3", "--start", "x=-4,y=4", "-o", "sgd")
+    known = ("--domain", "x=-5:15, y=-6:6", "--minimum", "3")
+    plain, told = (run(*arguments, *also, cwd=tmp_path) for also in ((), known))
+    (problem,) = meta(told)["problems"]
+    assert problem["minima"] == [{"position": None, "value": 3.0}]
+    assert problem["plot"]["domain"] == [[-5, 15], [-6, 6]]
+    assert problem["plot"]["guessed"] == [False, False]
+    pd.testing.assert_frame_equal(trace(plain), trace(told))
+
+
+def test_starts_of_a_formula_are_spread_over_the_domain_given(tmp_path):
+    arguments = ("--function", "x**2", "--start", "x=0", "--start-spread", "0.1", "--seeds", "4")
+    wide, narrow = (
+        trace(run(*arguments, "-o", "sgd", "--domain", f"x=-{end}:{end}", cwd=tmp_path))
+        for end in (10, 5)
+    )
+    first = [table[table["iteration"] == 0]["x"].to_numpy() for table in (wide, narrow)]
+    assert first[0].tolist() == (2 * first[1]).tolist()
+    assert len(set(first[0])) == 4
+
+
 def test_a_mistake_in_a_formula_is_shown_with_a_caret(tmp_path):
     seen = optbench("run", "--function", "x**2 + sine(x)", "--start", "x=1", cwd=tmp_path)
     first, text, caret = seen.err.splitlines()

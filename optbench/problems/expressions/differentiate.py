@@ -6,9 +6,16 @@ chapter 3.)
 
 Where a function has a kink, or its slope is infinite at a minimum, the derivative is defined as a
 subgradient: 0 for ``abs`` at 0, for ``sqrt`` at 0 and for ``u**c`` with 0 < c < 1 at 0; halfway
-between both sides where the arguments of ``minimum`` or ``maximum`` are equal.
+between both sides where the arguments of ``minimum`` or ``maximum`` are equal, and shared evenly
+among the coordinates that are the largest or the smallest. These are the conventions of PyTorch
+(``abs``, ``maximum``, ``amax``), but for ``sqrt`` and ``u**c``. ``sign`` and conditions are
+constant wherever they have a derivative.
+
+``where`` has the derivative of the branch taken. What is computed for the branch not taken gets an
+adjoint of 0, and 0 it stays even where a derivative on the way is infinite or not a number.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -30,13 +37,18 @@ def gradient(graph: Graph, result: int, variables: Iterable[int]) -> tuple[int, 
     True
     """
     adjoints = {result: graph.number(1.0)}
+    branches: set[int] = set()  # all that branches of where are made of
     for node in range(result, -1, -1):
         described = graph.nodes[node]
         if node not in adjoints or described.operation not in _RULES:
             continue
         parts = _RULES[described.operation](graph, node, adjoints[node])
+        if node in branches or described.operation == "where":
+            branches.update(described.arguments)
         for argument, part in zip(described.arguments, parts, strict=True):
             if part is not None:
+                if node in branches and described.operation not in _LINEAR:
+                    part = _zero_with(graph, adjoints[node], part)
                 fitted = _fitted(graph, part, graph.shape(argument))
                 before = adjoints.get(argument)
                 adjoints[argument] = fitted if before is None else graph.add(before, fitted)
@@ -51,6 +63,12 @@ def _fitted(graph: Graph, part: int, shape: Shape) -> int:
     if shape == () and graph.shape(part) != ():
         return graph.sum(part)
     return graph.spread(part, shape)
+
+
+def _zero_with(graph: Graph, adjoint: int, part: int) -> int:
+    """Return a part of an adjoint, and 0 where the adjoint is 0."""
+    zero = graph.number(0.0)
+    return graph.where(graph.apply("equal", adjoint, zero), zero, part)
 
 
 def _multiply(graph: Graph, node: int, adjoint: int) -> Parts:
@@ -93,6 +111,17 @@ def _minimum(graph: Graph, node: int, adjoint: int) -> Parts:
     )
 
 
+def _where(graph: Graph, node: int, adjoint: int) -> Parts:
+    condition, _, _ = graph.nodes[node].arguments
+    zero = graph.number(0.0)
+    return None, graph.where(condition, adjoint, zero), graph.where(condition, zero, adjoint)
+
+
+def _extreme(graph: Graph, node: int, adjoint: int) -> Parts:
+    (vector,) = graph.nodes[node].arguments
+    return (graph.multiply(adjoint, graph.apply("share", vector, node)),)
+
+
 def _slice(graph: Graph, node: int, adjoint: int) -> Parts:
     described = graph.nodes[node]
     start, stop = described.data
@@ -129,9 +158,17 @@ _RULES: dict[str, DerivativeRule] = {
     "negative": lambda graph, node, adjoint: (graph.apply("negative", adjoint),),
     "exp": _slope(lambda graph, one, node: node),
     "log": lambda graph, node, adjoint: (graph.divide(adjoint, graph.nodes[node].arguments[0]),),
+    "log10": _slope(lambda graph, one, node: graph.divide(graph.number(1.0 / math.log(10.0)), one)),
     "sin": _slope(lambda graph, one, node: graph.apply("cos", one)),
     "cos": _slope(lambda graph, one, node: graph.apply("negative", graph.apply("sin", one))),
     "tan": _slope(lambda graph, one, node: graph.add(graph.number(1.0), _square(graph, node))),
+    "atan": _slope(
+        lambda graph, one, node: graph.divide(
+            graph.number(1.0), graph.add(graph.number(1.0), _square(graph, one))
+        )
+    ),
+    "sinh": _slope(lambda graph, one, node: graph.apply("cosh", one)),
+    "cosh": _slope(lambda graph, one, node: graph.apply("sinh", one)),
     "tanh": _slope(
         lambda graph, one, node: graph.subtract(graph.number(1.0), _square(graph, node))
     ),
@@ -139,8 +176,15 @@ _RULES: dict[str, DerivativeRule] = {
     "abs": _slope(lambda graph, one, node: graph.apply("sign", one)),
     "minimum": _minimum,
     "maximum": lambda graph, node, adjoint: _minimum(graph, node, adjoint)[::-1],
+    "where": _where,
+    "smallest": _extreme,
+    "largest": _extreme,
+    "product": _slope(lambda graph, one, node: graph.apply("product_of_others", one)),
     "slice": _slice,
     "sum": lambda graph, node, adjoint: (adjoint,),
     "matrix_product": _matrix_product,
 }
 """Rules by operation: what the adjoint of a node contributes to each of its arguments."""
+
+_LINEAR = {"add", "subtract", "negative", "where", "slice", "sum", "matrix_product"}
+"""Operations that make no other number of an adjoint of 0 than 0."""

@@ -23,7 +23,7 @@ from optbench.problems.expressions import (
     gradient,
     parse,
 )
-from optbench.problems.expressions.options import TableOption
+from optbench.problems.expressions.options import Known, TableOption
 from optbench.problems.functions.base import Function, Interval, Point
 from optbench.settings import Text
 
@@ -38,9 +38,9 @@ class ExpressionFunction(Function):
     """A function given as an expression, differentiated and compiled.
 
     Its variables are those of ``start``, numbers or vectors, in natural order of their names
-    (x, y; x2, x10), so that the columns x and y of a trace are these variables. Minima are unknown.
-    By default figures show a square around the origin in which the start lies, and more where lanes
-    end outside it.
+    (x, y; x2, x10), so that the columns x and y of a trace are these variables. Of minima at most
+    the value is known, which ``minimum`` gives; it decides no trace. By default figures show a
+    square around the origin in which the start lies, and more where lanes end outside it.
     """
 
     name = "function"
@@ -70,9 +70,9 @@ class ExpressionFunction(Function):
             pairs=True,
             example="{x = [-10, 10], y = [-10, 10]}",
         ),
+        Known("minimum", None, "the smallest value, where it is known", low=-math.inf),
         *Function.options,
     )
-    minima: tuple[Minimum, ...] = ()
 
     def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
         super().__init__(options, data_dir)
@@ -84,6 +84,8 @@ class ExpressionFunction(Function):
         except SuiteError as error:
             raise error.within(self.name) from None
         self.formula = expression.text
+        minimum = self.settings["minimum"]
+        self.minima = () if minimum is None else (Minimum(None, minimum),)
 
     def _set_start(self) -> None:
         """Fix variables, their order and their start."""

@@ -18,7 +18,7 @@ from optbench.problems.expressions.operations import OPERATIONS, Context
 
 Shape: TypeAlias = tuple[int, ...]
 
-SYMMETRIC = {"add", "multiply", "minimum", "maximum"}
+SYMMETRIC = {"add", "multiply", "minimum", "maximum", "equal"}
 """Operations of two arguments whose order changes nothing, not even bits."""
 
 HOST = Context(np, np.float64)
@@ -110,6 +110,18 @@ class Graph:
             return self._binary(operation, *arguments)
         return self._unary(operation, *arguments)
 
+    def where(self, condition: int, one: int, other: int) -> int:
+        """Return one where the condition is not 0, else the other."""
+        nodes = (condition, one, other)
+        shape = next((self.shape(node) for node in nodes if self.shape(node)), ())
+        condition, one, other = map(self._stripped, nodes)
+        known = self.value(condition)
+        if one == other or known is not None:
+            return self.spread(other if known == 0.0 else one, shape)
+        shapes = map(self.shape, (condition, one, other))
+        inner = next((each for each in shapes if each), ())
+        return self.spread(self._node("where", (condition, one, other), inner), shape)
+
     # Vectors.
 
     def slice(self, vector: int, start: int, stop: int, *, scalar: bool = False) -> int:
@@ -138,6 +150,20 @@ class Graph:
         if node.operation == "spread":
             return self.multiply(self.number(node.shape[0]), node.arguments[0])
         return self._node("sum", (vector,))
+
+    def product(self, vector: int) -> int:
+        """Return the product of a vector's coordinates."""
+        node = self.nodes[vector]
+        if node.operation == "spread":
+            return self.power(node.arguments[0], self.number(node.shape[0]))
+        return self._node("product", (vector,))
+
+    def extreme(self, operation: str, vector: int) -> int:
+        """Return the ``largest`` or the ``smallest`` of a vector's coordinates."""
+        node = self.nodes[vector]
+        if node.operation == "spread":
+            return node.arguments[0]
+        return self._node(operation, (vector,))
 
     def matrix_product(self, matrix: int, vector: int, *, transposed: bool = False) -> int:
         """Return matrix · vector, or matrixᵀ · vector."""

@@ -31,6 +31,10 @@ class Context:
         lanes = 1 if isinstance(like, float) else like.shape[0]
         return self.xp.permute_dims(self.xp.zeros((width, lanes), dtype=self.dtype), (1, 0))
 
+    def array(self, value: Value) -> Array:
+        """Return an array; a float as one number for all lanes."""
+        return self.xp.full((1, 1), value, dtype=self.dtype) if isinstance(value, float) else value
+
     def truth(self, condition: Array) -> Array:
         """Return 1 where a condition holds, else 0."""
         return self.xp.astype(condition, self.dtype)
@@ -59,6 +63,11 @@ def _whole_power(base: Value, exponent: int) -> Value:
 def _below(context: Context, data: Any, one: Value, other: Value) -> Array:
     """Return 1 where one < other, 1/2 where they are equal, else 0."""
     return 0.5 * (context.truth(one < other) + context.truth(one <= other))
+
+
+def _where(context: Context, data: Any, condition: Value, one: Value, other: Value) -> Array:
+    """Return one where the condition is not 0, else the other."""
+    return context.xp.where(condition != 0.0, context.array(one), context.array(other))
 
 
 def _divide_or_zero(context: Context, data: Any, one: Value, other: Array) -> Array:
@@ -102,6 +111,43 @@ def _sum(context: Context, data: Any, vector: Array) -> Array:
     return vector
 
 
+def _fold(operation: str) -> "Operation":
+    """Return what makes one number, (lanes, 1), of a vector by an operation of two numbers."""
+
+    def fold(context: Context, data: Any, vector: Array) -> Array:
+        combine = getattr(context.xp, operation)
+        while (n := vector.shape[1]) > 1:
+            half = n // 2
+            folded = combine(vector[:, :half], vector[:, half : 2 * half])
+            if n % 2:
+                folded[:, :1] = combine(folded[:, :1], vector[:, n - 1 :])
+            vector = folded
+        return vector
+
+    return fold
+
+
+def _product_of_others(context: Context, data: Any, vector: Array) -> Array:
+    """Return for each coordinate the product of all others, also where some are 0."""
+    n = vector.shape[1]
+    others = context.zeros(vector, n)
+    if n == 1:
+        return others + 1.0
+    half = n // 2
+    one, other, rest = vector[:, :half], vector[:, half : 2 * half], vector[:, 2 * half :]
+    outside = _product_of_others(context, data, context.xp.concat([one * other, rest], axis=1))
+    others[:, :half] = outside[:, :half] * other
+    others[:, half : 2 * half] = outside[:, :half] * one
+    others[:, 2 * half :] = outside[:, half:]
+    return others
+
+
+def _share(context: Context, data: Any, vector: Array, chosen: Array) -> Array:
+    """Return 1/k for each of the k coordinates that equal the chosen number, and 0 for others."""
+    equal = context.truth(vector == chosen)
+    return equal / _sum(context, data, equal)
+
+
 def _matrix_product(context: Context, transposed: bool, matrix: Array, vector: Array) -> Array:
     """Return matrix · vector, or matrixᵀ · vector, of each lane; matrix is (1, rows, columns)."""
     xp = context.xp
@@ -117,8 +163,8 @@ def _named(name: str) -> Callable[..., Value]:
 
 
 LIBRARY = (
-    *("exp", "log", "sin", "cos", "tan", "tanh", "sqrt"),
-    *("abs", "sign", "minimum", "maximum"),
+    *("exp", "log", "log10", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh"),
+    *("sqrt", "abs", "sign", "minimum", "maximum"),
 )
 """Operations that are functions of the array namespace."""
 
@@ -132,12 +178,21 @@ OPERATIONS: dict[str, Operation] = {
     "negative": lambda context, data, one: -one,
     "power": _power,
     "below": _below,
+    "less": lambda context, data, one, other: context.truth(one < other),
+    "less_equal": lambda context, data, one, other: context.truth(one <= other),
+    "equal": lambda context, data, one, other: context.truth(one == other),
+    "where": _where,
     "divide_or_zero": _divide_or_zero,
     "or_one": _or_one,
     "slice": _slice,
     "pad": _pad,
     "spread": _spread,
     "sum": _sum,
+    "product": _fold("multiply"),
+    "product_of_others": _product_of_others,
+    "smallest": _fold("minimum"),
+    "largest": _fold("maximum"),
+    "share": _share,
     "matrix_product": _matrix_product,
     **{name: _named(name) for name in LIBRARY},
 }

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from optbench.errors import SuiteError, quoted
 from optbench.problems.expressions import RESERVED
-from optbench.settings import Setting
+from optbench.settings import Number, Setting
 
 LARGEST = 1e100
 """Tables hold no larger numbers."""
@@ -66,6 +66,14 @@ class TableOption(Setting):
     @override
     def range(self) -> str:
         return self.example
+
+
+class Known(Number):
+    """A number that is known or not; None where it isn't."""
+
+    @override
+    def check(self, value: Any) -> float | None:
+        return None if value is None else float(super().check(value))
 
 
 def _depth(value: Any) -> int | None:

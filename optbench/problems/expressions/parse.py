@@ -1,16 +1,18 @@
 """From text to a graph, through a whitelist of Python's own syntax tree.
 
 Nothing of the text is ever run. Only numbers, names that were given, arithmetic, calls of the
-functions in :data:`FUNCTIONS`, indices and slices become nodes; everything else is refused with a
-caret under it, and so is what would take long or end in no number: overlong text, deep nesting,
-huge exponents and numbers.
+functions in :data:`FUNCTIONS`, comparisons in ``where``, indices and slices become nodes;
+everything else is refused with a caret under it, and so is what would take long or end in no
+number: overlong text, deep nesting, huge exponents and numbers.
 """
 
 import ast
 import math
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -22,13 +24,44 @@ from optbench.problems.expressions.graph import Graph, Shape
 
 NUMBERS = {"pi": math.pi, "e": math.e}
 
-FUNCTIONS: dict[str, int] = {
-    **dict.fromkeys(("exp", "log", "sin", "cos", "tan", "tanh", "sqrt", "abs", "sum"), 1),
-    **dict.fromkeys(("minimum", "maximum", "dot"), 2),
+OF_NUMBERS = {
+    **{name: name for name in ("exp", "log", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{name: name for name in ("sqrt", "abs", "sign", "minimum", "maximum")},
+    "arctan": "atan",
 }
-"""Functions, and how many arguments they take."""
+"""Functions that work coordinate by coordinate, and the operations that they are."""
 
-RESERVED = {*FUNCTIONS, *NUMBERS}
+OF_VECTORS = ("sum", "prod", "mean", "norm", "max", "min")
+"""Functions that make one number of a vector."""
+
+FUNCTIONS: dict[str, int] = {
+    **dict.fromkeys((*OF_NUMBERS, *OF_VECTORS), 1),
+    **dict.fromkeys(("minimum", "maximum", "dot"), 2),
+    "where": 3,
+}
+"""Functions, and how many arguments they take; ``max`` and ``min`` also take several numbers."""
+
+SAME = {"ln": "log", "atan": "arctan", "amax": "max", "amin": "min"}
+"""Other names of functions, which canonical texts do not have."""
+
+PAIRWISE = {"max": "maximum", "min": "minimum"}
+"""What these are of several numbers, or vectors."""
+
+LIBRARIES = ("np", "numpy", "np.linalg", "numpy.linalg", "math", "jnp", "torch")
+"""What may stand before the name of a function or a number, and means nothing."""
+
+COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+}
+
+CONDITION = "the condition of where(condition, a, b)"
+
+RESERVED = {*FUNCTIONS, *SAME, *NUMBERS}
 """Names that mean something already."""
 
 BINARY: dict[type[ast.operator], tuple[str, str, int]] = {
@@ -41,7 +74,10 @@ BINARY: dict[type[ast.operator], tuple[str, str, int]] = {
 
 SIGN_RANK, POWER_RANK, ATOM_RANK = 3, 4, 5
 
-SYMBOLS = "+-*/()[].,:"
+EQUALS = re.compile("[<>!=]=")
+"""Comparisons that hold an equals sign."""
+
+SYMBOLS = "+-*/()[].,:<>&|"
 
 MAX_LENGTH = 4000
 """Characters of an expression."""
@@ -62,8 +98,6 @@ MOST_QUOTED = 40
 WORDS: dict[type[ast.expr], str] = {
     ast.Attribute: "an attribute",
     ast.Lambda: "a lambda",
-    ast.IfExp: "a condition",
-    ast.Compare: "a comparison",
     ast.Tuple: "a comma here",
     ast.List: "a list",
     ast.ListComp: "a loop",
@@ -74,18 +108,24 @@ WORDS: dict[type[ast.expr], str] = {
 """What messages call the syntax that is refused most often."""
 
 INSTEAD = {
-    "ln": "log(x)",
     **dict.fromkeys(("fabs", "absolute"), "abs(x)"),
     **dict.fromkeys(("pow", "power"), "x**y"),
     "square": "x**2",
-    "sinh": "(exp(x) - exp(-x))/2",
-    "cosh": "(exp(x) + exp(-x))/2",
     "log2": "log(x)/log(2)",
-    "log10": "log(x)/log(10)",
-    "max": "maximum(x, y)",
-    "min": "minimum(x, y)",
-    "mean": "sum(x)/n",
-    "norm": "sqrt(dot(x, x))",
+    "cbrt": "sign(x)*abs(x)**(1/3)",
+    "hypot": "sqrt(x**2 + y**2)",
+    "sec": "1/cos(x)",
+    "csc": "1/sin(x)",
+    "cot": "1/tan(x)",
+    "sech": "1/cosh(x)",
+    "csch": "1/sinh(x)",
+    "coth": "1/tanh(x)",
+    **dict.fromkeys(("sigmoid", "expit"), "1/(1 + exp(-x))"),
+    "softplus": "log(1 + exp(x))",
+    "relu": "max(x, 0)",
+    "clip": "min(max(x, low), high)",
+    "softmax": "exp(x)/sum(exp(x))",
+    "logsumexp": "log(sum(exp(x)))",
 }
 """What to write in place of functions that there are elsewhere."""
 
@@ -94,7 +134,8 @@ PERHAPS_A_PRODUCT = ("invalid syntax", "invalid decimal literal")
 
 HINTS = {
     "^": "powers are written **",
-    "=": "write only what is to be minimised",
+    "=": "write only what is to be minimised; equal is written ==",
+    "!": "unequal is written !=, and not stands before a condition",
     "@": "write dot(A, x)",
     "−": "the minus sign is written -",
     "×": "products are written *",
@@ -234,10 +275,14 @@ class _Parser:
                 part = self._name(node)
             case ast.Constant():
                 part = self._number(node)
-            case ast.Attribute(attr=name) if name in NUMBERS:
-                raise self._mistake(
-                    node, f"names stand alone; write {name}, not {cut(ast.unparse(node))}"
-                )
+            case ast.Attribute(attr=name) if name in NUMBERS and self._of_library(node):
+                part = Part(self._graph.number(NUMBERS[name]), name)
+            case ast.IfExp():
+                raise self._mistake(node, "a condition is written where(condition, a, b)")
+            case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+                raise self._mistake(node, f"a comparison is allowed only in {CONDITION}")
+            case ast.BinOp(op=ast.BitAnd() | ast.BitOr()):
+                raise self._mistake(node, f"& and | are allowed only in {CONDITION}")
             case _:
                 what = WORDS.get(type(node), "this")
                 raise self._mistake(
@@ -286,42 +331,155 @@ class _Parser:
 
     def _call(self, node: ast.Call, depth: int) -> Part:
         name = self._function(node.func)
-        count = FUNCTIONS[name]
-        if len(node.args) != count:
+        count, given = FUNCTIONS[name], len(node.args)
+        if name in PAIRWISE and given > 1:
+            return self._pairwise(node, PAIRWISE[name], depth)
+        if given != count:
             arguments = "1 argument" if count == 1 else f"{count} arguments"
-            raise self._mistake(node, f"{name} takes {arguments}, not {len(node.args)}")
+            raise self._mistake(node, f"{name} takes {arguments}, not {given}")
+        if name == "where":
+            return self._where(node, depth)
         parts = [self._part(argument, depth, matrix=name == "dot") for argument in node.args]
         if name == "dot":
             made = self._dot(node, *(part.node for part in parts))
-        elif name == "sum":
-            (part,) = parts
-            if self._graph.shape(part.node) == ():
-                message = f"sum takes a vector; '{cut(part.text)}' is a scalar"
-                raise self._mistake(node.args[0], message)
-            made = self._graph.sum(part.node)
+        elif name in OF_VECTORS:
+            made = self._of_vector(node, name, parts[0])
         else:
             self._check_shapes(node.args[-1], parts[0], parts[-1])
-            made = self._graph.apply(name, *(part.node for part in parts))
+            made = self._graph.apply(OF_NUMBERS[name], *(part.node for part in parts))
         return Part(made, f"{name}({', '.join(part.text for part in parts)})")
+
+    def _pairwise(self, node: ast.Call, name: str, depth: int) -> Part:
+        """Return the largest or smallest of several numbers, or vectors, from left to right."""
+        whole = self._part(node.args[0], depth)
+        for argument in node.args[1:]:
+            part = self._part(argument, depth)
+            self._check_shapes(argument, whole, part)
+            made = self._graph.apply(name, whole.node, part.node)
+            whole = Part(made, f"{name}({whole.text}, {part.text})")
+        return whole
+
+    def _of_vector(self, node: ast.Call, name: str, part: Part) -> int:
+        """Return one number made of a vector."""
+        graph, vector = self._graph, part.node
+        if graph.shape(vector) == ():
+            several = f"; of several numbers it is {name}(x, y)" if name in PAIRWISE else ""
+            message = f"{name} takes a vector; '{cut(part.text)}' is a scalar{several}"
+            raise self._mistake(node.args[0], message)
+        match name:
+            case "prod":
+                return graph.product(vector)
+            case "mean":
+                return graph.divide(graph.sum(vector), graph.number(graph.shape(vector)[0]))
+            case "norm":
+                return graph.apply("sqrt", graph.sum(graph.power(vector, graph.number(2.0))))
+            case "max":
+                return graph.extreme("largest", vector)
+            case "min":
+                return graph.extreme("smallest", vector)
+        return graph.sum(vector)
+
+    def _where(self, node: ast.Call, depth: int) -> Part:
+        condition = self._condition(node.args[0], depth)
+        one, other = (self._part(argument, depth) for argument in node.args[1:])
+        self._check_shapes(node.args[1], condition, one)
+        self._check_shapes(node.args[2], condition, other)
+        self._check_shapes(node.args[2], one, other)
+        made = self._graph.where(condition.node, one.node, other.node)
+        return Part(made, f"where({condition.text}, {one.text}, {other.text})")
+
+    def _condition(self, node: ast.expr, depth: int) -> Part:
+        """Return a condition: a node of 1 where it holds, and of 0 elsewhere."""
+        if depth > MAX_NESTING:
+            raise self._mistake(
+                node, f"this is nested too deeply; at most {MAX_NESTING} levels are allowed"
+            )
+        match node:
+            case ast.Compare():
+                return self._comparison(node, depth + 1)
+            case ast.BoolOp(op=ast.And(), values=sides):
+                return self._joined("multiply", " and ", sides, depth + 1)
+            case ast.BoolOp(op=ast.Or(), values=sides):
+                return self._joined("maximum", " or ", sides, depth + 1)
+            case ast.BinOp(op=ast.BitAnd()):
+                return self._joined("multiply", " and ", [node.left, node.right], depth + 1)
+            case ast.BinOp(op=ast.BitOr()):
+                return self._joined("maximum", " or ", [node.left, node.right], depth + 1)
+            case ast.UnaryOp(op=ast.Not()):
+                part = self._condition(node.operand, depth + 1)
+                return Part(self._negated(part.node), f"not ({part.text})")
+        raise self._mistake(node, f"{CONDITION} is a comparison, such as x < 0")
+
+    def _comparison(self, node: ast.Compare, depth: int) -> Part:
+        """Return one comparison or several in a chain, as ``0 < x <= 1``."""
+        parts = [self._part(side, depth) for side in (node.left, *node.comparators)]
+        whole, text = self._graph.number(1.0), parts[0].text
+        for operator, sides, argument in zip(
+            node.ops, pairwise(parts), node.comparators, strict=True
+        ):
+            if type(operator) not in COMPARISONS:
+                raise self._mistake(node, "numbers are compared with <, <=, >, >=, == and !=")
+            self._check_shapes(argument, *sides)
+            made = self._compared(operator, *(side.node for side in sides))
+            self._check_shapes(argument, Part(whole, ""), Part(made, ""))
+            whole = self._graph.multiply(whole, made)
+            text += f" {COMPARISONS[type(operator)]} {sides[1].text}"
+        return Part(whole, text)
+
+    def _compared(self, operator: ast.cmpop, one: int, other: int) -> int:
+        match operator:
+            case ast.Lt():
+                return self._graph.apply("less", one, other)
+            case ast.LtE():
+                return self._graph.apply("less_equal", one, other)
+            case ast.Gt():
+                return self._graph.apply("less", other, one)
+            case ast.GtE():
+                return self._graph.apply("less_equal", other, one)
+            case ast.Eq():
+                return self._graph.apply("equal", one, other)
+        return self._negated(self._graph.apply("equal", one, other))
+
+    def _negated(self, condition: int) -> int:
+        return self._graph.subtract(self._graph.number(1.0), condition)
+
+    def _joined(self, operation: str, word: str, sides: Sequence[ast.expr], depth: int) -> Part:
+        """Return what holds where all sides do, or any of them."""
+        parts = [self._condition(side, depth) for side in sides]
+        whole = parts[0].node
+        for side, part in zip(sides[1:], parts[1:], strict=True):
+            self._check_shapes(side, Part(whole, ""), part)
+            whole = self._graph.apply(operation, whole, part.node)
+        return Part(whole, word.join(f"({part.text})" for part in parts))
+
+    def _of_library(self, node: ast.Attribute) -> bool:
+        """Say whether an attribute is one of NumPy's or the like, and no variable is in the way."""
+        library = ast.unparse(node.value)
+        return library in LIBRARIES and library.partition(".")[0] not in self._names
 
     def _function(self, node: ast.expr) -> str:
         """Return the name of the function that is called."""
-        if isinstance(node, ast.Attribute):
+        if isinstance(node, ast.Attribute) and self._of_library(node):
+            name = node.attr
+        elif isinstance(node, ast.Attribute):
             right, wrong = INSTEAD.get(node.attr, f"{node.attr}(…)"), f"{ast.unparse(node)}(…)"
             message = f"functions stand alone; write {cut(right)}, not {cut(wrong)}"
             raise self._mistake(node, message)
-        if not isinstance(node, ast.Name):
+        elif not isinstance(node, ast.Name):
             raise self._mistake(node, "only functions can be called; products are written *")
-        if node.id in self._names:
+        elif node.id in self._names:
             raise self._mistake(node, f"'{cut(node.id)}' is not a function; products are written *")
-        if node.id not in FUNCTIONS:
+        else:
+            name = node.id
+        name = SAME.get(name, name)
+        if name not in FUNCTIONS:
             meant = f"known are {', '.join(FUNCTIONS)}"
-            if node.id in INSTEAD:
-                meant = f"write {INSTEAD[node.id]}"
-            elif not hasattr(np, node.id):  # what NumPy has is no other one misspelt
-                meant = nearest(node.id, FUNCTIONS)
-            raise self._mistake(node, f"unknown function '{cut(node.id)}'; {meant}")
-        return node.id
+            if name in INSTEAD:
+                meant = f"write {INSTEAD[name]}"
+            elif not hasattr(np, name):  # what NumPy has is no other one misspelt
+                meant = nearest(name, FUNCTIONS)
+            raise self._mistake(node, f"unknown function '{cut(name)}'; {meant}")
+        return name
 
     def _dot(self, node: ast.Call, one: int, other: int) -> int:
         first, second = self._graph.shape(one), self._graph.shape(other)
@@ -382,7 +540,7 @@ class _Parser:
         raise self._mistake(node, "an index is a whole number; write x[0], x[-1], x[1:] or x[:-1]")
 
     def _name(self, node: ast.Name) -> Part:
-        if node.id in FUNCTIONS:
+        if node.id in FUNCTIONS or node.id in SAME:
             raise self._mistake(node, f"'{node.id}' is a function; write {node.id}(…)")
         if node.id not in self._names:
             known = [*dict.fromkeys(self._names)]
@@ -463,7 +621,10 @@ def _flat(text: str) -> str:
 
 
 def _check_characters(flat: str, text: str) -> None:
+    compared = {place for match in EQUALS.finditer(flat) for place in range(*match.span())}
     for column, character in enumerate(flat):
+        if column in compared:
+            continue
         if not (character in SYMBOLS or character == " " or f"_{character}".isidentifier()):
             hint = HINTS.get(character, "use numbers, names, + - * / **, brackets and commas")
             raise ExpressionError(f"{character!r} means nothing here; {hint}", text, column)

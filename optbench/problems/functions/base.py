@@ -141,7 +141,10 @@ class Function(Problem):
             "formula": self.formula,
             "variables": list(self.variables),
             "minima": [
-                {"position": list(minimum.position), "value": minimum.value}
+                {
+                    "position": None if minimum.position is None else list(minimum.position),
+                    "value": minimum.value,
+                }
                 for minimum in self.minima
             ],
             "plot": {

@@ -297,14 +297,15 @@ def function(
     names = _names(len(numbers)) if named is None else named
     if not numbers:
         raise SuiteError("start is empty; give a number for each variable")
-    known = tuple(Minimum(_numbers("minima", at), float(value)) for at, value in minima)
-    shown = _box(numbers, known) if domain is None else _intervals(domain)
-    if any(len(point) != len(names) for point in (*(m.position for m in known), shown or names)):
+    places = [_numbers("minima", at) for at, _ in minima]
+    values = [float(value) for _, value in minima]
+    shown = _box(numbers, places) if domain is None else _intervals(domain)
+    if any(len(point) != len(names) for point in (*places, shown or names)):
         raise SuiteError(f"domain and minima must have {len(names)} variables, as start has")
     attributes = {
         "variables": names,
         "origin": numbers,
-        "minima": known,
+        "minima": tuple(map(Minimum, places, values)),
         "domain": shown,
         "guessed": (domain is None,) * len(shown),
         "default_iterations": iterations,
@@ -366,9 +367,9 @@ def _intervals(domain: Sequence[Interval]) -> tuple[Interval, ...]:
     return tuple((low, high) for low, high in intervals)
 
 
-def _box(origin: tuple[float, ...], minima: tuple[Minimum, ...]) -> tuple[Interval, ...]:
+def _box(origin: tuple[float, ...], minima: Sequence[tuple[float, ...]]) -> tuple[Interval, ...]:
     """Return a cube around zero that holds all points; nothing for more than two variables."""
     if len(origin) > 2:
         return ()
-    reach = 1.25 * max(abs(x) for at in (origin, *(m.position for m in minima)) for x in at) or 1.0
+    reach = 1.25 * max(abs(x) for at in (origin, *minima) for x in at) or 1.0
     return tuple((-reach, reach) for _ in origin)

@@ -301,11 +301,15 @@ def _drawable(values: "pd.Series[float]") -> np.ndarray:
 
 
 def _minima(meta: dict[str, Any], domain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions, (minima, variables), and values of the known minima inside a domain."""
-    positions = np.array([each["position"] for each in meta["minima"]], dtype=np.float64)
+    """Return positions, (minima, variables), and values of the known minima inside a domain.
+
+    Of a formula perhaps only the value is known.
+    """
+    placed = [each for each in meta["minima"] if each["position"] is not None]
+    positions = np.array([each["position"] for each in placed], dtype=np.float64)
     positions = positions.reshape(-1, len(domain))
     inside = ((positions >= domain[:, 0]) & (positions <= domain[:, 1])).all(axis=1)
-    depths = np.array([each["value"] for each in meta["minima"]], dtype=np.float64)
+    depths = np.array([each["value"] for each in placed], dtype=np.float64)
     return positions[inside], depths[inside]
 
 

@@ -2,6 +2,7 @@
 imaginary direction gives the derivative (W. Squire and G. Trapp, SIAM Review 40, 1998)."""
 
 import math
+from functools import reduce
 
 import numpy as np
 
@@ -19,9 +20,20 @@ def _larger(one, other):
     return np.where(np.real(one) > np.real(other), one, other)
 
 
+def _most(choose):
+    return lambda first, *others: reduce(choose, (first, *others) if others else first)
+
+
 FUNCTIONS = {
     **{name: getattr(np, name) for name in ("exp", "log", "sin", "cos", "tan", "tanh", "sqrt")},
-    **{name: getattr(np, name) for name in ("sum", "dot", "pi", "e")},
+    **{name: getattr(np, name) for name in ("sum", "dot", "pi", "e", "prod", "mean", "where")},
+    **{name: getattr(np, name) for name in ("log10", "arctan", "sinh", "cosh")},
+    "ln": np.log,
+    "np": np,
+    "norm": lambda vector: np.sqrt(np.sum(vector**2)),
+    "sign": lambda value: np.sign(np.real(value)),
+    "max": _most(_larger),
+    "min": _most(_smaller),
     "abs": lambda value: np.where(np.real(value) < 0, -value, value),
     "minimum": _smaller,
     "maximum": _larger,

@@ -25,6 +25,13 @@ SCALARS = [
     "(-2)*(3*x)*(-1) + 0*y + 1*y + 0/x + x/1 + x**1 + x**0 + 1**y",
     "x + x + y - 0 + (0 - y) + (x + -y) + (-y + x) + minimum(x, x)",
     "e**x - pi",
+    "sinh(x - y)*cosh(y) + arctan(x*y) + log10(x)/y + ln(y)",
+    "sign(x - y)*x + sign(y)*y**2",
+    "max(x, y, 0.9)*min(x*y, 1)",
+    "where(x < y, sin(x)*y, x**2) + where(x*y >= 1, 2, x)",
+    "where((x < 1) & (y > 0.5), x/y, -x) + where((x > 1) | (y > 1), x*y, y)",
+    "where(0.5 < x <= 1 < y + 0.3, x, y)**2",
+    "np.sin(x)*np.exp(y) - np.pi*x",
     "x",
     "+x",
     "3",
@@ -46,6 +53,11 @@ VECTORS = [
     "sum(dot(A, x*0 + 1)) + s",
     "sum(dot(B, x[:3])) + sum(dot(x, B)*c)",
     "a*sum(x) + s**a",
+    "prod(x) + prod(x[:3])*s - prod(x[:1]) + prod(x + s)",
+    "mean(x**2)*s + mean(x) + norm(x - b)*norm(dot(B, x[:3]))",
+    "max(x)*s + min(x*b) - max(abs(x - s)) + sum(max(x, s))",
+    "sum(where(x < s, x**2, s*x)) + sum(where(b > 0, x, 0))",
+    "sum(dot(A, where(x > s, log(x), x*s)))",
 ]
 RNG = np.random.default_rng(5)
 CONSTANTS = {
@@ -115,6 +127,20 @@ FLAT_AT_ZERO += ("sqrt(x)", "sqrt(x**2)", "(x**4)**0.25", "sqrt(abs(x))")
         ("x**-1", -2.0, -0.5, -0.25),
         ("(x - 1)**3", -1.0, -8.0, 12.0),
         ("tanh(x)", 400.0, 1.0, 0.0),
+        ("sign(x)", 0.0, 0.0, 0.0),
+        ("sign(x)*x", -2.0, 2.0, -1.0),
+        ("cosh(x)", 0.0, 1.0, 0.0),
+        ("arctan(x)", 1.0, math.pi / 4, 0.5),
+        ("log10(x)", 100.0, 2.0, 0.01 / math.log(10)),
+        ("where(x < 0, -2*x, 3*x)", 0.0, 0.0, 3.0),
+        ("where(x <= 0, -2*x, 3*x)", 0.0, 0.0, -2.0),
+        ("where(x != 0, sin(x)/x, 1)", 0.0, 1.0, 0.0),
+        ("where(x > 0, x*log(x), 0)", -1.0, 0.0, 0.0),
+        ("where(x > 0, log(x), x**2)", -3.0, 9.0, -6.0),
+        ("where(not x >= 0, 1/x, (x + 2)**2)", 0.0, 4.0, 4.0),
+        ("where(x < 2, where(x > 0, 1/x, 5*x), exp(1000*x))", 0.0, 0.0, 5.0),
+        ("where(x > 0, x**0.3*x**-2, x)", 0.0, 0.0, 1.0),
+        ("3*where(x > 0, log(tan(x)**-3), 7*x) + x", 0.0, 0.0, 22.0),
     ],
 )
 def test_at_the_places_where_rules_go_wrong(text, x, value, slope, core_device):
@@ -137,6 +163,40 @@ def test_the_norm_at_its_minimum_has_no_slope():
     values, grads = ours("sqrt(sum(x**2))", [{"x": [0.0, 0.0, 0.0]}, {"x": [3.0, 0.0, 4.0]}])
     assert values.tolist() == [0.0, 5.0]
     np.testing.assert_allclose(grads, [[0, 0, 0], [0.6, 0, 0.8]], rtol=1e-15)
+
+
+def test_coordinates_of_the_branch_not_taken_contribute_nothing():
+    points = [{"x": [-1.0, 4.0, 0.0]}]
+    values, grads = ours("sum(where(x > 0, sqrt(x)*log(x), -x))", points)
+    assert values[0] == pytest.approx(1.0 + 2.0 * math.log(4.0))
+    np.testing.assert_allclose(grads[0], [-1.0, math.log(4.0) / 4.0 + 0.5, -1.0], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("text", "grads"),
+    [
+        ("max(x)", [0.0, 0.5, 0.5]),
+        ("min(x)", [1.0, 0.0, 0.0]),
+        ("sum(max(x, 2))", [0.0, 0.5, 0.5]),
+        ("max(x - x[1:2][0]*0)", [0.0, 0.5, 0.5]),
+    ],
+)
+def test_ties_share_the_derivative(text, grads, core_device):
+    _, found = ours(text, [{"x": [-1.0, 2.0, 2.0]}], device=core_device)
+    assert found[0].tolist() == grads
+
+
+@pytest.mark.parametrize(
+    ("x", "grads"),
+    [
+        ([2.0, 3.0, 5.0, 7.0, 11.0], [1155.0, 770.0, 462.0, 330.0, 210.0]),
+        ([2.0, 0.0, 5.0, 7.0, 11.0], [0.0, 770.0, 0.0, 0.0, 0.0]),
+        ([2.0, 0.0, 5.0, 0.0, 11.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_products_have_derivatives_where_factors_are_zero(x, grads, core_device):
+    _, found = ours("prod(x)", [{"x": x}], device=core_device)
+    assert found[0].tolist() == grads
 
 
 def test_poles_are_infinite_and_edges_are_no_numbers():
