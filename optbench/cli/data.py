@@ -13,6 +13,7 @@ from optbench import datasets
 from optbench.cli.output import console, say, tell
 from optbench.datasets import Verification
 from optbench.datasets.download import Progress
+from optbench.datasets.files import ENDINGS
 from optbench.errors import DataError
 from optbench.report.sections import Column, Section
 from optbench.report.terminal import to_rich
@@ -47,6 +48,7 @@ def list_(data_dir: DataDir = None) -> None:
         splits = datasets.info(name).splits
         counts = [f"{splits[split]:,}" if split in splits else "" for split in SPLITS]
         rows.append([name, *counts, _where(name, data_dir)])
+    rows.append(["FILE", *([""] * len(SPLITS)), f"your own: {', '.join(ENDINGS)} or IDX"])
     columns = [Column("data set", "name"), *sizes, Column("where", "word")]
     console().print(to_rich([Section("", columns, rows)]))
 

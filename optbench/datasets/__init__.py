@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import RLock
 
 from optbench.datasets import collection as collections
-from optbench.datasets import digits, embedded, folders
+from optbench.datasets import digits, embedded, files, folders
 from optbench.datasets.base import (
     IDX,
     OWN,
@@ -30,12 +30,14 @@ from optbench.datasets.base import (
 from optbench.datasets.collection import Collection, Location
 from optbench.datasets.download import Progress
 from optbench.datasets.download import fetch as fetch_collection
+from optbench.datasets.files import Asked, is_file_name
 from optbench.datasets.mnist import FASHION_MNIST, KMNIST, MNIST
 from optbench.errors import DataError, UsageError, nearest
 
 __all__ = [
     "COLLECTIONS",
     "SPLITTINGS",
+    "Asked",
     "Dataset",
     "DatasetInfo",
     "FileCheck",
@@ -44,8 +46,10 @@ __all__ = [
     "fetch",
     "find",
     "info",
+    "is_file_name",
     "load",
     "load_best",
+    "load_file",
     "names",
     "verify",
 ]
@@ -107,6 +111,19 @@ def load(name: str, data_dir: Path | None = None, split: str = OWN) -> Dataset:
     if collection is None:
         return _once((name, None, OWN), SMALL[name].load)
     return _load_location(collection, folders.require(collection, data_dir), split)
+
+
+def load_file(name: str, asked: Asked, split: str = OWN) -> Dataset:
+    """Read a user's file, checked by :func:`optbench.datasets.files.load`, once a process.
+
+    ``train-validation-test`` takes the last sixth of the training examples to validate, where the
+    file has none for that.
+    """
+    path = Path(name)
+    key = (repr(asked), path.resolve(), split)
+    own = _once((repr(asked), path.resolve(), OWN), lambda: files.load(path, asked))
+    held = len(own.splits["train"].labels) // 6
+    return _once(key, lambda: split_as(own, split, held))
 
 
 def load_best(data_dir: Path | None = None, split: str = OWN) -> tuple[Dataset, str | None]:

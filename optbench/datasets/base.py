@@ -12,6 +12,7 @@ EMBEDDED = "embedded"
 IDX = "idx"
 PICKLE = "pickle"
 PACKAGE = "package"
+FILE = "file"
 
 OWN = "own"
 TRAIN_TEST = "train-test"
@@ -23,7 +24,11 @@ SPLITTINGS = (OWN, TRAIN_TEST, TRAIN_VALIDATION_TEST)
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The examples of one split, read-only uint8 arrays: (examples, features) and (examples,)."""
+    """The examples of one split, read-only: features, (examples, features), and targets.
+
+    Images are bytes, other features float32 or float64. Labels are uint8, (examples,), or int32
+    where there are more than 256 classes; numbers to regress on are float64 (examples, outputs).
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -45,11 +50,14 @@ def splits_in_order(
 class Dataset:
     """A data set in memory, verified.
 
-    ``source`` is ``"idx"`` or ``"pickle"`` for files, ``"embedded"``, or ``"package"``. Splits come
+    ``source`` is ``"idx"`` or ``"pickle"`` for files of a set that is known, ``"file"`` for one of
+    a user's own, ``"embedded"``, or ``"package"``. Splits come
     in the order train, validation, test; validation only where there is one. A pixel in [0, 1] is
     its byte divided by ``scale``: 255 for IDX files and the embedded file, 256 for
-    ``mnist.pkl.gz``, 16 for ``digits``. Images have the ``shape`` (height, width), and labels are 0
-    to ``classes - 1``.
+    ``mnist.pkl.gz``, 16 for ``digits``. Images have the ``shape`` (height, width) or (channels,
+    height, width), other examples (features,). Labels are 0 to ``classes - 1``; of numbers to
+    regress on, ``classes`` is None and ``outputs`` says how many an example has. ``notices`` say
+    what was decided in reading a user's file.
 
     ``checksums`` are SHA-256 of the raw data by name: of the IDX files, decompressed unless the
     name ends in ``.gz``, of the embedded file, and of the bytes of images and labels for a pickle
@@ -61,14 +69,15 @@ class Dataset:
     splits: Mapping[str, Split]
     scale: float
     shape: tuple[int, ...]
-    classes: int
+    classes: int | None
     checksums: Mapping[str, str]
+    outputs: int | None = None
+    notices: tuple[str, ...] = ()
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Shape of one image as convolutions take it: (1, height, width)."""
-        height, width = self.shape
-        return (1, height, width)
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of an example as networks take it; (1, height, width) without channels."""
+        return (1, *self.shape) if len(self.shape) == 2 else self.shape
 
 
 def split_as(dataset: Dataset, splitting: str, validation: int) -> Dataset:

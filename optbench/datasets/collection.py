@@ -57,7 +57,8 @@ class Collection:
     last ``validation`` training examples become them.
 
     With ``own_folder`` only a folder that bears its name counts: its files have the names of
-    MNIST's, and what is in a folder of any other name is taken for MNIST.
+    MNIST's, and what is in a folder of any other name is taken for MNIST. ``torchvision`` is the
+    name of torchvision's folder, which keeps the files in its subfolder ``raw``.
     """
 
     info: DatasetInfo
@@ -68,6 +69,7 @@ class Collection:
     pickle_splits: Mapping[str, int] = field(default_factory=dict)
     validation: int = 10_000
     own_folder: bool = False
+    torchvision: str = ""
 
     @property
     def files(self) -> tuple[IdxFile, ...]:
@@ -85,8 +87,11 @@ class Collection:
     def places(self, folder: Path) -> tuple[Path, ...]:
         """Return where in ``folder`` its files may lie, in the order in which they count."""
         name = self.info.name
-        inside = folder / name
-        return (inside,) if self.own_folder and folder.name != name else (inside, folder)
+        inside = [folder / name]
+        if self.torchvision:
+            inside.append(folder / self.torchvision / "raw")
+        alone = self.own_folder and folder.name != name
+        return (*inside,) if alone else (*inside, folder)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,30 @@ def parse(content: bytes, where: str, shape: tuple[int, ...], examples: int) -> 
     return array.reshape(count, prod(shape)) if shape else array
 
 
+TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+"""Types of elements by the third byte of a file."""
+
+
+def parse_any(content: bytes, where: str) -> np.ndarray:
+    """Return the array that a whole, decompressed IDX file of any type and shape holds."""
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES or not content[3]:
+        raise DataError(f"{where}: is no IDX file; its first bytes are {content[:4].hex()}")
+    dtype, header = np.dtype(TYPES[content[2]]), 4 * (1 + content[3])
+    if len(content) < header:
+        raise DataError(f"{where}: truncated: {len(content)} bytes, its header alone has {header}")
+    shape = struct.unpack(f">{content[3]}I", content[4:header])
+    missing = header + prod(shape) * dtype.itemsize - len(content)
+    if missing:
+        fault = f"truncated: {missing:,} bytes are missing" if missing > 0 else "it is too long"
+        raise DataError(f"{where}: {fault}, for the shape {'×'.join(map(str, shape))} it claims")
+    array = np.frombuffer(content, dtype, offset=header).reshape(shape)
+    array = array.astype(dtype.newbyteorder("="), copy=False)
+    if not np.isfinite(array).all():
+        example = int(np.argwhere(~np.isfinite(array))[0, 0])
+        raise DataError(f"{where}: example {example} is not finite")
+    return array
+
+
 def check_labels(labels: np.ndarray, where: str, classes: int) -> None:
     """Raise a DataError for the first label that is not one of 0 to ``classes - 1``."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))

@@ -55,6 +55,7 @@ MNIST = _collection(
         "https://storage.googleapis.com/cvdf-datasets/mnist",
     ),
     layout={
+        "torchvision": "MNIST",
         "pickle": "mnist.pkl.gz",
         "pickle_splits": {"train": 50_000, "validation": 10_000, "test": 10_000},
     },
@@ -76,7 +77,7 @@ FASHION_MNIST = _collection(
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     ),
-    layout={"own_folder": True},
+    layout={"own_folder": True, "torchvision": "FashionMNIST"},
 )
 
 KMNIST = _collection(
@@ -96,5 +97,5 @@ KMNIST = _collection(
         "https://codh.rois.ac.jp/kmnist/dataset/kmnist",
         "http://codh.rois.ac.jp/kmnist/dataset/kmnist",
     ),
-    layout={"own_folder": True},
+    layout={"own_folder": True, "torchvision": "KMNIST"},
 )

@@ -48,6 +48,7 @@ def test_list_says_where_each_set_is_or_how_to_get_it(cache: Path) -> None:
         ["kmnist", "60,000", "10,000", "optbench data fetch kmnist"],
         ["mnist-5k", "3,500", "500", "1,000", "part of optbench"],
         ["digits", "1,197", "300", "300", "pip install scikit-learn"],
+        ["FILE", "your own: .npz, .csv, .parquet or IDX"],
     ]
     assert "\x1b" not in result.stdout
     write_idx(cache / "mnist")
@@ -130,7 +131,7 @@ def test_verify_insists_on_what_was_named(tmp_path: Path) -> None:
 
 def test_digits_are_where_scikit_learn_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optbench.datasets.digits.find", lambda: Path("somewhere"))
-    assert rows(invoke("list").stdout)[-1][-1] == "part of scikit-learn"
+    assert rows(invoke("list").stdout)[-2][-1] == "part of scikit-learn"
 
 
 def test_names_are_completed() -> None:

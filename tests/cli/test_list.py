@@ -128,7 +128,8 @@ def test_names_are_whole_in_a_narrow_terminal(tmp_path, monkeypatch):
 
 def test_datasets_are_those_of_data_list(tmp_path):
     listed = rows(tmp_path, "datasets")
-    assert [row[0] for row in listed] == ["mnist", "fashion-mnist", "kmnist", "mnist-5k", "digits"]
+    known = ["mnist", "fashion-mnist", "kmnist", "mnist-5k", "digits"]
+    assert [row[0] for row in listed] == [*known, "FILE"]
     assert (
         optbench("list", "datasets", cwd=tmp_path).out == optbench("data", "list", cwd=tmp_path).out
     )

@@ -67,6 +67,7 @@ def tiny_collection():
         classes=10,
         pickle="mnist.pkl.gz",
         pickle_splits=PICKLED,
+        torchvision="MNIST",
     )
 
 

@@ -102,3 +102,9 @@ def test_the_cache_is_the_users(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda project: tmp_path / project)
     assert folders.cache_folder() == tmp_path / "optbench"
+
+
+def test_torchvisions_folders_are_found(tmp_path):
+    raw = write_idx(tmp_path / "MNIST" / "raw", spelling="{name}")
+    assert datasets.find("mnist", tmp_path) == raw
+    assert datasets.load("mnist", tmp_path).splits["train"].labels.tolist() == [0, 3, 6, 9, 2]

@@ -3,23 +3,40 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 from typing_extensions import override
 
 from optbench import datasets
-from optbench.datasets.base import OWN, SPLITTINGS
-from optbench.errors import SuiteError
+from optbench.datasets.base import FILE, OWN, SPLITTINGS
+from optbench.errors import SuiteError, quoted
 from optbench.problems.base import DTYPES, RECORDS
 from optbench.problems.batches import RULES
 from optbench.problems.networks.classifier import FULL, Classifier
 from optbench.problems.networks.nn.initializers import INIT_NAMES
-from optbench.problems.networks.nn.losses import LOSS_NAMES, make_loss
+from optbench.problems.networks.nn.losses import LOSS_NAMES, MSE, make_loss
 from optbench.problems.networks.nn.network import Network, Regularization
 from optbench.problems.networks.nn.parse import parse_layers
-from optbench.settings import Option, Setting
+from optbench.settings import Choice, Option, Setting
 
 DATA = ("auto", *datasets.names())
+
+
+class Data(Choice):
+    """The name of a data set, or the path of a file that holds one."""
+
+    @override
+    def check(self, value: Any) -> str:
+        if isinstance(value, str) and value not in self.choices:
+            if datasets.is_file_name(value):
+                return value
+            if Path(value).exists():
+                raise SuiteError(f"{self.name} = {quoted(value)}: {FILES}")
+        return super().check(value)
+
+
+FILES = "data are read from .npz, .csv, .parquet and IDX files (…-images-idx3-ubyte)"
 
 
 class LayeredNetwork(Classifier):
@@ -33,7 +50,9 @@ class LayeredNetwork(Classifier):
     summary = 'a network of your own: layers = ["dense 100", "relu", "dense 10"]'
     default_iterations = 2000
     options: ClassVar[tuple[Setting, ...]] = (
-        Option("data", "auto", "data set", choices=DATA),
+        Data("data", "auto", "data set, or a file of your own", DATA),
+        Option("target", "", "column of a file that is to be predicted; its name or number"),
+        Option("standardize", False, "features of a file to mean 0 and deviation 1"),
         Option("split", OWN, "how the data are split", choices=SPLITTINGS),
         Option("layers", ("dense 100", "relu", "dense 10"), "layers in order"),
         Option("loss", "cross-entropy", "of the last layer's output", choices=LOSS_NAMES),
@@ -52,13 +71,46 @@ class LayeredNetwork(Classifier):
     def prepare(self) -> tuple[str, ...]:
         """Find the data, then make the network for images of their size, a score for each class."""
         notices = super().prepare()
-        out, classes = self.network.layers[-1].out_shape, self.dataset.classes
+        self._check_task()
+        data, out = self.dataset, self.network.layers[-1].out_shape
+        classes = data.outputs or data.classes
+        if out != (classes,) and data.source == FILE and (own := self._with_outputs(classes)):
+            *before, last = self.settings["layers"]
+            self.settings["layers"] = (*before, own)
+            del self.network
+            said = f"{self.name}: the last layer is '{own}' for {data.name}, not '{last}'"
+            return (*notices, said)
         if out != (classes,):
+            noun = "classes" if data.classes else "targets"
             raise SuiteError(
                 f"the last layer gives {'×'.join(map(str, out))} scores; "
-                f"{self.dataset.name} has {classes} classes, so end with 'dense {classes}'"
+                f"{data.name} has {classes} {noun}, so end with 'dense {classes}'"
             )
         return notices
+
+    def _check_task(self) -> None:
+        """Refuse what only a file of one's own may have: these options, and numbers to predict."""
+        if self.dataset.source == FILE:
+            return
+        for name in ("target", "standardize"):
+            if self.settings[name]:
+                raise SuiteError(f"{name} is for data of your own, not for {self.dataset.name}")
+        if self.settings["loss"] == MSE:
+            raise SuiteError(
+                f"loss = 'mse' is for numbers, and {self.dataset.name} has classes; give data of "
+                f"your own, or loss = '{LOSS_NAMES[0]}'"
+            )
+
+    def _with_outputs(self, outputs: int | None) -> str:
+        """Return the last layer with the outputs that data need; nothing if it is not dense."""
+        kind, *rest = self.settings["layers"][-1].split()
+        return " ".join([kind, str(outputs), *rest[1:]]) if kind == "dense" else ""
+
+    @property
+    @override
+    def asked(self) -> datasets.Asked:
+        options = self.settings
+        return datasets.Asked(options["loss"] == MSE, options["target"], options["standardize"])
 
     @cached_property
     def network(self) -> Network:  # type: ignore[override]

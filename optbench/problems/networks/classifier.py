@@ -1,4 +1,4 @@
-"""Networks that classify images: their data, start, batches and loss."""
+"""Networks on data that classify, or regress: their data, start, batches and loss."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from optbench import datasets, rng
 from optbench.arrays import Array, Buffer, Stacked, Tensor, Workspace
-from optbench.datasets.base import OWN, Dataset
+from optbench.datasets.base import FILE, OWN, Dataset
 from optbench.problems.base import Arrays, Losses, Problem
 from optbench.problems.batches import Batches
 from optbench.problems.networks.nn.base import Mode, Pass
@@ -29,10 +29,10 @@ FULL = "full"
 
 
 class Classifier(Problem):
-    """A network that classifies the images of a data set, on minibatches.
+    """A network that classifies the examples of a data set, or regresses on them, on minibatches.
 
-    Pixels are brought to [0, 1] as a batch is gathered. Dropout's masks are hashed from keys of the
-    seed, so that all lanes of a seed have the same.
+    Pixels are brought to [0, 1] as a batch is gathered; other features stay as they are. Dropout's
+    masks are hashed from keys of the seed, so that all lanes of a seed have the same.
     """
 
     kind = "network"
@@ -50,13 +50,22 @@ class Classifier(Problem):
             best, notice = datasets.load_best(self.data_dir, self._split)
             self.settings["data"] = best.name
             notices = (notice,) if notice else ()
+        notices += self.dataset.notices
         self.batches.check(self.dataset.name, "training examples")
         return notices
 
     @cached_property
     def dataset(self) -> Dataset:
         """The data set; loaded and verified once a process."""
-        return datasets.load(self.settings["data"], self.data_dir, self._split)
+        name = self.settings["data"]
+        if datasets.is_file_name(name):
+            return datasets.load_file(name, self.asked, self._split)
+        return datasets.load(name, self.data_dir, self._split)
+
+    @property
+    def asked(self) -> datasets.Asked:
+        """What is asked of a user's own file."""
+        return datasets.Asked()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the data out of pickles: whoever takes one loads them again."""
@@ -135,6 +144,7 @@ class Classifier(Problem):
                 "checksums": dict(data.checksums),
                 "splits": self.split_sizes(),
                 "pixel_scale": data.scale,
+                **({"asked": vars(self.asked)} if data.source == FILE else {}),
             },
             "batch": {"rule": self.batches.rule, "size": self.batch_size},
             "regularization": vars(self.network.regularization),
@@ -187,7 +197,7 @@ class Classifier(Problem):
             pixels = self._pixels(images, work)
         return {
             "images": xp.reshape(pixels, (*shape, *self.network.layers[0].in_shape)),
-            "labels": xp.reshape(labels, shape),
+            "labels": xp.reshape(labels, (*shape, *labels.shape[1:])),
             **self._masks(draws, work),
         }
 
@@ -234,7 +244,10 @@ class Classifier(Problem):
     def evaluate(
         self, params: Stacked, data: Arrays, split: str, *, buffers: Arrays, work: Workspace
     ) -> tuple[Array, Array]:
-        """Return the mean loss of an example and the zero-one error, summed in float64."""
+        """Return the mean loss of an example and the zero-one error, summed in float64.
+
+        The error of a regression is NaN.
+        """
         xp = work.xp
         images, labels = data[f"{split}.images"], data[f"{split}.labels"]
         count = labels.shape[0]
@@ -249,7 +262,10 @@ class Classifier(Problem):
             x = xp.reshape(pixels, (1, some.stop - first, *self.network.layers[0].in_shape))
             scores = self.network.scores(x, pass_)
             losses = self.network.loss.per_example(scores, labels[None, some], work=work)
-            wrong = zero_one_errors(scores, labels[None, some], xp=xp)
             loss = loss + xp.sum(losses, axis=-1, dtype=xp.float64)
-            error = error + xp.sum(xp.astype(wrong, xp.float64), axis=-1)
+            if self.dataset.classes is None:
+                error = error + xp.nan
+            else:
+                wrong = zero_one_errors(scores, labels[None, some], xp=xp)
+                error = error + xp.sum(xp.astype(wrong, xp.float64), axis=-1)
         return loss / count, error / count

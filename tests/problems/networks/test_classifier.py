@@ -83,7 +83,7 @@ def test_mnist_mlp_is_the_textbooks():
     assert notices == ()
     defaults = {option.name: option.default for option in network.options}
     assert network.settings == defaults | {"data": "mnist-5k"}  # test_builtin.py says which
-    assert len(defaults) == 14
+    assert len(defaults) == 16
     shapes = {tensor.name: tensor.shape for tensor in network.tensors}
     widths = [784, 100, 100, 100, 100, 10]
     for i in range(1, 6):

@@ -73,14 +73,51 @@ class SoftmaxCrossEntropy(Loss):
         return (xp.mean if self.reduction == "mean" else xp.sum)(losses, axis=-1)
 
 
-LOSS_NAMES = ("cross-entropy", "nll-mean", "nll-sum")
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """The mean of squared differences between outputs and targets, both (…, batch, outputs).
+
+    ::
+
+        loss = mean over the batch and outputs of (y − t)²
+        d loss / d y = 2 (y − t)/(n·m)                     n: batch, m: outputs
+
+    This is PyTorch's ``MSELoss``; there is no ½.
+    """
+
+    @override
+    def per_example(self, scores: Array, labels: Array, *, work: Workspace) -> Array:
+        return work.xp.mean((scores - self._targets(scores, labels, work.xp)) ** 2, axis=-1)
+
+    @override
+    def value(self, scores: Array, labels: Array, *, work: Workspace) -> Array:
+        return work.xp.mean(self.per_example(scores, labels, work=work), axis=-1)
+
+    @override
+    def value_and_grad(
+        self, scores: Array, labels: Array, *, work: Workspace
+    ) -> tuple[Array, Array]:
+        xp = work.xp
+        difference = scores - self._targets(scores, labels, xp)
+        losses = xp.mean(difference**2, axis=-1)
+        _, batch, outputs = scores.shape
+        return xp.mean(losses, axis=-1), difference * (2.0 / (batch * outputs))
+
+    def _targets(self, scores: Array, labels: Array, xp: Namespace) -> Array:
+        return xp.astype(labels, scores.dtype, copy=False)
+
+
+MSE = "mse"
+"""The loss of a regression."""
+
+LOSS_NAMES = ("cross-entropy", "nll-mean", "nll-sum", MSE)
 
 
 def make_loss(name: str, log_eps: float = 0.0) -> Loss:
     """Return the loss of that name: one of :data:`LOSS_NAMES`.
 
     ``cross-entropy`` is the mean with ``log_eps``; ``nll-mean`` and ``nll-sum`` are the mean and
-    the summed negative log-likelihood, which have no log_eps.
+    the summed negative log-likelihood, which have no log_eps; ``mse`` is the mean squared error.
     """
     match name:
         case "cross-entropy":
@@ -89,6 +126,8 @@ def make_loss(name: str, log_eps: float = 0.0) -> Loss:
             return SoftmaxCrossEntropy()
         case "nll-sum":
             return SoftmaxCrossEntropy(reduction="sum")
+        case "mse":
+            return MeanSquaredError()
     raise SuiteError(f"unknown loss '{name}'; {nearest(name, LOSS_NAMES)}")
 
 

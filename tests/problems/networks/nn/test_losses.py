@@ -9,6 +9,7 @@ from optbench.device.cpu import NumpyDevice
 from optbench.errors import SuiteError
 from optbench.problems.networks.nn.losses import (
     LOSS_NAMES,
+    MeanSquaredError,
     SoftmaxCrossEntropy,
     make_loss,
     zero_one_errors,
@@ -82,6 +83,21 @@ def test_devices_agree(loss):
         np.testing.assert_allclose(device.get(other), own, rtol=1e-12, atol=1e-14)
     errors = device.get(zero_one_errors(*given, xp=device.xp))
     np.testing.assert_array_equal(errors, zero_one_errors(SCORES, LABELS, xp=np))
+
+
+def test_the_mean_squared_error_is_that_of_its_formula_on_every_device():
+    targets = RNG.normal(size=(1, BATCH, CLASSES))
+    loss, by_example = MeanSquaredError(), ((SCORES - targets) ** 2).mean(axis=2)
+    scores = SCORES.copy()
+    slopes = differences(lambda: loss.value(scores, targets, work=WORK).sum(), scores)
+    for device in (NumpyDevice(), StrictDevice()):
+        given, work = (device.put(SCORES), device.put(targets)), device.workspace()
+        each = device.get(loss.per_example(*given, work=work))
+        value, grad = (device.get(array) for array in loss.value_and_grad(*given, work=work))
+        np.testing.assert_allclose(each, by_example, rtol=1e-14)
+        np.testing.assert_allclose(value, by_example.mean(axis=1), rtol=1e-14)
+        assert device.get(loss.value(*given, work=work)).tolist() == value.tolist()
+        np.testing.assert_allclose(grad, slopes, atol=1e-9)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
