@@ -1,6 +1,7 @@
 """Runs gradient transformations of optax on the lanes of a block."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,12 @@ from optbench.errors import SuiteError, argument
 from optbench.optimizers.base import HostColumns, Lanes, Updater
 from optbench.optimizers.optax.factory import Factory, jax_on
 from optbench.optimizers.optax.noise import is_key, noise_of
-from optbench.optimizers.optax.transformation import NOISE, CompiledTransformation, compiled_for
+from optbench.optimizers.optax.transformation import (
+    NOISE,
+    CompiledTransformation,
+    compiled_for,
+    flat,
+)
 
 ON_CPU = 1
 """What DLPack calls the CPU."""
@@ -53,11 +59,13 @@ class OptaxUpdater(Updater):
 
     def __init__(self, factory: Factory, lanes: Lanes, state: Mapping[str, Array] | None) -> None:
         self._params, self._grads = lanes.context.params.rows, lanes.context.grads.rows
+        self._loss, self._evaluate = lanes.context.loss, lanes.context.evaluate
         self._xp = lanes.context.xp
         self._dtype = lanes.dtype
         self._device = _device_of(self._params)
         self._lanes = len(lanes.hyperparameters)
         self._groups = list(_groups(factory, lanes))
+        self._takes_loss = any(group.compiled.takes_loss for group in self._groups)
         with self._active():
             for group in self._groups:
                 self._start(group, factory, lanes, state)
@@ -82,9 +90,11 @@ class OptaxUpdater(Updater):
         compiled, columns = group.compiled, group.columns
         group.state = compiled.begin(columns, self._of(group, self._params))
         # Compiled here, an update takes no longer the first time, when it is timed.
+        rows = (self._params, self._grads, self._params[:, 0])
         spare = compiled.begin(columns, self._of(group, self._params))
-        compiled.step(
-            columns, *(self._of(group, rows) for rows in (self._params, self._grads)), spare
+        compiled.evaluate = flat
+        jax.block_until_ready(
+            compiled.step(columns, *(self._of(group, each) for each in rows), spare)
         )
         if state is not None:
             group.state = jax.tree_util.tree_map_with_path(
@@ -129,11 +139,22 @@ class OptaxUpdater(Updater):
     def update(self, row: int) -> None:
         with self._active():
             moved = []
+            losses = self._loss() if self._takes_loss else self._params[:, 0]
             for group in self._groups:
-                params, grads = self._of(group, self._params), self._of(group, self._grads)
-                rows, group.state = group.compiled.step(group.at(row), params, grads, group.state)
+                given = (self._of(group, each) for each in (self._params, self._grads, losses))
+                group.compiled.evaluate = partial(self._evaluated, group)
+                rows, group.state = group.compiled.step(group.at(row), *given, group.state)
                 moved.append(rows)
             self._write(moved, self._params)
+
+    def _evaluated(self, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return losses and gradients of a group's lanes at other parameters; others stay."""
+        params = self._xp.asarray(self._params, copy=True)
+        params[group.index, ...] = self._xp.asarray(rows)
+        losses, grads = self._evaluate(params)
+        return tuple(
+            np.asarray(array[group.index, ...]).astype(self._dtype) for array in (losses, grads)
+        )
 
     def _write(self, parts: Sequence[Any], rows: Array) -> None:
         """Write what the groups gave into an array (lanes, …)."""
