@@ -120,6 +120,7 @@ class CompiledTransformation:
             columns = {name: np.array([values[name]], self._dtype) for name in self.traced}
             columns[NOISE] = np.zeros(1, np.int32)
             losses = np.zeros(1, self._dtype)
+            self.evaluate = flat
             moved, _ = self.step(columns, params, grads, losses, self.begin(columns, params))
             return float(np.sum((np.asarray(moved) - params) * grads))
 
@@ -223,8 +224,13 @@ class CompiledTransformation:
             "grad_fn": self._gradient,
         }
         taken = inspect.signature(made.update).parameters
-        if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
-            offered = {name: each for name, each in offered.items() if name in taken}
+        # Line searches refuse what neither they nor value_fn take.
+        anything = any(each.kind is each.VAR_KEYWORD for each in taken.values())
+        offered = {
+            name: each
+            for name, each in offered.items()
+            if name in taken or (anything and name != "grad_fn")
+        }
         return made.update(grads, state, params, **offered)
 
     def _value(self, params: Any) -> Any:
@@ -247,12 +253,17 @@ class CompiledTransformation:
         import jax
 
         self.asks = True
-        shapes = jax.ShapeDtypeStruct((), row.dtype), jax.ShapeDtypeStruct(row.shape, row.dtype)
+        # Bits go there and back: JAX rounds float64 in a thread that did not ask for it.
+        like = jax.lax.bitcast_convert_type(row, np.uint32)
+        shapes = jax.ShapeDtypeStruct(like.shape[1:], np.uint32), like
+        losses, grads = jax.pure_callback(self._called, shapes, like, vmap_method="broadcast_all")
+        return tuple(jax.lax.bitcast_convert_type(each, row.dtype) for each in (losses, grads))
 
-        def evaluate(rows: Any) -> tuple[np.ndarray, np.ndarray]:
-            return self.evaluate(np.asarray(rows))
-
-        return jax.pure_callback(evaluate, shapes, row, vmap_method="broadcast_all")
+    def _called(self, bits: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what :attr:`evaluate` returns, all as bits, of parameters of all lanes."""
+        rows = np.ascontiguousarray(bits).view(self._dtype).reshape(bits.shape[:2])
+        losses, grads = (each.view(np.uint32) for each in self.evaluate(rows))
+        return losses.reshape(len(bits), *bits.shape[2:]), grads.reshape(bits.shape)
 
     def _average(self, row: Any, state: Any) -> Any:
         import optax.contrib
