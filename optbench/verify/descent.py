@@ -204,7 +204,8 @@ class Quadratic:
         return sum(tensor.size for tensor in self.tensors)
 
     @property
-    def _curvature(self) -> np.ndarray:
+    def curvature(self) -> np.ndarray:
+        """The curvatures c, shape (parameters,)."""
         return np.geomspace(0.01, 1.0, self.parameters)
 
     def starts(self, seeds: Sequence[int]) -> np.ndarray:
@@ -214,12 +215,12 @@ class Quadratic:
 
     def loss(self, params: np.ndarray) -> np.ndarray:
         """Return the loss of each lane, shape (lanes,)."""
-        losses: np.ndarray = (self._curvature * (params - 1.0) ** 2).sum(axis=1) / 2.0
+        losses: np.ndarray = (self.curvature * (params - 1.0) ** 2).sum(axis=1) / 2.0
         return losses
 
     def gradient(self, params: np.ndarray, update: int) -> np.ndarray:
         """Return the gradients, without noise."""
-        slopes: np.ndarray = self._curvature * (params - 1.0)
+        slopes: np.ndarray = self.curvature * (params - 1.0)
         return slopes
 
     def noisy_gradient(self, seeds: Sequence[int]) -> Gradient:
