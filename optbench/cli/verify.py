@@ -29,6 +29,11 @@ COLORS = {False: "red", None: "yellow"}
 
 FORMATS = ("table", "json")
 
+NO_VARIANT = (
+    "no known variant of one is the other; if they are alike to few digits, as where a library keeps "
+    "numbers in single precision, give --tolerance 1e-6"
+)
+
 Format = Annotated[
     str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print it.")
 ]
@@ -204,7 +209,7 @@ def _compare(
         likely = "; ".join(_cause_text(cause) for cause in comparison.causes)
         raise CheckError(
             f"{first} and {second} part at update {early.update} on {early.problem}: "
-            + (likely or "no known variant of one is the other")
+            + (likely or NO_VARIANT)
         )
 
 

@@ -79,9 +79,7 @@ class Stepper:
         slots = [None] * len(block.groups) if state is None else state.slots
         self._step = CurrentStep()
         self._updates = [
-            Updates(
-                block, group, rows, context, device, slots_of_group, self._buffers, self._step
-            )
+            Updates(block, group, rows, context, device, slots_of_group, self._buffers, self._step)
             for group, rows, slots_of_group in zip(block.groups, block.slices, slots, strict=True)
         ]
 

@@ -160,7 +160,7 @@ class _Pair:
         self._names = (first, second)
         optimizers = (get_optimizer(first), get_optimizer(second))
         both = _shared_out(optimizers, given)
-        self._notes = _fill_rates(optimizers, both)
+        self._notes = _fill_rates(self._names, optimizers, both)
         self._configurations = [
             complete_hyperparameters(optimizer, each)
             for optimizer, each in zip(optimizers, both, strict=True)
@@ -184,8 +184,14 @@ class _Pair:
             quadratic = Quadratic("a noisy quadratic", tensors, "float64", by_coordinate=False)
             wells = Wells("a nonconvex function", tensors, "float64", by_coordinate=False)
             try:
-                for rule in self._rules:
-                    rule.optimizer.fit(quadratic.task(rule.optimizer, [rule.configuration]))
+                notices = [
+                    notice
+                    for rule in self._rules
+                    for notice in rule.optimizer.fit(
+                        quadratic.task(rule.optimizer, [rule.configuration])
+                    )
+                ]
+                self._notes += notices
                 return quadratic, wells
             except SuiteError as error:
                 refusal = refusal or error
@@ -229,7 +235,9 @@ def _shared_out(
         letter, dot, name = key.partition(".")
         places = {"a": (0,), "b": (1,)}.get(letter, ()) if dot else (0, 1)
         if not places:
-            raise UsageError(f"{key}: write a.{name} for the first optimizer, b.{name} for the other")
+            raise UsageError(
+                f"{key}: write a.{name} for the first optimizer, b.{name} for the other"
+            )
         name = name if dot else key
         taking = [place for place in places if name in own[place]]
         if not taking:
@@ -242,7 +250,9 @@ def _shared_out(
     return both
 
 
-def _fill_rates(optimizers: Sequence[Optimizer], both: Sequence[dict[str, Any]]) -> list[str]:
+def _fill_rates(
+    names: Sequence[str], optimizers: Sequence[Optimizer], both: Sequence[dict[str, Any]]
+) -> list[str]:
     """Give an optimizer whose learning rate has no default that of the other; say so."""
     notes = []
     for mine, other in ((0, 1), (1, 0)):
@@ -257,8 +267,7 @@ def _fill_rates(optimizers: Sequence[Optimizer], both: Sequence[dict[str, Any]])
         if getattr(own, "required", False) and isinstance(value, int | float):
             both[mine]["lr"] = float(value)
             notes.append(
-                f"lr = {value:g} of {optimizers[other].name} for {optimizers[mine].name}, "
-                "which has no default"
+                f"lr = {value:g} of {names[other]} for {names[mine]} too, which has no default"
             )
     return notes
 

@@ -31,6 +31,7 @@ Value = float | str
 MEANINGS = {
     "b1": ("beta1",),
     "b2": ("beta2",),
+    "b3": ("beta3",),
     "betas": ("beta1", "beta2"),
     "momentum": ("beta1",),
     "decay": ("beta2",),
@@ -49,7 +50,11 @@ CORRECTED, UNCORRECTED = "after bias correction", "before bias correction"
 
 WORDS: dict[str, tuple[str, ...]] = {
     "mean of gradients": ("β₁·m + (1 − β₁)·g", "β₁·m + g"),
-    "look ahead": ("none", "Nesterov's: g + β₁·m", "Nesterov's, a step further: (1 + β₁)·g + β₁²·m"),
+    "look ahead": (
+        "none",
+        "Nesterov's: g + β₁·m",
+        "Nesterov's, a step further: (1 + β₁)·g + β₁²·m",
+    ),
     "bias correction of the mean": ("yes", "no"),
     "divides by": ("nothing", "the root of the sum of squares", "the root of the mean square"),
     "bias correction of the mean square": ("yes", "no"),
@@ -184,20 +189,46 @@ def causes(
             second, first, [(each, each.second) for each in met], tolerance
         )
         pairs = [
-            ([key for key, value in one.settings.items() if value != other.settings[key]], pair)
-            for pair in product(of_first, of_second)
-            for one, other in [pair]
+            (_differing(one, other), one, other) for one, other in product(of_first, of_second)
         ]
-        differing, (one, other) = min(
-            pairs, key=lambda found: len(found[0]), default=([], (None, None))
-        )
-        if one and other and differing:
+        if not pairs:
+            continue
+        _, one, other = min(pairs, key=lambda pair: len(pair[0]))
+        needed, distance = _needed(family, one, other, met, tolerance)
+        if needed:
             said = tuple(
                 Cause(family.title(key), _text(one.settings[key]), _text(other.settings[key]))
-                for key in differing
+                for key in needed
             )
-            return said, max(one.distance, other.distance)
+            return said, max(one.distance, distance)
     return (), None
+
+
+def _differing(one: _Variant, other: _Variant) -> list[str]:
+    return [key for key, value in one.settings.items() if value != other.settings[key]]
+
+
+def _needed(
+    family: "_Family", one: _Variant, other: _Variant, met: Sequence[Met], tolerance: float
+) -> tuple[list[str], float]:
+    """Return which settings of one have to be those of the other to go where that goes.
+
+    Also returns how far that still is from it.
+    """
+    needed, distance = _differing(one, other), other.distance
+    for key in list(needed):
+        changed = {name: other.settings[name] for name in needed if name != key}
+        point = {**one.settings, **changed}
+        far = max(
+            distances(
+                each.start, each.second, family.paths([point], each, len(each.second))[:, 0]
+            ).max()
+            for each in met
+        )
+        if far <= tolerance:
+            needed.remove(key)
+            distance = float(far)
+    return needed, distance
 
 
 def _text(value: Value) -> str:
@@ -289,7 +320,6 @@ class _Settings(_Family):
 def _taken(setting: Setting, values: Iterable[Value | None]) -> Iterator[Value]:
     """Yield those of some values that a setting takes."""
 
-
     for value in values:
         if value is None:
             continue
@@ -326,7 +356,11 @@ class _Moments(_Family):
             return np.array([point[name] in words for point in points])[:, None]
 
         lr, beta1, beta2, eps, root, initial, decay = map(column, NUMBERS)
-        averaged, ahead, far = has("mean of gradients", 0), has("look ahead", 1), has("look ahead", 2)
+        averaged, ahead, far = (
+            has("mean of gradients", 0),
+            has("look ahead", 1),
+            has("look ahead", 2),
+        )
         unbiased1 = has("bias correction of the mean", 0)
         unbiased2 = has("bias correction of the mean square", 0)
         divides, summed = has("divides by", 1, 2), has("divides by", 1)

@@ -177,7 +177,9 @@ def test_what_lanes_cannot_give_is_refused_with_a_remedy(mine):
     assert "choose one that takes gradients and losses" in refused("sophia", lr=0.1)
     assert "tensors of the shapes w (3, 4), b (4,), s ()" in refused("sm3", lr=0.1)
     said = refused("lbfgs", clip_norm=1.0)
-    assert said.endswith("evaluates the loss itself, which clip_norm does not change; leave clip_norm out")
+    assert said.endswith(
+        "evaluates the loss itself, which clip_norm does not change; leave clip_norm out"
+    )
 
 
 DPSGD = {"lr": 0.1, "l2_norm_clip": 1.0, "noise_multiplier": 1.0}

@@ -158,7 +158,9 @@ class OptaxOptimizer(Optimizer):
     ) -> None:
         """Refuse to change gradients that are to be those of the loss that an update evaluates."""
         own = [argument.name for argument in self.hyperparameters]
-        changing = [each.name for each in GRADIENT if each.name in recorded and each.name not in own]
+        changing = [
+            each.name for each in GRADIENT if each.name in recorded and each.name not in own
+        ]
         if changing and compiled.asks:
             raise SuiteError(
                 f"{task.label} evaluates the loss itself, which {changing[0]} does not change; "

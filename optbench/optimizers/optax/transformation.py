@@ -262,7 +262,8 @@ class CompiledTransformation:
     def _called(self, bits: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return what :attr:`evaluate` returns, all as bits, of parameters of all lanes."""
         rows = np.ascontiguousarray(bits).view(self._dtype).reshape(bits.shape[:2])
-        losses, grads = (each.view(np.uint32) for each in self.evaluate(rows))
+        computed = map(np.ascontiguousarray, self.evaluate(rows))
+        losses, grads = (each.view(np.uint32) for each in computed)
         return losses.reshape(len(bits), *bits.shape[2:]), grads.reshape(bits.shape)
 
     def _average(self, row: Any, state: Any) -> Any:
