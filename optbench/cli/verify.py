@@ -30,8 +30,8 @@ COLORS = {False: "red", None: "yellow"}
 FORMATS = ("table", "json")
 
 NO_VARIANT = (
-    "no known variant of one is the other; if they are alike to few digits, as where a library keeps "
-    "numbers in single precision, give --tolerance 1e-6"
+    "no known variant of one is the other; if they agree to some digits, as where a library keeps "
+    "a number in single precision, give --tolerance 1e-6"
 )
 
 Format = Annotated[

@@ -127,7 +127,8 @@ class Descent:
             self._updater.update(row)
 
     def _evaluate(self, params: Array) -> tuple[Array, Array]:
-        assert self._loss is not None and self._step is not None
+        assert self._loss is not None
+        assert self._step is not None
         gradient, update = self._step
         rows = self._device.get(params)
         with self._device.quiet():  # in a thread of the library's

@@ -9,7 +9,7 @@ rules, and those of one general rule of moments, which is written here:
     m ← β₁·m + (1 − β₁)·g, or β₁·m + g     v ← β₂·v + (1 − β₂)·g², or v + g²
     w ← w − lr·d/(√(v + eps) + eps)        d is m, or looks ahead; each eps may be 0
 
-with or without the corrections 1 − βᵢᵗ, before or after eps, and with λ·w taken off in several ways.
+with or without the corrections 1 − βᵢᵗ, before or after eps, and with λ·w taken off somewhere.
 """
 
 import math
@@ -319,7 +319,6 @@ class _Settings(_Family):
 
 def _taken(setting: Setting, values: Iterable[Value | None]) -> Iterator[Value]:
     """Yield those of some values that a setting takes."""
-
     for value in values:
         if value is None:
             continue
@@ -343,7 +342,7 @@ class _Moments(_Family):
         for values in product(*numbers.values()):
             point = dict(zip(numbers, values, strict=True))
             for words in product(*WORDS.values()):
-                variant = {**dict(zip(WORDS, words, strict=True)), **point}
+                variant: dict[str, Value] = {**dict(zip(WORDS, words, strict=True)), **point}
                 if variant == _plain(variant):
                     yield variant
 

@@ -6,13 +6,12 @@ from itertools import count
 import numpy as np
 import pytest
 
+from optbench.device.cpu import NumpyDevice
 from optbench.engine.stepper import Stepper
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Task
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
 from optbench.verify.optimizers import check_optimizer, positions
-
-from optbench.device.cpu import NumpyDevice
 from tests.forget import forget  # noqa: F401
 from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
 

@@ -1,4 +1,4 @@
-"""Two optimizers beside one another: rules written here, which differ in one thing or in several."""
+"""Two optimizers beside one another: rules written here, which differ in a thing or in several."""
 
 import numpy as np
 import pytest
@@ -126,7 +126,7 @@ def test_one_difference_from_a_built_in_rule_is_named(name, what, first, second)
 
 
 def test_two_differences_are_named_together():
-    found = dict((what, second) for what, _, second in told("adamw", "rules.py:Twice"))
+    found = {what: second for what, _, second in told("adamw", "rules.py:Twice")}
     assert found == {
         "weight decay": "added to the gradient",
         "place of eps": "inside the root, after bias correction",
@@ -186,7 +186,7 @@ def test_where_they_part_is_told():
     given = found.partings[0]
     assert {parting.update for parting in found.partings} == {8}
     assert given.differences[1] == 0.0
-    assert 0 < given.differences[100]
+    assert given.differences[100] > 0
     assert given.parameter.partition("[")[0] in ("w1", "b1", "w2", "scale")
     assert given.first != given.second
     assert found.causes == ()

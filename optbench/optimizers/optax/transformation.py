@@ -31,6 +31,9 @@ from optbench.rng import process_generators
 NOISE = "noise of the lane"
 """A column beside the hyperparameters; see :mod:`optbench.optimizers.optax.noise`."""
 
+CALLER = "number of the caller"
+"""Another one, of integers: which of the evaluators of a compiled update its lanes ask."""
+
 Evaluate: TypeAlias = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Returns losses (lanes,) and gradients (lanes, parameters) at parameters of that shape."""
 
@@ -61,12 +64,14 @@ class CompiledTransformation:
     ----------
     begin
         Takes columns (lanes,) by name and parameters (lanes, parameters), and returns the state.
-        The column :data:`NOISE` holds integers.
+        The columns :data:`NOISE` and :data:`CALLER` hold integers.
     step
         Takes columns, parameters, gradients, losses (lanes,) and state, and returns new parameters
         and state. The state that it is given cannot be used afterwards.
-    evaluate
-        What a step that :attr:`asks` calls; to be set before it, and to stay until it has ended.
+    evaluators
+        What steps call that :attr:`asks`, by the number of the caller, until they have ended;
+        blocks in several threads share a compiled update. Who has none gets losses and gradients
+        of 0.
     average
         Takes parameters and the state of schedule_free, and returns the parameters to evaluate.
     repeats
@@ -105,7 +110,7 @@ class CompiledTransformation:
         self.begin: Callable[..., Any] = jax.jit(jax.vmap(self._begin))
         self.step: Any = jax.jit(jax.vmap(self._step), donate_argnums=4)
         self.average: Callable[..., Any] = jax.jit(jax.vmap(self._average))
-        self.evaluate: Evaluate = flat
+        self.evaluators: dict[int, Evaluate] = {}
         self.repeats: tuple[bool, list[bytes]] = (True, [b""] * 3)
         self.takes_loss = self.asks = False
         self.error = self._attempt()
@@ -118,9 +123,8 @@ class CompiledTransformation:
             params = 0.1 * generator.standard_normal((1, size)).astype(self._dtype)
             grads = generator.standard_normal((1, size)).astype(self._dtype)
             columns = {name: np.array([values[name]], self._dtype) for name in self.traced}
-            columns[NOISE] = np.zeros(1, np.int32)
+            columns |= {name: np.zeros(1, np.int32) for name in (NOISE, CALLER)}
             losses = np.zeros(1, self._dtype)
-            self.evaluate = flat
             moved, _ = self.step(columns, params, grads, losses, self.begin(columns, params))
             return float(np.sum((np.asarray(moved) - params) * grads))
 
@@ -132,8 +136,8 @@ class CompiledTransformation:
         with jax_on(None, self._dtype):
             rows = jax.ShapeDtypeStruct((1, size), self._dtype)
             losses = jax.ShapeDtypeStruct((1,), self._dtype)
-            columns = {name: losses for name in self.traced}
-            columns[NOISE] = jax.ShapeDtypeStruct((1,), np.int32)
+            columns = dict.fromkeys(self.traced, losses)
+            columns |= dict.fromkeys((NOISE, CALLER), jax.ShapeDtypeStruct((1,), np.int32))
             try:
                 state = jax.eval_shape(self.begin, columns, rows)
                 traced = self.step.trace(columns, rows, rows, losses, state).jaxpr.jaxpr
@@ -194,11 +198,9 @@ class CompiledTransformation:
         """Return the state of one lane at its start, of the types that it has after an update."""
         import jax
 
-        params = self._tree(row)
-        made = self._made(hyperparameters)
-        state = made.init(params)
+        state = self._made(hyperparameters).init(self._tree(row))
         then = jax.eval_shape(
-            lambda state: self._updated(made, row, row.sum(), state, row)[1], state
+            lambda state: self._updated(hyperparameters, row, row, row.sum(), state)[1], state
         )
         if jax.tree.structure(then) != jax.tree.structure(state):
             raise TypeError("its state has another structure after an update")
@@ -211,59 +213,60 @@ class CompiledTransformation:
     ) -> Any:
         import optax
 
-        updates, state = self._updated(self._made(hyperparameters), grad, loss, state, row)
+        updates, state = self._updated(hyperparameters, row, grad, loss, state)
         return self._row(optax.apply_updates(self._tree(row), updates)), state
 
-    def _updated(self, made: Any, grad: Any, loss: Any, state: Any, row: Any) -> Any:
+    def _updated(
+        self, hyperparameters: Mapping[str, Any], row: Any, grad: Any, loss: Any, state: Any
+    ) -> Any:
         """Return the updates of a transformation and its new state."""
-        grads, params = self._tree(grad), self._tree(row)
+        caller = hyperparameters[CALLER]
+        made, grads = self._made(hyperparameters), self._tree(grad)
         offered = {
             "value": loss,
             "grad": grads,
-            "value_fn": self._value,
-            "grad_fn": self._gradient,
+            "value_fn": lambda params: self._value(params, caller),
+            "grad_fn": lambda params, _=None: self._gradient(params, caller),  # _ counts calls
         }
         taken = inspect.signature(made.update).parameters
         # Line searches refuse what neither they nor value_fn take.
         anything = any(each.kind is each.VAR_KEYWORD for each in taken.values())
-        offered = {
+        given = {
             name: each
             for name, each in offered.items()
             if name in taken or (anything and name != "grad_fn")
         }
-        return made.update(grads, state, params, **offered)
+        return made.update(grads, state, self._tree(row), **given)
 
-    def _value(self, params: Any) -> Any:
+    def _value(self, params: Any, caller: Any) -> Any:
         """Return the loss of a lane at some parameters; JAX can take its first derivative."""
         import jax
 
-        @jax.custom_vjp
-        def value(row: Any) -> Any:
-            return self._evaluated(row)[0]
+        value = jax.custom_vjp(lambda row, caller: self._evaluated(row, caller)[0])
+        value.defvjp(self._evaluated, lambda grad, scale: (scale * grad, None))
+        return value(self._row(params), caller)
 
-        value.defvjp(self._evaluated, lambda grad, scale: (scale * grad,))
-        return value(self._row(params))
+    def _gradient(self, params: Any, caller: Any) -> Any:
+        return self._tree(self._evaluated(self._row(params), caller)[1])
 
-    def _gradient(self, params: Any, _: Any = None) -> Any:
-        """Return the gradient of a lane at some parameters; SAM counts its calls."""
-        return self._tree(self._evaluated(self._row(params))[1])
-
-    def _evaluated(self, row: Any) -> Any:
+    def _evaluated(self, row: Any, caller: Any) -> Any:
         """Return the loss of a lane and its gradient, computed by the engine."""
         import jax
 
         self.asks = True
         # Bits go there and back: JAX rounds float64 in a thread that did not ask for it.
-        like = jax.lax.bitcast_convert_type(row, np.uint32)
-        shapes = jax.ShapeDtypeStruct(like.shape[1:], np.uint32), like
-        losses, grads = jax.pure_callback(self._called, shapes, like, vmap_method="broadcast_all")
+        bits = jax.lax.bitcast_convert_type(row, np.uint32)
+        shapes = jax.ShapeDtypeStruct(bits.shape[1:], np.uint32), bits
+        losses, grads = jax.pure_callback(
+            self._called, shapes, caller, bits, vmap_method="broadcast_all"
+        )
         return tuple(jax.lax.bitcast_convert_type(each, row.dtype) for each in (losses, grads))
 
-    def _called(self, bits: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return what :attr:`evaluate` returns, all as bits, of parameters of all lanes."""
+    def _called(self, callers: Any, bits: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what an evaluator returns, all as bits, of parameters of all its lanes."""
+        evaluate = self.evaluators.get(int(np.asarray(callers)[0]), _flat)
         rows = np.ascontiguousarray(bits).view(self._dtype).reshape(bits.shape[:2])
-        computed = map(np.ascontiguousarray, self.evaluate(rows))
-        losses, grads = (each.view(np.uint32) for each in computed)
+        losses, grads = (np.ascontiguousarray(each).view(np.uint32) for each in evaluate(rows))
         return losses.reshape(len(bits), *bits.shape[2:]), grads.reshape(bits.shape)
 
     def _average(self, row: Any, state: Any) -> Any:
@@ -272,7 +275,7 @@ class CompiledTransformation:
         return self._row(optax.contrib.schedule_free_eval_params(state, self._tree(row)))
 
 
-def flat(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _flat(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return losses and gradients of 0, for updates whose results nobody uses."""
     return np.zeros(len(rows), rows.dtype), np.zeros_like(rows)
 
