@@ -214,7 +214,8 @@ def _compare(
 
 
 def _cause_text(cause: Cause) -> str:
-    return f"{cause.what}: {cause.first} against {cause.second}"
+    name, _, _ = cause.what.partition(",")
+    return f"{name}: {cause.first} against {cause.second}"
 
 
 def _comparison_json(comparison: Comparison) -> str:
@@ -256,7 +257,8 @@ def _print_comparison(comparison: Comparison) -> None:
     title += f"{comparison.tolerance:g}, and relative differences"
     sections = [Section(title, columns, rows, colors=colors)]
     if comparison.causes:
-        title = f"What makes B of A, to {comparison.agreement or 0.0:.0e}"
+        apart = f"to {comparison.agreement:.0e}" if comparison.agreement else "exactly"
+        title = f"What makes B of A, {apart}"
         causes = [[cause.what, cause.first, cause.second] for cause in comparison.causes]
         headings = [Column("what differs", "prose"), Column("A", "word"), Column("B", "word")]
         sections.append(Section(title, headings, causes))
