@@ -168,6 +168,7 @@ def refused(name, **given):
     return str(caught.value)
 
 
+@pytest.mark.filterwarnings('ignore:"seed" is deprecated')  # dpsgd's own
 def test_what_lanes_cannot_give_is_refused_with_a_remedy(mine):
     assert "needs temperature in every update" in refused("mine.py:asks", lr=0.1)
     assert "optax:noisy_sgd adds noise" in refused("contrib.dpsgd", **DPSGD)
