@@ -6,7 +6,7 @@ says what a run would take. :func:`merge` makes one run of several, :func:`pack`
 or a study. :func:`check` compares with the baselines that :func:`save_baseline`
 keeps; :func:`export` gives one table of runs, and :func:`compare` says which optimizer is better
 and whether that is sure, :func:`target` how long each needs to a target; :func:`write_report`
-writes it all into one HTML file. :func:`check_optimizer`
+writes it all into one HTML file. :func:`check_optimizer`, :func:`compare_optimizers`
 and :func:`positions` test an optimizer of your own, :func:`check_problem` and
 :func:`loss_and_gradient` a problem. What a user can mend raises :class:`UsageError`.
 :func:`function` makes a problem of a Python function; :func:`show` and :func:`plot` are commands.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         check_optimizer,
         check_problem,
         compare,
+        compare_optimizers,
         estimate,
         export,
         function,
@@ -51,6 +52,7 @@ __all__ = [
     "check_optimizer",
     "check_problem",
     "compare",
+    "compare_optimizers",
     "estimate",
     "export",
     "function",

@@ -27,6 +27,7 @@ from optbench.gate import save as gate_save
 from optbench.plugins import new_code_cache
 from optbench.problems import function
 from optbench.settings import typed
+from optbench.verify.against import compare_optimizers
 from optbench.verify.optimizers import check_optimizer, positions
 from optbench.verify.problems import check_problem, loss_and_gradient
 
@@ -38,6 +39,7 @@ __all__ = [
     "check_optimizer",
     "check_problem",
     "compare",
+    "compare_optimizers",
     "estimate",
     "export",
     "function",

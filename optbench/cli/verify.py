@@ -1,6 +1,7 @@
 """``optbench verify``: checks that optbench makes of itself on the machine at hand."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -16,15 +17,22 @@ from optbench.report.sections import Column, Section
 from optbench.report.terminal import to_rich
 from optbench.store.files import json_text
 from optbench.suite.values import toml_value
+from optbench.verify.against import LOOKED_AT, Comparison, compare_optimizers
 from optbench.verify.devices import DeviceComparison, verify_devices, worst
 from optbench.verify.gradients import TOLERANCE, GradientCheck, TensorCheck
 from optbench.verify.optimizers import CheckResult, check_optimizer
 from optbench.verify.problems import check_problem
+from optbench.verify.variants import Cause
 
 VERDICTS = {True: "good", False: "wrong", None: "not checked"}
 COLORS = {False: "red", None: "yellow"}
 
 FORMATS = ("table", "json")
+
+NO_VARIANT = (
+    "no known variant of one is the other; if they agree to some digits, as where a library keeps "
+    "a number in single precision, give --tolerance 1e-6"
+)
 
 Format = Annotated[
     str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print it.")
@@ -130,17 +138,46 @@ def optimizer(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Set a hyperparameter, as lr=0.01. Repeatable."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a hyperparameter, as lr=0.01; beside --against that of both, a.lr or b.lr "
+            "that of one. Repeatable.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE:CLASS",
+            help="Compare it update by update with another optimizer, and say what differs.",
+            autocompletion=complete_optimizer,
+            show_default=False,
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            min=0.0,
+            help="How far the two may be apart, relative to the largest move of a parameter; "
+            "default: 1e-9.",
+            show_default=False,
         ),
     ] = None,
     format_: Format = "table",
 ) -> None:
     """Check on two small quadratics what every optimizer promises.
 
-    Prints one row per check; exits with 3 if one fails.
+    Prints one row per check; exits with 3 if one fails. With --against, compares it with another
+    one instead: same starts, same gradients; exits with 3 beyond the tolerance.
     """
     check_choice("format", format_, FORMATS)
-    results = check_optimizer(name, parse_hyperparameters(set_ or []))
+    given = parse_hyperparameters(set_ or [])
+    if against is not None:
+        _compare(name, against, given, tolerance, format_)
+        return
+    if tolerance is not None:
+        raise UsageError("--tolerance is of a comparison; give --against as well")
+    results = check_optimizer(name, given)
     if format_ == "json":
         tell(json_text([{"optimizer": name, **vars(result)} for result in results]))
     else:
@@ -152,6 +189,80 @@ def optimizer(
             f"{name} did not pass {len(wrong)} of {len(results)} checks; "
             f"the first: {first.check}: {first.note}"
         )
+
+
+def _compare(
+    first: str, second: str, given: dict[str, Any], tolerance: float | None, format_: str
+) -> None:
+    """Compare two optimizers, say what was seen, and end as it turned out."""
+    allowed = {} if tolerance is None else {"tolerance": tolerance}
+    comparison = compare_optimizers(first, second, given, **allowed)
+    if format_ == "json":
+        tell(_comparison_json(comparison))
+    else:
+        _print_comparison(comparison)
+    for note in comparison.notes:
+        say(note)
+    parted = [parting for parting in comparison.partings if parting.update is not None]
+    if parted:
+        early = min(parted, key=lambda parting: parting.update or 0)
+        likely = "; ".join(_cause_text(cause) for cause in comparison.causes)
+        raise CheckError(
+            f"{first} and {second} part at update {early.update} on {early.problem}: "
+            + (likely or NO_VARIANT)
+        )
+
+
+def _cause_text(cause: Cause) -> str:
+    name, _, _ = cause.what.partition(",")
+    return f"{name}: {cause.first} against {cause.second}"
+
+
+def _comparison_json(comparison: Comparison) -> str:
+    """Return an object with all that was seen."""
+    seen = asdict(comparison) | {"agrees": comparison.agrees}
+    return json_text(seen)
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    """Print where the two part, and what makes one of the other."""
+    first, second = comparison.first, comparison.second
+    columns = [
+        Column("on", "word"),
+        Column("gradients", "word"),
+        Column("part at"),
+        Column("parameter", "word", spare=1),
+        Column("A", spare=2),
+        Column("B", spare=3),
+        *(Column(f"after {update}") for update in LOOKED_AT),
+    ]
+    rows = [
+        [
+            parting.problem,
+            "A's" if parting.given else "its own",
+            "never" if parting.update is None else str(parting.update),
+            parting.parameter,
+            "" if parting.first is None else f"{parting.first:.9g}",
+            "" if parting.second is None else f"{parting.second:.9g}",
+            *(_short(parting.differences[update]) for update in LOOKED_AT),
+        ]
+        for parting in comparison.partings
+    ]
+    colors = {
+        place: "red"
+        for place, parting in enumerate(comparison.partings)
+        if parting.update is not None
+    }
+    title = f"{first} (A) against {second} (B): first update apart by more than "
+    title += f"{comparison.tolerance:g}, and relative differences"
+    sections = [Section(title, columns, rows, colors=colors)]
+    if comparison.causes:
+        apart = f"to {comparison.agreement:.0e}" if comparison.agreement else "exactly"
+        title = f"What makes B of A, {apart}"
+        causes = [[cause.what, cause.first, cause.second] for cause in comparison.causes]
+        headings = [Column("what differs", "prose"), Column("A", "word"), Column("B", "word")]
+        sections.append(Section(title, headings, causes))
+    console().print(to_rich(sections))
 
 
 def parse_hyperparameters(texts: Sequence[str]) -> dict[str, Any]:

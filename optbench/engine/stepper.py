@@ -8,6 +8,7 @@ import numpy as np
 from optbench.arrays import Array, Stacked, stack
 from optbench.device.base import Device
 from optbench.engine.block import Block
+from optbench.engine.evaluations import CurrentStep
 from optbench.engine.recorder import Recorder, TraceRows
 from optbench.engine.updates import Updates
 from optbench.optimizers.base import UpdateContext
@@ -76,8 +77,9 @@ class Stepper:
         )
         slots: Sequence[Mapping[str, Array] | None]
         slots = [None] * len(block.groups) if state is None else state.slots
+        self._step = CurrentStep()
         self._updates = [
-            Updates(block, group, rows, context, device, slots_of_group)
+            Updates(block, group, rows, context, device, slots_of_group, self._buffers, self._step)
             for group, rows, slots_of_group in zip(block.groups, block.slices, slots, strict=True)
         ]
 
@@ -113,10 +115,11 @@ class Stepper:
         second forward pass of ``record = "after"`` and evaluation are left out.
         """
         lanes = len(self._block.lanes)
-        update = np.empty(lanes)
+        gradient, update = np.full(lanes, self._watch.take() / lanes), np.empty(lanes)
         for updates, rows in zip(self._updates, self._block.slices, strict=True):
             update[rows] = updates.watch.take() / (rows.stop - rows.start)
-        return np.full(lanes, self._watch.take() / lanes), update
+            gradient[rows] += updates.gradient_watch.take() / (rows.stop - rows.start)
+        return gradient, update
 
     def subset(self, indices: np.ndarray) -> "Stepper":
         """Return a stepper of the lanes at increasing indices, with arrays of its own."""
@@ -163,6 +166,7 @@ class Stepper:
                 if problem.record == "before":
                     recorder.record(row, losses)
                 if is_updated:
+                    self._step.batch, self._step.losses = batch, losses
                     for updates in self._updates:
                         updates.update(row)
                 if problem.record == "after":

@@ -9,6 +9,7 @@ from optbench.arrays import Array, Stacked, stack
 from optbench.device.base import Device
 from optbench.device.stopwatch import Stopwatch
 from optbench.engine.block import Block, Group
+from optbench.engine.evaluations import CurrentStep, Evaluations
 from optbench.optimizers.base import Lanes, UpdateContext, at_row, host_columns
 from optbench.optimizers.modifiers import Common
 
@@ -26,11 +27,15 @@ class Updates:
         What computes.
     state
         What :attr:`state` gave; None at the start.
+    buffers, step
+        Of the whole block.
 
     Attributes
     ----------
     watch
         Times the updates.
+    gradient_watch
+        Times the gradients that the rule asks for in addition.
     """
 
     def __init__(
@@ -41,10 +46,14 @@ class Updates:
         context: UpdateContext,
         device: Device,
         state: Mapping[str, Array] | None,
+        buffers: Stacked,
+        step: CurrentStep,
     ) -> None:
         self._problem = problem = block.problem
         self._device = device
         self.watch: Stopwatch = device.stopwatch()
+        evaluations = Evaluations(block, rows, buffers, step, device, self.watch)
+        self.gradient_watch: Stopwatch = evaluations.watch
         self._hyperparameters = host_columns(group.optimizer, group.configurations)
         self._modifiers = Common(
             group.configurations, list(self._hyperparameters), block.iterations
@@ -54,6 +63,8 @@ class Updates:
             context,
             params=self._rows_of(context.params, rows),
             grads=self._rows_of(context.grads, rows),
+            loss=evaluations.loss,
+            evaluate=evaluations.evaluate,
         )
 
         def zeros() -> Array:

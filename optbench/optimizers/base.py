@@ -9,13 +9,13 @@ device decides how to run it.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
-from optbench.errors import argument
+from optbench.errors import SuiteError, argument
 from optbench.plugins import Plugin
 from optbench.settings import Setting
 
@@ -25,6 +25,13 @@ HostColumns: TypeAlias = Mapping[str, np.ndarray]
 RunElementwise: TypeAlias = Callable[
     [Callable[..., tuple[Array, ...]], Sequence[Array], Mapping[str, Array]], None
 ]
+
+Evaluate: TypeAlias = Callable[[Array], tuple[Array, Array]]
+"""Returns losses and gradients at parameters; see :class:`UpdateContext`."""
+
+
+def _no_loss(*params: Array) -> NoReturn:
+    raise SuiteError("gradients that are given have no loss; run the optimizer on a problem")
 
 
 @dataclass
@@ -48,6 +55,12 @@ class UpdateContext:
         The array namespace.
     work
         Work arrays, which other updates share.
+    loss
+        Returns the losses that came with the gradients, shape (lanes,).
+    evaluate
+        Returns losses (lanes,) and gradients (lanes, parameters) of these lanes at other parameters
+        of that shape, on the batch of the step and with the same masks. Nothing else changes, and
+        its time counts as that of gradients.
     """
 
     params: Stacked
@@ -58,6 +71,8 @@ class UpdateContext:
     tensors: tuple[Tensor, ...]
     xp: Namespace
     work: Workspace
+    loss: Callable[[], Array] = _no_loss
+    evaluate: Evaluate = _no_loss
 
 
 @dataclass(frozen=True)

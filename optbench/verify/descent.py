@@ -1,7 +1,7 @@
 """An optimizer led along given gradients, called as :mod:`optbench.engine.stepper` calls it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -27,7 +27,8 @@ Configuration: TypeAlias = Mapping[str, float | str]
 """All hyperparameters of a lane."""
 
 Gradient: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
-"""Gradients (lanes, parameters) at parameters of that shape, for an update counted from 1."""
+"""Gradients (lanes, parameters) at parameters of that shape, for an update counted from 1; as a
+loss, numbers (lanes,)."""
 
 
 class Descent:
@@ -53,6 +54,9 @@ class Descent:
         What computes; by default the CPU.
     problem
         What the optimizer is told that it minimises.
+    loss
+        What has these gradients, for optimizers that look at it: losses (lanes,) at parameters, for
+        an update counted from 1. None where gradients are given.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Descent:
         by_coordinate: bool = False,
         device: Device | None = None,
         problem: str = "given gradients",
+        loss: Gradient | None = None,
     ) -> None:
         self._device = device or NumpyDevice()
         self._shape = (len(configurations), starts.shape[-1])
@@ -87,6 +92,10 @@ class Descent:
             xp=self._device.xp,
             work=self._device.workspace(),
         )
+        if loss is not None:
+            context = replace(context, loss=self._step_loss, evaluate=self._evaluate)
+        self._loss = loss
+        self._step: tuple[Gradient, int] | None = None
         lanes = Lanes(
             context,
             configurations,
@@ -112,9 +121,21 @@ class Descent:
             return
         self._updater.plan(self._hyperparameters, updates)
         for row, update in enumerate(updates):
+            self._step = (gradient, update)
             grads = gradient(self._device.get(self._params.rows), update)
             self._grads.rows[...] = self._put(np.broadcast_to(grads, self._shape))
             self._updater.update(row)
+
+    def _evaluate(self, params: Array) -> tuple[Array, Array]:
+        assert self._loss is not None
+        assert self._step is not None
+        gradient, update = self._step
+        rows = self._device.get(params)
+        with self._device.quiet():  # in a thread of the library's
+            return self._put(self._loss(rows, update)), self._put(gradient(rows, update))
+
+    def _step_loss(self) -> Array:
+        return self._evaluate(self._params.rows)[0]
 
     def path(self, gradient: Gradient, update_count: int) -> np.ndarray:
         """Make updates from the first on; return the parameters after each.
@@ -184,7 +205,8 @@ class Quadratic:
         return sum(tensor.size for tensor in self.tensors)
 
     @property
-    def _curvature(self) -> np.ndarray:
+    def curvature(self) -> np.ndarray:
+        """The curvatures c, shape (parameters,)."""
         return np.geomspace(0.01, 1.0, self.parameters)
 
     def starts(self, seeds: Sequence[int]) -> np.ndarray:
@@ -194,12 +216,12 @@ class Quadratic:
 
     def loss(self, params: np.ndarray) -> np.ndarray:
         """Return the loss of each lane, shape (lanes,)."""
-        losses: np.ndarray = (self._curvature * (params - 1.0) ** 2).sum(axis=1) / 2.0
+        losses: np.ndarray = (self.curvature * (params - 1.0) ** 2).sum(axis=1) / 2.0
         return losses
 
     def gradient(self, params: np.ndarray, update: int) -> np.ndarray:
         """Return the gradients, without noise."""
-        slopes: np.ndarray = self._curvature * (params - 1.0)
+        slopes: np.ndarray = self.curvature * (params - 1.0)
         return slopes
 
     def noisy_gradient(self, seeds: Sequence[int]) -> Gradient:
@@ -233,6 +255,7 @@ class Quadratic:
             dtype=self.dtype,
             by_coordinate=self.by_coordinate,
             problem=self.title,
+            loss=lambda params, _: self.loss(params),
         )
 
 

@@ -138,3 +138,48 @@ def test_mistakes_are_usage_errors(rules, arguments, says):
 
 def test_names_are_completed():
     assert {"adam", "adam-torch"} <= set(complete_optimizer("adam"))
+
+
+def test_two_that_part_end_with_3_and_the_cause(rules):
+    seen = optbench("verify", "optimizer", "adamw", "--against", "adamw-optax", cwd=rules)
+    assert seen.code == 3
+    assert seen.err == (
+        "error: adamw and adamw-optax part at update 1 on a noisy quadratic: "
+        "weight_decay: 0.01 against 0.0001\n"
+    )
+    assert "apart by more than 1e-09" in seen.out
+    assert "What makes B of A" in seen.out
+    given = ("--set", "b.weight_decay=0.01")
+    seen = optbench("verify", "optimizer", "adamw", "--against", "adamw-optax", *given, cwd=rules)
+    assert (seen.code, seen.err) == (0, "")
+    assert seen.out.count("never") == 4
+    assert "What makes" not in seen.out
+
+
+def test_a_comparison_is_an_object_in_json(rules):
+    seen = optbench(
+        *("verify", "optimizer", "adamw", "--against", "sgd", "--set", "lr=0.1"),
+        *("--tolerance", "1e-6", "--format", "json"),
+        cwd=rules,
+    )
+    assert seen.code == 3
+    found = json.loads(seen.out)
+    assert (found["first"], found["second"], found["tolerance"]) == ("adamw", "sgd", 1e-6)
+    assert found["agrees"] is False
+    assert [len(found["partings"]), found["partings"][0]["update"]] == [4, 1]
+    assert list(found["partings"][0]["differences"]) == ["1", "10", "100"]
+    assert {cause["what"] for cause in found["causes"]} >= {"divides by", "beta1"}
+    assert found["notes"] == ["sgd lacks beta1, beta2, eps, weight_decay of adamw"]
+    assert found["notes"][0] in seen.err
+
+
+def test_what_has_no_known_cause_says_so(rules):
+    seen = optbench("verify", "optimizer", "rules.py:Uphill", "--against", "adam", cwd=rules)
+    assert seen.code == 3
+    assert "no known variant of one is the other" in seen.err
+    assert len(seen.err.splitlines()[-1:]) == 1
+
+
+def test_a_tolerance_needs_two(rules):
+    seen = optbench("verify", "optimizer", "adam", "--tolerance", "1e-3", cwd=rules)
+    assert "give --against as well" in seen.message

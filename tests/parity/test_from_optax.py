@@ -316,9 +316,6 @@ def fit(name, **given):
         ("mine.py:nothing", "mine.py:nothing returns float, not a gradient transformation; name"),
         ("mine.py:nope", "has no 'nope'; known are clipped"),
         ("mine.py", "'mine.py' names a file only"),
-        ("polyak_sgd", "mine needs value in every update; an optimizer of a suite gets"),
-        ("lbfgs", "mine needs value, grad, value_fn in every update"),
-        ("momo", "mine needs value in every update"),
         ("lion", "lion: lr has no default; give one"),
     ],
 )

@@ -39,7 +39,7 @@ def find(rest: str) -> Plugin:
     import optax.contrib
 
     name = rest.removeprefix("contrib.")
-    for module in (optax, optax.contrib):
+    for module in (optax.contrib,) if name != rest else (optax, optax.contrib):
         if hasattr(module, name) and not name.startswith("_"):
             return plugins.load(f"{module.__name__}:{name}")
     place, dot, last = name.rpartition(".")

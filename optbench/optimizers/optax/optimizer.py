@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
+from textwrap import shorten
 from typing import Any, ClassVar
 
 from typing_extensions import override
@@ -16,7 +17,7 @@ from typing_extensions import override
 from optbench.arrays import Array
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext, Updater
-from optbench.optimizers.modifiers import LEARNING_RATE
+from optbench.optimizers.modifiers import GRADIENT, LEARNING_RATE
 from optbench.optimizers.optax.factory import Factory, factory_of, find, jax_on
 from optbench.optimizers.optax.noise import STREAM
 from optbench.optimizers.optax.transformation import CompiledTransformation, compiled_for
@@ -26,6 +27,18 @@ from optbench.plugins import Plugin, Source, load_unchanged
 
 LIBRARIES = ("optax", "jax", "jaxlib")
 """What computes an update, whoever wrote the transformation."""
+
+BEYOND = {
+    "batch dimension": (
+        "needs the gradient of every example, and lanes have that of a batch; "
+        "optax:noisy_sgd adds noise to it"
+    ),
+    "obj_fn must be provided": (
+        "needs second derivatives of the loss; choose one that takes gradients and losses, "
+        "as optax:lbfgs"
+    ),
+}
+"""What lanes cannot give a transformation, by words of what it raises."""
 
 
 def optax_optimizer(rest: str) -> "OptaxOptimizer":
@@ -87,8 +100,9 @@ class OptaxOptimizer(Optimizer):
         Raises
         ------
         SuiteError
-            If one raises, if it asks for more than gradients, state and parameters, if it draws
-            random numbers without a key, or if its learning rate is to be scheduled and cannot be.
+            If one raises, if it asks for what a suite cannot give, if it draws random numbers
+            without a key, if its learning rate is to be scheduled and cannot be, or if gradients
+            are to be changed where it evaluates the loss itself.
         """
         uphill = False
         seen: set[CompiledTransformation] = set()
@@ -97,6 +111,7 @@ class OptaxOptimizer(Optimizer):
             compiled = compiled_for(self._factory, recorded, task.tensors, task.dtype)
             self._check_compiled(task, compiled)
             self._check_rate(task, recorded, compiled)
+            self._check_gradients(task, recorded, compiled)
             if compiled not in seen and not isinstance(recorded.get("lr"), float):
                 uphill |= compiled.trial(self._factory.values(recorded)) > 0
             seen.add(compiled)
@@ -126,10 +141,31 @@ class OptaxOptimizer(Optimizer):
         if needs_more:
             names = ", ".join(re.findall(r"'(\w+)'", arguments))
             raise SuiteError(
-                f"{task.label} needs {names} in every update; "
-                "an optimizer of a suite gets gradients, state and parameters only"
+                f"{task.label} needs {names} in every update; an optimizer of a suite gets "
+                "gradients, state, parameters, value, grad and value_fn only"
             ) from compiled.error
-        raise SuiteError(f"{task.label} cannot run on {task.problem}: {said}") from compiled.error
+        for word, text in BEYOND.items():
+            if word in said:
+                raise SuiteError(f"{task.label} {text}") from compiled.error
+        shapes = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in task.tensors)
+        raise SuiteError(
+            f"{task.label} cannot run on {task.problem}: {said}; it has to take tensors of the "
+            f"shapes {shorten(shapes, 120, placeholder=' …')}"
+        ) from compiled.error
+
+    def _check_gradients(
+        self, task: Task, recorded: Mapping[str, float | str], compiled: CompiledTransformation
+    ) -> None:
+        """Refuse to change gradients that are to be those of the loss that an update evaluates."""
+        own = [argument.name for argument in self.hyperparameters]
+        changing = [
+            each.name for each in GRADIENT if each.name in recorded and each.name not in own
+        ]
+        if changing and compiled.asks:
+            raise SuiteError(
+                f"{task.label} evaluates the loss itself, which {changing[0]} does not change; "
+                f"leave {changing[0]} out"
+            )
 
     def _check_rate(
         self, task: Task, recorded: Mapping[str, float | str], compiled: CompiledTransformation

@@ -3,17 +3,23 @@
 The update of one lane is a function of its hyperparameters, parameters, gradient and state. It is
 vectorised over lanes and compiled once:
 
-    updates, state = transformation(hyperparameters).update(gradient, state, parameters)
+    updates, state = transformation(hyperparameters).update(gradient, state, parameters, **extra)
     parameters = apply_updates(parameters, updates)
+
+Extra arguments are ``value``, ``grad`` and ``value_fn`` as optax has them, and the ``grad_fn`` of
+its SAM; a transformation is given those that its ``update`` takes. The functions call back to the
+engine, which computes the loss and the gradient of all lanes on the batch of the step.
 
 Lanes meet nowhere in it, but XLA may order an operation within a lane by the number of lanes, so
 that lanes are independent to 1e-6 relative and not to the bit. Hyperparameters have the precision
 of the parameters, as with optax.inject_hyperparams.
 """
 
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -25,8 +31,17 @@ from optbench.rng import process_generators
 NOISE = "noise of the lane"
 """A column beside the hyperparameters; see :mod:`optbench.optimizers.optax.noise`."""
 
+CALLER = "number of the caller"
+"""Another one, of integers: which of the evaluators of a compiled update its lanes ask."""
+
+Evaluate: TypeAlias = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Returns losses (lanes,) and gradients (lanes, parameters) at parameters of that shape."""
+
 MOST_KEPT = 256
 """Compiled updates of a factory that are kept for later blocks."""
+
+CALL_BACK = re.compile(r"\bindex = \d+ : ui64")
+"""What XLA calls a function of Python in the text of an update: a number that is never the same."""
 
 
 class CompiledTransformation:
@@ -49,15 +64,23 @@ class CompiledTransformation:
     ----------
     begin
         Takes columns (lanes,) by name and parameters (lanes, parameters), and returns the state.
-        The column :data:`NOISE` holds integers.
+        The columns :data:`NOISE` and :data:`CALLER` hold integers.
     step
-        Takes columns, parameters, gradients and state, and returns new parameters and state. The
-        state that it is given cannot be used afterwards.
+        Takes columns, parameters, gradients, losses (lanes,) and state, and returns new parameters
+        and state. The state that it is given cannot be used afterwards.
+    evaluators
+        What steps call that :attr:`asks`, by the number of the caller, until they have ended;
+        blocks in several threads share a compiled update. Who has none gets losses and gradients
+        of 0.
     average
         Takes parameters and the state of schedule_free, and returns the parameters to evaluate.
     repeats
         Whether users' code was the same when it was traced again, and states of random generators;
         see :func:`~optbench.optimizers.repeats.check_alike`.
+    takes_loss
+        Whether an update looks at the loss that came with the gradient.
+    asks
+        Whether an update evaluates the loss at parameters of its choice.
     error
         What the transformation raises where these names are traced; None if it works.
     """
@@ -85,9 +108,11 @@ class CompiledTransformation:
         self._tensors = tensors
         self._dtype = dtype
         self.begin: Callable[..., Any] = jax.jit(jax.vmap(self._begin))
-        self.step: Callable[..., Any] = jax.jit(jax.vmap(self._step), donate_argnums=3)
+        self.step: Any = jax.jit(jax.vmap(self._step), donate_argnums=4)
         self.average: Callable[..., Any] = jax.jit(jax.vmap(self._average))
+        self.evaluators: dict[int, Evaluate] = {}
         self.repeats: tuple[bool, list[bytes]] = (True, [b""] * 3)
+        self.takes_loss = self.asks = False
         self.error = self._attempt()
 
     def trial(self, values: Mapping[str, Any]) -> float:
@@ -98,8 +123,9 @@ class CompiledTransformation:
             params = 0.1 * generator.standard_normal((1, size)).astype(self._dtype)
             grads = generator.standard_normal((1, size)).astype(self._dtype)
             columns = {name: np.array([values[name]], self._dtype) for name in self.traced}
-            columns[NOISE] = np.zeros(1, np.int32)
-            moved, _ = self.step(columns, params, grads, self.begin(columns, params))
+            columns |= {name: np.zeros(1, np.int32) for name in (NOISE, CALLER)}
+            losses = np.zeros(1, self._dtype)
+            moved, _ = self.step(columns, params, grads, losses, self.begin(columns, params))
             return float(np.sum((np.asarray(moved) - params) * grads))
 
     def _attempt(self) -> BaseException | None:
@@ -109,18 +135,23 @@ class CompiledTransformation:
         size = sum(tensor.size for tensor in self._tensors)
         with jax_on(None, self._dtype):
             rows = jax.ShapeDtypeStruct((1, size), self._dtype)
-            columns = {name: jax.ShapeDtypeStruct((1,), self._dtype) for name in self.traced}
-            columns[NOISE] = jax.ShapeDtypeStruct((1,), np.int32)
+            losses = jax.ShapeDtypeStruct((1,), self._dtype)
+            columns = dict.fromkeys(self.traced, losses)
+            columns |= dict.fromkeys((NOISE, CALLER), jax.ShapeDtypeStruct((1,), np.int32))
             try:
                 state = jax.eval_shape(self.begin, columns, rows)
-                jax.eval_shape(self.step, columns, rows, rows, state)
+                traced = self.step.trace(columns, rows, rows, losses, state).jaxpr.jaxpr
+                loss = traced.invars[len(columns) + 2]
+                self.takes_loss = any(
+                    loss is each for equation in traced.eqns for each in equation.invars
+                ) or any(loss is each for each in traced.outvars)
                 if self._factory.plugin.source.package != "optax":
-                    self.repeats = self._traced_again(columns, rows)
+                    self.repeats = self._traced_again(columns, rows, losses)
             except (Exception, SystemExit) as error:  # a user's code may raise anything
                 return error
         return None
 
-    def _traced_again(self, columns: Any, rows: Any) -> tuple[bool, list[bytes]]:
+    def _traced_again(self, columns: Any, rows: Any, losses: Any) -> tuple[bool, list[bytes]]:
         """Return the arguments of :func:`~optbench.optimizers.repeats.check_alike`.
 
         What is drawn while an update is traced would be compiled in.
@@ -130,10 +161,11 @@ class CompiledTransformation:
         states, texts = [process_generators()], []
         for _ in range(2):
             # A new function each time, since JAX traces none twice.
-            def update(columns: Any, row: Any, grad: Any) -> Any:
-                return self._step(columns, row, grad, self._begin(columns, row))
+            def update(columns: Any, row: Any, grad: Any, loss: Any) -> Any:
+                return self._step(columns, row, grad, loss, self._begin(columns, row))
 
-            texts.append(jax.jit(jax.vmap(update)).lower(columns, rows, rows).as_text())
+            text = jax.jit(jax.vmap(update)).lower(columns, rows, rows, losses).as_text()
+            texts.append(CALL_BACK.sub("", text))
             states.append(process_generators())
         return texts[0] == texts[1], states
 
@@ -166,28 +198,86 @@ class CompiledTransformation:
         """Return the state of one lane at its start, of the types that it has after an update."""
         import jax
 
-        params = self._tree(row)
-        made = self._made(hyperparameters)
-        state = made.init(params)
-        then = jax.eval_shape(lambda state: made.update(params, state, params)[1], state)
+        state = self._made(hyperparameters).init(self._tree(row))
+        then = jax.eval_shape(
+            lambda state: self._updated(hyperparameters, row, row, row.sum(), state)[1], state
+        )
         if jax.tree.structure(then) != jax.tree.structure(state):
             raise TypeError("its state has another structure after an update")
         typed = jax.tree.map(_of_type, state, then)
         noise = hyperparameters[NOISE]
         return jax.tree.map(lambda leaf, like: with_noise(leaf, like, noise), typed, then)
 
-    def _step(self, hyperparameters: Mapping[str, Any], row: Any, grad: Any, state: Any) -> Any:
+    def _step(
+        self, hyperparameters: Mapping[str, Any], row: Any, grad: Any, loss: Any, state: Any
+    ) -> Any:
         import optax
 
-        params = self._tree(row)
-        made = self._made(hyperparameters)
-        updates, state = made.update(self._tree(grad), state, params)
-        return self._row(optax.apply_updates(params, updates)), state
+        updates, state = self._updated(hyperparameters, row, grad, loss, state)
+        return self._row(optax.apply_updates(self._tree(row), updates)), state
+
+    def _updated(
+        self, hyperparameters: Mapping[str, Any], row: Any, grad: Any, loss: Any, state: Any
+    ) -> Any:
+        """Return the updates of a transformation and its new state."""
+        caller = hyperparameters[CALLER]
+        made, grads = self._made(hyperparameters), self._tree(grad)
+        offered = {
+            "value": loss,
+            "grad": grads,
+            "value_fn": lambda params: self._value(params, caller),
+            "grad_fn": lambda params, _=None: self._gradient(params, caller),  # _ counts calls
+        }
+        taken = inspect.signature(made.update).parameters
+        # Line searches refuse what neither they nor value_fn take.
+        anything = any(each.kind is each.VAR_KEYWORD for each in taken.values())
+        given = {
+            name: each
+            for name, each in offered.items()
+            if name in taken or (anything and name != "grad_fn")
+        }
+        return made.update(grads, state, self._tree(row), **given)
+
+    def _value(self, params: Any, caller: Any) -> Any:
+        """Return the loss of a lane at some parameters; JAX can take its first derivative."""
+        import jax
+
+        value = jax.custom_vjp(lambda row, caller: self._evaluated(row, caller)[0])
+        value.defvjp(self._evaluated, lambda grad, scale: (scale * grad, None))
+        return value(self._row(params), caller)
+
+    def _gradient(self, params: Any, caller: Any) -> Any:
+        return self._tree(self._evaluated(self._row(params), caller)[1])
+
+    def _evaluated(self, row: Any, caller: Any) -> Any:
+        """Return the loss of a lane and its gradient, computed by the engine."""
+        import jax
+
+        self.asks = True
+        # Bits go there and back: JAX rounds float64 in a thread that did not ask for it.
+        bits = jax.lax.bitcast_convert_type(row, np.uint32)
+        shapes = jax.ShapeDtypeStruct(bits.shape[1:], np.uint32), bits
+        losses, grads = jax.pure_callback(
+            self._called, shapes, caller, bits, vmap_method="broadcast_all"
+        )
+        return tuple(jax.lax.bitcast_convert_type(each, row.dtype) for each in (losses, grads))
+
+    def _called(self, callers: Any, bits: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what an evaluator returns, all as bits, of parameters of all its lanes."""
+        evaluate = self.evaluators.get(int(np.asarray(callers)[0]), _flat)
+        rows = np.ascontiguousarray(bits).view(self._dtype).reshape(bits.shape[:2])
+        losses, grads = (np.ascontiguousarray(each).view(np.uint32) for each in evaluate(rows))
+        return losses.reshape(len(bits), *bits.shape[2:]), grads.reshape(bits.shape)
 
     def _average(self, row: Any, state: Any) -> Any:
         import optax.contrib
 
         return self._row(optax.contrib.schedule_free_eval_params(state, self._tree(row)))
+
+
+def _flat(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return losses and gradients of 0, for updates whose results nobody uses."""
+    return np.zeros(len(rows), rows.dtype), np.zeros_like(rows)
 
 
 def compiled_for(

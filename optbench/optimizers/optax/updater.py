@@ -1,6 +1,9 @@
 """Runs gradient transformations of optax on the lanes of a block."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -11,10 +14,17 @@ from optbench.errors import SuiteError, argument
 from optbench.optimizers.base import HostColumns, Lanes, Updater
 from optbench.optimizers.optax.factory import Factory, jax_on
 from optbench.optimizers.optax.noise import is_key, noise_of
-from optbench.optimizers.optax.transformation import NOISE, CompiledTransformation, compiled_for
+from optbench.optimizers.optax.transformation import (
+    CALLER,
+    NOISE,
+    CompiledTransformation,
+    compiled_for,
+)
 
 ON_CPU = 1
 """What DLPack calls the CPU."""
+
+_CALLERS = count(1)
 
 
 class _Group:
@@ -53,11 +63,18 @@ class OptaxUpdater(Updater):
 
     def __init__(self, factory: Factory, lanes: Lanes, state: Mapping[str, Array] | None) -> None:
         self._params, self._grads = lanes.context.params.rows, lanes.context.grads.rows
+        self._loss, self._evaluate = lanes.context.loss, lanes.context.evaluate
         self._xp = lanes.context.xp
         self._dtype = lanes.dtype
         self._device = _device_of(self._params)
         self._lanes = len(lanes.hyperparameters)
         self._groups = list(_groups(factory, lanes))
+        self._takes_loss = any(group.compiled.takes_loss for group in self._groups)
+        if self._device is not None and any(group.compiled.asks for group in self._groups):
+            raise SuiteError(
+                "an optimizer that evaluates the loss itself cannot do so on a GPU; "
+                f"run with {argument('device', 'cpu')}"
+            )
         with self._active():
             for group in self._groups:
                 self._start(group, factory, lanes, state)
@@ -79,13 +96,14 @@ class OptaxUpdater(Updater):
         }
         noises = [noise_of(lanes.seeds[place]) for place in group.places]
         group.columns[NOISE] = np.array(noises, np.int32)
+        group.columns[CALLER] = np.zeros(len(noises), np.int32)  # nobody, until all is compiled
         compiled, columns = group.compiled, group.columns
         group.state = compiled.begin(columns, self._of(group, self._params))
         # Compiled here, an update takes no longer the first time, when it is timed.
+        rows = (self._params, self._grads, self._params[:, 0])
         spare = compiled.begin(columns, self._of(group, self._params))
-        compiled.step(
-            columns, *(self._of(group, rows) for rows in (self._params, self._grads)), spare
-        )
+        compiled.step(columns, *(self._of(group, each) for each in rows), spare)
+        columns[CALLER] = np.full(len(group.places), next(_CALLERS), np.int32)
         if state is not None:
             group.state = jax.tree_util.tree_map_with_path(
                 lambda path, leaf: self._restored(leaf, group, state[_name(path, leaf)]),
@@ -129,11 +147,39 @@ class OptaxUpdater(Updater):
     def update(self, row: int) -> None:
         with self._active():
             moved = []
+            losses = self._loss() if self._takes_loss else self._params[:, 0]
             for group in self._groups:
-                params, grads = self._of(group, self._params), self._of(group, self._grads)
-                rows, group.state = group.compiled.step(group.at(row), params, grads, group.state)
+                given = (self._of(group, each) for each in (self._params, self._grads, losses))
+                with self._answering(group):
+                    rows, group.state = group.compiled.step(group.at(row), *given, group.state)
                 moved.append(rows)
             self._write(moved, self._params)
+
+    @contextmanager
+    def _answering(self, group: _Group) -> Iterator[None]:
+        """Answer what a group's update asks, until it has ended."""
+        if not group.compiled.asks:
+            yield
+            return
+        import jax
+
+        caller = int(group.columns[CALLER][0])
+        group.compiled.evaluators[caller] = partial(self._evaluated, group)
+        try:
+            yield
+            jax.block_until_ready(group.state)
+        finally:
+            del group.compiled.evaluators[caller]
+
+    def _evaluated(self, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return losses and gradients of a group's lanes at other parameters; others stay."""
+        params = self._xp.asarray(self._params, copy=True)
+        params[group.index, ...] = self._xp.asarray(rows)
+        losses, grads = self._evaluate(params)
+        return (
+            np.asarray(losses[group.index, ...]).astype(self._dtype),
+            np.asarray(grads[group.index, ...]).astype(self._dtype),
+        )
 
     def _write(self, parts: Sequence[Any], rows: Array) -> None:
         """Write what the groups gave into an array (lanes, …)."""
