@@ -9,7 +9,7 @@ from optbench.arrays import Array, Stacked, stack
 from optbench.device.base import Device
 from optbench.device.stopwatch import Stopwatch
 from optbench.engine.block import Block, Group
-from optbench.optimizers.base import Lanes, UpdateContext, at_row, host_columns
+from optbench.optimizers.base import Lanes, Objective, UpdateContext, at_row, host_columns
 from optbench.optimizers.modifiers import Common
 
 
@@ -26,6 +26,8 @@ class Updates:
         What computes.
     state
         What :attr:`state` gave; None at the start.
+    objective
+        What the lanes minimise, for rules that evaluate it again.
 
     Attributes
     ----------
@@ -41,6 +43,7 @@ class Updates:
         context: UpdateContext,
         device: Device,
         state: Mapping[str, Array] | None,
+        objective: Objective | None = None,
     ) -> None:
         self._problem = problem = block.problem
         self._device = device
@@ -71,6 +74,7 @@ class Updates:
             self._put,
             problem.dtype,
             [lane.seed for lane in group.lanes],
+            objective,
         )
         self._updater = group.optimizer.begin(lanes, state)
 

@@ -15,7 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
-from optbench.errors import argument
+from optbench.errors import SuiteError, argument
 from optbench.plugins import Plugin
 from optbench.settings import Setting
 
@@ -104,6 +104,9 @@ class Lanes:
         That precision: ``"float32"`` or ``"float64"``.
     seeds
         The seed of each lane.
+    objective
+        What the lanes minimise, for rules that evaluate it again within an update; None where
+        there are gradients only.
     """
 
     context: UpdateContext
@@ -112,6 +115,40 @@ class Lanes:
     put: Callable[[np.ndarray], Array]
     dtype: str
     seeds: Sequence[int]
+    objective: "Objective | None" = None
+
+
+class Objective(ABC):
+    """The loss that lanes minimise, on the batch of the update that is being made."""
+
+    @abstractmethod
+    def loss(self, lane: int) -> float:
+        """Return the loss of a lane at the parameters that its gradient was computed at."""
+
+    @abstractmethod
+    def evaluate(self, lane: int, params: Array, grads: Array) -> float:
+        """Return the loss of a lane at other parameters, and write its gradient.
+
+        Parameters
+        ----------
+        params, grads
+            Of this lane: (parameters,) each. Nothing else changes.
+        """
+
+
+def required(objective: Objective | None) -> Objective:
+    """Return what lanes minimise, for a rule that cannot do without.
+
+    Raises
+    ------
+    SuiteError
+        If there are gradients only.
+    """
+    if objective is None:
+        raise SuiteError(
+            "it evaluates the loss itself, and here are gradients only; run it on a problem"
+        )
+    return objective
 
 
 class Optimizer(ABC):
@@ -136,6 +173,8 @@ class Optimizer(ABC):
     """Whether it is meant for gradients without noise."""
     random: bool = False
     """Whether it draws random numbers of its own, others for each seed of a lane."""
+    resumable: bool = True
+    """Whether what it carries can be saved; else interrupted lanes start anew."""
     source: ClassVar[str] = ""
     """The paper or library, in a line."""
     partner: ClassVar[str | None] = None
@@ -221,7 +260,10 @@ class Updater(ABC):
     @property
     @abstractmethod
     def state(self) -> Mapping[str, Array]:
-        """All that the optimizer carries to the next update: arrays (lanes, …) by name."""
+        """All that the optimizer carries to the next update: arrays (lanes, …) by name.
+
+        Where that cannot be saved, they are NumPy's arrays of objects.
+        """
 
     @abstractmethod
     def eval_params(self) -> Array:
