@@ -5,7 +5,6 @@ A lane's parameters are tensors in its row; nothing is copied.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -74,7 +73,7 @@ class _Lane:
     grads: list[Any]
     optimizer: Any
     parts: dict[str, tuple[Any, list[dict[str, Any]]]]
-    noise: Noise | None = None
+    noise: Noise
     begun: dict[str, dict[str, list[Leaf]]] = field(default_factory=dict)
     lrs: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
     broken: bool = False
@@ -87,10 +86,6 @@ class _Lane:
             path: {name: _still(value) for name, value in self._beside(path).items()}
             for path in self.parts
         }
-
-    def drawing(self) -> AbstractContextManager[None]:
-        """Let what is drawn come from the lane's own generators, if it has any."""
-        return nullcontext() if self.noise is None else self.noise.drawn()
 
     def _beside(self, path: str) -> dict[str, Any]:
         """Return what may be carried beside ``state``: entries of groups, and attributes."""
@@ -119,8 +114,9 @@ class _Lane:
     def carried(self) -> dict[str, Any]:
         """Return all that the next step depends on and that construction does not bring back."""
         whole = {path: self._carried(path) for path in self.parts}
-        noise = {} if self.noise is None else {"noise": self.noise.carried()}
-        return whole.pop("") | ({"within": whole} if whole else {}) | noise
+        noise = self.noise.carried()
+        own = whole.pop("")
+        return own | ({"within": whole} if whole else {}) | ({"noise": noise} if noise else {})
 
     def _carried(self, path: str) -> dict[str, Any]:
         import torch
@@ -148,8 +144,7 @@ class _Lane:
         own = {key: carried[key] for key in ("params", "state", "beside")}
         for path, each in {"": own, **carried.get("within", {})}.items():
             self._restore(path, each)
-        if self.noise is not None:
-            self.noise.restore(carried["noise"])
+        self.noise.restore(carried.get("noise", {}))
 
     def _restore(self, path: str, carried: Mapping[str, Any]) -> None:
         optimizer, groups = self.parts[path]
@@ -175,8 +170,7 @@ class _Lane:
         groups = {id(group): group for _, own in self.parts.values() for group in own}
         self.lrs = list(zip(groups.values(), rates, strict=True))
         self.broken = other.broken
-        if self.noise is not None and other.noise is not None:
-            self.noise.restore(other.noise.carried())
+        self.noise.restore(other.noise.carried())
 
 
 def _states_of(optimizer: Any) -> Any:
@@ -204,7 +198,7 @@ class TorchLanes:
     layout
         How they are given to PyTorch.
     noises
-        What the generators of each lane are seeded with, if they have their own.
+        The generators of each lane.
     """
 
     def __init__(
@@ -215,7 +209,7 @@ class TorchLanes:
         grads: Any,
         tensors: Sequence[Tensor],
         layout: Layout,
-        noises: Sequence[int] | None = None,
+        noises: Sequence[Noise],
     ) -> None:
         import torch
 
@@ -226,10 +220,9 @@ class TorchLanes:
             Given(tuple(map(torch.nn.Parameter, _split(row, shapes))), parts)
             for row in params.unbind()
         ]
-        drawn = [None if noises is None else Noise(noises[lane]) for lane in range(len(given))]
         alone = []
-        for own, values, noise in zip(given, arguments, drawn, strict=True):
-            with nullcontext() if noise is None else noise.drawn():
+        for own, values, noise in zip(given, arguments, noises, strict=True):
+            with noise.drawn():
                 alone.append(make(own, values))
         lane_parts = [_parts(optimizer) for optimizer in alone]
         if layout.together and len(alone) > 1:
@@ -247,7 +240,7 @@ class TorchLanes:
         self.lanes = [
             _Lane(row, grad, list(own.params), _split(grad, shapes), optimizer, within, noise)
             for row, grad, own, optimizer, within, noise in zip(
-                params.unbind(), grads.unbind(), given, alone, lane_parts, drawn, strict=True
+                params.unbind(), grads.unbind(), given, alone, lane_parts, noises, strict=True
             )
         ]
         self._shared = layout.together and len(alone) > 1
@@ -262,7 +255,7 @@ class TorchLanes:
         """Call ``train()`` or ``eval()`` of optimizers that have both."""
         if self.switches:
             for lane in self.lanes[:1] if self._shared else self.lanes:
-                with lane.drawing():
+                with lane.noise.drawn():
                     getattr(lane.optimizer, mode)()
 
     def take(self, others: Sequence[_Lane]) -> None:
@@ -358,7 +351,7 @@ def _step_alone(lane: _Lane, closure: Callable[[], Any] | None) -> None:
     if lane.broken:
         return
     try:
-        with lane.drawing():
+        with lane.noise.drawn():
             lane.optimizer.step() if closure is None else lane.optimizer.step(closure)
     except Exception:
         values = [lane.row, *lane.grads]

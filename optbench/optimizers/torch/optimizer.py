@@ -134,7 +134,7 @@ class TorchOptimizer(Optimizer):
     @property
     def random(self) -> bool:  # type: ignore[override]
         """Whether it draws random numbers, as far as it has been tried."""
-        return self._habits is not None and self._habits.random
+        return self._habits is not None and bool(self._habits.draws)
 
     @property
     def resumable(self) -> bool:  # type: ignore[override]

@@ -12,6 +12,7 @@ import numpy as np
 
 from optbench.arrays import Tensor
 from optbench.optimizers.torch.lanes import Arguments, Layout, Make, TorchLanes
+from optbench.optimizers.torch.noise import GENERATORS, Noise
 from optbench.optimizers.torch.state import alike, decode, encode, equal, leaves
 
 STEPS = 12
@@ -28,14 +29,14 @@ class Habits:
     ----------
     closure
         Whether its step takes a closure, to evaluate the loss again.
-    random
-        Whether it draws from generators of the process, which are then those of the lane.
+    draws
+        Names of the generators of the process that it draws from, which are then the lane's.
     saved
         Whether what it carries can be saved; else it can be copied.
     """
 
     closure: bool = False
-    random: bool = False
+    draws: tuple[str, ...] = ()
     saved: bool = True
 
 
@@ -130,7 +131,7 @@ class Trial:
     def _lanes(self, layout: Layout, habits: Habits, params: Any) -> TorchLanes:
         import torch
 
-        noises = range(len(params)) if habits.random else None
+        noises = [Noise(number, habits.draws) for number in range(len(params))]
         grads = torch.zeros_like(params)
         return TorchLanes(
             self._make, self._arguments, params, grads, self._tensors, layout, noises
@@ -158,18 +159,18 @@ class Trial:
                     return self.habits(closure=True)
                 except Exception:
                     raise error from None
-        habits = Habits(closure, random=True)
+        habits = Habits(closure, tuple(GENERATORS))
         for lanes in self.path(Layout(), habits):  # noqa: B007 - the last one is looked at
             pass
-        random = any(lane.noise is not None and lane.noise.used for lane in lanes.lanes)
-        return replace(habits, random=random)
+        used = set().union(*(lane.noise.used for lane in lanes.lanes))
+        return replace(habits, draws=tuple(sorted(used)))
 
     def layout(self, habits: Habits, *, flat: bool) -> Layout:
         """Return the fastest layout that gives the same paths as lanes alone do.
 
         ``flat`` says whether a lane may be one tensor.
         """
-        if habits.closure or habits.random or not habits.saved:
+        if habits.closure or habits.draws or not habits.saved:
             return Layout()
         alone = list(self._seen(Layout()))
         one_tensor = len(self._tensors) == 1 and len(self._tensors[0].shape) == 1

@@ -9,7 +9,7 @@ from typing_extensions import override
 from optbench.arrays import Array, Namespace
 from optbench.optimizers.base import HostColumns, Lanes, Objective, Updater, required
 from optbench.optimizers.torch.lanes import Arguments, Layout, Make, TorchLanes
-from optbench.optimizers.torch.noise import noise_of
+from optbench.optimizers.torch.noise import Noise, noise_of
 from optbench.optimizers.torch.state import decode, encode
 from optbench.optimizers.torch.trials import Habits
 
@@ -82,7 +82,7 @@ class TorchUpdater(Updater):
         self._objective = None
         if habits.closure:
             self._objective = _Objective(required(lanes.objective), lanes.context.xp)
-        self._noises = [noise_of(seed) for seed in lanes.seeds] if habits.random else None
+        self._seeds = lanes.seeds
         self._xp = lanes.context.xp
         self._rows = lanes.context.params.rows
         self._params = torch.from_dlpack(self._rows)
@@ -100,9 +100,8 @@ class TorchUpdater(Updater):
 
     def _begun(self, params: Any, grads: Any, state: Mapping[str, Array] | None) -> TorchLanes:
         given = self._arguments
-        lanes = TorchLanes(
-            self._make, given, params, grads, self._tensors, self._layout, self._noises
-        )
+        noises = [Noise(noise_of(seed), self._habits.draws) for seed in self._seeds]
+        lanes = TorchLanes(self._make, given, params, grads, self._tensors, self._layout, noises)
         if state and not self._habits.saved:
             lanes.take(state[LANES].tolist())
         elif state:
