@@ -113,7 +113,7 @@ class Stepper:
     @property
     def resumable(self) -> bool:
         """Whether the lanes can go on from what is saved."""
-        return all(group.optimizer.resumable for group in self._block.groups)
+        return not any(_is_held(array) for slots in self.state.slots for array in slots.values())
 
     def take_seconds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the time since the last call that went into gradients and into updates.

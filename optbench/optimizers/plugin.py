@@ -1,6 +1,7 @@
 """Optimizers from a user's own code or another library: what a name becomes for the registry.
 
-A name is ``path/to/file.py:NAME`` or ``package.module:NAME`` for a class of this contract,
+A name is ``path/to/file.py:NAME`` or ``package.module:NAME`` for a class of this contract, or for
+one with ``update(params, grads)`` as textbooks write it,
 ``torch:NAME`` or ``optax:NAME`` for an optimizer of those libraries or written for them, or the
 name of an entry point of the group ``optbench.optimizers``.
 """
@@ -15,6 +16,7 @@ from typing_extensions import override
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Elementwise, Optimizer, Task
 from optbench.optimizers.repeats import check_repeats
+from optbench.optimizers.textbook import textbook_class
 from optbench.plugins import LIBRARIES, Plugin
 from optbench.plugins.adopt import Adopted, Adopter, checked_notices
 
@@ -56,6 +58,8 @@ class _Adopter(Adopter[Optimizer]):
         torch = sys.modules.get("torch")
         if torch is not None and _is_class_of(given, torch.optim.Optimizer):
             raise SuiteError(f"{plugin.title} is PyTorch's; write torch:{plugin.spec}")
+        if isinstance(given, type) and callable(getattr(given, "update", None)):
+            return textbook_class(plugin)
         remedy = "give a subclass of optbench.optimizers.Optimizer"
         if all(callable(getattr(given, name, None)) for name in ("init", "update")):
             remedy = "if it is optax's, write a function that returns it and name that: optax:NAME"

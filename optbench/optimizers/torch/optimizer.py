@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from optbench import plugins
-from optbench.arrays import Array
+from optbench.arrays import Array, Tensor
 from optbench.errors import SuiteError, UsageError, nearest
 from optbench.optimizers.arguments import Argument
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext
@@ -256,28 +256,53 @@ class TorchOptimizer(Optimizer):
         import torch
 
         one_thread()
-        tensors = lanes.context.tensors
-        if self._layout is None or self._habits is None:
-            own = [argument.name for argument in self.hyperparameters]
-            given = [{name: lane[name] for name in own} for lane in lanes.hyperparameters]
-            tried = [self._recipe.values(given[place]) for place in chosen(given)]
-            device = torch.from_dlpack(lanes.context.params.rows).device
-            trial = Trial(self._recipe, tried, tensors, lanes.dtype, device)
-            if self._habits is None:
-                task = Task(self.name, "these lanes", tensors, lanes.dtype, False, given)
-                self._try(trial, task)
-            self._layout = trial.layout(self._settled, flat=self._recipe.flat)
+        device = torch.from_dlpack(lanes.context.params.rows).device
+        layout = self._laid_out(lanes.hyperparameters, lanes.context.tensors, lanes.dtype, device)
         arguments = [self._recipe.values(lane) for lane in lanes.hyperparameters]
         scheduled = bool(self._schedule(lanes.hyperparameters[0]))
         return TorchUpdater(
             self._recipe,
             arguments,
-            self._layout,
+            layout,
             self._settled,
             lanes,
             state,
             scheduled=scheduled,
         )
+
+    def _laid_out(
+        self,
+        configurations: Sequence[Mapping[str, float | str]],
+        tensors: Sequence[Tensor],
+        dtype: str,
+        device: Any,
+    ) -> Layout:
+        """Return how lanes are given to PyTorch, as a few of the first ones showed."""
+        if self._layout is None or self._habits is None:
+            own = [argument.name for argument in self.hyperparameters]
+            given = [{name: lane[name] for name in own} for lane in configurations]
+            tried = [self._recipe.values(given[place]) for place in chosen(given)]
+            trial = Trial(self._recipe, tried, tensors, dtype, device)
+            if self._habits is None:
+                self._try(trial, Task(self.name, "these lanes", tuple(tensors), dtype, False, given))
+            self._layout = trial.layout(self._settled, flat=self._recipe.flat)
+        return self._layout
+
+    @property
+    def habits(self) -> Habits | None:
+        """What it needs, once it has been tried."""
+        return self._habits
+
+    def steps_together(
+        self,
+        configurations: Sequence[Mapping[str, float | str]],
+        tensors: Sequence[Tensor],
+        dtype: str,
+    ) -> bool:
+        """Say whether one instance of it steps all of these lanes on a CPU."""
+        import torch
+
+        return self._laid_out(configurations, tensors, dtype, torch.device("cpu")).together
 
     @property
     def _settled(self) -> Habits:

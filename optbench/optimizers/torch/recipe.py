@@ -276,3 +276,17 @@ def parameters_of(tensors: Sequence[Tensor], dtype: str) -> tuple[Any, ...]:
 
     kind = getattr(torch, dtype)
     return tuple(torch.nn.Parameter(torch.zeros(tensor.shape, dtype=kind)) for tensor in tensors)
+
+
+def names_in(module: Any) -> list[str]:
+    """Return the names of all optimizers that a module of PyTorch's kind has."""
+    import torch
+
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, torch.optim.Optimizer)
+        and value is not torch.optim.Optimizer
+        and not name.startswith("_")
+    ]
