@@ -46,10 +46,28 @@ def copied(optimizer: Any, others: Mapping[int, Any]) -> Any:
     memo = dict(others)
     pairs = [(each, copy_of(each)) for _, each in within(optimizer)]
     memo |= {id(each): other for each, other in pairs}
+    for each, _ in pairs:
+        _note_tensors(vars(each), memo)
     for each, other in pairs:
         vars(other).clear()
         vars(other).update(deepcopy(vars(each), memo))
     return pairs[0][1]
+
+
+def _note_tensors(value: Any, memo: dict[int, Any]) -> None:
+    """Note copies of the tensors in containers that PyTorch does not copy: views made in a step."""
+    import torch
+
+    if isinstance(value, torch.Tensor) and id(value) not in memo:
+        try:
+            deepcopy(value, memo)
+        except RuntimeError:
+            memo[id(value)] = value.detach().clone()
+    elif isinstance(value, dict):
+        _note_tensors([*value, *value.values()], memo)
+    elif isinstance(value, list | tuple | set):
+        for each in value:
+            _note_tensors(each, memo)
 
 
 def copy_of(optimizer: Any) -> Any:

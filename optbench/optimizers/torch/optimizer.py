@@ -30,6 +30,11 @@ from optbench.plugins import Plugin, Source, complaint
 from optbench.rng import process_generators
 from optbench.settings import Setting
 
+REMEDY = "if it is to be made otherwise, name a function: def make(params, lr)"
+NO_GRAPH = "gradients here can be differentiated no further; choose one that does without that"
+"""What ends messages about what a library raised, and about second derivatives."""
+
+
 def torch_optimizer(rest: str) -> "TorchOptimizer":
     """Return the optimizer that ``torch:REST`` means.
 
@@ -249,7 +254,9 @@ class TorchOptimizer(Optimizer):
         lines = str(error).splitlines()
         if isinstance(error, ValueError) and lines:
             return lines[0]
-        return complaint(error, self.plugin.source.root)
+        said = complaint(error, self.plugin.source.root)
+        graph = isinstance(error, RuntimeError) and "grad_fn" in str(error)
+        return f"{said}; {NO_GRAPH if graph else REMEDY}"
 
     @override
     def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> TorchUpdater:

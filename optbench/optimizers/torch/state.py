@@ -2,8 +2,8 @@
 
 An optimizer keeps numbers and tensors, and lists, tuples and dicts of them. Each becomes an array
 of shape (lanes, …) whose name says where it was and what it was, as JSON: the path to it, one token
-per container (``l`` or ``t`` and the index in a list or tuple, else a letter for the type of a
-dict's key and the key), then its type. Where not all lanes have it, a second array, named with a
+per container (``l`` or ``t`` and the index in a list or tuple, ``e`` and the token of a set's element,
+else a letter for the type of a dict's key and the key), then its type. Where not all lanes have it, a second array, named with a
 ``?`` at the end, says which do.
 
 A parameter is no value to be saved: as a key or as a value, its :class:`Place` stands for it.
@@ -39,7 +39,7 @@ DTYPES = (
 VIEWED = {"bool": "uint8", "bfloat16": "int16"}
 """Types of tensors that are stored as others of their size."""
 
-EMPTY = {"dict": dict, "list": list, "tuple": tuple}
+EMPTY = {"dict": dict, "list": list, "tuple": tuple, "set": set}
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
@@ -58,8 +58,8 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
 def nested(pairs: Sequence[Leaf]) -> Any:
     """Return what :func:`leaves` took apart.
 
-    >>> nested(list(leaves({"k": 3, "q": [1.5, None]})))
-    {'k': 3, 'q': [1.5, None]}
+    >>> nested(list(leaves({"k": 3, "q": [1.5, None], "done": {4}})))
+    {'k': 3, 'q': [1.5, None], 'done': {4}}
     """
     if pairs[0][0] == ():
         return pairs[0][1]
@@ -70,6 +70,8 @@ def nested(pairs: Sequence[Leaf]) -> Any:
     if all(token[0] in "lt" for token in whole):
         ordered = [whole[token] for token in sorted(whole, key=lambda token: int(token[1:]))]
         return tuple(ordered) if next(iter(whole))[0] == "t" else ordered
+    if all(token[0] == "e" for token in whole):
+        return {_key(token[1:]) for token in whole}
     return {_key(token): part for token, part in whole.items()}
 
 
@@ -114,7 +116,7 @@ def replaced(value: Any, other: Callable[[Any], Any]) -> Any:
     """Return a value whose keys and values, in nested containers, are replaced by others."""
     if type(value) is dict:
         return {replaced(key, other): replaced(item, other) for key, item in value.items()}
-    if type(value) in (list, tuple):
+    if type(value) in (list, tuple, set):
         return type(value)(replaced(item, other) for item in value)
     return other(value)
 
@@ -196,6 +198,9 @@ def _items(value: Any) -> Iterable[tuple[str, Any]]:
     if type(value) is dict:
         tokens = [_token(key) for key in value]
         return () if None in tokens else zip(map(str, tokens), value.values(), strict=True)
+    if type(value) is set:
+        elements = [_token(element) for element in value]
+        return () if None in elements else [(f"e{token}", None) for token in sorted(elements, key=str)]
     if type(value) in (list, tuple):
         return [(f"{type(value).__name__[0]}{place}", item) for place, item in enumerate(value)]
     return ()
@@ -241,6 +246,8 @@ def _as_tensor(leaf: Any, name: str) -> Any:
 
 def _from_tensor(row: Any, kind: str) -> Any:
     """Return a value of the type that an array's name says."""
+    import torch
+
     plain = {number.__name__: number for number in NUMBERS}
     if kind in plain:
         return plain[kind](row.item())
