@@ -8,6 +8,7 @@ name of an entry point of the group ``optbench.optimizers``.
 
 import sys
 from copy import copy
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -110,13 +111,42 @@ def plugin_optimizer(name: str) -> Optimizer | None:
     return None if found is None else found()
 
 
+ALL = "*"
+
+
+def all_of_library(name: str) -> list[str] | None:
+    """Return the names of all optimizers of a library, for ``torch:*``, ``torch:PACKAGE:*``.
+
+    None if the name means one optimizer.
+
+    Raises
+    ------
+    SuiteError
+        If there is no such library, or none of its names is an optimizer.
+    """
+    library, colon, rest = name.partition(":")
+    place, _, last = rest.rpartition(":")
+    if not colon or last != ALL:
+        return None
+    if library != "torch":
+        raise SuiteError(f"'{name}' must be torch:{ALL} or torch:PACKAGE:{ALL}; name others by name")
+    _check_installed(library, name)
+    from optbench.optimizers.torch.recipe import names_in
+
+    module = place or "torch.optim"
+    try:
+        found = names_in(import_module(module))
+    except ImportError as error:
+        raise SuiteError(f"'{name}' needs {module}, which cannot be imported: {error}") from None
+    if not found:
+        raise SuiteError(f"{module} has no optimizers; name a package that offers some")
+    return [f"{library}:{place}{':' if place else ''}{each}" for each in found]
+
+
 def _from_library(library: str, name: str, rest: str) -> Optimizer:
     if not rest:
         raise SuiteError(f"'{name}' lacks the name of an optimizer; write {library}:NAME")
-    if find_spec(library) is None:
-        raise SuiteError(
-            f"'{name}' needs {library}, which is not installed; pip install 'optbench[{library}]'"
-        )
+    _check_installed(library, name)
     if library == "torch":
         from optbench.optimizers.torch.optimizer import torch_optimizer
 
@@ -124,3 +154,10 @@ def _from_library(library: str, name: str, rest: str) -> Optimizer:
     from optbench.optimizers.optax.optimizer import optax_optimizer
 
     return optax_optimizer(rest)
+
+
+def _check_installed(library: str, name: str) -> None:
+    if find_spec(library) is None:
+        raise SuiteError(
+            f"'{name}' needs {library}, which is not installed; pip install 'optbench[{library}]'"
+        )
