@@ -182,7 +182,14 @@ def page(sections: Sections) -> str:
     for title, (release, rows) in sections.items():
         run = sum(row.runs != NOT for row in rows)
         together = sum(row.runs == IN_LANES for row in rows)
-        counts.append((f"[{title}](#{_anchor(title, release)})", release, f"{run} of {len(rows)}", str(together)))
+        counts.append(
+            (
+                f"[{title}](#{_anchor(title, release)})",
+                release,
+                f"{run} of {len(rows)}",
+                str(together),
+            )
+        )
     parts.append(table(("library", "version", "run", "of these in lanes"), counts))
     for title, (release, rows) in sections.items():
         parts.append(f"## {title} {release}\n")
@@ -201,7 +208,9 @@ def read(text: str) -> Sections:
     for part in text.split("\n## ")[1:]:
         title, _, release = part.partition("\n")[0].rpartition(" ")
         rows = [
-            Row(row["optimizer"].strip("`"), row["runs"], re.sub(r"\\([*_`<])", r"\1", row["notes"]))
+            Row(
+                row["optimizer"].strip("`"), row["runs"], re.sub(r"\\([*_`<])", r"\1", row["notes"])
+            )
             for row in rows_of(part)
         ]
         sections[title] = (release, rows)

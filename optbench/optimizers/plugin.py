@@ -129,7 +129,9 @@ def all_of_library(name: str) -> list[str] | None:
     if not colon or last != ALL:
         return None
     if library != "torch":
-        raise SuiteError(f"'{name}' must be torch:{ALL} or torch:PACKAGE:{ALL}; name others by name")
+        raise SuiteError(
+            f"'{name}' must be torch:{ALL} or torch:PACKAGE:{ALL}; name others by name"
+        )
     _check_installed(library, name)
     from optbench.optimizers.torch.recipe import names_in
 

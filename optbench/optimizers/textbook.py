@@ -9,10 +9,10 @@
                 ...
                 params[key] += self.v[key]
 
-``params`` and ``grads`` are dicts of arrays by the problem's names. Hyperparameters are the arguments
-of the constructor. Each lane has an instance of its own, whose attributes are its state: arrays,
-numbers, text, and dicts, lists and tuples of them are saved; what holds anything else is copied, and
-not resumable.
+``params`` and ``grads`` are dicts of arrays by the problem's names. Hyperparameters are the
+arguments of the constructor. Each lane has an instance of its own, whose attributes are its state:
+arrays, numbers, text, and dicts, lists and tuples of them are saved; what holds anything else is
+copied, and not resumable.
 """
 
 import json
@@ -157,7 +157,10 @@ class TextbookUpdater(Updater):
         """What the instances hold, as arrays by name; else the instances, to be copied."""
         saved = [_saved(instance) for instance in self._instances]
         known = [each for each in saved if each is not None]
-        if len(known) == len(saved) and len({tuple(map(_form, each.items())) for each in known}) == 1:
+        if (
+            len(known) == len(saved)
+            and len({tuple(map(_form, each.items())) for each in known}) == 1
+        ):
             return {name: np.stack([each[name] for each in known]) for name in known[0]}
         held = np.empty(len(self._instances), object)
         held[:] = self._instances

@@ -155,7 +155,9 @@ def resolve_request(
     resolved = []
     for before, (file, notices) in zip(written, apply_request(written, request), strict=True):
         suite = resolve(file, written=before.as_written(), data_dir=data_dir, optional=optional)
-        notices = [notice for notice in notices if not any(f"'{name}'" in notice for name in optional)]
+        notices = [
+            notice for notice in notices if not any(f"'{name}'" in notice for name in optional)
+        ]
         resolved.append(replace(suite, notices=(*notices, *suite.notices), file=before.file))
     return resolved
 

@@ -1,4 +1,4 @@
-"""``no_decay = "bias"``: biases and scales go as if nothing decayed, all else as if everything did."""
+"""Biases and scales go as if nothing decayed, all else as if everything did."""
 
 import numpy as np
 import pytest

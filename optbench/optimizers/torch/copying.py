@@ -72,5 +72,4 @@ def _note_tensors(value: Any, memo: dict[int, Any]) -> None:
 
 def copy_of(optimizer: Any) -> Any:
     """Return an object of an optimizer's class, without attributes of its own."""
-    kind = type(optimizer)
-    return kind.__new__(kind)
+    return object.__new__(type(optimizer))

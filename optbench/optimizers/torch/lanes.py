@@ -109,7 +109,9 @@ class _Lane:
 
     def _found(self, value: Any) -> Any:
         """Return a value in which the lane's parameters stand for their places."""
-        return replaced(value, lambda each: self.params[each.index] if type(each) is Place else each)
+        return replaced(
+            value, lambda each: self.params[each.index] if type(each) is Place else each
+        )
 
     def carried(self) -> dict[str, Any]:
         """Return all that the next step depends on and that construction does not bring back."""
@@ -283,7 +285,7 @@ class TorchLanes:
             self.lanes[0].optimizer.step()
         else:
             for place, lane in enumerate(self.lanes):
-                _step_alone(lane, objective and _closure(lane, place, objective))
+                _step_alone(lane, None if objective is None else _closure(lane, place, objective))
         for lane in self.lanes:
             _keep_in_row(lane)
 

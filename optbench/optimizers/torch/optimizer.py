@@ -241,9 +241,8 @@ class TorchOptimizer(Optimizer):
 
     def _tried(self, trial: Trial) -> Habits:
         """Return what it needs, as its signature and a few steps show."""
-        closure = inspect.signature(self.plugin.object.step).parameters.get("closure") if (
-            isinstance(self.plugin.object, type)
-        ) else None
+        step = getattr(self.plugin.object, "step", None)  # a function that makes one has none
+        closure = None if step is None else inspect.signature(step).parameters.get("closure")
         needed = closure is not None and closure.default is closure.empty
         return trial.habits(closure=True if needed else None)
 
@@ -291,7 +290,9 @@ class TorchOptimizer(Optimizer):
             tried = [self._recipe.values(given[place]) for place in chosen(given)]
             trial = Trial(self._recipe, tried, tensors, dtype, device)
             if self._habits is None:
-                self._try(trial, Task(self.name, "these lanes", tuple(tensors), dtype, False, given))
+                self._try(
+                    trial, Task(self.name, "these lanes", tuple(tensors), dtype, False, given)
+                )
             self._layout = trial.layout(self._settled, flat=self._recipe.flat)
         return self._layout
 

@@ -155,7 +155,7 @@ def _base(name: str, plugin: Plugin) -> Any:
     package = sys.modules.get(module.__name__.partition(".")[0], module)
     known = {
         key: value
-        for place in (module, package, torch.optim)
+        for place in (torch.optim, package, module)
         for key, value in vars(place).items()
         if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
     }
@@ -183,7 +183,10 @@ def _module(given: Given) -> Any:
 def _grouped(given: Given) -> list[dict[str, Any]]:
     """Return matrices and all other parameters as two groups, as far as there are any."""
     groups = [
-        {"params": [each for each in given.params if (each.ndim >= 2) is matrices], GROUPED: matrices}
+        {
+            "params": [each for each in given.params if (each.ndim >= 2) is matrices],
+            GROUPED: matrices,
+        }
         for matrices in (True, False)
     ]
     return [group for group in groups if group["params"]]
@@ -206,7 +209,9 @@ def recipe_of(plugin: Plugin) -> Recipe:
     wraps = next((name for name in WRAPPED if name in names and _is_needed(parameters[name])), "")
     by_class = bool(wraps) and wraps != first
     # Without a name, and where a wrapper is given an optimizer, the first argument has it.
-    takes = takes if takes and parameters[takes].kind is not inspect.Parameter.POSITIONAL_ONLY else ""
+    takes = (
+        takes if takes and parameters[takes].kind is not inspect.Parameter.POSITIONAL_ONLY else ""
+    )
     skip = {*SKIPPED, *NAMED, "model", wraps, *([] if takes else [first])}
     arguments = arguments_of(plugin.object, tuple(skip))
     own = frozenset(names)
@@ -282,10 +287,12 @@ def names_in(module: Any) -> list[str]:
     """Return the names of all optimizers that a module of PyTorch's kind has."""
     import torch
 
+    offered = getattr(module, "__all__", vars(module))
     return [
         name
         for name, value in vars(module).items()
-        if isinstance(value, type)
+        if name in offered
+        and isinstance(value, type)
         and issubclass(value, torch.optim.Optimizer)
         and value is not torch.optim.Optimizer
         and not name.startswith("_")

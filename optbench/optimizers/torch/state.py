@@ -1,10 +1,10 @@
 """What PyTorch optimizers carry from step to step, as arrays of all lanes by name, and back again.
 
-An optimizer keeps numbers and tensors, and lists, tuples and dicts of them. Each becomes an array
-of shape (lanes, …) whose name says where it was and what it was, as JSON: the path to it, one token
-per container (``l`` or ``t`` and the index in a list or tuple, ``e`` and the token of a set's element,
-else a letter for the type of a dict's key and the key), then its type. Where not all lanes have it, a second array, named with a
-``?`` at the end, says which do.
+An optimizer keeps numbers and tensors, and lists, tuples, sets and dicts of them. Each becomes an
+array of shape (lanes, …) whose name says where it was and what it was, as JSON: the path to it, one
+token per container (``l`` or ``t`` and the index in a list or tuple, ``e`` and the token of a set's
+element, else a letter for the type of a dict's key and the key), then its type. Where not all lanes
+have it, a second array, named with a ``?`` at the end, says which do.
 
 A parameter is no value to be saved: as a key or as a value, its :class:`Place` stands for it.
 """
@@ -22,6 +22,7 @@ Leaf: TypeAlias = tuple[tuple[str, ...], Any]
 
 NUMBERS = {bool: "uint8", int: "int64", float: "float64"}
 """How Python's numbers are stored; those that it cannot hold exactly are refused."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -200,7 +201,9 @@ def _items(value: Any) -> Iterable[tuple[str, Any]]:
         return () if None in tokens else zip(map(str, tokens), value.values(), strict=True)
     if type(value) is set:
         elements = [_token(element) for element in value]
-        return () if None in elements else [(f"e{token}", None) for token in sorted(elements, key=str)]
+        return (
+            () if None in elements else [(f"e{token}", None) for token in sorted(elements, key=str)]
+        )
     if type(value) in (list, tuple):
         return [(f"{type(value).__name__[0]}{place}", item) for place, item in enumerate(value)]
     return ()

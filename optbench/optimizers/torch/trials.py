@@ -133,9 +133,7 @@ class Trial:
 
         noises = [Noise(number, habits.draws) for number in range(len(params))]
         grads = torch.zeros_like(params)
-        return TorchLanes(
-            self._make, self._arguments, params, grads, self._tensors, layout, noises
-        )
+        return TorchLanes(self._make, self._arguments, params, grads, self._tensors, layout, noises)
 
     def habits(self, *, closure: bool | None) -> Habits:
         """Return what the optimizer needs, as a few steps show.

@@ -122,9 +122,7 @@ class TorchUpdater(Updater):
         if lanes.grads is not self._grads:
             lanes.grads.copy_(self._grads)
         rates = self._rates
-        lanes.step(
-            None if rates is None else rates[row if len(rates) > 1 else 0], self._objective
-        )
+        lanes.step(None if rates is None else rates[row if len(rates) > 1 else 0], self._objective)
         if lanes.params is not self._params:
             self._params.copy_(lanes.params)
         self._moved = True
