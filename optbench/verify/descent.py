@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
+from typing_extensions import override
 
 from optbench import rng
 from optbench.arrays import Array, Stacked, Tensor, stack
@@ -13,6 +14,7 @@ from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.optimizers.base import (
     Lanes,
+    Objective,
     Optimizer,
     StackedUpdater,
     Task,
@@ -53,6 +55,9 @@ class Descent:
         What computes; by default the CPU.
     problem
         What the optimizer is told that it minimises.
+    loss
+        The loss (lanes,) at parameters (lanes, parameters), for rules that evaluate it again; None
+        where there are gradients only.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Descent:
         by_coordinate: bool = False,
         device: Device | None = None,
         problem: str = "given gradients",
+        loss: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self._device = device or NumpyDevice()
         self._shape = (len(configurations), starts.shape[-1])
@@ -94,7 +100,9 @@ class Descent:
             self._put,
             dtype,
             [0] * len(configurations),
+            None if loss is None else _Objective(self, loss),
         )
+        self._slopes: Callable[[np.ndarray], np.ndarray] = np.zeros_like
         put = self._device.put
         slots = None if state is None else {name: put(array) for name, array in state.items()}
         self._updater = optimizer.begin(lanes, slots)
@@ -112,9 +120,14 @@ class Descent:
             return
         self._updater.plan(self._hyperparameters, updates)
         for row, update in enumerate(updates):
-            grads = gradient(self._device.get(self._params.rows), update)
+            self._slopes = _at(gradient, update)
+            grads = self._slopes(self._device.get(self._params.rows))
             self._grads.rows[...] = self._put(np.broadcast_to(grads, self._shape))
             self._updater.update(row)
+
+    def slopes(self, params: np.ndarray) -> np.ndarray:
+        """Return the gradients of this update at other parameters, (lanes, parameters) each."""
+        return self._slopes(params)
 
     def path(self, gradient: Gradient, update_count: int) -> np.ndarray:
         """Make updates from the first on; return the parameters after each.
@@ -159,6 +172,29 @@ class Descent:
             "what evaluations take": self.eval_params,
             **{f"state '{name}'": array for name, array in self.state.items()},
         }
+
+
+def _at(gradient: Gradient, update: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda params: gradient(params, update)
+
+
+class _Objective(Objective):
+    """What lanes of a descent minimise."""
+
+    def __init__(self, descent: Descent, loss: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._descent = descent
+        self._loss = loss
+
+    @override
+    def loss(self, lane: int) -> float:
+        return float(self._loss(self._descent.params)[lane])
+
+    @override
+    def evaluate(self, lane: int, params: Array, grads: Array) -> float:
+        rows = self._descent.params
+        rows[lane] = params
+        grads[...] = self._descent.slopes(rows)[lane]
+        return float(self._loss(rows)[lane])
 
 
 @dataclass(frozen=True)
@@ -233,6 +269,7 @@ class Quadratic:
             dtype=self.dtype,
             by_coordinate=self.by_coordinate,
             problem=self.title,
+            loss=self.loss,
         )
 
 

@@ -29,7 +29,16 @@ LEAST = {"torch.optim": 14, "pytorch_optimizer": 120, "heavyball": 10}
 RETRIED = {
     "torch.optim": ["AdamW", "Adafactor", "LBFGS", "Muon", "SparseAdam"],
     "optax": ["adam", "lion", "noisy_sgd"],
-    "pytorch_optimizer": ["AliG", "AggMo", "Kron", "Lion", "Lookahead", "Muon", "SAM", "AdaHessian"],
+    "pytorch_optimizer": [
+        "AliG",
+        "AggMo",
+        "Kron",
+        "Lion",
+        "Lookahead",
+        "Muon",
+        "SAM",
+        "AdaHessian",
+    ],
     "heavyball": ["AdamW", "SOAP"],
 }
 """A few of each, tried again here."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
+from optbench.verify.optimizers import check_optimizer
 from tests.small import anisotropic, run_suite, small_network, suite
 
 torch = pytest.importorskip("torch")
@@ -179,6 +180,12 @@ def test_a_closure_evaluates_its_lane_on_its_batch(own, name):
         alone = run_suite(suite(small_network(), optimizers=[(title, [given])], seeds=(seed,)))
         assert alone[0].bits == together[seed].bits
     assert together[0].result.final_loss < together[0].loss[0]
+
+
+def test_what_evaluates_the_loss_again_keeps_what_every_optimizer_promises(own):
+    found = {each.check: each.passed for each in check_optimizer(f"torch:{own}:Sharp")}
+    kept = ("dtype and shape", "deterministic", "lanes independent", "blocks independent")
+    assert all(found[check] for check in (*kept, "resumes")), found
 
 
 def test_groups_by_shape_and_by_name_are_a_function_away(own):
