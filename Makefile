@@ -66,8 +66,9 @@ test-parity: $(PARITY) ## compare with PyTorch, optax, SymPy, optuna, statistics
 	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/problems/expressions/test_sympy.py tests/inference tests/tuning
 	$(PARITY_VENV)/bin/python -m pytest -m slow tests/slow/test_studies.py -k tpe
 
-docs: $(PARITY) ## rebuild docs/optimizers.md, which test and test-parity check; takes 2 minutes
+docs: $(PARITY) ## rebuild docs/optimizers.md and docs/compatibility.md, which tests check; takes 5 minutes
 	$(PARITY_VENV)/bin/python -m docs.tools.optimizers_page
+	$(PARITY_VENV)/bin/python -m docs.tools.compatibility_page
 
 docs-site: $(DOCS) ## build the documentation as a site, with an example report; takes 20 seconds
 	rm -rf $(DOCS_BUILD)

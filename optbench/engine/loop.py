@@ -91,11 +91,12 @@ class _BlockRun:
                 yield from self._end_impatient(update_count)
             self._drop_ended()
             row = end
-            if time.monotonic() - saved_at >= checkpoint_seconds and ledger.places.size:
+            due = time.monotonic() - saved_at >= checkpoint_seconds
+            if due and ledger.places.size and self._stepper.resumable:
                 yield self._checkpoint()
                 saved_row, saved_at = row, time.monotonic()
         unfinished = saved_row < row < ledger.planned_rows and bool(ledger.places.size)
-        if unfinished and isfinite(checkpoint_seconds):
+        if unfinished and isfinite(checkpoint_seconds) and self._stepper.resumable:
             yield self._checkpoint()
         if ledger.paused:
             ledger.condense()

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
-from optbench.arrays import Array, Stacked, stack
+from optbench.arrays import Array, Stacked, Workspace, stack
 from optbench.device.base import Device
 from optbench.engine.block import Block
 from optbench.engine.evaluations import CurrentStep
 from optbench.engine.recorder import Recorder, TraceRows
 from optbench.engine.updates import Updates
-from optbench.optimizers.base import UpdateContext
+from optbench.optimizers.base import Objective, UpdateContext
 from optbench.problems.base import Losses
 from optbench.rng import ITERATIONS_PER_BLOCK
 
@@ -78,15 +79,26 @@ class Stepper:
         slots: Sequence[Mapping[str, Array] | None]
         slots = [None] * len(block.groups) if state is None else state.slots
         self._step = CurrentStep()
+        self._lone: tuple[Stacked, Stacked, Workspace] | None = None
         self._updates = [
-            Updates(block, group, rows, context, device, slots_of_group, self._buffers, self._step)
+            Updates(
+                block,
+                group,
+                rows,
+                context,
+                device,
+                slots_of_group,
+                self._buffers,
+                self._step,
+                _Lanes(self, rows.start),
+            )
             for group, rows, slots_of_group in zip(block.groups, block.slices, slots, strict=True)
         ]
 
-    def _zeros(self) -> Stacked:
+    def _zeros(self, lanes: int | None = None) -> Stacked:
         problem = self._block.problem
         rows = self._device.rows(
-            len(self._block.lanes),
+            len(self._block.lanes) if lanes is None else lanes,
             problem.parameters,
             problem.dtype,
             by_coordinate=problem.by_coordinate,
@@ -108,6 +120,11 @@ class Stepper:
         slots = [updates.state for updates in self._updates]
         return LaneState(self._params.rows, self._buffers.rows, slots, self._best)
 
+    @property
+    def resumable(self) -> bool:
+        """Whether the lanes can go on from what is saved."""
+        return not any(_is_held(array) for slots in self.state.slots for array in slots.values())
+
     def take_seconds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the time since the last call that went into gradients and into updates.
 
@@ -126,6 +143,8 @@ class Stepper:
         state, best = self.state, self._best
 
         def taken(array: Array, chosen: np.ndarray) -> Array:
+            if _is_held(array):
+                return array[chosen]
             return self._device.xp.take(array, self._device.put(chosen), axis=0)
 
         slots = []
@@ -223,6 +242,36 @@ class Stepper:
             self._params, batch, buffers=self._buffers.views, work=self._work
         )
 
+    def loss_of(self, lane: int) -> float:
+        """Return the loss of a lane that came with the gradient of this update."""
+        assert self._step.losses is not None
+        return float(self._step.losses.total[lane])
+
+    def evaluate_lane(self, lane: int, params: Array, grads: Array) -> float:
+        """Return the loss of a lane at other parameters on this update's batch.
+
+        The gradient is written; parameters and gradients have the shape (parameters,). Buffers stay
+        as they are: they move once in an update.
+        """
+        if self._lone is None:
+            self._lone = (self._zeros(1), self._zeros(1), self._device.workspace())
+        lone_params, lone_grads, work = self._lone
+        lone_params.rows[0, ...] = params
+        xp, one = self._device.xp, slice(lane, lane + 1)
+        buffers = {
+            name: xp.asarray(array[one, ...], copy=True)
+            for name, array in self._buffers.views.items()
+        }
+        batch = {
+            name: array if array.shape[0] == 1 else array[one, ...]
+            for name, array in self._step.batch.items()
+        }
+        losses = self._block.problem.loss_and_grad(
+            lone_params, lone_grads, batch, buffers=buffers, work=work
+        )
+        grads[...] = lone_grads.rows[0, ...]
+        return float(losses.total[0])
+
     def _final_losses(self, batch: Mapping[str, Array]) -> Losses:
         """Return the loss after the last update, with the gradient where a rule asks for its norm.
 
@@ -254,3 +303,24 @@ class Stepper:
             name: array if array.shape[0] == 1 else xp.take(array, self._seed_of_lane, axis=0)
             for name, array in batch.items()
         }
+
+
+class _Lanes(Objective):
+    """What the lanes of a group minimise, the first of which has this place in the block."""
+
+    def __init__(self, stepper: Stepper, first: int) -> None:
+        self._stepper = stepper
+        self._first = first
+
+    @override
+    def loss(self, lane: int) -> float:
+        return self._stepper.loss_of(self._first + lane)
+
+    @override
+    def evaluate(self, lane: int, params: Array, grads: Array) -> float:
+        return self._stepper.evaluate_lane(self._first + lane, params, grads)
+
+
+def _is_held(array: Array) -> bool:
+    """Say whether an array holds objects of the lanes, which stay on the host."""
+    return isinstance(array, np.ndarray) and array.dtype == object

@@ -10,7 +10,7 @@ from optbench.device.base import Device
 from optbench.device.stopwatch import Stopwatch
 from optbench.engine.block import Block, Group
 from optbench.engine.evaluations import CurrentStep, Evaluations
-from optbench.optimizers.base import Lanes, UpdateContext, at_row, host_columns
+from optbench.optimizers.base import Lanes, Objective, UpdateContext, at_row, host_columns
 from optbench.optimizers.modifiers import Common
 
 
@@ -29,6 +29,8 @@ class Updates:
         What :attr:`state` gave; None at the start.
     buffers, step
         Of the whole block.
+    objective
+        What the lanes minimise, for rules that evaluate it again.
 
     Attributes
     ----------
@@ -48,6 +50,7 @@ class Updates:
         state: Mapping[str, Array] | None,
         buffers: Stacked,
         step: CurrentStep,
+        objective: Objective | None = None,
     ) -> None:
         self._problem = problem = block.problem
         self._device = device
@@ -82,6 +85,7 @@ class Updates:
             self._put,
             problem.dtype,
             [lane.seed for lane in group.lanes],
+            objective,
         )
         self._updater = group.optimizer.begin(lanes, state)
 

@@ -12,8 +12,9 @@ text                 text                         the same
 None, or missing     any of these                 as above
 ===================  ===========================  ==============================
 
-A default that only marks an argument as missing, such as PyTorch's old ``required``, is none. A
-default that is None or infinite is recorded as the word ``none``, ``inf`` or ``-inf``, and that
+A default that only marks an argument as missing, such as PyTorch's old ``required``, is none; where
+the function does without, the word ``default`` stands for leaving the argument out. A default that
+is None or infinite is recorded as the word ``none``, ``inf`` or ``-inf``, and that
 word stands for it again. Whatever is recorded can be given, so that a run's record is a suite.
 """
 
@@ -60,11 +61,14 @@ class Argument(Setting):
         Whether a suite has to give it, since the constructor has no default.
     annotation
         Its type in the signature, as text.
+    marked
+        Whether the constructor has a mark in place of a default.
     """
 
     meaning: str = ""
     required: bool = False
     annotation: str = ""
+    marked: bool = False
 
     @override
     def check(self, value: Any) -> float | str:
@@ -126,11 +130,17 @@ class Argument(Setting):
         counts |= self.default is None and not self._means("float")
         return int(recorded) if counts and recorded.is_integer() else float(recorded)
 
+    def is_left_out(self, recorded: float | str) -> bool:
+        """Say whether a recorded value stands for a default that the constructor does not tell."""
+        return self.marked and recorded == self._word
+
     @property
     def _word(self) -> str | None:
         """The word that stands for the default, if that is no finite number, list or text."""
         if self.required:
             return None
+        if self.marked:
+            return "default"
         if self.default is None:
             return "none"
         infinite = isinstance(self.default, float) and not math.isfinite(self.default)
@@ -167,12 +177,13 @@ def arguments_of(function: Callable[..., Any], skip: Sequence[str] = ()) -> tupl
         by_keyword = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if not by_keyword or name in (*skip, *RESERVED):
             continue
-        required = parameter.default is parameter.empty or _marks_missing(parameter.default)
+        marked = marks_missing(parameter.default)
+        required = parameter.default is parameter.empty or marked
         default = None if required else parameter.default
         annotation = "" if parameter.annotation is parameter.empty else parameter.annotation
         if isinstance(annotation, type):
             annotation = annotation.__name__
-        argument = Argument(name, default, "", required, str(annotation))
+        argument = Argument(name, default, "", required, str(annotation), marked)
         with suppress(SuiteError):  # where the default cannot be recorded
             if not required:
                 argument.check(default)
@@ -180,10 +191,10 @@ def arguments_of(function: Callable[..., Any], skip: Sequence[str] = ()) -> tupl
     return tuple(arguments)
 
 
-def _marks_missing(default: Any) -> bool:
+def marks_missing(default: Any) -> bool:
     """Say whether a default holds nothing, and so only tells that an argument is not given.
 
-    >>> _marks_missing(object()), _marks_missing(...), _marks_missing(print), _marks_missing(1j)
+    >>> marks_missing(object()), marks_missing(...), marks_missing(print), marks_missing(1j)
     (True, True, False, False)
     """
     if isinstance(default, Enum):

@@ -8,13 +8,14 @@ device decides how to run it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 from typing_extensions import override
 
-from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace
+from optbench.arrays import Array, Namespace, Stacked, Tensor, Workspace, stack
 from optbench.errors import SuiteError, argument
 from optbench.plugins import Plugin
 from optbench.settings import Setting
@@ -119,6 +120,9 @@ class Lanes:
         That precision: ``"float32"`` or ``"float64"``.
     seeds
         The seed of each lane.
+    objective
+        What the lanes minimise, for rules that evaluate it again within an update; None where
+        there are gradients only.
     """
 
     context: UpdateContext
@@ -127,6 +131,40 @@ class Lanes:
     put: Callable[[np.ndarray], Array]
     dtype: str
     seeds: Sequence[int]
+    objective: "Objective | None" = None
+
+
+class Objective(ABC):
+    """The loss that lanes minimise, on the batch of the update that is being made."""
+
+    @abstractmethod
+    def loss(self, lane: int) -> float:
+        """Return the loss of a lane at the parameters that its gradient was computed at."""
+
+    @abstractmethod
+    def evaluate(self, lane: int, params: Array, grads: Array) -> float:
+        """Return the loss of a lane at other parameters, and write its gradient.
+
+        Parameters
+        ----------
+        params, grads
+            Of this lane: (parameters,) each. Nothing else changes.
+        """
+
+
+def required(objective: Objective | None) -> Objective:
+    """Return what lanes minimise, for a rule that cannot do without.
+
+    Raises
+    ------
+    SuiteError
+        If there are gradients only.
+    """
+    if objective is None:
+        raise SuiteError(
+            "it evaluates the loss itself, and here are gradients only; run it on a problem"
+        )
+    return objective
 
 
 class Optimizer(ABC):
@@ -151,6 +189,8 @@ class Optimizer(ABC):
     """Whether it is meant for gradients without noise."""
     random: bool = False
     """Whether it draws random numbers of its own, others for each seed of a lane."""
+    resumable: bool = True
+    """Whether what it carries can be saved; else interrupted lanes start anew."""
     source: ClassVar[str] = ""
     """The paper or library, in a line."""
     partner: ClassVar[str | None] = None
@@ -222,6 +262,30 @@ class Elementwise(Optimizer):
         context.elementwise(self.rule, arrays, context.columns)
 
 
+ALL, VECTORS = "none", "bias"
+"""What ``no_decay`` may be: nothing is left out, or all that is no matrix, biases and scales."""
+
+
+def decayed_parts(
+    tensors: Sequence[Tensor],
+) -> list[tuple[slice, tuple[Tensor, ...], bool]]:
+    """Return the parts of a row that tensors of one kind make up, in order.
+
+    Each comes with its tensors, and with whether these are vectors or numbers: biases and scales.
+
+    >>> decayed_parts([Tensor("W", (2, 3)), Tensor("b", (3,)), Tensor("scale", (3,))])
+    [(slice(0, 6, None), (Tensor(name='W', shape=(2, 3)),), False),
+     (slice(6, 12, None), (Tensor(name='b', shape=(3,)), Tensor(name='scale', shape=(3,))), True)]
+    """
+    parts, start = [], 0
+    for vectors, group in groupby(tensors, lambda tensor: len(tensor.shape) < 2):
+        own = tuple(group)
+        end = start + sum(tensor.size for tensor in own)
+        parts.append((slice(start, end), own, vectors))
+        start = end
+    return parts
+
+
 class Updater(ABC):
     """An optimizer at work on the lanes of a block."""
 
@@ -236,7 +300,10 @@ class Updater(ABC):
     @property
     @abstractmethod
     def state(self) -> Mapping[str, Array]:
-        """All that the optimizer carries to the next update: arrays (lanes, …) by name."""
+        """All that the optimizer carries to the next update: arrays (lanes, …) by name.
+
+        Where that cannot be saved, they are NumPy's arrays of objects.
+        """
 
     @abstractmethod
     def eval_params(self) -> Array:
@@ -269,7 +336,15 @@ class StackedUpdater(Updater):
         self._optimizer = optimizer
         self._context = replace(lanes.context, state=own)
         self._put = lanes.put
-        self._columns: dict[str, Array] = {}
+        self._parts = [_Part(self._context)]
+        named = {setting.name for setting in optimizer.hyperparameters}
+        spared = [lane.get("no_decay") == VECTORS for lane in lanes.hyperparameters]
+        if "weight_decay" in named and "no_decay" not in named and any(spared):
+            decaying = ~np.array(spared)[None, :, None]
+            self._parts = [
+                _Part(_part_of(self._context, part, tensors), decaying if vectors else None)
+                for part, tensors, vectors in decayed_parts(self._context.tensors)
+            ]
 
     @override
     def plan(self, hyperparameters: HostColumns, updates: range) -> None:
@@ -279,13 +354,18 @@ class StackedUpdater(Updater):
                 name: column[:, :1] if (column == column[:, :1]).all() else column
                 for name, column in hyperparameters.items()
             }
-        columns = self._optimizer.columns(hyperparameters, updates)
-        self._columns = {name: self._put(column) for name, column in columns.items()}
+        for part in self._parts:
+            given = hyperparameters
+            if part.decaying is not None:
+                given = {**given, "weight_decay": given["weight_decay"] * part.decaying}
+            columns = self._optimizer.columns(given, updates)
+            part.columns = {name: self._put(column) for name, column in columns.items()}
 
     @override
     def update(self, row: int) -> None:
-        self._context.columns = at_row(self._columns, row)
-        self._optimizer.step(self._context)
+        for part in self._parts:
+            part.context.columns = at_row(part.columns, row)
+            self._optimizer.step(part.context)
 
     @property
     @override
@@ -296,6 +376,37 @@ class StackedUpdater(Updater):
     def eval_params(self) -> Array:
         context = self._context
         return self._optimizer.eval_params(context.params.rows, context.state, context.xp)
+
+
+@dataclass
+class _Part:
+    """A part of each row, updated by itself: the whole row, or tensors that decay alike.
+
+    ``decaying`` says in which lanes they do, (1, lanes, 1); None where in all.
+    """
+
+    context: UpdateContext
+    decaying: np.ndarray | None = None
+    columns: dict[str, Array] = field(default_factory=dict)
+
+
+def _part_of(context: UpdateContext, part: slice, tensors: tuple[Tensor, ...]) -> UpdateContext:
+    """Return a context of some consecutive tensors, which shares memory with that of all."""
+
+    def own(stacked: Stacked) -> Stacked:
+        return stack(stacked.rows[:, part], tensors, context.xp)
+
+    state = {
+        name: array[:, part] if array.shape == context.params.rows.shape else array
+        for name, array in context.state.items()
+    }
+    return replace(
+        context,
+        params=own(context.params),
+        grads=own(context.grads),
+        state=state,
+        tensors=tensors,
+    )
 
 
 def host_columns(

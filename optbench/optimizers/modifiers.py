@@ -11,7 +11,7 @@ import numpy as np
 
 from optbench.arrays import Array, Namespace, inner
 from optbench.errors import SuiteError
-from optbench.optimizers.base import HostColumns, UpdateContext
+from optbench.optimizers.base import ALL, VECTORS, HostColumns, UpdateContext, decayed_parts
 from optbench.schedules import (
     CONSTANT,
     DECAY,
@@ -31,6 +31,11 @@ SCHEDULE = (
     Hyperparameter("schedule_floor", FLOOR, "share that linear and cosine end at", high=1.0),
 )
 
+WEIGHT_DECAY = "weight_decay"
+
+DECAYS = (WEIGHT_DECAY, "l2")
+"""What draws parameters to 0."""
+
 LEAST_CLIP = 1e-30
 """Smallest bound of a gradient: 0 would divide 0 by 0."""
 
@@ -41,15 +46,25 @@ GRADIENT = (
     Hyperparameter("clip_value", 1.0, "largest size of a gradient's entry", LEAST_CLIP),
 )
 
+NO_DECAY = Choice(
+    "no_decay", ALL, "what neither weight_decay nor l2 touches: biases and scales", (ALL, VECTORS)
+)
+
 LEARNING_RATE = (*(setting.name for setting in SCHEDULE), "weight_decay")
 """What scales the learning rate, or is scaled by it."""
 
-COMMON = {setting.name: setting for setting in (*SCHEDULE, *GRADIENT)}
+COMMON = {setting.name: setting for setting in (*SCHEDULE, *GRADIENT, NO_DECAY)}
 """All of them by name; a lane has those that it was given."""
 
 
-def check_common(owner: str, given: Sequence[Mapping[str, object]], own: Container[str]) -> None:
-    """Refuse settings that would change nothing.
+def check_common(
+    owner: str,
+    given: Sequence[Mapping[str, object]],
+    own: Container[str],
+    *,
+    apart: bool = True,
+) -> None:
+    """Refuse settings that would change nothing, or that cannot be kept.
 
     Parameters
     ----------
@@ -59,6 +74,8 @@ def check_common(owner: str, given: Sequence[Mapping[str, object]], own: Contain
         The hyperparameters that a suite gives to each configuration, the same ones to all.
     own
         Names of the optimizer's own.
+    apart
+        Whether its rule can be applied to some tensors with other hyperparameters than to others.
 
     Raises
     ------
@@ -72,6 +89,14 @@ def check_common(owner: str, given: Sequence[Mapping[str, object]], own: Contain
     idle = [setting.name for setting in SCHEDULE[2:] if setting.name in given[0]]
     if idle and all(each.get("schedule", CONSTANT) == CONSTANT for each in given):
         raise SuiteError(f"{owner}: {idle[0]} needs a schedule; give schedule as well")
+    if NO_DECAY.name in given[0] and NO_DECAY.name not in own:
+        if not any(name in given[0] or name in own for name in DECAYS):
+            raise SuiteError(f"{owner}: no_decay needs something that decays; give weight_decay")
+        if WEIGHT_DECAY in own and not apart:
+            raise SuiteError(
+                f"{owner} decays all of its parameters in one rule, so no_decay cannot leave any "
+                "out; give l2 instead, or a function that makes groups of parameters"
+            )
 
 
 class Common:
@@ -99,6 +124,8 @@ class Common:
             for setting in GRADIENT
             if setting.name in names
         }
+        self._spares = NO_DECAY.name in lanes[0] and NO_DECAY.name not in own
+        self._parts: list[tuple[Array, Array, str]] | None = None
 
     def scheduled(self, hyperparameters: HostColumns, updates: range) -> HostColumns:
         """Return hyperparameters, (1, lanes, 1) each, with the learning rate of each update."""
@@ -115,6 +142,11 @@ class Common:
         columns = dict(self._numbers)
         if "weight_decay" in columns:
             columns["weight_decay"] = hyperparameters["lr"] * columns["weight_decay"]
+        if self._spares:
+            decaying = ~spared(self._lanes)
+            columns |= {
+                f"{name} of vectors": columns[name] * decaying for name in DECAYS if name in columns
+            }
         return columns
 
     def apply_to_gradients(self, context: UpdateContext, columns: Mapping[str, Array]) -> None:
@@ -127,10 +159,30 @@ class Common:
             norm = xp.sqrt(inner(grads, grads, xp))
             factor = limit / xp.maximum(norm, limit)
             context.elementwise(_scale, [grads, params], {"factor": factor})
-        if "l2" in columns:
-            context.elementwise(_add_penalty, [grads, params], {"l2": columns["l2"]})
-        if "weight_decay" in columns:
-            context.elementwise(_decay, [params, grads], {"rate": columns["weight_decay"]})
+        for params, grads, suffix in self._decayed(context):
+            if "l2" in columns:
+                l2 = columns[f"l2{suffix}"]
+                context.elementwise(_add_penalty, [grads, params], {"l2": l2})
+            if "weight_decay" in columns:
+                rate = columns[f"weight_decay{suffix}"]
+                context.elementwise(_decay, [params, grads], {"rate": rate})
+
+    def _decayed(self, context: UpdateContext) -> list[tuple[Array, Array, str]]:
+        """Return parts of parameters and gradients, and what names end with that are theirs."""
+        whole = context.params.rows, context.grads.rows
+        if not self._spares:
+            return [(*whole, "")]
+        if self._parts is None:  # the same arrays in each update, by which kernels are known
+            self._parts = [
+                (*(rows[:, part] for rows in whole), " of vectors" * vectors)
+                for part, _, vectors in decayed_parts(context.tensors)
+            ]
+        return self._parts
+
+
+def spared(lanes: Sequence[Mapping[str, float | str]]) -> np.ndarray:
+    """Return of which lanes biases and scales do not decay: bool, shape (1, lanes, 1)."""
+    return np.array([[[lane.get(NO_DECAY.name) == VECTORS] for lane in lanes]])
 
 
 def _clip(g: Array, w: Array, *, limit: Array, xp: Namespace) -> tuple[Array, ...]:

@@ -1,12 +1,14 @@
 """Optimizers from a user's own code or another library: what a name becomes for the registry.
 
-A name is ``path/to/file.py:NAME`` or ``package.module:NAME`` for a class of this contract,
+A name is ``path/to/file.py:NAME`` or ``package.module:NAME`` for a class of this contract, or for
+one with ``update(params, grads)`` as textbooks write it,
 ``torch:NAME`` or ``optax:NAME`` for an optimizer of those libraries or written for them, or the
 name of an entry point of the group ``optbench.optimizers``.
 """
 
 import sys
 from copy import copy
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -15,6 +17,7 @@ from typing_extensions import override
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Elementwise, Optimizer, Task
 from optbench.optimizers.repeats import check_repeats
+from optbench.optimizers.textbook import textbook_class
 from optbench.plugins import LIBRARIES, Plugin
 from optbench.plugins.adopt import Adopted, Adopter, checked_notices
 
@@ -56,6 +59,8 @@ class _Adopter(Adopter[Optimizer]):
         torch = sys.modules.get("torch")
         if torch is not None and _is_class_of(given, torch.optim.Optimizer):
             raise SuiteError(f"{plugin.title} is PyTorch's; write torch:{plugin.spec}")
+        if isinstance(given, type) and callable(getattr(given, "update", None)):
+            return textbook_class(plugin)
         remedy = "give a subclass of optbench.optimizers.Optimizer"
         if all(callable(getattr(given, name, None)) for name in ("init", "update")):
             remedy = "if it is optax's, write a function that returns it and name that: optax:NAME"
@@ -106,13 +111,44 @@ def plugin_optimizer(name: str) -> Optimizer | None:
     return None if found is None else found()
 
 
+ALL = "*"
+
+
+def all_of_library(name: str) -> list[str] | None:
+    """Return the names of all optimizers of a library, for ``torch:*``, ``torch:PACKAGE:*``.
+
+    None if the name means one optimizer.
+
+    Raises
+    ------
+    SuiteError
+        If there is no such library, or none of its names is an optimizer.
+    """
+    library, colon, rest = name.partition(":")
+    place, _, last = rest.rpartition(":")
+    if not colon or last != ALL:
+        return None
+    if library != "torch":
+        raise SuiteError(
+            f"'{name}' must be torch:{ALL} or torch:PACKAGE:{ALL}; name others by name"
+        )
+    _check_installed(library, name)
+    from optbench.optimizers.torch.recipe import names_in
+
+    module = place or "torch.optim"
+    try:
+        found = names_in(import_module(module))
+    except ImportError as error:
+        raise SuiteError(f"'{name}' needs {module}, which cannot be imported: {error}") from None
+    if not found:
+        raise SuiteError(f"{module} has no optimizers; name a package that offers some")
+    return [f"{library}:{place}{':' if place else ''}{each}" for each in found]
+
+
 def _from_library(library: str, name: str, rest: str) -> Optimizer:
     if not rest:
         raise SuiteError(f"'{name}' lacks the name of an optimizer; write {library}:NAME")
-    if find_spec(library) is None:
-        raise SuiteError(
-            f"'{name}' needs {library}, which is not installed; pip install 'optbench[{library}]'"
-        )
+    _check_installed(library, name)
     if library == "torch":
         from optbench.optimizers.torch.optimizer import torch_optimizer
 
@@ -120,3 +156,10 @@ def _from_library(library: str, name: str, rest: str) -> Optimizer:
     from optbench.optimizers.optax.optimizer import optax_optimizer
 
     return optax_optimizer(rest)
+
+
+def _check_installed(library: str, name: str) -> None:
+    if find_spec(library) is None:
+        raise SuiteError(
+            f"'{name}' needs {library}, which is not installed; pip install 'optbench[{library}]'"
+        )

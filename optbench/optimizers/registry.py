@@ -95,7 +95,9 @@ def complete_configurations(
     """
     completed = tuple(with_defaults(optimizer, configuration) for configuration in given)
     own = {setting.name for setting in optimizer.hyperparameters}
-    check_common(optimizer.name, given, own)
+    stacked = type(optimizer).begin is Optimizer.begin
+    apart = stacked and not (optimizer.scalars or optimizer.needs_matrices)
+    check_common(optimizer.name, given, own, apart=apart)
     return completed
 
 

@@ -99,7 +99,8 @@ def _path(optimizer: Optimizer, task: Task) -> list[bytes]:
             grads.rows[...] = generator.standard_normal(shape)
             updater.update(row)
             arrays = [params.rows, updater.eval_params(), *updater.state.values()]
-            path += [np.asarray(array).tobytes() for array in arrays]
+            numbers = (np.asarray(array) for array in arrays)
+            path += [array.tobytes() for array in numbers if array.dtype != object]
     return path
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.errors import SuiteError, argument, nearest
+from optbench.optimizers.plugin import all_of_library
 from optbench.optimizers.registry import get_optimizer, known_hyperparameters, optimizer_names
 from optbench.problems.registry import get_problem_class
 from optbench.settings import check_type
@@ -154,12 +155,32 @@ def resolve_request(
 
     ``resolved_suite`` returns the suite of a run.json, as :func:`read_suite` takes it.
     """
+    request, optional = _without_stars(request)
     written = requested_suites(request, resolved_suite)
     resolved = []
     for before, (file, notices) in zip(written, apply_request(written, request), strict=True):
-        suite = resolve(file, written=before.as_written(), data_dir=data_dir)
+        suite = resolve(file, written=before.as_written(), data_dir=data_dir, optional=optional)
+        notices = [
+            notice for notice in notices if not any(f"'{name}'" in notice for name in optional)
+        ]
         resolved.append(replace(suite, notices=(*notices, *suite.notices), file=before.file))
     return resolved
+
+
+def _without_stars(request: RunRequest) -> tuple[RunRequest, frozenset[str]]:
+    """Return a request that names all optimizers of a library for ``torch:PACKAGE:*``.
+
+    These names are returned as well: what cannot run of them is left out.
+    """
+    names: list[Any] = []
+    optional: list[str] = []
+    for name in _listed(request.optimizers):
+        found = all_of_library(name) if isinstance(name, str) else None
+        names += [name] if found is None else found
+        optional += found or []
+    if not optional:
+        return request, frozenset()
+    return replace(request, optimizers=tuple(names)), frozenset(optional)
 
 
 def requested_suites(

@@ -7,7 +7,7 @@ suite file again, so that run.json can be run.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from optbench.engine.stopping import Rules
-from optbench.errors import SuiteError, nearest
+from optbench.errors import SuiteError, argument, nearest
 from optbench.optimizers.base import Optimizer, Task
 from optbench.optimizers.registry import get_optimizer
 from optbench.problems.base import Problem
@@ -89,15 +89,22 @@ class Suite:
 
 
 def resolve(
-    file: SuiteFile, *, written: Mapping[str, Any] | None = None, data_dir: Path | None = None
+    file: SuiteFile,
+    *,
+    written: Mapping[str, Any] | None = None,
+    data_dir: Path | None = None,
+    optional: Collection[str] = (),
 ) -> Suite:
     """Look up, fill in and check everything in a suite to which all options have been applied.
 
     ``written`` is the suite before them, by default the same; ``data_dir`` is where to look for
-    data sets first.
+    data sets first. Optimizers named in ``optional`` are left out where they cannot run.
     """
     try:
-        return _resolve(file, file.as_written() if written is None else written, data_dir)
+        whole = file.as_written() if written is None else written
+        file, refused = _without_refused(file, optional, data_dir)
+        suite = _resolve(file, whole, data_dir)
+        return replace(suite, notices=(*refused, *suite.notices))
     except SuiteError as error:
         raise error.within(f"suite '{file.name}'") from None
 
@@ -150,6 +157,45 @@ def _resolve(given: SuiteFile, written: Mapping[str, Any], data_dir: Path | None
     return suite
 
 
+def _without_refused(
+    file: SuiteFile, optional: Collection[str], data_dir: Path | None
+) -> tuple[SuiteFile, tuple[str, ...]]:
+    """Return a suite without the optional optimizers that cannot run, and why they cannot.
+
+    Raises
+    ------
+    SuiteError
+        If none is left.
+    """
+    tried = [entry for entry in file.optimizer if entry.name in optional]
+    if not tried:
+        return file, ()
+    problems = [
+        (entry.title, make_problem(entry.name, _options_of(file, entry), data_dir)[0])
+        for entry in with_swept_problems(file).problem
+    ]
+    refused: dict[str, str] = {}
+    for entry in tried:
+        try:
+            resolved = _resolve_optimizer(Sweep.of(entry))
+            for title, problem in problems:
+                list(_fit(ResolvedProblem(title, problem, 1, (resolved,))))
+        except SuiteError as error:
+            refused[entry.title] = f"{entry.title} is left out: {error}"
+    kept = [entry for entry in file.optimizer if entry.title not in refused]
+    if not kept:
+        raise SuiteError(next(iter(refused.values())))
+    plain = [entry.model_dump(exclude_unset=True) for entry in kept]
+    return file.changed(optimizer=plain), tuple(refused.values())
+
+
+def _options_of(file: SuiteFile, entry: ProblemEntry) -> dict[str, Any]:
+    """Return the options of a problem: its own, and those at the top of the suite that it takes."""
+    known = {option.name for option in get_problem_class(entry.name).options}
+    shared = {key: getattr(file, key) for key in SHARED_OPTIONS if key in known}
+    return {key: value for key, value in shared.items() if value is not None} | entry.options
+
+
 def _resolve_problem(
     file: SuiteFile,
     entry: ProblemEntry,
@@ -158,11 +204,8 @@ def _resolve_problem(
     data_dir: Path | None,
 ) -> tuple[ResolvedProblem, dict[str, Any], list[str]]:
     """Return a problem with its optimizers, its entry with all defaults, and notices."""
-    known = {option.name for option in get_problem_class(entry.name).options}
     _check_targets(file, entry)
-    shared = {key: getattr(file, key) for key in SHARED_OPTIONS if key in known}
-    options = {key: value for key, value in shared.items() if value is not None} | entry.options
-    problem, notices = make_problem(entry.name, options, data_dir)
+    problem, notices = make_problem(entry.name, _options_of(file, entry), data_dir)
     iterations = iterations_of(file, entry, problem)
     resolved = ResolvedProblem(
         entry.title,
@@ -206,6 +249,11 @@ def _fit(resolved: ResolvedProblem) -> Iterator[str]:
         )
         _check_representable(task)
         yield from entry.optimizer.fit(task)
+        if resolved.rules.pause_at is not None and not entry.optimizer.resumable:
+            raise SuiteError(
+                f"{entry.label} is not resumable, so its lanes cannot pause as halving asks; "
+                f"leave {argument('halving')} out"
+            )
 
 
 def _check_representable(task: Task) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from optbench.errors import SuiteError
+from optbench.optimizers.base import Task
 from optbench.optimizers.registry import get_optimizer
 from optbench.plugins import new_code_cache
 from optbench.verify.optimizers import check_optimizer
 from tests.cli import command
-from tests.small import anisotropic, run_suite, suite
+from tests.small import anisotropic, run_suite, small_network, suite
 
 pytest.importorskip("torch")
 
@@ -40,7 +41,6 @@ def refusal(name: str, *given: Mapping[str, Any], problem=anisotropic) -> str:
     [
         ("Adm", "torch.optim has no optimizer 'Adm'; did you mean 'Adam'?"),
         ("adamw", "torch.optim has no optimizer 'adamw'; did you mean 'AdamW'?"),
-        ("LBFGS", "LBFGS evaluates the loss itself, by a closure; here an optimizer is given"),
         ("torch.nn.Linear", "torch.nn.Linear is a class, not a subclass of torch.optim.Optimizer"),
         ("math.sqrt", "math.sqrt is a function, not a subclass of torch.optim.Optimizer"),
         ("torch.optim.Optimizer", "torch.optim.Optimizer has no step of its own"),
@@ -106,8 +106,8 @@ class Hidden(Base):
         self.seen = {}
 
     def move(self, group, p):
-        self.seen[p] = self.seen.get(p, 0) + p.grad
-        p.sub_(group["lr"] * self.seen[p])
+        self.seen[p, 0.5, None] = self.seen.get((p, 0.5, None), 0) + p.grad
+        p.sub_(group["lr"] * self.seen[p, 0.5, None])
 
 
 class Counting(Base):
@@ -142,7 +142,22 @@ class Drawing(Base):
 
 class Odd(Base):
     def move(self, group, p):
-        self.state[p]["kept"] = object()
+        p.sub_(group["lr"] * p.grad)
+        self.state[p]["kept"] = {object(): 1}
+
+
+class Secret(Base):
+    def move(self, group, p):
+        p.sub_(group["lr"] * random.SystemRandom().random() * p.grad)
+
+
+SEEN = {}
+
+
+class Outside(Base):
+    def move(self, group, p):
+        count = SEEN[p] = SEEN.get(p, 0) + 1
+        p.sub_(group["lr"] / count * p.grad)
 
 
 class Strict(Base):
@@ -205,12 +220,9 @@ def test_a_class_of_a_file_runs_and_can_be_pickled(own):
     ("name", "given", "message"),
     [
         ("Base", {}, "Base: lr has no default; give one, as lr = 0.001"),
-        ("Noisy", {"lr": 0.1}, "Noisy draws random numbers of its own; runs would not repeat"),
-        ("Rarely", {"lr": 0.1}, "Rarely draws random numbers of its own; runs would not repeat"),
-        ("Drawing", {"lr": 0.1}, "Drawing draws random numbers of its own; runs would not repeat"),
+        ("Secret", {"lr": 0.1}, "Secret gives other numbers when the same updates are made again"),
         ("Old", {}, "Old: lr has no default; give one, as lr = 0.001"),
-        ("Hidden", {}, "Hidden keeps something outside its state and parameter groups; a run"),
-        ("Odd", {"lr": 0.1}, "Odd cannot be resumed: it keeps a object in params.0.kept, which"),
+        ("Outside", {"lr": 0.1}, "Outside keeps something outside its state and parameter groups"),
     ],
 )
 def test_what_cannot_be_repeated_is_refused(own, name, given, message):
@@ -226,8 +238,8 @@ def test_a_learning_rate_marked_as_required_can_be_given(own):
     assert [each.bits for each in found.values()] == [each.bits for each in expected.values()]
 
 
-def test_one_that_draws_is_not_deterministic(own):
-    found = {each.check: each for each in check_optimizer(f"torch:{own}:Noisy", {"lr": 0.1})}
+def test_one_that_nobody_can_repeat_is_not_deterministic(own):
+    found = {each.check: each for each in check_optimizer(f"torch:{own}:Secret", {"lr": 0.1})}
     assert [check for check, each in found.items() if each.passed is False] == ["deterministic"]
     assert not any(each.passed for each in found.values())
 
@@ -237,6 +249,52 @@ def test_what_counts_in_an_attribute_goes_on(own):
     for number in range(1, 6):
         assert straight.go(number) == paused.go(number)
         paused.resumed()
+
+
+@pytest.mark.parametrize("name", ["Counting", "Hidden", "Odd", "Noisy", "Drawing"])
+def test_lanes_go_on_whatever_keys_objects_and_numbers_an_optimizer_keeps(own, name):
+    given = [{"lr": 0.1}, {"lr": 0.2}]
+    straight, paused = (Hand(fresh(f"{own}:{name}"), given) for _ in range(2))
+    for number in range(1, 6):
+        assert straight.go(number) == paused.go(number)
+        if name == "Odd":
+            paused.resume(paused.state)
+        else:
+            paused.resumed()
+    assert straight.optimizer.resumable == (name != "Odd")
+
+
+def test_what_cannot_be_saved_runs_and_is_not_resumable(own):
+    settled = suite(anisotropic(), optimizers=[(f"torch:{own}:Odd", [{"lr": 0.1}])])
+    (entry,) = settled.problems[0].optimizers
+    task = Task("Odd", "f", anisotropic().tensors, "float64", False, entry.configurations)
+    (notice,) = entry.optimizer.fit(task)
+    assert notice == (
+        "Odd keeps a dict in params.0.kept, which cannot be saved: not resumable, an interrupted "
+        "run starts its lanes again"
+    )
+    given = [{"lr": lr} for lr in (0.1, 1e300, 0.2)]
+    lanes = run_suite(suite(anisotropic(), optimizers=[(f"torch:{own}:Odd", given)]))
+    expected = run_suite(suite(anisotropic(), optimizers=[(f"torch:{own}:Base", given)]))
+    assert [each.bits for each in lanes.values()] == [each.bits for each in expected.values()]
+
+
+@pytest.mark.parametrize("name", ["Noisy", "Drawing"])
+def test_a_lane_draws_what_its_seed_gives(own, name):
+    def losses(seeds, rates=(0.1,)):
+        given = [{"lr": lr} for lr in rates]
+        found = run_suite(
+            suite(small_network(), optimizers=[(f"torch:{own}:{name}", given)], seeds=seeds)
+        )
+        return [each.loss.tobytes() for each in found.values()]
+
+    together = losses((0, 1), (0.1, 0.3))
+    assert len({*together}) == 4
+    assert [losses((0,)), losses((1,)), losses((0,), (0.3,))] == [
+        together[:1],
+        together[1:2],
+        together[2:3],
+    ]
 
 
 def test_what_raises_at_infinity_ends_no_other_lane(own):

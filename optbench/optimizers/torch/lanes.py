@@ -5,16 +5,39 @@ A lane's parameters are tensors in its row; nothing is copied.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from optbench.optimizers.torch.state import Leaf, alike, leaves
+from optbench.arrays import Tensor
+from optbench.optimizers.torch.copying import copied, within
+from optbench.optimizers.torch.noise import Noise
+from optbench.optimizers.torch.state import Leaf, Place, alike, leaves, replaced
 
 Arguments: TypeAlias = Mapping[str, Any]
-Make: TypeAlias = Callable[[Any, Arguments], Any]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The parameters of a lane, or groups of several lanes', and what tensors they are."""
+
+    params: tuple[Any, ...]
+    tensors: Sequence[Tensor]
+
+
+Make: TypeAlias = Callable[[Given, Arguments], Any]
 """Constructs an optimizer from parameters, or groups of them, and its arguments."""
+
+
+class TorchObjective(Protocol):
+    """What lanes minimise in a step, for closures."""
+
+    def loss(self, lane: int) -> float:
+        """Return the loss that the step began with."""
+
+    def evaluate(self, lane: int, row: Any, grad_row: Any) -> float:
+        """Return the loss at other parameters (parameters,), and write the gradient there."""
 
 
 @dataclass(frozen=True)
@@ -39,61 +62,126 @@ KNOWN = ("param_groups", "state", "defaults")
 
 @dataclass
 class _Lane:
-    """One lane: its tensors, its optimizer and the parameter groups that are its own."""
+    """One lane: its tensors, its optimizer and the parameter groups that are its own.
+
+    ``parts`` are the optimizer and those within it, by their paths, with the groups of each.
+    """
 
     row: Any
+    grad_row: Any
     params: list[Any]
     grads: list[Any]
     optimizer: Any
-    groups: list[dict[str, Any]]
-    lrs: list[Any]
-    begun: dict[str, list[Leaf]]
+    parts: dict[str, tuple[Any, list[dict[str, Any]]]]
+    noise: Noise
+    begun: dict[str, dict[str, list[Leaf]]] = field(default_factory=dict)
+    lrs: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
     broken: bool = False
 
-    def beside(self) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        groups = {id(group): group for _, own in self.parts.values() for group in own}
+        self.lrs = [(group, group.get("lr")) for group in groups.values()]
+        self._places = {id(param): Place(index) for index, param in enumerate(self.params)}
+        self.begun = {
+            path: {name: _still(value) for name, value in self._beside(path).items()}
+            for path in self.parts
+        }
+
+    def _beside(self, path: str) -> dict[str, Any]:
         """Return what may be carried beside ``state``: entries of groups, and attributes."""
+        optimizer, groups = self.parts[path]
         entries = {
             f"{place}.{name}": value
-            for place, group in enumerate(self.groups)
+            for place, group in enumerate(groups)
             for name, value in group.items()
             if name != "params"
         }
-        own = vars(self.optimizer).items()
-        return entries | {f"self.{name}": value for name, value in own if name not in KNOWN}
+        own = {
+            f"self.{name}": value
+            for name, value in vars(optimizer).items()
+            if name not in KNOWN and f"{path}{name}." not in self.parts
+        }
+        return {name: self._placed(value) for name, value in (entries | own).items()}
+
+    def _placed(self, value: Any) -> Any:
+        """Return a value in which places stand for the lane's parameters."""
+        return replaced(value, lambda each: self._places.get(id(each), each))
+
+    def _found(self, value: Any) -> Any:
+        """Return a value in which the lane's parameters stand for their places."""
+        return replaced(
+            value, lambda each: self.params[each.index] if type(each) is Place else each
+        )
 
     def carried(self) -> dict[str, Any]:
         """Return all that the next step depends on and that construction does not bring back."""
-        states = self.optimizer.state
-        beside = self.beside()
-        changed = [name for name, value in beside.items() if not self._begun_as(name, value)]
+        whole = {path: self._carried(path) for path in self.parts}
+        noise = self.noise.carried()
+        own = whole.pop("")
+        return own | ({"within": whole} if whole else {}) | ({"noise": noise} if noise else {})
+
+    def _carried(self, path: str) -> dict[str, Any]:
+        import torch
+
+        states = _states_of(self.parts[path][0])
+        beside = self._beside(path)
+        changed = [name for name, value in beside.items() if not self._begun_as(path, name, value)]
+        others = {key: value for key, value in states.items() if not isinstance(key, torch.Tensor)}
         return {
-            "params": [states.get(param) for param in self.params],
-            "state": {key: value for key, value in states.items() if isinstance(key, str)},
+            "params": [self._placed(states.get(param)) for param in self.params],
+            "state": self._placed(others),
             "beside": {name: beside[name] for name in changed},
         }
 
-    def _begun_as(self, name: str, value: Any) -> bool:
+    def _begun_as(self, path: str, name: str, value: Any) -> bool:
         """Say whether something beside ``state`` is as it was constructed."""
-        begun, now = self.begun.get(name, []), list(leaves(value))
+        begun, now = self.begun[path].get(name, []), list(leaves(value))
         return len(begun) == len(now) and all(
-            path == other and alike(leaf, before)
-            for (path, leaf), (other, before) in zip(now, begun, strict=True)
+            place == other and alike(leaf, before)
+            for (place, leaf), (other, before) in zip(now, begun, strict=True)
         )
 
     def restore(self, carried: Mapping[str, Any]) -> None:
         """Put what :meth:`carried` returned into an optimizer just constructed."""
-        states = self.optimizer.state
+        own = {key: carried[key] for key in ("params", "state", "beside")}
+        for path, each in {"": own, **carried.get("within", {})}.items():
+            self._restore(path, each)
+        self.noise.restore(carried.get("noise", {}))
+
+    def _restore(self, path: str, carried: Mapping[str, Any]) -> None:
+        optimizer, groups = self.parts[path]
+        states = _states_of(optimizer)
         for param, state in zip(self.params, carried["params"], strict=True):
             states.pop(param, None)
             if state is not None:
-                states[param] = state
-        states.update(carried["state"])
+                states[param] = self._found(state)
+        states.update(self._found(carried["state"]))
         for name, value in carried["beside"].items():
             place, _, key = name.partition(".")
             if place == "self":
-                setattr(self.optimizer, key, value)
+                setattr(optimizer, key, self._found(value))
             else:
-                self.groups[int(place)][key] = value
+                groups[int(place)][key] = self._found(value)
+
+    def take(self, other: "_Lane") -> None:
+        """Go on from another lane, with a copy of its optimizer."""
+        pairs = zip(other.params, self.params, strict=True)
+        self.optimizer = copied(other.optimizer, {id(theirs): ours for theirs, ours in pairs})
+        self.parts = _parts(self.optimizer)
+        rates = [rate for _, rate in other.lrs]
+        groups = {id(group): group for _, own in self.parts.values() for group in own}
+        self.lrs = list(zip(groups.values(), rates, strict=True))
+        self.broken = other.broken
+        self.noise.restore(other.noise.carried())
+
+
+def _states_of(optimizer: Any) -> Any:
+    """Return what an optimizer keeps by parameter; a function that makes one may have none."""
+    return getattr(optimizer, "state", {})
+
+
+def _parts(optimizer: Any) -> dict[str, tuple[Any, list[dict[str, Any]]]]:
+    return {path: (each, each.param_groups) for path, each in within(optimizer)}
 
 
 class TorchLanes:
@@ -107,10 +195,12 @@ class TorchLanes:
         Of each lane.
     params, grads
         Tensors (lanes, parameters), each row contiguous.
-    shapes
-        Of the tensors in a row.
+    tensors
+        Those in a row.
     layout
         How they are given to PyTorch.
+    noises
+        The generators of each lane.
     """
 
     def __init__(
@@ -119,70 +209,116 @@ class TorchLanes:
         arguments: Sequence[Arguments],
         params: Any,
         grads: Any,
-        shapes: Sequence[tuple[int, ...]],
+        tensors: Sequence[Tensor],
         layout: Layout,
+        noises: Sequence[Noise],
     ) -> None:
         import torch
 
-        parts = [(params.shape[1],)] if layout.flat else shapes
-        tensors = [
-            [torch.nn.Parameter(part) for part in _split(row, parts)] for row in params.unbind()
+        whole = (Tensor("params", (params.shape[1],)),)
+        parts = whole if layout.flat else tensors
+        shapes = [tensor.shape for tensor in parts]
+        given = [
+            Given(tuple(map(torch.nn.Parameter, _split(row, shapes))), parts)
+            for row in params.unbind()
         ]
-        alone = [make(own, given) for own, given in zip(tensors, arguments, strict=True)]
-        groups = [optimizer.param_groups for optimizer in alone]
+        alone = []
+        for own, values, noise in zip(given, arguments, noises, strict=True):
+            with noise.drawn():
+                alone.append(make(own, values))
+        lane_parts = [_parts(optimizer) for optimizer in alone]
         if layout.together and len(alone) > 1:
-            if any(len(own) > 1 for own in groups):
-                raise ValueError("it makes several groups of one")
+            groups = [own[""][1] for own in lane_parts]
+            if any(len(own) > 1 for own in (*groups, *lane_parts)):
+                raise ValueError("it makes several groups, or optimizers, of one")
             own_groups = [
-                {**own[0], "params": params} for own, params in zip(groups, tensors, strict=True)
+                {**own[0], "params": list(each.params)}
+                for own, each in zip(groups, given, strict=True)
             ]
-            one = make(own_groups, arguments[0])
-            alone, groups = [one] * len(alone), [[group] for group in one.param_groups]
+            one = make(Given(tuple(own_groups), parts), arguments[0])
+            alone = [one] * len(alone)
+            lane_parts = [{"": (one, [group])} for group in one.param_groups]
         self.params, self.grads = params, grads
         self.lanes = [
-            _Lane(
-                row,
-                own,
-                _split(grad, parts),
-                optimizer,
-                group,
-                [entry.get("lr") for entry in group],
-                {},
-            )
-            for row, own, grad, optimizer, group in zip(
-                params.unbind(), tensors, grads.unbind(), alone, groups, strict=True
+            _Lane(row, grad, list(own.params), _split(grad, shapes), optimizer, within, noise)
+            for row, grad, own, optimizer, within, noise in zip(
+                params.unbind(), grads.unbind(), given, alone, lane_parts, noises, strict=True
             )
         ]
-        for lane in self.lanes:
-            lane.begun = {name: _still(value) for name, value in lane.beside().items()}
-        self.optimizers = list({id(optimizer): optimizer for optimizer in alone}.values())
+        self._shared = layout.together and len(alone) > 1
         self.switch("train")
 
     @property
     def switches(self) -> bool:
         """Whether the optimizers train and evaluate at different parameters."""
-        return switches(type(self.optimizers[0]))
+        return switches(type(self.lanes[0].optimizer))
 
     def switch(self, mode: str) -> None:
         """Call ``train()`` or ``eval()`` of optimizers that have both."""
-        for optimizer in self.optimizers if self.switches else ():
-            getattr(optimizer, mode)()
+        if self.switches:
+            for lane in self.lanes[:1] if self._shared else self.lanes:
+                with lane.noise.drawn():
+                    getattr(lane.optimizer, mode)()
 
-    def step(self, lrs: Sequence[float] | None = None) -> None:
-        """Make a step, with learning rates of the lanes if they are given."""
+    def take(self, others: Sequence[_Lane]) -> None:
+        """Go on from other lanes, with copies of their optimizers."""
+        for lane, other in zip(self.lanes, others, strict=True):
+            lane.take(other)
+
+    def step(
+        self, lrs: Sequence[float] | None = None, objective: TorchObjective | None = None
+    ) -> None:
+        """Make a step.
+
+        Parameters
+        ----------
+        lrs
+            Learning rates of the lanes, if they are others than before.
+        objective
+            What closures evaluate, for optimizers that are given one.
+        """
         for place, lane in enumerate(self.lanes):
             if lrs is not None:
                 _set_lr(lane, lrs[place])
-            for param, grad in zip(lane.params, lane.grads, strict=True):
-                if param.grad is not grad:
-                    param.grad = grad
-        if len(self.optimizers) == len(self.lanes):
-            for lane in self.lanes:
-                _step_alone(lane)
+            _give_grads(lane)
+        if self._shared:
+            self.lanes[0].optimizer.step()
         else:
-            self.optimizers[0].step()
+            for place, lane in enumerate(self.lanes):
+                _step_alone(lane, None if objective is None else _closure(lane, place, objective))
         for lane in self.lanes:
             _keep_in_row(lane)
+
+
+def _give_grads(lane: _Lane) -> None:
+    for param, grad in zip(lane.params, lane.grads, strict=True):
+        if param.grad is not grad:
+            param.grad = grad
+
+
+def _closure(lane: _Lane, place: int, objective: TorchObjective) -> Callable[[], Any]:
+    """Return a closure that evaluates a lane where its parameters are, on the same batch.
+
+    Where they are still as they were, loss and gradient are those that the step began with.
+    """
+    import torch
+
+    start, grads = lane.row.clone(), lane.grad_row.clone()
+    calls = 0
+
+    def closure() -> Any:
+        nonlocal calls
+        _keep_in_row(lane)
+        calls += 1
+        if calls == 1 and torch.equal(lane.row, start):
+            lane.grad_row.copy_(grads)
+            loss = objective.loss(place)
+        else:
+            loss = objective.evaluate(place, lane.row, lane.grad_row)
+        _give_grads(lane)
+        return torch.tensor(loss, dtype=lane.row.dtype, device=lane.row.device)
+
+    return closure
 
 
 def switches(kind: type) -> bool:
@@ -201,12 +337,12 @@ def _split(row: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
 
 def _set_lr(lane: _Lane, lr: float) -> None:
     """Set a learning rate; groups that began with another keep their ratio to the first."""
-    first = lane.lrs[0]
-    for group, begun in zip(lane.groups, lane.lrs, strict=True):
+    first = lane.lrs[0][1]
+    for group, begun in lane.lrs:
         group["lr"] = lr if begun == first else lr * (begun / first)
 
 
-def _step_alone(lane: _Lane) -> None:
+def _step_alone(lane: _Lane, closure: Callable[[], Any] | None) -> None:
     """Step a lane that has an optimizer of its own.
 
     Some raise where numbers are not finite, as eigenvalues do. Such a lane has diverged, which its
@@ -217,7 +353,8 @@ def _step_alone(lane: _Lane) -> None:
     if lane.broken:
         return
     try:
-        lane.optimizer.step()
+        with lane.noise.drawn():
+            lane.optimizer.step() if closure is None else lane.optimizer.step(closure)
     except Exception:
         values = [lane.row, *lane.grads]
         if all(bool(torch.isfinite(value).all()) for value in values):

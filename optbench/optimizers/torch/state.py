@@ -1,14 +1,17 @@
 """What PyTorch optimizers carry from step to step, as arrays of all lanes by name, and back again.
 
-An optimizer keeps numbers and tensors, and lists, tuples and dicts of them. Each becomes an array
-of shape (lanes, …) whose name says where it was and what it was, as JSON: the path to it, one token
-per container (``s`` or ``i`` and the key of a dict, ``l`` or ``t`` and the index in a list or
-tuple), then its type. Where not all lanes have it, a second array, named with a ``?`` at the end,
-says which do.
+An optimizer keeps numbers and tensors, and lists, tuples, sets and dicts of them. Each becomes an
+array of shape (lanes, …) whose name says where it was and what it was, as JSON: the path to it, one
+token per container (``l`` or ``t`` and the index in a list or tuple, ``e`` and the token of a set's
+element, else a letter for the type of a dict's key and the key), then its type. Where not all lanes
+have it, a second array, named with a ``?`` at the end, says which do.
+
+A parameter is no value to be saved: as a key or as a value, its :class:`Place` stands for it.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from optbench.arrays import Array
@@ -20,13 +23,24 @@ Leaf: TypeAlias = tuple[tuple[str, ...], Any]
 NUMBERS = {bool: "uint8", int: "int64", float: "float64"}
 """How Python's numbers are stored; those that it cannot hold exactly are refused."""
 
+
+@dataclass(frozen=True)
+class Place:
+    """Where a parameter is among those of its lane."""
+
+    index: int
+
+
 DTYPES = (
-    *("float16", "float32", "float64", "complex64", "complex128"),
+    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
     *("uint8", "int8", "int16", "int32", "int64", "bool"),
 )
 """Types of tensors that arrays have as well."""
 
-EMPTY = {"dict": dict, "list": list, "tuple": tuple}
+VIEWED = {"bool": "uint8", "bfloat16": "int16"}
+"""Types of tensors that are stored as others of their size."""
+
+EMPTY = {"dict": dict, "list": list, "tuple": tuple, "set": set}
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
@@ -45,8 +59,8 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
 def nested(pairs: Sequence[Leaf]) -> Any:
     """Return what :func:`leaves` took apart.
 
-    >>> nested(list(leaves({"k": 3, "q": [1.5, None]})))
-    {'k': 3, 'q': [1.5, None]}
+    >>> nested(list(leaves({"k": 3, "q": [1.5, None], "done": {4}})))
+    {'k': 3, 'q': [1.5, None], 'done': {4}}
     """
     if pairs[0][0] == ():
         return pairs[0][1]
@@ -57,7 +71,55 @@ def nested(pairs: Sequence[Leaf]) -> Any:
     if all(token[0] in "lt" for token in whole):
         ordered = [whole[token] for token in sorted(whole, key=lambda token: int(token[1:]))]
         return tuple(ordered) if next(iter(whole))[0] == "t" else ordered
-    return {int(token[1:]) if token[0] == "i" else token[1:]: part for token, part in whole.items()}
+    if all(token[0] == "e" for token in whole):
+        return {_key(token[1:]) for token in whole}
+    return {_key(token): part for token, part in whole.items()}
+
+
+def _token(key: Any) -> str | None:
+    """Return the token of a dict's key, or None for one that cannot be written.
+
+    >>> [_token(key) for key in ("m", 3, 0.5, None, True, ("m", 3), Place(1))]
+    ['sm', 'i3', 'f0x1.0000000000000p-1', 'n', 'b1', 'k["sm", "i3"]', 'p1']
+    """
+    kind = type(key)
+    if kind is tuple:
+        parts = [_token(part) for part in key]
+        return None if None in parts else f"k{json.dumps(parts)}"
+    written: dict[type, Callable[[], str]] = {
+        str: lambda: f"s{key}",
+        int: lambda: f"i{key}",
+        float: lambda: f"f{key.hex()}",
+        bool: lambda: f"b{int(key)}",
+        type(None): lambda: "n",
+        Place: lambda: f"p{key.index}",
+    }
+    return written[kind]() if kind in written else None
+
+
+def _key(token: str) -> Any:
+    """Return the key of a dict that has this token."""
+    kind, text = token[0], token[1:]
+    if kind == "k":
+        return tuple(map(_key, json.loads(text)))
+    read: dict[str, Callable[[str], Any]] = {
+        "s": str,
+        "i": int,
+        "f": float.fromhex,
+        "b": lambda text: text == "1",
+        "n": lambda _: None,
+        "p": lambda text: Place(int(text)),
+    }
+    return read[kind](text)
+
+
+def replaced(value: Any, other: Callable[[Any], Any]) -> Any:
+    """Return a value whose keys and values, in nested containers, are replaced by others."""
+    if type(value) is dict:
+        return {replaced(key, other): replaced(item, other) for key, item in value.items()}
+    if type(value) in (list, tuple, set):
+        return type(value)(replaced(item, other) for item in value)
+    return other(value)
 
 
 def alike(first: Any, second: Any) -> bool:
@@ -73,7 +135,7 @@ def alike(first: Any, second: Any) -> bool:
         return bool(first.hex() == second.hex())
     if type(first).__name__ in EMPTY and not first:
         return not second
-    return first is second or (isinstance(first, int | str) and first == second)
+    return first is second or (isinstance(first, int | str | Place) and first == second)
 
 
 def equal(first: Any, second: Any) -> bool:
@@ -134,8 +196,14 @@ def decode(arrays: Mapping[str, Array], lanes: int) -> list[Any]:
 
 def _items(value: Any) -> Iterable[tuple[str, Any]]:
     """Return what a container holds, each item with its token; nothing for other values."""
-    if type(value) is dict and all(type(key) in (str, int) for key in value):
-        return [(f"{type(key).__name__[0]}{key}", item) for key, item in value.items()]
+    if type(value) is dict:
+        tokens = [_token(key) for key in value]
+        return () if None in tokens else zip(map(str, tokens), value.values(), strict=True)
+    if type(value) is set:
+        elements = [_token(element) for element in value]
+        return (
+            () if None in elements else [(f"e{token}", None) for token in sorted(elements, key=str)]
+        )
     if type(value) in (list, tuple):
         return [(f"{type(value).__name__[0]}{place}", item) for place, item in enumerate(value)]
     return ()
@@ -149,6 +217,8 @@ def _kind(leaf: Any, path: Sequence[str], device: Any) -> str:
         return type(leaf).__name__
     if type(leaf) is str:
         return f"text {leaf}"
+    if type(leaf) is Place:
+        return f"place {leaf.index}"
     if type(leaf).__name__ in EMPTY and not leaf:
         return type(leaf).__name__
     if isinstance(leaf, torch.Tensor):
@@ -168,7 +238,8 @@ def _as_tensor(leaf: Any, name: str) -> Any:
 
     if isinstance(leaf, torch.Tensor):
         kept = leaf.detach()
-        return kept.to(torch.uint8) if kept.dtype is torch.bool else kept
+        stored = VIEWED.get(str(kept.dtype).removeprefix("torch."))
+        return kept if stored is None else kept.view(getattr(torch, stored))
     try:
         kind = NUMBERS.get(type(leaf))
         return torch.zeros(()) if kind is None else torch.tensor(leaf, dtype=getattr(torch, kind))
@@ -178,6 +249,8 @@ def _as_tensor(leaf: Any, name: str) -> Any:
 
 def _from_tensor(row: Any, kind: str) -> Any:
     """Return a value of the type that an array's name says."""
+    import torch
+
     plain = {number.__name__: number for number in NUMBERS}
     if kind in plain:
         return plain[kind](row.item())
@@ -187,5 +260,8 @@ def _from_tensor(row: Any, kind: str) -> Any:
         return EMPTY[kind]()
     if kind.startswith("text "):
         return kind.removeprefix("text ")
-    tensor = row.bool() if kind.removeprefix("host ").startswith("bool ") else row.clone()
+    if kind.startswith("place "):
+        return Place(int(kind.removeprefix("place ")))
+    dtype = kind.removeprefix("host ").partition(" ")[0]
+    tensor = row.clone().view(getattr(torch, dtype)) if dtype in VIEWED else row.clone()
     return tensor.cpu() if kind.startswith("host ") else tensor

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from typing_extensions import override
 
-from optbench.arrays import Array
-from optbench.optimizers.base import HostColumns, Lanes, Updater
+from optbench.arrays import Array, Namespace
+from optbench.optimizers.base import HostColumns, Lanes, Objective, Updater, required
 from optbench.optimizers.torch.lanes import Arguments, Layout, Make, TorchLanes
+from optbench.optimizers.torch.noise import Noise, noise_of
 from optbench.optimizers.torch.state import decode, encode
+from optbench.optimizers.torch.trials import Habits
 
 
 def one_thread() -> None:
@@ -17,6 +20,25 @@ def one_thread() -> None:
 
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
+
+
+LANES = "lanes"
+"""The name of the state of lanes that cannot be saved."""
+
+
+class _Objective:
+    """What lanes minimise, for closures: PyTorch's tensors there, the engine's arrays here."""
+
+    def __init__(self, objective: Objective, xp: Namespace) -> None:
+        self._objective = objective
+        self._xp = xp
+
+    def loss(self, lane: int) -> float:
+        return self._objective.loss(lane)
+
+    def evaluate(self, lane: int, row: Any, grad_row: Any) -> float:
+        params, grads = (self._xp.from_dlpack(each) for each in (row.detach(), grad_row))
+        return self._objective.evaluate(lane, params, grads)
 
 
 class TorchUpdater(Updater):
@@ -29,6 +51,8 @@ class TorchUpdater(Updater):
     ----------
     make, arguments, layout
         As of :class:`~optbench.optimizers.torch.lanes.TorchLanes`.
+    habits
+        What the optimizers need.
     lanes
         The lanes, their parameters as they stand.
     state
@@ -42,6 +66,7 @@ class TorchUpdater(Updater):
         make: Make,
         arguments: Sequence[Arguments],
         layout: Layout,
+        habits: Habits,
         lanes: Lanes,
         state: Mapping[str, Array] | None,
         *,
@@ -51,8 +76,13 @@ class TorchUpdater(Updater):
 
         self._make = make
         self._arguments = arguments
-        self._shapes = [tensor.shape for tensor in lanes.context.tensors]
+        self._tensors = lanes.context.tensors
         self._layout = layout
+        self._habits = habits
+        self._objective = None
+        if habits.closure:
+            self._objective = _Objective(required(lanes.objective), lanes.context.xp)
+        self._seeds = lanes.seeds
         self._xp = lanes.context.xp
         self._rows = lanes.context.params.rows
         self._params = torch.from_dlpack(self._rows)
@@ -70,8 +100,11 @@ class TorchUpdater(Updater):
 
     def _begun(self, params: Any, grads: Any, state: Mapping[str, Array] | None) -> TorchLanes:
         given = self._arguments
-        lanes = TorchLanes(self._make, given, params, grads, self._shapes, self._layout)
-        if state:
+        noises = [Noise(noise_of(seed), self._habits.draws) for seed in self._seeds]
+        lanes = TorchLanes(self._make, given, params, grads, self._tensors, self._layout, noises)
+        if state and not self._habits.saved:
+            lanes.take(state[LANES].tolist())
+        elif state:
             for lane, carried in zip(lanes.lanes, decode(state, len(given)), strict=True):
                 lane.restore(carried)
         return lanes
@@ -89,7 +122,7 @@ class TorchUpdater(Updater):
         if lanes.grads is not self._grads:
             lanes.grads.copy_(self._grads)
         rates = self._rates
-        lanes.step(None if rates is None else rates[row if len(rates) > 1 else 0])
+        lanes.step(None if rates is None else rates[row if len(rates) > 1 else 0], self._objective)
         if lanes.params is not self._params:
             self._params.copy_(lanes.params)
         self._moved = True
@@ -97,9 +130,16 @@ class TorchUpdater(Updater):
     @property
     @override
     def state(self) -> Mapping[str, Array]:
-        """What the optimizers carry, as arrays by name; nothing before the first update."""
+        """What the optimizers carry, as arrays by name; nothing before the first update.
+
+        What cannot be saved is an array of the lanes themselves, to be copied.
+        """
         if not self._moved:
             return {}
+        if not self._habits.saved:
+            held = np.empty(len(self._lanes.lanes), object)
+            held[:] = self._lanes.lanes
+            return {LANES: held}
         carried = [lane.carried() for lane in self._lanes.lanes]
         return encode(carried, self._xp.from_dlpack, self._params.device)
 
