@@ -172,6 +172,13 @@ class Problem(ABC):
     def start(self, seed: int) -> np.ndarray:
         """Return the start for one seed: float64, shape (parameters,)."""
 
+    def start_buffers(self, seed: int) -> dict[str, np.ndarray]:
+        """Return the start of every buffer by name for one seed, in the shape of one lane."""
+        return {
+            buffer.name: np.full(buffer.shape, buffer.start, dtype=self.dtype)
+            for buffer in self.buffers
+        }
+
     def data(self) -> dict[str, np.ndarray]:
         """Return the arrays that stay on the device for the whole run."""
         return {}

@@ -15,9 +15,10 @@ from typing_extensions import override
 
 from optbench.arrays import Array
 from optbench.errors import SuiteError
+from optbench.foreign import jax_on
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext, Updater
 from optbench.optimizers.modifiers import LEARNING_RATE
-from optbench.optimizers.optax.factory import Factory, factory_of, find, jax_on
+from optbench.optimizers.optax.factory import Factory, factory_of, find
 from optbench.optimizers.optax.noise import STREAM
 from optbench.optimizers.optax.transformation import CompiledTransformation, compiled_for
 from optbench.optimizers.optax.updater import OptaxUpdater

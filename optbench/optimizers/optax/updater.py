@@ -7,14 +7,11 @@ import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array
-from optbench.errors import SuiteError, argument
+from optbench.foreign import jax_device, jax_on
 from optbench.optimizers.base import HostColumns, Lanes, Updater
-from optbench.optimizers.optax.factory import Factory, jax_on
+from optbench.optimizers.optax.factory import Factory
 from optbench.optimizers.optax.noise import is_key, noise_of
 from optbench.optimizers.optax.transformation import NOISE, CompiledTransformation, compiled_for
-
-ON_CPU = 1
-"""What DLPack calls the CPU."""
 
 
 class _Group:
@@ -55,7 +52,7 @@ class OptaxUpdater(Updater):
         self._params, self._grads = lanes.context.params.rows, lanes.context.grads.rows
         self._xp = lanes.context.xp
         self._dtype = lanes.dtype
-        self._device = _device_of(self._params)
+        self._device = jax_device(self._params)
         self._lanes = len(lanes.hyperparameters)
         self._groups = list(_groups(factory, lanes))
         with self._active():
@@ -183,22 +180,6 @@ def _groups(factory: Factory, lanes: Lanes) -> Iterator[_Group]:
         groups.setdefault(compiled, []).append(place)
     for compiled, places in groups.items():
         yield _Group(compiled, places, len(lanes.hyperparameters))
-
-
-def _device_of(array: Array) -> Any:
-    """Return what JAX calls the device of an array."""
-    import jax
-
-    kind, number = array.__dlpack_device__()
-    if kind == ON_CPU:
-        return None
-    try:
-        return jax.devices("gpu")[number]
-    except (RuntimeError, IndexError):
-        raise SuiteError(
-            "this JAX cannot use the GPU; install it with CUDA (pip install 'jax[cuda13]'), "
-            f"or run with {argument('device', 'cpu')}"
-        ) from None
 
 
 def _name(path: Any, leaf: Any) -> str:

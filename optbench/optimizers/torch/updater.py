@@ -11,14 +11,6 @@ from optbench.optimizers.torch.lanes import Arguments, Layout, Make, TorchLanes
 from optbench.optimizers.torch.state import decode, encode
 
 
-def one_thread() -> None:
-    """Let PyTorch compute on one thread, so that bits do not depend on the number of cores."""
-    import torch
-
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
-
-
 class TorchUpdater(Updater):
     """Updates by PyTorch optimizers.
 
