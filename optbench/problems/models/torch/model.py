@@ -158,18 +158,11 @@ class Lanes:
 
     def losses(self, inputs: Inputs, *, stacked: bool) -> Any:
         """Return the loss of each lane in training mode, (lanes,); nothing is changed."""
-        import torch
 
         def alone(trained: Tensors, carried: Tensors, batch: Tensors, masks: Tensors) -> Any:
             return self._loss(Inputs(trained, carried, batch, masks))[0]
 
-        with torch.no_grad():
-            if stacked:
-                return self._stacked(alone, inputs)
-            each = []
-            for lane in self._in_turn(inputs):
-                each.append(self._loss(lane)[0])
-            return torch.stack(each)
+        return self._forward(alone, inputs, stacked=stacked)
 
     def gradients(self, inputs: Inputs, grads: Tensors, moved: Tensors, *, stacked: bool) -> Any:
         """Return the loss of each lane, and write gradients and what training changes."""
@@ -204,20 +197,31 @@ class Lanes:
 
     def scores(self, function: Callable[[Any, Any], Any], inputs: Inputs, *, stacked: bool) -> Any:
         """Return the mean of a loss or metric of each lane in evaluation mode, (lanes,)."""
-        import torch
 
         def alone(trained: Tensors, carried: Tensors, batch: Tensors, masks: Tensors) -> Any:
             tensors = {**trained, **carried}
             value, _ = self.model(function, tensors, self.build(batch), masks, train=False)
             return mean(value)
 
+        return self._forward(alone, inputs, stacked=stacked)
+
+    def _forward(self, alone: Callable[..., Any], inputs: Inputs, *, stacked: bool) -> Any:
+        """Return what a function gives for each lane, without any gradient."""
+        import torch
+        from torch.func import vjp
+
+        if stacked:
+            # As if for a gradient: vmap alone has no rules for recurrent layers, which this takes
+            # apart into operations that it has rules for.
+            return self._stacked(
+                lambda first, *others: vjp(lambda trained: alone(trained, *others), first)[0],
+                inputs,
+            )
+        each = []
         with torch.no_grad():
-            if stacked:
-                return self._stacked(alone, inputs)
-            each = []
             for lane in self._in_turn(inputs):
                 each.append(alone(lane.trained, lane.carried, lane.batch, lane.masks))
-            return torch.stack(each)
+        return torch.stack(each)
 
     def _loss(self, lane: Inputs) -> tuple[Any, dict[str, Any]]:
         carried = dict(lane.carried)
@@ -268,5 +272,5 @@ def mean(value: Any) -> Any:
         shape = tuple(value.shape)
         raise TypeError(f"it returns a tensor of the shape {shape}; return () or (batch,)")
     if not value.dtype.is_floating_point:
-        value = value.to(torch.get_default_dtype())
+        value = value.double()
     return value.mean() if value.ndim else value

@@ -274,6 +274,9 @@ class TorchProblem(ModelProblem):
             lanes, inputs = self._lanes(params, batch, buffers)
             found = self._gradients(lanes, inputs, grads, buffers, stacked=stacked)
             losses.append(found.double().numpy())
+            lanes.losses(inputs, stacked=stacked)
+            for function in (self.task.loss, *self.task.metrics.values()):
+                lanes.scores(function, inputs, stacked=stacked)
         scale = np.maximum(np.abs(losses[1]), np.finfo(self.dtype).tiny)
         apart = np.abs(losses[0] - losses[1]) / scale
         return float(np.where(losses[0] == losses[1], 0.0, apart).max())
@@ -353,8 +356,7 @@ class TorchProblem(ModelProblem):
             error = loss * float("nan")
             if ERROR in self.task.metrics:
                 error = lanes.scores(self.task.metrics[ERROR], inputs, stacked=stacked)
-        kind = _kind(self.dtype)
-        return _array(loss.to(kind), work.xp), _array(error.to(kind), work.xp)
+        return _array(loss.double(), work.xp), _array(error.double(), work.xp)
 
     def _gradients(
         self, lanes: Lanes, inputs: Inputs, grads: Stacked, buffers: Arrays, *, stacked: bool
