@@ -71,7 +71,7 @@ class _Adopter(Adopter[Problem]):
         raise self.refusal(
             plugin,
             "give a subclass of Problem, an instance of one, or a function decorated with "
-            "@function(start=…)",
+            "@function(start=…); before one that returns a model's Task write torch: or jax:",
         )
 
     @override

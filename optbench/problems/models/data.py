@@ -171,7 +171,9 @@ def _split(structure: Any, split: str) -> Split:
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise SuiteError(f"data: the arrays of {split} must have as many examples: {told}")
+        raise SuiteError(
+            f"data: the arrays of {split} must have the same number of examples: {told}"
+        )
 
     def build(batch: Mapping[str, Any]) -> Any:
         return rebuilt(structure, iter([batch[name] for name in arrays]))

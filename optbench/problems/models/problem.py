@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -79,8 +80,10 @@ class ModelProblem(MinibatchProblem):
     @cached_property
     def task(self) -> Any:
         """What the function returns, made once with generators that are seeded alike."""
-        with rng.seeded_generators(0):
+        with self._active(), rng.seeded_generators(0):
             made = self.function(**{name: self.settings[name] for name in self.arguments})
+        if isinstance(made, Task) and not isinstance(made, self.task_type):
+            raise SuiteError(f"{self.name} returns a task of another library than {self.library}")
         if not isinstance(made, self.task_type):
             kind = type(made).__name__
             raise SuiteError(f"{self.name} returns {kind}; return optbench.{self.library}.Task(…)")
@@ -92,9 +95,16 @@ class ModelProblem(MinibatchProblem):
                 )
         return made
 
+    def _active(self) -> AbstractContextManager[Any]:
+        """Return a context in which the library computes as the problem asks for."""
+        return nullcontext()
+
     @cached_property
     def _read(self) -> tuple[dict[str, Split], list[str]]:
-        return read_splits(self.task.data)
+        try:
+            return read_splits(self.task.data)
+        except SuiteError as error:
+            raise error.within(self.name) from None
 
     @property
     def splits(self) -> dict[str, Split]:

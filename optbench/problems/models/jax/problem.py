@@ -63,6 +63,7 @@ class JaxProblem(ModelProblem):
     library = "jax"
     task_type = Task
 
+    @override
     def _active(self, device: Any = None) -> Any:
         return jax_on(device, self.dtype)
 

@@ -50,12 +50,14 @@ class Tree:
         return np.concatenate(leaves) if leaves else np.empty(0)
 
     def built(self, row: Any) -> Any:
-        """Return the tree of a row (numbers,), each leaf in its own type."""
+        """Return the tree of a row (numbers,): reals in its type, other leaves in their own."""
         import jax
 
         ends = np.cumsum([prod(shape) for shape in self.shapes]).tolist()
         leaves = [
-            row[end - prod(shape) : end].reshape(shape).astype(dtype)
+            row[end - prod(shape) : end]
+            .reshape(shape)
+            .astype(row.dtype if np.dtype(dtype).kind == "f" else dtype)
             for end, shape, dtype in zip(ends, self.shapes, self.dtypes, strict=True)
         ]
         return jax.tree_util.tree_unflatten(self.definition, leaves)

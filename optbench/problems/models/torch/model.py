@@ -267,10 +267,10 @@ def mean(value: Any) -> Any:
     import torch
 
     if not isinstance(value, torch.Tensor):
-        raise TypeError(f"it returns {type(value).__name__}; return a tensor")
+        raise TypeError(f"it gives {type(value).__name__}; return a tensor")
     if value.ndim > 1:
         shape = tuple(value.shape)
-        raise TypeError(f"it returns a tensor of the shape {shape}; return () or (batch,)")
+        raise TypeError(f"it gives a tensor of the shape {shape}; return () or (batch,)")
     if not value.dtype.is_floating_point:
         value = value.double()
     return value.mean() if value.ndim else value

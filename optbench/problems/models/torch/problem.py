@@ -181,6 +181,7 @@ class TorchProblem(ModelProblem):
             draws = rng.process_generators() != before
         loss = self._checked(value)
         torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
+        self._try_evaluation(model, batch)
         moving = [
             name
             for name, tensor in given.items()
@@ -195,6 +196,20 @@ class TorchProblem(ModelProblem):
             dict(model.masks.asked), tuple(carried), tuple(moving), draws, sum(saved.values())
         )
 
+    def _try_evaluation(self, model: Model, batch: Any) -> None:
+        """Evaluate loss and metrics once; what the user's code raises is passed on."""
+        import torch
+
+        with torch.no_grad(), rng.seeded_generators(0):
+            for what, function in {"loss": self.task.loss, **self.task.metrics}.items():
+                self._mean(what, model(function, {}, batch, train=False)[0])
+
+    def _mean(self, what: str, value: Any) -> Any:
+        try:
+            return mean(value)
+        except TypeError as error:
+            raise SuiteError(f"{self.name}: as {what} {error}") from None
+
     def _first_batch(self) -> dict[str, Any]:
         """Return the first batch of seed 0 as tensors (1, batch, …)."""
         import torch
@@ -206,10 +221,7 @@ class TorchProblem(ModelProblem):
 
     def _checked(self, value: Any) -> Any:
         """Return the mean of what the loss gave; refuse what has no gradient."""
-        try:
-            loss = mean(value)
-        except TypeError as error:
-            raise SuiteError(f"{self.name}: as loss {error}") from None
+        loss = self._mean("loss", value)
         if value.ndim and len(value) != self.batch_size:
             raise SuiteError(
                 f"{self.name}: its loss has {len(value)} values for {self.batch_size} examples; "
