@@ -68,6 +68,8 @@ class Problem(ABC):
     """Whether a trace row is the loss on a part of the data."""
     cpu_only: ClassVar[bool] = False
     """Whether it computes with NumPy alone."""
+    least_block_bytes: ClassVar[int] = 0
+    """What a block's arrays may take in any case, where calls cost more than caches save."""
     by_coordinate: ClassVar[bool] = False
     """Whether each parameter of all lanes is stored together, rather than each lane."""
 

@@ -110,7 +110,7 @@ def plan_blocks(
             for part in _cut(
                 np.array([lane_cost(problem, optimizer_of(lane)) for lane in members]),
                 np.array([lane_bytes(problem, optimizer_of(lane)) for lane in members]),
-                block_bytes,
+                max(block_bytes, problem.least_block_bytes),
                 sharing if shared else 1,
             ):
                 parts.append((resolved, sorted((members[place] for place in part), key=by_group)))

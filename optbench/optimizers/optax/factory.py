@@ -14,10 +14,10 @@ import numpy as np
 
 from optbench import plugins
 from optbench.errors import SuiteError, nearest
-from optbench.foreign import jax_on
 from optbench.optimizers.arguments import Argument, arguments_of
 from optbench.optimizers.optax.noise import draws, seed_arguments, seed_for
 from optbench.plugins import Plugin, complaint
+from optbench.plugins.foreign import jax_on
 
 NO_NUMBERS = ("mask", "dtype", "dimension_numbers")
 """Ends of the names of arguments that take trees, functions or types."""

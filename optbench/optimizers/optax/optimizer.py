@@ -15,7 +15,6 @@ from typing_extensions import override
 
 from optbench.arrays import Array
 from optbench.errors import SuiteError
-from optbench.foreign import jax_on
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext, Updater
 from optbench.optimizers.modifiers import LEARNING_RATE
 from optbench.optimizers.optax.factory import Factory, factory_of, find
@@ -24,6 +23,7 @@ from optbench.optimizers.optax.transformation import CompiledTransformation, com
 from optbench.optimizers.optax.updater import OptaxUpdater
 from optbench.optimizers.repeats import check_alike
 from optbench.plugins import Plugin, Source, load_unchanged
+from optbench.plugins.foreign import jax_on
 
 LIBRARIES = ("optax", "jax", "jaxlib")
 """What computes an update, whoever wrote the transformation."""

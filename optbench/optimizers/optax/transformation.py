@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from optbench.arrays import Tensor
-from optbench.foreign import jax_on
 from optbench.optimizers.optax.factory import Factory
 from optbench.optimizers.optax.noise import is_key, with_noise
+from optbench.plugins.foreign import jax_on
 from optbench.rng import process_generators
 
 NOISE = "noise of the lane"

@@ -7,11 +7,11 @@ import numpy as np
 from typing_extensions import override
 
 from optbench.arrays import Array
-from optbench.foreign import jax_device, jax_on
 from optbench.optimizers.base import HostColumns, Lanes, Updater
 from optbench.optimizers.optax.factory import Factory
 from optbench.optimizers.optax.noise import is_key, noise_of
 from optbench.optimizers.optax.transformation import NOISE, CompiledTransformation, compiled_for
+from optbench.plugins.foreign import jax_device, jax_on
 
 
 class _Group:

@@ -17,7 +17,6 @@ from typing_extensions import override
 from optbench import plugins
 from optbench.arrays import Array
 from optbench.errors import SuiteError, nearest
-from optbench.foreign import one_thread
 from optbench.optimizers.arguments import Argument, arguments_of
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext
 from optbench.optimizers.modifiers import SCHEDULE
@@ -27,6 +26,7 @@ from optbench.optimizers.torch.state import equal
 from optbench.optimizers.torch.trials import Trial, chosen
 from optbench.optimizers.torch.updater import TorchUpdater
 from optbench.plugins import Plugin, Source, complaint
+from optbench.plugins.foreign import one_thread
 from optbench.rng import process_generators
 
 SKIPPED = ("params", "capturable", "differentiable")

@@ -56,6 +56,7 @@ class ModelProblem(MinibatchProblem):
     """A model, its loss and its data, as a function of the user's returns them."""
 
     default_iterations = 1000
+    least_block_bytes = 32 * 2**20
     library: ClassVar[str]
     """The package that it is written with."""
     task_type: ClassVar[type[Task]]

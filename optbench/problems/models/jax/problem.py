@@ -11,7 +11,7 @@ from typing_extensions import override
 from optbench import rng
 from optbench.arrays import Array, Buffer, Stacked, Tensor, Workspace
 from optbench.errors import SuiteError
-from optbench.foreign import jax_device, jax_on
+from optbench.plugins.foreign import jax_device, jax_on
 from optbench.problems.base import Arrays, Losses
 from optbench.problems.models.arguments import AUTO, VMAP
 from optbench.problems.models.jax.task import Task

@@ -13,9 +13,10 @@ from typing_extensions import override
 from optbench import rng
 from optbench.arrays import Array, Buffer, Namespace, Stacked, Tensor, Workspace, stack
 from optbench.errors import SuiteError, UsageError
-from optbench.foreign import one_thread
+from optbench.plugins.foreign import one_thread
 from optbench.problems.base import Arrays, Losses
 from optbench.problems.models.arguments import AUTO, VMAP
+from optbench.problems.models.data import flattened
 from optbench.problems.models.problem import DATA, ERROR, ModelProblem
 from optbench.problems.models.torch.masks import Asked
 from optbench.problems.models.torch.model import Inputs, Lanes, Model, mean, trained, untrained
@@ -190,8 +191,8 @@ class TorchProblem(ModelProblem):
         one, other = (self._beginning(seed)[1] for seed in TRIED_SEEDS)
         carried = [name for name in given if name in moving or not _same(one[name], other[name])]
         self._check_exact(one, carried)
-        for each in leaves.values():
-            saved.pop(each.data_ptr(), None)
+        for each in (*leaves.values(), *(part for _, part in flattened(batch))):
+            saved.pop(each.data_ptr(), None)  # counted elsewhere, and shared
         return Learned(
             dict(model.masks.asked), tuple(carried), tuple(moving), draws, sum(saved.values())
         )
