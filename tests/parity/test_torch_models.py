@@ -1,5 +1,6 @@
 """PyTorch models as problems: beside plain loops of PyTorch, alone and in company."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,17 @@ def test_only_what_training_changes_or_seeds_decide_is_carried_by_lanes():
         "attention": [],
         "features": ["frozen.weight", "frozen.bias", "directions"],
     }
+
+
+def test_a_run_is_repeated_to_the_bit_and_its_problem_can_be_pickled(tmp_path):
+    first = run(tmp_path / "one", "norm", seeds=(0, 3))
+    (again,) = [optbench.run(first.path / "run.json", out=tmp_path / "two")]
+    one, two = traces(first), traces(again)
+    assert {lane: rows.tobytes() for lane, rows in one.items()} == {
+        lane: rows.tobytes() for lane, rows in two.items()
+    }
+    problem, _ = make_problem(ZOO, {"kind": "norm"})
+    assert pickle.loads(pickle.dumps(problem)).fingerprint == problem.fingerprint
 
 
 @pytest.mark.parametrize("kind", ["norm", "noisy", "dropout"])

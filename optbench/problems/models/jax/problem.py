@@ -192,7 +192,9 @@ class JaxProblem(ModelProblem):
             used = {id(var) for eqn in traced.jaxpr.eqns for var in eqn.invars}
             used |= {id(var) for var in traced.jaxpr.outvars}
             draws = id(traced.jaxpr.invars[-1]) in used
-            saved = sum(leaf.size for leaf in jax.tree_util.tree_leaves(vjp)) - rows[0].size
+            # The batch is shared, and parameters are counted elsewhere.
+            known = rows[0].size + sum(leaf.size for leaf in shapes.values())
+            saved = sum(leaf.size for leaf in jax.tree_util.tree_leaves(vjp)) - known
             why_not = ""
             try:
                 jax.eval_shape(
