@@ -154,7 +154,7 @@ class Problem(ABC):
         """
         compared = seeds if len(seeds) > 1 else PROBED_SEEDS
         return _differ(map(self._drawn, compared)) or _differ(
-            [self.start(seed)] for seed in compared
+            [self.start(seed), *self.start_buffers(seed).values()] for seed in compared
         )
 
     def _drawn(self, seed: int) -> list[np.ndarray]:

@@ -115,3 +115,49 @@ def test_what_vmap_cannot_take_is_said_and_computed_in_turn():
 def test_a_gradient_is_that_of_the_loss():
     (check,) = optbench.check_problem(ZOO)
     assert check.passed, check
+
+
+FILE = """
+import jax, jax.numpy as jnp, numpy as np, optbench
+
+x, y = np.ones((20, 4)), np.arange(20) % 3
+
+
+def init(key):
+    return {"w": jnp.zeros((4, 3))}
+
+
+def loss(params, batch, key):
+    return ((batch[0] @ params["w"]) ** 2).mean()
+
+
+def task(**given):
+    return optbench.jax.Task(**{"init": init, "loss": loss, "data": (x, y), **given})
+
+
+def problem(batch_size: int = 8):
+    return RESULT
+"""
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ("task(init=lambda key: {})", "init returns no arrays; return the parameters"),
+        ("task(init=lambda key: {'n': 3})", "the parameter n is of the type int32, not of reals"),
+        ("task(loss=lambda params, batch, key: batch[0] @ params['w'])", "return shape () or"),
+        ("task(loss=lambda params, batch, key: None)", "returns NoneType; return shape ()"),
+        ("task(loss=lambda p, b, key: loss(p, b, key) * jax.random.normal(key))", "own.py, line"),
+        (
+            "task(loss=lambda p, b, key: loss(p, b, key) * np.random.rand())",
+            "draws random numbers of NumPy or Python, which are compiled in; draw them from the",
+        ),
+        ("task(state=lambda key: 0.0)", "takes 3 positional arguments but 4 were given"),
+    ],
+)
+def test_what_is_no_model_is_refused_in_one_line(tmp_path, result, message):
+    (tmp_path / "own.py").write_text(FILE.replace("RESULT", result), encoding="utf-8")
+    with pytest.raises(optbench.UsageError) as caught:
+        make_problem(f"jax:{tmp_path / 'own.py'}:problem", {})
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("problem")

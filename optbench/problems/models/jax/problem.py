@@ -179,8 +179,9 @@ class JaxProblem(ModelProblem):
                 traced = jax.make_jaxpr(self._loss)(*rows, shapes, key)
                 vjp = jax.eval_shape(
                     lambda *given: jax.vjp(lambda row: self._loss(row, *given[1:])[0], given[0])[1],
-                    *rows, shapes, key,
-                )  # fmt: skip
+                    *(*rows, shapes, key),
+                )
+                jax.eval_shape(self._evaluated, *rows, shapes)
             except jax.errors.JAXTypeError as error:  # it looks at numbers
                 self._try_uncompiled(batch)
                 return Learned(params, state, True, 0, False, self.complaint(error))
@@ -197,14 +198,17 @@ class JaxProblem(ModelProblem):
             saved = sum(leaf.size for leaf in jax.tree_util.tree_leaves(vjp)) - known
             why_not = ""
             try:
-                jax.eval_shape(
-                    jax.vmap(self._loss, in_axes=(0, 0, None, None)),
-                    *(jax.ShapeDtypeStruct((2, *row.shape), row.dtype) for row in rows),
-                    shapes, key,
-                )  # fmt: skip
+                stacked = [jax.ShapeDtypeStruct((2, *row.shape), row.dtype) for row in rows]
+                over = jax.vmap(self._loss, in_axes=(0, 0, None, None))
+                jax.eval_shape(over, *stacked, shapes, key)
             except Exception as error:  # a user's code may raise anything
                 why_not = self.complaint(error)
         return Learned(params, state, draws, max(0, saved), True, why_not)
+
+    def _evaluated(self, row: Any, state: Any, batch: Mapping[str, Any]) -> Any:
+        """Return loss and metrics of a lane as an evaluation takes them."""
+        loss = self._loss(row, state, batch, None)[0]
+        return loss, self._metric(row, state, batch) if ERROR in self.task.metrics else None
 
     def _try_uncompiled(self, batch: Mapping[str, np.ndarray]) -> None:
         """Compute loss and gradient once; what the user's code raises is passed on."""
@@ -215,6 +219,7 @@ class JaxProblem(ModelProblem):
         given = {name: jax.numpy.asarray(array) for name, array in batch.items()}
         both = jax.value_and_grad(self._loss, has_aux=True)
         both(row, state, given, _key(np.zeros(2, np.uint32)))
+        self._evaluated(row, state, given)
 
     @override
     def _trial(self) -> tuple[str, str]:
