@@ -263,7 +263,7 @@ class TorchProblem(ModelProblem):
             except Exception as error:  # a user's code may raise anything
                 return self.complaint(error), ""
         if not apart <= TRIED_TOLERANCE:
-            return f"its loss there differs from that of a loop by {apart:.0e}", ""
+            return f"there its loss differs from that of a loop by {apart:.0e}", ""
         missing = [str(each.message).partition("batching rule for ")[2] for each in said]
         if rules := [text.partition(". ")[0] for text in missing if text]:
             return "", f"vmap has no rule for {rules[0]}"
@@ -292,7 +292,8 @@ class TorchProblem(ModelProblem):
                 lanes.scores(function, inputs, stacked=stacked)
         scale = np.maximum(np.abs(losses[1]), np.finfo(self.dtype).tiny)
         apart = np.abs(losses[0] - losses[1]) / scale
-        return float(np.where(losses[0] == losses[1], 0.0, apart).max())
+        same = (losses[0] == losses[1]) | np.isnan(losses[0]) & np.isnan(losses[1])
+        return float(np.where(same, 0.0, apart).max())
 
     @override
     def _how_stacked(self, slow: str) -> str:
