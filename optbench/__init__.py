@@ -9,7 +9,8 @@ and whether that is sure, :func:`target` how long each needs to a target; :func:
 writes it all into one HTML file. :func:`check_optimizer`, :func:`compare_optimizers`
 and :func:`positions` test an optimizer of your own, :func:`check_problem` and
 :func:`loss_and_gradient` a problem. What a user can mend raises :class:`UsageError`.
-:func:`function` makes a problem of a Python function; :func:`show` and :func:`plot` are commands.
+:func:`function` makes a problem of a Python function, ``torch.Task`` and ``jax.Task`` one of a
+model; :func:`show` and :func:`plot` are commands.
 """
 
 from importlib import import_module
@@ -76,6 +77,8 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Import what people call when it is asked for, so that ``optbench --help`` starts fast."""
+    if name in ("jax", "torch"):
+        return import_module(f"optbench.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'optbench' has no attribute '{name}'")
     return getattr(import_module("optbench.api"), name)

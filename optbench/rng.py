@@ -9,6 +9,8 @@ import hashlib
 import pickle
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.random import Generator, Philox, SeedSequence
@@ -47,6 +49,31 @@ def process_generators() -> bytes:
     torch = sys.modules.get("torch")
     states = pickle.dumps((random.getstate(), np.random.get_state(legacy=False)))
     return states + (torch.get_rng_state().numpy().tobytes() if torch else b"")
+
+
+@contextmanager
+def seeded_generators(seed: int) -> Iterator[None]:
+    """Seed the generators that all code of the process shares, and put them back afterwards.
+
+    Parameters
+    ----------
+    seed
+        At least 0, and below 2⁶³.
+    """
+    torch = sys.modules.get("torch")
+    before = random.getstate(), np.random.get_state()
+    in_torch = torch.get_rng_state() if torch else None
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if torch:
+        torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        if torch:
+            torch.set_rng_state(in_torch)
 
 
 def hash_bits(keys: Array, count: int, xp: Namespace) -> Array:

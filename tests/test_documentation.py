@@ -1,8 +1,9 @@
 """Every command, suite and script of the README and the pages is run, page by page and in order.
 
 A ``console`` block holds commands, a ``text`` block after it what they print, a ``toml`` block a
-suite under the name in its first line, and a ``python`` block a script. What takes too long, and
-what cannot run here, is named in :data:`SHORTER` and :data:`NOT_RUN`.
+suite under the name in its first line, and a ``python`` block a script, or a file if its first line
+is a name. What takes too long, and what cannot run here, is named in :data:`SHORTER` and
+:data:`NOT_RUN`.
 """
 
 import ast
@@ -22,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from optbench.cli import COMMANDS, load_command, new
+from optbench.cli import COMMANDS, load_command, models, new
 from optbench.optimizers import plugin as optimizers
 from optbench.problems import plugin as problems
 from tests.cli.command import optbench
@@ -45,7 +46,8 @@ SHORTER = {
 NOT_RUN = {
     r"make \w+": "make is what runs these tests; its targets are looked for in the Makefile",
     r"optbench data fetch .+": "it needs the network",
-    r"optbench .*\b(torch|optax):.+": "it needs PyTorch or optax: planned where they are installed",
+    r"optbench .*\b(torch|optax|jax):.+": "it needs PyTorch, optax or JAX: planned where they "
+    "are, and models are run there (tests/parity/test_models_page.py)",
     r"optbench export .*--to (tensorboard|wandb|mlflow).*": "it needs that tracker's library: what "
     "it writes is read back in tests/parity/test_trackers.py",
     r"pip install .+": "it needs the network",
@@ -140,6 +142,8 @@ def test_what_is_shown_runs_and_prints_that(
         if language == "toml":
             name = re.match(r"# (\S+\.toml)\n", text)
             assert name is not None, "a suite that is shown begins with a comment naming its file"
+            Path(name[1]).write_text(text, encoding="utf-8")
+        elif language == "python" and (name := re.match(r"# (\S+\.py)\n", text)):
             Path(name[1]).write_text(text, encoding="utf-8")
         elif language == "python":
             Path("script.py").write_text(text, encoding="utf-8")
@@ -266,13 +270,23 @@ def test_the_manual_names_every_room_and_at_most_eight_modules_are_loose() -> No
     assert [name for name in (*rooms, *modules) if not re.search(rf"`{name}\b", manual)] == []
 
 
-PUBLIC = ("optbench", "optbench.optimizers", "optbench.problems")
+PUBLIC = (
+    "optbench",
+    "optbench.datasets",
+    "optbench.jax",
+    "optbench.optimizers",
+    "optbench.problems",
+    "optbench.torch",
+)
 """Where a user's own file may import from."""
 
 SNIPPETS = [text for page in PAGES for language, text in blocks(page) if language == "python"]
 
 
-WRITTEN = [new.PROBLEM, new.PROBLEM_TEST, new.OPTIMIZER, new.OPTIMIZER_TEST]
+WRITTEN = [
+    *(new.PROBLEM, new.PROBLEM_TEST, new.OPTIMIZER, new.OPTIMIZER_TEST),
+    *(models.TORCH, models.JAX, models.test("torch")),
+]
 
 
 @pytest.mark.parametrize("text", [*SNIPPETS, *WRITTEN])
@@ -296,7 +310,12 @@ def test_pages_name_what_is_public_alone(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in EVERY_COMMAND if re.search("torch:|optax:", command)]
+    "command",
+    [
+        command
+        for command in EVERY_COMMAND
+        if re.search("torch:|optax:", command) and not re.search("problem (torch|jax):", command)
+    ],
 )
 def test_commands_that_need_a_library_can_be_planned(command: str, tmp_path: Path) -> None:
     pytest.importorskip(re.findall(r"(torch|optax):", command)[0])

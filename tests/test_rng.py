@@ -1,6 +1,7 @@
 """Random streams are the same numbers for ever; a change here changes every result."""
 
 import hashlib
+import random
 import struct
 
 import numpy as np
@@ -177,3 +178,17 @@ def test_words_of_a_key_are_uniform_and_those_of_two_keys_independent():
     assert chi_squared < 103.4  # the 0.999 quantile with 63 degrees of freedom
     together = np.corrcoef(shares)[~np.eye(300, dtype=bool)]
     assert np.abs(together).max() < 6 / np.sqrt(1000)
+
+
+def test_seeded_generators_give_the_same_numbers_and_are_put_back():
+    random.seed(5)
+    np.random.seed(5)
+    before = rng.process_generators()
+    drawn = []
+    for _ in range(2):
+        with rng.seeded_generators(2**63 - 1):
+            drawn.append((random.random(), np.random.rand()))
+        assert rng.process_generators() == before
+    assert drawn[0] == drawn[1]
+    with rng.seeded_generators(3):
+        assert (random.random(), np.random.rand()) != drawn[0]

@@ -9,5 +9,6 @@ writes a JSON file with a description of the machine. Sections, in the order in 
 - ``parquet``: rows of a trace to files, by :mod:`~benchmarks.speed.parquet`
 - ``processes``: commands from start to end, by :mod:`~benchmarks.speed.processes`
 - ``overhead``: what recording and display take of a run, by :mod:`~benchmarks.speed.overhead`
+- ``models``: models of PyTorch and JAX beside plain loops, by :mod:`~benchmarks.speed.models`
 - ``memory``: the peak of a large run, by :mod:`~benchmarks.speed.memory`
 """

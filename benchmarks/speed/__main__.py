@@ -14,6 +14,7 @@ from benchmarks.speed import (
     function,
     machine,
     memory,
+    models,
     network,
     overhead,
     parquet,
@@ -36,6 +37,7 @@ SECTIONS = {
     "overhead": overhead.run,
     "tuning": tuning.run,
     "memory": memory.run,
+    "models": models.run,
     "programs": programs.run,
 }
 FOLDER = Path(__file__).parents[2] / "results" / "speed"

@@ -169,6 +169,9 @@ def _lines(sections: Sections) -> list[str]:
         told = ", ".join(f"{name} {digits(ratio)}" for name, ratio in ratios)
         lanes = sections["rules"]["lanes"]
         lines.append(f"Step of the network beside Adam's, {lanes} lanes: {told}")
+    for title, ratio in sections.get("models", {}).get("ratios", {}).items():
+        lanes = sections["models"]["lanes"]
+        lines.append(f"{title} model beside a plain loop of vmap, {lanes} lanes: {digits(ratio)} ×")
     for name, seconds in sections.get("processes", {}).get("seconds", {}).items():
         lines.append(f"{name}: {_range(spread(seconds))} s")
     if shares := sections.get("overhead", {}).get("shares"):

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.speed import cluster, function, network, processes
+from benchmarks.speed.contenders import LIBRARIES
 from benchmarks.speed.measure import pooled
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -91,6 +92,7 @@ def _whole_runs(sections: Sections) -> list[Target]:
     memory = sections.get("memory", {})
     own = sections.get("tuning", {}).get("studies", {}).get("network", {}).get("share")
     seconds = sections.get("processes", {}).get("seconds", {})
+    beside = sections.get("models", {}).get("ratios", {})
     limits = {processes.HELP: 0.25, processes.RUN: 0.9}
     on_cluster = sections.get("cluster", {}).get("seconds", {})
     times = {
@@ -105,6 +107,10 @@ def _whole_runs(sections: Sections) -> list[Target]:
         Target("cluster: Dask with two workers beside none", 0.03, dask, "share", at_most=True),
         Target("logging and display", 0.02, shares and median(shares), "share", at_most=True),
         Target("a study's own work beside its lanes", 0.05, own, "share", at_most=True),
+        *(
+            Target(f"{title} model: plain loop of vmap", 1.3, beside.get(title), "×", at_most=True)
+            for title in LIBRARIES.values()
+        ),
         Target("peak memory, 64 lanes of Adam", 1.3, memory.get("ratio"), "×", at_most=True),
         Target("peak memory at 10 times the iterations", 1.2, memory.get("long_ratio"), "×", True),
         *(

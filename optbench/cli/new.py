@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from optbench.cli import models
 from optbench.cli.output import say, tell
 from optbench.errors import UsageError
 
@@ -176,10 +177,21 @@ New = Annotated[
 
 
 @app.command()
-def problem(file: New) -> None:
+def problem(
+    file: New,
+    torch: Annotated[bool, typer.Option("--torch", help="A model written with PyTorch.")] = False,
+    jax: Annotated[bool, typer.Option("--jax", help="A model written with JAX.")] = False,
+) -> None:
     """Write a working problem and its test, test_FILE, to start from."""
-    test = _write_with_test(file, PROBLEM, PROBLEM_TEST)
-    spec = quote(f"{file}:Valley")
+    if torch and jax:
+        raise UsageError("--torch and --jax exclude each other; a file is written with one library")
+    if torch or jax:
+        library = "torch" if torch else "jax"
+        test = _write_with_test(file, models.TORCH if torch else models.JAX, models.test(library))
+        spec = quote(f"{library}:{file}:rings")
+    else:
+        test = _write_with_test(file, PROBLEM, PROBLEM_TEST)
+        spec = quote(f"{file}:Valley")
     say(f"run it with: optbench run --problem {spec} -o adam")
     say(f"check it with: optbench verify problem {spec}")
     say(f"test it with: python -m pytest {quote(str(test))}")

@@ -58,10 +58,11 @@ class Stepper:
         places = {seed: place for place, seed in enumerate(seeds)}
         seed_of_lane = np.array([places[lane.seed] for lane in block.lanes])
         self._seed_of_lane = device.put(seed_of_lane)
-        self._buffers = self._initial_buffers()
+        self._buffers = self._empty_buffers()
         if state is None:
             starts = np.stack([problem.start(seed) for seed in seeds]).astype(problem.dtype)
             self._params.rows[...] = device.put(starts[seed_of_lane])
+            self._begin_buffers(seed_of_lane)
         else:
             self._params.rows[...] = state.params
             self._buffers.rows[...] = state.buffers
@@ -105,14 +106,18 @@ class Stepper:
         )
         return stack(rows, problem.tensors, self._device.xp)
 
-    def _initial_buffers(self) -> Stacked:
+    def _empty_buffers(self) -> Stacked:
         problem, lanes = self._block.problem, len(self._block.lanes)
         size = sum(buffer.size for buffer in problem.buffers)
         rows = self._device.rows(lanes, size, problem.dtype, by_coordinate=False)
-        buffers = stack(rows, problem.buffers, self._device.xp)
+        return stack(rows, problem.buffers, self._device.xp)
+
+    def _begin_buffers(self, seed_of_lane: np.ndarray) -> None:
+        problem = self._block.problem
+        starts = [problem.start_buffers(seed) for seed in self._seeds] if problem.buffers else []
         for buffer in problem.buffers:
-            buffers.views[buffer.name][...] = buffer.start
-        return buffers
+            of_seeds = np.stack([start[buffer.name] for start in starts]).astype(problem.dtype)
+            self._buffers.views[buffer.name][...] = self._device.put(of_seeds[seed_of_lane])
 
     @property
     def state(self) -> LaneState:

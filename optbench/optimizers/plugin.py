@@ -18,8 +18,11 @@ from optbench.errors import SuiteError
 from optbench.optimizers.base import Elementwise, Optimizer, Task
 from optbench.optimizers.repeats import check_repeats
 from optbench.optimizers.textbook import textbook_class
-from optbench.plugins import LIBRARIES, Plugin
+from optbench.plugins import Plugin
 from optbench.plugins.adopt import Adopted, Adopter, checked_notices
+
+LIBRARIES = ("torch", "optax")
+"""Libraries whose optimizers are adapted; each is an extra of the same name."""
 
 NAMES = ("slots", "copies", "scalars")
 """Attributes of a class that are tuples of names."""
@@ -107,6 +110,8 @@ def plugin_optimizer(name: str) -> Optimizer | None:
     library, colon, rest = name.partition(":")
     if colon and library in LIBRARIES:
         return _from_library(library, name, rest)
+    if colon and library == "jax":
+        raise SuiteError(f"'{name}' is no optimizer; those of JAX are optax's: optax:{rest}")
     found = ADOPTER.find(name)
     return None if found is None else found()
 

@@ -43,8 +43,9 @@ __all__ = [
     "texts_now",
 ]
 
-LIBRARIES = ("torch", "optax")
-"""Libraries whose optimizers are adapted; each is an extra of the same name."""
+LIBRARIES = ("torch", "optax", "jax")
+"""Libraries that are adapted: a name that begins with one and a colon is of something written for
+it, an optimizer of PyTorch or optax, a model of PyTorch or JAX."""
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class Adopter(ABC, Generic[Base]):
 
     def _made(self, plugin: Plugin, name: str) -> type[Base]:
         for other in _adopters:
-            if other is not self and _is_of(plugin.object, other.contract):
+            if other.noun != self.noun and _is_of(plugin.object, other.contract):
                 raise SuiteError(
                     f"{plugin.title} is {other.a_noun}, not {self.a_noun}; it belongs to "
                     f"{other.flag}, or in a suite under [[{other.noun}]]"
@@ -244,7 +244,7 @@ class Adopter(ABC, Generic[Base]):
 
 
 _adopters: list[Adopter[Any]] = []
-"""One of each kind."""
+"""All that have been made."""
 
 
 def _is_of(given: Any, contract: type) -> bool:

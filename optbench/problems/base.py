@@ -68,6 +68,8 @@ class Problem(ABC):
     """Whether a trace row is the loss on a part of the data."""
     cpu_only: ClassVar[bool] = False
     """Whether it computes with NumPy alone."""
+    least_block_bytes: ClassVar[int] = 0
+    """What a block's arrays may take in any case, where calls cost more than caches save."""
     by_coordinate: ClassVar[bool] = False
     """Whether each parameter of all lanes is stored together, rather than each lane."""
 
@@ -152,7 +154,7 @@ class Problem(ABC):
         """
         compared = seeds if len(seeds) > 1 else PROBED_SEEDS
         return _differ(map(self._drawn, compared)) or _differ(
-            [self.start(seed)] for seed in compared
+            [self.start(seed), *self.start_buffers(seed).values()] for seed in compared
         )
 
     def _drawn(self, seed: int) -> list[np.ndarray]:
@@ -171,6 +173,13 @@ class Problem(ABC):
     @abstractmethod
     def start(self, seed: int) -> np.ndarray:
         """Return the start for one seed: float64, shape (parameters,)."""
+
+    def start_buffers(self, seed: int) -> dict[str, np.ndarray]:
+        """Return the start of every buffer by name for one seed, in the shape of one lane."""
+        return {
+            buffer.name: np.full(buffer.shape, buffer.start, dtype=self.dtype)
+            for buffer in self.buffers
+        }
 
     def data(self) -> dict[str, np.ndarray]:
         """Return the arrays that stay on the device for the whole run."""

@@ -71,7 +71,7 @@ class _Adopter(Adopter[Problem]):
         raise self.refusal(
             plugin,
             "give a subclass of Problem, an instance of one, or a function decorated with "
-            "@function(start=…)",
+            "@function(start=…); before one that returns a model's Task write torch: or jax:",
         )
 
     @override
@@ -181,8 +181,8 @@ def _step(problem: Problem) -> None:
                 raise TypeError(f"{method}() must give an array for {name!r}")
     params, grads = _stacked(problem, problem.start(0)), _stacked(problem, 0.0)
     buffers = {
-        buffer.name: np.full((LANES, *buffer.shape), buffer.start, dtype=problem.dtype)
-        for buffer in problem.buffers
+        name: np.repeat(start[None].astype(problem.dtype), LANES, axis=0)
+        for name, start in problem.start_buffers(0).items()
     }
     losses = problem.loss_and_grad(params, grads, batch, buffers=buffers, work=work)
     _check_losses("loss_and_grad", losses)

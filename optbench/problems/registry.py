@@ -13,6 +13,7 @@ from optbench.problems.functions.oscillating import FUNCTIONS as OSCILLATING
 from optbench.problems.functions.quadratic_deep import QuadraticDeep
 from optbench.problems.functions.quadratics import FUNCTIONS as QUADRATICS
 from optbench.problems.functions.valleys import FUNCTIONS as VALLEYS
+from optbench.problems.models.adopt import model_problem
 from optbench.problems.networks.catalogue import NETWORKS
 from optbench.problems.plugin import offered, plugin_problem
 from optbench.settings import complete
@@ -28,7 +29,7 @@ PROBLEMS: dict[str, type[Problem]] = {problem.name: problem for problem in _ALL}
 
 def get_problem_class(name: str) -> type[Problem]:
     """Return the class of the problem of that name, built in or from a plug-in."""
-    kind = PROBLEMS.get(name) or plugin_problem(name)
+    kind = PROBLEMS.get(name) or model_problem(name) or plugin_problem(name)
     if kind is None:
         known = [*PROBLEMS, *offered()]
         raise SuiteError(f"unknown problem '{name}'; {nearest(name, known, most=3)}")

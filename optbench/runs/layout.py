@@ -139,7 +139,7 @@ def plan_blocks(
             for part in _cut(
                 costs,
                 np.array([lane_bytes(problem, optimizer_of(lane)) for lane in members]),
-                block_bytes,
+                max(block_bytes, problem.least_block_bytes),
                 sharing if shared else 1,
                 exactly=not by_time,
             ):

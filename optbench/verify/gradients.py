@@ -181,6 +181,7 @@ class Point:
 
     def __init__(self, problem: Problem, seed: int, position: np.ndarray) -> None:
         self._problem = problem
+        self._seed = seed
         self._work = NumpyDevice().workspace()
         self.position = position
         self._batch = self._first_batch(seed)
@@ -195,10 +196,8 @@ class Point:
         return {name: np.array(array) for name, array in batch.items()}
 
     def _buffers(self, lanes: int) -> dict[str, Array]:
-        return {
-            buffer.name: np.full((lanes, *buffer.shape), buffer.start)
-            for buffer in self._problem.buffers
-        }
+        starts = self._problem.start_buffers(self._seed)
+        return {name: np.repeat(start[None], lanes, axis=0) for name, start in starts.items()}
 
     def loss_and_gradient(self) -> tuple[float, np.ndarray]:
         """Return the loss and its gradient (parameters,), NaN where nothing was written."""

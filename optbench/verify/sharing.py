@@ -77,8 +77,9 @@ class _Lanes:
         self._work = device.workspace()
         self._data = problem.data()
         self._draws = [problem.draws(seed, 0) for seed in seeds]
+        starts = [problem.start_buffers(seed) for seed in seeds]
         self._buffers = {
-            buffer.name: np.full((len(seeds), *buffer.shape), buffer.start, dtype=problem.dtype)
+            buffer.name: np.stack([start[buffer.name] for start in starts]).astype(problem.dtype)
             for buffer in problem.buffers
         }
 

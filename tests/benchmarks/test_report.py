@@ -63,6 +63,7 @@ def sections():
             "iterations": 2000,
             "seconds": {"optbench": {"1 seed": [8.0, 9.0, 10.0]}, "JAX": {"1 seed": [6.0]}},
         },
+        "models": {"lanes": 16, "ratios": {"PyTorch": 1.2, "JAX": 1.4}},
         "overhead": {"shares": [0.01, 0.03, 0.02]},
         "tuning": {
             "studies": {"network": {"own_seconds": 0.6, "lane_seconds": 10.0, "share": 0.06}}

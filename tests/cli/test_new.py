@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optbench.arrays import stack
+from optbench.cli import models
 from optbench.cli.new import (
     OPTIMIZER,
     OPTIMIZER_TEST,
@@ -292,3 +293,21 @@ def test_nothing_half_written_stays(tmp_path):
     with pytest.raises(UsageError, match="cannot be written"):
         write_new_files({tmp_path / "one.py": "good", tmp_path / "two.py": "no text: \ud800"})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("flag", "text"), [("--torch", models.TORCH), ("--jax", models.JAX)])
+def test_a_model_is_written_with_its_test(tmp_path, flag, text):
+    file = tmp_path / "own.py"
+    seen = CliRunner().invoke(app, ["problem", str(file), flag])
+    library = flag.removeprefix("--")
+    assert seen.exit_code == 0
+    assert file.read_text("utf-8") == text
+    assert f'f"{library}:{{FILE}}:rings"' in (tmp_path / "test_own.py").read_text("utf-8")
+    assert f"optbench run --problem {library}:{file}:rings -o adam" in seen.stderr
+
+
+def test_a_model_is_written_with_one_library(tmp_path):
+    seen = command.optbench("new", "problem", "own.py", "--torch", "--jax", cwd=tmp_path)
+    assert seen.code == 2
+    assert "--torch and --jax exclude each other" in seen.err
+    assert not (tmp_path / "own.py").exists()

@@ -6,8 +6,7 @@ calls ``learning_rate`` is called ``lr``, as everywhere in optbench.
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from optbench.errors import SuiteError, nearest
 from optbench.optimizers.arguments import Argument, arguments_of
 from optbench.optimizers.optax.noise import draws, seed_arguments, seed_for
 from optbench.plugins import Plugin, complaint
+from optbench.plugins.foreign import jax_on
 
 NO_NUMBERS = ("mask", "dtype", "dimension_numbers")
 """Ends of the names of arguments that take trees, functions or types."""
@@ -227,15 +227,3 @@ def _try(factory: Factory) -> bool:
         if factory.plugin.source.package == "optax" and "Transformation" not in returned:
             raise SuiteError(_no_factory(factory.plugin, returned)) from None
         return bool(factory.seeds)
-
-
-@contextmanager
-def jax_on(device: Any, dtype: str) -> Iterator[None]:
-    """Let JAX compute on a device, by default the CPU, in a precision, within this thread."""
-    import jax
-
-    with (
-        jax.enable_x64(dtype == "float64"),
-        jax.default_device(jax.devices("cpu")[0] if device is None else device),
-    ):
-        yield

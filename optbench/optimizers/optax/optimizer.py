@@ -18,12 +18,13 @@ from optbench.arrays import Array
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext, Updater
 from optbench.optimizers.modifiers import GRADIENT, LEARNING_RATE
-from optbench.optimizers.optax.factory import Factory, factory_of, find, jax_on
+from optbench.optimizers.optax.factory import Factory, factory_of, find
 from optbench.optimizers.optax.noise import STREAM
 from optbench.optimizers.optax.transformation import CompiledTransformation, compiled_for
 from optbench.optimizers.optax.updater import OptaxUpdater
 from optbench.optimizers.repeats import check_alike
 from optbench.plugins import Plugin, Source, load_unchanged
+from optbench.plugins.foreign import jax_on
 
 LIBRARIES = ("optax", "jax", "jaxlib")
 """What computes an update, whoever wrote the transformation."""

@@ -24,8 +24,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from optbench.arrays import Tensor
-from optbench.optimizers.optax.factory import Factory, jax_on
+from optbench.optimizers.optax.factory import Factory
 from optbench.optimizers.optax.noise import is_key, with_noise
+from optbench.plugins.foreign import jax_on
 from optbench.rng import process_generators
 
 NOISE = "noise of the lane"

@@ -12,7 +12,7 @@ from typing_extensions import override
 from optbench.arrays import Array
 from optbench.errors import SuiteError, argument
 from optbench.optimizers.base import HostColumns, Lanes, Updater
-from optbench.optimizers.optax.factory import Factory, jax_on
+from optbench.optimizers.optax.factory import Factory
 from optbench.optimizers.optax.noise import is_key, noise_of
 from optbench.optimizers.optax.transformation import (
     CALLER,
@@ -20,9 +20,7 @@ from optbench.optimizers.optax.transformation import (
     CompiledTransformation,
     compiled_for,
 )
-
-ON_CPU = 1
-"""What DLPack calls the CPU."""
+from optbench.plugins.foreign import jax_device, jax_on
 
 _CALLERS = count(1)
 
@@ -66,7 +64,7 @@ class OptaxUpdater(Updater):
         self._loss, self._evaluate = lanes.context.loss, lanes.context.evaluate
         self._xp = lanes.context.xp
         self._dtype = lanes.dtype
-        self._device = _device_of(self._params)
+        self._device = jax_device(self._params)
         self._lanes = len(lanes.hyperparameters)
         self._groups = list(_groups(factory, lanes))
         self._takes_loss = any(group.compiled.takes_loss for group in self._groups)
@@ -229,22 +227,6 @@ def _groups(factory: Factory, lanes: Lanes) -> Iterator[_Group]:
         groups.setdefault(compiled, []).append(place)
     for compiled, places in groups.items():
         yield _Group(compiled, places, len(lanes.hyperparameters))
-
-
-def _device_of(array: Array) -> Any:
-    """Return what JAX calls the device of an array."""
-    import jax
-
-    kind, number = array.__dlpack_device__()
-    if kind == ON_CPU:
-        return None
-    try:
-        return jax.devices("gpu")[number]
-    except (RuntimeError, IndexError):
-        raise SuiteError(
-            "this JAX cannot use the GPU; install it with CUDA (pip install 'jax[cuda13]'), "
-            f"or run with {argument('device', 'cpu')}"
-        ) from None
 
 
 def _name(path: Any, leaf: Any) -> str:

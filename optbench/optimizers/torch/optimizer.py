@@ -25,8 +25,9 @@ from optbench.optimizers.torch.noise import STREAM
 from optbench.optimizers.torch.recipe import Recipe, parameters_of, recipe_of
 from optbench.optimizers.torch.state import equal
 from optbench.optimizers.torch.trials import Habits, Trial, chosen
-from optbench.optimizers.torch.updater import TorchUpdater, one_thread
+from optbench.optimizers.torch.updater import TorchUpdater
 from optbench.plugins import Plugin, Source, complaint
+from optbench.plugins.foreign import one_thread
 from optbench.rng import process_generators
 from optbench.settings import Setting
 

@@ -13,15 +13,6 @@ from optbench.optimizers.torch.noise import Noise, noise_of
 from optbench.optimizers.torch.state import decode, encode
 from optbench.optimizers.torch.trials import Habits
 
-
-def one_thread() -> None:
-    """Let PyTorch compute on one thread, so that bits do not depend on the number of cores."""
-    import torch
-
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
-
-
 LANES = "lanes"
 """The name of the state of lanes that cannot be saved."""
 

@@ -13,7 +13,8 @@ from optbench.datasets.base import FILE, OWN, SPLITTINGS
 from optbench.errors import SuiteError, quoted
 from optbench.problems.base import DTYPES, RECORDS
 from optbench.problems.batches import RULES
-from optbench.problems.networks.classifier import FULL, Classifier
+from optbench.problems.minibatches import FULL
+from optbench.problems.networks.classifier import Classifier
 from optbench.problems.networks.nn.initializers import INIT_NAMES
 from optbench.problems.networks.nn.losses import LOSS_NAMES, MSE, make_loss
 from optbench.problems.networks.nn.network import Network, Regularization

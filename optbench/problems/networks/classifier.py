@@ -12,8 +12,8 @@ from typing_extensions import override
 from optbench import datasets, rng
 from optbench.arrays import Array, Buffer, Stacked, Tensor, Workspace
 from optbench.datasets.base import FILE, OWN, Dataset
-from optbench.problems.base import Arrays, Losses, Problem
-from optbench.problems.batches import Batches
+from optbench.problems.base import Arrays, Losses
+from optbench.problems.minibatches import MinibatchProblem
 from optbench.problems.networks.nn.base import Mode, Pass
 from optbench.problems.networks.nn.losses import zero_one_errors
 from optbench.problems.networks.nn.network import Network
@@ -24,23 +24,18 @@ EVALUATION_EXAMPLES = 1_000
 EVALUATION_VALUES = 10**7
 """Numbers that a lane's work arrays hold in such a pass; larger layers take fewer examples."""
 
-FULL = "full"
-"""The batch size that takes all training examples: batch gradient descent."""
 
-
-class Classifier(Problem):
+class Classifier(MinibatchProblem):
     """A network that classifies the examples of a data set, or regresses on them, on minibatches.
 
     Pixels are brought to [0, 1] as a batch is gathered; other features stay as they are. Dropout's
     masks are hashed from keys of the seed, so that all lanes of a seed have the same.
     """
 
-    kind = "network"
     network: Network
 
     def __init__(self, options: Mapping[str, Any], data_dir: Path | None = None) -> None:
         super().__init__(options, data_dir)
-        self.rule: str = options.get("batches", "replacement")
         self._split: str = options.get("split", OWN)
 
     def prepare(self) -> tuple[str, ...]:
@@ -72,41 +67,14 @@ class Classifier(Problem):
         return {key: value for key, value in self.__dict__.items() if key != "dataset"}
 
     @property
+    @override
     def examples(self) -> int:
-        """Number of training examples."""
         return len(self.dataset.splits["train"].labels)
-
-    @property
-    def batch_size(self) -> int:
-        """Examples of a batch."""
-        size = self.settings["batch_size"]
-        return self.examples if size == FULL else int(size)
-
-    @property
-    def minibatch(self) -> bool:  # type: ignore[override]
-        """Whether a batch leaves out some examples."""
-        return self.batch_size < self.examples
-
-    @property
-    def batches(self) -> Batches:
-        """Which examples make a batch; all of them in order where the batch is full."""
-        rule = "in-order" if self.settings["batch_size"] == FULL else self.rule
-        return Batches(rule, self.examples, self.batch_size)
 
     @property
     def work_values(self) -> int:
         """Outputs of all layers, and their gradients, for a minibatch."""
         return self.network.work_values * self.batch_size
-
-    @property
-    @override
-    def iterations_per_epoch(self) -> int:
-        return self.batches.per_epoch
-
-    @property
-    @override
-    def record(self) -> str:
-        return str(self.settings["record"])
 
     @property
     @override
@@ -177,9 +145,7 @@ class Classifier(Problem):
             )
             for layer in self.network.dropouts
         }
-        if self.settings["batch_size"] == FULL:
-            return keys
-        return {"indices": self.batches.indices(seed, block), **keys}
+        return {**super().draws(seed, block), **keys}
 
     def batch(self, data: Arrays, draws: Arrays, *, work: Workspace) -> dict[str, Array]:
         """Gather images (seeds, batch, *shape), labels (seeds, batch) and masks by layer."""

@@ -1,0 +1,1 @@
+"""Models written with PyTorch or JAX as problems, their lanes stacked."""
