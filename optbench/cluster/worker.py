@@ -24,6 +24,7 @@ import numpy as np
 from distributed import Status as WorkerStatus
 from distributed import Worker, get_worker
 
+from optbench.cluster.beside import Beside
 from optbench.cluster.facts import facts
 from optbench.cluster.outbox import Outbox
 from optbench.device import jit
@@ -247,13 +248,18 @@ def _written(
         progress = journal.progress([lane.number for lane in block.lanes])
         hub.underway[block.number] = Underway(block.number, writer.rows, np.nan, worker)
         block = replace(block, progress=progress)
-        for record in run_block(block, hub.device, cancelled, orders.checkpoint_seconds):
-            if isinstance(record, BlockResult):
-                return _ended(writer, record, worker)
-            for written in writer.add(cast(Unfinished, record)):
-                if isinstance(written, TraceChunk):
-                    rows, loss = written.next_iteration, written.last_loss
-                    hub.underway[block.number] = Underway(block.number, rows, loss, worker)
+
+        def note(written: Record) -> None:
+            if isinstance(written, TraceChunk):
+                rows, loss = written.next_iteration, written.last_loss
+                hub.underway[block.number] = Underway(block.number, rows, loss, worker)
+
+        with Beside(writer, note) as writing:
+            for record in run_block(block, hub.device, cancelled, orders.checkpoint_seconds):
+                if isinstance(record, BlockResult):
+                    writing.finish()
+                    return _ended(writer, record, worker)
+                writing.add(cast(Unfinished, record))
     raise AssertionError("a block ends with a result")
 
 
