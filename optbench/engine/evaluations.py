@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from optbench.arrays import Array, Stacked, stack
+from optbench.arrays import Array, Stacked, Workspace, stack
 from optbench.device.base import Device
 from optbench.device.stopwatch import Stopwatch
 from optbench.engine.block import Block
@@ -56,7 +56,7 @@ class Evaluations:
         self._all_buffers = buffers
         self._step = step
         self._device = device
-        self._work = device.workspace()
+        self._work: Workspace | None = None
         self._arrays: tuple[Stacked, Stacked, Stacked] | None = None
 
     def loss(self) -> Array:
@@ -70,6 +70,7 @@ class Evaluations:
         self.watch.start()
         # Libraries may call from a thread of theirs, which has settings of its own.
         with self._device.quiet():
+            self._work = self._work or self._device.workspace()  # few rules need any
             place, grads, buffers = self._place()
             place.rows[...] = params
             buffers.rows[...] = self._all_buffers.rows[self._rows, :]

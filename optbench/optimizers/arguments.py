@@ -177,8 +177,9 @@ def arguments_of(function: Callable[..., Any], skip: Sequence[str] = ()) -> tupl
         by_keyword = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if not by_keyword or name in (*skip, *RESERVED):
             continue
-        marked = marks_missing(parameter.default)
-        required = parameter.default is parameter.empty or marked
+        lacks = parameter.default is parameter.empty
+        marked = not lacks and marks_missing(parameter.default)
+        required = lacks or marked
         default = None if required else parameter.default
         annotation = "" if parameter.annotation is parameter.empty else parameter.annotation
         if isinstance(annotation, type):

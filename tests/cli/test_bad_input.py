@@ -135,7 +135,7 @@ FLAGS = [
     ("anisotropic|--dtype|", "dtype = '' must be one of float32, float64"),
     ("anisotropic|--dtype|float16", "dtype = 'float16' must be one of"),
     ("anisotropic|--data|mnist", "--data means nothing to anisotropic"),
-    ("mnist-mlp|--data|", "data = '' must be one of auto, mnist, "),
+    ("mnist-mlp|--data|", "data = '': data are read from .npz, .csv, .parquet and IDX files"),
     ("mnist-mlp|--data|mnist", "mnist is not in the cache"),
     ("mnist-mlp|--data-dir|/nowhere", "/nowhere is not a folder"),
     ("mnist-mlp|--data-dir|", "invalid value for '--data-dir': it is empty; write . for this fol"),

@@ -292,6 +292,8 @@ FORBIDDEN = {
     "--problem|rosenbrock": "--problem",
     "--function|x**2": "--function",
     "--start|x=1": "--start",
+    "--domain|x=-1:1": "--domain",
+    "--minimum|0": "--minimum",
     "--set|sgd.lr=0.1": "--set",
     "--grid|sgd.lr=0.1,0.2": "--grid",
     "--seeds|3": "--seeds",

@@ -199,7 +199,7 @@ def test_a_default_that_only_marks_an_argument_as_missing_is_none(marker):
         pass
 
     lr, momentum = arguments_of(rule)
-    assert lr == Argument("lr", None, "", True)
+    assert lr == Argument("lr", None, "", True, marked=marker is not inspect.Parameter.empty)
     with pytest.raises(SuiteError, match=r"lr has no default; give one, as lr = 0\.001"):
         lr.check(None)
     assert momentum.value(momentum.check(1)) == 1.0
