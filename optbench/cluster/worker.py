@@ -8,9 +8,11 @@ the worker is told to end (SIGTERM).
 """
 
 import asyncio
+import ctypes
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -47,6 +49,12 @@ AT_WORK = (WorkerStatus.running, WorkerStatus.paused)
 
 LOCK_SECONDS = 60.0
 """How long a block waits for a worker that had it before, whose client is gone, to let go of it."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt."""
+
+MOST_KEPT_BYTES = 64 * 2**20
+"""Free memory that a worker keeps, where glibc adjusts it as it does in other processes."""
 
 GRACE_SECONDS = 10.0
 """How long a worker that was told to end waits until its blocks have ended and been taken."""
@@ -147,12 +155,25 @@ def _enter(orders: Orders, folder: Path) -> list[str]:
             device = get_device(orders.device)
             stack.enter_context(one_blas_thread())
             stack.enter_context(device.residents())
+            _keep_memory()
             if orders.long:
                 jit.LOAD_AFTER = jit.COMPILE_AFTER = 0
             _hubs[orders.run] = _Hub(orders, device, code, stack.pop_all())
             return different
     except UsageError as error:
         return [str(error)]
+
+
+def _keep_memory() -> None:
+    """Let memory that arrays leave be kept for the next ones, as in a process of our own.
+
+    Dask sets ``MALLOC_TRIM_THRESHOLD_``, and then glibc maps, clears and unmaps an array of more
+    than 128 KiB each time that one is made.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MOST_KEPT_BYTES // 2)
+        mallopt(M_TRIM_THRESHOLD, MOST_KEPT_BYTES)
 
 
 def _different_parts(parts: Parts) -> list[str]:
