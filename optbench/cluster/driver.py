@@ -366,8 +366,9 @@ class Driver:
             return given
         except (KilledWorker, CancelledError, OSError, TimeoutError):
             return None
-        except Exception as error:
-            return [BlockError(complaint(error))]
+        except Exception as error:  # of the task, or of a connection that has just broken
+            ran = flight.task.status == "error" and self._client.status == "running"
+            return [BlockError(complaint(error))] if ran else None
 
     def _end(self, flight: _Flight, record: Record | BlockError) -> Iterator[Record]:
         """Yield a record, or what becomes of its block if it is the last one."""
