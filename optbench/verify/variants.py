@@ -13,6 +13,7 @@ with or without the corrections 1 − βᵢᵗ, before or after eps, and with λ
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -235,20 +236,20 @@ def _text(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:.12g}"
 
 
-class _Family:
+class _Family(ABC):
     """Rules that differ in settings."""
 
     def title(self, key: str) -> str:
         """Return what a setting is called in a cause."""
         return key
 
+    @abstractmethod
     def points(self, rule: Rule, other: Rule) -> Iterable[Mapping[str, Value]]:
         """Yield the variants that a rule may be; values of the other one are tried as well."""
-        raise NotImplementedError
 
+    @abstractmethod
     def paths(self, points: Sequence[Mapping[str, Value]], met: Met, updates: int) -> np.ndarray:
         """Return where variants go, shape (updates, variants, parameters)."""
-        raise NotImplementedError
 
     def stand_for(
         self, rule: Rule, other: Rule, paths: Sequence[tuple[Met, np.ndarray]], tolerance: float

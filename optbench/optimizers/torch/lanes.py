@@ -355,7 +355,7 @@ def _step_alone(lane: _Lane, closure: Callable[[], Any] | None) -> None:
     try:
         with lane.noise.drawn():
             lane.optimizer.step() if closure is None else lane.optimizer.step(closure)
-    except Exception:
+    except Exception:  # a foreign step may raise anything; what is no divergence is raised again
         values = [lane.row, *lane.grads]
         if all(bool(torch.isfinite(value).all()) for value in values):
             raise
