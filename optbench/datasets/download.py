@@ -87,7 +87,7 @@ def _own_folder(folder: Path, stack: ExitStack) -> Path:
     """
     while True:
         beside = Path(stack.enter_context(TemporaryDirectory(prefix=PREFIX, dir=folder)))
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, FileExistsError):  # it goes while FileLock looks at it
             stack.enter_context(FileLock(beside / LOCK))
         if (beside / LOCK).exists():
             return beside

@@ -29,10 +29,13 @@ def writing(place: Path, remedy: str = "") -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder in one that is there, unless it is there itself, and see it on the disk."""
+    """Make a folder in one that is there, unless it is there itself, and see it on the disk.
+
+    Several processes may do so at once.
+    """
     with writing(path):
         if not path.is_dir():
-            path.mkdir()
+            path.mkdir(exist_ok=True)
             sync(path.parent)
 
 

@@ -1,4 +1,6 @@
 import gzip
+import shutil
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -212,6 +214,29 @@ def test_what_a_killed_fetch_left_is_removed_by_the_next_and_a_living_one_is_not
         fetch(mirror.url)
     assert {path.name for path in folder.glob(".*")} == {".fetching-alive", ".fetching-link"}
     assert (alive / NAMES[0]).read_bytes() == b"part"
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, FileExistsError])
+def test_a_folder_that_another_fetch_removes_before_it_is_locked_is_made_anew(
+    error, mirror, fetch, monkeypatch
+):
+    removed = []
+
+    class Late(FileLock):
+        """A lock whose folder the other one removes first."""
+
+        def acquire(self, *arguments, **options):
+            folder = Path(self.lock_file).parent
+            if not removed:
+                removed.append(folder)
+                shutil.rmtree(folder)
+                raise error
+            return super().acquire(*arguments, **options)
+
+    monkeypatch.setattr(download, "FileLock", Late)
+    folder = fetch(mirror.url)
+    assert len(removed) == 1
+    assert contents(folder) == CONTENT
 
 
 def test_without_mirrors_there_is_nothing_to_try(fetch):

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -82,6 +83,8 @@ class Child:
             try:
                 os.close(reading)
                 code = action(self)
+            except BaseException:
+                self.tell("err", traceback.format_exc())
             finally:
                 os._exit(code)
         os.close(self._writing)
@@ -170,7 +173,7 @@ def _call(arguments: Sequence[object], cwd: Path, child: Child) -> tuple[int, st
         os.environ.pop(name, None)
     patch = pytest.MonkeyPatch()
     patch.setattr(folders, "cache_folder", lambda: cwd / "no-cache")
-    patch.setattr(display, "Lines", lambda plan: Reporter(child))
+    patch.setattr(display, "Lines", lambda plan, crew: Reporter(child))
     sys.argv = ["optbench", *map(str, arguments)]
     os.chdir(cwd)
     with redirect_stdout(out), redirect_stderr(err):

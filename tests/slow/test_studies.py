@@ -321,7 +321,7 @@ def test_a_fault_at_any_step_of_a_study_loses_nothing(fault, short_whole, tmp_pa
             assert at > 20
             return
         ends = {"kill": (-signal.SIGKILL,), "cut": (-signal.SIGXFSZ,), "interrupt": (130, 0)}
-        assert code in ends.get(fault, (2, 0)), (at, code)
+        assert code in ends.get(fault, (2, 0)), (at, code, told)
         desk.check()
         if not desk.studies or read_study(desk.study).meta["status"] == "interrupted":
             assert desk.act()[0] == 0

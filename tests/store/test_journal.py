@@ -5,6 +5,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -434,6 +435,15 @@ def test_a_file_and_all_names_on_the_way_to_it_are_on_the_disk_before_it_counts(
     Journal(tmp_path, 4).append([chunk(0, (1, 1))], [])
     names = [name for step, name in steps if step == "sync"]
     assert names == [tmp_path.name, FOLDER, "part", "block-00004"]
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_taken(tmp_path, monkeypatch):
+    (tmp_path / FOLDER).mkdir()
+    looks = iter([False])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", lambda path: next(looks, True))
+        make_folder(tmp_path / FOLDER)
+    assert (tmp_path / FOLDER).is_dir()
 
 
 def test_arrays_that_are_compressed_are_not_unfolded(tmp_path):
