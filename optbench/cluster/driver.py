@@ -175,7 +175,8 @@ class Driver:
 
     def _look(self) -> Iterator[Record]:
         """See which workers have come, and which have gone; yield what became of lost blocks."""
-        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+        is_due = time.monotonic() - self._looked_at >= LOOK_SECONDS
+        if not (is_due or any(each.done() for each in self._coming.values())):
             return
         self._looked_at = time.monotonic()
         present = self._present()

@@ -23,6 +23,21 @@ LOCAL = "local:"
 CONNECT_SECONDS = 10.0
 """How long a scheduler may take to answer at first."""
 
+SETTINGS = {
+    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS:.0f}s",
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+}
+"""Dask's settings, in processes that are started here as well.
+
+By default each of them looks at itself 50 to 100 times a second, which takes a thread at work a
+tenth of its time.
+"""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -187,12 +202,8 @@ def _quiet() -> Iterator[None]:
     loggers = {logger: logger.level for logger in map(logging.getLogger, names)}
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
-    settings = {
-        "distributed.worker.profile.enabled": False,  # it interrupts what runs, for a figure
-        "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS:.0f}s",
-    }
     try:
-        with config.set(settings):
+        with config.set(SETTINGS):
             yield
     finally:
         for logger, level in loggers.items():

@@ -4,8 +4,12 @@ import re
 import shlex
 from pathlib import Path
 
+import distributed
 import pytest
+import yaml
+from dask import config
 
+from optbench.cluster.places import SETTINGS, opened
 from tests.cli.command import optbench
 from tests.cluster.scheduling import scheduler
 from tests.test_documentation import SHOWN
@@ -37,6 +41,24 @@ def test_a_command_for_a_scheduler_runs(command: str, address: str, tmp_path: Pa
     seen = optbench(*arguments, *shorter, cwd=tmp_path)
     assert seen.code == 0, seen
     assert "error" not in seen.err
+
+
+def test_the_guide_has_the_settings_of_local_processes_but_for_connections():
+    (shown,) = re.findall(r"```yaml\n(.+?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    own = {name: value for name, value in SETTINGS.items() if ".comm." not in name}
+    assert settings(own, yaml.safe_load(shown)) == own
+
+
+def test_dask_has_these_settings_and_local_processes_are_given_them():
+    folder = Path(distributed.__file__).parent
+    assert settings(SETTINGS, config.collect([str(folder)], env={}))
+    with opened("local:1") as place:
+        (given,) = place.client.run(settings, SETTINGS).values()
+    assert given == SETTINGS
+
+
+def settings(names, known=None):
+    return {name: config.get(name, config=known or config.config) for name in names}
 
 
 def test_the_guides_workers_are_started_with_options_that_dask_has():
