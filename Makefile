@@ -17,6 +17,11 @@ DOCS := $(DOCS_VENV)/.installed
 DOCS_BUILD := build/docs-site
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
+COMPARED := tests/parity tests/problems/expressions/test_sympy.py tests/inference \
+    tests/tuning/test_sets.py tests/tuning/test_tpe.py tests/tuning/test_unusual_studies.py \
+    tests/test_documentation.py::test_commands_that_need_a_library_can_be_planned \
+    'tests/test_documentation.py::test_what_is_shown_runs_and_prints_that[optimizer-plugins.md]' \
+    tests/test_plugin_travel.py::test_an_optimizer_of_pytorch_travels
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Tests start Python a hundred times, which takes seconds each time without compiled modules.
@@ -63,8 +68,8 @@ test-cupy: $(CUPY) ## test what is said where CuPy is installed and there is no 
 	$(CUPY_VENV)/bin/python -m pytest --noconftest tests/test_no_gpu.py
 
 test-parity: $(PARITY) ## compare with PyTorch, optax, SymPy, optuna, statistics packages; read trackers
-	$(PARITY_VENV)/bin/python -m pytest tests/parity tests/problems/expressions/test_sympy.py tests/inference tests/tuning
-	$(PARITY_VENV)/bin/python -m pytest -m slow tests/slow/test_studies.py -k tpe
+	$(PARITY_VENV)/bin/pytest -n auto --dist worksteal $(COMPARED)
+	$(PARITY_VENV)/bin/pytest -m slow tests/slow/test_studies.py -k tpe
 
 docs: $(PARITY) ## rebuild docs/optimizers.md and docs/compatibility.md, which tests check; takes 5 minutes
 	$(PARITY_VENV)/bin/python -m docs.tools.optimizers_page

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from glob import glob
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,9 @@ SHORTER = {
 NOT_RUN = {
     r"make \w+": "make is what runs these tests; its targets are looked for in the Makefile",
     r"optbench data fetch .+": "it needs the network",
-    r"optbench .*\b(torch|optax|jax):.+": "it needs PyTorch, optax or JAX: planned where they "
-    "are, and models are run there (tests/parity/test_models_page.py)",
+    r"optbench verify optimizer .*\b(torch|optax):.+": "it needs a library, and runs where that is",
+    r"optbench (?!verify).*\b(torch|optax|jax):.+": "it needs PyTorch, optax or JAX: planned where "
+    "they are, and models are run there (tests/parity/test_models_page.py)",
     r"optbench export .*--to (tensorboard|wandb|mlflow).*": "it needs that tracker's library: what "
     "it writes is read back in tests/parity/test_trackers.py",
     r"pip install .+": "it needs the network",
@@ -96,6 +98,9 @@ EVERY_COMMAND = [command for page in PAGES for command in SHOWN[page]]
 
 
 def reason_not_to_run(command: str) -> str | None:
+    libraries = re.findall(r"\b(torch|optax):", command)
+    if command.startswith("optbench verify") and libraries and all(map(find_spec, libraries)):
+        return None
     reasons = [reason for pattern, reason in NOT_RUN.items() if re.fullmatch(pattern, command)]
     return reasons[0] if reasons else None
 
@@ -314,7 +319,8 @@ def test_pages_name_what_is_public_alone(page: Path) -> None:
     [
         command
         for command in EVERY_COMMAND
-        if re.search("torch:|optax:", command) and not re.search("problem (torch|jax):", command)
+        if re.match(r"optbench (?!verify).*\b(torch|optax):", command)
+        and not re.search("problem (torch|jax):", command)
     ],
 )
 def test_commands_that_need_a_library_can_be_planned(command: str, tmp_path: Path) -> None:

@@ -89,9 +89,9 @@ def plan_blocks(
     take the same batches, stay together where they can. Users' code runs in one worker at a time,
     so that among several workers lanes of users' rules get blocks of their own.
 
-    Blocks for the CPUs of a cluster are cut ``by_time``: so that each takes about ten seconds,
-    whatever number of workers there are, since these come and go. Users' code has blocks of its
-    own there too: it may end a worker, and its block then fails as a whole.
+    Blocks for the CPUs of a cluster are cut ``by_time``: so that each takes ten seconds or more,
+    also where workers are more, since these come and go. Users' code has blocks of its own there
+    too: it may end a worker, and its block then fails as a whole.
     """
     optimizers = {
         (resolved.label, entry.label): entry.optimizer
@@ -135,7 +135,7 @@ def plan_blocks(
             costs = np.array([lane_cost(problem, optimizer_of(lane)) for lane in members])
             if by_time:
                 updates = resolved.rules.pause_at or resolved.iterations
-                sharing = _parts_by_time(updates, float(costs.sum()))
+                sharing = _parts_by_time(updates, float(costs.sum()), workers)
             for part in _cut(
                 costs,
                 np.array([lane_bytes(problem, optimizer_of(lane)) for lane in members]),
@@ -193,14 +193,17 @@ def block_seconds(block: Block) -> float:
     return block.planned_updates * (CALL_SECONDS + COST_SECONDS * sum(costs))
 
 
-def _parts_by_time(updates: int, cost: float) -> int:
+def _parts_by_time(updates: int, cost: float, workers: int) -> int:
     """Return into how many blocks lanes are cut for a cluster, from the cost of their step.
 
-    >>> _parts_by_time(1000, 1e8), _parts_by_time(1_000_000, 1e6), _parts_by_time(100_000, 1e3)
-    (2, 1, 1)
+    So that workers end together, each is given as many.
+
+    >>> [_parts_by_time(1000, cost, workers=2) for cost in (1e7, 4e7, 1.2e8, 2.8e8)]
+    [1, 1, 2, 6]
     """
     least = max(CLUSTER_SECONDS, CLUSTER_SHARE * CALL_SECONDS * updates)
-    return max(1, min(CLUSTER_BLOCKS, int(updates * COST_SECONDS * cost / least)))
+    parts = max(1, min(CLUSTER_BLOCKS, int(updates * COST_SECONDS * cost / least)))
+    return parts - parts % workers if parts > workers else parts
 
 
 def _by_owner(

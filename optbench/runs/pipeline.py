@@ -148,11 +148,11 @@ def planned_blocks(
     cluster: Cluster | None,
 ) -> tuple[Block, ...]:
     """Return the blocks of some lanes of a suite."""
-    if device.kind == "gpu":
-        # Lanes are the same to the bit for one plan only, so workers here have no say in it.
-        sharing = 1 if cluster is None else cluster.workers
+    if cluster is not None:
+        sharing = max(1, cluster.workers)  # of a scheduler that waits for its workers
     else:
-        sharing = 1 if cluster is not None else worker_count(device, workers)
+        # On a GPU lanes are the same to the bit for one plan only: workers have no say in it.
+        sharing = 1 if device.kind == "gpu" else worker_count(device, workers)
     by_time = cluster is not None and device.kind == "cpu"
     return plan_blocks(suite, lanes, device.block_bytes, workers=sharing, by_time=by_time)
 
@@ -311,7 +311,7 @@ def _records(
             processes=plan.processes,
         )
     return plan.cluster.execute(
-        plan.blocks,
+        sorted(plan.blocks, key=block_seconds, reverse=True),  # so that workers end together
         writer.path,
         cancelled,
         checkpoint_seconds,

@@ -402,6 +402,38 @@ def test_what_has_no_say_in_numbers_may_change(cut, tmp_path):
     assert resumed.keys() == {"resumed", "workers"}
 
 
+UNSAVED = """
+import threading
+
+
+class Locked:
+    def __init__(self, lr=0.01):
+        self.lr = lr
+        self.lock = threading.Lock()
+
+    def update(self, params, grads):
+        for key in params:
+            params[key] = params[key] - self.lr * grads[key]
+"""
+
+
+def test_lanes_of_what_cannot_be_saved_start_again_and_halving_refuses_them(tmp_path):
+    (tmp_path / "mine.py").write_text(UNSAVED, encoding="utf-8")
+    start = "iterations = 300\n[[problem]]\nname = 'anisotropic'\n"
+    suite(tmp_path, f"{start}[[optimizer]]\nname = 'mine.py:Locked'\n")
+    seen = optbench("run", "mine.toml", "--out", "whole", cwd=tmp_path)
+    assert "not resumable, an interrupted run starts its lanes again" in seen.err
+    (expected,) = (tmp_path / "whole").iterdir()
+    run = killed(2, "run", "mine.toml", "-q", cwd=tmp_path)
+    assert not [*run.glob(f"{FOLDER}/*/checkpoint.npz")]
+    assert optbench("run", "--resume", run.name, "-q", cwd=tmp_path).code == 0
+    assert_same_run(run, expected)
+    tuned = ("tune", "mine.toml", "--space", "Locked.lr=log(1e-3, 1)", "--halving", "3", "-q")
+    seen = optbench(*tuned, cwd=tmp_path)
+    assert (seen.code, seen.out) == (2, "")
+    assert seen.message.endswith("cannot pause as halving asks; leave --halving out")
+
+
 def test_code_that_has_changed_is_refused(tmp_path):
     assert optbench("new", "optimizer", "mine.py", cwd=tmp_path).code == 0
     file = tmp_path / "mine.py"

@@ -293,16 +293,27 @@ def test_lanes_too_small_to_share_stay_together(count, sizes, monkeypatch):
     assert block_sizes(plan_run(settled, cpu(), 2).blocks) == sizes
 
 
-def blocks_for_a_cluster(iterations, seeds=40):
+def blocks_for_a_cluster(iterations, workers=1):
     network, _ = make_problem("mnist-mlp", {"data": "mnist-5k"})
-    settled = suite(network, optimizers=["sgd", "adam"], seeds=range(seeds), iterations=iterations)
-    return plan_blocks(settled, lay_out(settled, "cpu"), 2**40, by_time=True)
+    settled = suite(network, optimizers=["sgd", "adam"], seeds=range(40), iterations=iterations)
+    return plan_blocks(settled, lay_out(settled, "cpu"), 2**40, workers, by_time=True)
 
 
 def test_blocks_for_a_cluster_take_about_ten_seconds_each():
     blocks = blocks_for_a_cluster(iterations=2000)
     assert len(blocks) > 5
     assert all(7 < block_seconds(block) < 20 for block in blocks)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4, 5])
+def test_each_worker_of_a_cluster_is_given_as_many_blocks(workers):
+    alone, shared = (blocks_for_a_cluster(2000, each) for each in (1, workers))
+    assert len(shared) % workers == 0
+    assert len(alone) - workers < len(shared) <= len(alone)
+
+
+def test_blocks_of_a_cluster_are_not_shorter_because_it_has_more_workers():
+    assert len(blocks_for_a_cluster(2000, 1000)) == len(blocks_for_a_cluster(2000))
 
 
 def test_what_takes_less_is_one_block_on_a_cluster():
