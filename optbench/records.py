@@ -78,6 +78,10 @@ GRADIENT_SECONDS, UPDATE_SECONDS = "gradient_seconds", "update_seconds"
 """Columns of lanes.parquet (float64): the lane's share, in each step, of the time that its block
 spent on loss and gradient, and of the time that its group spent on updates."""
 
+GRADIENTS = "gradients"
+"""Column of lanes.parquet (int64): the lane's gradients, one for each of its iterations and one for
+each time that its rule evaluated the loss in them."""
+
 STOPPED_BY = "stopped_by"
 """Column of lanes.parquet (string) in runs with stopped lanes: one of :data:`STOPPING`."""
 
@@ -275,6 +279,7 @@ class LaneResult:
     gradient_seconds: float | None = None
     update_seconds: float | None = None
     block_lanes: int = 1
+    gradients: int | None = None
     reused_from: str | None = None
 
 

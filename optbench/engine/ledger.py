@@ -58,6 +58,7 @@ class Ledger:
         )
         self._final_loss = np.full(lanes, np.nan)
         self._best_loss = np.full(lanes, np.nan)
+        self._evaluation_counts = np.zeros(lanes, dtype=np.int64)
         self._step_counts = np.zeros(lanes, dtype=np.int64)
         self._gradient_seconds = np.zeros(lanes)
         self._update_seconds = np.zeros(lanes)
@@ -78,6 +79,7 @@ class Ledger:
             **self._summary.state,
             "entered": np.array(self.entered),
             "steps": self._step_counts,
+            "evaluations": self._evaluation_counts,
             "gradient_seconds": self._gradient_seconds,
             "update_seconds": self._update_seconds,
         }
@@ -96,6 +98,7 @@ class Ledger:
         self._summary.restore(state)
         self.entered = int(state["entered"])
         self._step_counts = state["steps"]
+        self._evaluation_counts = state.get("evaluations", self._evaluation_counts)  # so do they
         self._gradient_seconds = state["gradient_seconds"]
         self._update_seconds = state["update_seconds"]
 
@@ -139,9 +142,14 @@ class Ledger:
         self.entered += height
         updates_made = min(self.entered, self._block.iterations)
         self._step_counts[self.places] += max(0, updates_made - rows.first)
+        before = self._update_counts[places]
         self._update_counts[places] = np.minimum(
             self._row_counts[places] - self._rows_after_last_update * ends, updates_made
         )
+        if rows.evaluations is not None:
+            counted = np.arange(height)[:, None] < self._update_counts[places] - before
+            evaluations = (rows.evaluations[:, running] * counted).sum(axis=0)
+            self._evaluation_counts[places] += evaluations
         self._summary.enter(rows.loss)
         well = ends & ~self._diverged[places]
         self._sum_up(np.flatnonzero(running)[well], height - row_counts[well])
@@ -245,6 +253,7 @@ class Ledger:
             _where(stepped, gradient),
             _where(stepped, update),
             [len(self.numbers)] * len(self.numbers),
+            (self._update_counts + self._evaluation_counts).tolist(),
         )
         return BlockResult(self._block.number, tuple(map(LaneResult, *columns)))
 

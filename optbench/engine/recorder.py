@@ -20,6 +20,7 @@ class TraceRows:
     position: np.ndarray | None = None  # the parameters if they are few, (rows, lanes, parameters)
     penalty: np.ndarray | None = None  # what of the loss is regularisation, if anything can be
     grad_norm: np.ndarray | None = None  # Euclidean norm of the gradient, if a rule asks for it
+    evaluations: np.ndarray | None = None  # int64: gradients that rules asked for in the update
 
 
 class Recorder:
@@ -76,7 +77,7 @@ class Recorder:
             precise = xp.astype(grads, xp.float64, copy=False)
             self._grad_norm[row, :] = xp.sqrt(inner(precise, precise, xp))[:, 0]
 
-    def fetch(self, first: int) -> TraceRows:
+    def fetch(self, first: int, evaluations: np.ndarray | None) -> TraceRows:
         """Bring the rows to the host; ``first`` is the iteration of the first."""
         xp, get = self._device.xp, self._device.get
         position, finite = self._position, self._finite
@@ -90,4 +91,5 @@ class Recorder:
             position,
             None if self._penalty is None else get(self._penalty),
             None if self._grad_norm is None else get(self._grad_norm),
+            evaluations,
         )

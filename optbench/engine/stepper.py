@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from typing_extensions import override
 
-from optbench.arrays import Array, Stacked, Workspace, stack
+from optbench.arrays import Array, Stacked, stack
 from optbench.device.base import Device
 from optbench.engine.block import Block
 from optbench.engine.evaluations import CurrentStep
 from optbench.engine.recorder import Recorder, TraceRows
 from optbench.engine.updates import Updates
-from optbench.optimizers.base import Objective, UpdateContext
+from optbench.optimizers.base import UpdateContext
 from optbench.problems.base import Losses
 from optbench.rng import ITERATIONS_PER_BLOCK
 
@@ -80,7 +79,6 @@ class Stepper:
         slots: Sequence[Mapping[str, Array] | None]
         slots = [None] * len(block.groups) if state is None else state.slots
         self._step = CurrentStep()
-        self._lone: tuple[Stacked, Stacked, Workspace] | None = None
         self._updates = [
             Updates(
                 block,
@@ -91,15 +89,14 @@ class Stepper:
                 slots_of_group,
                 self._buffers,
                 self._step,
-                _Lanes(self, rows.start),
             )
             for group, rows, slots_of_group in zip(block.groups, block.slices, slots, strict=True)
         ]
 
-    def _zeros(self, lanes: int | None = None) -> Stacked:
+    def _zeros(self) -> Stacked:
         problem = self._block.problem
         rows = self._device.rows(
-            len(self._block.lanes) if lanes is None else lanes,
+            len(self._block.lanes),
             problem.parameters,
             problem.dtype,
             by_coordinate=problem.by_coordinate,
@@ -190,12 +187,22 @@ class Stepper:
                 if problem.record == "before":
                     recorder.record(row, losses)
                 if is_updated:
-                    self._step.batch, self._step.losses = batch, losses
+                    self._step.row, self._step.batch, self._step.losses = row, batch, losses
                     for updates in self._updates:
                         updates.update(row)
                 if problem.record == "after":
                     recorder.record(row, self._losses(batch))
-            return recorder.fetch(first)
+            return recorder.fetch(first, self._evaluations(count))
+
+    def _evaluations(self, count: int) -> np.ndarray | None:
+        """Return how often rules evaluated each lane in so many rows; None where none did."""
+        found = [updates.evaluations for updates in self._updates]
+        if all(counts is None for counts in found):
+            return None
+        counts = np.zeros((count, len(self._block.lanes)), np.int64)
+        for own, rows in zip(found, self._block.slices, strict=True):
+            counts[:, rows] = 0 if own is None else own
+        return counts
 
     def evaluate(self, split: str, *, best: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss and the zero-one error of each lane over a whole split.
@@ -247,36 +254,6 @@ class Stepper:
             self._params, batch, buffers=self._buffers.views, work=self._work
         )
 
-    def loss_of(self, lane: int) -> float:
-        """Return the loss of a lane that came with the gradient of this update."""
-        assert self._step.losses is not None
-        return float(self._step.losses.total[lane])
-
-    def evaluate_lane(self, lane: int, params: Array, grads: Array) -> float:
-        """Return the loss of a lane at other parameters on this update's batch.
-
-        The gradient is written; parameters and gradients have the shape (parameters,). Buffers stay
-        as they are: they move once in an update.
-        """
-        if self._lone is None:
-            self._lone = (self._zeros(1), self._zeros(1), self._device.workspace())
-        lone_params, lone_grads, work = self._lone
-        lone_params.rows[0, ...] = params
-        xp, one = self._device.xp, slice(lane, lane + 1)
-        buffers = {
-            name: xp.asarray(array[one, ...], copy=True)
-            for name, array in self._buffers.views.items()
-        }
-        batch = {
-            name: array if array.shape[0] == 1 else array[one, ...]
-            for name, array in self._step.batch.items()
-        }
-        losses = self._block.problem.loss_and_grad(
-            lone_params, lone_grads, batch, buffers=buffers, work=work
-        )
-        grads[...] = lone_grads.rows[0, ...]
-        return float(losses.total[0])
-
     def _final_losses(self, batch: Mapping[str, Array]) -> Losses:
         """Return the loss after the last update, with the gradient where a rule asks for its norm.
 
@@ -308,22 +285,6 @@ class Stepper:
             name: array if array.shape[0] == 1 else xp.take(array, self._seed_of_lane, axis=0)
             for name, array in batch.items()
         }
-
-
-class _Lanes(Objective):
-    """What the lanes of a group minimise, the first of which has this place in the block."""
-
-    def __init__(self, stepper: Stepper, first: int) -> None:
-        self._stepper = stepper
-        self._first = first
-
-    @override
-    def loss(self, lane: int) -> float:
-        return self._stepper.loss_of(self._first + lane)
-
-    @override
-    def evaluate(self, lane: int, params: Array, grads: Array) -> float:
-        return self._stepper.evaluate_lane(self._first + lane, params, grads)
 
 
 def _is_held(array: Array) -> bool:

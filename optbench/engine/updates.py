@@ -10,7 +10,7 @@ from optbench.device.base import Device
 from optbench.device.stopwatch import Stopwatch
 from optbench.engine.block import Block, Group
 from optbench.engine.evaluations import CurrentStep, Evaluations
-from optbench.optimizers.base import Lanes, Objective, UpdateContext, at_row, host_columns
+from optbench.optimizers.base import Lanes, UpdateContext, at_row, host_columns
 from optbench.optimizers.modifiers import Common
 
 
@@ -29,8 +29,6 @@ class Updates:
         What :attr:`state` gave; None at the start.
     buffers, step
         Of the whole block.
-    objective
-        What the lanes minimise, for rules that evaluate it again.
 
     Attributes
     ----------
@@ -50,12 +48,13 @@ class Updates:
         state: Mapping[str, Array] | None,
         buffers: Stacked,
         step: CurrentStep,
-        objective: Objective | None = None,
     ) -> None:
         self._problem = problem = block.problem
         self._device = device
         self.watch: Stopwatch = device.stopwatch()
-        evaluations = Evaluations(block, rows, buffers, step, device, self.watch)
+        self._evaluations = evaluations = Evaluations(
+            block, rows, buffers, step, device, self.watch
+        )
         self.gradient_watch: Stopwatch = evaluations.watch
         self._hyperparameters = host_columns(group.optimizer, group.configurations)
         self._modifiers = Common(
@@ -85,7 +84,6 @@ class Updates:
             self._put,
             problem.dtype,
             [lane.seed for lane in group.lanes],
-            objective,
         )
         self._updater = group.optimizer.begin(lanes, state)
 
@@ -98,6 +96,7 @@ class Updates:
 
     def plan(self, updates: range) -> None:
         """Prepare some updates, whose numbers are counted from 1."""
+        self._evaluations.plan(len(updates))
         hyperparameters = self._modifiers.scheduled(self._hyperparameters, updates)
         self._updater.plan(hyperparameters, updates)
         columns = self._modifiers.columns(hyperparameters)
@@ -109,6 +108,14 @@ class Updates:
         self._modifiers.apply_to_gradients(self._context, at_row(self._columns, row))
         self._updater.update(row)
         self.watch.stop()
+
+    @property
+    def evaluations(self) -> np.ndarray | None:
+        """How many evaluations each lane had beside its gradient, in each of the planned updates.
+
+        int64, shape (updates, lanes); None where there was none.
+        """
+        return self._evaluations.counts
 
     @property
     def state(self) -> Mapping[str, Array]:

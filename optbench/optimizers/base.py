@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, ClassVar, NoReturn, TypeAlias
+from typing import Any, ClassVar, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 from typing_extensions import override
@@ -27,11 +27,23 @@ RunElementwise: TypeAlias = Callable[
     [Callable[..., tuple[Array, ...]], Sequence[Array], Mapping[str, Array]], None
 ]
 
-Evaluate: TypeAlias = Callable[[Array], tuple[Array, Array]]
-"""Returns losses and gradients at parameters; see :class:`UpdateContext`."""
+ALL_LANES = slice(None)
 
 
-def _no_loss(*params: Array) -> NoReturn:
+class Evaluate(Protocol):
+    """Evaluates lanes at parameters of an optimizer's choice; see :class:`UpdateContext`."""
+
+    def __call__(self, params: Array, lanes: slice | np.ndarray = ALL_LANES) -> tuple[Array, Array]:
+        """Return losses (lanes,) and gradients (lanes, parameters) at parameters of that shape.
+
+        Parameters
+        ----------
+        lanes
+            Which of the lanes they are of: a slice, or indices.
+        """
+
+
+def _no_loss(params: Array = None, lanes: slice | np.ndarray = ALL_LANES) -> NoReturn:
     raise SuiteError("gradients that are given have no loss; run the optimizer on a problem")
 
 
@@ -59,9 +71,9 @@ class UpdateContext:
     loss
         Returns the losses that came with the gradients, shape (lanes,).
     evaluate
-        Returns losses (lanes,) and gradients (lanes, parameters) of these lanes at other parameters
-        of that shape, on the batch of the step and with the same masks. Nothing else changes, and
-        its time counts as that of gradients.
+        Returns losses (lanes,) and gradients (lanes, parameters) of these lanes, or of some, at
+        other parameters of that shape, on the batch of the step and with the same masks. Nothing
+        else changes. Each lane's counts as a gradient, as does its time.
     """
 
     params: Stacked
@@ -120,9 +132,6 @@ class Lanes:
         That precision: ``"float32"`` or ``"float64"``.
     seeds
         The seed of each lane.
-    objective
-        What the lanes minimise, for rules that evaluate it again within an update; None where
-        there are gradients only.
     """
 
     context: UpdateContext
@@ -131,40 +140,6 @@ class Lanes:
     put: Callable[[np.ndarray], Array]
     dtype: str
     seeds: Sequence[int]
-    objective: "Objective | None" = None
-
-
-class Objective(ABC):
-    """The loss that lanes minimise, on the batch of the update that is being made."""
-
-    @abstractmethod
-    def loss(self, lane: int) -> float:
-        """Return the loss of a lane at the parameters that its gradient was computed at."""
-
-    @abstractmethod
-    def evaluate(self, lane: int, params: Array, grads: Array) -> float:
-        """Return the loss of a lane at other parameters, and write its gradient.
-
-        Parameters
-        ----------
-        params, grads
-            Of this lane: (parameters,) each. Nothing else changes.
-        """
-
-
-def required(objective: Objective | None) -> Objective:
-    """Return what lanes minimise, for a rule that cannot do without.
-
-    Raises
-    ------
-    SuiteError
-        If there are gradients only.
-    """
-    if objective is None:
-        raise SuiteError(
-            "it evaluates the loss itself, and here are gradients only; run it on a problem"
-        )
-    return objective
 
 
 class Optimizer(ABC):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.errors import ResultsError, UsageError, nearest
-from optbench.records import BEST_AT, HYPERPARAMETER_PREFIX, LANE_COLUMNS, RunTables
+from optbench.records import BEST_AT, GRADIENTS, HYPERPARAMETER_PREFIX, LANE_COLUMNS, RunTables
 from optbench.report.configurations import ranked_lanes
 from optbench.report.formats import format_of
 from optbench.report.summaries import summary
@@ -94,7 +94,8 @@ def _with_score(run: RunTables) -> pd.DataFrame:
 def _integers(lanes: pd.DataFrame) -> pd.DataFrame:
     """Return lanes with whole numbers where gaps had made a column one of floats."""
     kinds = {name: kind for name, kind in LANE_COLUMNS.items() if kind.startswith("int")}
-    kinds = {name: kind.capitalize() for name, kind in (kinds | {BEST_AT: "int32"}).items()}
+    kinds |= {BEST_AT: "int32", GRADIENTS: "int64"}
+    kinds = {name: kind.capitalize() for name, kind in kinds.items()}
     return lanes.astype({name: kind for name, kind in kinds.items() if name in lanes})
 
 

@@ -35,7 +35,7 @@ from optbench.store.thinning import every_of, holds
 FINISHED = (Status.DONE, Status.STOPPED)
 """Statuses of lanes that are taken over."""
 
-INTEGERS = ("iterations", "diverged_at", "stopped_at", "best_at", "block_lanes")
+INTEGERS = ("iterations", "diverged_at", "stopped_at", "best_at", "block_lanes", "gradients")
 NUMBERS = ("final_loss", "best_loss", "step_seconds", "gradient_seconds", "update_seconds")
 
 

@@ -9,6 +9,7 @@ from optbench.records import (
     BEST_AT,
     EVALUATION_COLUMNS,
     GRADIENT_SECONDS,
+    GRADIENTS,
     HYPERPARAMETER_PREFIX,
     LANE_COLUMNS,
     PENALTY,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 RARE_COLUMNS = {
     GRADIENT_SECONDS: "float64",
     UPDATE_SECONDS: "float64",
+    GRADIENTS: "int64",
     STOPPED_BY: "string",
     BEST_AT: "int32",
     REUSED_FROM: "string",

@@ -7,10 +7,10 @@ steps of T trials are those of the search and of the finalists::
 
 with s tuning seeds, N iterations, and F finalists on s_F further seeds. Without halving the T
 trials make T·N steps and all of them get to N. A gradient budget counts g for a step of a rule
-that takes g gradients, one of seconds the seconds of a lane's step. The number of trials is the
-largest T whose cost is within the budget. What the winner and the defaults cost on the suite's
-seeds is the same for all, and no part of it; nor are evaluations. Steps that a diverged lane no
-longer makes are not given back.
+that takes g gradients on average, one of seconds the seconds of a lane's step. The number of trials
+is the largest T whose cost is within the budget. What the winner and the defaults cost on the
+suite's seeds is the same for all, and no part of it; nor are evaluations. Steps that a diverged
+lane no longer makes are not given back.
 """
 
 import math
@@ -90,7 +90,7 @@ class Effort:
     finalists, finalist_seeds
         The trials that are tried again, and on how many further seeds.
     gradients_per_step
-        2 for a rule that evaluates twice.
+        More than 1 for a rule that evaluates the loss again, as counted.
     seconds_per_step
         Of one lane, as measured; needed for budgets in seconds only.
     eta, first_rung
@@ -101,7 +101,7 @@ class Effort:
     seeds: int = 1
     finalists: int = 0
     finalist_seeds: int = 0
-    gradients_per_step: int = 1
+    gradients_per_step: float = 1
     seconds_per_step: float | None = None
     eta: int | None = None
     first_rung: str = "N/9"

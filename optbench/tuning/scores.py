@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.records import (
+    GRADIENTS,
     HYPERPARAMETER_PREFIX,
     TRIAL_COLUMNS,
     UNIT_PREFIX,
@@ -39,6 +40,7 @@ class Outcome:
     diverged: int
     medians: Mapping[str, float | None]
     steps: int
+    gradients: int
     seconds: float
     culled_at: int | None = None
 
@@ -85,6 +87,7 @@ def outcomes(
     """
     own, places = _own_lanes(lanes, entrant, tried)
     steps = own["iterations"].fillna(0).to_numpy(np.int64)
+    gradients = own.get(GRADIENTS, own["iterations"]).fillna(0).to_numpy(np.int64)
     seconds = own["step_seconds"].fillna(0.0).to_numpy(np.float64) * steps
     ended_worst = own["status"].isin(ENDED_WORST).to_numpy()
     measures = {key: own[key].to_numpy(np.float64) for key in {metric, *MEDIANS}}
@@ -97,6 +100,7 @@ def outcomes(
             int(ended_worst[place].sum()),
             {key: _median(measures[key][place]) for key in MEDIANS},
             int(steps[place].sum()),
+            int(gradients[place].sum()),
             float(seconds[place].sum()),
         )
         for trial, place in zip(tried, places, strict=True)
@@ -218,7 +222,7 @@ def trial_rows(
                         "score": each.score if phase == "search" else scores[each.trial.number],
                         **each.medians,
                         "steps": each.steps,
-                        "gradients": each.steps,
+                        "gradients": each.gradients,
                         "seconds": each.seconds,
                         "culled_at": each.culled_at,
                         "edge": won.edge if won is not None and chosen else None,

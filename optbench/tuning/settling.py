@@ -56,8 +56,11 @@ FEWEST_EVALUATION_SEEDS, SPARE_SEEDS = 10, 2
 VALIDATED = "train-validation-test"
 """How the data are split of a network that would have no validation split."""
 
-Measure = Callable[[Suite], Mapping[Key, float]]
-"""Returns the seconds of a lane's step of each optimizer of a suite on each problem."""
+Measure = Callable[[Suite, str], Mapping[Key, float]]
+"""Returns what a lane's step of each optimizer of a suite takes on each problem, in a unit."""
+
+MEASURED = ("gradients", "s")
+"""Units of budgets in which steps of different optimizers are not alike."""
 
 
 def settle(
@@ -68,8 +71,8 @@ def settle(
 ) -> Protocol:
     """Return the protocol that a request means.
 
-    ``measure`` is called once, where the budget is in seconds; ``notice`` gets what the user should
-    know.
+    ``measure`` is called once, where the budget is in one of :data:`MEASURED`; ``notice`` gets what
+    the user should know.
 
     Raises
     ------
@@ -94,8 +97,8 @@ def settle(
         FIRST_TUNING_SEED + request.trial_seeds, request.finalist_seeds if request.finalists else 0
     )
     budget = budgets.parse(request.budget)
-    seconds = measure(suite) if budget.unit == "s" else {}
-    entrants = tuple(_with_trials(bare, request, budget, seconds, notice))
+    costs = measure(suite, budget.unit) if budget.unit in MEASURED else {}
+    entrants = tuple(_with_trials(bare, request, budget, costs, notice))
     return Protocol(
         base=parse_suite(suite.resolved, f"suite '{suite.name}'"),
         written=before.as_written(),
@@ -114,7 +117,7 @@ def settle(
             request, before, entrants, (*tuning_seeds, *finalist_seeds)
         ),
         defaults=request.defaults,
-        seconds_per_step=seconds,
+        seconds_per_step=costs if budget.unit == "s" else {},
         halving=request.halving,
         first_rung=request.first_rung,
     )
@@ -387,7 +390,7 @@ def _with_trials(
     entrants: Sequence[Entrant],
     request: TuneRequest,
     budget: Budget,
-    seconds: Mapping[Key, float],
+    costs: Mapping[Key, float],
     notice: Callable[[str], None],
 ) -> Iterator[Entrant]:
     """Yield entrants with the number of trials that the budget buys them."""
@@ -398,7 +401,8 @@ def _with_trials(
             seeds=request.trial_seeds if entrant.random else 1,
             finalists=request.finalists if entrant.random else 0,
             finalist_seeds=request.finalist_seeds if entrant.random else 0,
-            seconds_per_step=seconds.get(entrant.key),
+            gradients_per_step=costs.get(entrant.key, 1.0),
+            seconds_per_step=costs.get(entrant.key),
             eta=request.halving,
             first_rung=request.first_rung,
         )

@@ -20,6 +20,7 @@ import numpy as np
 from optbench.cluster import Cluster
 from optbench.device.base import Device
 from optbench.engine.executor import one_blas_thread
+from optbench.engine.recorder import TraceRows
 from optbench.engine.stepper import Stepper
 from optbench.errors import ResultsError, SuiteError, argument
 from optbench.records import (
@@ -201,8 +202,9 @@ def begin(
             f"target takes all rows; leave out {argument('trace')}"
         )
 
-    def measure(suite: Suite) -> dict[Key, float]:
-        return step_seconds(suite, device, execution.workers)
+    def measure(suite: Suite, unit: str) -> dict[Key, float]:
+        of_step = step_seconds if unit == "s" else step_gradients
+        return of_step(suite, device, execution.workers)
 
     protocol = settle(request, execution.data_folder, measure, notice)
     workers, data = execution.workers, execution.data_folder
@@ -652,17 +654,45 @@ def step_seconds(suite: Suite, device: Device, workers: int | None) -> dict[Key,
 
     Each is timed over :data:`PROBE_STEPS` steps of the block that a run of the suite would have.
     """
+
+    def seconds(stepper: Stepper, rows: TraceRows) -> np.ndarray:
+        gradient, update = stepper.take_seconds()
+        both: np.ndarray = gradient + update
+        return both
+
+    return _of_steps(suite, device, workers, seconds)
+
+
+def step_gradients(suite: Suite, device: Device, workers: int | None) -> dict[Key, float]:
+    """Return the gradients of a lane's step of each optimizer on each problem, on average.
+
+    They are counted in :data:`PROBE_STEPS` steps; it is 1 unless the rule evaluates the loss again.
+    """
+
+    def gradients(stepper: Stepper, rows: TraceRows) -> np.ndarray:
+        steps, lanes = rows.loss.shape
+        return np.full(lanes, steps) + (0 if rows.evaluations is None else rows.evaluations.sum(0))
+
+    return _of_steps(suite, device, workers, gradients)
+
+
+def _of_steps(
+    suite: Suite,
+    device: Device,
+    workers: int | None,
+    taken: Callable[[Stepper, TraceRows], np.ndarray],
+) -> dict[Key, float]:
+    """Return the median over lanes of what a step takes; ``taken`` says it of a few, (lanes,)."""
     found: dict[Key, list[float]] = {}
     plan = plan_run(suite, device, workers)
     with device.active(), one_blas_thread(), device.residents():
         for block in plan.blocks:
             stepper = Stepper(block, device)
             steps = min(PROBE_STEPS, block.iterations)
-            stepper.advance(0, steps)
-            gradient, update = stepper.take_seconds()
-            for lane, seconds in zip(block.lanes, (gradient + update) / steps, strict=True):
-                found.setdefault((lane.problem, lane.label), []).append(float(seconds))
-    return {key: float(np.median(seconds)) for key, seconds in found.items()}
+            each = taken(stepper, stepper.advance(0, steps)) / steps
+            for lane, cost in zip(block.lanes, each.tolist(), strict=True):
+                found.setdefault((lane.problem, lane.label), []).append(cost)
+    return {key: float(np.median(costs)) for key, costs in found.items()}
 
 
 def _now() -> str:

@@ -6,15 +6,14 @@ from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
-from typing_extensions import override
 
 from optbench import rng
 from optbench.arrays import Array, Stacked, Tensor, stack
 from optbench.device.base import Device
 from optbench.device.cpu import NumpyDevice
 from optbench.optimizers.base import (
+    ALL_LANES,
     Lanes,
-    Objective,
     Optimizer,
     StackedUpdater,
     Task,
@@ -105,7 +104,6 @@ class Descent:
             self._put,
             dtype,
             [0] * len(configurations),
-            None if loss is None else _Objective(self),
         )
         put = self._device.put
         slots = None if state is None else {name: put(array) for name, array in state.items()}
@@ -129,17 +127,18 @@ class Descent:
             self._grads.rows[...] = self._put(np.broadcast_to(grads, self._shape))
             self._updater.update(row)
 
-    def evaluated(self, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return losses (lanes,) and gradients (lanes, parameters) of this update elsewhere."""
+    def _evaluate(
+        self, params: Array, lanes: slice | np.ndarray = ALL_LANES
+    ) -> tuple[Array, Array]:
+        """Return losses and gradients of some lanes at other parameters, in this update."""
         assert self._loss is not None
         assert self._step is not None
         gradient, update = self._step
-        return self._loss(params, update), np.broadcast_to(gradient(params, update), self._shape)
-
-    def _evaluate(self, params: Array) -> tuple[Array, Array]:
         with self._device.quiet():  # in a thread of the library's
-            loss, slopes = self.evaluated(self._device.get(params))
-            return self._put(loss), self._put(slopes)
+            rows = self.params
+            rows[lanes] = self._device.get(params)
+            slopes = np.broadcast_to(gradient(rows, update), self._shape)
+            return self._put(self._loss(rows, update)[lanes]), self._put(slopes[lanes])
 
     def _step_loss(self) -> Array:
         return self._evaluate(self._params.rows)[0]
@@ -187,25 +186,6 @@ class Descent:
             "what evaluations take": self.eval_params,
             **{f"state '{name}'": array for name, array in self.state.items()},
         }
-
-
-class _Objective(Objective):
-    """What lanes of a descent minimise."""
-
-    def __init__(self, descent: Descent) -> None:
-        self._descent = descent
-
-    @override
-    def loss(self, lane: int) -> float:
-        return float(self._descent.evaluated(self._descent.params)[0][lane])
-
-    @override
-    def evaluate(self, lane: int, params: Array, grads: Array) -> float:
-        rows = self._descent.params
-        rows[lane] = params
-        losses, slopes = self._descent.evaluated(rows)
-        grads[...] = slopes[lane]
-        return float(losses[lane])
 
 
 @dataclass(frozen=True)

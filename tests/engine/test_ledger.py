@@ -1,11 +1,14 @@
 """The ledger finds where lanes diverge, cuts their traces there, and sums up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from optbench.engine.ledger import Ledger
 from optbench.engine.recorder import TraceRows
 from optbench.engine.stopping import Rules
+from optbench.problems.base import Problem
 from optbench.records import Status
 from tests.small import anisotropic, blocks_of, small_network, suite
 
@@ -122,6 +125,29 @@ def test_the_time_of_a_step_is_the_lanes_share_in_gradients_and_updates():
     assert [lane.update_seconds for lane in lanes] == [0.5, 1.0, 1.5]
     assert [lane.step_seconds for lane in lanes] == [2.0, 2.5, 3.5]
     assert [lane.block_lanes for lane in lanes] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("problem", "gradients"),
+    # Rows recorded before an update belong to one, but for the last: of a trace, or of a lane.
+    [(anisotropic(), [6 + 21, 1 + 1, 0]), (small_network(record="after"), [6 + 21, 2 + 3, 1 + 1])],
+)
+def test_gradients_are_updates_and_what_rules_evaluate_in_them(problem, gradients):
+    book, height = ledger(problem), ledger(problem).full_rows - 4
+    loss = [[1, 1, np.nan], [1, np.nan, 1], [1, 1, 1], [1, 1, 1]]
+    looks = np.array([[1], [2], [3], [4]]) * [1, 1, 1]
+    book.enter(replace(rows(0, loss), evaluations=looks))
+    book.drop_ended()
+    looks = np.array([[5], [6], [7]])[:height]
+    book.enter(replace(rows(4, np.ones((height, 1))), evaluations=looks))
+    assert [lane.gradients for lane in book.result().lanes] == gradients
+    assert [lane.gradients for lane in _taken_up(book, problem).result().lanes] == gradients
+
+
+def _taken_up(book: Ledger, problem: Problem) -> Ledger:
+    other = ledger(problem)
+    other.restore(book.state)
+    return other
 
 
 def test_a_block_without_a_step_has_no_time_of_a_step():

@@ -86,6 +86,14 @@ def sam(learning_rate, rho=0.1):
         opaque_mode=True,
     )
 
+def polls(learning_rate, looks=3):
+    def update(updates, state, params, *, value_fn):
+        seen = 0
+        for each in range(looks):
+            seen += value_fn({name: w + each for name, w in params.items()})
+        return {name: -learning_rate * g + 0 * seen for name, g in updates.items()}, state
+    return optax.GradientTransformationExtraArgs(lambda params: (), update)
+
 def backtracking(learning_rate):
     return optax.chain(
         optax.sgd(learning_rate), optax.scale_by_backtracking_linesearch(max_backtracking_steps=9)
@@ -153,6 +161,18 @@ def test_evaluations_count_as_gradients():
     with_search, other = seconds("optax:lbfgs")
     assert with_search[0] > gradient[0]
     assert other[0] > update[0]
+
+
+def test_each_evaluation_is_counted_as_a_gradient(mine):
+    entries = [
+        ("optax:sgd", [{"lr": 0.01}]),
+        ("optax:polyak_sgd", [{}]),
+        ("optax:mine.py:sam", [{"lr": 0.01}]),
+        ("optax:mine.py:polls", [{"lr": 0.01, "looks": looks} for looks in (1, 4)]),
+    ]
+    for problem in (anisotropic(), small_network()):
+        lanes = run_suite(suite(problem, optimizers=entries, iterations=20)).values()
+        assert [lane.result.gradients for lane in lanes] == [20, 20, 40, 40, 100]
 
 
 def test_they_keep_what_every_optimizer_promises():

@@ -4,15 +4,18 @@ The loops evaluate f(x, y) = x²/20 + y² by PyTorch's autograd.
 """
 
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from optbench.device.cpu import NumpyDevice
+from optbench.engine.stepper import Stepper
 from optbench.errors import SuiteError
 from optbench.verify.optimizers import check_optimizer
-from tests.small import anisotropic, run_suite, small_network, suite
+from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
 
 torch = pytest.importorskip("torch")
 
@@ -95,6 +98,25 @@ def by_shape(params, lr, bias_lr=0.01):
 def by_name(named_parameters, lr=0.1):
     own = [p for name, p in named_parameters if name.endswith("bias")]
     return torch.optim.SGD(own, lr=lr)
+
+
+class Polls(torch.optim.Optimizer):
+    """Steps along the gradient, after so many looks elsewhere."""
+
+    def __init__(self, params, lr=0.1, looks=3):
+        super().__init__(params, {"lr": lr, "looks": looks})
+
+    @torch.no_grad()
+    def step(self, closure):
+        (group,) = self.param_groups
+        grads = [p.grad.clone() for p in group["params"]]
+        begun = [p.clone() for p in group["params"]]
+        for _ in range(int(group["looks"])):
+            for p in group["params"]:
+                p.add_(1.0)
+            closure()
+        for p, start, grad in zip(group["params"], begun, grads):
+            p.copy_(start - group["lr"] * grad)
 
 
 def nothing(params, lr=0.1):
@@ -180,6 +202,53 @@ def test_a_closure_evaluates_its_lane_on_its_batch(own, name):
         alone = run_suite(suite(small_network(), optimizers=[(title, [given])], seeds=(seed,)))
         assert alone[0].bits == together[seed].bits
     assert together[0].result.final_loss < together[0].loss[0]
+
+
+@pytest.mark.parametrize("problem", [anisotropic(), small_network()], ids=lambda each: each.name)
+def test_what_a_closure_evaluates_is_counted_as_a_gradient(own, problem):
+    entries = [
+        ("sgd", [{"lr": 0.01}]),
+        (f"torch:{own}:Polyak", [{"share": 0.1}]),
+        (f"torch:{own}:Sharp", [{"lr": 0.01}]),
+        (f"torch:{own}:Polls", [{"lr": 0.01, "looks": looks} for looks in (0, 1, 5)]),
+    ]
+    lanes = run_suite(suite(problem, optimizers=entries, iterations=70)).values()
+    assert [lane.result.iterations for lane in lanes] == [70] * 6
+    # The gradient of each step, and closures but for one at the parameters of that gradient.
+    assert [lane.result.gradients for lane in lanes] == [70, 70, 140, 70, 140, 420]
+
+
+@pytest.mark.parametrize(
+    "given", [{"max_iter": 3}, {"max_iter": 9, "line_search_fn": "strong_wolfe"}]
+)
+def test_gradients_of_a_line_search_are_the_calls_of_a_loop_by_hand(given):
+    (lane,) = run_suite(
+        suite(anisotropic(), optimizers=[("torch:LBFGS", [given])], iterations=8)
+    ).values()
+    *_, calls = by_hand(partial(torch.optim.LBFGS, **given), lane.position[0], 8, closes=True)
+    assert lane.result.gradients == calls > 8
+
+
+def test_gradients_after_a_lane_diverged_are_not_its_own(own):
+    entry = (f"torch:{own}:Polls", [{"lr": 1e200, "looks": 2}, {"lr": 0.1, "looks": 2}])
+    diverged, done = run_suite(suite(anisotropic(), optimizers=[entry], iterations=30)).values()
+    assert diverged.result.iterations == diverged.result.diverged_at < 5
+    assert diverged.result.gradients == 3 * diverged.result.iterations
+    assert done.result.gradients == 90
+
+
+def test_the_time_of_a_closure_is_that_of_a_gradient(own):
+    def ticks(name: str, given: dict[str, float]) -> list[float]:
+        (block,) = blocks_of(suite(anisotropic(), optimizers=[(name, [given])]))
+        stepper = Stepper(block, NumpyDevice(partial(next, count())))
+        stepper.advance(0, 5)
+        return [float(seconds[0]) for seconds in stepper.take_seconds()]
+
+    # A tick between two looks at the clock: five gradients, and five updates; an evaluation is a
+    # gradient, and has an update before and after.
+    assert ticks("torch:SGD", {"lr": 0.1}) == [5, 5]
+    assert ticks(f"torch:{own}:Polls", {"looks": 3}) == [5 + 15, 5 + 15]
+    assert ticks(f"torch:{own}:Polyak", {}) == [5, 5]
 
 
 def test_what_evaluates_the_loss_again_keeps_what_every_optimizer_promises(own):

@@ -94,7 +94,7 @@ ENTRANT = Entrant("problem", "label", "adam", "adam", {}, "", False, True, 1)
 
 
 def outcome(number: int, values: np.ndarray) -> Outcome:
-    return Outcome(Trial(number, {}, {}), "search-000", values, 0, {}, 0, 0.0)
+    return Outcome(Trial(number, {}, {}), "search-000", values, 0, {}, 0, 0, 0.0)
 
 
 def is_told_apart(values: np.ndarray) -> bool:

@@ -82,7 +82,7 @@ def test_lanes_hold_the_columns_promised_and_hyperparameters_after_the_seed(fini
         if name == "seed":
             expected |= {f"hp_{each}": "double" for each in hyperparameters}
             expected["hp_eps_place"] = "string"
-    expected |= {"gradient_seconds": "double", "update_seconds": "double"}
+    expected |= {"gradient_seconds": "double", "update_seconds": "double", "gradients": "int64"}
     assert list(arrow_types(finished / "lanes.parquet").items()) == list(expected.items())
 
 
@@ -105,6 +105,7 @@ def test_lanes_say_what_ran_and_what_became_of_it(lanes):
     sums = lanes["gradient_seconds"] + lanes["update_seconds"]
     assert (lanes["step_seconds"] == sums).all()
     assert (lanes.loc[lanes["status"] == "done", "iterations"] == 300).all()
+    assert lanes["gradients"].tolist() == lanes["iterations"].tolist()
 
 
 def test_what_is_missing_is_null_never_zero(finished):

@@ -33,8 +33,8 @@ IMAGES = {
 }
 
 
-def never(suite):
-    raise AssertionError("nothing is measured where the budget is not in seconds")
+def never(suite, unit):
+    raise AssertionError("nothing is measured where a step is a step")
 
 
 def settled(suite=None, notices=None, measure=never, **options) -> Protocol:
@@ -275,12 +275,12 @@ def test_an_optimizer_that_a_suite_lacks_is_told():
 def test_seconds_are_measured_once_and_kept():
     asked = []
 
-    def measure(suite):
-        asked.append([entry.label for entry in suite.problems[0].optimizers])
+    def measure(suite, unit):
+        asked.append([unit, *(entry.label for entry in suite.problems[0].optimizers)])
         return {("anisotropic", "sgd"): 0.01, ("anisotropic", "momentum"): 0.02}
 
     protocol = settled(measure=measure, budget="6 s")
-    assert asked == [["sgd", "momentum"]]
+    assert asked == [["s", "sgd", "momentum"]]
     assert [each.trials for each in protocol.entrants] == [20, 10]
     assert protocol.as_meta()["budget"] == {
         "given": "6 s",

@@ -35,7 +35,9 @@ def outcome(number, *values, name="search-000", **hyperparameters):
     medians = {"validation_loss": None, "final_loss": float(np.median(values))}
     lost = sum(np.isinf(values))
     trial = Trial(number, chosen, units)
-    return Outcome(trial, name, np.array(values), lost, medians, 30 * len(values), 0.5)
+    return Outcome(
+        trial, name, np.array(values), lost, medians, 30 * len(values), 45 * len(values), 0.5
+    )
 
 
 # Scores.
@@ -86,7 +88,7 @@ def test_outcomes_are_what_the_tables_hold_of_each_trial(tables):
         rows = lanes[lanes["hp_lr"] == each.trial.values["lr"]].sort_values("seed")
         assert len(rows) == 3
         assert each.round == "search-007"
-        assert each.steps == rows["iterations"].sum()
+        assert each.steps == rows["iterations"].sum() == each.gradients
         assert each.seconds == pytest.approx((rows["step_seconds"] * rows["iterations"]).sum())
         if each.trial.number == 1:
             assert each.score == np.inf
@@ -183,7 +185,8 @@ def test_rows_hold_every_trial_of_every_phase():
     assert rows["seeds_diverged"].tolist() == [0, 1, 0, 0]
     assert rows["chosen"].tolist() == [True, False, True, False]
     assert rows["edge"].replace({np.nan: None}).tolist() == ["lr near 1", None, "lr near 1", None]
-    assert rows["steps"].tolist() == rows["gradients"].tolist() == [60, 60, 90, 30]
+    assert rows["steps"].tolist() == [60, 60, 90, 30]
+    assert rows["gradients"].tolist() == [90, 90, 135, 45]
     assert rows.loc[3, "u_momentum"] == pytest.approx(0.5)
     empty = trial_rows((first, second), {"search": {first.key: []}}, {}, {})
     pd.testing.assert_index_equal(empty.columns, rows.columns)

@@ -219,6 +219,37 @@ def test_a_budget_of_seconds_is_measured_once(tmp_path, monkeypatch):
     assert measured == {"times": 1}
 
 
+TWICE = """
+from optbench.optimizers import Hyperparameter, Optimizer
+
+
+class Twice(Optimizer):
+    hyperparameters = (Hyperparameter("lr", 0.1, "learning rate"),)
+
+    def step(self, context):
+        params = context.params.rows
+        _, ahead = context.evaluate(params - context.columns["lr"] * context.grads.rows)
+        params[...] -= context.columns["lr"] * ahead
+"""
+
+
+def test_a_gradient_budget_counts_what_a_rule_evaluates(tmp_path):
+    (tmp_path / "twice.py").write_text(TWICE, encoding="utf-8")
+    rules = [{"name": "sgd"}, {"name": f"{tmp_path / 'twice.py'}:Twice"}]
+    spaces = {"sgd.lr": "log(1e-6, 1e-2)", "Twice.lr": "log(1e-6, 1e-2)"}
+    suite = VALLEY | {"optimizer": rules}
+    made = tune(request(suite, space=spaces, budget="240 gradients"), how(tmp_path))
+    counts = {entrant.label: entrant.trials for entrant in made.protocol.entrants}
+    assert counts == {"sgd": 12, "Twice": 6}
+    trials = read_study(made.path).trials
+    assert set(trials["steps"]) == {20}
+    assert trials.groupby("label")["gradients"].unique().map(list).to_dict() == {
+        "sgd": [20],
+        "Twice": [40],
+    }
+    assert made.protocol.seconds_per_step == {}
+
+
 def test_a_step_is_timed_of_each_optimizer_on_each_problem():
     suite = resolve(parse_suite(VALLEY, "valley"))
     seconds = study.step_seconds(suite, NumpyDevice(), 1)

@@ -170,14 +170,9 @@ class OptaxUpdater(Updater):
             del group.compiled.evaluators[caller]
 
     def _evaluated(self, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return losses and gradients of a group's lanes at other parameters; others stay."""
-        params = self._xp.asarray(self._params, copy=True)
-        params[group.index, ...] = self._xp.asarray(rows)
-        losses, grads = self._evaluate(params)
-        return (
-            np.asarray(losses[group.index, ...]).astype(self._dtype),
-            np.asarray(grads[group.index, ...]).astype(self._dtype),
-        )
+        """Return losses and gradients of a group's lanes at other parameters."""
+        losses, grads = self._evaluate(self._xp.asarray(rows), group.index)
+        return np.asarray(losses).astype(self._dtype), np.asarray(grads).astype(self._dtype)
 
     def _write(self, parts: Sequence[Any], rows: Array) -> None:
         """Write what the groups gave into an array (lanes, …)."""

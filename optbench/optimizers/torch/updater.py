@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from optbench.arrays import Array, Namespace
-from optbench.optimizers.base import HostColumns, Lanes, Objective, Updater, required
+from optbench.arrays import Array
+from optbench.optimizers.base import HostColumns, Lanes, UpdateContext, Updater
 from optbench.optimizers.torch.lanes import Arguments, Layout, Make, TorchLanes
 from optbench.optimizers.torch.noise import Noise, noise_of
 from optbench.optimizers.torch.state import decode, encode
@@ -20,16 +20,17 @@ LANES = "lanes"
 class _Objective:
     """What lanes minimise, for closures: PyTorch's tensors there, the engine's arrays here."""
 
-    def __init__(self, objective: Objective, xp: Namespace) -> None:
-        self._objective = objective
-        self._xp = xp
+    def __init__(self, context: UpdateContext) -> None:
+        self._context = context
 
     def loss(self, lane: int) -> float:
-        return self._objective.loss(lane)
+        return float(self._context.loss()[lane])
 
     def evaluate(self, lane: int, row: Any, grad_row: Any) -> float:
-        params, grads = (self._xp.from_dlpack(each) for each in (row.detach(), grad_row))
-        return self._objective.evaluate(lane, params, grads)
+        params, grads = map(self._context.xp.from_dlpack, (row.detach(), grad_row))
+        losses, slopes = self._context.evaluate(params[None, :], slice(lane, lane + 1))
+        grads[...] = slopes[0, ...]
+        return float(losses[0])
 
 
 class TorchUpdater(Updater):
@@ -70,9 +71,7 @@ class TorchUpdater(Updater):
         self._tensors = lanes.context.tensors
         self._layout = layout
         self._habits = habits
-        self._objective = None
-        if habits.closure:
-            self._objective = _Objective(required(lanes.objective), lanes.context.xp)
+        self._objective = _Objective(lanes.context) if habits.closure else None
         self._seeds = lanes.seeds
         self._xp = lanes.context.xp
         self._rows = lanes.context.params.rows
