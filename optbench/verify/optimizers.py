@@ -5,6 +5,7 @@ are written in :mod:`~optbench.verify.descent`: a function of ten variables in f
 as a network has them in float32, each stored as the engine stores such problems.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -445,18 +446,26 @@ def converges(subject: _Subject) -> Judgement:
 
 
 def _learning_rates(subject: _Subject) -> list[Configuration]:
-    """Return the hyperparameters at several learning rates, where there is one."""
+    """Return the hyperparameters at several learning rates, where there is one.
+
+    Those of parts of the parameters, such as ``aux_lr``, are multiplied alike.
+    """
     given = subject.hyperparameters
     if not subject.has_rate:
         return [given]
-    settings = {setting.name: setting for setting in subject.make().hyperparameters}
-    rates: list[float | str] = []
+    rates = {
+        setting.name: (setting, value)
+        for setting in subject.make().hyperparameters
+        if re.search(r"(^|_)lr$", setting.name) and isinstance(value := given[setting.name], float)
+    }
+    found: list[Configuration] = []
     for factor in FACTORS:
         try:
-            rates.append(settings["lr"].check(float(given["lr"]) * factor))
+            tried = {name: each.check(value * factor) for name, (each, value) in rates.items()}
         except SuiteError:  # out of its range
             continue
-    return [{**given, "lr": rate} for rate in dict.fromkeys(rates)]
+        found += [{**given, **tried}] if {**given, **tried} not in found else []
+    return found
 
 
 DETERMINISTIC = "deterministic"

@@ -11,7 +11,8 @@ any other first one   the parameters
 
 An argument ``base_optimizer`` takes a class, as SAM does, or, where it is the first, an optimizer.
 All others are hyperparameters. A wrapper's own optimizer is named by a hyperparameter, as ``"SGD"``
-of torch.optim or of the wrapper's package, and takes its learning rate from ``lr``.
+of torch.optim or of the wrapper's package, and takes its learning rate from ``lr``. What takes
+matrices only has another one beside it; see :mod:`optbench.optimizers.torch.aux`.
 """
 
 import inspect
@@ -25,6 +26,7 @@ from typing import Any
 from optbench.arrays import Tensor
 from optbench.errors import SuiteError, nearest
 from optbench.optimizers.arguments import Argument, arguments_of, marks_missing
+from optbench.optimizers.torch.aux import ARGUMENTS, paired
 from optbench.optimizers.torch.copying import is_optimizer
 from optbench.optimizers.torch.lanes import Arguments, Given
 from optbench.plugins import Plugin
@@ -69,6 +71,8 @@ class Recipe:
         Names of the arguments that are not for the optimizer within.
     grouped
         Whether it is given groups that tell hidden matrices from all others.
+    matrices
+        Whether it is given matrices only, and another optimizer the others.
     """
 
     plugin: Plugin
@@ -78,11 +82,13 @@ class Recipe:
     by_class: bool = False
     own: frozenset[str] = frozenset()
     grouped: bool = False
+    matrices: bool = False
 
     @property
     def flat(self) -> bool:
         """Whether it may be given all parameters of a lane as one tensor."""
-        return not self.grouped and self.takes not in (*NAMED, "model")
+        parted = self.grouped or self.matrices
+        return not parted and self.takes not in (*NAMED, "model")
 
     def values(self, recorded: Mapping[str, float | str]) -> dict[str, Any]:
         """Return what recorded hyperparameters mean, without those that keep their default."""
@@ -101,7 +107,10 @@ class Recipe:
             If what is returned is no optimizer. What is raised is passed on.
         """
         with _printing, redirect_stdout(io.StringIO()):
-            made = self._made(given, dict(values))
+            if self.matrices:
+                made = paired(self._made, given, values)
+            else:
+                made = self._made(given, dict(values))
         if not is_optimizer(made):
             raise SuiteError(
                 f"{self.plugin.title} returns {_kind(made)}, not an optimizer of PyTorch; return "
@@ -255,7 +264,8 @@ def _settled(recipe: Recipe) -> Recipe:
         for each in recipe.arguments
         if not each.marked
     }
-    for each in (lenient, replace(lenient, grouped=True)):
+    for_matrices = replace(lenient, arguments=(*lenient.arguments, *ARGUMENTS), matrices=True)
+    for each in (lenient, replace(lenient, grouped=True), for_matrices):
         if _works(each, values):
             return each
     values |= {each.name: PROBED_VALUE for each in recipe.arguments if each.marked}
