@@ -23,6 +23,7 @@ from tests.small import anisotropic, run_suite, small_network, suite
 pytest.importorskip("torch")
 
 from optbench.optimizers.torch.lanes import Layout
+from optbench.optimizers.torch.optimizer import INSTALL, VALUES
 from tests.parity.torch_hand import Hand, fit, fresh, rows_of  # needs torch
 
 # Names, and what is refused.
@@ -58,7 +59,7 @@ def test_what_is_no_optimizer_is_refused(name, message):
         ("AdamW", {"wight_decay": 1}, "AdamW has no hyperparameter 'wight_decay'; did you mean"),
         ("AdamW", {"betas": 0.9}, "AdamW: betas = 0.9 must be a list of numbers"),
         ("SGD", {"nesterov": True}, "SGD: Nesterov momentum requires a momentum"),
-        ("Muon", {}, "Muon: Muon only supports 2D parameters whereas we found a parameter"),
+        ("Muon", {}, "Muon: it takes matrices only, and there are none"),
         ("SparseAdam", {}, "SparseAdam on anisotropic: RuntimeError: SparseAdam does not support"),
     ],
 )
@@ -68,7 +69,8 @@ def test_what_pytorch_refuses_is_said_in_a_line(name, given, message):
 
 def test_every_configuration_is_constructed_before_anything_runs():
     given = [{"lr": lr} for lr in (*np.linspace(0.1, 1, 30), -1.0, *np.linspace(2, 3, 30))]
-    assert refusal("Adam", *given) == "Adam: Invalid learning rate: -1.0"
+    said = refusal("Adam", *given)
+    assert said == f"Adam: Invalid learning rate: -1.0; {VALUES}"
 
 
 OWN = """
@@ -108,6 +110,22 @@ class Hidden(Base):
     def move(self, group, p):
         self.seen[p, 0.5, None] = self.seen.get((p, 0.5, None), 0) + p.grad
         p.sub_(group["lr"] * self.seen[p, 0.5, None])
+
+
+class ById(Base):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        self.seen, self.last = {}, None
+
+    def move(self, group, p):
+        self.seen[id(p)] = self.seen.get(id(p), 0) + p.grad
+        p.sub_(group["lr"] * self.seen[id(p)])
+        self.last = id(p)
+
+
+class Lacking(Base):
+    def __init__(self, params, lr=0.1):
+        raise ImportError("You need to install something")
 
 
 class Counting(Base):
@@ -229,6 +247,12 @@ def test_what_cannot_be_repeated_is_refused(own, name, given, message):
     assert refusal(f"{own}:{name}", given).startswith(message)
 
 
+def test_what_is_not_installed_is_to_be_installed(own):
+    said = refusal(f"{own}:Lacking", {})
+    assert said.startswith("Lacking: ImportError: You need to install something (mine.py, line ")
+    assert said.endswith(f"; {INSTALL}")
+
+
 def test_a_learning_rate_marked_as_required_can_be_given(own):
     rates = [{"lr": 0.1}, {"lr": 0.2}]
     found, expected = (
@@ -251,7 +275,7 @@ def test_what_counts_in_an_attribute_goes_on(own):
         paused.resumed()
 
 
-@pytest.mark.parametrize("name", ["Counting", "Hidden", "Odd", "Noisy", "Drawing"])
+@pytest.mark.parametrize("name", ["Counting", "Hidden", "ById", "Odd", "Noisy", "Drawing"])
 def test_lanes_go_on_whatever_keys_objects_and_numbers_an_optimizer_keeps(own, name):
     given = [{"lr": 0.1}, {"lr": 0.2}]
     straight, paused = (Hand(fresh(f"{own}:{name}"), given) for _ in range(2))

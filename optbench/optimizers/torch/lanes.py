@@ -5,7 +5,7 @@ A lane's parameters are tensors in its row; nothing is copied.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -104,14 +104,25 @@ class _Lane:
         return {name: self._placed(value) for name, value in (entries | own).items()}
 
     def _placed(self, value: Any) -> Any:
-        """Return a value in which places stand for the lane's parameters."""
-        return replaced(value, lambda each: self._places.get(id(each), each))
+        """Return a value in which places stand for the lane's parameters, and for their ids."""
+
+        def place(each: Any) -> Any:
+            if type(each) is int and each in self._places:
+                return replace(self._places[each], by_id=True)
+            return self._places.get(id(each), each)
+
+        return replaced(value, place)
 
     def _found(self, value: Any) -> Any:
         """Return a value in which the lane's parameters stand for their places."""
-        return replaced(
-            value, lambda each: self.params[each.index] if type(each) is Place else each
-        )
+
+        def found(each: Any) -> Any:
+            if type(each) is not Place:
+                return each
+            param = self.params[each.index]
+            return id(param) if each.by_id else param
+
+        return replaced(value, found)
 
     def carried(self) -> dict[str, Any]:
         """Return all that the next step depends on and that construction does not bring back."""

@@ -32,8 +32,11 @@ from optbench.rng import process_generators
 from optbench.settings import Setting
 
 REMEDY = "if it is to be made otherwise, name a function: def make(params, lr)"
+VALUES = "give other values, or name a function that makes it: def make(params, lr)"
+INSTALL = "install what it needs, or choose another"
 NO_GRAPH = "gradients here can be differentiated no further; choose one that does without that"
-"""What ends messages about what a library raised, and about second derivatives."""
+"""What ends messages about what a library raised, also about values, what is not installed, and
+second derivatives."""
 
 
 def torch_optimizer(rest: str) -> "TorchOptimizer":
@@ -248,15 +251,20 @@ class TorchOptimizer(Optimizer):
         return trial.habits(closure=True if needed else None)
 
     def _complaint(self, error: Exception) -> str:
-        """Say in one line what its code raised; the text of a ValueError is meant for users."""
+        """Say in one line what its code raised, and what would be right.
+
+        The text of a ValueError is meant for users.
+        """
         if isinstance(error, UsageError):
             return str(error)
         lines = str(error).splitlines()
         if isinstance(error, ValueError) and lines:
-            return lines[0]
+            return f"{lines[0]}; {VALUES}"
         said = complaint(error, self.plugin.source.root)
-        graph = isinstance(error, RuntimeError) and "grad_fn" in str(error)
-        return f"{said}; {NO_GRAPH if graph else REMEDY}"
+        remedy = INSTALL if isinstance(error, ImportError) else REMEDY
+        if isinstance(error, RuntimeError) and "grad_fn" in str(error):
+            remedy = NO_GRAPH
+        return f"{said}; {remedy}"
 
     @override
     def begin(self, lanes: Lanes, state: Mapping[str, Array] | None) -> TorchUpdater:

@@ -6,7 +6,8 @@ token per container (``l`` or ``t`` and the index in a list or tuple, ``e`` and 
 element, else a letter for the type of a dict's key and the key), then its type. Where not all lanes
 have it, a second array, named with a ``?`` at the end, says which do.
 
-A parameter is no value to be saved: as a key or as a value, its :class:`Place` stands for it.
+A parameter is no value to be saved: as a key or as a value, its :class:`Place` stands for it, and
+for its ``id``.
 """
 
 import json
@@ -26,9 +27,10 @@ NUMBERS = {bool: "uint8", int: "int64", float: "float64"}
 
 @dataclass(frozen=True)
 class Place:
-    """Where a parameter is among those of its lane."""
+    """Where a parameter is among those of its lane; ``by_id`` where its ``id`` is meant."""
 
     index: int
+    by_id: bool = False
 
 
 DTYPES = (
@@ -79,8 +81,8 @@ def nested(pairs: Sequence[Leaf]) -> Any:
 def _token(key: Any) -> str | None:
     """Return the token of a dict's key, or None for one that cannot be written.
 
-    >>> [_token(key) for key in ("m", 3, 0.5, None, True, ("m", 3), Place(1))]
-    ['sm', 'i3', 'f0x1.0000000000000p-1', 'n', 'b1', 'k["sm", "i3"]', 'p1']
+    >>> [_token(key) for key in ("m", 3, 0.5, None, True, ("m", 3), Place(1), Place(1, True))]
+    ['sm', 'i3', 'f0x1.0000000000000p-1', 'n', 'b1', 'k["sm", "i3"]', 'p1', 'd1']
     """
     kind = type(key)
     if kind is tuple:
@@ -92,7 +94,7 @@ def _token(key: Any) -> str | None:
         float: lambda: f"f{key.hex()}",
         bool: lambda: f"b{int(key)}",
         type(None): lambda: "n",
-        Place: lambda: f"p{key.index}",
+        Place: lambda: f"{'d' if key.by_id else 'p'}{key.index}",
     }
     return written[kind]() if kind in written else None
 
@@ -109,6 +111,7 @@ def _key(token: str) -> Any:
         "b": lambda text: text == "1",
         "n": lambda _: None,
         "p": lambda text: Place(int(text)),
+        "d": lambda text: Place(int(text), by_id=True),
     }
     return read[kind](text)
 
@@ -218,7 +221,7 @@ def _kind(leaf: Any, path: Sequence[str], device: Any) -> str:
     if type(leaf) is str:
         return f"text {leaf}"
     if type(leaf) is Place:
-        return f"place {leaf.index}"
+        return f"{'id' if leaf.by_id else 'place'} {leaf.index}"
     if type(leaf).__name__ in EMPTY and not leaf:
         return type(leaf).__name__
     if isinstance(leaf, torch.Tensor):
@@ -260,8 +263,9 @@ def _from_tensor(row: Any, kind: str) -> Any:
         return EMPTY[kind]()
     if kind.startswith("text "):
         return kind.removeprefix("text ")
-    if kind.startswith("place "):
-        return Place(int(kind.removeprefix("place ")))
+    place, _, index = kind.partition(" ")
+    if place in ("place", "id"):
+        return Place(int(index), by_id=place == "id")
     dtype = kind.removeprefix("host ").partition(" ")[0]
     tensor = row.clone().view(getattr(torch, dtype)) if dtype in VIEWED else row.clone()
     return tensor.cpu() if kind.startswith("host ") else tensor
