@@ -141,8 +141,12 @@ class Workspace:
         key = (self._pass, self._position, shape, dtype)
         self._position += 1
         if key not in self._arrays:
-            self._arrays[key] = self.xp.empty(shape, dtype=dtype)
+            self._arrays[key] = self._empty(shape, dtype)
         return self._arrays[key]
+
+    def _empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Allocate an array with whatever values it has."""
+        return self.xp.empty(shape, dtype=dtype)
 
     def take_like(self, array: Array) -> Array:
         """Return the next array of the pass, of another's shape, type and order of storage.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,21 @@ from optbench.device import jit, loops
 from optbench.device.base import ApplyElementwise, Device
 from optbench.device.programs import ElementwiseRule, trace
 from optbench.device.stopwatch import Clock
+
+ALIGNMENT = 64
+"""Bytes; JAX copies what begins elsewhere than at a multiple of them before it computes with it."""
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return zeros that begin at a multiple of :data:`ALIGNMENT` bytes.
+
+    >>> aligned_zeros((3, 5), "float32").ctypes.data % ALIGNMENT
+    0
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 class NumpyDevice(Device):
@@ -27,6 +43,12 @@ class NumpyDevice(Device):
     @override
     def resident(self, array: np.ndarray) -> Array:
         return array
+
+    @override
+    def rows(self, lanes: int, parameters: int, dtype: str, *, by_coordinate: bool) -> Array:
+        if by_coordinate:
+            return super().rows(lanes, parameters, dtype, by_coordinate=True)
+        return aligned_zeros((lanes, parameters), dtype)
 
     @override
     def workspace(self) -> Workspace:
@@ -53,6 +75,10 @@ class NumpyWorkspace(Workspace):
 
     def __init__(self) -> None:
         super().__init__(np, writes_out=True)
+
+    @override
+    def _empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return aligned_zeros(shape, dtype)
 
     @override
     def by_lane(self, terms: Array) -> Array:

@@ -27,6 +27,17 @@ def test_the_cpu_is_numpy():
         assert chosen.describe() == {"kind": "cpu", "namespace": "numpy"}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 3), (5, 7), (3, 100_003), (2, 0)])
+def test_rows_and_work_arrays_of_a_cpu_begin_where_jax_takes_them_without_a_copy(shape, dtype):
+    device, work = NumpyDevice(), NumpyDevice().workspace()
+    for array in (device.rows(*shape, dtype, by_coordinate=False), work.take(shape, dtype)):
+        assert (array.shape, array.dtype) == (shape, dtype)
+        assert array.ctypes.data % 64 == 0
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+
+
 KNOWN = "known are cpu, gpu, auto (gpu:1 is the second GPU)"
 
 

@@ -133,14 +133,32 @@ class JaxProblem(ModelProblem):
         key
             None in an evaluation.
         """
-        tree, of_state = self._trees
+        return self._loss_of(self._trees[0].built(row), state, batch, key)
+
+    def _loss_of(
+        self, params: Any, state: Any, batch: Mapping[str, Any], key: Any
+    ) -> tuple[Any, Any]:
+        """Return the same of parameters in the user's structure."""
+        of_state = self._trees[1]
         own = (of_state.built(state),) if self.task.state is not None else ()
-        value = self.task.loss(tree.built(row), self._built("train", batch), key, *own)
+        value = self.task.loss(params, self._built("train", batch), key, *own)
         if not own:
             return self._mean(value), state
         if not isinstance(value, tuple) or len(value) != 2:
             raise TypeError("its loss must return the loss and the new state")
         return self._mean(value[0]), of_state.flat(value[1], state.dtype)
+
+    def _gradient(self, row: Any, state: Any, batch: Mapping[str, Any], words: Any) -> Any:
+        """Return loss and state, and the gradient as a row.
+
+        It is that of each tensor, put together: differentiated by the row, each would be padded
+        with zeros to a row, and all these rows added.
+        """
+        import jax
+
+        tree, both = self._trees[0], jax.value_and_grad(self._loss_of, has_aux=True)
+        found, slopes = both(tree.built(row), state, batch, _key(words))
+        return found, tree.flat(slopes, row.dtype)
 
     def _metric(self, row: Any, state: Any, batch: Mapping[str, Any]) -> Any:
         tree, of_state = self._trees
@@ -217,8 +235,7 @@ class JaxProblem(ModelProblem):
         row = jax.numpy.asarray(self.start(0), self.dtype)
         state = jax.numpy.asarray(self._trees[1].row(self._begun(0)[1]), self.dtype)
         given = {name: jax.numpy.asarray(array) for name, array in batch.items()}
-        both = jax.value_and_grad(self._loss, has_aux=True)
-        both(row, state, given, _key(np.zeros(2, np.uint32)))
+        self._gradient(row, state, given, np.zeros(2, np.uint32))
         self._evaluated(row, state, given)
 
     @override
@@ -274,17 +291,15 @@ class JaxProblem(ModelProblem):
         return jax.tree.map(lambda *parts: jax.numpy.stack(parts), *each)
 
     def _function(self, kind: str) -> Callable[..., Any]:
-        import jax
-
         def loss(row: Any, state: Any, batch: Any, words: Any) -> Any:
-            return self._loss(row, state, batch, _key(words))
+            return self._loss(row, state, batch, _key(words))[0]
 
         def score(row: Any, state: Any, batch: Any) -> Any:
             return self._loss(row, state, batch, None)[0]
 
         known: dict[str, Callable[..., Any]] = {
-            "gradient": jax.value_and_grad(loss, has_aux=True),
-            "loss": lambda *given: loss(*given)[0],
+            "gradient": self._gradient,
+            "loss": loss,
             "score": score,
             "metric": self._metric,
         }
@@ -383,7 +398,10 @@ def _at(part: Any, lane: int) -> Any:
 
 
 def _given(array: Array, work: Workspace) -> Any:
-    """Return an array as compiled functions take it: on a GPU the same memory."""
+    """Return an array as compiled functions take it: the same memory, if it begins where they ask.
+
+    It must not be written to before :func:`_shared` has given a result.
+    """
     import jax
 
     if work.xp is np:
@@ -392,5 +410,8 @@ def _given(array: Array, work: Workspace) -> Any:
 
 
 def _shared(array: Any, work: Workspace) -> Array:
-    """Return an array of JAX as one of the block's namespace."""
-    return np.array(array) if work.xp is np else work.xp.from_dlpack(array)
+    """Return an array of JAX as one of the block's namespace: the same memory, only to be read.
+
+    On a CPU this waits until it is computed, and so until nobody reads what :func:`_given` shared.
+    """
+    return np.asarray(array) if work.xp is np else work.xp.from_dlpack(array)
