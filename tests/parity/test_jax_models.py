@@ -1,6 +1,4 @@
-"""JAX models as problems: beside plain loops of JAX, alone and in company."""
-
-from pathlib import Path
+"""JAX models as problems: beside plain loops of JAX, and what is refused of them."""
 
 import numpy as np
 import pytest
@@ -8,42 +6,21 @@ import pytest
 import optbench
 from optbench import rng
 from optbench.problems.registry import make_problem
-from optbench.verify.sharing import shared_state
+from tests.parity.zoo import LR, NAMES, STEPS, assert_goes_the_way_of, run
 
 jax = pytest.importorskip("jax")
 
 from tests.parity.models import zoo_jax
 
-ZOO = f"jax:{Path(__file__).parent / 'models' / 'zoo_jax.py'}:problem"
-STEPS, LR = 12, 0.2
-KINDS = ("mlp", "dropout", "norm", "branching")
-
-
-def run(tmp_path, kind, *, seeds=(0,), optimizers=("sgd",), **options):
-    suite = {
-        "name": "models",
-        "problem": [{"name": ZOO, "kind": kind, "dtype": "float64", **options}],
-        "optimizer": [{"name": name, "lr": LR if name == "sgd" else 0.01} for name in optimizers],
-        "iterations": STEPS,
-        "seeds": list(seeds),
-    }
-    return optbench.run(suite, out=tmp_path)
-
-
-def traces(results) -> dict[tuple[str, int], np.ndarray]:
-    lanes = results.lanes.set_index("lane")
-    return {
-        (lanes.label[lane], int(lanes.seed[lane])): rows.sort_values("iteration").loss.to_numpy()
-        for lane, rows in results.trace.groupby("lane")
-    }
+ZOO = NAMES["jax"]
 
 
 def key_of(words):
     return jax.random.wrap_key_data(jax.numpy.asarray(words), impl="threefry2x32")
 
 
-def plain_loop(kind: str, seed: int) -> tuple[list[float], float]:
-    """Return the losses of a loop of JAX by itself, and the validation loss at its end."""
+def plain_loop(kind: str, seed: int) -> tuple[list[float], dict[str, float]]:
+    """Return the losses of a loop of JAX by itself, and what the validation gives at its end."""
     problem, _ = make_problem(ZOO, {"kind": kind, "dtype": "float64"})
     data = {name: [*split.arrays.values()] for name, split in problem.splits.items()}
     draws = problem.draws(seed, 0)
@@ -67,54 +44,24 @@ def plain_loop(kind: str, seed: int) -> tuple[list[float], float]:
                 params = jax.tree.map(lambda w, g: w - LR * g, params, slopes)
         own = (state,) if kind == "norm" else ()
         validation = loss(params, data["validation"], None, *own)
-        return rows, float(validation[0] if own else validation)
+        return rows, {"loss": float(validation[0] if own else validation)}
 
 
 @pytest.mark.parametrize("stack", ["vmap", "loop"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["mlp", "dropout", "norm", "branching"])
 def test_a_model_goes_the_way_of_a_plain_loop_of_jax(tmp_path, kind, stack):
     if (kind, stack) == ("branching", "vmap"):
         return
-    results = run(tmp_path, kind, seeds=(0, 3), stack=stack)
-    evaluated = results.evaluation.query("split == 'validation'").set_index("lane").loss
-    seeds = results.lanes.set_index("seed").lane
-    for (_, seed), losses in traces(results).items():
-        rows, validation = plain_loop(kind, seed)
-        np.testing.assert_allclose(losses, rows, rtol=1e-12)
-        np.testing.assert_allclose(evaluated.loc[seeds[seed]], validation, rtol=1e-12)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_lane_goes_the_same_way_whatever_its_company(tmp_path, kind):
-    company = traces(run(tmp_path, kind, seeds=(0, 3), optimizers=("sgd", "adam")))
-    (alone,) = traces(run(tmp_path, kind, seeds=(3,), optimizers=("adam",))).values()
-    np.testing.assert_allclose(alone, company["adam", 3], rtol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["mlp", "dropout", "norm"])
-def test_lanes_blocks_and_calls_share_nothing(kind):
-    problem, _ = make_problem(ZOO, {"kind": kind, "batch_size": 4})
-    assert shared_state(problem) == ""
+    results = run(tmp_path, "jax", kind, seeds=(0, 3), stack=stack)
+    assert_goes_the_way_of(results, lambda seed: plain_loop(kind, seed))
 
 
 def test_only_a_loss_that_looks_at_its_key_is_random():
-    found = {kind: make_problem(ZOO, {"kind": kind, "batch_size": "full"})[0] for kind in KINDS[:2]}
-    assert {kind: problem.stochastic for kind, problem in found.items()} == {
-        "mlp": False,
-        "dropout": True,
+    found = {
+        kind: make_problem(ZOO, {"kind": kind, "batch_size": "full"})[0].stochastic
+        for kind in ("mlp", "dropout")
     }
-
-
-def test_what_vmap_cannot_take_is_said_and_computed_in_turn():
-    _, (notice,) = make_problem(ZOO, {"kind": "branching"})
-    assert notice.startswith("problem: its lanes are computed one after another, not by vmap: ")
-    with pytest.raises(optbench.UsageError, match="give stack = 'loop', or 'auto'"):
-        make_problem(ZOO, {"kind": "branching", "stack": "vmap"})
-
-
-def test_a_gradient_is_that_of_the_loss():
-    (check,) = optbench.check_problem(ZOO)
-    assert check.passed, check
+    assert found == {"mlp": False, "dropout": True}
 
 
 FILE = """
