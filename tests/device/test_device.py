@@ -28,7 +28,7 @@ def test_the_cpu_is_numpy():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(1, 3), (5, 7), (3, 100_003), (2, 0)])
+@pytest.mark.parametrize("shape", [(1, 3), (5, 7), (3, 100_003)])
 def test_rows_and_work_arrays_of_a_cpu_begin_where_jax_takes_them_without_a_copy(shape, dtype):
     device, work = NumpyDevice(), NumpyDevice().workspace()
     for array in (device.rows(*shape, dtype, by_coordinate=False), work.take(shape, dtype)):
