@@ -222,7 +222,9 @@ class Quadratic:
 
     def loss(self, params: np.ndarray) -> np.ndarray:
         """Return the loss of each lane, shape (lanes,)."""
-        losses: np.ndarray = (self.curvature * (params - 1.0) ** 2).sum(axis=1) / 2.0
+        # NumPy orders a sum by how lanes are stored, which differs between one and several.
+        squares = np.ascontiguousarray(self.curvature * (params - 1.0) ** 2)
+        losses: np.ndarray = squares.sum(axis=1) / 2.0
         return losses
 
     def gradient(self, params: np.ndarray, update: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Transformations of optax that look at the loss, against plain loops over optax."""
 
 from functools import partial
-from itertools import count
+from itertools import count, product
 
 import numpy as np
 import pytest
@@ -141,13 +141,23 @@ def test_sam_takes_gradients_elsewhere(mine):
         w = w - 0.5 * ahead * [0.1, 2.0]
 
 
-def test_lanes_on_minibatches_search_on_their_own_batches():
-    entry = ("optax:lbfgs", [{}, {"memory_size": 2}])
-    settled = suite(small_network(), optimizers=[entry, ("sgd", [{}])], iterations=20, seeds=[0, 1])
+LOOKING = ["polyak_sgd", "momo", "momo_adam", "lbfgs"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", LOOKING)
+def test_lanes_that_look_at_losses_go_the_same_way_alone_to_the_bit(name, dtype):
+    rate = "max_learning_rate" if name == "polyak_sgd" else "lr"
+    lanes = [{rate: 0.5}, {}, {rate: 0.1}]
+    network = small_network(dtype=dtype)
+    entry = (f"optax:{name}", lanes)
+    settled = suite(network, optimizers=[entry, ("sgd", [{}])], iterations=30, seeds=[0, 1])
     together = run_suite(settled)
     assert {outcome.result.status for outcome in together.values()} == {"done"}
-    alone = suite(small_network(), optimizers=[("optax:lbfgs", [{}])], iterations=20, seeds=[0])
-    assert difference(run_suite(alone)[0].loss[:3], together[0].loss[:3]) < 1e-4
+    assert len({outcome.loss.tobytes() for outcome in together.values()}) == 8
+    for place, (given, seed) in enumerate(product(lanes, [0, 1])):
+        alone = suite(network, optimizers=[(entry[0], [given])], iterations=30, seeds=[seed])
+        assert run_suite(alone)[0].bits == together[place].bits
 
 
 def test_evaluations_count_as_gradients():
@@ -206,3 +216,10 @@ DPSGD = {"lr": 0.1, "l2_norm_clip": 1.0, "noise_multiplier": 1.0}
 def test_gradients_that_are_given_have_no_loss():
     with pytest.raises(SuiteError, match="run the optimizer on a problem"):
         positions("optax:polyak_sgd", [1.0], [[2.0]])
+
+
+@pytest.mark.parametrize("name", ["momo", "lbfgs"])
+def test_what_magnifies_rounding_keeps_lanes_independent(name):
+    found = {each.check: each for each in check_optimizer(f"optax:{name}")}
+    for check in ("deterministic", "lanes independent", "blocks independent", "resumes"):
+        assert found[check].passed, found[check]

@@ -11,7 +11,9 @@ its SAM; a transformation is given those that its ``update`` takes. The function
 engine, which computes the loss and the gradient of all lanes on the batch of the step.
 
 Lanes meet nowhere in it, but XLA may order an operation within a lane by the number of lanes, so
-that lanes are independent to 1e-6 relative and not to the bit. Hyperparameters have the precision
+that lanes are independent to 1e-6 relative and not to the bit. Lanes of a transformation that looks
+at losses are updated one by one, with the same compiled update: line searches and steps that follow
+from differences of losses magnify any rounding. Hyperparameters have the precision
 of the parameters, as with optax.inject_hyperparams.
 """
 
@@ -115,6 +117,11 @@ class CompiledTransformation:
         self.repeats: tuple[bool, list[bytes]] = (True, [b""] * 3)
         self.takes_loss = self.asks = False
         self.error = self._attempt()
+
+    @property
+    def apart(self) -> bool:
+        """Whether lanes are updated one by one: where it looks at losses."""
+        return self.takes_loss or self.asks
 
     def trial(self, values: Mapping[str, Any]) -> float:
         """Return the product of a made-up gradient with the step that a lane takes for it."""

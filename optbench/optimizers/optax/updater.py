@@ -214,14 +214,15 @@ class OptaxUpdater(Updater):
 
 
 def _groups(factory: Factory, lanes: Lanes) -> Iterator[_Group]:
-    """Yield groups of the lanes that share a compiled transformation."""
+    """Yield groups of the lanes that share a compiled transformation, or single ones of them."""
     groups: dict[CompiledTransformation, list[int]] = {}
     tensors, noises = lanes.context.tensors, map(noise_of, lanes.seeds)
     for place, (recorded, noise) in enumerate(zip(lanes.hyperparameters, noises, strict=True)):
         compiled = compiled_for(factory, recorded, tensors, lanes.dtype, noise)
         groups.setdefault(compiled, []).append(place)
     for compiled, places in groups.items():
-        yield _Group(compiled, places, len(lanes.hyperparameters))
+        for own in [[place] for place in places] if compiled.apart else [places]:
+            yield _Group(compiled, own, len(lanes.hyperparameters))
 
 
 def _name(path: Any, leaf: Any) -> str:
