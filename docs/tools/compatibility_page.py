@@ -5,10 +5,9 @@ the page has of the others. Each optimizer is tried at its defaults on a network
 where it refuses that, on its matrices alone.
 """
 
-import importlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -21,7 +20,10 @@ from docs.tools.markdown import code, plain, rows_of, table
 from optbench.arrays import Tensor
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Optimizer, Task
+from optbench.optimizers.optax.optimizer import OptaxOptimizer
+from optbench.optimizers.plugin import ALL, all_of_library
 from optbench.optimizers.registry import complete_hyperparameters, get_optimizer
+from optbench.optimizers.torch.optimizer import TorchOptimizer
 
 PAGE = Path(__file__).parents[1] / "compatibility.md"
 
@@ -36,6 +38,7 @@ MATRICES = tuple(tensor for tensor in NETWORK if len(tensor.shape) == 2)
 IN_LANES, ONE_BY_ONE, NOT = "in lanes", "one by one", "no"
 
 GIVEN: dict[str, dict[str, float | str]] = {
+    "optax:dpsgd": {"l2_norm_clip": 1.0, "noise_multiplier": 1.0},
     "torch:pytorch_optimizer:BSAM": {"num_data": 1000},
     "torch:pytorch_optimizer:Ranger21": {"num_iterations": 1000},
 }
@@ -53,11 +56,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Library:
-    """A library, the prefix of its optimizers' names here, and which it has."""
+    """A library, and the prefix of its optimizers' names here."""
 
     package: str
     prefix: str
-    names: Callable[[], Sequence[str]]
 
     @property
     def installed(self) -> bool:
@@ -65,38 +67,17 @@ class Library:
         needed = (self.package, self.prefix.partition(":")[0])
         return all(find_spec(each) is not None for each in needed)
 
-
-def _torch_names(module: str) -> Callable[[], Sequence[str]]:
-    def names() -> Sequence[str]:
-        from optbench.optimizers.torch.recipe import names_in
-
-        return names_in(importlib.import_module(module))
-
-    return names
-
-
-def _optax_names() -> Sequence[str]:
-    import inspect
-
-    import optax.contrib
-
-    return [
-        name
-        for module in (optax, optax.contrib)
-        for name, value in vars(module).items()
-        if inspect.isfunction(value)
-        and not name.startswith(("_", "scale_by"))
-        and "learning_rate" in inspect.signature(value).parameters
-    ]
+    def names(self) -> list[str]:
+        """Return the names of all optimizers that it has."""
+        names = all_of_library(f"{self.prefix}{ALL}") or []
+        return [name.removeprefix(self.prefix) for name in names]
 
 
 LIBRARIES = {
-    "torch.optim": Library("torch", "torch:", _torch_names("torch.optim")),
-    "optax": Library("optax", "optax:", _optax_names),
-    "pytorch_optimizer": Library(
-        "pytorch_optimizer", "torch:pytorch_optimizer:", _torch_names("pytorch_optimizer")
-    ),
-    "heavyball": Library("heavyball", "torch:heavyball:", _torch_names("heavyball")),
+    "torch.optim": Library("torch", "torch:"),
+    "optax": Library("optax", "optax:"),
+    "pytorch_optimizer": Library("pytorch_optimizer", "torch:pytorch_optimizer:"),
+    "heavyball": Library("heavyball", "torch:heavyball:"),
 }
 """The libraries by the titles of their sections."""
 
@@ -116,7 +97,8 @@ What it evaluates again is a gradient of its lane on the same batch. *Not resuma
 something that cannot be saved: an interrupted run starts its lanes again. HeavyBall was tried
 without compiling, which takes minutes (`TORCHDYNAMO_DISABLE=1`).
 
-`optbench run mnist-mlp -o 'torch:pytorch_optimizer:*'` runs all that a library has.
+`optbench run mnist-mlp -o 'torch:pytorch_optimizer:*'` runs all that a library has. Most of
+optax's have no default learning rate: `-o 'optax:*' --set '*.lr=0.01'`.
 """
 
 
@@ -149,11 +131,14 @@ def _runs(
     """Return whether lanes are stepped at once, and what else is to be said."""
     configurations = [complete_hyperparameters(optimizer, given)] * 2
     optimizer.fit(Task(optimizer.name, "a network", tensors, "float32", True, configurations))
-    notes, together = [], True
-    habits = getattr(optimizer, "habits", None)
-    if habits is not None:
-        together = optimizer.steps_together(configurations, tensors, "float32")  # type: ignore[attr-defined]
-        notes += ["evaluates the loss again"] if habits.closure else []
+    notes, together, again = [], True, False
+    if isinstance(optimizer, OptaxOptimizer):
+        compiled = optimizer.compiled(configurations[0], tensors, "float32")
+        together, again = not compiled.apart, compiled.asks
+    elif isinstance(optimizer, TorchOptimizer):
+        together = optimizer.steps_together(configurations, tensors, "float32")
+        again = optimizer.habits is not None and bool(optimizer.habits.closure)
+    notes += ["evaluates the loss again"] if again else []
     notes += ["draws random numbers"] if optimizer.random else []
     notes += [] if optimizer.resumable else ["not resumable"]
     return together, notes

@@ -118,9 +118,12 @@ def plugin_optimizer(name: str) -> Optimizer | None:
 
 ALL = "*"
 
+OWN = {"torch": ("torch.optim",), "optax": ("optax", "optax.contrib")}
+"""Where a library has its own optimizers."""
+
 
 def all_of_library(name: str) -> list[str] | None:
-    """Return the names of all optimizers of a library, for ``torch:*``, ``torch:PACKAGE:*``.
+    """Return the names of all optimizers of a library, for ``torch:*``, ``optax:PACKAGE:*``.
 
     None if the name means one optimizer.
 
@@ -133,26 +136,34 @@ def all_of_library(name: str) -> list[str] | None:
     place, _, last = rest.rpartition(":")
     if not colon or last != ALL:
         return None
-    if library != "torch":
+    if library not in LIBRARIES:
         raise SuiteError(
-            f"'{name}' must be torch:{ALL} or torch:PACKAGE:{ALL}; name others by name"
+            f"'{name}' must be torch:{ALL}, optax:{ALL}, or PACKAGE:{ALL} after one of these; name "
+            "others by name"
         )
     _check_installed(library, name)
-    from optbench.optimizers.torch.recipe import names_in
-
-    module = place or "torch.optim"
+    if library == "torch":
+        from optbench.optimizers.torch.recipe import names_in
+    else:
+        from optbench.optimizers.optax.factory import names_in
+    modules = [place] if place else OWN[library]
     try:
-        found = names_in(import_module(module))
+        found = [each for module in modules for each in names_in(import_module(module))]
     except ImportError as error:
-        raise SuiteError(f"'{name}' needs {module}, which cannot be imported: {error}") from None
+        raise SuiteError(f"'{name}' needs {place}, which cannot be imported: {error}") from None
     if not found:
-        raise SuiteError(f"{module} has no optimizers; name a package that offers some")
-    return [f"{library}:{place}{':' if place else ''}{each}" for each in found]
+        raise SuiteError(f"{place} has no optimizers; name a package that offers some")
+    return [f"{library}:{place}{':' if place else ''}{each}" for each in dict.fromkeys(found)]
 
 
 def _from_library(library: str, name: str, rest: str) -> Optimizer:
     if not rest:
         raise SuiteError(f"'{name}' lacks the name of an optimizer; write {library}:NAME")
+    if rest.rpartition(":")[2] == ALL:
+        raise SuiteError(
+            f"'{name}' means all optimizers of a library, which only a run can be given; name "
+            "those that are meant"
+        )
     _check_installed(library, name)
     if library == "torch":
         from optbench.optimizers.torch.optimizer import torch_optimizer

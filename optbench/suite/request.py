@@ -155,7 +155,7 @@ def resolve_request(
 
     ``resolved_suite`` returns the suite of a run.json, as :func:`read_suite` takes it.
     """
-    request, optional = _without_stars(request)
+    request, optional, refused = _without_stars(request)
     written = requested_suites(request, resolved_suite)
     resolved = []
     for before, (file, notices) in zip(written, apply_request(written, request), strict=True):
@@ -163,24 +163,38 @@ def resolve_request(
         notices = [
             notice for notice in notices if not any(f"'{name}'" in notice for name in optional)
         ]
-        resolved.append(replace(suite, notices=(*notices, *suite.notices), file=before.file))
+        notices = [*refused, *notices, *suite.notices]
+        resolved.append(replace(suite, notices=tuple(notices), file=before.file))
     return resolved
 
 
-def _without_stars(request: RunRequest) -> tuple[RunRequest, frozenset[str]]:
+def _without_stars(request: RunRequest) -> tuple[RunRequest, frozenset[str], list[str]]:
     """Return a request that names all optimizers of a library for ``torch:PACKAGE:*``.
 
-    These names are returned as well: what cannot run of them is left out.
+    These names are returned as well: what cannot run of them is left out. What no suite can make is
+    left out here, and notices say why.
     """
     names: list[Any] = []
-    optional: list[str] = []
-    for name in _listed(request.optimizers):
-        found = all_of_library(name) if isinstance(name, str) else None
-        names += [name] if found is None else found
-        optional += found or []
+    optional: set[str] = set()
+    refused: list[str] = []
+    for given in _listed(request.optimizers):
+        found = all_of_library(given) if isinstance(given, str) else None
+        if found is None:
+            names.append(given)
+            continue
+        for name in found:
+            try:
+                get_optimizer(name)
+            except SuiteError as error:
+                refused.append(f"{name} is left out: {error}")
+                continue
+            names.append(name)
+            optional.add(name)
+    if refused and not names:
+        raise SuiteError(refused[0])
     if not optional:
-        return request, frozenset()
-    return replace(request, optimizers=tuple(names)), frozenset(optional)
+        return request, frozenset(), []
+    return replace(request, optimizers=tuple(names)), frozenset(optional), refused
 
 
 def requested_suites(

@@ -8,6 +8,7 @@ from optbench.optimizers.optax.noise import noise_of
 
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
+contrib = pytest.importorskip("optax.contrib")
 
 TENSORS = (Tensor("w", (3, 4)), Tensor("b", (4,)), Tensor("s"))
 PARAMETERS = 17
@@ -56,3 +57,13 @@ def theirs(make, configuration, given, dtype="float64"):
 
 def difference(found, expected):
     return np.max(np.abs(found - expected) / (1.0 + np.abs(expected)))
+
+
+def schedule_free(learning_rate, base_optimizer="sgd", **given):
+    """Return the wrapper around an optimizer of this name with the same learning rate."""
+    base = getattr(optax, base_optimizer)(learning_rate)
+    return contrib.schedule_free(base, learning_rate, **given)
+
+
+def mechanize(learning_rate, base_optimizer="sgd", **given):
+    return contrib.mechanize(getattr(optax, base_optimizer)(learning_rate), **given)

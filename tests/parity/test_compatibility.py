@@ -23,12 +23,12 @@ if not PAGE.exists():
 TEXT = PAGE.read_text(encoding="utf-8")
 WRITTEN = read(TEXT)
 
-LEAST = {"torch.optim": 14, "pytorch_optimizer": 120, "heavyball": 10}
+LEAST = {"torch.optim": 14, "optax": 47, "pytorch_optimizer": 120, "heavyball": 10}
 """How many of a library are to run at least: all of torch.optim that need no sparse gradients."""
 
 RETRIED = {
     "torch.optim": ["AdamW", "Adafactor", "LBFGS", "Muon", "SparseAdam"],
-    "optax": ["adam", "lion", "noisy_sgd"],
+    "optax": ["adam", "lion", "noisy_sgd", "lbfgs", "momo", "schedule_free", "sophia"],
     "pytorch_optimizer": [
         "AliG",
         "AggMo",
@@ -88,7 +88,7 @@ def test_all_of_a_library_run_but_those_that_cannot(tmp_path):
     [
         ("torch:no_such_package:*", "needs no_such_package, which cannot be imported"),
         ("torch:math:*", "math has no optimizers; name a package that offers some"),
-        ("optax:*", "must be torch:\\* or torch:PACKAGE:\\*"),
+        ("scipy:*", "must be torch:\\*, optax:\\*, or PACKAGE:\\* after one of these"),
     ],
 )
 def test_what_has_no_optimizers_is_refused_in_a_line(name, message):
@@ -97,3 +97,39 @@ def test_what_has_no_optimizers_is_refused_in_a_line(name, message):
 
     with pytest.raises(SuiteError, match=message):
         all_of_library(name)
+
+
+def run_all(name, cwd, *more):
+    """Run all optimizers of a library on a small network; return labels, statuses and messages."""
+    problem = ("--problem", "tests.small:SmallNetwork", "--iterations", 3)
+    seen = command.optbench("run", *problem, "-o", name, *more, cwd=cwd)
+    (record,) = cwd.glob("results/*/run.json")
+    lanes = command.lanes(record.parent)
+    return dict(zip(lanes["label"], lanes["status"], strict=True)), seen
+
+
+@pytest.mark.filterwarnings('ignore:"seed" is deprecated')  # optax.contrib.dpsgd's own
+@pytest.mark.parametrize(
+    ("title", "more"),
+    [("optax", ("--set", "*.lr=0.01")), ("pytorch_optimizer", ())],
+)
+def test_of_a_library_none_is_lost(title, more, tmp_path):
+    library = LIBRARIES[title]
+    if not library.installed:
+        pytest.skip(f"{library.package} is not installed")
+    statuses, seen = run_all(f"{library.prefix}*", tmp_path, *more)
+    left_out = [line for line in seen.err.splitlines() if " is left out: " in line]
+    names = {line.split(" is left out: ")[0].split()[-1] for line in left_out}
+    assert len(names) == len(left_out)
+    assert sorted([*statuses, *names]) == sorted(library.names())
+    assert {*statuses.values()} == {"done"}
+    assert seen.code == 0
+
+
+def test_all_of_a_library_are_for_runs_only(tmp_path):
+    pytest.importorskip("torch")
+    seen = command.optbench("tune", "anisotropic", "-o", "torch:*", cwd=tmp_path)
+    assert seen.message == (
+        "'torch:*' means all optimizers of a library, which only a run can be given; name those "
+        "that are meant"
+    )

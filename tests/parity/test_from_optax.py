@@ -43,7 +43,9 @@ from tests.parity.optax_hand import (
     TENSORS,
     difference,
     gradients,
+    mechanize,
     noisy_sgd,
+    schedule_free,
     start,
     theirs,
 )
@@ -67,6 +69,12 @@ CASES = [
     ("adadelta", optax.adadelta, [{"lr": 1.0}, {"lr": 0.5, "rho": 0.5}]),
     ("muon", contrib.muon, [{"lr": 0.01}, {"lr": 0.1, "ns_coeffs": [2.0, -1.5, 0.5]}]),
     ("prodigy", contrib.prodigy, [{}, {"lr": 0.5, "betas": [0.8, 0.9]}]),
+    (
+        "schedule_free",
+        schedule_free,
+        [{"lr": 0.1}, {"lr": 0.05, "base_optimizer": "adam", "b1": 0.5}],
+    ),
+    ("mechanize", mechanize, [{"lr": 0.1}, {"lr": 0.5, "base_optimizer": "adamw", "eps": 1e-6}]),
 ]
 IDS = [name for name, _, _ in CASES]
 
@@ -331,6 +339,8 @@ def test_values_that_the_library_refuses_are_refused_before_anything_runs(mine):
     assert "its state has another structure after an update" in said
     said = refused("optax:lion", learning_rate=0.1)
     assert said == "lion has no hyperparameter 'learning_rate'; did you mean 'lr'?"
+    said = refused("optax:schedule_free", lr=0.1, base_optimizer="sdg")
+    assert said == "optax has no optimizer 'sdg' to wrap; did you mean 'sgd'?"
 
 
 def test_schedules_need_a_learning_rate_that_can_change(mine):

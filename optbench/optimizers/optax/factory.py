@@ -1,7 +1,9 @@
 """Factories of optax: functions that return a gradient transformation.
 
 Arguments of a factory that are numbers, switches, lists or text are hyperparameters. What optax
-calls ``learning_rate`` is called ``lr``, as everywhere in optbench.
+calls ``learning_rate`` is called ``lr``, as everywhere in optbench. A wrapper's
+``base_optimizer`` is named by a hyperparameter, as ``"sgd"`` of optax, has its defaults, and takes
+its learning rate from ``lr``.
 """
 
 import inspect
@@ -25,6 +27,12 @@ NO_NUMBERS = ("mask", "dtype", "dimension_numbers")
 TRIED_RATE, TRIED_COUNT = 0.01, 1
 """Values for arguments without default, to see what a factory returns."""
 
+WRAPPED, BASE = "base_optimizer", "sgd"
+"""What a wrapper takes, and what it gets unless a suite says otherwise."""
+
+TELLING = {"learning_rate", "lr", "max_learning_rate", WRAPPED}
+"""Arguments by which functions that make optimizers are told from others."""
+
 
 def find(rest: str) -> Plugin:
     """Return the function that ``optax:REST`` names.
@@ -40,26 +48,35 @@ def find(rest: str) -> Plugin:
 
     name = rest.removeprefix("contrib.")
     for module in (optax.contrib,) if name != rest else (optax, optax.contrib):
-        if hasattr(module, name) and not name.startswith("_"):
+        if name in vars(module) and not name.startswith("_"):
             return plugins.load(f"{module.__name__}:{name}")
     place, dot, last = name.rpartition(".")
     if dot:
         return plugins.load(f"{place}:{last}")
-    raise SuiteError(f"optax has no optimizer '{rest}'; {nearest(name, _known())}")
+    raise SuiteError(f"optax has no optimizer '{rest}'; {nearest(name, names_of_optax())}")
 
 
-def _known() -> list[str]:
-    """Return the names of optax's factories that take a learning rate."""
+def names_of_optax() -> list[str]:
+    """Return the names of all optimizers that optax and optax.contrib have."""
     import optax.contrib
 
-    return sorted(
+    return sorted({*names_in(optax), *names_in(optax.contrib)})
+
+
+def names_in(module: Any) -> list[str]:
+    """Return the names of all functions of a module's package in it that make optimizers."""
+    return [
         name
-        for module in (optax, optax.contrib)
         for name, value in vars(module).items()
         if inspect.isfunction(value)
+        and _package(value.__module__) == _package(module.__name__)
         and not name.startswith(("_", "scale_by"))
-        and "learning_rate" in inspect.signature(value).parameters
-    )
+        and not TELLING.isdisjoint(inspect.signature(value).parameters)
+    ]
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,22 +88,25 @@ class Factory:
     plugin
         The function and where it is.
     arguments
-        What can be given; what the function calls ``learning_rate`` is ``lr`` here.
-    renamed
-        Whether it does.
+        What can be given; what the function calls its learning rate is ``lr`` here.
+    rate
+        What that is; nothing where it takes none.
     seeds
         What it is given for its random numbers, with defaults; no suite sets these.
     random
         Whether it draws any.
+    wraps
+        Whether it takes another optimizer, as :data:`WRAPPED`.
     compiled
         Updates compiled so far, by what they were compiled for.
     """
 
     plugin: Plugin
     arguments: tuple[Argument, ...]
-    renamed: bool
+    rate: str
     seeds: Mapping[str, Any]
     random: bool = False
+    wraps: bool = False
     compiled: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def values(self, recorded: Mapping[str, float | str]) -> dict[str, Any]:
@@ -104,8 +124,11 @@ class Factory:
             If the function returns something else. What it raises itself is passed on.
         """
         given = dict(values)
-        if self.renamed:
-            given["learning_rate"] = given.pop("lr")
+        if self.wraps:
+            given[WRAPPED] = _base(str(given[WRAPPED]), given["lr"])
+        if "lr" in given:
+            rate = given.pop("lr")
+            given |= {self.rate: rate} if self.rate else {}
         given |= {name: seed_for(name, default, noise) for name, default in self.seeds.items()}
         made = self.plugin.object(**given)
         if not _is_transformation(made):
@@ -152,12 +175,16 @@ def _made(plugin: Plugin) -> Factory:
     parameters = inspect.signature(plugin.object).parameters
     seeds = seed_arguments(plugin.object)
     skip = [name for name in parameters if name in seeds or name.endswith(NO_NUMBERS)]
-    renamed = "learning_rate" in parameters and "lr" not in parameters
-    arguments = [_clear(argument, renamed) for argument in arguments_of(plugin.object, skip)]
+    rate = next((name for name in ("lr", "learning_rate") if name in parameters), "")
+    arguments = [_clear(argument, rate) for argument in arguments_of(plugin.object, skip)]
+    if wraps := _wraps(parameters):
+        arguments = [each for each in arguments if each.name != WRAPPED]
+        arguments.insert(0, Argument(WRAPPED, BASE, ""))
+        arguments += [] if rate else [Argument("lr", None, "", required=True, annotation="float")]
     optional = [name for name, default in seeds.items() if default is not inspect.Parameter.empty]
     for name in optional[1:]:  # another name for the first
         del seeds[name]
-    factory = Factory(plugin, tuple(arguments), renamed, seeds)
+    factory = Factory(plugin, tuple(arguments), rate, seeds, wraps=wraps)
     return replace(factory, random=_try(factory))
 
 
@@ -178,12 +205,34 @@ def _check(plugin: Plugin) -> None:
     seeds = seed_arguments(function)
     for name, parameter in inspect.signature(function).parameters.items():
         needed = parameter.default is parameter.empty
-        needed &= parameter.kind is not parameter.VAR_KEYWORD
+        needed &= parameter.kind is not parameter.VAR_KEYWORD and name != WRAPPED
         if needed and name not in seeds and (name not in arguments or _no_number(arguments[name])):
             raise SuiteError(
                 f"{title} takes {name}, which a suite cannot give; "
                 "name a function of numbers that calls it, such as optax:path/to/file.py:my_opt"
             )
+
+
+def _wraps(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    """Say whether a factory needs another optimizer."""
+    return WRAPPED in parameters and parameters[WRAPPED].default is inspect.Parameter.empty
+
+
+def _base(name: str, rate: Any) -> Any:
+    """Return an optimizer of optax for a wrapper.
+
+    Raises
+    ------
+    SuiteError
+        If optax has none of that name.
+    """
+    import optax.contrib
+
+    known = names_of_optax()
+    if name not in known:
+        raise SuiteError(f"optax has no optimizer '{name}' to wrap; {nearest(name, known)}")
+    place = optax if name in vars(optax) else optax.contrib
+    return getattr(place, name)(learning_rate=rate)
 
 
 def _no_number(argument: Argument) -> bool:
@@ -193,9 +242,9 @@ def _no_number(argument: Argument) -> bool:
     return re.match(r"[\w.]*\bCallable\b", argument.annotation) is not None
 
 
-def _clear(argument: Argument, renamed: bool) -> Argument:
+def _clear(argument: Argument, rate: str) -> Argument:
     """Return an argument by optbench's name; JAX's type of a scalar means a number."""
-    name = "lr" if renamed and argument.name == "learning_rate" else argument.name
+    name = "lr" if argument.name == rate else argument.name
     annotation = argument.annotation
     if name == "lr" or re.search(r"\bfloat\b", annotation):
         annotation = "float"

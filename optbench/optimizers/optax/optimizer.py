@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from optbench.arrays import Array
+from optbench.arrays import Array, Tensor
 from optbench.errors import SuiteError
 from optbench.optimizers.base import Lanes, Optimizer, Task, UpdateContext, Updater
 from optbench.optimizers.modifiers import GRADIENT, LEARNING_RATE
@@ -109,7 +109,7 @@ class OptaxOptimizer(Optimizer):
         seen: set[CompiledTransformation] = set()
         for recorded in task.configurations:
             self._make(task, recorded)
-            compiled = compiled_for(self._factory, recorded, task.tensors, task.dtype)
+            compiled = self.compiled(recorded, task.tensors, task.dtype)
             self._check_compiled(task, compiled)
             self._check_rate(task, recorded, compiled)
             self._check_gradients(task, recorded, compiled)
@@ -122,6 +122,12 @@ class OptaxOptimizer(Optimizer):
             f"{task.label} steps along the gradient, not against it; optax adds updates to "
             "the parameters, so scale them by a negative learning rate",
         )
+
+    def compiled(
+        self, recorded: Mapping[str, float | str], tensors: tuple[Tensor, ...], dtype: str
+    ) -> CompiledTransformation:
+        """Return what updates lanes with these hyperparameters."""
+        return compiled_for(self._factory, recorded, tensors, dtype)
 
     def _make(self, task: Task, recorded: Mapping[str, float | str]) -> None:
         try:
