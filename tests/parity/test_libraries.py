@@ -49,6 +49,8 @@ HEAVY: dict[str, dict[str, Any]] = {
     "SOAP": {"lr": 0.01, "precondition_frequency": 4},
     "Muon": {"lr": 0.01},
     "PSGDKron": {"lr": 0.01},
+    "SFAdamW": {"lr": 0.01, "warmup_steps": 5},
+    "MSAMLaProp": {"lr": 0.01},
 }
 """Of HeavyBall."""
 

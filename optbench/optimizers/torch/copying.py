@@ -3,7 +3,7 @@
 PyTorch's own way leaves out attributes; this one takes them along, and those of optimizers within.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -35,15 +35,16 @@ def is_optimizer(value: Any) -> bool:
     )
 
 
-def copied(optimizer: Any, others: Mapping[int, Any]) -> Any:
+def copied(optimizer: Any, params: Sequence[tuple[Any, Any]]) -> Any:
     """Return a copy of an optimizer and of all that it holds.
 
     Parameters
     ----------
-    others
-        What stands in the copy for objects, by their ids: other parameters for the lane's.
+    params
+        The parameters that it steps, each with the one that stands for it in the copy.
     """
-    memo = dict(others)
+    memo = {id(theirs): ours for theirs, ours in params}
+    addresses = {theirs.data_ptr(): ours.data_ptr() for theirs, ours in params}
     pairs = [(each, copy_of(each)) for _, each in within(optimizer)]
     memo |= {id(each): other for each, other in pairs}
     for each, _ in pairs:
@@ -51,7 +52,17 @@ def copied(optimizer: Any, others: Mapping[int, Any]) -> Any:
     for each, other in pairs:
         vars(other).clear()
         vars(other).update(deepcopy(vars(each), memo))
+        for value in vars(other).values():
+            if isinstance(value, dict):
+                _move(value, addresses)
     return pairs[0][1]
+
+
+def _move(kept: dict[Any, Any], addresses: Mapping[int, int]) -> None:
+    """Let what is kept by the addresses of parameters, as HeavyBall does, be found at others."""
+    for key in [*kept]:
+        if isinstance(key, tuple) and key and key[0] in addresses:
+            kept[(addresses[key[0]], *key[1:])] = kept.pop(key)
 
 
 def _note_tensors(value: Any, memo: dict[int, Any]) -> None:

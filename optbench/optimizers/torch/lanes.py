@@ -177,7 +177,7 @@ class _Lane:
     def take(self, other: "_Lane") -> None:
         """Go on from another lane, with a copy of its optimizer."""
         pairs = zip(other.params, self.params, strict=True)
-        self.optimizer = copied(other.optimizer, {id(theirs): ours for theirs, ours in pairs})
+        self.optimizer = copied(other.optimizer, [*pairs])
         self.parts = _parts(self.optimizer)
         rates = [rate for _, rate in other.lrs]
         groups = {id(group): group for _, own in self.parts.values() for group in own}
