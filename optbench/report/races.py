@@ -223,7 +223,7 @@ def _step_seconds(tables: RunTables, watched: Watched) -> tuple[list[float], boo
     alike = lanes.loc[numbers, ["block_lanes", "workers"]].nunique(dropna=False).max() == 1
     reused = REUSED_FROM in lanes and bool(lanes.loc[numbers, REUSED_FROM].notna().any())
     seconds = [
-        float(lanes.loc[list(entrant.lanes), "step_seconds"].astype("float64").median())
+        float(lanes.loc[list(entrant.lanes), "step_seconds"].astype("float64").dropna().median())
         for entrant in watched.entrants
     ]
     if not alike or reused or not all(each > 0.0 for each in seconds):

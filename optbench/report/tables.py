@@ -146,7 +146,7 @@ def _step(row: "pd.Series[Any]") -> str:
 def _is_worth_timing(rows: pd.DataFrame) -> bool:
     """Say whether lanes computed for so long that the time of a step means something."""
     least = WORTH_TIMING["functions" if rows["record"].isna().all() else "batches"]
-    return bool((rows["iterations"] * rows["step_seconds"]).median() >= least)
+    return bool((rows["iterations"] * rows["step_seconds"]).dropna().median() >= least)
 
 
 def _has_lower_losses(rows: pd.DataFrame) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from optbench.device.cpu import NumpyDevice
 from optbench.engine.stepper import Stepper
+from tests.cli.command import optbench
 from tests.small import anisotropic, blocks_of, run_suite, small_network, suite
 
 torch = pytest.importorskip("torch")
@@ -250,3 +251,27 @@ def averages_of(kind, given, hand, lane):
         for param, before in zip(params, kept, strict=True):
             param.data.copy_(before)
     return found
+
+
+BROKEN = """
+import torch
+
+class Broken(torch.optim.SGD):
+    steps = 0
+
+    def step(self):
+        self.steps += 1
+        if self.steps > 100:
+            raise KeyError("nothing is kept of this parameter")
+"""
+
+
+def test_a_run_of_which_all_lanes_fail_is_shown_and_reported(tmp_path):
+    """Also with pandas 2, which warns of medians of nothing."""
+    (tmp_path / "rules.py").write_text(BROKEN, encoding="utf-8")
+    options = ("--seeds", 2, "--start-spread", 1, "--iterations", 200)
+    seen = optbench("run", "anisotropic", "-o", "torch:rules.py:Broken", *options, cwd=tmp_path)
+    assert seen.code == 4
+    assert "nothing is kept of this parameter" in seen.err
+    for command in ("show", "report"):
+        assert optbench(command, cwd=tmp_path).code == 0

@@ -267,7 +267,7 @@ def _lanes(subject: Subject) -> Table:
             *([hyperparameter_text(row, swept)] if swept else []),
             str(row["seed"]),
             str(row["status"]),
-            str(int(row["iterations"])),
+            MISSING if pd.isna(row["iterations"]) else str(int(row["iterations"])),
             CRITERIA[str(row["criterion"])],
             _finite(row["score"]),
             _finite(row["final_loss"]),

@@ -238,6 +238,15 @@ def test_what_went_wrong_is_said(without_figures):
     assert "a, lion: of 1 lane 1 diverged" in text
 
 
+def test_a_lane_that_failed_has_no_iterations(without_figures):
+    run = two(lanes=[Lane("lion", [1.0, 0.5], problem="a", status=Status.FAILED)])
+    run.lanes["iterations"] = run.lanes["iterations"].astype("Int64")
+    run.lanes.loc[run.lanes["label"] == "lion", "iterations"] = pd.NA
+    text = Page(page([run])).text("section")
+    assert "a, lion: of 1 lane 1 failed" in text
+    assert "lion 0 failed -" in " ".join(text.split())
+
+
 def test_a_grid_without_choosing_seeds_has_the_remedy(without_figures):
     lanes = [
         Lane("sgd", fall(start, seed), problem="a", seed=seed, hyperparameters={"lr": rate})
