@@ -277,7 +277,8 @@ class Updater(ABC):
     def state(self) -> Mapping[str, Array]:
         """All that the optimizer carries to the next update: arrays (lanes, …) by name.
 
-        Where that cannot be saved, they are NumPy's arrays of objects.
+        Where that cannot be saved, they are NumPy's arrays of objects. For what only some lanes
+        have, an array named as well with ``?`` at the end says which.
         """
 
     @abstractmethod

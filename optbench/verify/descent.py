@@ -181,10 +181,23 @@ class Descent:
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of all of these, by what messages call them."""
+        return self._called(self.state)
+
+    def arrays_of(self, lane: int) -> dict[str, np.ndarray]:
+        """Return what one lane has of them, without what only others have."""
+        state = self.state
+        present = {
+            name: state[f"{name}?"][lane] if f"{name}?" in state else not name.endswith("?")
+            for name in state
+        }
+        own = {name: array for name, array in state.items() if present[name]}
+        return {name: array[lane : lane + 1] for name, array in self._called(own).items()}
+
+    def _called(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {
             "the parameters": self.params,
             "what evaluations take": self.eval_params,
-            **{f"state '{name}'": array for name, array in self.state.items()},
+            **{f"state '{name}'": array for name, array in state.items()},
         }
 
 
