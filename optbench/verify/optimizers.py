@@ -467,7 +467,8 @@ def _learning_rates(subject: _Subject) -> list[Configuration]:
             tried = {name: each.check(value * factor) for name, (each, value) in rates.items()}
         except SuiteError:  # out of its range
             continue
-        found += [{**given, **tried}] if {**given, **tried} not in found else []
+        if {**given, **tried} not in found:
+            found.append({**given, **tried})
     return found
 
 
