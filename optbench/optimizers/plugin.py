@@ -138,8 +138,8 @@ def all_of_library(name: str) -> list[str] | None:
         return None
     if library not in LIBRARIES:
         raise SuiteError(
-            f"'{name}' must be torch:{ALL}, optax:{ALL}, or PACKAGE:{ALL} after one of these; name "
-            "others by name"
+            f"'{name}' must be torch:{ALL}, optax:{ALL}, torch:PACKAGE:{ALL} or optax:PACKAGE:{ALL}; "
+            "name others by name"
         )
     _check_installed(library, name)
     if library == "torch":
@@ -150,7 +150,8 @@ def all_of_library(name: str) -> list[str] | None:
     try:
         found = [each for module in modules for each in names_in(import_module(module))]
     except ImportError as error:
-        raise SuiteError(f"'{name}' needs {place}, which cannot be imported: {error}") from None
+        needed = " and ".join(modules)
+        raise SuiteError(f"'{name}' needs {needed}, which cannot be imported: {error}") from None
     if not found:
         raise SuiteError(f"{place} has no optimizers; name a package that offers some")
     return [f"{library}:{place}{':' if place else ''}{each}" for each in dict.fromkeys(found)]

@@ -28,6 +28,8 @@ ARGUMENTS = (
 )
 """What a suite can give beside the rule's own; ``none`` leaves the other optimizer its default."""
 
+_NAMES = {argument.name for argument in ARGUMENTS}
+
 
 class Pair:
     """Two optimizers that step as one, of different parameters."""
@@ -86,9 +88,6 @@ def paired(
     }
     rest = _part(given, [not each for each in taken])
     return Pair(first, kinds[name](list(rest.params), **others))
-
-
-_NAMES = {argument.name for argument in ARGUMENTS}
 
 
 def _part(given: Given, chosen: list[bool]) -> Given:
