@@ -138,8 +138,8 @@ def all_of_library(name: str) -> list[str] | None:
         return None
     if library not in LIBRARIES:
         raise SuiteError(
-            f"'{name}' must be torch:{ALL}, optax:{ALL}, torch:PACKAGE:{ALL} or optax:PACKAGE:{ALL}; "
-            "name others by name"
+            f"'{name}' must be torch:{ALL}, optax:{ALL}, torch:PACKAGE:{ALL} or "
+            f"optax:PACKAGE:{ALL}; name others by name"
         )
     _check_installed(library, name)
     if library == "torch":

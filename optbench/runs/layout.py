@@ -130,18 +130,18 @@ def plan_blocks(
         of_problem = sorted((lane for lane in lanes if lane.problem == resolved.label), key=by_seed)
         several = workers > 1 or by_time
         for members, shares in _by_owner(of_problem, problem, optimizer_of, several=several):
-            sharing = workers if shares else 1
-            shared = len(members) * problem.parameters > WORTH_SHARING
+            worth = len(members) * problem.parameters > WORTH_SHARING
+            sharing = fewest = workers if worth and (shares or by_time) else 1
             costs = np.array([lane_cost(problem, optimizer_of(lane)) for lane in members])
-            if by_time:
+            if worth and by_time:
                 updates = resolved.rules.pause_at or resolved.iterations
-                sharing = _parts_by_time(updates, float(costs.sum()), workers)
+                fewest = _parts_by_time(updates, float(costs.sum()), sharing)
             for part in _cut(
                 costs,
                 np.array([lane_bytes(problem, optimizer_of(lane)) for lane in members]),
                 max(block_bytes, problem.least_block_bytes),
-                sharing if shared else 1,
-                exactly=not by_time,
+                sharing,
+                fewest,
             ):
                 parts.append((resolved, sorted((members[place] for place in part), key=by_group)))
     return tuple(
@@ -226,7 +226,7 @@ def _by_owner(
 
 
 def _cut(
-    costs: np.ndarray, sizes: np.ndarray, most: int, multiple: int, *, exactly: bool
+    costs: np.ndarray, sizes: np.ndarray, most: int, multiple: int, fewest: int
 ) -> Iterator[tuple[int, ...]]:
     """Cut lanes in order into parts of about equal cost, as few as will do.
 
@@ -237,14 +237,15 @@ def _cut(
     most
         The largest sum of sizes of a part that has several lanes.
     multiple
-        Of what the number of parts is one, unless there are fewer lanes; if not ``exactly``, it is
-        only the least number.
+        Of what the number of parts is one, unless there are fewer lanes or fewer parts will do.
+    fewest
+        The least number of parts.
     """
     lanes = len(costs)
     ends = np.cumsum(costs)
-    least = ceil(sizes.sum() / most)
-    counts = range(multiple * ceil(least / multiple), lanes, multiple)
-    for count in counts if exactly else range(max(multiple, least), lanes):
+    least = max(fewest, ceil(sizes.sum() / most))
+    step = multiple if least >= multiple else 1
+    for count in range(step * ceil(least / step), lanes, step):
         part_of_lane = ((ends - costs / 2) / ends[-1] * count).astype(np.int64)
         fits = np.bincount(part_of_lane, weights=sizes) <= most
         if (fits | (np.bincount(part_of_lane) == 1)).all():

@@ -293,10 +293,10 @@ def test_lanes_too_small_to_share_stay_together(count, sizes, monkeypatch):
     assert block_sizes(plan_run(settled, cpu(), 2).blocks) == sizes
 
 
-def blocks_for_a_cluster(iterations, workers=1):
+def blocks_for_a_cluster(iterations, workers=1, memory=2**40):
     network, _ = make_problem("mnist-mlp", {"data": "mnist-5k"})
     settled = suite(network, optimizers=["sgd", "adam"], seeds=range(40), iterations=iterations)
-    return plan_blocks(settled, lay_out(settled, "cpu"), 2**40, workers, by_time=True)
+    return plan_blocks(settled, lay_out(settled, "cpu"), memory, workers, by_time=True)
 
 
 def test_blocks_for_a_cluster_take_about_ten_seconds_each():
@@ -310,6 +310,15 @@ def test_each_worker_of_a_cluster_is_given_as_many_blocks(workers):
     alone, shared = (blocks_for_a_cluster(2000, each) for each in (1, workers))
     assert len(shared) % workers == 0
     assert len(alone) - workers < len(shared) <= len(alone)
+
+
+def test_each_is_given_as_many_where_memory_cuts_lanes():
+    memory = 10 * 2**20
+    alone = blocks_for_a_cluster(iterations=10, memory=memory)
+    workers = len(alone) - 1
+    assert workers > 1
+    shared = blocks_for_a_cluster(10, workers, memory)
+    assert len(shared) == 2 * workers
 
 
 def test_blocks_of_a_cluster_are_not_shorter_because_it_has_more_workers():
