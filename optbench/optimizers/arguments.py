@@ -73,8 +73,11 @@ class Argument(Setting):
     @override
     def check(self, value: Any) -> float | str:
         if value is None and self.required:
-            shown = "0.001" if self.name in ("lr", "learning_rate") else "VALUE"
-            raise SuiteError(f"{self.name} has no default; give one, as {self.name} = {shown}")
+            rate = self.name in ("lr", "learning_rate")
+            remedy = f"give one, as {self.name} = {'0.001' if rate else 'VALUE'}"
+            if not (rate or self.annotation):
+                remedy += "; if it takes an object, name a function that makes the optimizer"
+            raise SuiteError(f"{self.name} has no default; {remedy}")
         word = self._word
         if word is not None and (value is self.default or value in (word, self.default)):
             return word

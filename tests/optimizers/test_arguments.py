@@ -164,7 +164,8 @@ def test_ranges_are_a_few_words():
 def test_one_without_a_default_has_to_be_given():
     lr, steps = arguments_of(lambda lr, *, steps: None)
     assert (lr, steps) == (Argument("lr", None, "", True), Argument("steps", None, "", True))
-    for each, example in ((lr, "lr = 0.001"), (steps, "steps = VALUE")):
+    whole = "; if it takes an object, name a function that makes the optimizer"
+    for each, example in ((lr, "lr = 0.001"), (steps, f"steps = VALUE{whole}")):
         with pytest.raises(SuiteError, match=f"{each.name} has no default; give one") as caught:
             each.check(None)
         assert str(caught.value).endswith(f"give one, as {example}")
